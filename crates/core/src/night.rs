@@ -1,0 +1,203 @@
+//! A night: one run of the schedule, named by the local date on which it opened.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::civil::{Date, Time};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// The name of a night: `2026-11-22`, or `2026-11-22.1` for the first one opened by hand beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Night {
+    pub date: Date,
+    /// 0 for the scheduled night; an extra night by hand counts from 1.
+    pub extra: u16,
+}
+
+impl Night {
+    pub const fn of(date: Date) -> Self {
+        Self { date, extra: 0 }
+    }
+
+    pub const fn is_extra(self) -> bool {
+        self.extra > 0
+    }
+}
+
+impl fmt::Display for Night {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_extra() {
+            f.pad(&format!("{}.{}", self.date, self.extra))
+        } else {
+            f.pad(&self.date.to_string())
+        }
+    }
+}
+
+/// A text that names no night.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` names no night: `2026-11-22` is expected, or `2026-11-22.1` for an extra one")]
+pub struct NotANight(String);
+
+impl FromStr for Night {
+    type Err = NotANight;
+    fn from_str(text: &str) -> Result<Self, NotANight> {
+        let bad = || NotANight(text.chars().take(40).collect());
+        let (date, extra) = match text.split_once('.') {
+            Some((date, extra)) => {
+                let extra: u16 = extra.parse().map_err(|_| bad())?;
+                (date, Some(extra).filter(|n| *n > 0).ok_or_else(bad)?)
+            }
+            None => (text, 0),
+        };
+        let parsed: Date = date.parse().map_err(|_| bad())?;
+        let night = Self { date: parsed, extra };
+        // One spelling only, for a night is a folder's name.
+        (night.to_string() == text).then_some(night).ok_or_else(bad)
+    }
+}
+
+impl TryFrom<String> for Night {
+    type Error = NotANight;
+    fn try_from(text: String) -> Result<Self, NotANight> {
+        text.parse()
+    }
+}
+
+impl From<Night> for String {
+    fn from(night: Night) -> Self {
+        night.to_string()
+    }
+}
+
+/// When nights open and close, on the wall clock of a zone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NightWindow {
+    pub opens: Time,
+    pub closes: Time,
+    pub zone: TimeZone,
+}
+
+impl NightWindow {
+    /// The longest that a night may last, so that two never overlap, not even across a DST change.
+    pub const LONGEST: SignedDuration = SignedDuration::from_hours(23);
+
+    /// How long a night is on the wall clock.
+    pub fn length(&self) -> SignedDuration {
+        let span = self.opens.duration_until(self.closes);
+        if span.is_positive() { span } else { span + SignedDuration::from_hours(24) }
+    }
+
+    pub fn opening(&self, date: Date) -> Timestamp {
+        self.instant(date, self.opens)
+    }
+
+    pub fn closing(&self, date: Date) -> Timestamp {
+        self.instant(date, self.closes)
+    }
+
+    /// The instant at which a night's clock first shows `time`, if that lies within the night.
+    ///
+    /// A time before `opens` is on the next day. A time that a DST change skips comes as much later as
+    /// the change is long; one that comes twice is the first of the two.
+    pub fn within(&self, date: Date, time: Time) -> Option<Timestamp> {
+        let inside = if self.opens < self.closes {
+            self.opens <= time && time < self.closes
+        } else {
+            self.opens <= time || time < self.closes
+        };
+        inside.then(|| self.instant(date, time))
+    }
+
+    /// The instant of a wall-clock time in the night of `date` or after it: what is earlier than the
+    /// opening is on the next day.
+    pub fn instant(&self, date: Date, time: Time) -> Timestamp {
+        let date = if time < self.opens { date.tomorrow().unwrap_or(date) } else { date };
+        self.zone.to_ambiguous_timestamp(date.to_datetime(time)).compatible().unwrap_or(Timestamp::MAX)
+    }
+
+    /// The date of the night that is open at `now`, if one is.
+    pub fn open_at(&self, now: Timestamp) -> Option<Date> {
+        let today = now.to_zoned(self.zone.clone()).date();
+        [Some(today), today.yesterday().ok()]
+            .into_iter()
+            .flatten()
+            .find(|date| self.opening(*date) <= now && now < self.closing(*date))
+    }
+
+    /// The date of the first night that opens after `now`.
+    pub fn next_after(&self, now: Timestamp) -> Date {
+        let today = now.to_zoned(self.zone.clone()).date();
+        if self.opening(today) > now { today } else { today.tomorrow().unwrap_or(today) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use jiff::civil::{date, time};
+
+    fn window() -> NightWindow {
+        NightWindow {
+            opens: time(22, 0, 0, 0),
+            closes: time(4, 0, 0, 0),
+            zone: TimeZone::get("Europe/Berlin").unwrap(),
+        }
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_night_has_one_spelling() {
+        for good in ["2026-11-22", "2026-11-22.1"] {
+            assert_eq!(good.parse::<Night>().unwrap().to_string(), good);
+        }
+        for bad in ["", "2026-11-31", "20261122", "2026-11-22.0", "2026-11-22.01", "2026-11-22T00", "../x"] {
+            assert!(bad.parse::<Night>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_ends_after_midnight_belongs_to_the_evening_before() {
+        let window = window();
+        assert_eq!(window.open_at(at("2026-11-22T20:59:59Z")), None);
+        assert_eq!(window.open_at(at("2026-11-22T21:00:00Z")), Some(date(2026, 11, 22)));
+        assert_eq!(window.open_at(at("2026-11-23T02:59:59Z")), Some(date(2026, 11, 22)));
+        assert_eq!(window.open_at(at("2026-11-23T03:00:00Z")), None);
+        assert_eq!(window.next_after(at("2026-11-23T03:00:00Z")), date(2026, 11, 23));
+    }
+
+    #[test]
+    fn a_time_in_the_skipped_hour_comes_once_and_later() {
+        let window = window();
+        // 2026-03-29: 02:00 becomes 03:00 in Berlin.
+        let skipped = window.within(date(2026, 3, 28), time(2, 30, 0, 0)).unwrap();
+        assert_eq!(skipped, at("2026-03-29T01:30:00Z"));
+    }
+
+    #[test]
+    fn a_time_in_the_repeated_hour_is_the_first_of_the_two() {
+        let window = window();
+        // 2026-10-25: 03:00 becomes 02:00 in Berlin.
+        let repeated = window.within(date(2026, 10, 24), time(2, 30, 0, 0)).unwrap();
+        assert_eq!(repeated, at("2026-10-25T00:30:00Z"));
+    }
+
+    #[test]
+    fn a_night_within_one_day_and_one_of_twenty_three_hours_work() {
+        let zone = TimeZone::UTC;
+        let day = NightWindow { opens: time(1, 0, 0, 0), closes: time(5, 0, 0, 0), zone: zone.clone() };
+        assert_eq!(day.length(), SignedDuration::from_hours(4));
+        assert_eq!(day.within(date(2026, 1, 1), time(0, 30, 0, 0)), None);
+        assert_eq!(day.open_at(at("2026-01-01T03:00:00Z")), Some(date(2026, 1, 1)));
+        let long = NightWindow { opens: time(1, 0, 0, 0), closes: time(0, 0, 0, 0), zone };
+        assert_eq!(long.length(), SignedDuration::from_hours(23));
+        assert_eq!(long.closing(date(2026, 1, 1)), at("2026-01-02T00:00:00Z"));
+    }
+}

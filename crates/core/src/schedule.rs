@@ -1,0 +1,235 @@
+//! A stage's `at`: five fields as in a crontab, matched against the date of the night.
+
+use std::fmt;
+
+use croner::parser::{CronParser, Seconds, Year};
+use croner::{Cron, Direction};
+use jiff::Timestamp;
+use jiff::civil::{Date, Time};
+use jiff::tz::TimeZone;
+
+use crate::night::NightWindow;
+
+/// A crontab expression. Day of month and weekday, when both are set, match if either does.
+#[derive(Clone)]
+pub struct Schedule {
+    text: String,
+    cron: Cron,
+}
+
+/// Why an expression is refused; [`hint`](ScheduleError::hint) says what to write instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ScheduleError {
+    #[error("`{0}` is a nickname, not a crontab expression")]
+    Nickname(String),
+    #[error("{0} fields where a crontab has five")]
+    Fields(usize),
+    #[error("`{0}` is not taken in a crontab field")]
+    Extension(String),
+    #[error("{0}")]
+    Malformed(String),
+    #[error("this expression never comes true")]
+    Never,
+    #[error("it fires at {fires}, outside the night, which is open from {opens} to {closes}")]
+    OutsideTheNight { fires: Time, opens: Time, closes: Time },
+    #[error("it fires {times} times in a night, first at {first} and {second}: a stage runs once a night")]
+    TooOften { times: usize, first: Time, second: Time },
+}
+
+impl ScheduleError {
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Nickname(_) => "write five fields: minute hour day-of-month month weekday, such as `30 22 * * *`".into(),
+            Self::Fields(6) => "leave out the seconds: minute hour day-of-month month weekday, such as `30 22 * * *`".into(),
+            Self::Fields(_) | Self::Malformed(_) => {
+                "minute (0-59) hour (0-23) day-of-month (1-31) month (1-12) weekday (0-7), such as `30 22 * * *`".into()
+            }
+            Self::Extension(_) => "only numbers, names such as `mon` or `jan`, `*`, `,`, `-` and `/` are".into(),
+            Self::Never => "there is no such date in any year".into(),
+            Self::OutsideTheNight { .. } => "move it into the night, or move `[night] opens` and `closes`".into(),
+            Self::TooOften { first, .. } => {
+                format!("name one minute, such as `{} {} * * *`", first.minute(), first.hour())
+            }
+        }
+    }
+}
+
+impl Schedule {
+    pub fn parse(text: &str) -> Result<Self, ScheduleError> {
+        let trimmed = text.trim();
+        if trimmed.starts_with('@') {
+            return Err(ScheduleError::Nickname(trimmed.to_owned()));
+        }
+        let fields: Vec<&str> = trimmed.split_whitespace().collect();
+        if fields.len() != 5 {
+            return Err(ScheduleError::Fields(fields.len()));
+        }
+        if let Some(field) = fields.iter().find(|field| !is_crontab(field)) {
+            return Err(ScheduleError::Extension((*field).to_owned()));
+        }
+        let cron = CronParser::builder()
+            .seconds(Seconds::Disallowed)
+            .year(Year::Disallowed)
+            .dom_and_dow(false)
+            .build()
+            .parse(&fields.join(" "))
+            .map_err(|error| ScheduleError::Malformed(error.to_string()))?;
+        let schedule = Self { text: fields.join(" "), cron };
+        // Any date that comes at all comes within the eight years between two leap days around 2100.
+        let start = Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC);
+        schedule.cron.find_next_occurrence(&start, true).map_err(|_| ScheduleError::Never)?;
+        Ok(schedule)
+    }
+
+    /// The times of day at which it fires on `date`.
+    ///
+    /// Reckoned in UTC, where no hour is skipped or repeated: the zone comes in when a night is planned.
+    fn times_on(&self, date: Date) -> Vec<Time> {
+        let Ok(midnight) = date.to_zoned(TimeZone::UTC) else { return Vec::new() };
+        self.cron
+            .iter_from(midnight, Direction::Forward)
+            .take_while(|time| time.date() == date)
+            .map(|time| time.time())
+            .collect()
+    }
+
+    /// Refuses what would fire outside the night, or more than once in it.
+    pub fn check(&self, window: &NightWindow) -> Result<(), ScheduleError> {
+        // Every day on which it fires has the same times, so the first such day tells for all.
+        let start = Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC);
+        let first = self.cron.find_next_occurrence(&start, true).map_err(|_| ScheduleError::Never)?;
+        let date = first.date();
+        let (inside, outside): (Vec<Time>, Vec<Time>) =
+            self.times_on(date).into_iter().partition(|time| window.within(date, *time).is_some());
+        match (inside.as_slice(), outside.as_slice()) {
+            ([], []) => Err(ScheduleError::Never),
+            ([first, second, ..], _) => {
+                Err(ScheduleError::TooOften { times: inside.len(), first: *first, second: *second })
+            }
+            (_, [fires, ..]) => Err(ScheduleError::OutsideTheNight {
+                fires: *fires,
+                opens: window.opens,
+                closes: window.closes,
+            }),
+            ([_], []) => Ok(()),
+        }
+    }
+
+    /// The instant at which it fires in the night of `date`: day fields are matched against that date,
+    /// also after midnight.
+    pub fn fires_in(&self, date: Date, window: &NightWindow) -> Option<Timestamp> {
+        self.times_on(date).into_iter().find_map(|time| window.within(date, time))
+    }
+}
+
+/// Whether a field holds only what crontab(5) knows: no `L`, `W`, `#` or `?`.
+fn is_crontab(field: &str) -> bool {
+    field
+        .split(|c: char| matches!(c, ',' | '-' | '/' | '*'))
+        .all(|word| word.bytes().all(|b| b.is_ascii_digit()) || is_name(word))
+}
+
+fn is_name(word: &str) -> bool {
+    const NAMES: [&str; 19] = [
+        "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec", "sun", "mon",
+        "tue", "wed", "thu", "fri", "sat",
+    ];
+    NAMES.iter().any(|name| name.eq_ignore_ascii_case(word))
+}
+
+impl PartialEq for Schedule {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.text)
+    }
+}
+
+impl fmt::Debug for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Schedule({})", self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use jiff::civil::{date, time};
+
+    fn window() -> NightWindow {
+        NightWindow {
+            opens: time(22, 0, 0, 0),
+            closes: time(4, 0, 0, 0),
+            zone: TimeZone::get("Europe/Berlin").unwrap(),
+        }
+    }
+
+    fn fires(expression: &str, night: Date) -> Option<String> {
+        let at = Schedule::parse(expression).unwrap().fires_in(night, &window())?;
+        Some(at.to_zoned(window().zone).strftime("%F %R").to_string())
+    }
+
+    #[test]
+    fn a_stage_after_midnight_belongs_to_the_night_before() {
+        assert_eq!(fires("30 0 * * *", date(2026, 11, 22)).unwrap(), "2026-11-23 00:30");
+        assert_eq!(fires("45 23 * * *", date(2026, 11, 22)).unwrap(), "2026-11-22 23:45");
+    }
+
+    #[test]
+    fn day_fields_are_matched_against_the_night_also_after_midnight() {
+        // 2026-11-22 is a Sunday.
+        assert_eq!(fires("30 0 * * sun", date(2026, 11, 22)).unwrap(), "2026-11-23 00:30");
+        assert_eq!(fires("30 0 * * mon", date(2026, 11, 22)), None);
+    }
+
+    #[test]
+    fn either_day_field_matches_as_in_a_crontab() {
+        assert!(fires("0 22 1 * mon", date(2026, 11, 23)).is_some(), "a Monday");
+        assert!(fires("0 22 1 * mon", date(2026, 12, 1)).is_some(), "a first of the month");
+        assert!(fires("0 22 1 * mon", date(2026, 11, 24)).is_none(), "neither");
+    }
+
+    #[test]
+    fn a_stage_in_the_skipped_hour_and_one_in_the_repeated_hour_fire_once() {
+        assert_eq!(fires("30 2 * * *", date(2026, 3, 28)).unwrap(), "2026-03-29 03:30");
+        let schedule = Schedule::parse("30 2 * * *").unwrap();
+        assert_eq!(
+            schedule.fires_in(date(2026, 10, 24), &window()).unwrap().to_string(),
+            "2026-10-25T00:30:00Z"
+        );
+    }
+
+    #[test]
+    fn what_is_no_crontab_is_refused_with_a_hint() {
+        for (bad, hint) in [
+            ("@daily", "five fields"),
+            ("0 0 22 * * *", "seconds"),
+            ("22 *", "minute (0-59)"),
+            ("0 24 * * *", "hour (0-23)"),
+            ("61 22 * * *", "minute (0-59)"),
+            ("0 22 L * *", "only numbers"),
+            ("0 22 * * 5#2", "only numbers"),
+            ("0 22 ? * *", "only numbers"),
+            ("0 22 30 2 *", "no such date"),
+        ] {
+            let error = Schedule::parse(bad).unwrap_err();
+            assert!(error.hint().contains(hint), "{bad}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn a_stage_outside_the_night_or_more_than_once_in_it_is_refused() {
+        let check = |text: &str| Schedule::parse(text).unwrap().check(&window()).unwrap_err();
+        assert!(matches!(check("0 12 * * *"), ScheduleError::OutsideTheNight { .. }));
+        assert!(matches!(check("0 4 * * *"), ScheduleError::OutsideTheNight { .. }));
+        assert!(matches!(check("*/5 22 * * *"), ScheduleError::TooOften { times: 12, .. }));
+        assert!(matches!(check("0 22,1 * * *"), ScheduleError::TooOften { times: 2, .. }));
+        assert!(matches!(check("0 12,22 * * *"), ScheduleError::OutsideTheNight { .. }));
+        assert!(Schedule::parse("0 22 29 2 *").unwrap().check(&window()).is_ok());
+    }
+}

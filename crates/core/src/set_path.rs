@@ -1,0 +1,129 @@
+//! Where a set lies in a vault: `<host>/<night>/<role>`, its further attempts beside it as `<role>.2`.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::HostName;
+use crate::night::Night;
+use crate::role::Role;
+
+/// The most attempts at one set in one night.
+pub const MOST_ATTEMPTS: u16 = 9;
+
+/// The identity of a set.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SetId {
+    pub host: HostName,
+    pub night: Night,
+    pub role: Role,
+    pub attempt: u16,
+}
+
+impl SetId {
+    pub const fn first(host: HostName, night: Night, role: Role) -> Self {
+        Self { host, night, role, attempt: 1 }
+    }
+
+    /// The folder's name within its night.
+    pub fn folder(&self) -> String {
+        SetFolder { role: self.role, attempt: self.attempt }.to_string()
+    }
+
+    /// The folder relative to the vault.
+    pub fn path(&self) -> PathBuf {
+        PathBuf::from(self.host.as_str()).join(self.night.to_string()).join(self.folder())
+    }
+
+    /// The folder, relative to the vault, in which the set is being written.
+    pub fn partial(&self) -> PathBuf {
+        PathBuf::from(self.host.as_str())
+            .join(self.night.to_string())
+            .join(format!(".{}.partial", self.folder()))
+    }
+}
+
+impl fmt::Display for SetId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.host, self.night, self.folder())
+    }
+}
+
+/// A text that names no set.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` names no set: `HOST/NIGHT/ROLE` is expected, such as `master1/2026-11-22/etcd`")]
+pub struct NotASet(String);
+
+impl FromStr for SetId {
+    type Err = NotASet;
+    fn from_str(text: &str) -> Result<Self, NotASet> {
+        let bad = || NotASet(text.chars().take(300).collect());
+        let parts: Vec<&str> = text.trim_end_matches('/').split('/').collect();
+        let [host, night, folder] = parts[..] else { return Err(bad()) };
+        let SetFolder { role, attempt } = folder.parse().map_err(|_| bad())?;
+        Ok(Self {
+            host: host.parse().map_err(|_| bad())?,
+            night: night.parse().map_err(|_| bad())?,
+            role,
+            attempt,
+        })
+    }
+}
+
+/// The name of a published set's folder: `etcd`, `etcd.2`. Anything else in a night's folder is no set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SetFolder {
+    pub role: Role,
+    pub attempt: u16,
+}
+
+impl fmt::Display for SetFolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.attempt {
+            0 | 1 => f.pad(self.role.as_str()),
+            n => write!(f, "{}.{n}", self.role),
+        }
+    }
+}
+
+/// A folder that holds no set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not the name of a set's folder")]
+pub struct NotASetFolder;
+
+impl FromStr for SetFolder {
+    type Err = NotASetFolder;
+    fn from_str(text: &str) -> Result<Self, NotASetFolder> {
+        let (role, attempt) = match text.split_once('.') {
+            Some((role, attempt)) => (role, attempt.parse().map_err(|_| NotASetFolder)?),
+            None => (text, 1),
+        };
+        let folder = Self { role: role.parse().map_err(|_| NotASetFolder)?, attempt };
+        let well_spelt = folder.to_string() == text && attempt <= MOST_ATTEMPTS;
+        well_spelt.then_some(folder).ok_or(NotASetFolder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_set_is_found_by_its_path() {
+        for good in ["m1.x/2026-11-22/etcd", "m1.x/2026-11-22.1/node.2"] {
+            let set: SetId = good.parse().unwrap();
+            assert_eq!(set.to_string(), good);
+            assert_eq!(set.path(), PathBuf::from(good));
+        }
+    }
+
+    #[test]
+    fn a_folder_that_is_no_set_is_not_taken_for_one() {
+        for bad in [".etcd.partial", "etcd.proofs", "etcd.1", "etcd.02", "etcd.99", "now.json", "", "etcd."] {
+            assert!(bad.parse::<SetFolder>().is_err(), "{bad}");
+        }
+    }
+}

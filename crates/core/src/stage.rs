@@ -1,0 +1,176 @@
+//! The stages of a night: who runs them, and what each has to wait for.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::role::{Role, Roles};
+
+/// A named, timed step of the night, in the order in which a night runs them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    SnapshotEtcd,
+    CollectNode,
+    PullEtcd,
+    PullNodes,
+    CollectMaster,
+    MirrorMasters,
+    PackArchive,
+    ShipArchive,
+    Prune,
+}
+
+impl Stage {
+    pub const ALL: [Self; 9] = [
+        Self::SnapshotEtcd,
+        Self::CollectNode,
+        Self::PullEtcd,
+        Self::PullNodes,
+        Self::CollectMaster,
+        Self::MirrorMasters,
+        Self::PackArchive,
+        Self::ShipArchive,
+        Self::Prune,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SnapshotEtcd => "snapshot-etcd",
+            Self::CollectNode => "collect-node",
+            Self::PullEtcd => "pull-etcd",
+            Self::PullNodes => "pull-nodes",
+            Self::CollectMaster => "collect-master",
+            Self::MirrorMasters => "mirror-masters",
+            Self::PackArchive => "pack-archive",
+            Self::ShipArchive => "ship-archive",
+            Self::Prune => "prune",
+        }
+    }
+
+    /// Whether a host with these roles runs it. Every host prunes its own vault.
+    pub const fn runs_on(self, roles: Roles) -> bool {
+        match self {
+            Self::SnapshotEtcd => roles.has(Role::Etcd),
+            Self::CollectNode => roles.has(Role::Node),
+            Self::PullEtcd
+            | Self::PullNodes
+            | Self::CollectMaster
+            | Self::MirrorMasters
+            | Self::PackArchive
+            | Self::ShipArchive => roles.has(Role::Master),
+            Self::Prune => !roles.is_empty(),
+        }
+    }
+
+    /// The role whose set this stage makes on its own host.
+    pub const fn makes(self) -> Option<Role> {
+        match self {
+            Self::SnapshotEtcd => Some(Role::Etcd),
+            Self::CollectNode => Some(Role::Node),
+            Self::CollectMaster => Some(Role::Master),
+            _ => None,
+        }
+    }
+
+    /// The role whose sets this stage pulls from other hosts.
+    pub const fn pulls(self) -> Option<Role> {
+        match self {
+            Self::PullEtcd => Some(Role::Etcd),
+            Self::PullNodes => Some(Role::Node),
+            Self::MirrorMasters => Some(Role::Master),
+            _ => None,
+        }
+    }
+
+    /// The stages of the same host that must have ended before this one begins.
+    pub const fn needs(self) -> &'static [Self] {
+        match self {
+            Self::SnapshotEtcd
+            | Self::CollectNode
+            | Self::CollectMaster
+            | Self::PullEtcd
+            | Self::PullNodes => &[],
+            Self::MirrorMasters => &[Self::PullEtcd, Self::PullNodes],
+            Self::PackArchive => &[
+                Self::SnapshotEtcd,
+                Self::CollectNode,
+                Self::CollectMaster,
+                Self::PullEtcd,
+                Self::PullNodes,
+                Self::MirrorMasters,
+            ],
+            Self::ShipArchive => &[Self::PackArchive],
+            Self::Prune => &[Self::SnapshotEtcd, Self::CollectNode, Self::CollectMaster, Self::ShipArchive],
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A word that names no stage.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{word}` is no stage: one of {known} is expected", known = Stage::ALL.map(Stage::as_str).join(", "))]
+pub struct UnknownStage {
+    word: String,
+}
+
+impl FromStr for Stage {
+    type Err = UnknownStage;
+    fn from_str(text: &str) -> Result<Self, UnknownStage> {
+        Self::ALL
+            .into_iter()
+            .find(|stage| stage.as_str() == text)
+            .ok_or_else(|| UnknownStage { word: text.to_owned() })
+    }
+}
+
+/// One value for each stage.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PerStage<T>([T; Stage::ALL.len()]);
+
+impl<T> PerStage<T> {
+    pub fn from_fn(value: impl FnMut(Stage) -> T) -> Self {
+        Self(Stage::ALL.map(value))
+    }
+
+    pub const fn get(&self, stage: Stage) -> &T {
+        &self.0[stage as usize]
+    }
+
+    pub const fn get_mut(&mut self, stage: Stage) -> &mut T {
+        &mut self.0[stage as usize]
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (Stage, &T)> {
+        Stage::ALL.into_iter().zip(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn no_stage_needs_one_that_comes_after_it_in_the_list() {
+        for stage in Stage::ALL {
+            assert!(stage.needs().iter().all(|need| *need < stage), "{stage}");
+            assert_eq!(stage.as_str().parse::<Stage>().unwrap(), stage);
+            assert_eq!(Stage::ALL[stage as usize], stage);
+        }
+    }
+
+    #[test]
+    fn a_host_runs_the_stages_of_its_roles() {
+        let node = Roles::NONE.with(Role::Node);
+        let stages: Vec<_> = Stage::ALL.into_iter().filter(|stage| stage.runs_on(node)).collect();
+        assert_eq!(stages, [Stage::CollectNode, Stage::Prune]);
+        assert!(Stage::ALL.into_iter().all(|stage| !stage.runs_on(Roles::NONE)));
+    }
+}
