@@ -1,1 +1,27 @@
-//! placeholder
+//! SSH as the night needs it: sessions to hosts whose keys are pinned, pipelined SFTP in both directions, and
+//! signatures made with a host's own key. The only crate that names russh.
+//!
+//! Nothing here spawns: what runs side by side runs inside the caller's task, so dropping a future ends its work.
+
+pub mod endpoint;
+pub mod identity;
+pub mod known_hosts;
+pub mod paths;
+pub mod ranges;
+pub mod scan;
+pub mod session;
+pub mod sftp;
+pub mod signature;
+pub mod upload;
+
+pub use endpoint::{Endpoint, Timeouts};
+pub use identity::{Identity, IdentityError};
+pub use known_hosts::{HostKeyVerdict, KnownHosts, KnownHostsError};
+pub use ranges::RangeSet;
+pub use russh::keys::ssh_key::PublicKey;
+pub use scan::{OfferedKey, scan};
+pub use session::exec::{ExecError, ExecOutput};
+pub use session::{ConnectError, Session};
+pub use sftp::{ChunkSink, DirEntry, FileKind, Listing, Sftp, SftpError, Space, Stat};
+pub use signature::{SignatureError, Signer};
+pub use upload::{Upload, UploadError, Uploaded};

@@ -1,0 +1,196 @@
+//! The key this host logs in with: read with OpenSSH's care for its permissions, or made new.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use russh::keys::ssh_key::{self, LineEnding};
+use russh::keys::{Algorithm, HashAlg, PrivateKey};
+use thiserror::Error;
+
+/// No private key is larger; what is, is the wrong file.
+const MAX_KEY_FILE: u64 = 64 * 1024;
+
+#[derive(Debug, Error)]
+pub enum IdentityError {
+    #[error("the private key {} cannot be read", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("the private key {} is open to others (mode {mode:04o}); run: chmod 600 {}", path.display(), path.display())]
+    Exposed { path: PathBuf, mode: u32 },
+    #[error(
+        "the private key {} is protected by a passphrase, which nobody can type at night; make one without: nightshift keys init",
+        path.display()
+    )]
+    Encrypted { path: PathBuf },
+    #[error("{} is not a private key that can be used", path.display())]
+    Malformed { path: PathBuf, source: russh::keys::Error },
+    #[error("the private key {} is of the type {key_type}; ed25519, RSA and ECDSA can be used", path.display())]
+    UnsupportedType { path: PathBuf, key_type: String },
+    #[error("{} exists already and is not overwritten", path.display())]
+    Exists { path: PathBuf },
+    #[error("the key file {} cannot be written", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("a new key cannot be made")]
+    Generate { source: ssh_key::Error },
+}
+
+/// A private key for logging in.
+#[derive(Clone)]
+pub struct Identity {
+    key: Arc<PrivateKey>,
+}
+
+impl Identity {
+    /// Reads an ed25519, RSA or ECDSA key without a passphrase.
+    pub fn load(path: &Path) -> Result<Self, IdentityError> {
+        Ok(Self { key: Arc::new(read_private_key(path, 0o077)?) })
+    }
+
+    /// Makes a new ed25519 key at `path` and its public half at `path` + `.pub`. Never overwrites either.
+    pub fn generate_ed25519(path: &Path, comment: &str) -> Result<Self, IdentityError> {
+        let public_path = public_path(path);
+        for taken in [path, &public_path] {
+            if taken.symlink_metadata().is_ok() {
+                return Err(IdentityError::Exists { path: taken.to_owned() });
+            }
+        }
+        let failed = |source| IdentityError::Generate { source };
+        let mut key =
+            PrivateKey::random(&mut russh::keys::key::safe_rng(), Algorithm::Ed25519).map_err(failed)?;
+        key.set_comment(comment);
+        let text = key.to_openssh(LineEnding::LF).map_err(failed)?;
+        write_new(path, text.as_bytes(), 0o600)?;
+        let identity = Self { key: Arc::new(key) };
+        write_new(&public_path, format!("{}\n", identity.public_line()).as_bytes(), 0o644)?;
+        sync_parent(path)?;
+        Ok(identity)
+    }
+
+    /// The public half as one line of `authorized_keys`, without a newline.
+    pub fn public_line(&self) -> String {
+        let public = self.key.public_key();
+        let comment = public.comment().to_string();
+        let line = crate::signature::public_key_line(public);
+        if comment.is_empty() { line } else { format!("{line} {comment}") }
+    }
+
+    /// `SHA256:…`, as ssh-keygen shows it.
+    pub fn fingerprint(&self) -> String {
+        self.key.fingerprint(HashAlg::Sha256).to_string()
+    }
+
+    pub(crate) fn key(&self) -> Arc<PrivateKey> {
+        Arc::clone(&self.key)
+    }
+}
+
+/// Shows the public half only.
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Identity").field(&self.fingerprint()).finish()
+    }
+}
+
+/// Reads a private key; refused when its mode has any of the `forbidden` bits.
+pub(crate) fn read_private_key(path: &Path, forbidden: u32) -> Result<PrivateKey, IdentityError> {
+    let failed = |source| IdentityError::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
+    let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o7777;
+    if mode & forbidden != 0 {
+        return Err(IdentityError::Exposed { path: path.to_owned(), mode });
+    }
+    let mut text = String::new();
+    file.take(MAX_KEY_FILE).read_to_string(&mut text).map_err(failed)?;
+    let key = russh::keys::decode_secret_key(&text, None).map_err(|source| match source {
+        russh::keys::Error::KeyIsEncrypted => IdentityError::Encrypted { path: path.to_owned() },
+        source => IdentityError::Malformed { path: path.to_owned(), source },
+    })?;
+    if key.is_encrypted() {
+        return Err(IdentityError::Encrypted { path: path.to_owned() });
+    }
+    match key.algorithm() {
+        Algorithm::Ed25519 | Algorithm::Rsa { .. } | Algorithm::Ecdsa { .. } => Ok(key),
+        other => Err(IdentityError::UnsupportedType { path: path.to_owned(), key_type: other.to_string() }),
+    }
+}
+
+fn public_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".pub");
+    PathBuf::from(name)
+}
+
+fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<(), IdentityError> {
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::AlreadyExists => IdentityError::Exists { path: path.to_owned() },
+        _ => IdentityError::Write { path: path.to_owned(), source },
+    };
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(failed)?;
+    file.write_all(content).map_err(failed)?;
+    // The umask may have taken bits away; the public half must be readable whatever it was.
+    file.set_permissions(fs::Permissions::from_mode(mode)).map_err(failed)?;
+    file.sync_all().map_err(failed)
+}
+
+fn sync_parent(path: &Path) -> Result<(), IdentityError> {
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(parent)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|source| IdentityError::Write { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_new_key_is_private_and_loads_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("id_ed25519");
+        let made = Identity::generate_ed25519(&path, "nightshift@master1").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let public = fs::read_to_string(folder.path().join("id_ed25519.pub")).unwrap();
+        assert_eq!(public.trim_end(), made.public_line());
+        assert!(public.starts_with("ssh-ed25519 ") && public.ends_with(" nightshift@master1\n"), "{public}");
+        let loaded = Identity::load(&path).unwrap();
+        assert_eq!(loaded.fingerprint(), made.fingerprint());
+        assert_eq!(loaded.public_line(), made.public_line());
+    }
+
+    #[test]
+    fn an_existing_key_is_never_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("id");
+        fs::write(folder.path().join("id.pub"), "mine").unwrap();
+        assert!(matches!(Identity::generate_ed25519(&path, ""), Err(IdentityError::Exists { .. })));
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_key_that_others_can_read_is_refused_with_the_chmod_to_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("id");
+        Identity::generate_ed25519(&path, "").unwrap();
+        for mode in [0o640, 0o604, 0o660] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let refusal = Identity::load(&path).unwrap_err().to_string();
+            assert!(refusal.contains(&format!("chmod 600 {}", path.display())), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_key_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("id");
+        fs::write(&path, "hello").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let refusal = Identity::load(&path).unwrap_err();
+        assert!(matches!(refusal, IdentityError::Malformed { .. }), "{refusal:?}");
+        assert!(refusal.to_string().contains("/id "), "{refusal}");
+        let absent = Identity::load(&folder.path().join("none")).unwrap_err();
+        assert!(matches!(absent, IdentityError::Read { .. }));
+    }
+}

@@ -1,0 +1,177 @@
+//! Pinned host keys, read and matched as OpenSSH does: hashed names, wildcards, negation, ports, revocation,
+//! certificate authorities and several keys per host.
+
+mod certificate;
+mod entry;
+mod pattern;
+mod pin;
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use russh::keys::ssh_key::public::KeyData;
+use russh::keys::{Algorithm, HashAlg, PublicKey};
+use thiserror::Error;
+
+pub(crate) use certificate::CertificateVerdict;
+use entry::{Entry, Marker};
+pub use pin::pin;
+
+/// OpenSSH's default port: names pinned for any other are written `[name]:port`.
+const SSH_PORT: u16 = 22;
+
+/// Far more than the keys of any cluster take.
+const MAX_FILE: u64 = 16 * 1024 * 1024;
+
+#[derive(Debug, Error)]
+pub enum KnownHostsError {
+    #[error("the pinned host keys in {} cannot be read", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{}:{line}: {problem}", path.display())]
+    Line { path: PathBuf, line: usize, problem: String },
+    #[error("{} is larger than 16 MiB: not a file of host keys", path.display())]
+    TooLarge { path: PathBuf },
+    #[error("the pinned host keys in {} cannot be replaced", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("{name:?} cannot be pinned: it is not the name of one host")]
+    Name { name: String },
+}
+
+/// What known_hosts says about a key that a host presents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostKeyVerdict {
+    Trusted,
+    /// The key is listed under `@revoked`: never to be trusted, whatever else is pinned.
+    Revoked,
+    /// Other keys are pinned for this host; their fingerprints.
+    Changed {
+        expected: Vec<String>,
+    },
+    /// Nothing is pinned for this host.
+    Unknown,
+}
+
+/// A known_hosts file, loaded once.
+#[derive(Debug, Clone, Default)]
+pub struct KnownHosts {
+    entries: Vec<Entry>,
+}
+
+impl KnownHosts {
+    /// Reads a file. A line that cannot be understood is an error: it may be the one that revokes a key.
+    pub fn load(path: &Path) -> Result<Self, KnownHostsError> {
+        Self::parse_from(path, &read(path)?)
+    }
+
+    /// Reads the text of a file; errors name it `known_hosts`.
+    pub fn parse(text: &str) -> Result<Self, KnownHostsError> {
+        Self::parse_from(Path::new("known_hosts"), text)
+    }
+
+    fn parse_from(path: &Path, text: &str) -> Result<Self, KnownHostsError> {
+        let mut entries = Vec::new();
+        for (index, line) in text.lines().enumerate() {
+            let entry = Entry::parse(line).map_err(|problem| KnownHostsError::Line {
+                path: path.to_owned(),
+                line: index + 1,
+                problem,
+            })?;
+            entries.extend(entry);
+        }
+        Ok(Self { entries })
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Judges a host's plain key. As in OpenSSH a key pinned for the bare name also counts on another port.
+    pub fn check<N: AsRef<str>>(&self, names: &[N], port: u16, key: &PublicKey) -> HostKeyVerdict {
+        let verdict = self.check_as(&lookups(names, port), key.key_data());
+        if verdict != HostKeyVerdict::Unknown || port == SSH_PORT {
+            return verdict;
+        }
+        match self.check_as(&lookups(names, SSH_PORT), key.key_data()) {
+            accepted_or_revoked @ (HostKeyVerdict::Trusted | HostKeyVerdict::Revoked) => accepted_or_revoked,
+            _ => HostKeyVerdict::Unknown,
+        }
+    }
+
+    fn check_as(&self, lookups: &[String], key: &KeyData) -> HostKeyVerdict {
+        if self.is_revoked(lookups, key) {
+            return HostKeyVerdict::Revoked;
+        }
+        let pinned: Vec<&KeyData> = self.keys(lookups, Marker::None).collect();
+        if pinned.contains(&key) {
+            HostKeyVerdict::Trusted
+        } else if pinned.is_empty() {
+            HostKeyVerdict::Unknown
+        } else {
+            let expected = pinned.iter().map(|key| fingerprint(key)).collect();
+            HostKeyVerdict::Changed { expected }
+        }
+    }
+
+    /// A revocation holds if any of the names matches, even one that another pattern of the line excludes.
+    fn is_revoked(&self, lookups: &[String], key: &KeyData) -> bool {
+        self.entries.iter().any(|entry| {
+            entry.marker == Marker::Revoked
+                && entry.key.as_ref() == Some(key)
+                && lookups.iter().any(|name| entry.hosts.matches(name))
+        })
+    }
+
+    fn keys<'a>(&'a self, lookups: &'a [String], marker: Marker) -> impl Iterator<Item = &'a KeyData> {
+        self.entries
+            .iter()
+            .filter(move |entry| entry.marker == marker && entry.applies_to(lookups))
+            .filter_map(|entry| entry.key.as_ref())
+    }
+
+    /// The entries that can matter for one host, so that a session need not carry a whole cluster's keys.
+    pub(crate) fn for_host<N: AsRef<str>>(&self, names: &[N], port: u16) -> Self {
+        let mut lookups_of_host = lookups(names, port);
+        lookups_of_host.extend(lookups(names, SSH_PORT));
+        let concerns = |entry: &&Entry| lookups_of_host.iter().any(|name| entry.hosts.matches(name));
+        Self { entries: self.entries.iter().filter(concerns).cloned().collect() }
+    }
+
+    /// The types of the keys pinned for a host, so that it is asked for one that can be checked.
+    pub(crate) fn key_types<N: AsRef<str>>(&self, names: &[N], port: u16) -> Vec<Algorithm> {
+        let of_port = lookups(names, port);
+        let of_name = lookups(names, SSH_PORT);
+        self.keys(&of_port, Marker::None)
+            .chain(self.keys(&of_name, Marker::None))
+            .map(KeyData::algorithm)
+            .collect()
+    }
+}
+
+/// `SHA256:…`, as ssh-keygen shows it.
+pub(crate) fn fingerprint(key: &KeyData) -> String {
+    key.fingerprint(HashAlg::Sha256).to_string()
+}
+
+/// The strings under which a host is looked up.
+fn lookups<N: AsRef<str>>(names: &[N], port: u16) -> Vec<String> {
+    names.iter().map(|name| lookup(name.as_ref(), port)).collect()
+}
+
+fn lookup(name: &str, port: u16) -> String {
+    let name = name.to_ascii_lowercase();
+    if port == SSH_PORT { name } else { format!("[{name}]:{port}") }
+}
+
+fn read(path: &Path) -> Result<String, KnownHostsError> {
+    let failed = |source| KnownHostsError::Read { path: path.to_owned(), source };
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(failed)?;
+    let length = file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(failed)?;
+    if length as u64 > MAX_FILE {
+        return Err(KnownHostsError::TooLarge { path: path.to_owned() });
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+//! Running one command on a peer, for what SFTP cannot do (a checksum made over there, say).
+
+use std::time::Duration;
+
+use russh::{ChannelMsg, Sig};
+use thiserror::Error;
+use tokio::time::timeout;
+use tracing::debug;
+
+use super::{ChannelError, Session};
+
+/// Said first by the peer's shell; a forced command or a login without a shell cannot know it.
+const STARTED: &str = "nightshift: command starts";
+
+/// SSH's number for the stream of error messages.
+const STDERR: u32 = 1;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecOutput {
+    /// The exit status; none where a signal ended the command.
+    pub status: Option<u32>,
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+}
+
+#[derive(Debug, Error)]
+pub enum ExecError {
+    #[error("{peer} runs no commands for this login{}", detail(said))]
+    Forbidden { peer: String, said: String },
+    #[error("the command on {peer} wrote more than {limit} bytes")]
+    TooMuchOutput { peer: String, limit: usize },
+    #[error("the command on {peer} did not end within {seconds} s")]
+    Timeout { peer: String, seconds: u64 },
+    #[error("the connection to {peer} ended before the command did: {reason}")]
+    Disconnected { peer: String, reason: String },
+}
+
+fn detail(said: &str) -> String {
+    if said.is_empty() { String::new() } else { format!(" (it said: {said})") }
+}
+
+impl Session {
+    /// Runs a command in the peer's login shell, with nothing on its standard input.
+    pub async fn exec(
+        &self,
+        command: &str,
+        max_output: usize,
+        limit: Duration,
+    ) -> Result<ExecOutput, ExecError> {
+        let peer = &self.link.peer;
+        let channel = self.link.open_channel().await.map_err(|error| match error {
+            ChannelError::Timeout(limit) => self.exec_timed_out(limit),
+            ChannelError::Refused(said) => self.forbidden(said),
+            ChannelError::Disconnected(reason) => ExecError::Disconnected { peer: peer.clone(), reason },
+        })?;
+        let (mut answers, requests) = channel.split();
+        let run = async {
+            let line = format!("echo '{STARTED}'; {command}");
+            if requests.exec(true, line).await.is_err() || requests.eof().await.is_err() {
+                return Err(self.exec_disconnected());
+            }
+            let mut collected = Collected::new(max_output);
+            while let Some(message) = answers.wait().await {
+                match collected.take(message) {
+                    Ok(()) => {}
+                    Err(Stop::Refused) => return Err(self.forbidden(String::new())),
+                    Err(Stop::TooMuch) => {
+                        return Err(ExecError::TooMuchOutput { peer: peer.clone(), limit: max_output });
+                    }
+                }
+            }
+            if collected.status.is_none() && self.link.is_closed() {
+                return Err(self.exec_disconnected());
+            }
+            collected.into_output().map_err(|said| self.forbidden(said))
+        };
+        let result = timeout(limit, run).await.unwrap_or_else(|_| Err(self.exec_timed_out(limit)));
+        if result.is_err() && (requests.signal(Sig::TERM).await.is_err() || requests.close().await.is_err()) {
+            debug!(%peer, "the connection ended together with the command");
+        }
+        result
+    }
+
+    fn forbidden(&self, said: String) -> ExecError {
+        ExecError::Forbidden { peer: self.link.peer.clone(), said }
+    }
+
+    fn exec_timed_out(&self, limit: Duration) -> ExecError {
+        ExecError::Timeout { peer: self.link.peer.clone(), seconds: limit.as_secs() }
+    }
+
+    fn exec_disconnected(&self) -> ExecError {
+        ExecError::Disconnected { peer: self.link.peer.clone(), reason: self.link.end_reason() }
+    }
+}
+
+struct Collected {
+    status: Option<u32>,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+    room: usize,
+}
+
+enum Stop {
+    Refused,
+    TooMuch,
+}
+
+impl Collected {
+    fn new(max_output: usize) -> Self {
+        Self {
+            status: None,
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+            room: max_output.saturating_add(STARTED.len() + 1),
+        }
+    }
+
+    fn take(&mut self, message: ChannelMsg) -> Result<(), Stop> {
+        match message {
+            ChannelMsg::Failure => return Err(Stop::Refused),
+            ChannelMsg::ExitStatus { exit_status } => self.status = Some(exit_status),
+            ChannelMsg::Data { data } => {
+                self.room = self.room.checked_sub(data.len()).ok_or(Stop::TooMuch)?;
+                self.stdout.extend_from_slice(&data);
+            }
+            ChannelMsg::ExtendedData { data, ext: STDERR } => {
+                self.room = self.room.checked_sub(data.len()).ok_or(Stop::TooMuch)?;
+                self.stderr.extend_from_slice(&data);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Cuts off all that came before the command, a shell's greeting too. Without the mark another program than the
+    /// one asked for ran: then what it said.
+    fn into_output(self) -> Result<ExecOutput, String> {
+        let mark = format!("{STARTED}\n");
+        let found = self.stdout.windows(mark.len()).position(|window| window == mark.as_bytes());
+        match found {
+            Some(at) => Ok(ExecOutput {
+                status: self.status,
+                stdout: self.stdout.get(at + mark.len()..).unwrap_or_default().to_vec(),
+                stderr: self.stderr,
+            }),
+            None => Err(first_line(&[self.stderr, self.stdout].concat())),
+        }
+    }
+}
+
+fn first_line(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    line.chars().filter(|c| !c.is_control()).take(200).collect()
+}
+
+/// Quotes one argument for a POSIX shell.
+pub fn quote(argument: &str) -> String {
+    format!("'{}'", argument.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_argument_is_quoted_so_that_the_shell_takes_it_as_it_is() {
+        assert_eq!(quote("a b"), "'a b'");
+        assert_eq!(quote("$(reboot); it's"), r"'$(reboot); it'\''s'");
+    }
+}

@@ -1,0 +1,75 @@
+//! What a server tells about a file.
+
+use russh_sftp::protocol::FileAttributes;
+
+use super::{Doing, Sftp, SftpError};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    File,
+    Folder,
+    Symlink,
+    /// A device, pipe or socket, or a server that does not tell.
+    Other,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    pub kind: FileKind,
+    pub size: u64,
+    /// Permission bits, without the kind.
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    /// Seconds since 1970.
+    pub mtime: u64,
+}
+
+impl From<&FileAttributes> for Stat {
+    fn from(attributes: &FileAttributes) -> Self {
+        let mode = attributes.permissions.unwrap_or_default();
+        let kind = match mode & 0o170_000 {
+            0o100_000 => FileKind::File,
+            0o040_000 => FileKind::Folder,
+            0o120_000 => FileKind::Symlink,
+            _ => FileKind::Other,
+        };
+        Self {
+            kind,
+            size: attributes.size.unwrap_or_default(),
+            mode: mode & 0o7777,
+            uid: attributes.uid.unwrap_or_default(),
+            gid: attributes.gid.unwrap_or_default(),
+            mtime: attributes.mtime.unwrap_or_default().into(),
+        }
+    }
+}
+
+impl Sftp {
+    /// About the path itself: a symlink is not followed.
+    pub async fn lstat(&self, path: &str) -> Result<Stat, SftpError> {
+        let doing = Doing { action: "look at", path };
+        let answer = self.channel.ask(doing, self.channel.raw.lstat(path)).await?;
+        Ok(Stat::from(&answer.attrs))
+    }
+
+    /// About what the path leads to.
+    pub async fn stat(&self, path: &str) -> Result<Stat, SftpError> {
+        let doing = Doing { action: "look at", path };
+        let answer = self.channel.ask(doing, self.channel.raw.stat(path)).await?;
+        Ok(Stat::from(&answer.attrs))
+    }
+
+    /// Where a symlink leads, as it is written in it.
+    pub async fn read_link(&self, path: &str) -> Result<String, SftpError> {
+        let doing = Doing { action: "read the link", path };
+        let answer = self.channel.ask(doing, self.channel.raw.readlink(path)).await?;
+        let target = answer.files.into_iter().next().map(|file| file.filename);
+        target.ok_or_else(|| SftpError::Protocol {
+            peer: self.peer().to_owned(),
+            path: path.to_owned(),
+            action: doing.action,
+            reason: "no target".into(),
+        })
+    }
+}

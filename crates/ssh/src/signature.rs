@@ -1,0 +1,154 @@
+//! Signatures by a host's own SSH key, in the form of `ssh-keygen -Y sign`: what one says, the other believes.
+
+use std::path::Path;
+
+use russh::keys::ssh_key::{self, LineEnding, SshSig};
+use russh::keys::{Algorithm, HashAlg, PrivateKey, PublicKey, PublicKeyBase64};
+use thiserror::Error;
+
+use crate::identity::{IdentityError, read_private_key};
+use crate::known_hosts::{HostKeyVerdict, KnownHosts, fingerprint};
+
+/// An RSA-4096 signature with its key is a tenth of this.
+const MAX_SIGNATURE: usize = 16 * 1024;
+
+/// SHA-512 of what is signed, for content too large to hold at once.
+pub type Sha512Digest = [u8; 64];
+
+#[derive(Debug, Error)]
+pub enum SignatureError {
+    #[error("the signature cannot be made")]
+    Sign { source: ssh_key::Error },
+    #[error("this is not an SSH signature")]
+    Malformed { source: ssh_key::Error },
+    #[error("this is not an SSH signature: it is longer than 16 KiB")]
+    TooLong,
+    #[error("the signature is for {found:?}, not for {wanted:?}")]
+    Namespace { found: String, wanted: String },
+    #[error("the signature was made over a {found} digest; only sha512 can be checked against one")]
+    Digest { found: String },
+    #[error("the signature uses SHA-1")]
+    Weak,
+    #[error("the content or the signature was changed: it does not fit the key {fingerprint}")]
+    Wrong { fingerprint: String },
+    #[error(
+        "signed by {fingerprint}, but nothing is pinned for {host}; pin its key: nightshift trust {host}"
+    )]
+    NotPinned { host: String, fingerprint: String },
+    #[error("signed by {fingerprint}, but for {host} other keys are pinned: {}", expected.join(", "))]
+    OtherKey { host: String, fingerprint: String, expected: Vec<String> },
+    #[error("signed by {fingerprint}, a key of {host} that known_hosts revokes")]
+    Revoked { host: String, fingerprint: String },
+}
+
+/// Signs with a private key that this host holds.
+pub struct Signer {
+    key: PrivateKey,
+}
+
+impl Signer {
+    /// Reads a host key such as `/etc/ssh/ssh_host_ed25519_key`. Its group may read it: some systems ship it
+    /// so, for the group `ssh_keys`.
+    pub fn from_host_key(path: &Path) -> Result<Self, IdentityError> {
+        Ok(Self { key: read_private_key(path, 0o007)? })
+    }
+
+    /// Signs content; `ssh-keygen -Y verify -n NAMESPACE` accepts the result.
+    pub fn sign(&self, namespace: &str, content: &[u8]) -> Result<String, SignatureError> {
+        finish(self.key.sign(namespace, HashAlg::Sha512, content))
+    }
+
+    /// Signs content of which only the SHA-512 is at hand.
+    pub fn sign_digest(&self, namespace: &str, digest: &Sha512Digest) -> Result<String, SignatureError> {
+        finish(self.key.sign_prehash(namespace, HashAlg::Sha512, digest))
+    }
+
+    /// The public half, as known_hosts and authorized_keys write it.
+    pub fn public_line(&self) -> String {
+        public_key_line(self.key.public_key())
+    }
+
+    pub fn fingerprint(&self) -> String {
+        fingerprint(self.key.public_key().key_data())
+    }
+}
+
+fn finish(signature: Result<SshSig, ssh_key::Error>) -> Result<String, SignatureError> {
+    signature
+        .and_then(|signature| signature.to_pem(LineEnding::LF))
+        .map_err(|source| SignatureError::Sign { source })
+}
+
+/// Checks that content was signed by a key pinned for a host under one of its names. Returns the key's fingerprint.
+pub fn verify<N: AsRef<str>>(
+    namespace: &str,
+    content: &[u8],
+    pem: &str,
+    known_hosts: &KnownHosts,
+    names: &[N],
+    port: u16,
+) -> Result<String, SignatureError> {
+    let (signature, key) = read(namespace, pem)?;
+    pinned(known_hosts, names, port, &key)?;
+    key.verify(namespace, content, &signature)
+        .map(|()| fingerprint(key.key_data()))
+        .map_err(|_| SignatureError::Wrong { fingerprint: fingerprint(key.key_data()) })
+}
+
+/// As [`verify`], for content of which only the SHA-512 is at hand.
+pub fn verify_digest<N: AsRef<str>>(
+    namespace: &str,
+    digest: &Sha512Digest,
+    pem: &str,
+    known_hosts: &KnownHosts,
+    names: &[N],
+    port: u16,
+) -> Result<String, SignatureError> {
+    let (signature, key) = read(namespace, pem)?;
+    if signature.hash_alg() != HashAlg::Sha512 {
+        return Err(SignatureError::Digest { found: signature.hash_alg().to_string() });
+    }
+    pinned(known_hosts, names, port, &key)?;
+    key.verify_prehash(namespace, digest, &signature)
+        .map(|()| fingerprint(key.key_data()))
+        .map_err(|_| SignatureError::Wrong { fingerprint: fingerprint(key.key_data()) })
+}
+
+/// `type base64`, without host, comment or newline.
+pub fn public_key_line(key: &PublicKey) -> String {
+    format!("{} {}", key.algorithm(), key.public_key_base64())
+}
+
+fn read(namespace: &str, pem: &str) -> Result<(SshSig, PublicKey), SignatureError> {
+    if pem.len() > MAX_SIGNATURE {
+        return Err(SignatureError::TooLong);
+    }
+    let signature = SshSig::from_pem(pem).map_err(|source| SignatureError::Malformed { source })?;
+    if signature.namespace() != namespace {
+        return Err(SignatureError::Namespace {
+            found: signature.namespace().to_owned(),
+            wanted: namespace.to_owned(),
+        });
+    }
+    if signature.algorithm() == (Algorithm::Rsa { hash: None }) {
+        return Err(SignatureError::Weak);
+    }
+    let key = PublicKey::from(signature.public_key().clone());
+    Ok((signature, key))
+}
+
+fn pinned<N: AsRef<str>>(
+    known_hosts: &KnownHosts,
+    names: &[N],
+    port: u16,
+    key: &PublicKey,
+) -> Result<(), SignatureError> {
+    let host = names.first().map(|name| name.as_ref().to_owned()).unwrap_or_default();
+    let fingerprint = fingerprint(key.key_data());
+    match known_hosts.check(names, port, key) {
+        HostKeyVerdict::Trusted => Ok(()),
+        HostKeyVerdict::Unknown => Err(SignatureError::NotPinned { host, fingerprint }),
+        HostKeyVerdict::Revoked => Err(SignatureError::Revoked { host, fingerprint }),
+        HostKeyVerdict::Changed { expected } => Err(SignatureError::OtherKey { host, fingerprint, expected }),
+    }
+}
