@@ -2,16 +2,24 @@
 //!
 //! Nothing here reads a file, a socket, the environment or a clock: time comes in as a value.
 
+pub mod agenda;
+pub mod archive;
+pub mod audit;
 pub mod backoff;
 pub mod digest;
+pub mod hint;
 pub mod inventory;
+pub mod manifest;
 pub mod name;
 pub mod night;
 pub mod outcome;
+pub mod plan;
 pub mod ranges;
+pub mod record;
 pub mod retention;
 pub mod role;
 pub mod schedule;
 pub mod set_path;
 pub mod settings;
 pub mod stage;
+pub mod summary;

@@ -1,6 +1,7 @@
 //! A stage's `at`: five fields as in a crontab, matched against the date of the night.
 
 use std::fmt;
+use std::str::FromStr;
 
 use croner::parser::{CronParser, Seconds, Year};
 use croner::{Cron, Direction};
@@ -135,6 +136,13 @@ fn is_name(word: &str) -> bool {
         "tue", "wed", "thu", "fri", "sat",
     ];
     NAMES.iter().any(|name| name.eq_ignore_ascii_case(word))
+}
+
+impl FromStr for Schedule {
+    type Err = ScheduleError;
+    fn from_str(text: &str) -> Result<Self, ScheduleError> {
+        Self::parse(text)
+    }
 }
 
 impl PartialEq for Schedule {

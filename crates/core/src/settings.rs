@@ -189,3 +189,90 @@ impl Paths {
         self.run.join("control.sock")
     }
 }
+
+#[cfg(test)]
+pub(crate) mod testing {
+    #![allow(clippy::unwrap_used)]
+    //! Settings to start a test from.
+
+    use jiff::civil::time;
+    use jiff::tz::TimeZone;
+
+    use super::*;
+    use crate::stage::Stage;
+
+    pub fn host(name: &str) -> Host {
+        Host {
+            name: name.parse().unwrap(),
+            roles: Roles::NONE,
+            address: name.into(),
+            port: 22,
+            user: "nightshift-peer".into(),
+            agentless: false,
+            expected: true,
+            vault: "/vault".into(),
+        }
+    }
+
+    fn stage(stage: Stage) -> StageSettings {
+        let (at, until) = match stage {
+            Stage::SnapshotEtcd => ("0 22 * * *", None),
+            Stage::CollectNode => ("10 22 * * *", None),
+            Stage::PullEtcd => ("29 22 * * *", Some(time(23, 40, 0, 0))),
+            Stage::PullNodes => ("30 22 * * *", Some(time(23, 40, 0, 0))),
+            Stage::CollectMaster => ("40 22 * * *", None),
+            Stage::MirrorMasters => ("45 23 * * *", Some(time(0, 15, 0, 0))),
+            Stage::PackArchive => ("50 23 * * *", None),
+            Stage::ShipArchive => ("55 23 * * *", None),
+            Stage::Prune => ("30 0 * * *", None),
+        };
+        StageSettings {
+            at: at.parse().unwrap(),
+            until,
+            parallel: 8,
+            retries: 3,
+            backoff: Duration::from_secs(60),
+            jitter: Duration::ZERO,
+        }
+    }
+
+    pub fn settings(this: &str) -> Settings {
+        let keep = Keep { nights: 7, weeks: 4, months: 6 };
+        Settings {
+            cluster: "test".parse().unwrap(),
+            this: this.parse().unwrap(),
+            inventory: Inventory::default(),
+            window: NightWindow { opens: time(22, 0, 0, 0), closes: time(4, 0, 0, 0), zone: TimeZone::UTC },
+            stages: PerStage::from_fn(stage),
+            files: BTreeMap::new(),
+            etcd: EtcdSettings {
+                endpoint: None,
+                ca: None,
+                cert: None,
+                key: None,
+                compression: Compression::Gzip,
+                stall: Duration::from_secs(60),
+                deadline: Duration::from_secs(3600),
+                slot: Duration::from_secs(180),
+                conf: "/etc/etcd/etcd.conf".into(),
+            },
+            vault: VaultSettings { path: "/vault".into(), keep, keep_etcd: keep, min_free: 0 },
+            archive: ArchiveSettings {
+                compression: Compression::Gzip,
+                recipients: Vec::new(),
+                plaintext: false,
+                keep_sent: 1,
+                keep_outbox: 3,
+            },
+            remotes: Vec::new(),
+            ssh: SshSettings {
+                identity: "/id".into(),
+                known_hosts: "/known_hosts".into(),
+                host_key: "/host_key".into(),
+                connect_timeout: Duration::from_secs(10),
+                idle_timeout: Duration::from_secs(60),
+            },
+            paths: Paths { config: "/etc".into(), state: "/state".into(), run: "/run".into() },
+        }
+    }
+}

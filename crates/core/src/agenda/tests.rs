@@ -1,0 +1,433 @@
+#![allow(clippy::unwrap_used)]
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::civil::{Date, date, time};
+use jiff::tz::TimeZone;
+
+use super::*;
+use crate::inventory::{Host, Inventory};
+use crate::night::NightWindow;
+use crate::record::{Line, Step};
+use crate::role::{Role, Roles};
+use crate::settings::testing;
+
+fn settings(roles: &[Role]) -> Settings {
+    let host = |name: &str, roles: Roles| Host { roles, ..testing::host(name) };
+    let others = (1..=3).map(|n| host(&format!("n{n}"), Roles::NONE.with(Role::Node)));
+    let own = host("m1", roles.iter().copied().collect());
+    Settings {
+        inventory: Inventory::new(others.chain([own])),
+        window: NightWindow {
+            opens: time(22, 0, 0, 0),
+            closes: time(4, 0, 0, 0),
+            zone: TimeZone::get("Europe/Berlin").unwrap(),
+        },
+        ..testing::settings("m1")
+    }
+}
+
+fn all_roles() -> Settings {
+    settings(&Role::ALL)
+}
+
+/// A host in a world where time passes only when nothing is left to do.
+struct World {
+    agenda: Agenda,
+    now: Timestamp,
+    synchronised: bool,
+    takes: SignedDuration,
+    running: Vec<(Stage, Timestamp)>,
+    outcomes: BTreeMap<Stage, (Outcome, bool, bool)>,
+    log: Vec<(Timestamp, Action)>,
+}
+
+impl World {
+    fn at(now: &str, settings: Settings) -> Self {
+        Self {
+            agenda: Agenda::new(Arc::new(settings), None),
+            now: now.parse().unwrap(),
+            synchronised: true,
+            takes: SignedDuration::from_secs(60),
+            running: Vec::new(),
+            outcomes: BTreeMap::new(),
+            log: Vec::new(),
+        }
+    }
+
+    fn clock(&self) -> Clock {
+        Clock { now: self.now, synchronised: self.synchronised, unsynchronised_for: Duration::ZERO }
+    }
+
+    fn take(&mut self, actions: Vec<Action>) -> Timestamp {
+        let mut wake = Timestamp::MAX;
+        for action in actions {
+            match &action {
+                Action::Start { stage, .. } => self.running.push((*stage, self.now + self.takes)),
+                Action::Stop { stage } => self.running.retain(|(running, _)| running != stage),
+                Action::WakeAt(at) => wake = *at,
+                _ => {}
+            }
+            let stopped = if let Action::Stop { stage } = action { Some(stage) } else { None };
+            self.log.push((self.now, action));
+            if let Some(stage) = stopped {
+                let ended = Ended { stage, outcome: Outcome::Failed, retry: false, gained: false };
+                let actions = self.agenda.step(self.clock(), Event::StageEnded(ended));
+                wake = self.take(actions);
+            }
+        }
+        wake
+    }
+
+    fn run_until(&mut self, end: &str) {
+        let end: Timestamp = end.parse().unwrap();
+        let mut wake = {
+            let actions = self.agenda.step(self.clock(), Event::Tick);
+            self.take(actions)
+        };
+        loop {
+            let finishing = self.running.iter().map(|(_, at)| *at).min();
+            let next = finishing.map_or(wake, |at| at.min(wake));
+            if next > end {
+                self.now = end;
+                return;
+            }
+            self.now = next;
+            let due = self.running.iter().position(|(_, at)| *at <= next);
+            let event = match due {
+                Some(at) => {
+                    let (stage, _) = self.running.remove(at);
+                    let (outcome, retry, gained) =
+                        self.outcomes.get(&stage).copied().unwrap_or((Outcome::Done, false, false));
+                    Event::StageEnded(Ended { stage, outcome, retry, gained })
+                }
+                None => Event::Tick,
+            };
+            let actions = self.agenda.step(self.clock(), event);
+            wake = self.take(actions);
+        }
+    }
+
+    fn starts(&self) -> Vec<(Timestamp, Stage, Why)> {
+        self.log
+            .iter()
+            .filter_map(|(at, action)| match action {
+                Action::Start { stage, why, .. } => Some((*at, *stage, *why)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn starts_of(&self, wanted: Stage) -> Vec<(String, Why)> {
+        let zone = TimeZone::get("Europe/Berlin").unwrap();
+        self.starts()
+            .into_iter()
+            .filter(|(_, stage, _)| *stage == wanted)
+            .map(|(at, _, why)| (at.to_zoned(zone.clone()).strftime("%d %R").to_string(), why))
+            .collect()
+    }
+
+    fn count(&self, wanted: impl Fn(&Action) -> bool) -> usize {
+        self.log.iter().filter(|(_, action)| wanted(action)).count()
+    }
+}
+
+#[test]
+fn a_night_runs_its_stages_once_at_their_times() {
+    let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
+    world.run_until("2026-11-23T12:00:00Z");
+    let zone = TimeZone::get("Europe/Berlin").unwrap();
+    let told: Vec<_> = world
+        .starts()
+        .into_iter()
+        .map(|(at, stage, _)| format!("{} {stage}", at.to_zoned(zone.clone()).strftime("%R")))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "22:00 snapshot-etcd",
+            "22:10 collect-node",
+            "22:29 pull-etcd",
+            "22:30 pull-nodes",
+            "22:40 collect-master",
+            "23:45 mirror-masters",
+            "23:50 pack-archive",
+            "23:55 ship-archive",
+            "00:30 prune",
+        ]
+    );
+    assert_eq!(world.count(|action| matches!(action, Action::Open(_))), 1);
+    assert_eq!(world.count(|action| matches!(action, Action::Close)), 1);
+}
+
+#[test]
+fn a_year_of_nights_runs_every_stage_once_a_night_over_both_clock_changes() {
+    let mut world = World::at("2026-01-01T12:00:00Z", all_roles());
+    world.run_until("2027-01-01T12:00:00Z");
+    assert_eq!(world.count(|action| matches!(action, Action::Open(_))), 365);
+    assert_eq!(world.count(|action| matches!(action, Action::Miss { .. })), 0);
+    for stage in Stage::ALL {
+        assert_eq!(world.starts_of(stage).len(), 365, "{stage}");
+    }
+    let at_ten = world.starts_of(Stage::SnapshotEtcd);
+    assert!(at_ten.iter().all(|(at, why)| at.ends_with("22:00") && *why == Why::Due));
+}
+
+#[test]
+fn a_host_that_was_down_catches_up_in_order_while_the_night_is_open() {
+    let mut world = World::at("2026-11-23T00:05:00Z", all_roles());
+    world.run_until("2026-11-23T02:50:00Z");
+    let stages: Vec<_> = world.starts().into_iter().map(|(_, stage, _)| stage).collect();
+    assert_eq!(stages.len(), Stage::ALL.len());
+    let place = |stage| stages.iter().position(|s| *s == stage).unwrap();
+    assert!(place(Stage::MirrorMasters) > place(Stage::PullNodes));
+    assert!(place(Stage::ShipArchive) > place(Stage::PackArchive));
+    assert_eq!(world.starts_of(Stage::SnapshotEtcd), [("23 01:05".into(), Why::CaughtUp)]);
+}
+
+#[test]
+fn after_the_closing_nothing_is_caught_up() {
+    let mut world = World::at("2026-11-23T03:00:00Z", all_roles());
+    world.run_until("2026-11-23T20:59:00Z");
+    assert!(world.starts().is_empty());
+}
+
+#[test]
+fn packing_waits_for_the_pulls_and_shipping_for_packing() {
+    let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
+    world.takes = SignedDuration::from_mins(50);
+    world.run_until("2026-11-23T12:00:00Z");
+    let start = |stage| world.starts_of(stage)[0].0.clone();
+    assert_eq!(start(Stage::MirrorMasters), "22 23:45");
+    assert_eq!(start(Stage::PackArchive), "23 00:35");
+    assert_eq!(start(Stage::ShipArchive), "23 01:25");
+}
+
+#[test]
+fn a_failed_stage_is_tried_again_with_growing_pauses_and_then_given_up() {
+    let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
+    world.outcomes.insert(Stage::CollectNode, (Outcome::Failed, true, false));
+    world.run_until("2026-11-23T12:00:00Z");
+    let starts = world.starts_of(Stage::CollectNode);
+    assert_eq!(starts.len(), 4, "{starts:?}");
+    assert!(starts[1..].iter().all(|(_, why)| *why == Why::Retry));
+    assert_eq!(world.starts_of(Stage::PackArchive).len(), 1);
+}
+
+#[test]
+fn a_permanent_failure_is_not_tried_again() {
+    let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
+    world.outcomes.insert(Stage::CollectNode, (Outcome::Failed, false, false));
+    world.run_until("2026-11-23T12:00:00Z");
+    assert_eq!(world.starts_of(Stage::CollectNode).len(), 1);
+}
+
+#[test]
+fn what_was_missing_is_looked_for_again_until_shortly_before_the_closing() {
+    let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
+    world.outcomes.insert(Stage::PullNodes, (Outcome::Degraded, false, false));
+    world.run_until("2026-11-23T12:00:00Z");
+    let looks = world.starts_of(Stage::PullNodes);
+    assert!(looks.len() > 10, "{looks:?}");
+    assert!(looks[1..].iter().all(|(_, why)| *why == Why::LookAgain));
+    assert!(looks.last().unwrap().0.as_str() <= "23 03:30");
+    assert_eq!(world.starts_of(Stage::PackArchive).len(), 1, "nothing came, so nothing is packed again");
+}
+
+#[test]
+fn what_came_late_is_packed_and_shipped_once_more() {
+    let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
+    world.outcomes.insert(Stage::PullNodes, (Outcome::Degraded, false, false));
+    world.run_until("2026-11-22T23:20:00Z");
+    assert_eq!(world.starts_of(Stage::ShipArchive).len(), 1);
+    world.outcomes.insert(Stage::PullNodes, (Outcome::Done, false, true));
+    world.run_until("2026-11-23T12:00:00Z");
+    assert_eq!(world.starts_of(Stage::PackArchive).len(), 2);
+    assert_eq!(world.starts_of(Stage::ShipArchive).len(), 2);
+    assert_eq!(world.starts_of(Stage::PackArchive)[1].1, Why::Repack);
+}
+
+#[test]
+fn the_closing_stops_what_runs_and_misses_what_waits_but_shipping_goes_on() {
+    let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
+    world.run_until("2026-11-22T23:00:00Z");
+    world.takes = SignedDuration::from_hours(30);
+    world.run_until("2026-11-23T02:00:00Z");
+    assert_eq!(world.count(|action| matches!(action, Action::Close)), 0);
+    let mut stuck = World::at("2026-11-22T12:00:00Z", all_roles());
+    stuck.takes = SignedDuration::from_hours(30);
+    stuck.run_until("2026-11-23T12:00:00Z");
+    assert_eq!(stuck.count(|action| matches!(action, Action::Close)), 1);
+    assert_eq!(stuck.count(|action| matches!(action, Action::Stop { .. })), 5);
+    assert_eq!(stuck.count(|action| matches!(action, Action::Miss { .. })), 4);
+}
+
+#[test]
+fn an_archive_that_is_packed_goes_on_shipping_until_the_next_night_opens() {
+    let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
+    world.run_until("2026-11-22T22:52:00Z");
+    world.takes = SignedDuration::from_hours(48);
+    world.run_until("2026-11-23T20:59:59Z");
+    assert_eq!(world.count(|action| matches!(action, Action::Close)), 0, "still shipping");
+    world.run_until("2026-11-23T21:00:00Z");
+    assert_eq!(world.count(|action| matches!(action, Action::Stop { stage: Stage::ShipArchive })), 1);
+    assert_eq!(world.count(|action| matches!(action, Action::Open(_))), 2);
+}
+
+#[test]
+fn a_clock_that_jumps_back_starts_nothing_twice() {
+    let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
+    world.run_until("2026-11-22T22:35:00Z");
+    let before = world.starts().len();
+    world.now = "2026-11-22T21:00:00Z".parse().unwrap();
+    world.run_until("2026-11-22T22:35:00Z");
+    assert_eq!(world.starts().len(), before);
+}
+
+#[test]
+fn a_clock_that_jumps_past_the_closing_closes_the_night_and_says_what_was_missed() {
+    let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
+    world.run_until("2026-11-22T21:20:00Z");
+    world.now = "2026-11-23T09:00:00Z".parse().unwrap();
+    world.run_until("2026-11-23T09:00:00Z");
+    assert_eq!(world.count(|action| matches!(action, Action::Close)), 1);
+    assert_eq!(world.count(|action| matches!(action, Action::Miss { .. })), 7);
+}
+
+#[test]
+fn no_night_opens_while_the_clock_is_not_synchronised() {
+    let mut world = World::at("2026-11-22T21:00:00Z", all_roles());
+    world.synchronised = false;
+    world.run_until("2026-11-22T21:10:00Z");
+    assert_eq!(world.count(|action| matches!(action, Action::Open(_))), 0);
+    assert_eq!(world.count(|action| matches!(action, Action::Doubt { .. })), 1);
+    let patient = Clock { unsynchronised_for: Duration::from_secs(901), ..world.clock() };
+    let actions = world.agenda.step(patient, Event::Tick);
+    assert!(actions.iter().any(|action| matches!(action, Action::Open(_))));
+}
+
+#[test]
+fn no_night_opens_on_a_clock_earlier_than_the_newest_record() {
+    let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
+    world.run_until("2026-11-23T12:00:00Z");
+    world.now = "2026-11-10T21:00:00Z".parse().unwrap();
+    world.run_until("2026-11-11T12:00:00Z");
+    assert_eq!(world.count(|action| matches!(action, Action::Open(_))), 1);
+}
+
+#[test]
+fn a_reload_moves_what_has_not_begun_and_leaves_the_rest() {
+    let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
+    world.run_until("2026-11-22T21:20:00Z");
+    let mut edited = all_roles();
+    edited.stages.get_mut(Stage::SnapshotEtcd).at = "30 23 * * *".parse().unwrap();
+    edited.stages.get_mut(Stage::CollectMaster).at = "55 22 * * *".parse().unwrap();
+    let actions = world.agenda.step(world.clock(), Event::Reloaded(Arc::new(edited)));
+    world.take(actions);
+    world.run_until("2026-11-23T12:00:00Z");
+    assert_eq!(world.starts_of(Stage::CollectMaster)[0].0, "22 22:55");
+    assert_eq!(world.starts_of(Stage::SnapshotEtcd).len(), 1, "it had begun");
+}
+
+fn record_of(lines: Vec<(&str, Step)>) -> Record {
+    let opened = Step::Opened {
+        format: 1,
+        night: "2026-11-22".parse().unwrap(),
+        host: "m1".parse().unwrap(),
+        version: "0".into(),
+        closes: "2026-11-23T03:00:00Z".parse().unwrap(),
+        expected: vec![],
+        stages: Stage::ALL.to_vec(),
+        remotes: vec![],
+    };
+    let lines = [("2026-11-22T21:00:00Z", opened)].into_iter().chain(lines);
+    Record::from_lines(lines.map(|(at, step)| Line { at: at.parse().unwrap(), step })).unwrap()
+}
+
+#[test]
+fn a_restart_in_the_middle_of_a_stage_runs_it_again_and_leaves_what_had_ended() {
+    let started = |stage| Step::Started { stage, attempt: 1, why: Why::Due };
+    let ended = |stage, outcome| Step::Ended { stage, attempt: 1, outcome, reason: None, duration_ms: 1 };
+    let record = record_of(vec![
+        ("2026-11-22T21:00:00Z", started(Stage::SnapshotEtcd)),
+        ("2026-11-22T21:01:00Z", ended(Stage::SnapshotEtcd, Outcome::Done)),
+        ("2026-11-22T21:10:00Z", started(Stage::CollectNode)),
+    ]);
+    let mut world = World::at("2026-11-22T21:20:00Z", all_roles());
+    world.agenda = Agenda::new(Arc::new(all_roles()), Some(&record));
+    world.run_until("2026-11-22T21:25:00Z");
+    assert!(world.starts_of(Stage::SnapshotEtcd).is_empty());
+    assert_eq!(world.starts_of(Stage::CollectNode).len(), 1);
+    assert_eq!(world.count(|action| matches!(action, Action::Open(_))), 0, "it is open already");
+}
+
+#[test]
+fn a_record_left_open_is_closed_when_its_night_is_over() {
+    let record = record_of(vec![]);
+    let mut world = World::at("2026-11-23T10:00:00Z", all_roles());
+    world.agenda = Agenda::new(Arc::new(all_roles()), Some(&record));
+    world.run_until("2026-11-23T10:01:00Z");
+    assert_eq!(world.count(|action| matches!(action, Action::Close)), 1);
+    assert_eq!(world.count(|action| matches!(action, Action::Miss { .. })), 9);
+}
+
+#[test]
+fn an_extra_night_by_hand_makes_this_hosts_sets_and_closes() {
+    let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
+    let extra: Night = "2026-11-22.1".parse().unwrap();
+    let actions = world.agenda.ask(world.clock(), Ask::Night { extra }).unwrap();
+    world.take(actions);
+    world.run_until("2026-11-22T13:00:00Z");
+    let stages: Vec<_> = world.starts().into_iter().map(|(_, stage, _)| stage).collect();
+    assert_eq!(stages, [Stage::SnapshotEtcd, Stage::CollectNode, Stage::CollectMaster]);
+    assert_eq!(world.count(|action| matches!(action, Action::Close)), 1);
+    world.run_until("2026-11-22T22:00:00Z");
+    assert_eq!(
+        world.count(|action| matches!(action, Action::Open(_))),
+        2,
+        "the scheduled night opens all the same"
+    );
+}
+
+#[test]
+fn the_whole_night_can_be_run_at_once_by_hand() {
+    let mut world = World::at("2026-11-22T21:00:30Z", all_roles());
+    world.run_until("2026-11-22T21:01:00Z");
+    let extra: Night = "2026-11-22.1".parse().unwrap();
+    let actions = world.agenda.ask(world.clock(), Ask::Night { extra }).unwrap();
+    world.take(actions);
+    world.run_until("2026-11-22T21:10:00Z");
+    assert_eq!(world.starts().len(), Stage::ALL.len());
+}
+
+#[test]
+fn a_stage_by_hand_is_refused_where_it_cannot_run() {
+    let mut world = World::at("2026-11-22T21:00:30Z", settings(&[Role::Node]));
+    let ask = |stage| Ask::Stages { stages: vec![stage], night: None };
+    world.run_until("2026-11-22T21:10:00Z");
+    let clock = world.clock();
+    assert!(matches!(world.agenda.ask(clock, ask(Stage::PullEtcd)), Err(Refusal::NotForThisHost { .. })));
+    assert_eq!(world.agenda.ask(clock, ask(Stage::CollectNode)), Err(Refusal::Running(Stage::CollectNode)));
+    let mut day = World::at("2026-11-22T12:00:00Z", settings(&[Role::Node]));
+    let clock = day.clock();
+    assert_eq!(day.agenda.ask(clock, ask(Stage::CollectNode)), Err(Refusal::NoNight));
+}
+
+#[test]
+fn a_night_in_which_no_stage_fires_is_not_opened() {
+    let mut weekly = settings(&[Role::Node]);
+    for stage in Stage::ALL {
+        weekly.stages.get_mut(stage).at = "0 23 * * sun".parse().unwrap();
+    }
+    let mut world = World::at("2026-11-22T12:00:00Z", weekly);
+    world.run_until("2026-12-05T12:00:00Z");
+    let nights: Vec<Date> = world
+        .log
+        .iter()
+        .filter_map(|(_, action)| match action {
+            Action::Open(plan) => Some(plan.night.date),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(nights, [date(2026, 11, 22), date(2026, 11, 29)]);
+}

@@ -1,0 +1,110 @@
+//! The name of an archive: `<host>_<YYYY.MM.DD>.tgz`, as the runbook had it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::civil::Date;
+
+use crate::name::HostName;
+use crate::settings::Compression;
+
+/// The SSHSIG namespace under which archives are signed.
+pub const NAMESPACE: &str = "nightshift-archive";
+/// The archive's own manifest, its first entry.
+pub const MANIFEST: &str = "archive.json";
+pub const FORMAT: u32 = 1;
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ArchiveName {
+    pub host: HostName,
+    pub date: Date,
+    /// 1 for the first archive of a night; later ones hold what came late.
+    pub edition: u16,
+    /// 0, or the number of the extra night.
+    pub extra: u16,
+    pub zstd: bool,
+    pub encrypted: bool,
+}
+
+impl ArchiveName {
+    pub fn new(host: HostName, date: Date, extra: u16, compression: Compression, encrypted: bool) -> Self {
+        Self { host, date, edition: 1, extra, zstd: compression == Compression::Zstd, encrypted }
+    }
+}
+
+impl fmt::Display for ArchiveName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}_{}", self.host, self.date.strftime("%Y.%m.%d"))?;
+        if self.extra > 0 {
+            write!(f, "-{}", self.extra)?;
+        }
+        if self.edition > 1 {
+            write!(f, ".{}", self.edition)?;
+        }
+        f.write_str(if self.zstd { ".tar.zst" } else { ".tgz" })?;
+        f.write_str(if self.encrypted { ".age" } else { "" })
+    }
+}
+
+/// A file that is no archive of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not the name of an archive: `<host>_<YYYY.MM.DD>.tgz` is expected")]
+pub struct NotAnArchive;
+
+impl FromStr for ArchiveName {
+    type Err = NotAnArchive;
+    fn from_str(text: &str) -> Result<Self, NotAnArchive> {
+        let (rest, encrypted) = text.strip_suffix(".age").map_or((text, false), |rest| (rest, true));
+        let (rest, zstd) = match (rest.strip_suffix(".tgz"), rest.strip_suffix(".tar.zst")) {
+            (Some(rest), _) => (rest, false),
+            (None, Some(rest)) => (rest, true),
+            (None, None) => return Err(NotAnArchive),
+        };
+        let (host, rest) = rest.rsplit_once('_').ok_or(NotAnArchive)?;
+        let (date, tail) = rest.split_at_checked(10).ok_or(NotAnArchive)?;
+        let (extra, edition) = match tail.split_once('.') {
+            Some((extra, edition)) => (extra, edition.parse().map_err(|_| NotAnArchive)?),
+            None => (tail, 1),
+        };
+        let extra = match extra.strip_prefix('-') {
+            Some(extra) => extra.parse().map_err(|_| NotAnArchive)?,
+            None => 0,
+        };
+        let name = Self {
+            host: host.parse().map_err(|_| NotAnArchive)?,
+            date: date.replace('.', "-").parse().map_err(|_| NotAnArchive)?,
+            edition,
+            extra,
+            zstd,
+            encrypted,
+        };
+        (name.to_string() == text).then_some(name).ok_or(NotAnArchive)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn archives_are_named_as_the_runbook_named_them() {
+        for good in [
+            "m001_2026.11.22.tgz",
+            "m001.example.com_2026.11.22.tgz.age",
+            "m001_2026.11.22.2.tgz",
+            "m001_2026.11.22-1.tar.zst.age",
+        ] {
+            assert_eq!(good.parse::<ArchiveName>().unwrap().to_string(), good);
+        }
+        for bad in [
+            "m001.tgz",
+            "m001_2026.11.22.zip",
+            "m001_2026.11.22.1.tgz",
+            "_2026.11.22.tgz",
+            "m001_2026.11.22.tgz.part",
+        ] {
+            assert!(bad.parse::<ArchiveName>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! The manifest: what a set holds. A set exists if and only if its manifest does.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::name::{ClusterName, HostName};
+use crate::night::Night;
+use crate::outcome::Grade;
+use crate::role::Role;
+use crate::set_path::SetId;
+
+/// The format written, and the newest one understood in full.
+pub const FORMAT: u32 = 1;
+/// The file's name in its set, and that of its signature.
+pub const FILE: &str = "manifest.json";
+pub const SIGNATURE_FILE: &str = "manifest.json.sig";
+/// The SSHSIG namespace under which manifests are signed.
+pub const NAMESPACE: &str = "nightshift-set";
+
+/// The most bytes a manifest may have: 100,000 items of ordinary length fit four times.
+pub const MOST_BYTES: u64 = 64 << 20;
+/// The most items a set may have.
+pub const MOST_ITEMS: usize = 100_000;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub format: u32,
+    pub cluster: ClusterName,
+    pub host: HostName,
+    pub role: Role,
+    pub night: Night,
+    pub attempt: u16,
+    /// The host whose daemon made the set: another one where the host is agentless.
+    pub made_by: HostName,
+    pub made_at: Timestamp,
+    /// The version of nightshift that made it.
+    pub made_with: String,
+    pub machine: Machine,
+    pub grade: Grade,
+    /// Why the grade is not `good`, one line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// Paths that were there last night and are gone tonight.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vanished: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etcd: Option<EtcdFacts>,
+    pub items: Vec<Item>,
+}
+
+/// What tells this machine from another that came to bear its name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    pub machine_id: Option<String>,
+    pub hostname: String,
+    #[serde(default)]
+    pub addresses: Vec<String>,
+}
+
+/// Where an etcd snapshot was taken, and of what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EtcdFacts {
+    /// Hexadecimal, as etcdctl prints them.
+    pub cluster_id: String,
+    pub member_id: String,
+    pub member_name: String,
+    pub revision: i64,
+    pub raft_term: u64,
+    pub version: String,
+    pub learner: bool,
+    pub leader: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alarms: Vec<String>,
+    /// The database as etcd sent it, its 32-byte trailer included.
+    pub raw_size: u64,
+    pub raw_sha256: Digest,
+    /// Which checks the snapshot passed at birth, in words; nothing here says more than was done.
+    pub checked: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    /// Its place in the set, relative and with `/`.
+    pub path: String,
+    /// Where it came from: an absolute path, or the command that printed it.
+    pub source: String,
+    #[serde(flatten)]
+    pub kind: ItemKind,
+    pub owner: Owner,
+    /// Permission bits, in octal.
+    #[serde(with = "octal")]
+    pub mode: u32,
+    pub modified: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selinux: Option<String>,
+    /// It changed while it was read, twice.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub changed: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum ItemKind {
+    File {
+        size: u64,
+        sha256: Digest,
+    },
+    Folder,
+    /// Kept as data: no link is ever made in a vault.
+    Symlink {
+        target: String,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    pub uid: u32,
+    pub gid: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+}
+
+mod octal {
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub fn serialize<S: Serializer>(mode: &u32, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&format!("{mode:04o}"))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        u32::from_str_radix(&text, 8)
+            .ok()
+            .filter(|mode| *mode <= 0o7777)
+            .ok_or_else(|| D::Error::custom(format!("`{text}` is no mode: four octal digits are expected")))
+    }
+}
+
+/// Why bytes are no manifest that may be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    #[error("the manifest is not valid JSON of the expected shape")]
+    Shape(#[source] serde_json::Error),
+    #[error("the manifest has format {0}, newer than this nightshift understands: upgrade masters first")]
+    Newer(u32),
+    #[error("the manifest is that of {found}, where {expected} was looked for")]
+    OtherSet { expected: SetId, found: SetId },
+    #[error("the manifest is of cluster `{found}`, not `{expected}`")]
+    OtherCluster { expected: ClusterName, found: ClusterName },
+    #[error("the manifest lists more than {MOST_ITEMS} items")]
+    TooManyItems,
+    #[error("the manifest lists `{0}`, which is no path within a set")]
+    UnsafePath(String),
+    #[error("the manifest lists `{0}` twice, or as a file and as a folder at once")]
+    Clash(String),
+}
+
+impl Manifest {
+    pub fn id(&self) -> SetId {
+        SetId { host: self.host.clone(), night: self.night, role: self.role, attempt: self.attempt }
+    }
+
+    pub fn files(&self) -> impl Iterator<Item = (&Item, u64, Digest)> {
+        self.items.iter().filter_map(|item| match item.kind {
+            ItemKind::File { size, sha256 } => Some((item, size, sha256)),
+            ItemKind::Folder | ItemKind::Symlink { .. } => None,
+        })
+    }
+
+    /// The bytes of all its files.
+    pub fn total_bytes(&self) -> u64 {
+        self.files().fold(0, |sum, (_, size, _)| sum.saturating_add(size))
+    }
+
+    pub fn item(&self, path: &str) -> Option<&Item> {
+        self.items.iter().find(|item| item.path == path)
+    }
+
+    /// The bytes that are stored, hashed and signed.
+    pub fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let mut bytes = serde_json::to_vec_pretty(self)?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+
+    /// Reads a manifest that anybody may have written. Every path in it is safe to join to a folder.
+    pub fn decode(bytes: &[u8]) -> Result<Self, ManifestError> {
+        let Versioned { format } = serde_json::from_slice(bytes).map_err(ManifestError::Shape)?;
+        if format > FORMAT {
+            return Err(ManifestError::Newer(format));
+        }
+        let manifest: Self = serde_json::from_slice(bytes).map_err(ManifestError::Shape)?;
+        manifest.check_paths()?;
+        Ok(manifest)
+    }
+
+    /// Refuses a manifest that is not the one of the place where it was found.
+    pub fn expect(&self, set: &SetId, cluster: &ClusterName) -> Result<(), ManifestError> {
+        if self.id() != *set {
+            return Err(ManifestError::OtherSet { expected: set.clone(), found: self.id() });
+        }
+        if self.cluster != *cluster {
+            return Err(ManifestError::OtherCluster {
+                expected: cluster.clone(),
+                found: self.cluster.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    fn check_paths(&self) -> Result<(), ManifestError> {
+        if self.items.len() > MOST_ITEMS {
+            return Err(ManifestError::TooManyItems);
+        }
+        let mut leaves = BTreeSet::new();
+        let mut folders = BTreeMap::new();
+        for item in &self.items {
+            if !is_safe_path(&item.path) || item.path == FILE || item.path == SIGNATURE_FILE {
+                return Err(ManifestError::UnsafePath(item.path.chars().take(200).collect()));
+            }
+            let fresh = match item.kind {
+                ItemKind::Folder => folders.insert(item.path.as_str(), true) != Some(true),
+                _ => leaves.insert(item.path.as_str()),
+            };
+            if !fresh {
+                return Err(ManifestError::Clash(item.path.clone()));
+            }
+            for (at, _) in item.path.match_indices('/') {
+                folders.entry(&item.path[..at]).or_insert(false);
+            }
+        }
+        match leaves.iter().find(|leaf| folders.contains_key(*leaf)) {
+            Some(clash) => Err(ManifestError::Clash((*clash).to_owned())),
+            None => Ok(()),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Versioned {
+    format: u32,
+}
+
+/// Whether a path stays inside the folder that it is joined to, on every file system we write.
+pub fn is_safe_path(path: &str) -> bool {
+    const DEEPEST: usize = 64;
+    !path.is_empty()
+        && path.len() <= 4096
+        && !path.contains('\0')
+        && path.split('/').count() <= DEEPEST
+        && path.split('/').all(|part| !part.is_empty() && part != "." && part != ".." && part.len() <= 255)
+}
+
+/// Whether a symlink at `path` with this `target` stays within the set.
+pub fn link_stays_inside(path: &str, target: &str) -> bool {
+    if target.is_empty() || target.starts_with('/') {
+        return false;
+    }
+    let mut depth = path.split('/').count() - 1;
+    for part in target.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if depth == 0 => return false,
+            ".." => depth -= 1,
+            _ => depth += 1,
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn item(path: &str, kind: ItemKind) -> Item {
+        Item {
+            path: path.into(),
+            source: format!("/{path}"),
+            kind,
+            owner: Owner { uid: 0, gid: 0, user: Some("root".into()), group: Some("root".into()) },
+            mode: 0o600,
+            modified: Timestamp::UNIX_EPOCH,
+            selinux: None,
+            changed: false,
+        }
+    }
+
+    fn file(path: &str) -> Item {
+        item(path, ItemKind::File { size: 3, sha256: Digest::of(b"abc") })
+    }
+
+    fn manifest(items: Vec<Item>) -> Manifest {
+        Manifest {
+            format: FORMAT,
+            cluster: "prod".parse().unwrap(),
+            host: "n1.x".parse().unwrap(),
+            role: Role::Node,
+            night: "2026-11-22".parse().unwrap(),
+            attempt: 1,
+            made_by: "n1.x".parse().unwrap(),
+            made_at: Timestamp::UNIX_EPOCH,
+            made_with: "0.1.0".into(),
+            machine: Machine::default(),
+            grade: Grade::Good,
+            notes: Vec::new(),
+            vanished: Vec::new(),
+            etcd: None,
+            items,
+        }
+    }
+
+    fn decoded(items: Vec<Item>) -> Result<Manifest, ManifestError> {
+        Manifest::decode(&manifest(items).encode().unwrap())
+    }
+
+    #[test]
+    fn a_manifest_survives_its_bytes() {
+        let items = vec![
+            file("etc/origin/node/node-config.yaml"),
+            item("etc/origin/node", ItemKind::Folder),
+            item("etc/link", ItemKind::Symlink { target: "origin".into() }),
+        ];
+        assert_eq!(decoded(items.clone()).unwrap(), manifest(items));
+    }
+
+    #[test]
+    fn paths_that_leave_the_set_are_refused() {
+        for bad in ["/etc/passwd", "../x", "a/../../b", "a//b", "./a", "", "a/", "manifest.json", "a\0b"] {
+            assert!(matches!(decoded(vec![file(bad)]), Err(ManifestError::UnsafePath(_))), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn one_path_cannot_be_two_things() {
+        let link = item("etc", ItemKind::Symlink { target: "/".into() });
+        for items in
+            [vec![file("a"), file("a")], vec![link, file("etc/passwd")], vec![file("a/b"), file("a")]]
+        {
+            assert!(matches!(decoded(items), Err(ManifestError::Clash(_))));
+        }
+    }
+
+    #[test]
+    fn a_newer_format_is_told_from_a_broken_one() {
+        let newer = br#"{"format": 2, "anything": []}"#;
+        assert!(matches!(Manifest::decode(newer), Err(ManifestError::Newer(2))));
+        assert!(matches!(Manifest::decode(b"{}"), Err(ManifestError::Shape(_))));
+    }
+
+    #[test]
+    fn a_manifest_of_another_host_is_refused() {
+        let made = manifest(vec![]);
+        let expected = SetId { host: "n2.x".parse().unwrap(), ..made.id() };
+        assert!(made.expect(&made.id(), &made.cluster).is_ok());
+        assert!(matches!(made.expect(&expected, &made.cluster), Err(ManifestError::OtherSet { .. })));
+    }
+
+    #[test]
+    fn links_out_of_the_set_are_told_from_links_within() {
+        assert!(link_stays_inside("etc/a/link", "../b/file"));
+        assert!(link_stays_inside("link", "file"));
+        assert!(!link_stays_inside("etc/link", "../../file"));
+        assert!(!link_stays_inside("link", "/etc/passwd"));
+        assert!(!link_stays_inside("link", ""));
+    }
+}

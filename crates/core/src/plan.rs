@@ -1,0 +1,98 @@
+//! The plan of a night on one host, as a value: what is printed is what is run.
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::Serialize;
+
+use crate::backoff;
+use crate::inventory::Host;
+use crate::name::HostName;
+use crate::night::Night;
+use crate::settings::Settings;
+use crate::stage::Stage;
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct NightPlan {
+    pub night: Night,
+    pub host: HostName,
+    pub opens: Timestamp,
+    pub closes: Timestamp,
+    /// Until when an archive that is already packed may go on shipping.
+    pub next_opens: Timestamp,
+    pub stages: Vec<PlannedStage>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PlannedStage {
+    pub stage: Stage,
+    /// When it may start.
+    pub at: Timestamp,
+    /// Until when it waits for what it needs.
+    pub until: Timestamp,
+    /// The hosts whose sets it looks for, in the order in which this host calls them.
+    pub peers: Vec<HostName>,
+}
+
+impl NightPlan {
+    /// The night of `date` as these settings have it; without any stage when none fires.
+    pub fn of(settings: &Settings, date: Date) -> Self {
+        let window = &settings.window;
+        let closes = window.closing(date);
+        let roles = settings.roles();
+        let stages = Stage::ALL
+            .into_iter()
+            .filter(|stage| stage.runs_on(roles))
+            .filter_map(|stage| {
+                let wanted = settings.stages.get(stage);
+                let at = wanted.at.fires_in(date, window)?;
+                let jitter = backoff::jitter(wanted.jitter, &format!("{}/{date}/{stage}", settings.this));
+                let at = at.checked_add(jitter).unwrap_or(at);
+                let until = wanted.until.map_or(closes, |time| until(settings, date, at, time));
+                Some(PlannedStage { stage, at, until: until.min(closes), peers: peers(settings, stage) })
+            })
+            .collect();
+        Self {
+            night: Night::of(date),
+            host: settings.this.clone(),
+            opens: window.opening(date),
+            closes,
+            next_opens: date.tomorrow().map_or(closes, |next| window.opening(next)),
+            stages,
+        }
+    }
+
+    /// An extra night, opened by hand at `now`: these stages, as soon as their needs allow.
+    pub fn extra(settings: &Settings, night: Night, now: Timestamp, stages: &[Stage]) -> Self {
+        let closes = now.checked_add(settings.window.length()).unwrap_or(now);
+        let stages = stages
+            .iter()
+            .map(|stage| PlannedStage {
+                stage: *stage,
+                at: now,
+                until: closes,
+                peers: peers(settings, *stage),
+            })
+            .collect();
+        Self { night, host: settings.this.clone(), opens: now, closes, next_opens: closes, stages }
+    }
+
+    pub fn stage(&self, stage: Stage) -> Option<&PlannedStage> {
+        self.stages.iter().find(|planned| planned.stage == stage)
+    }
+}
+
+/// An `until` that is earlier than its `at` is on the next day.
+fn until(settings: &Settings, date: Date, at: Timestamp, time: jiff::civil::Time) -> Timestamp {
+    let until = settings.window.instant(date, time);
+    match date.tomorrow() {
+        Ok(next) if until < at => settings.window.instant(next, time),
+        _ => until,
+    }
+}
+
+fn peers(settings: &Settings, stage: Stage) -> Vec<HostName> {
+    let Some(role) = stage.pulls() else { return Vec::new() };
+    let mut peers: Vec<&Host> = settings.peers(role).collect();
+    peers.sort_by_key(|peer| backoff::order(settings.this.as_str(), peer.name.as_str()));
+    peers.into_iter().map(|peer| peer.name.clone()).collect()
+}

@@ -1,0 +1,345 @@
+//! The record: what happened in one night on one host, line by line while it is open.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::name::{HostName, RemoteName};
+use crate::night::Night;
+use crate::outcome::{Grade, Outcome, Verdict};
+use crate::role::Role;
+use crate::set_path::SetId;
+use crate::stage::Stage;
+
+/// The format written, and the newest one understood.
+pub const FORMAT: u32 = 1;
+
+/// One line of an open record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    pub at: Timestamp,
+    #[serde(flatten)]
+    pub step: Step,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "kebab-case")]
+pub enum Step {
+    Opened {
+        format: u32,
+        night: Night,
+        host: HostName,
+        version: String,
+        closes: Timestamp,
+        /// The sets that this host should hold when the night is over.
+        expected: Vec<Expected>,
+        stages: Vec<Stage>,
+        remotes: Vec<RemoteName>,
+    },
+    Started {
+        stage: Stage,
+        attempt: u32,
+        why: Why,
+    },
+    Set(SetReport),
+    Packed(Packed),
+    Shipped {
+        archive: String,
+        remote: RemoteName,
+        bytes: u64,
+        sha256: Digest,
+        verified: String,
+    },
+    NotShipped {
+        archive: String,
+        remote: RemoteName,
+        reason: String,
+    },
+    Pruned {
+        what: String,
+        because: String,
+    },
+    Ended {
+        stage: Stage,
+        attempt: u32,
+        outcome: Outcome,
+        reason: Option<String>,
+        duration_ms: u64,
+    },
+    Closed {
+        verdict: Verdict,
+        reasons: Vec<String>,
+    },
+}
+
+/// Why a stage was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Why {
+    Due,
+    /// Its time had passed while the host or the daemon was down.
+    CaughtUp,
+    Retry,
+    /// Its waiting was over; it looks once more for what was missing.
+    LookAgain,
+    /// Something came after the archive was packed.
+    Repack,
+    Asked,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Expected {
+    pub host: HostName,
+    pub role: Role,
+    /// Never seen before and added lately: not missing yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub new: bool,
+}
+
+/// What became of one host's set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SetReport {
+    pub set: SetId,
+    pub fate: Fate,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grade: Option<Grade>,
+    /// The host it was pulled from, where that is not its maker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<HostName>,
+    #[serde(default)]
+    pub bytes: u64,
+    /// Of the manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Digest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fate {
+    /// Made and published by this host.
+    Published,
+    Pulled,
+    /// Pulled after the stage's waiting was over.
+    Late,
+    Missing,
+    /// It came, and was not taken: a wrong hash, another host's name, a bad signature.
+    Refused,
+}
+
+impl Fate {
+    pub const fn is_held(self) -> bool {
+        matches!(self, Self::Published | Self::Pulled | Self::Late)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Packed {
+    pub archive: String,
+    pub bytes: u64,
+    pub sha256: Digest,
+    pub sets: usize,
+    pub missing: Vec<String>,
+    pub encrypted: bool,
+}
+
+/// A night as its lines tell it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    pub format: u32,
+    pub night: Night,
+    pub host: HostName,
+    pub version: String,
+    pub opened: Timestamp,
+    pub closes: Timestamp,
+    pub expected: Vec<Expected>,
+    pub planned: Vec<Stage>,
+    pub remotes: Vec<RemoteName>,
+    pub stages: BTreeMap<Stage, StageRecord>,
+    pub sets: Vec<SetReport>,
+    pub archives: Vec<Packed>,
+    pub shipped: Vec<Shipment>,
+    pub pruned: Vec<Pruned>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<Closed>,
+    /// The time of its last line.
+    pub newest: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StageRecord {
+    pub attempts: u32,
+    pub started: Timestamp,
+    pub why: Why,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(default)]
+    pub duration_ms: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Shipment {
+    pub archive: String,
+    pub remote: RemoteName,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Digest>,
+    /// How it was verified there; absent where it is not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pruned {
+    pub what: String,
+    pub because: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closed {
+    pub at: Timestamp,
+    pub verdict: Verdict,
+    pub reasons: Vec<String>,
+}
+
+impl Record {
+    /// Puts a night together from its lines; `None` where the first of them does not open it.
+    pub fn from_lines(lines: impl IntoIterator<Item = Line>) -> Option<Self> {
+        let mut lines = lines.into_iter();
+        let mut record = Self::opened(lines.next()?)?;
+        for line in lines {
+            record.apply(line);
+        }
+        Some(record)
+    }
+
+    fn opened(line: Line) -> Option<Self> {
+        let Step::Opened { format, night, host, version, closes, expected, stages, remotes } = line.step
+        else {
+            return None;
+        };
+        Some(Self {
+            format,
+            night,
+            host,
+            version,
+            opened: line.at,
+            closes,
+            expected,
+            planned: stages,
+            remotes,
+            stages: BTreeMap::new(),
+            sets: Vec::new(),
+            archives: Vec::new(),
+            shipped: Vec::new(),
+            pruned: Vec::new(),
+            closed: None,
+            newest: line.at,
+        })
+    }
+
+    pub fn apply(&mut self, line: Line) {
+        let Line { at, step } = line;
+        self.newest = self.newest.max(at);
+        match step {
+            Step::Opened { .. } => {}
+            Step::Started { stage, attempt, why } => {
+                self.stages.insert(
+                    stage,
+                    StageRecord {
+                        attempts: attempt,
+                        started: at,
+                        why,
+                        ended: None,
+                        outcome: None,
+                        reason: None,
+                        duration_ms: 0,
+                    },
+                );
+            }
+            Step::Set(report) => self.put_set(report),
+            Step::Packed(packed) => self.archives.push(packed),
+            Step::Shipped { archive, remote, sha256, verified, .. } => {
+                self.put_shipment(Shipment {
+                    archive,
+                    remote,
+                    sha256: Some(sha256),
+                    verified: Some(verified),
+                    reason: None,
+                });
+            }
+            Step::NotShipped { archive, remote, reason } => {
+                self.put_shipment(Shipment {
+                    archive,
+                    remote,
+                    sha256: None,
+                    verified: None,
+                    reason: Some(reason),
+                });
+            }
+            Step::Pruned { what, because } => self.pruned.push(Pruned { what, because }),
+            Step::Ended { stage, attempt, outcome, reason, duration_ms } => {
+                let entry = self.stages.entry(stage).or_insert(StageRecord {
+                    attempts: attempt,
+                    started: at,
+                    why: Why::Due,
+                    ended: None,
+                    outcome: None,
+                    reason: None,
+                    duration_ms: 0,
+                });
+                entry.ended = Some(at);
+                entry.outcome = Some(outcome);
+                entry.reason = reason;
+                entry.duration_ms = duration_ms;
+            }
+            Step::Closed { verdict, reasons } => self.closed = Some(Closed { at, verdict, reasons }),
+        }
+    }
+
+    /// A set's newest word stands for it.
+    fn put_set(&mut self, report: SetReport) {
+        match self.sets.iter_mut().find(|known| known.set == report.set) {
+            // What is held stays held: a later look that missed the peer takes nothing away.
+            Some(known) if known.fate.is_held() && !report.fate.is_held() => {}
+            Some(known) => *known = report,
+            None => self.sets.push(report),
+        }
+    }
+
+    fn put_shipment(&mut self, shipment: Shipment) {
+        let known = self
+            .shipped
+            .iter_mut()
+            .find(|known| known.archive == shipment.archive && known.remote == shipment.remote);
+        match known {
+            Some(known) => *known = shipment,
+            None => self.shipped.push(shipment),
+        }
+    }
+
+    /// The best set held of a host and role: the best grade, then the highest attempt.
+    pub fn best_set(&self, host: &HostName, role: Role) -> Option<&SetReport> {
+        self.sets
+            .iter()
+            .filter(|report| report.set.host == *host && report.set.role == role && report.fate.is_held())
+            .max_by_key(|report| (report.grade, report.set.attempt))
+    }
+
+    /// Why a set is not there, as last heard.
+    pub fn reason_for(&self, host: &HostName, role: Role) -> Option<&str> {
+        self.sets
+            .iter()
+            .rev()
+            .filter(|report| report.set.host == *host && report.set.role == role)
+            .find_map(|report| report.reason.as_deref())
+    }
+}

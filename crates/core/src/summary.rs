@@ -1,0 +1,102 @@
+//! What a night was worth, judged from its record.
+
+use crate::outcome::{Grade, Outcome, Verdict};
+use crate::record::{Expected, Fate, Record};
+use crate::role::Role;
+use crate::stage::Stage;
+
+/// The verdict on a night, with everything that is wrong by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
+    pub verdict: Verdict,
+    pub reasons: Vec<String>,
+}
+
+/// Judges a record: once its night is closed, or so far.
+pub fn judge(record: &Record) -> Judgement {
+    let mut reasons = Vec::new();
+    let mut failed = false;
+
+    if !record.night.is_extra() {
+        let wants_etcd = record.expected.iter().any(|expected| expected.role == Role::Etcd);
+        let has_etcd = record.sets.iter().any(|report| {
+            report.set.role == Role::Etcd && report.fate.is_held() && report.grade.is_some_and(Grade::is_copy)
+        });
+        if wants_etcd && !has_etcd {
+            failed = true;
+            reasons.push("no good etcd snapshot of the cluster".to_owned());
+        }
+    }
+    for expected in &record.expected {
+        let own = expected.host == record.host;
+        if let Some(reason) = complaint(record, expected) {
+            let good_copy = record
+                .best_set(&expected.host, expected.role)
+                .and_then(|report| report.grade)
+                .is_some_and(Grade::is_copy);
+            failed |= own && !good_copy;
+            reasons.push(reason);
+        }
+    }
+    reasons.extend(not_shipped(record));
+    for (stage, state) in &record.stages {
+        if let Some(outcome @ (Outcome::Failed | Outcome::Missed | Outcome::Interrupted)) = state.outcome {
+            let because = state.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            reasons.push(format!("{stage} {outcome}{because}"));
+        }
+    }
+    let verdict = match (failed, reasons.is_empty()) {
+        (true, _) => Verdict::Failed,
+        (false, true) => Verdict::Complete,
+        (false, false) => Verdict::Degraded,
+    };
+    Judgement { verdict, reasons }
+}
+
+/// What is wrong with one expected set, if anything is.
+fn complaint(record: &Record, expected: &Expected) -> Option<String> {
+    let Expected { host, role, new } = expected;
+    let Some(held) = record.best_set(host, *role) else {
+        if *new {
+            return None;
+        }
+        let reason = record.reason_for(host, *role).map(|reason| format!(": {reason}")).unwrap_or_default();
+        return Some(format!("{host} {role}: missing{reason}"));
+    };
+    let grade = held.grade?;
+    let mut words = Vec::new();
+    if grade != Grade::Good {
+        words.push(match &held.reason {
+            Some(reason) => format!("{grade} ({reason})"),
+            None => grade.to_string(),
+        });
+    }
+    if held.fate == Fate::Late {
+        words.push("late".to_owned());
+    }
+    (!words.is_empty()).then(|| format!("{host} {role}: {}", words.join(", ")))
+}
+
+fn not_shipped(record: &Record) -> Vec<String> {
+    if !record.planned.contains(&Stage::ShipArchive) {
+        return Vec::new();
+    }
+    let mut reasons = Vec::new();
+    for packed in &record.archives {
+        for remote in &record.remotes {
+            let shipment = record
+                .shipped
+                .iter()
+                .find(|shipment| shipment.archive == packed.archive && shipment.remote == *remote);
+            if shipment.is_some_and(|shipment| shipment.verified.is_some()) {
+                continue;
+            }
+            let because = shipment
+                .and_then(|shipment| shipment.reason.as_deref())
+                .map(|reason| format!(": {reason}"))
+                .unwrap_or_default();
+            reasons.push(format!("{} is not on remote {remote}{because}", packed.archive));
+        }
+    }
+    reasons
+}
