@@ -1,1 +1,318 @@
+#![allow(clippy::unwrap_used)]
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use russh::keys::key::safe_rng;
+use russh::keys::ssh_key::certificate::{Builder, CertType};
+use russh::keys::{Algorithm, Certificate, PrivateKey, PublicKey};
+
+use super::{CertificateVerdict, HostKeyVerdict, KnownHosts, KnownHostsError, pin};
+
+const A: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBMXLeJXyW8erkak5HOWAhUynBigd/4tT3y3XcoUgmJC";
+const B: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFvYPtc7BuX2EKMJ5ajforusyNnsE4z1XokLGXj/6Fs9";
+const ECDSA: &str = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBDo0GMPDfsDovU48IQhDu56Al8e7Cri63rxg/G+doNtRoVRdN6NVyDD+TRu3hNuOHIykaHMBi6MY5T2C1BhObj8=";
+const RSA: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQCoT6ppAYpFD2HD0KzS0MYjLSr5zHN5GGXNnJKQzNdTBfkFe4qybpfPAhEeG/wxlr/sDDo/CSZDuVUypbQVm+cpfFARSf1t9AKjvqXOQ3P6VRgDih7CYEUlmvNcGJFNgZLwDlN1kNyghnpl0ArI8CBUHXj3kyb+HsM1nh0uOnhXtjw4Nr1ieWVp5yOxT6JAP8drINspu23BvzP9/uTlwXAlESUeL1FuJ8+mjy2/Nj0xte/jMe/L3xwbC3RzXSOsvGVbTdAAGXWlBIdFyE6I/J52vWZeLiyPgJZaTocIAIjuyd62UrJwgmvvhbmbnQUCSEtSYkA92x3rPRix5IalOoBl";
+
+/// Made by `ssh-keygen -H` from `node07.example.com` and `[node08.example.com]:2222`.
+const HASHED_A: &str = "|1|EBy2LmpgAmdbSRzYy3bmAPaFICs=|vNj5cRCRcp9f7zxlqy+XTyP0Fow=";
+const HASHED_B_2222: &str = "|1|LmjeL33av6F8ynUt61Rp8ic8DNw=|Y7Q9sm1AjvCGLiy4wdH3a69k08w=";
+
+fn key(line: &str) -> PublicKey {
+    PublicKey::from_openssh(line).unwrap()
+}
+
+fn fingerprint(line: &str) -> String {
+    super::fingerprint(key(line).key_data())
+}
+
+fn verdict(text: &str, name: &str, port: u16, shown: &str) -> HostKeyVerdict {
+    KnownHosts::parse(text).unwrap().check(&[name], port, &key(shown))
+}
+
+use HostKeyVerdict::{Revoked, Trusted, Unknown};
+
+fn changed(expected: &[&str]) -> HostKeyVerdict {
+    HostKeyVerdict::Changed { expected: expected.iter().map(|line| fingerprint(line)).collect() }
+}
+
+#[test]
+fn a_pinned_key_is_trusted_and_any_other_has_changed() {
+    let text = format!("# the masters\n\nmaster1 {A} a comment # with a hash\n");
+    assert_eq!(verdict(&text, "master1", 22, A), Trusted);
+    assert_eq!(verdict(&text, "MASTER1", 22, A), Trusted);
+    assert_eq!(verdict(&text, "master1", 22, B), changed(&[A]));
+    assert_eq!(verdict(&text, "master2", 22, A), Unknown);
+}
+
+#[test]
+fn a_key_of_another_type_is_a_change_too() {
+    let text = format!("master1 {RSA}\n");
+    assert_eq!(verdict(&text, "master1", 22, A), changed(&[RSA]));
+    assert_eq!(verdict(&text, "master1", 22, RSA), Trusted);
+}
+
+#[test]
+fn several_keys_of_one_type_are_all_good_while_a_host_rotates() {
+    let text = format!("master1 {A}\nmaster1 {B}\nmaster1 {ECDSA}\n");
+    for good in [A, B, ECDSA] {
+        assert_eq!(verdict(&text, "master1", 22, good), Trusted);
+    }
+    assert_eq!(verdict(&text, "master1", 22, RSA), changed(&[A, B, ECDSA]));
+}
+
+#[test]
+fn lists_wildcards_and_negation_count() {
+    let text = format!("master1,10.0.0.1,node*.example.com,!node13.example.com {A}\n");
+    for host in ["master1", "10.0.0.1", "node07.example.com", "Node07.Example.Com"] {
+        assert_eq!(verdict(&text, host, 22, A), Trusted, "{host}");
+    }
+    for host in ["node13.example.com", "node07.example.org", "10.0.0.11", "!node13.example.com"] {
+        assert_eq!(verdict(&text, host, 22, A), Unknown, "{host}");
+    }
+    let known = KnownHosts::parse(&text).unwrap();
+    let names = ["node07.example.com", "node13.example.com"];
+    assert_eq!(known.check(&names, 22, &key(A)), Unknown, "excluded under one of its names");
+}
+
+#[test]
+fn fields_may_be_separated_by_tabs_and_many_spaces() {
+    let text = format!("  @revoked \t master1\t\t{}\n", B.replace(' ', "   "));
+    assert_eq!(verdict(&text, "master1", 22, B), Revoked);
+}
+
+#[test]
+fn names_hashed_by_ssh_keygen_are_found() {
+    let text = format!("{HASHED_A} {A}\n{HASHED_B_2222} {B}\n");
+    assert_eq!(verdict(&text, "node07.example.com", 22, A), Trusted);
+    assert_eq!(verdict(&text, "NODE07.example.com", 22, A), Trusted);
+    assert_eq!(verdict(&text, "node08.example.com", 2222, B), Trusted);
+    assert_eq!(verdict(&text, "node08.example.com", 22, B), Unknown);
+    assert_eq!(verdict(&text, "node09.example.com", 22, A), Unknown);
+}
+
+#[test]
+fn a_port_is_part_of_the_name_but_a_bare_name_serves_every_port() {
+    let text = format!("[remote]:2222 {A}\nremote {B}\n");
+    assert_eq!(verdict(&text, "remote", 2222, A), Trusted);
+    assert_eq!(verdict(&text, "remote", 2222, B), changed(&[A]));
+    assert_eq!(verdict(&text, "remote", 22, B), Trusted);
+    assert_eq!(verdict(&text, "remote", 2200, B), Trusted);
+    assert_eq!(verdict(&text, "remote", 2200, A), Unknown);
+}
+
+#[test]
+fn a_revoked_key_is_refused_wherever_its_line_stands() {
+    for text in [
+        format!("master1 {A}\n@revoked master1 {A}\n"),
+        format!("@revoked * {A}\nmaster1 {A}\n"),
+        format!("@revoked master1 {A}\n"),
+    ] {
+        assert_eq!(verdict(&text, "master1", 22, A), Revoked);
+    }
+    let elsewhere = format!("@revoked master2 {A}\nmaster1 {A}\n");
+    assert_eq!(verdict(&elsewhere, "master1", 22, A), Trusted);
+    let bare = format!("@revoked master1 {A}\n");
+    assert_eq!(verdict(&bare, "master1", 2222, A), Revoked, "revoked under the bare name");
+}
+
+#[test]
+fn an_authority_is_no_host_key() {
+    let text = format!("@cert-authority * {A}\n");
+    assert_eq!(verdict(&text, "master1", 22, A), Unknown);
+}
+
+#[test]
+fn keys_of_types_that_are_never_used_do_no_harm() {
+    let text = format!(
+        "master1 ssh-dss AAAAB3NzaC1kc3MAAACBAP\nmaster1 sk-ssh-ed25519@openssh.com AAAA\nmaster1 {A}\n"
+    );
+    assert_eq!(verdict(&text, "master1", 22, A), Trusted);
+}
+
+#[test]
+fn a_line_that_cannot_be_understood_is_named() {
+    for (line, says) in [
+        ("@revoke master1 ssh-ed25519 AAAA", "unknown marker \"@revoke\""),
+        ("@revoked", "without a host"),
+        ("master1", "without a key"),
+        ("master1 ssh-ed25519", "without a key"),
+        ("master1 ssh-ed25519 AAAA", "cannot be read"),
+        ("master1 1024 35 1234567", "not a key type"),
+        ("|1|abc ssh-ed25519 AAAA", "hashed host name"),
+        ("|2|YQ==|YQ== ssh-ed25519 AAAA", "hashed host name"),
+    ] {
+        let error = KnownHosts::parse(&format!("# comment\n\nmaster2 {A}\n{line}\n")).unwrap_err();
+        let text = error.to_string();
+        assert!(text.starts_with("known_hosts:4: ") && text.contains(says), "{text}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_an_error_and_not_an_empty_list() {
+    let error = KnownHosts::load("/nonexistent/known_hosts".as_ref()).unwrap_err();
+    assert!(matches!(error, KnownHostsError::Read { .. }), "{error}");
+}
+
+#[test]
+fn a_session_carries_only_the_lines_about_its_host() {
+    let text = format!("master1 {A}\n[master1]:2222 {B}\nnode1 {RSA}\n@revoked * {ECDSA}\n");
+    let of_host = KnownHosts::parse(&text).unwrap().for_host(&["master1"], 2222);
+    assert_eq!(of_host.entries.len(), 3);
+    assert_eq!(of_host.key_types(&["master1"], 2222), [Algorithm::Ed25519, Algorithm::Ed25519]);
+}
+
+#[test]
+fn pinning_adds_one_line_and_keeps_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("known_hosts");
+    let before = format!("# by hand\nmaster1 {A} no newline");
+    fs::write(&path, &before).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(pin(&path, "Node1.example.com", 2222, &key(B)).unwrap());
+    assert!(!pin(&path, "node1.example.com", 2222, &key(B)).unwrap(), "pinned already");
+    assert_eq!(fs::read_to_string(&path).unwrap(), format!("{before}\n[node1.example.com]:2222 {B}\n"));
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    assert_eq!(KnownHosts::load(&path).unwrap().check(&["node1.example.com"], 2222, &key(B)), Trusted);
+}
+
+#[test]
+fn the_first_pin_makes_the_file_for_its_owner_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("known_hosts");
+    assert!(pin(&path, "master1", 22, &key(A)).unwrap());
+    assert_eq!(fs::read_to_string(&path).unwrap(), format!("master1 {A}\n"));
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn pinning_follows_a_link_instead_of_replacing_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (real, link) = (folder.path().join("real"), folder.path().join("known_hosts"));
+    fs::write(&real, "").unwrap();
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    pin(&link, "master1", 22, &key(A)).unwrap();
+    assert!(link.is_symlink());
+    assert_eq!(fs::read_to_string(&real).unwrap(), format!("master1 {A}\n"));
+}
+
+#[test]
+fn a_pattern_or_a_second_line_cannot_be_pinned_as_a_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("known_hosts");
+    for name in ["", "*", "a b", "a,b", "a\n@revoked", "!a", "#a"] {
+        assert!(matches!(pin(&path, name, 22, &key(A)), Err(KnownHostsError::Name { .. })), "{name:?}");
+    }
+    assert!(!path.exists());
+}
+
+const NOW: u64 = 1_800_000_000;
+
+struct Authority(PrivateKey);
+
+impl Authority {
+    fn new() -> Self {
+        Self(PrivateKey::random(&mut safe_rng(), Algorithm::Ed25519).unwrap())
+    }
+
+    fn line(&self, marker: &str, hosts: &str) -> String {
+        format!("{marker} {hosts} {}\n", self.0.public_key().to_openssh().unwrap())
+    }
+
+    fn sign(&self, cert_type: CertType, principals: &[&str], valid: std::ops::Range<u64>) -> Certificate {
+        let mut builder = Builder::new_with_random_nonce(
+            &mut safe_rng(),
+            key(A).key_data().clone(),
+            valid.start,
+            valid.end,
+        )
+        .unwrap();
+        builder.cert_type(cert_type).unwrap();
+        for principal in principals {
+            builder.valid_principal(*principal).unwrap();
+        }
+        if principals.is_empty() {
+            builder.all_principals_valid().unwrap();
+        }
+        builder.sign(&self.0).unwrap()
+    }
+
+    fn good(&self) -> Certificate {
+        self.sign(CertType::Host, &["master1.example.com"], NOW - 10..NOW + 10)
+    }
+}
+
+fn certificate_verdict(text: &str, name: &str, port: u16, certificate: &Certificate) -> CertificateVerdict {
+    let now: SystemTime = UNIX_EPOCH + Duration::from_secs(NOW);
+    KnownHosts::parse(text).unwrap().check_certificate(&[name], port, certificate, now)
+}
+
+#[test]
+fn a_host_certificate_of_a_trusted_authority_is_trusted() {
+    let authority = Authority::new();
+    let text = authority.line("@cert-authority", "*.example.com");
+    let certificate = authority.good();
+    assert_eq!(
+        certificate_verdict(&text, "master1.example.com", 22, &certificate),
+        CertificateVerdict::Trusted
+    );
+    assert_eq!(
+        certificate_verdict(&text, "master1.example.com", 2222, &certificate),
+        CertificateVerdict::Trusted,
+        "the authority is trusted for the bare name"
+    );
+    let wildcard = authority.sign(CertType::Host, &["*.example.com"], NOW - 10..NOW + 10);
+    assert_eq!(certificate_verdict(&text, "master1.example.com", 22, &wildcard), CertificateVerdict::Trusted);
+}
+
+#[test]
+fn a_certificate_that_does_not_hold_is_refused_with_the_reason() {
+    let authority = Authority::new();
+    let text = authority.line("@cert-authority", "*.example.com");
+    let host = ["master1.example.com"];
+    let valid = NOW - 10..NOW + 10;
+    for (certificate, says) in [
+        (authority.sign(CertType::User, &host, valid.clone()), "user certificate"),
+        (authority.sign(CertType::Host, &["master2.example.com"], valid.clone()), "for master2.example.com"),
+        (authority.sign(CertType::Host, &[], valid), "no principals"),
+        (authority.sign(CertType::Host, &host, NOW - 20..NOW), "expired"),
+        (authority.sign(CertType::Host, &host, NOW + 1..NOW + 20), "not valid yet"),
+    ] {
+        match certificate_verdict(&text, host[0], 22, &certificate) {
+            CertificateVerdict::Refused { reason } => assert!(reason.contains(says), "{reason}"),
+            other => panic!("{says}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn an_authority_that_is_not_trusted_for_the_host_counts_for_nothing() {
+    let authority = Authority::new();
+    let certificate = authority.good();
+    for text in [
+        String::new(),
+        authority.line("@cert-authority", "*.example.org"),
+        Authority::new().line("@cert-authority", "*"),
+        authority.line("", "master1.example.com"),
+    ] {
+        assert_eq!(
+            certificate_verdict(&text, "master1.example.com", 22, &certificate),
+            CertificateVerdict::NoAuthority
+        );
+    }
+}
+
+#[test]
+fn a_revoked_authority_or_key_makes_its_certificate_worthless() {
+    let authority = Authority::new();
+    let trusted = authority.line("@cert-authority", "*");
+    let certificate = authority.good();
+    for revoked in [authority.line("@revoked", "*"), format!("@revoked master1.example.com {A}\n")] {
+        assert_eq!(
+            certificate_verdict(&format!("{trusted}{revoked}"), "master1.example.com", 22, &certificate),
+            CertificateVerdict::Revoked
+        );
+    }
+}
