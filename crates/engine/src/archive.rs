@@ -1,0 +1,1 @@
+//! Archives: one file with all sets of a night.

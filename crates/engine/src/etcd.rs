@@ -1,0 +1,1 @@
+//! The local etcd member: where it answers, how it fares, and its snapshot.
