@@ -94,6 +94,12 @@ impl Schedule {
             .collect()
     }
 
+    /// The time of day at which it first fires, on any date on which it does.
+    pub fn time_of_day(&self) -> Option<Time> {
+        let start = Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC);
+        self.cron.find_next_occurrence(&start, true).ok().map(|time| time.time())
+    }
+
     /// Refuses what would fire outside the night, or more than once in it.
     pub fn check(&self, window: &NightWindow) -> Result<(), ScheduleError> {
         // Every day on which it fires has the same times, so the first such day tells for all.

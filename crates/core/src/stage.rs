@@ -139,6 +139,12 @@ impl<T> PerStage<T> {
         Self(Stage::ALL.map(value))
     }
 
+    /// One value for each stage, or nothing where one of them has none.
+    pub fn try_from_fn(value: impl FnMut(Stage) -> Option<T>) -> Option<Self> {
+        let values: Option<Vec<T>> = Stage::ALL.into_iter().map(value).collect();
+        values?.try_into().ok().map(Self)
+    }
+
     pub const fn get(&self, stage: Stage) -> &T {
         &self.0[stage as usize]
     }
