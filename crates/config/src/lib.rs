@@ -1,1 +1,107 @@
-//! placeholder
+//! From the text of a config to [`Settings`], or to a diagnostic for everything that is wrong with it.
+//!
+//! Knows text, not files: whoever calls reads them, and looks up time zones.
+
+mod age_key;
+mod check;
+mod defaults;
+mod diagnostic;
+mod ledger;
+mod nearest;
+mod raw;
+mod refusal;
+mod resolve;
+mod shape;
+mod show;
+mod sources;
+mod tree;
+mod units;
+mod url;
+mod version;
+
+use std::fmt;
+use std::path::PathBuf;
+
+use jiff::tz::TimeZone;
+use nightshift_core::settings::Settings;
+
+pub use crate::diagnostic::{Diagnostic, Diagnostics, Place, Severity};
+pub use crate::show::{Origin, Origins};
+
+use crate::ledger::Ledger;
+use crate::refusal::Refusal;
+use crate::sources::Sources;
+
+/// A config file, or a drop-in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Its path, as diagnostics show it.
+    pub name: String,
+    pub text: String,
+}
+
+/// What a config is read against: the machine that it is read on.
+pub struct Context<'a> {
+    pub hostname: String,
+    /// The machine's own zone, in force where the config names none.
+    pub system_zone: TimeZone,
+    /// Looks a zone up by its name, such as `Europe/Berlin`.
+    pub zone_lookup: &'a dyn Fn(&str) -> Option<TimeZone>,
+    /// The folder that the config lies in.
+    pub config_dir: PathBuf,
+}
+
+impl fmt::Debug for Context<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("hostname", &self.hostname)
+            .field("system_zone", &self.system_zone)
+            .field("config_dir", &self.config_dir)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A config that may be put in force.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    pub settings: Settings,
+    pub origins: Origins,
+    pub warnings: Vec<Diagnostic>,
+}
+
+impl Loaded {
+    /// The settings in force as TOML, each with where it came from.
+    pub fn show(&self) -> String {
+        self.origins.show(&self.settings.paths.config)
+    }
+}
+
+/// Loads a config from its file and its drop-ins, which come in the order in which they are merged.
+pub fn load(sources: &[Source], context: &Context<'_>) -> Result<Loaded, Diagnostics> {
+    let sources = Sources::new(sources);
+    let mut ledger = Ledger::new(&sources);
+    let settings = read(&sources, context, &mut ledger);
+    let (errors, warnings, origins) = ledger.close();
+    match settings {
+        Some(settings) if errors.is_empty() => Ok(Loaded { settings, origins, warnings }),
+        _ => Err(Diagnostics(errors)),
+    }
+}
+
+fn read(sources: &Sources<'_>, context: &Context<'_>, ledger: &mut Ledger<'_>) -> Option<Settings> {
+    let tables = match tree::read(sources) {
+        Ok(tables) => tables,
+        Err(errors) => {
+            for (span, message) in errors {
+                ledger.refuse(span.as_ref(), Refusal::new(format!("not valid TOML: {message}")));
+            }
+            return None;
+        }
+    };
+    version::check(&tables, ledger)?;
+    let (config, refusals) = shape::read(tree::merge(tables));
+    for (span, refusal) in refusals {
+        ledger.refuse(span.as_ref(), refusal);
+    }
+    resolve::settings(&config, context, ledger)
+}

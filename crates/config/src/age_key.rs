@@ -1,0 +1,71 @@
+//! Whether a text is an age public key: bech32 (BIP 173) with the prefix `age`.
+
+use crate::refusal::Refusal;
+
+const CHARSET: &[u8; 32] = b"qpzry9x8gf2tvdw0s3jn54khce6mua7l";
+/// `age1`, 52 characters of key, 6 of checksum.
+const LENGTH: usize = 62;
+
+pub(crate) fn recipient(text: &str) -> Result<String, Refusal> {
+    const HELP: &str =
+        "write the public key that `age-keygen` prints: `age1` and 58 further letters and digits";
+    if text.to_ascii_uppercase().starts_with("AGE-SECRET-KEY-") {
+        return Err(Refusal::new("this is a private key: whoever reads this file can read every archive")
+            .label("only its public half belongs here")
+            .help("take it off this host, make a new pair with `age-keygen`, and write the public key, which begins with `age1`"));
+    }
+    if text.starts_with("ssh-") {
+        return Err(Refusal::new("an SSH key is no recipient").help(HELP));
+    }
+    let Some(data) = text.strip_prefix("age1") else {
+        return Err(Refusal::new(format!("`{text}` is no age public key")).help(HELP));
+    };
+    if let Some(odd) = data.chars().find(|c| !c.is_ascii() || !CHARSET.contains(&(*c as u8))) {
+        return Err(Refusal::new(format!("`{odd}` stands in no age public key")).help(HELP));
+    }
+    if text.len() != LENGTH {
+        let length = text.len();
+        return Err(
+            Refusal::new(format!("an age public key has {LENGTH} characters, this one {length}")).help(HELP)
+        );
+    }
+    if checksum(data) != 1 {
+        return Err(Refusal::new("this age public key is misspelt: its checksum is wrong")
+            .help("copy it once more from where it was made"));
+    }
+    Ok(text.to_owned())
+}
+
+fn checksum(data: &str) -> u32 {
+    const GENERATORS: [u32; 5] = [0x3b6a_57b2, 0x2650_8e6d, 0x1ea1_19fa, 0x3d42_33dd, 0x2a14_62b3];
+    let prefix = b"age".iter();
+    let high = prefix.clone().map(|byte| byte >> 5);
+    let low = prefix.map(|byte| byte & 31);
+    let data = data.bytes().filter_map(|byte| CHARSET.iter().position(|c| *c == byte)).map(|at| at as u8);
+    high.chain([0]).chain(low).chain(data).fold(1, |sum: u32, value| {
+        let top = sum >> 25;
+        let sum = (sum & 0x01ff_ffff) << 5 ^ u32::from(value);
+        GENERATORS
+            .iter()
+            .enumerate()
+            .filter(|(bit, _)| top >> bit & 1 == 1)
+            .fold(sum, |sum, (_, generator)| sum ^ generator)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+
+    #[test]
+    fn a_public_key_is_taken_and_a_misspelt_one_is_not() {
+        assert_eq!(recipient(KEY), Ok(KEY.to_owned()));
+        assert!(recipient(&KEY.replace('w', "x")).is_err());
+        assert!(recipient(&KEY[..61]).is_err());
+        assert!(recipient(&KEY.to_uppercase()).is_err());
+        assert!(recipient("age1…").is_err());
+        assert!(recipient("").is_err());
+    }
+}

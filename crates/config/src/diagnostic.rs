@@ -1,0 +1,181 @@
+//! What is wrong with a config, said so that it can be mended without reading anything else.
+
+use std::error::Error;
+use std::fmt;
+
+/// Lines longer than this are shown around the mistake only.
+const WIDEST_LINE: usize = 160;
+/// A private key that slipped into a config is not repeated on a terminal or in a journal.
+const SECRET: &str = "AGE-SECRET-KEY-";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    Error,
+    Warning,
+}
+
+/// Where in the files a diagnostic points to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub file: String,
+    /// Counted from 1.
+    pub line: usize,
+    /// Counted from 1, in characters.
+    pub column: usize,
+    /// The whole line.
+    pub text: String,
+    /// How many characters are meant.
+    pub width: usize,
+}
+
+/// One thing that is wrong, or looks wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    pub severity: Severity,
+    pub message: String,
+    /// Unset where something is missing altogether.
+    pub place: Option<Place>,
+    /// The file to mend where there is no place.
+    pub file: String,
+    /// Said right after the caret.
+    pub label: Option<String>,
+    pub help: Vec<String>,
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let severity = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        write!(f, "{severity}: {}", self.message)?;
+        let margin = match &self.place {
+            Some(place) => {
+                let margin = place.line.to_string().len();
+                write!(f, "\n{:margin$}--> {}:{}:{}", "", place.file, place.line, place.column)?;
+                write_excerpt(f, place, margin, self.label.as_deref())?;
+                margin
+            }
+            None => {
+                write!(f, "\n --> {}", self.file)?;
+                1
+            }
+        };
+        for help in &self.help {
+            let indent = format!("\n{:1$}", "", margin + 9);
+            write!(f, "\n{:margin$} = help: {}", "", help.replace('\n', &indent))?;
+        }
+        Ok(())
+    }
+}
+
+fn write_excerpt(
+    f: &mut fmt::Formatter<'_>,
+    place: &Place,
+    margin: usize,
+    label: Option<&str>,
+) -> fmt::Result {
+    let (text, column) = excerpt(&place.text, place.column, place.width);
+    // Tabs stay tabs, so that the caret stands under the mistake however wide they are shown.
+    let lead: String = text.chars().take(column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+    let room = text.chars().count().saturating_sub(column - 1).max(1);
+    let carets = "^".repeat(place.width.clamp(1, room));
+    write!(f, "\n{:margin$} |\n{} | {text}\n{:margin$} | {lead}{carets}", "", place.line, "")?;
+    label.map_or(Ok(()), |label| write!(f, " {label}"))
+}
+
+/// The part of a line that holds the mistake, and the column at which the mistake stands in it.
+fn excerpt(line: &str, column: usize, width: usize) -> (String, usize) {
+    let chars: Vec<char> = without_secrets(line)
+        .chars()
+        .map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c })
+        .collect();
+    if chars.len() <= WIDEST_LINE {
+        return (chars.into_iter().collect(), column);
+    }
+    let start = column.saturating_sub(WIDEST_LINE / 4).min(chars.len());
+    let end =
+        (start + WIDEST_LINE).min(chars.len()).max((column + width.min(WIDEST_LINE / 2)).min(chars.len()));
+    let mut shown: String = chars[start..end].iter().collect();
+    let mut column = column - start;
+    if start > 0 {
+        shown.insert(0, '…');
+        column += 1;
+    }
+    if end < chars.len() {
+        shown.push('…');
+    }
+    (shown, column)
+}
+
+fn without_secrets(line: &str) -> String {
+    let Some(at) = line.find(SECRET) else { return line.to_owned() };
+    let (before, rest) = line.split_at(at + SECRET.len());
+    let hidden = rest.chars().take_while(char::is_ascii_alphanumeric).count();
+    format!("{before}{}{}", "*".repeat(hidden), without_secrets(&rest[hidden..]))
+}
+
+/// Everything that is wrong with a config. Never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostics(pub(crate) Vec<Diagnostic>);
+
+impl Diagnostics {
+    pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.0.iter()
+    }
+}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, diagnostic) in self.0.iter().enumerate() {
+            if n > 0 {
+                f.write_str("\n\n")?;
+            }
+            write!(f, "{diagnostic}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Error for Diagnostics {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn diagnostic(text: &str, column: usize, width: usize) -> String {
+        let place = Place { file: "f.toml".into(), line: 12, column, text: text.into(), width };
+        Diagnostic {
+            severity: Severity::Error,
+            message: "it is wrong".into(),
+            place: Some(place),
+            file: "f.toml".into(),
+            label: Some("here".into()),
+            help: vec!["two\nlines".into()],
+        }
+        .to_string()
+    }
+
+    #[test]
+    fn the_caret_stands_under_the_mistake() {
+        let expected = "error: it is wrong\n  --> f.toml:12:5\n   |\n12 | a = äö\n   |     ^^ here\n   = help: two\n           lines";
+        assert_eq!(diagnostic("a = äö", 5, 2), expected);
+    }
+
+    #[test]
+    fn a_long_line_is_shown_around_the_mistake() {
+        let line = format!("{}X{}", "a".repeat(500), "b".repeat(500));
+        let shown = diagnostic(&line, 501, 1);
+        let lines: Vec<&str> = shown.lines().collect();
+        let caret = lines[4].chars().position(|c| c == '^').unwrap();
+        assert_eq!(lines[3].chars().nth(caret), Some('X'));
+        assert!(lines.iter().all(|line| line.chars().count() < 200), "{shown}");
+    }
+
+    #[test]
+    fn a_private_key_is_not_repeated() {
+        let shown = diagnostic("recipients = [\"AGE-SECRET-KEY-1QQPQZ\"]", 15, 24);
+        assert!(!shown.contains("QQPQZ"), "{shown}");
+        assert!(shown.contains("AGE-SECRET-KEY-******"), "{shown}");
+    }
+}

@@ -1,0 +1,148 @@
+//! What is found while a config is resolved: what is refused, what is warned of, and what came from where.
+
+use toml::Spanned;
+
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::raw::Leaf;
+use crate::refusal::Refusal;
+use crate::show::{Entry, Origin, Origins, Shown};
+use crate::sources::{Sources, Span};
+
+#[derive(Debug)]
+pub(crate) struct Ledger<'t> {
+    sources: &'t Sources<'t>,
+    /// Each with the offset it points to, so that they can be told in the order of the files.
+    errors: Vec<(usize, Diagnostic)>,
+    warnings: Vec<(usize, Diagnostic)>,
+    origins: Origins,
+    header: String,
+}
+
+impl<'t> Ledger<'t> {
+    pub(crate) fn new(sources: &'t Sources<'t>) -> Self {
+        Self {
+            sources,
+            errors: Vec::new(),
+            warnings: Vec::new(),
+            origins: Origins::default(),
+            header: String::new(),
+        }
+    }
+
+    /// All that follows belongs to this table: `[night]`, `[[remote]]`.
+    pub(crate) fn section(&mut self, header: impl Into<String>) {
+        self.header = header.into();
+    }
+
+    pub(crate) fn refuse(&mut self, span: Option<&Span>, refusal: Refusal) {
+        let diagnostic = self.diagnostic(Severity::Error, span, refusal);
+        self.errors.push((span.map_or(usize::MAX, |span| span.start), diagnostic));
+    }
+
+    pub(crate) fn warn(&mut self, span: Option<&Span>, refusal: Refusal) {
+        let diagnostic = self.diagnostic(Severity::Warning, span, refusal);
+        self.warnings.push((span.map_or(usize::MAX, |span| span.start), diagnostic));
+    }
+
+    /// Refuses what is missing, unless it may be missing only because something else was refused.
+    pub(crate) fn missing(&mut self, span: Option<&Span>, refusal: Refusal) {
+        if self.is_clean() {
+            self.refuse(span, refusal);
+        }
+    }
+
+    pub(crate) fn is_clean(&self) -> bool {
+        self.errors.is_empty()
+    }
+
+    fn diagnostic(&self, severity: Severity, span: Option<&Span>, refusal: Refusal) -> Diagnostic {
+        let place = span.and_then(|span| self.sources.place(span));
+        let file = place.as_ref().map_or_else(|| self.sources.main().to_owned(), |place| place.file.clone());
+        Diagnostic {
+            severity,
+            message: refusal.message,
+            place,
+            file,
+            label: refusal.label,
+            help: refusal.help,
+        }
+    }
+
+    pub(crate) fn origin(&self, span: &Span) -> Origin {
+        let (name, line) = self.sources.line(span.start).unwrap_or_default();
+        Origin::File { name: name.to_owned(), line }
+    }
+
+    /// Notes a setting in force.
+    pub(crate) fn note(&mut self, key: &str, value: String, origin: Origin) {
+        self.push(key, Ok(value), origin);
+    }
+
+    /// Notes a setting that is unset, and what happens without it.
+    pub(crate) fn note_unset(&mut self, key: &str, instead: &str) {
+        self.push(key, Err(instead.to_owned()), Origin::Default);
+    }
+
+    fn push(&mut self, key: &str, value: Result<String, String>, origin: Origin) {
+        self.origins.entries.push(Entry { header: self.header.clone(), key: key.to_owned(), value, origin });
+    }
+
+    /// The value of a leaf, or its default where it is unset or refused.
+    pub(crate) fn take<R, T: Shown>(
+        &mut self,
+        key: &str,
+        leaf: &Leaf<R>,
+        default: T,
+        read: impl FnOnce(&R) -> Result<T, Refusal>,
+    ) -> T {
+        let (value, origin) = match self.read(leaf, read) {
+            Some((value, span)) => (value, self.origin(&span)),
+            None => (default, Origin::Default),
+        };
+        self.note(key, value.shown(), origin);
+        value
+    }
+
+    /// The value of a leaf that has no default.
+    pub(crate) fn take_optional<R, T: Shown>(
+        &mut self,
+        key: &str,
+        leaf: &Leaf<R>,
+        instead: &str,
+        read: impl FnOnce(&R) -> Result<T, Refusal>,
+    ) -> Option<T> {
+        let Some((value, span)) = self.read(leaf, read) else {
+            self.note_unset(key, instead);
+            return None;
+        };
+        let origin = self.origin(&span);
+        self.note(key, value.shown(), origin);
+        Some(value)
+    }
+
+    /// Reads a leaf, or refuses it.
+    pub(crate) fn read<R, T>(
+        &mut self,
+        leaf: &Leaf<R>,
+        read: impl FnOnce(&R) -> Result<T, Refusal>,
+    ) -> Option<(T, Span)> {
+        let leaf: &Spanned<R> = leaf.as_ref()?;
+        match read(leaf.get_ref()) {
+            Ok(value) => Some((value, leaf.span())),
+            Err(refusal) => {
+                self.refuse(Some(&leaf.span()), refusal);
+                None
+            }
+        }
+    }
+
+    /// Errors, warnings and origins, the first two in the order of the files.
+    pub(crate) fn close(mut self) -> (Vec<Diagnostic>, Vec<Diagnostic>, Origins) {
+        let in_order = |list: &mut Vec<(usize, Diagnostic)>| {
+            list.sort_by_key(|(offset, _)| *offset);
+            std::mem::take(list).into_iter().map(|(_, diagnostic)| diagnostic).collect()
+        };
+        self.origins.sort();
+        (in_order(&mut self.errors), in_order(&mut self.warnings), self.origins)
+    }
+}

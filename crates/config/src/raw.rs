@@ -1,0 +1,229 @@
+//! The config as it is written: nothing resolved, nothing defaulted, every leaf knowing its place.
+//!
+//! Plain structs, because only they make an unknown key or a wrong type point at itself.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use toml::Spanned;
+
+pub(crate) type Leaf<T> = Option<Spanned<T>>;
+pub(crate) type List = Leaf<Vec<Spanned<String>>>;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(crate) struct Config {
+    /// Read before all else; named here so that it is known.
+    #[serde(rename = "version")]
+    pub(crate) _version: Leaf<i64>,
+    pub(crate) cluster: Leaf<Cluster>,
+    pub(crate) this_host: Option<ThisHost>,
+    pub(crate) hosts: Leaf<Hosts>,
+    #[serde(default)]
+    pub(crate) host: BTreeMap<Spanned<String>, Host>,
+    pub(crate) night: Leaf<Night>,
+    pub(crate) stage: Option<Stages>,
+    pub(crate) files: Option<Files>,
+    pub(crate) etcd: Option<Etcd>,
+    pub(crate) vault: Option<Vault>,
+    pub(crate) archive: Option<Archive>,
+    #[serde(default)]
+    pub(crate) remote: Vec<Spanned<Remote>>,
+    pub(crate) ssh: Option<Ssh>,
+    pub(crate) paths: Option<Paths>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(crate) struct Cluster {
+    pub(crate) name: Leaf<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(crate) struct ThisHost {
+    pub(crate) name: Leaf<String>,
+    pub(crate) roles: List,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(crate) struct Hosts {
+    pub(crate) masters: List,
+    pub(crate) etcd: List,
+    pub(crate) nodes: List,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(crate) struct Host {
+    pub(crate) address: Leaf<String>,
+    pub(crate) port: Leaf<u16>,
+    pub(crate) user: Leaf<String>,
+    pub(crate) agentless: Leaf<bool>,
+    pub(crate) expected: Leaf<bool>,
+    pub(crate) vault: Leaf<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(crate) struct Night {
+    pub(crate) opens: Leaf<String>,
+    pub(crate) closes: Leaf<String>,
+    pub(crate) time_zone: Leaf<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(crate) struct Stages {
+    pub(crate) snapshot_etcd: Option<Stage>,
+    pub(crate) collect_node: Option<Stage>,
+    pub(crate) pull_etcd: Option<Stage>,
+    pub(crate) pull_nodes: Option<Stage>,
+    pub(crate) collect_master: Option<Stage>,
+    pub(crate) mirror_masters: Option<Stage>,
+    pub(crate) pack_archive: Option<Stage>,
+    pub(crate) ship_archive: Option<Stage>,
+    pub(crate) prune: Option<Stage>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(crate) struct Stage {
+    pub(crate) at: Leaf<String>,
+    pub(crate) until: Leaf<String>,
+    pub(crate) parallel: Leaf<u32>,
+    pub(crate) retries: Leaf<u32>,
+    pub(crate) backoff: Leaf<String>,
+    pub(crate) jitter: Leaf<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(crate) struct Files {
+    pub(crate) master: Leaf<Vec<Spanned<FileEntry>>>,
+    pub(crate) etcd: Leaf<Vec<Spanned<FileEntry>>>,
+    pub(crate) node: Leaf<Vec<Spanned<FileEntry>>>,
+}
+
+#[derive(Debug)]
+pub(crate) enum FileEntry {
+    Path(String),
+    Table(FileTable),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(crate) struct FileTable {
+    pub(crate) path: Leaf<String>,
+    pub(crate) command: List,
+    #[serde(rename = "as")]
+    pub(crate) alias: Leaf<String>,
+    pub(crate) optional: Leaf<bool>,
+}
+
+impl<'de> Deserialize<'de> for FileEntry {
+    /// By hand, because an untagged enum would forget where its parts stand.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entry;
+        impl<'de> Visitor<'de> for Entry {
+            type Value = FileEntry;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a path, or a table such as { path = \"/etc/hosts\", optional = true }")
+            }
+            fn visit_str<E>(self, path: &str) -> Result<FileEntry, E> {
+                Ok(FileEntry::Path(path.to_owned()))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<FileEntry, A::Error> {
+                FileTable::deserialize(MapAccessDeserializer::new(map)).map(FileEntry::Table)
+            }
+        }
+        deserializer.deserialize_any(Entry)
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(crate) struct Etcd {
+    pub(crate) endpoint: Leaf<String>,
+    pub(crate) ca: Leaf<String>,
+    pub(crate) cert: Leaf<String>,
+    pub(crate) key: Leaf<String>,
+    pub(crate) compression: Leaf<Compression>,
+    pub(crate) stall: Leaf<String>,
+    pub(crate) deadline: Leaf<String>,
+    pub(crate) slot: Leaf<String>,
+    pub(crate) conf: Leaf<String>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Compression {
+    Gzip,
+    Zstd,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(crate) struct Vault {
+    pub(crate) path: Leaf<String>,
+    pub(crate) keep: Option<Keep>,
+    pub(crate) keep_etcd: Option<Keep>,
+    pub(crate) min_free: Leaf<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    expecting = "a table such as { nights = 7, weeks = 4, months = 6 }"
+)]
+pub(crate) struct Keep {
+    pub(crate) nights: Leaf<u16>,
+    pub(crate) weeks: Leaf<u16>,
+    pub(crate) months: Leaf<u16>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(crate) struct Archive {
+    pub(crate) compression: Leaf<Compression>,
+    pub(crate) recipients: List,
+    pub(crate) plaintext: Leaf<bool>,
+    pub(crate) keep_sent: Leaf<u32>,
+    pub(crate) keep_outbox: Leaf<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(crate) struct Remote {
+    pub(crate) name: Leaf<String>,
+    pub(crate) url: Leaf<String>,
+    pub(crate) identity: Leaf<String>,
+    pub(crate) keep: Option<Keep>,
+    pub(crate) prune: Leaf<bool>,
+    pub(crate) connections: Leaf<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(crate) struct Ssh {
+    pub(crate) user: Leaf<String>,
+    pub(crate) port: Leaf<u16>,
+    pub(crate) identity: Leaf<String>,
+    pub(crate) known_hosts: Leaf<String>,
+    pub(crate) host_key: Leaf<String>,
+    pub(crate) connect_timeout: Leaf<String>,
+    pub(crate) idle_timeout: Leaf<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(crate) struct Paths {
+    pub(crate) state: Leaf<String>,
+    pub(crate) run: Leaf<String>,
+    pub(crate) config: Leaf<String>,
+}

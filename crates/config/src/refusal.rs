@@ -1,0 +1,33 @@
+//! Why something in a config is refused, before it is known where it stands.
+
+/// What is wrong, what may have been meant, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) message: String,
+    pub(crate) label: Option<String>,
+    pub(crate) help: Vec<String>,
+}
+
+impl Refusal {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), label: None, help: Vec::new() }
+    }
+
+    pub(crate) fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help.push(help.into());
+        self
+    }
+
+    /// Says what may have been meant, where something near is known.
+    pub(crate) fn meant(self, nearest: Option<&str>) -> Self {
+        match nearest {
+            Some(nearest) => self.label(format!("did you mean `{nearest}`?")),
+            None => self,
+        }
+    }
+}

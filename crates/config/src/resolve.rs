@@ -1,0 +1,82 @@
+//! From raw tables to settings: defaults filled in, texts understood, and the rules that hold across keys.
+
+mod archive;
+mod etcd;
+mod file_rule;
+mod files;
+mod host;
+mod hosts;
+mod night;
+mod places;
+mod stages;
+mod vault;
+
+use nightshift_core::name::ClusterName;
+use nightshift_core::settings::Settings;
+
+use crate::Context;
+use crate::ledger::Ledger;
+use crate::raw;
+use crate::refusal::Refusal;
+use crate::show::Shown;
+
+/// The settings, or nothing where something was refused; what it was, the ledger knows.
+pub(crate) fn settings(
+    raw: &raw::Config,
+    context: &Context<'_>,
+    ledger: &mut Ledger<'_>,
+) -> Option<Settings> {
+    let paths = places::paths(raw.paths.as_ref(), context, ledger);
+    let ssh = places::ssh(raw.ssh.as_ref(), &paths, ledger);
+    let vault = vault::vault(raw.vault.as_ref(), &paths, ledger);
+    let cluster = cluster(raw, ledger);
+    let night = night::window(raw.night.as_ref(), context, ledger);
+    let stages = stages::stages(raw.stage.as_ref(), night.as_ref(), ledger);
+    let files = files::files(raw.files.as_ref(), &paths, ledger);
+    let etcd = etcd::etcd(raw.etcd.as_ref(), ledger);
+    let archive = archive::archive(raw.archive.as_ref(), ledger);
+    let remotes = archive::remotes(&raw.remote, &archive, &ssh.settings, ledger);
+    let hosts = hosts::Defaults { user: &ssh.user, port: ssh.port, vault: &vault.path };
+    let inventory = hosts::inventory(raw, ledger);
+    let (this, inventory) = hosts::this_host(raw, &hosts, inventory, context, ledger)?;
+    night::require_zone(raw, &inventory, ledger);
+    Some(Settings {
+        cluster: cluster?,
+        this,
+        inventory,
+        window: night?,
+        stages: stages?,
+        files,
+        etcd,
+        vault,
+        archive,
+        remotes,
+        ssh: ssh.settings,
+        paths,
+    })
+}
+
+fn cluster(raw: &raw::Config, ledger: &mut Ledger<'_>) -> Option<ClusterName> {
+    let leaf = raw.cluster.as_ref().and_then(|cluster| cluster.get_ref().name.as_ref());
+    let Some(leaf) = leaf else {
+        let span = raw.cluster.as_ref().map(toml::Spanned::span);
+        let refusal = Refusal::new("the cluster has no name")
+            .help("set `[cluster] name`, the same on every host, such as `name = \"prod\"`");
+        ledger.missing(span.as_ref(), refusal);
+        return None;
+    };
+    let name = leaf.get_ref().parse::<ClusterName>();
+    let span = leaf.span();
+    match name {
+        Ok(name) => {
+            let origin = ledger.origin(&span);
+            ledger.section("[cluster]");
+            ledger.note("name", name.as_str().to_owned().shown(), origin);
+            Some(name)
+        }
+        Err(error) => {
+            ledger.refuse(Some(&span), Refusal::new(error.to_string()));
+            None
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! `[archive]` and `[[remote]]`: what leaves the site, for whose eyes, and where it goes.
+
+use std::collections::BTreeSet;
+
+use nightshift_core::name::RemoteName;
+use nightshift_core::settings::{ArchiveSettings, Remote, SshSettings};
+use toml::Spanned;
+
+use super::{etcd, vault};
+use crate::age_key;
+use crate::check;
+use crate::defaults;
+use crate::ledger::Ledger;
+use crate::raw;
+use crate::refusal::Refusal;
+use crate::show::{Origin, Shown, list};
+use crate::url;
+
+/// No list of archives grows beyond this.
+const MOST_ARCHIVES: u32 = 1000;
+const MOST_CONNECTIONS: u32 = 16;
+
+pub(super) fn archive(raw: Option<&raw::Archive>, ledger: &mut Ledger<'_>) -> ArchiveSettings {
+    let none = raw::Archive::default();
+    let raw = raw.unwrap_or(&none);
+    ledger.section("[archive]");
+    let archive = ArchiveSettings {
+        compression: ledger.take("compression", &raw.compression, defaults::COMPRESSION, etcd::compression),
+        recipients: recipients(&raw.recipients, ledger),
+        plaintext: ledger.take("plaintext", &raw.plaintext, defaults::PLAINTEXT, |plain| Ok(*plain)),
+        keep_sent: ledger.take(
+            "keep-sent",
+            &raw.keep_sent,
+            defaults::KEEP_SENT,
+            check::count(0, MOST_ARCHIVES),
+        ),
+        // The newest one that waits is never removed, so there is always room for one.
+        keep_outbox: ledger.take(
+            "keep-outbox",
+            &raw.keep_outbox,
+            defaults::KEEP_OUTBOX,
+            check::count(1, MOST_ARCHIVES),
+        ),
+    };
+    if let Some(plaintext) = raw.plaintext.as_ref().filter(|plain| *plain.get_ref())
+        && !archive.recipients.is_empty()
+    {
+        let refusal =
+            Refusal::new("`plaintext = true` changes nothing: archives are encrypted to `recipients`")
+                .help("leave one of the two out");
+        ledger.warn(Some(&plaintext.span()), refusal);
+    }
+    archive
+}
+
+fn recipients(raw: &raw::List, ledger: &mut Ledger<'_>) -> Vec<String> {
+    let Some(raw) = raw else {
+        ledger.note("recipients", list(&[]), Origin::Default);
+        return Vec::new();
+    };
+    let mut recipients = Vec::new();
+    for element in raw.get_ref() {
+        match age_key::recipient(element.get_ref()) {
+            Ok(key) => recipients.push(key),
+            Err(refusal) => {
+                ledger.refuse(Some(&element.span()), refusal);
+            }
+        }
+    }
+    let origin = ledger.origin(&raw.span());
+    ledger.note("recipients", list(&recipients.iter().map(Shown::shown).collect::<Vec<_>>()), origin);
+    recipients
+}
+
+pub(super) fn remotes(
+    raw: &[Spanned<raw::Remote>],
+    archive: &ArchiveSettings,
+    ssh: &SshSettings,
+    ledger: &mut Ledger<'_>,
+) -> Vec<Remote> {
+    let mut names = BTreeSet::new();
+    let mut remotes = Vec::new();
+    for table in raw {
+        if archive.recipients.is_empty() && !archive.plaintext {
+            let refusal = Refusal::new("archives would leave the site unencrypted")
+                .help("set `[archive] recipients` to age public keys, or say `[archive] plaintext = true`");
+            ledger.missing(Some(&table.span()), refusal);
+        }
+        let Some(remote) = remote(table, ssh, ledger) else { continue };
+        if !names.insert(remote.name.clone()) {
+            let span = table.get_ref().name.as_ref().map_or_else(|| table.span(), Spanned::span);
+            let refusal = Refusal::new(format!("a second remote named `{}`", remote.name))
+                .help("give each remote a name of its own: records and proofs go by it");
+            ledger.refuse(Some(&span), refusal);
+        }
+        remotes.push(remote);
+    }
+    remotes
+}
+
+fn remote(table: &Spanned<raw::Remote>, ssh: &SshSettings, ledger: &mut Ledger<'_>) -> Option<Remote> {
+    let raw = table.get_ref();
+    for (key, absent) in
+        [("name", raw.name.is_none()), ("url", raw.url.is_none()), ("identity", raw.identity.is_none())]
+    {
+        if absent {
+            let refusal = Refusal::new(format!("this remote has no `{key}`"))
+                .help("a remote needs `name`, `url` and `identity`");
+            ledger.missing(Some(&table.span()), refusal);
+        }
+    }
+    let shown = raw.name.as_ref().map_or("", |name| name.get_ref());
+    ledger.section(format!("[[remote]]  # {}", shown.escape_default()));
+    let name = ledger.take_optional("name", &raw.name, "", |text| {
+        text.parse()
+            .map(Name)
+            .map_err(|error: nightshift_core::name::NameError| Refusal::new(error.to_string()))
+    });
+    let url =
+        ledger.take_optional("url", &raw.url, "", |text| url::sftp(text).map(|url| Url(url, text.clone())));
+    let identity = ledger.take_optional("identity", &raw.identity, "", |text| {
+        let path = check::path(text)?;
+        if path == ssh.identity {
+            return Err(Refusal::new("this is the key that opens the other hosts")
+                .help("make a key for this remote alone, so that neither opens what the other does"));
+        }
+        Ok(path)
+    });
+    let keep = vault::keep("keep", raw.keep.as_ref(), defaults::KEEP, ledger);
+    let prune = ledger.take("prune", &raw.prune, defaults::REMOTE_PRUNE, |prune| Ok(*prune));
+    let connections = ledger.take(
+        "connections",
+        &raw.connections,
+        defaults::REMOTE_CONNECTIONS,
+        check::count(1, MOST_CONNECTIONS),
+    );
+    let Url(url, _) = url?;
+    Some(Remote {
+        name: name?.0,
+        user: url.user,
+        address: url.address,
+        port: url.port.unwrap_or(defaults::SSH_PORT),
+        path: url.path,
+        identity: identity?,
+        keep,
+        prune,
+        connections,
+    })
+}
+
+struct Name(RemoteName);
+
+impl Shown for Name {
+    fn shown(&self) -> String {
+        self.0.as_str().to_owned().shown()
+    }
+}
+
+/// A URL, and how it was written.
+struct Url(url::SftpUrl, String);
+
+impl Shown for Url {
+    fn shown(&self) -> String {
+        self.1.shown()
+    }
+}

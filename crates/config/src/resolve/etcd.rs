@@ -1,0 +1,51 @@
+//! `[etcd]`: how the local member is reached, and how patient nightshift is with it.
+
+use nightshift_core::settings::{Compression, EtcdSettings};
+
+use crate::check;
+use crate::defaults;
+use crate::ledger::Ledger;
+use crate::raw;
+use crate::refusal::Refusal;
+use crate::units;
+use crate::url;
+
+const FOUND: &str = "found from etcd.conf or the static pod's manifest";
+
+pub(super) fn etcd(raw: Option<&raw::Etcd>, ledger: &mut Ledger<'_>) -> EtcdSettings {
+    let none = raw::Etcd::default();
+    let raw = raw.unwrap_or(&none);
+    pairs(raw, ledger);
+    ledger.section("[etcd]");
+    EtcdSettings {
+        endpoint: ledger.take_optional("endpoint", &raw.endpoint, FOUND, url::endpoint),
+        ca: ledger.take_optional("ca", &raw.ca, FOUND, check::path),
+        cert: ledger.take_optional("cert", &raw.cert, FOUND, check::path),
+        key: ledger.take_optional("key", &raw.key, FOUND, check::path),
+        compression: ledger.take("compression", &raw.compression, defaults::COMPRESSION, compression),
+        stall: ledger.take("stall", &raw.stall, defaults::ETCD_STALL, |text| units::some_duration(text)),
+        deadline: ledger
+            .take("deadline", &raw.deadline, defaults::ETCD_DEADLINE, |text| units::some_duration(text)),
+        slot: ledger.take("slot", &raw.slot, defaults::ETCD_SLOT, |text| units::duration(text)),
+        conf: ledger.take("conf", &raw.conf, defaults::ETCD_CONF.into(), check::path),
+    }
+}
+
+/// A certificate is worth nothing without its key, and the other way round.
+fn pairs(raw: &raw::Etcd, ledger: &mut Ledger<'_>) {
+    let (present, absent) = match (&raw.cert, &raw.key) {
+        (Some(cert), None) => (cert, ("cert", "key")),
+        (None, Some(key)) => (key, ("key", "cert")),
+        _ => return,
+    };
+    let refusal = Refusal::new(format!("`{}` without `{}`", absent.0, absent.1))
+        .help("set both, or neither: then both are read from etcd.conf");
+    ledger.refuse(Some(&present.span()), refusal);
+}
+
+pub(super) fn compression(raw: &raw::Compression) -> Result<Compression, Refusal> {
+    Ok(match raw {
+        raw::Compression::Gzip => Compression::Gzip,
+        raw::Compression::Zstd => Compression::Zstd,
+    })
+}

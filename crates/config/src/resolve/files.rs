@@ -1,0 +1,138 @@
+//! `[files]`: what each role hands in, and what must not be handed in.
+
+use std::collections::BTreeMap;
+
+use nightshift_core::role::Role;
+use nightshift_core::settings::{FileLists, FileRule, Paths};
+use toml::Spanned;
+
+use super::file_rule;
+use crate::defaults;
+use crate::ledger::Ledger;
+use crate::raw::{self, FileEntry};
+use crate::refusal::Refusal;
+use crate::show::{self, Shown};
+use crate::sources::Span;
+
+pub(super) fn files(
+    raw: Option<&raw::Files>,
+    paths: &Paths,
+    ledger: &mut Ledger<'_>,
+) -> BTreeMap<Role, FileLists> {
+    let none = raw::Files { master: None, etcd: None, node: None };
+    let raw = raw.unwrap_or(&none);
+    ledger.section("[files]");
+    let lists = [(Role::Master, &raw.master), (Role::Etcd, &raw.etcd), (Role::Node, &raw.node)];
+    lists
+        .into_iter()
+        .map(|(role, list)| {
+            let lists = match list {
+                Some(list) => written(role, list, paths, ledger),
+                None => {
+                    let lists = defaults::files(role, &paths.config);
+                    ledger.note_unset(role.as_str(), &describe(&lists));
+                    lists
+                }
+            };
+            (role, lists)
+        })
+        .collect()
+}
+
+/// A list that a person wrote: it holds whatever the generation.
+fn written(
+    role: Role,
+    list: &Spanned<Vec<Spanned<FileEntry>>>,
+    paths: &Paths,
+    ledger: &mut Ledger<'_>,
+) -> FileLists {
+    let mut rules: Vec<FileRule> = Vec::new();
+    let mut shown = Vec::new();
+    for entry in list.get_ref() {
+        let span = entry.span();
+        match file_rule::read(entry, role, paths) {
+            Ok(rule) => {
+                refuse_clash(&rule, &rules, &span, ledger);
+                shown.push(show_rule(&rule));
+                rules.push(rule);
+            }
+            Err((part, refusal)) => {
+                ledger.refuse(Some(&part.unwrap_or(span)), refusal);
+            }
+        }
+    }
+    let origin = ledger.origin(&list.span());
+    ledger.note(role.as_str(), show::list(&shown), origin);
+    let own = defaults::own(&paths.config);
+    rules.extend(own.into_iter().filter(|own| !shown.contains(&show_path(own))));
+    FileLists { services: rules.clone(), static_pods: rules }
+}
+
+/// Two things of one name cannot both lie in a set, nor one below another that is a file.
+fn refuse_clash(rule: &FileRule, earlier: &[FileRule], span: &Span, ledger: &mut Ledger<'_>) {
+    let name = name_in_set(rule);
+    let below = |inner: &str, outer: &FileRule| {
+        is_one_file(outer) && inner.strip_prefix(name_in_set(outer)).is_some_and(|rest| rest.starts_with('/'))
+    };
+    let clash = earlier
+        .iter()
+        .find(|other| name_in_set(other) == name || below(name, other) || below(name_in_set(other), rule));
+    if let Some(other) = clash {
+        let refusal = Refusal::new(format!("`{name}` and `{}` clash in the set", name_in_set(other)))
+            .help("each entry needs a name of its own: give one of them another `as`");
+        ledger.refuse(Some(span), refusal);
+    }
+}
+
+/// Where a rule's files lie in the set: by their source path, unless `as` says otherwise.
+fn name_in_set(rule: &FileRule) -> &str {
+    match rule {
+        FileRule::Path { alias: Some(alias), .. } | FileRule::Command { alias, .. } => alias,
+        FileRule::Path { path, .. } => path.trim_matches('/'),
+    }
+}
+
+fn is_one_file(rule: &FileRule) -> bool {
+    match rule {
+        FileRule::Path { path, .. } => !file_rule::is_folder(path) && !file_rule::is_glob(path),
+        FileRule::Command { .. } => true,
+    }
+}
+
+fn show_path(rule: &FileRule) -> String {
+    match rule {
+        FileRule::Path { path, .. } => path.shown(),
+        FileRule::Command { .. } => String::new(),
+    }
+}
+
+fn show_rule(rule: &FileRule) -> String {
+    let (what, alias, optional) = match rule {
+        FileRule::Path { path, alias: None, optional: false } => return path.shown(),
+        FileRule::Path { path, alias, optional } => {
+            (format!("path = {}", path.shown()), alias.as_ref(), *optional)
+        }
+        FileRule::Command { argv, alias, optional } => {
+            let words: Vec<String> = argv.iter().map(Shown::shown).collect();
+            (format!("command = [{}]", words.join(", ")), Some(alias), *optional)
+        }
+    };
+    let alias = alias.map_or_else(String::new, |alias| format!(", as = {}", alias.shown()));
+    let optional = if optional { ", optional = true" } else { "" };
+    format!("{{ {what}{alias}{optional} }}")
+}
+
+/// The default lists, for a person to read.
+fn describe(lists: &FileLists) -> String {
+    let lines = |rules: &[FileRule]| {
+        rules.iter().map(|rule| format!("\n    {}", show_rule(rule))).collect::<String>()
+    };
+    if lists.services == lists.static_pods {
+        return format!("this list{}", lines(&lists.services));
+    }
+    format!(
+        "where services run the control plane{}\n  where static pods do{}",
+        lines(&lists.services),
+        lines(&lists.static_pods)
+    )
+}

@@ -1,0 +1,94 @@
+//! `[host.X]`: how one listed host differs from the others.
+
+use std::collections::BTreeMap;
+
+use nightshift_core::inventory::{Host, Inventory};
+use nightshift_core::name::HostName;
+use nightshift_core::role::{Role, Roles};
+use toml::Spanned;
+
+use super::hosts::Defaults;
+use crate::check;
+use crate::defaults;
+use crate::ledger::Ledger;
+use crate::nearest::nearest;
+use crate::raw;
+use crate::refusal::Refusal;
+use crate::show;
+
+/// All hosts, with what their tables say of them.
+pub(super) fn complete(
+    raw: &raw::Config,
+    defaults: &Defaults<'_>,
+    roles: &BTreeMap<HostName, Roles>,
+    ledger: &mut Ledger<'_>,
+) -> Inventory {
+    let mut different: BTreeMap<&HostName, Host> = BTreeMap::new();
+    for (key, table) in &raw.host {
+        let name = key.get_ref().to_ascii_lowercase();
+        let Some((name, roles)) = roles.iter().find(|(known, _)| known.as_str() == name) else {
+            unlisted(key, &name, roles, ledger);
+            continue;
+        };
+        let host = overlay(plain(name, *roles, defaults), table, ledger);
+        if different.insert(name, host).is_some() {
+            let refusal = Refusal::new(format!("a second table for `{name}`"))
+                .help("upper and lower case are the same in a host's name");
+            ledger.refuse(Some(&key.span()), refusal);
+        }
+    }
+    Inventory::new(
+        roles
+            .iter()
+            .map(|(name, roles)| different.remove(name).unwrap_or_else(|| plain(name, *roles, defaults))),
+    )
+}
+
+fn unlisted(key: &Spanned<String>, name: &str, roles: &BTreeMap<HostName, Roles>, ledger: &mut Ledger<'_>) {
+    let refusal = Refusal::new(format!("no group of [hosts] names `{name}`"))
+        .meant(nearest(name, roles.keys().map(HostName::as_str)))
+        .help("a [host.\"NAME\"] says how a listed host differs: list it in `masters`, `etcd` or `nodes`");
+    // Without any host the lists themselves are what is wrong.
+    if roles.is_empty() {
+        ledger.missing(Some(&key.span()), refusal);
+    } else {
+        ledger.refuse(Some(&key.span()), refusal);
+    }
+}
+
+fn plain(name: &HostName, roles: Roles, defaults: &Defaults<'_>) -> Host {
+    Host {
+        name: name.clone(),
+        roles,
+        address: name.as_str().to_owned(),
+        port: defaults.port,
+        user: defaults.user.to_owned(),
+        agentless: defaults::AGENTLESS,
+        expected: defaults::EXPECTED,
+        vault: defaults.vault.to_owned(),
+    }
+}
+
+fn overlay(plain: Host, raw: &raw::Host, ledger: &mut Ledger<'_>) -> Host {
+    ledger.section(format!("[host.{}]", show::key(plain.name.as_str())));
+    let only_a_node = plain.roles == Roles::NONE.with(Role::Node);
+    let roles = plain.roles;
+    let agentless = ledger.take("agentless", &raw.agentless, plain.agentless, |agentless| {
+        if *agentless && !only_a_node {
+            return Err(Refusal::new(format!("{} cannot be agentless: it is {roles}", plain.name))
+                .help("only a host that is a node and nothing else can do without the daemon"));
+        }
+        Ok(*agentless)
+    });
+    let user = if agentless { defaults::AGENTLESS_USER.to_owned() } else { plain.user };
+    Host {
+        address: ledger.take("address", &raw.address, plain.address, check::address),
+        port: ledger.take("port", &raw.port, plain.port, check::port),
+        user: ledger.take("user", &raw.user, user, check::user),
+        expected: ledger.take("expected", &raw.expected, plain.expected, |expected| Ok(*expected)),
+        vault: ledger.take("vault", &raw.vault, plain.vault, check::path),
+        agentless,
+        name: plain.name,
+        roles,
+    }
+}

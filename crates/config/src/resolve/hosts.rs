@@ -1,0 +1,203 @@
+//! `[hosts]` and `[this-host]`: who belongs to the cluster, and which of them this machine is.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use nightshift_core::inventory::{self, Inventory};
+use nightshift_core::name::HostName;
+use nightshift_core::ranges;
+use nightshift_core::role::{Role, Roles};
+use toml::Spanned;
+
+use super::host;
+use crate::Context;
+use crate::ledger::Ledger;
+use crate::nearest::nearest;
+use crate::raw;
+use crate::refusal::Refusal;
+use crate::show::{self, Origin, Shown};
+
+/// The most hosts of a cluster: many times what Kubernetes carries.
+const MOST: usize = 20_000;
+
+/// What a host is reached by where it says nothing else.
+#[derive(Debug)]
+pub(super) struct Defaults<'a> {
+    pub(super) user: &'a str,
+    pub(super) port: u16,
+    pub(super) vault: &'a Path,
+}
+
+/// The hosts that `[hosts]` lists, with their roles.
+pub(super) fn inventory(raw: &raw::Config, ledger: &mut Ledger<'_>) -> BTreeMap<HostName, Roles> {
+    let mut roles = BTreeMap::new();
+    let Some(hosts) = &raw.hosts else { return roles };
+    ledger.section("[hosts]");
+    let groups = [
+        ("masters", &hosts.get_ref().masters, Role::Master),
+        ("etcd", &hosts.get_ref().etcd, Role::Etcd),
+        ("nodes", &hosts.get_ref().nodes, Role::Node),
+    ];
+    for (key, list, role) in groups {
+        let Some(list) = list else {
+            ledger.note(key, show::list(&[]), Origin::Default);
+            continue;
+        };
+        let origin = ledger.origin(&list.span());
+        let shown: Vec<String> = list.get_ref().iter().map(|pattern| pattern.get_ref().shown()).collect();
+        ledger.note(key, show::list(&shown), origin);
+        for pattern in list.get_ref() {
+            if let Err(refusal) = add(pattern.get_ref(), role, &mut roles) {
+                ledger.refuse(Some(&pattern.span()), refusal);
+            }
+        }
+    }
+    if roles.is_empty() {
+        let refusal = Refusal::new("[hosts] lists no host").help(
+            "list hosts in `masters`, `etcd` and `nodes`, or leave [hosts] out and set `[this-host] roles`",
+        );
+        ledger.missing(Some(&hosts.span()), refusal);
+    }
+    roles
+}
+
+fn add(pattern: &str, role: Role, roles: &mut BTreeMap<HostName, Roles>) -> Result<(), Refusal> {
+    let names = ranges::expand(pattern).map_err(|error| {
+        Refusal::new(error.to_string())
+            .help("ranges are as Ansible writes them, such as `node[01:40].example.com`")
+    })?;
+    if roles.len() + names.len() > MOST {
+        return Err(Refusal::new(format!("more than {MOST} hosts")));
+    }
+    for name in names {
+        let name: HostName = name.parse().map_err(|error: nightshift_core::name::NameError| {
+            Refusal::new(format!("`{pattern}` names no host: {error}"))
+        })?;
+        let entry = roles.entry(name).or_default();
+        *entry = entry.with(role);
+    }
+    Ok(())
+}
+
+/// Finds this machine among the hosts, and completes them with what `[host.X]` says.
+pub(super) fn this_host(
+    raw: &raw::Config,
+    defaults: &Defaults<'_>,
+    mut roles: BTreeMap<HostName, Roles>,
+    context: &Context<'_>,
+    ledger: &mut Ledger<'_>,
+) -> Option<(HostName, Inventory)> {
+    let none = raw::ThisHost::default();
+    let this_host = raw.this_host.as_ref().unwrap_or(&none);
+    ledger.section("[this-host]");
+    let own_roles = own_roles(this_host, ledger);
+    let this = own_name(this_host, raw, &roles, context, ledger);
+    if let Some(this) = &this {
+        own_roles_agree(this_host, this, own_roles, &mut roles, ledger);
+    }
+    let inventory = host::complete(raw, defaults, &roles, ledger);
+    let this = this?;
+    let host = inventory.get(&this)?;
+    if host.agentless {
+        let span = raw.host.iter().find(|(name, _)| name.get_ref().eq_ignore_ascii_case(this.as_str()));
+        let refusal =
+            Refusal::new(format!("{this} is agentless, and this is {this}: no daemon should run here"))
+                .help("disable nightshift here, or take `agentless` away on every host");
+        ledger.warn(span.and_then(|(_, host)| host.agentless.as_ref()).map(Spanned::span).as_ref(), refusal);
+    }
+    Some((this, inventory))
+}
+
+fn own_roles(raw: &raw::ThisHost, ledger: &mut Ledger<'_>) -> Option<Roles> {
+    let list = raw.roles.as_ref()?;
+    let mut roles = Roles::NONE;
+    for word in list.get_ref() {
+        match word.get_ref().parse::<Role>() {
+            Ok(role) => roles = roles.with(role),
+            Err(error) => {
+                let meant = nearest(word.get_ref(), Role::ALL.map(Role::as_str));
+                ledger.refuse(Some(&word.span()), Refusal::new(error.to_string()).meant(meant));
+            }
+        }
+    }
+    if list.get_ref().is_empty() {
+        let refusal = Refusal::new("this host would have no role")
+            .help("name at least one of `master`, `etcd`, `node`");
+        ledger.refuse(Some(&list.span()), refusal);
+    }
+    Some(roles)
+}
+
+fn own_name(
+    this_host: &raw::ThisHost,
+    raw: &raw::Config,
+    roles: &BTreeMap<HostName, Roles>,
+    context: &Context<'_>,
+    ledger: &mut Ledger<'_>,
+) -> Option<HostName> {
+    if this_host.name.is_some() {
+        let (name, span) = ledger.read(&this_host.name, |text| {
+            let name: HostName = text
+                .parse()
+                .map_err(|error: nightshift_core::name::NameError| Refusal::new(error.to_string()))?;
+            if !roles.is_empty() && !roles.contains_key(&name) {
+                return Err(Refusal::new(format!("no group of [hosts] names `{name}`"))
+                    .meant(nearest(name.as_str(), roles.keys().map(HostName::as_str)))
+                    .help("write the name as the inventory does"));
+            }
+            Ok(name)
+        })?;
+        let origin = ledger.origin(&span);
+        ledger.note("name", name.as_str().to_owned().shown(), origin);
+        return Some(name);
+    }
+    let found = if roles.is_empty() {
+        context.hostname.parse().map_err(|error: nightshift_core::name::NameError| {
+            format!("this machine's hostname is no name for a host: {error}. Set `[this-host] name`")
+        })
+    } else {
+        inventory::own_name(&context.hostname, roles.keys()).map_err(|error| error.to_string())
+    };
+    match found {
+        Ok(name) => {
+            ledger.note("name", name.as_str().to_owned().shown(), Origin::Machine);
+            Some(name)
+        }
+        Err(why) => {
+            ledger.missing(raw.hosts.as_ref().map(Spanned::span).as_ref(), Refusal::new(why));
+            None
+        }
+    }
+}
+
+/// Where the inventory tells this host's roles, its own list must say the same.
+fn own_roles_agree(
+    raw: &raw::ThisHost,
+    this: &HostName,
+    own: Option<Roles>,
+    roles: &mut BTreeMap<HostName, Roles>,
+    ledger: &mut Ledger<'_>,
+) {
+    let span = raw.roles.as_ref().map(Spanned::span);
+    let shown = |roles: Roles| {
+        show::list(&roles.iter().map(|role| role.as_str().to_owned().shown()).collect::<Vec<_>>())
+    };
+    let origin = span.as_ref().map_or(Origin::Inventory, |span| ledger.origin(span));
+    match (roles.get(this).copied(), own) {
+        (Some(listed), Some(own)) if listed != own => {
+            let refusal = Refusal::new(format!("`roles` says {own}, but [hosts] lists {this} as {listed}"))
+                .help("leave `roles` out where [hosts] is set: it tells every host's roles");
+            ledger.missing(span.as_ref(), refusal);
+        }
+        (Some(listed), _) => ledger.note("roles", shown(listed), origin),
+        (None, Some(own)) if roles.is_empty() => {
+            roles.insert(this.clone(), own);
+            ledger.note("roles", shown(own), origin);
+        }
+        (None, _) => {
+            let refusal = Refusal::new(format!("{this} has no role, so there is nothing for it to do"))
+                .help("list the cluster's hosts in [hosts], or set `[this-host] roles`, such as `roles = [\"etcd\"]`");
+            ledger.missing(None, refusal);
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! `[night]`: when nights open and close, and on whose clock.
+
+use jiff::tz::TimeZone;
+use nightshift_core::inventory::Inventory;
+use nightshift_core::night::NightWindow;
+use toml::Spanned;
+
+use crate::Context;
+use crate::defaults;
+use crate::ledger::Ledger;
+use crate::raw;
+use crate::refusal::Refusal;
+use crate::show::{Origin, Shown};
+use crate::units;
+
+/// The window of a night, or nothing where it was refused: then the stages' times cannot be judged.
+pub(super) fn window(
+    raw: Option<&Spanned<raw::Night>>,
+    context: &Context<'_>,
+    ledger: &mut Ledger<'_>,
+) -> Option<NightWindow> {
+    let none = raw::Night::default();
+    let raw = raw.map_or(&none, Spanned::get_ref);
+    ledger.section("[night]");
+    let mut refused = false;
+    let mut time = |text: &String| units::time(text).inspect_err(|_| refused = true);
+    let opens = ledger.take("opens", &raw.opens, defaults::OPENS, &mut time);
+    let closes = ledger.take("closes", &raw.closes, defaults::CLOSES, &mut time);
+    let zone = zone(raw, context, ledger)?;
+    if refused {
+        return None;
+    }
+    let window = NightWindow { opens, closes, zone };
+    if window.length() > NightWindow::LONGEST {
+        let span = raw.closes.as_ref().or(raw.opens.as_ref()).map(Spanned::span);
+        let refusal = Refusal::new(format!(
+            "a night from {} to {} is longer than {} hours",
+            units::show_time(opens),
+            units::show_time(closes),
+            NightWindow::LONGEST.as_hours()
+        ))
+        .help("leave at least an hour of day, so that two nights never overlap");
+        ledger.refuse(span.as_ref(), refusal);
+        return None;
+    }
+    Some(window)
+}
+
+fn zone(raw: &raw::Night, context: &Context<'_>, ledger: &mut Ledger<'_>) -> Option<TimeZone> {
+    const KEY: &str = "time-zone";
+    if raw.time_zone.is_none() {
+        match context.system_zone.iana_name() {
+            Some(name) => ledger.note(KEY, name.to_owned().shown(), Origin::Machine),
+            None => ledger.note_unset(KEY, "the machine's own"),
+        }
+        return Some(context.system_zone.clone());
+    }
+    let (zone, span) = ledger.read(&raw.time_zone, |name| {
+        let zone = (context.zone_lookup)(name).ok_or_else(|| {
+            Refusal::new(format!("`{name}` is no time zone that this machine knows"))
+                .help("names are those of /usr/share/zoneinfo, such as `Europe/Berlin` or `UTC`")
+        })?;
+        Ok((zone, name.shown()))
+    })?;
+    let origin = ledger.origin(&span);
+    let (zone, shown) = zone;
+    ledger.note(KEY, shown, origin);
+    Some(zone)
+}
+
+/// Hosts that keep the same night must agree on its clock.
+pub(super) fn require_zone(raw: &raw::Config, inventory: &Inventory, ledger: &mut Ledger<'_>) {
+    let set = raw.night.as_ref().is_some_and(|night| night.get_ref().time_zone.is_some());
+    if set || inventory.len() < 2 {
+        return;
+    }
+    let span = raw.night.as_ref().map(Spanned::span).or_else(|| raw.hosts.as_ref().map(Spanned::span));
+    let refusal = Refusal::new("`[night] time-zone` is missing: more than one host keeps this night")
+        .help("set it on every host alike, such as `time-zone = \"Europe/Berlin\"`");
+    ledger.missing(span.as_ref(), refusal);
+}

@@ -1,0 +1,53 @@
+//! `[paths]` and `[ssh]`: where nightshift keeps its own things, and how it reaches others.
+
+use nightshift_core::settings::{Paths, SshSettings};
+
+use crate::Context;
+use crate::check;
+use crate::defaults;
+use crate::ledger::Ledger;
+use crate::raw;
+use crate::units;
+
+pub(super) fn paths(raw: Option<&raw::Paths>, context: &Context<'_>, ledger: &mut Ledger<'_>) -> Paths {
+    let none = raw::Paths::default();
+    let raw = raw.unwrap_or(&none);
+    ledger.section("[paths]");
+    Paths {
+        config: ledger.take("config", &raw.config, context.config_dir.clone(), check::path),
+        state: ledger.take("state", &raw.state, defaults::STATE.into(), check::path),
+        run: ledger.take("run", &raw.run, defaults::RUN.into(), check::path),
+    }
+}
+
+/// The SSH settings, and what of them is a host's where it says nothing else.
+#[derive(Debug)]
+pub(super) struct Ssh {
+    pub(super) settings: SshSettings,
+    pub(super) user: String,
+    pub(super) port: u16,
+}
+
+pub(super) fn ssh(raw: Option<&raw::Ssh>, paths: &Paths, ledger: &mut Ledger<'_>) -> Ssh {
+    let none = raw::Ssh::default();
+    let raw = raw.unwrap_or(&none);
+    let config = &paths.config;
+    ledger.section("[ssh]");
+    let user = ledger.take("user", &raw.user, defaults::SSH_USER.to_owned(), check::user);
+    let port = ledger.take("port", &raw.port, defaults::SSH_PORT, check::port);
+    let settings = SshSettings {
+        identity: ledger.take("identity", &raw.identity, defaults::ssh_identity(config), check::path),
+        known_hosts: ledger.take("known-hosts", &raw.known_hosts, defaults::known_hosts(config), check::path),
+        host_key: ledger.take("host-key", &raw.host_key, defaults::SSH_HOST_KEY.into(), check::path),
+        connect_timeout: ledger.take(
+            "connect-timeout",
+            &raw.connect_timeout,
+            defaults::SSH_CONNECT_TIMEOUT,
+            |text| units::some_duration(text),
+        ),
+        idle_timeout: ledger.take("idle-timeout", &raw.idle_timeout, defaults::SSH_IDLE_TIMEOUT, |text| {
+            units::some_duration(text)
+        }),
+    };
+    Ssh { settings, user, port }
+}

@@ -1,0 +1,232 @@
+//! `[stage.NAME]`: when each stage begins, how long it waits, how often and how widely it tries.
+
+use jiff::civil::Time;
+use nightshift_core::night::NightWindow;
+use nightshift_core::schedule::{Schedule, ScheduleError};
+use nightshift_core::settings::StageSettings;
+use nightshift_core::stage::{PerStage, Stage};
+use toml::Spanned;
+
+use crate::check;
+use crate::defaults::{self, StageDefaults};
+use crate::ledger::Ledger;
+use crate::raw;
+use crate::refusal::Refusal;
+use crate::show::Origin;
+use crate::sources::Span;
+use crate::units;
+
+const MOST_PARALLEL: u32 = 1024;
+const MOST_RETRIES: u32 = 100;
+
+/// The settings of all stages, or nothing where one of them was refused.
+pub(super) fn stages(
+    raw: Option<&raw::Stages>,
+    window: Option<&NightWindow>,
+    ledger: &mut Ledger<'_>,
+) -> Option<PerStage<StageSettings>> {
+    let none = raw::Stages::default();
+    let raw = raw.unwrap_or(&none);
+    let mut adrift = Vec::new();
+    let read = PerStage::from_fn(|stage| stage_settings(stage, raw, window, &mut adrift, ledger));
+    refuse_adrift(&adrift, window, ledger);
+    let stages = PerStage::try_from_fn(|stage| read.get(stage).clone())?;
+    if let Some(window) = window {
+        warn_of_order(raw, &stages, window, ledger);
+    }
+    Some(stages)
+}
+
+fn raw_stage(raw: &raw::Stages, stage: Stage) -> Option<&raw::Stage> {
+    match stage {
+        Stage::SnapshotEtcd => raw.snapshot_etcd.as_ref(),
+        Stage::CollectNode => raw.collect_node.as_ref(),
+        Stage::PullEtcd => raw.pull_etcd.as_ref(),
+        Stage::PullNodes => raw.pull_nodes.as_ref(),
+        Stage::CollectMaster => raw.collect_master.as_ref(),
+        Stage::MirrorMasters => raw.mirror_masters.as_ref(),
+        Stage::PackArchive => raw.pack_archive.as_ref(),
+        Stage::ShipArchive => raw.ship_archive.as_ref(),
+        Stage::Prune => raw.prune.as_ref(),
+    }
+}
+
+/// A default that lies outside a night that somebody moved.
+struct Adrift {
+    stage: Stage,
+    key: &'static str,
+    time: String,
+}
+
+fn stage_settings(
+    stage: Stage,
+    raw: &raw::Stages,
+    window: Option<&NightWindow>,
+    adrift: &mut Vec<Adrift>,
+    ledger: &mut Ledger<'_>,
+) -> Option<StageSettings> {
+    let none = raw::Stage::default();
+    let raw = raw_stage(raw, stage).unwrap_or(&none);
+    let default = defaults::stage(stage);
+    ledger.section(format!("[stage.{stage}]"));
+    let at = at(stage, raw, &default, window, adrift, ledger);
+    let until = until(stage, raw, &default, window, adrift, ledger);
+    let settings = StageSettings {
+        parallel: ledger.take("parallel", &raw.parallel, default.parallel, check::count(1, MOST_PARALLEL)),
+        retries: ledger.take("retries", &raw.retries, default.retries, |retries| {
+            check::count(0, MOST_RETRIES)(retries).map(|_| *retries)
+        }),
+        backoff: ledger.take("backoff", &raw.backoff, default.backoff, |text| units::some_duration(text)),
+        jitter: ledger.take("jitter", &raw.jitter, default.jitter, |text| units::duration(text)),
+        at: at?,
+        until,
+    };
+    if let (Some(window), Some(until)) = (window, until) {
+        order_of_own_times(stage, raw, &settings.at, until, window, ledger);
+    }
+    Some(settings)
+}
+
+fn at(
+    stage: Stage,
+    raw: &raw::Stage,
+    default: &StageDefaults,
+    window: Option<&NightWindow>,
+    adrift: &mut Vec<Adrift>,
+    ledger: &mut Ledger<'_>,
+) -> Option<Schedule> {
+    let refusal =
+        |error: ScheduleError| Refusal::new(format!("{stage} cannot run: {error}")).help(error.hint());
+    let read = |text: &str| {
+        let schedule = Schedule::parse(text)?;
+        window.map_or(Ok(()), |window| schedule.check(window))?;
+        Ok(schedule)
+    };
+    if raw.at.is_some() {
+        return ledger.take_optional("at", &raw.at, "", |text| read(text).map_err(refusal));
+    }
+    match read(default.at) {
+        Ok(schedule) => {
+            ledger.note("at", crate::show::Shown::shown(&schedule), Origin::Default);
+            Some(schedule)
+        }
+        Err(_) => {
+            adrift.push(Adrift { stage, key: "at", time: default.at.to_owned() });
+            None
+        }
+    }
+}
+
+fn until(
+    stage: Stage,
+    raw: &raw::Stage,
+    default: &StageDefaults,
+    window: Option<&NightWindow>,
+    adrift: &mut Vec<Adrift>,
+    ledger: &mut Ledger<'_>,
+) -> Option<Time> {
+    let inside = |time: Time| window.is_none_or(|window| minute(window, time) <= length(window));
+    if let (None, Some(time)) = (&raw.until, default.until) {
+        if !inside(time) {
+            adrift.push(Adrift { stage, key: "until", time: units::show_time(time) });
+        }
+        return Some(ledger.take("until", &raw.until, time, |text| units::time(text)));
+    }
+    ledger.take_optional("until", &raw.until, "the closing of the night", |text| {
+        let time = units::time(text)?;
+        if inside(time) {
+            return Ok(time);
+        }
+        let (opens, closes) = window.map_or_else(Default::default, |window| {
+            (units::show_time(window.opens), units::show_time(window.closes))
+        });
+        Err(Refusal::new(format!("{text} lies outside the night, which is open from {opens} to {closes}"))
+            .help("name a time within the night, or leave `until` out to wait until it closes"))
+    })
+}
+
+/// Minutes from the opening of the night to a time of day, the next day's included.
+fn minute(window: &NightWindow, time: Time) -> i64 {
+    let minutes = window.opens.duration_until(time).as_mins();
+    if minutes < 0 { minutes + 24 * 60 } else { minutes }
+}
+
+fn length(window: &NightWindow) -> i64 {
+    window.length().as_mins()
+}
+
+/// One refusal for all defaults that a moved night leaves behind.
+fn refuse_adrift(adrift: &[Adrift], window: Option<&NightWindow>, ledger: &mut Ledger<'_>) {
+    let (Some(window), false) = (window, adrift.is_empty()) else { return };
+    let opens = units::show_time(window.opens);
+    let closes = units::show_time(window.closes);
+    let defaults: Vec<String> = adrift
+        .iter()
+        .map(|adrift| format!("[stage.{}] {} = \"{}\"", adrift.stage, adrift.key, adrift.time))
+        .collect();
+    let refusal = Refusal::new(format!(
+        "defaults lie outside the night, which is open from {opens} to {closes}: set them too"
+    ))
+    .help(defaults.join("\n"));
+    ledger.missing(None, refusal);
+}
+
+/// A stage that stops waiting before it begins would never wait for anything.
+fn order_of_own_times(
+    stage: Stage,
+    raw: &raw::Stage,
+    at: &Schedule,
+    until: Time,
+    window: &NightWindow,
+    ledger: &mut Ledger<'_>,
+) {
+    let Some(begins) = at.time_of_day() else { return };
+    if minute(window, until) > minute(window, begins) {
+        return;
+    }
+    let (span, whose) = match (&raw.until, &raw.at) {
+        (Some(until), _) => (until.span(), ""),
+        (None, Some(at)) => (at.span(), "default "),
+        (None, None) => return,
+    };
+    let refusal = Refusal::new(format!(
+        "{stage} begins at {}, when its {whose}`until` {} has passed",
+        units::show_time(begins),
+        units::show_time(until)
+    ))
+    .help("`until` ends the waiting for what other hosts publish: set it later than `at`");
+    ledger.refuse(Some(&span), refusal);
+}
+
+/// What a stage works on, made by an earlier stage here or on other hosts.
+fn feeds(stage: Stage) -> Vec<Stage> {
+    let made_elsewhere = Stage::ALL.into_iter().filter(|maker| maker.makes() == stage.pulls());
+    let made_elsewhere = made_elsewhere.filter(|_| stage.pulls().is_some());
+    stage.needs().iter().copied().chain(made_elsewhere).collect()
+}
+
+/// Needs put the stages in order whatever their times; times in another order are likely a slip.
+fn warn_of_order(
+    raw: &raw::Stages,
+    stages: &PerStage<StageSettings>,
+    window: &NightWindow,
+    ledger: &mut Ledger<'_>,
+) {
+    let begins = |stage: Stage| stages.get(stage).at.time_of_day().map(|time| (minute(window, time), time));
+    let span = |stage: Stage| -> Option<Span> {
+        raw_stage(raw, stage).and_then(|raw| raw.at.as_ref()).map(Spanned::span)
+    };
+    for stage in Stage::ALL {
+        let Some((own, at)) = begins(stage) else { continue };
+        let last = feeds(stage).into_iter().filter_map(|feed| Some((begins(feed)?, feed))).max();
+        let Some(((needed, feed_at), feed)) = last.filter(|((needed, _), _)| *needed > own) else { continue };
+        debug_assert!(needed > own);
+        let refusal = Refusal::new(format!(
+            "{stage} is set to {}, before {feed} at {}",
+            units::show_time(at),
+            units::show_time(feed_at)
+        ))
+        .help(format!("it will wait for {feed} all the same; set it later to say so"));
+        ledger.warn(span(stage).or_else(|| span(feed)).as_ref(), refusal);
+    }
+}

@@ -1,0 +1,50 @@
+//! `[vault]`, and the `keep` that it shares with remotes.
+
+use nightshift_core::retention::Keep;
+use nightshift_core::settings::{Paths, VaultSettings};
+
+use crate::check;
+use crate::defaults;
+use crate::ledger::Ledger;
+use crate::raw;
+use crate::refusal::Refusal;
+use crate::show::Shown;
+use crate::units;
+
+pub(super) fn vault(raw: Option<&raw::Vault>, paths: &Paths, ledger: &mut Ledger<'_>) -> VaultSettings {
+    let none = raw::Vault::default();
+    let raw = raw.unwrap_or(&none);
+    ledger.section("[vault]");
+    VaultSettings {
+        path: ledger.take("path", &raw.path, defaults::vault(&paths.state), check::path),
+        keep: keep("keep", raw.keep.as_ref(), defaults::KEEP, ledger),
+        keep_etcd: keep("keep-etcd", raw.keep_etcd.as_ref(), defaults::KEEP_ETCD, ledger),
+        min_free: ledger
+            .take("min-free", &raw.min_free, Size(defaults::MIN_FREE), |text| units::size(text).map(Size))
+            .0,
+    }
+}
+
+/// A number of bytes, shown with its unit.
+struct Size(u64);
+
+impl Shown for Size {
+    fn shown(&self) -> String {
+        units::show_size(self.0).shown()
+    }
+}
+
+/// How much is kept. A key that is left out keeps its default, so that a drop-in may set one of them.
+pub(super) fn keep(key: &str, raw: Option<&raw::Keep>, default: Keep, ledger: &mut Ledger<'_>) -> Keep {
+    let none = raw::Keep::default();
+    let raw = raw.unwrap_or(&none);
+    let some = |nights: &u16| match nights {
+        0 => Err(Refusal::new("no night would be kept").help("keep at least one: `nights = 1`")),
+        nights => Ok(*nights),
+    };
+    Keep {
+        nights: ledger.take(&format!("{key}.nights"), &raw.nights, default.nights, some),
+        weeks: ledger.take(&format!("{key}.weeks"), &raw.weeks, default.weeks, |weeks| Ok(*weeks)),
+        months: ledger.take(&format!("{key}.months"), &raw.months, default.months, |months| Ok(*months)),
+    }
+}

@@ -1,0 +1,130 @@
+//! From the merged tree to the raw tables: unknown keys and wrong types, all of them at once.
+
+use serde::Deserialize;
+use toml::Spanned;
+use toml::de::{DeTable, Deserializer};
+
+use crate::nearest::nearest;
+use crate::raw;
+use crate::refusal::Refusal;
+use crate::sources::Span;
+use crate::tree::{self, Hit, Step};
+
+/// So many mistakes are shown; whoever makes more than that mends these first.
+const MOST: usize = 50;
+
+/// Reads the raw tables. What does not fit is refused, taken out, and the rest is read again.
+pub(crate) fn read(mut table: DeTable<'_>) -> (raw::Config, Vec<(Option<Span>, Refusal)>) {
+    let mut refusals = Vec::new();
+    while refusals.len() < MOST {
+        let document = Deserializer::from(Spanned::new(0..0, table.clone()));
+        let error = match raw::Config::deserialize(document) {
+            Ok(config) => return (config, refusals),
+            Err(error) => error,
+        };
+        let span = error.span();
+        let found = span.as_ref().and_then(|span| tree::find(&table, span));
+        let Some((path, hit)) = found else {
+            refusals.push((span, Refusal::new(error.message())));
+            break;
+        };
+        refusals.push((span, translate(error.message(), &path, hit)));
+        tree::remove(&mut table, &path);
+    }
+    (raw::Config::default(), refusals)
+}
+
+/// Says in the words of a config what serde says in the words of Rust.
+fn translate(message: &str, path: &[Step], hit: Hit) -> Refusal {
+    if hit == Hit::Key
+        && let Some(Step::Key(key)) = path.last()
+        && let Some(expected) = message.strip_prefix(&format!("unknown field `{key}`, expected "))
+    {
+        let known = quoted(expected);
+        let meant = nearest(key, known.iter().copied());
+        return Refusal::new(format!("unknown key `{key}`")).meant(meant).help(format!(
+            "{} {}",
+            keys_of(&path[..path.len() - 1]),
+            known.join(", ")
+        ));
+    }
+    let name = name(path);
+    if let Some((word, expected)) =
+        message.strip_prefix("unknown variant `").and_then(|rest| rest.rsplit_once("`, expected "))
+    {
+        let known = quoted(expected);
+        return Refusal::new(format!("{name} does not know `{word}`"))
+            .meant(nearest(word, known.iter().copied()))
+            .help(format!("write one of: {}", known.join(", ")));
+    }
+    let mismatch = message
+        .strip_prefix("invalid type: ")
+        .or_else(|| message.strip_prefix("invalid value: "))
+        .and_then(|rest| rest.rsplit_once(", expected "));
+    match mismatch {
+        Some((got, wanted)) => {
+            Refusal::new(format!("{name} takes {}, not {}", wanted_words(wanted), got_words(got)))
+        }
+        None => Refusal::new(format!("{name}: {message}")),
+    }
+}
+
+/// The words between backticks.
+fn quoted(text: &str) -> Vec<&str> {
+    text.split('`').skip(1).step_by(2).collect()
+}
+
+fn keys_of(table: &[Step]) -> String {
+    match table {
+        [] => "the sections of a config are".to_owned(),
+        [Step::Key(list), Step::Index(_), rest @ ..] => {
+            format!("keys of [[{list}{}]] are", dotted(rest, true))
+        }
+        [Step::Key(list), Step::Key(name), Step::Index(_), ..] => {
+            format!("keys of an entry of `{name}` in [{list}] are")
+        }
+        path => format!("keys of [{}] are", dotted(path, false)),
+    }
+}
+
+fn dotted(path: &[Step], lead: bool) -> String {
+    let mut text = String::new();
+    for step in path {
+        if let Step::Key(key) = step {
+            if lead || !text.is_empty() {
+                text.push('.');
+            }
+            text.push_str(&crate::show::key(key));
+        }
+    }
+    text
+}
+
+fn name(path: &[Step]) -> String {
+    match path {
+        [.., Step::Key(key)] => format!("`{key}`"),
+        [.., Step::Key(key), Step::Index(_)] => format!("an element of `{key}`"),
+        _ => "this".to_owned(),
+    }
+}
+
+fn wanted_words(wanted: &str) -> String {
+    match wanted {
+        "u16" => "a whole number from 0 to 65535",
+        "u32" | "i64" => "a whole number of 0 or more",
+        "a boolean" => "true or false",
+        "a sequence" => "a list",
+        "a map" => "a table",
+        "string or table" => "a string",
+        other => other,
+    }
+    .to_owned()
+}
+
+fn got_words(got: &str) -> String {
+    match got {
+        "map" => "a table".to_owned(),
+        "sequence" => "a list".to_owned(),
+        other => format!("the {other}"),
+    }
+}

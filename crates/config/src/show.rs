@@ -1,0 +1,188 @@
+//! The settings in force as TOML again, each with the place it came from.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::civil::Time;
+use nightshift_core::schedule::Schedule;
+use nightshift_core::settings::Compression;
+use toml::Value;
+
+use crate::units;
+
+/// The comments of a section stand under each other, unless its values are wider than this.
+const WIDEST: usize = 56;
+
+/// A setting's value as a config would write it.
+pub(crate) trait Shown {
+    fn shown(&self) -> String;
+}
+
+impl Shown for String {
+    fn shown(&self) -> String {
+        Value::String(self.clone()).to_string()
+    }
+}
+
+impl Shown for PathBuf {
+    fn shown(&self) -> String {
+        Value::String(self.display().to_string()).to_string()
+    }
+}
+
+impl Shown for Duration {
+    fn shown(&self) -> String {
+        units::show_duration(*self).shown()
+    }
+}
+
+impl Shown for Time {
+    fn shown(&self) -> String {
+        units::show_time(*self).shown()
+    }
+}
+
+impl Shown for Schedule {
+    fn shown(&self) -> String {
+        self.to_string().shown()
+    }
+}
+
+impl Shown for Compression {
+    fn shown(&self) -> String {
+        let word = match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        };
+        word.to_owned().shown()
+    }
+}
+
+macro_rules! shown_as_it_is {
+    ($($type:ty),*) => { $(impl Shown for $type {
+        fn shown(&self) -> String {
+            self.to_string()
+        }
+    })* };
+}
+shown_as_it_is!(bool, u16, u32, usize);
+
+/// A list, an element a line where it would not fit into one.
+pub(crate) fn list(elements: &[String]) -> String {
+    let line = format!("[{}]", elements.join(", "));
+    if line.len() <= WIDEST { line } else { format!("[\n    {},\n]", elements.join(",\n    ")) }
+}
+
+/// A key, quoted where it must be.
+pub(crate) fn key(key: &str) -> String {
+    let bare = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    if bare { key.to_owned() } else { Value::String(key.to_owned()).to_string() }
+}
+
+/// Where a setting's value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody set it.
+    Default,
+    /// This machine told: its hostname, its time zone.
+    Machine,
+    /// It was read from the hosts' lists.
+    Inventory,
+    File {
+        name: String,
+        line: usize,
+    },
+}
+
+impl Origin {
+    fn comment(&self, folder: &Path) -> String {
+        match self {
+            Self::Default => "default".to_owned(),
+            Self::Machine => "this machine".to_owned(),
+            Self::Inventory => "from [hosts]".to_owned(),
+            Self::File { name, line } => {
+                let short = Path::new(name).strip_prefix(folder).unwrap_or(Path::new(name));
+                format!("{}:{line}", short.display())
+            }
+        }
+    }
+}
+
+/// One setting in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// The header under which it stands, such as `[stage.prune]`.
+    pub(crate) header: String,
+    /// The dotted key within it.
+    pub(crate) key: String,
+    /// As TOML writes it; an unset one says instead what happens without it.
+    pub(crate) value: Result<String, String>,
+    pub(crate) origin: Origin,
+}
+
+/// Where each setting came from, in the order of the config.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origins {
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// The order in which the sections are shown.
+const SECTIONS: [&str; 13] = [
+    "cluster",
+    "this-host",
+    "hosts",
+    "host",
+    "night",
+    "stage",
+    "files",
+    "etcd",
+    "vault",
+    "archive",
+    "remote",
+    "ssh",
+    "paths",
+];
+
+impl Origins {
+    /// Puts the sections into the order of the reference, for they are read in an order of their own.
+    pub(crate) fn sort(&mut self) {
+        self.entries.sort_by_key(|entry| {
+            let dotted = entry.dotted();
+            SECTIONS.iter().position(|section| dotted.split('.').next() == Some(*section))
+        });
+    }
+
+    /// The origin of a dotted key such as `stage.pull-nodes.at`; of `[[remote]]` the first that sets it.
+    pub fn get(&self, key: &str) -> Option<&Origin> {
+        self.entries.iter().find(|entry| entry.dotted() == key).map(|entry| &entry.origin)
+    }
+
+    pub(crate) fn show(&self, folder: &Path) -> String {
+        let mut text = String::from("version = 1\n");
+        for section in self.entries.chunk_by(|a, b| a.header == b.header) {
+            let Some(first) = section.first() else { continue };
+            text.push_str(&format!("\n{}\n", first.header));
+            let lines: Vec<String> = section.iter().map(Entry::line).collect();
+            let width = lines.iter().map(String::len).filter(|width| *width <= WIDEST).max().unwrap_or(0);
+            for (entry, line) in section.iter().zip(&lines) {
+                let width = if line.contains('\n') { 0 } else { width };
+                text.push_str(&format!("{line:width$}  # {}\n", entry.origin.comment(folder)));
+            }
+        }
+        text
+    }
+}
+
+impl Entry {
+    fn dotted(&self) -> String {
+        let section = self.header.trim_matches(['[', ']']).split(' ').next().unwrap_or_default();
+        format!("{section}.{}", self.key)
+    }
+
+    fn line(&self) -> String {
+        match &self.value {
+            Ok(value) => format!("{} = {value}", self.key),
+            Err(unset) => format!("# {}: {}", self.key, unset.replace('\n', "\n# ")),
+        }
+    }
+}

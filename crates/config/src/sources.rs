@@ -1,0 +1,73 @@
+//! The files of a config as one text, so that a single span says both which file and where in it.
+
+use std::ops::Range;
+
+use crate::Source;
+use crate::diagnostic::Place;
+
+/// A stretch of all sources laid end to end.
+pub(crate) type Span = Range<usize>;
+
+#[derive(Debug)]
+pub(crate) struct Sources<'t> {
+    /// Each source with the offset at which it begins.
+    files: Vec<(usize, &'t Source)>,
+}
+
+impl<'t> Sources<'t> {
+    pub(crate) fn new(sources: &'t [Source]) -> Self {
+        let mut base = 0;
+        let files = sources
+            .iter()
+            .map(|source| {
+                let begins = base;
+                // One more than its length, so that the end of one is not the beginning of the next.
+                base += source.text.len() + 1;
+                (begins, source)
+            })
+            .collect();
+        Self { files }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &'t Source)> {
+        self.files.iter().copied()
+    }
+
+    /// The file that a person edits first, shown where something is missing altogether.
+    pub(crate) fn main(&self) -> &str {
+        self.files.first().map_or("", |(_, source)| &source.name)
+    }
+
+    fn find(&self, offset: usize) -> Option<(usize, &'t Source)> {
+        let after = self.files.partition_point(|(begins, _)| *begins <= offset);
+        self.files.get(after.checked_sub(1)?).copied()
+    }
+
+    /// The name of a file and the line in it.
+    pub(crate) fn line(&self, offset: usize) -> Option<(&'t str, usize)> {
+        let (begins, source) = self.find(offset)?;
+        let before = source.text.as_bytes().get(..offset - begins)?;
+        Some((&source.name, before.iter().filter(|byte| **byte == b'\n').count() + 1))
+    }
+
+    pub(crate) fn place(&self, span: &Span) -> Option<Place> {
+        let (begins, source) = self.find(span.start)?;
+        let text = &source.text;
+        let start = floor(text, span.start - begins);
+        let end = floor(text, span.end.saturating_sub(begins)).max(start);
+        let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+        let line_end = text[start..].find('\n').map_or(text.len(), |newline| start + newline);
+        Some(Place {
+            file: source.name.clone(),
+            line: text[..start].matches('\n').count() + 1,
+            column: text[line_start..start].chars().count() + 1,
+            text: text[line_start..line_end].trim_end_matches('\r').to_owned(),
+            width: text[start..end.min(line_end)].chars().count(),
+        })
+    }
+}
+
+/// The nearest boundary of a character at or before `at`.
+fn floor(text: &str, at: usize) -> usize {
+    (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
+}

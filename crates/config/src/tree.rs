@@ -1,0 +1,154 @@
+//! The sources parsed and merged key by key, every key and value still knowing where it stands.
+
+use toml::Spanned;
+use toml::de::{DeArray, DeTable, DeValue};
+
+use crate::sources::{Sources, Span};
+
+type Value<'t> = Spanned<DeValue<'t>>;
+
+/// A step from a table or list to what it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Step {
+    Key(String),
+    Index(usize),
+}
+
+/// What stands at a span.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hit {
+    Key,
+    Value,
+}
+
+/// Merges the tables of all sources, the later ones winning: tables key by key, all else as a whole.
+pub(crate) fn merge<'t>(tables: impl IntoIterator<Item = DeTable<'t>>) -> DeTable<'t> {
+    let mut merged = DeTable::new();
+    for table in tables {
+        merge_into(&mut merged, table);
+    }
+    merged
+}
+
+fn merge_into<'t>(into: &mut DeTable<'t>, from: DeTable<'t>) {
+    for (key, mut value) in from {
+        if let (Some(DeValue::Table(old)), DeValue::Table(new)) =
+            (into.get_mut(key.get_ref().as_ref()).map(Spanned::get_mut), value.get_mut())
+        {
+            merge_into(old, std::mem::take(new));
+            continue;
+        }
+        // Inserting over an old key would keep the old key's place.
+        into.remove(key.get_ref().as_ref());
+        into.insert(key, value);
+    }
+}
+
+/// Parses one source, its spans counted from `begins`.
+pub(crate) fn parse(text: &str, begins: usize) -> Result<DeTable<'_>, Vec<(Option<Span>, String)>> {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    if errors.is_empty() {
+        return Ok(shift_table(table.into_inner(), begins));
+    }
+    let shift = |span: Span| span.start + begins..span.end + begins;
+    Err(errors.into_iter().map(|error| (error.span().map(shift), error.message().to_owned())).collect())
+}
+
+fn shift_table(table: DeTable<'_>, by: usize) -> DeTable<'_> {
+    table
+        .into_iter()
+        .map(|(key, value)| (shift(key, by, |key, _| key), shift(value, by, shift_value)))
+        .collect()
+}
+
+fn shift_value(value: DeValue<'_>, by: usize) -> DeValue<'_> {
+    match value {
+        DeValue::Table(table) => DeValue::Table(shift_table(table, by)),
+        DeValue::Array(array) => {
+            DeValue::Array(array.into_iter().map(|value| shift(value, by, shift_value)).collect())
+        }
+        leaf => leaf,
+    }
+}
+
+fn shift<T>(spanned: Spanned<T>, by: usize, inner: impl Fn(T, usize) -> T) -> Spanned<T> {
+    let span = spanned.span();
+    Spanned::new(span.start + by..span.end + by, inner(spanned.into_inner(), by))
+}
+
+/// The path to the key or value that stands at a span; failing that, to the smallest value around it.
+pub(crate) fn find(table: &DeTable<'_>, span: &Span) -> Option<(Vec<Step>, Hit)> {
+    let mut best: Option<(usize, Vec<Step>, Hit)> = None;
+    visit_table(table, &mut Vec::new(), &mut |path, hit, found| {
+        let around = found.start <= span.start && span.end <= found.end;
+        if around && best.as_ref().is_none_or(|(smallest, ..)| found.len() < *smallest) {
+            best = Some((found.len(), path.to_vec(), hit));
+        }
+    });
+    best.map(|(_, path, hit)| (path, hit))
+}
+
+type Visitor<'v> = dyn FnMut(&[Step], Hit, Span) + 'v;
+
+fn visit_table(table: &DeTable<'_>, path: &mut Vec<Step>, visitor: &mut Visitor<'_>) {
+    for (key, value) in table {
+        path.push(Step::Key(key.get_ref().to_string()));
+        visitor(path, Hit::Key, key.span());
+        visit_value(value, path, visitor);
+        path.pop();
+    }
+}
+
+fn visit_value(value: &Value<'_>, path: &mut Vec<Step>, visitor: &mut Visitor<'_>) {
+    visitor(path, Hit::Value, value.span());
+    match value.get_ref() {
+        DeValue::Table(table) => visit_table(table, path, visitor),
+        DeValue::Array(array) => {
+            for (index, value) in array.iter().enumerate() {
+                path.push(Step::Index(index));
+                visit_value(value, path, visitor);
+                path.pop();
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Takes what stands at a path out of the tree.
+pub(crate) fn remove(table: &mut DeTable<'_>, path: &[Step]) {
+    let Some((Step::Key(key), rest)) = path.split_first() else { return };
+    if rest.is_empty() {
+        table.remove(key.as_str());
+    } else if let Some(value) = table.get_mut(key.as_str()) {
+        remove_within(value.get_mut(), rest);
+    }
+}
+
+fn remove_within(value: &mut DeValue<'_>, path: &[Step]) {
+    match (value, path) {
+        (DeValue::Table(table), _) => remove(table, path),
+        (DeValue::Array(array), [Step::Index(index)]) => {
+            let kept = std::mem::replace(array, DeArray::new()).into_iter().enumerate();
+            *array = kept.filter(|(at, _)| at != index).map(|(_, value)| value).collect();
+        }
+        (DeValue::Array(array), [Step::Index(index), rest @ ..]) => {
+            if let Some(value) = array.get_mut(*index) {
+                remove_within(value.get_mut(), rest);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Parses all sources, or says what is no TOML in them.
+pub(crate) fn read<'t>(sources: &Sources<'t>) -> Result<Vec<DeTable<'t>>, Vec<(Option<Span>, String)>> {
+    let mut tables = Vec::new();
+    let mut errors = Vec::new();
+    for (begins, source) in sources.iter() {
+        match parse(&source.text, begins) {
+            Ok(table) => tables.push(table),
+            Err(found) => errors.extend(found),
+        }
+    }
+    if errors.is_empty() { Ok(tables) } else { Err(errors) }
+}

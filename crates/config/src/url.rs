@@ -1,0 +1,124 @@
+//! The two kinds of URL that a config holds: an etcd endpoint and a remote.
+
+use crate::check;
+use crate::refusal::Refusal;
+
+/// Where archives are shipped to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SftpUrl {
+    pub(crate) user: String,
+    pub(crate) address: String,
+    pub(crate) port: Option<u16>,
+    pub(crate) path: String,
+}
+
+pub(crate) fn sftp(text: &str) -> Result<SftpUrl, Refusal> {
+    let refused = |why: &str| {
+        Refusal::new(format!("`{text}` {why}"))
+            .help("write it as `sftp://USER@HOST/FOLDER` or `sftp://USER@HOST:PORT/FOLDER`")
+    };
+    let rest = text.strip_prefix("sftp://").ok_or_else(|| refused("is no sftp URL"))?;
+    let (authority, folder) = rest.split_once('/').ok_or_else(|| refused("names no folder"))?;
+    if folder.trim_matches('/').is_empty() {
+        return Err(refused("names no folder"));
+    }
+    let (user, host) = authority.split_once('@').ok_or_else(|| refused("names no user"))?;
+    if user.contains(':') {
+        // The password itself is not repeated.
+        return Err(Refusal::new("this URL holds a password")
+            .help("nightshift logs in with `identity`, a key; leave the password out"));
+    }
+    let (address, port) =
+        host_and_port(host).ok_or_else(|| refused("names no host, or a port that is none"))?;
+    let path = format!("/{folder}");
+    check::straight(&path)?;
+    Ok(SftpUrl { user: check::user(&user.to_owned())?, address: check::address(&address)?, port, path })
+}
+
+/// Checks `http(s)://host:port`.
+pub(crate) fn endpoint(text: &String) -> Result<String, Refusal> {
+    let refused = |why: &str| {
+        Refusal::new(format!("`{text}` {why}"))
+            .help("write it as `https://HOST:PORT`, HOST being a name in the member's certificate")
+    };
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"))
+        .ok_or_else(|| refused("is no http or https URL"))?;
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    if rest.contains(['/', '?', '#', '@']) {
+        return Err(refused("holds more than a host and a port"));
+    }
+    let (address, port) =
+        host_and_port(rest).ok_or_else(|| refused("names no host, or a port that is none"))?;
+    if port.is_none() {
+        return Err(refused("names no port"));
+    }
+    check::address(&address)?;
+    Ok(text.strip_suffix('/').unwrap_or(text).to_owned())
+}
+
+fn host_and_port(text: &str) -> Option<(String, Option<u16>)> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (host, after) = rest.split_once(']')?;
+            (host, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
+        }
+        None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
+    };
+    let port = match port {
+        Some(port) => Some(port.parse().ok().filter(|port| *port > 0)?),
+        None => None,
+    };
+    (!host.is_empty()).then(|| (host.to_owned(), port))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_remote_has_a_user_a_host_and_a_folder() {
+        let url = sftp("sftp://cloud-user@128.31.22.168/home/cloud-user").unwrap();
+        assert_eq!(
+            (url.user.as_str(), url.address.as_str(), url.port),
+            ("cloud-user", "128.31.22.168", None)
+        );
+        assert_eq!(url.path, "/home/cloud-user");
+        let url = sftp("sftp://b@[fd00::1]:2222/x").unwrap();
+        assert_eq!((url.address.as_str(), url.port), ("fd00::1", Some(2222)));
+        for bad in [
+            "",
+            "scp://a@b/c",
+            "sftp://b/c",
+            "sftp://a@b",
+            "sftp://a@b/",
+            "sftp://a@b:0/c",
+            "sftp://a@b:x/c",
+            "sftp://a:pw@b/c",
+            "sftp://a@/c",
+            "sftp://a@b/../c",
+            "sftp://a@b c/d",
+        ] {
+            assert!(sftp(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_has_a_scheme_a_host_and_a_port() {
+        for good in ["https://10.0.3.1:2379", "http://127.0.0.1:2379", "https://[fd00::1]:2379"] {
+            assert_eq!(endpoint(&good.to_owned()).unwrap(), good);
+        }
+        for bad in [
+            "10.0.3.1:2379",
+            "https://10.0.3.1",
+            "https://:2379",
+            "https://a:2379/v3",
+            "https://a:b",
+            "ftp://a:1",
+        ] {
+            assert!(endpoint(&bad.to_owned()).is_err(), "{bad}");
+        }
+    }
+}
