@@ -1,0 +1,13 @@
+# $1: how many versions are installed once this has run.
+systemd-sysusers nightshift.conf
+systemd-tmpfiles --create nightshift.conf
+journalctl --update-catalog || echo "nightshift: the journal's message catalog was not updated" >&2
+if [ -d /run/systemd/system ]; then
+    systemctl daemon-reload
+    systemctl try-restart nightshift.service ||
+        echo "nightshift: the daemon did not start again, see: journalctl -u nightshift" >&2
+fi
+if [ "$1" -eq 1 ]; then
+    systemctl --no-reload preset nightshift.service
+    echo "nightshift: edit /etc/nightshift/nightshift.toml, then: systemctl enable --now nightshift"
+fi
