@@ -1,0 +1,171 @@
+//! The image all hosts of the lab share: a small Debian of this machine's own release, from this machine's own apt
+//! sources, made once and kept under `target/lab/` by a hash of its recipe.
+
+use std::fmt::Write;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::cmd::Cmd;
+use super::error::{Error, Result};
+use super::folder;
+
+const PACKAGES: &[&str] = &[
+    "age",
+    "ca-certificates",
+    "cron",
+    "dbus",
+    "etcd-client",
+    "etcd-server",
+    "gzip",
+    "iproute2",
+    "openssh-client",
+    "openssh-server",
+    "openssl",
+    "procps",
+    "systemd",
+    "systemd-sysv",
+    "tar",
+    "tzdata",
+    "zstd",
+];
+
+/// What a host in a namespace doesn't need, or what would wake up in the middle of a test.
+const MASKED: &[&str] = &[
+    "apt-daily-upgrade.timer",
+    "apt-daily.timer",
+    "console-getty.service",
+    "container-getty@.service",
+    "cron.service",
+    "dpkg-db-backup.timer",
+    "e2scrub_all.timer",
+    "e2scrub_reap.service",
+    "fstrim.timer",
+    "getty.target",
+    "systemd-logind.service",
+    "systemd-networkd.service",
+    "systemd-resolved.service",
+    "systemd-tmpfiles-clean.timer",
+    "systemd-udevd.service",
+];
+
+/// Runs on this machine with the image's root as `$1`. etcd reads OpenShift's file; identities are each host's own.
+const CUSTOMIZE: &str = r#"set -eu
+systemctl --root="$1" --quiet disable etcd.service
+systemctl --root="$1" --quiet set-default multi-user.target
+rm -f "$1"/etc/ssh/ssh_host_* "$1"/etc/hostname "$1"/etc/resolv.conf "$1"/var/lib/dbus/machine-id
+: > "$1"/etc/machine-id
+mkdir -p "$1"/var/log/journal "$1"/etc/systemd/system/etcd.service.d "$1"/etc/systemd/journald.conf.d \
+    "$1"/etc/systemd/system.conf.d "$1"/var/lib/nightshift
+printf '[Journal]\nStorage=persistent\nSystemMaxUse=64M\nRateLimitBurst=0\nForwardToWall=no\n' \
+    > "$1"/etc/systemd/journald.conf.d/lab.conf
+printf '[Manager]\nDefaultTimeoutStopSec=15s\n' > "$1"/etc/systemd/system.conf.d/lab.conf
+printf '[Service]\nEnvironmentFile=/etc/etcd/etcd.conf\n' > "$1"/etc/systemd/system/etcd.service.d/openshift.conf
+printf 'UseDNS no\n' > "$1"/etc/ssh/sshd_config.d/lab.conf
+"#;
+
+/// The image's root folder; made first if it isn't there.
+pub fn ensure() -> Result<PathBuf> {
+    let recipe = Recipe::of_this_machine()?;
+    let root = folder().join(format!("image-{}", recipe.hash()));
+    if root.exists() {
+        return Ok(root);
+    }
+    let lock_path = root.with_extension("lock");
+    let lock = File::create(&lock_path).map_err(Error::io(format!("making {}", lock_path.display())))?;
+    lock.lock().map_err(Error::io(format!("locking {}", lock_path.display())))?;
+    if root.exists() {
+        return Ok(root); // another lab has made it while this one waited
+    }
+    recipe.cook(&root)?;
+    Ok(root)
+}
+
+struct Recipe {
+    release: String,
+    sources: Vec<PathBuf>,
+    apt_options: Vec<String>,
+    customize: String,
+}
+
+impl Recipe {
+    fn of_this_machine() -> Result<Self> {
+        let release = release()?;
+        Ok(Self {
+            sources: sources(&release)?,
+            apt_options: apt_options()?,
+            customize: format!("{CUSTOMIZE}systemctl --root=\"$1\" --quiet mask {}\n", MASKED.join(" ")),
+            release,
+        })
+    }
+
+    fn hash(&self) -> String {
+        let text = [&self.release, &PACKAGES.join(","), &self.customize].map(String::as_str).join("\n");
+        Sha256::digest(text).iter().take(6).fold(String::new(), |mut hash, byte| {
+            let _ = write!(hash, "{byte:02x}");
+            hash
+        })
+    }
+
+    /// Made aside, then renamed: what has the final name is whole.
+    fn cook(&self, root: &Path) -> Result<()> {
+        let partial = root.with_extension("partial");
+        if partial.exists() {
+            fs::remove_dir_all(&partial).map_err(Error::io(format!("removing {}", partial.display())))?;
+        }
+        Cmd::new("mmdebstrap")
+            .args(["--variant=minbase", "--mode=root", "--quiet"])
+            .arg(format!("--include={}", PACKAGES.join(",")))
+            .args(self.apt_options.iter().map(|option| format!("--aptopt={option}")))
+            .arg(format!("--customize-hook={}", self.customize))
+            .arg(&self.release)
+            .arg(&partial)
+            .args(&self.sources)
+            .timeout(Duration::from_secs(900))
+            .run()?;
+        fs::rename(&partial, root).map_err(Error::io(format!("renaming {}", partial.display())))
+    }
+}
+
+/// The code name of this machine's release.
+fn release() -> Result<String> {
+    let os = fs::read_to_string("/etc/os-release").map_err(Error::io("reading /etc/os-release"))?;
+    (os.lines())
+        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
+        .map(|name| name.trim_matches('"').to_owned())
+        .ok_or_else(|| {
+            Error::Refused("/etc/os-release names no VERSION_CODENAME: the lab needs Debian or a kin".into())
+        })
+}
+
+/// The machine's apt sources that speak of its release; those of other vendors are left out.
+fn sources(release: &str) -> Result<Vec<PathBuf>> {
+    let parts = fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> = parts
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|ext| ext == "list" || ext == "sources"))
+        .chain([PathBuf::from("/etc/apt/sources.list")])
+        .filter(|path| {
+            let text = fs::read_to_string(path).unwrap_or_default();
+            let lines = text.lines().filter(|line| line.starts_with("Suites:") || line.starts_with("deb "));
+            lines.flat_map(str::split_whitespace).any(|word| word.starts_with(release))
+        })
+        .collect();
+    files.sort();
+    if files.is_empty() {
+        return Err(Error::Refused(format!("no apt source of {release} under /etc/apt")));
+    }
+    Ok(files)
+}
+
+/// How this machine reaches its sources: proxies, and what it says of their dates.
+fn apt_options() -> Result<Vec<String>> {
+    let dump = Cmd::new("apt-config").arg("dump").run()?.text();
+    let kept = ["Acquire::http", "Acquire::https", "Acquire::Check-", "Acquire::Retries"];
+    Ok((dump.lines())
+        .filter(|line| kept.iter().any(|prefix| line.starts_with(prefix)))
+        .map(str::to_owned)
+        .collect())
+}
