@@ -27,14 +27,28 @@ pub enum ScheduleError {
     Fields(usize),
     #[error("`{0}` is not taken in a crontab field")]
     Extension(String),
-    #[error("{0}")]
+    #[error("`{0}` is no crontab expression")]
     Malformed(String),
     #[error("this expression never comes true")]
     Never,
-    #[error("it fires at {fires}, outside the night, which is open from {opens} to {closes}")]
+    #[error(
+        "it fires at {}, outside the night, which is open from {} to {}",
+        clock(*fires),
+        clock(*opens),
+        clock(*closes)
+    )]
     OutsideTheNight { fires: Time, opens: Time, closes: Time },
-    #[error("it fires {times} times in a night, first at {first} and {second}: a stage runs once a night")]
+    #[error(
+        "it fires {times} times in a night, first at {} and {}: a stage runs once a night",
+        clock(*first),
+        clock(*second)
+    )]
     TooOften { times: usize, first: Time, second: Time },
+}
+
+/// A time as a person reads it off a clock: no expression knows seconds.
+fn clock(time: Time) -> String {
+    format!("{:02}:{:02}", time.hour(), time.minute())
 }
 
 impl ScheduleError {
@@ -74,7 +88,7 @@ impl Schedule {
             .dom_and_dow(false)
             .build()
             .parse(&fields.join(" "))
-            .map_err(|error| ScheduleError::Malformed(error.to_string()))?;
+            .map_err(|_| ScheduleError::Malformed(fields.join(" ")))?;
         let schedule = Self { text: fields.join(" "), cron };
         // Any date that comes at all comes within the eight years between two leap days around 2100.
         let start = Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC);
@@ -132,7 +146,7 @@ impl Schedule {
 /// Whether a field holds only what crontab(5) knows: no `L`, `W`, `#` or `?`.
 fn is_crontab(field: &str) -> bool {
     field
-        .split(|c: char| matches!(c, ',' | '-' | '/' | '*'))
+        .split([',', '-', '/', '*'])
         .all(|word| word.bytes().all(|b| b.is_ascii_digit()) || is_name(word))
 }
 
