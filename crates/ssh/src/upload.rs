@@ -28,7 +28,7 @@ pub const SESSIONS: usize = 4;
 const PART: u64 = 8 * 1024 * 1024;
 
 /// What may be unacknowledged on one connection: the server's window, and what the answers take to come back.
-const IN_FLIGHT: usize = 8 * 1024 * 1024;
+const IN_FLIGHT: usize = 4 * 1024 * 1024;
 
 /// Each connection has the server fsync after this much, so that a broken upload loses no more than that of it.
 const CHECKPOINT: u64 = 64 * 1024 * 1024;

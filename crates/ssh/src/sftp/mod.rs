@@ -41,6 +41,9 @@ const MAX_REQUEST: u32 = MAX_PACKET - 1024;
 /// Open files per connection. russh-sftp reads a handle as text, which fails from OpenSSH's 129th on.
 const MAX_HANDLES: usize = 64;
 
+/// What one read asks for. Larger ones gain nothing on the wire, and cost: their buffers come from fresh pages each time.
+const READ: u32 = 64 * 1024;
+
 /// How much may be asked for ahead, over all downloads of one connection.
 const READ_AHEAD: u32 = 24 * 1024 * 1024;
 
@@ -86,7 +89,7 @@ impl Sftp {
         let (extensions, limits) = greeting
             .map_err(|_| timed_out(&link, doing, limit))?
             .map_err(|error| no_subsystem(&link, format!("it did not speak SFTP ({error})")))?;
-        let read_len = request_len(limits.read_len);
+        let read_len = request_len(limits.read_len).min(READ);
         Ok(Self {
             channel: Arc::new(SftpChannel {
                 raw,

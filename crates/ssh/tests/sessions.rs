@@ -1,0 +1,256 @@
+//! Connecting to a real sshd: whose key is accepted, who may log in, and what running a command gives.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use std::time::Duration;
+
+use nightshift_ssh::{ConnectError, ExecError, Identity, IdentityError, KnownHosts, Session, Timeouts, scan};
+use support::proxy::Proxy;
+use support::{HOST, keygen, public, run, sshd, within};
+
+fn known(text: &str) -> KnownHosts {
+    KnownHosts::parse(text).unwrap()
+}
+
+async fn refusal(sshd: &support::Sshd, text: &str) -> ConnectError {
+    match sshd.connect(&known(text)).await {
+        Ok(_) => panic!("accepted with {text}"),
+        Err(error) => {
+            assert!(error.is_permanent() && error.is_host_key(), "{error}");
+            error
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_pinned_host_is_logged_in_to_and_closed_in_an_orderly_way() {
+    let Some(sshd) = sshd("") else { return };
+    let session = sshd.session().await;
+    assert!(!session.is_closed());
+    session.close().await;
+    within(Duration::from_secs(10), async {
+        while !session.is_closed() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_unknown_host_key_is_refused_with_its_fingerprint_and_what_to_do() {
+    let Some(sshd) = sshd("") else { return };
+    let refusal = refusal(&sshd, "").await;
+    let text = refusal.to_string();
+    let fingerprint = run("ssh-keygen", &["-lf", &sshd.remote("host.pub")]);
+    let fingerprint = fingerprint.split_whitespace().nth(1).unwrap();
+    assert!(matches!(refusal, ConnectError::HostKeyUnknown { .. }), "{text}");
+    assert!(text.contains(fingerprint) && text.contains(&format!("nightshift trust {HOST}")), "{text}");
+}
+
+#[tokio::test]
+async fn a_changed_host_key_is_refused_with_both_fingerprints() {
+    let Some(sshd) = sshd("") else { return };
+    keygen(sshd.folder.path(), "other", &["-t", "ecdsa"]);
+    for pinned in ["id.pub", "other.pub"] {
+        let line = public(&sshd.path(pinned));
+        let ConnectError::HostKeyChanged { got, expected, .. } =
+            refusal(&sshd, &format!("{HOST} {line}\n")).await
+        else {
+            panic!("not seen as changed");
+        };
+        assert!(got.starts_with("SHA256:") && expected.len() == 1 && expected[0] != got);
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_host_key_is_refused_even_where_it_is_pinned() {
+    let Some(sshd) = sshd("") else { return };
+    let line = public(&sshd.path("host.pub"));
+    let refusal = refusal(&sshd, &format!("{HOST} {line}\n@revoked * {line}\n")).await;
+    assert!(matches!(refusal, ConnectError::HostKeyRevoked { .. }), "{refusal}");
+}
+
+#[tokio::test]
+async fn the_pinned_one_of_several_host_keys_is_asked_for() {
+    let extra = tempfile::tempdir().unwrap();
+    keygen(extra.path(), "rsa", &["-t", "rsa", "-b", "2048"]);
+    keygen(extra.path(), "ecdsa", &["-t", "ecdsa"]);
+    let settings = format!("HostKey {0}/rsa\nHostKey {0}/ecdsa\n", extra.path().display());
+    let Some(sshd) = sshd(&settings) else { return };
+    for key in ["rsa.pub", "ecdsa.pub"] {
+        let line = public(&extra.path().join(key));
+        sshd.connect(&known(&format!("[{HOST}]:{} {line}\n", sshd.port))).await.unwrap();
+    }
+    let mut offered = scan("127.0.0.1", sshd.port, Duration::from_secs(20)).await.unwrap();
+    offered.sort_by(|a, b| a.key_type.cmp(&b.key_type));
+    let types: Vec<_> = offered.iter().map(|key| key.key_type.as_str()).collect();
+    assert_eq!(types, ["ecdsa-sha2-nistp256", "ssh-ed25519", "ssh-rsa"]);
+    assert_eq!(offered[2].line, public(&extra.path().join("rsa.pub")));
+}
+
+#[tokio::test]
+async fn a_host_certificate_is_accepted_for_the_host_it_names_and_no_other() {
+    let keys = tempfile::tempdir().unwrap();
+    keygen(keys.path(), "ca", &["-t", "ed25519"]);
+    for (name, principal) in [("good", HOST), ("foreign", "other.example.com")] {
+        keygen(keys.path(), name, &["-t", "ed25519"]);
+        let (ca, key) = (keys.path().join("ca"), keys.path().join(format!("{name}.pub")));
+        let (ca, key) = (ca.to_str().unwrap(), key.to_str().unwrap());
+        run("ssh-keygen", &["-q", "-s", ca, "-I", name, "-h", "-n", principal, "-V", "-1h:+1h", key]);
+    }
+    let authority = format!("@cert-authority *.example.com {}\n", public(&keys.path().join("ca.pub")));
+    for name in ["good", "foreign"] {
+        let settings =
+            format!("HostKey {0}/{name}\nHostCertificate {0}/{name}-cert.pub\n", keys.path().display());
+        let Some(sshd) = sshd(&settings) else { return };
+        let result = sshd.connect(&known(&authority)).await;
+        match (name, result) {
+            ("good", Ok(_)) => {}
+            ("foreign", Err(ConnectError::HostCertificate { reason, .. })) => {
+                assert!(reason.contains("other.example.com"), "{reason}");
+            }
+            (_, other) => panic!("{name}: {:?}", other.err()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn ed25519_rsa_and_ecdsa_identities_log_in() {
+    let Some(sshd) = sshd("") else { return };
+    for (name, options) in [
+        ("rsa", &["-t", "rsa", "-b", "2048"][..]),
+        ("rsa-pem", &["-t", "rsa", "-b", "2048", "-m", "PEM"]),
+        ("ecdsa", &["-t", "ecdsa"]),
+        ("ecdsa521", &["-t", "ecdsa", "-b", "521"]),
+    ] {
+        keygen(sshd.folder.path(), name, options);
+        sshd.authorize("", &format!("{name}.pub"));
+        let identity = Identity::load(&sshd.path(name)).unwrap();
+        Session::connect(&sshd.endpoint(), &identity, &sshd.known_hosts(), &Timeouts::default())
+            .await
+            .unwrap();
+    }
+    assert!(sshd.log().contains("Accepted publickey"));
+}
+
+#[test]
+fn a_key_with_a_passphrase_is_refused_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    keygen(folder.path(), "locked", &["-t", "ed25519", "-N", "secret"]);
+    keygen(folder.path(), "locked-pem", &["-t", "rsa", "-b", "2048", "-m", "PEM", "-N", "secret"]);
+    for name in ["locked", "locked-pem"] {
+        let error = Identity::load(&folder.path().join(name)).unwrap_err();
+        assert!(matches!(error, IdentityError::Encrypted { .. }), "{error:?}");
+        assert!(error.to_string().contains("nightshift keys init"));
+    }
+}
+
+#[tokio::test]
+async fn a_refused_login_is_permanent_and_names_user_and_key() {
+    let Some(sshd) = sshd("") else { return };
+    keygen(sshd.folder.path(), "stranger", &["-t", "ed25519"]);
+    let stranger = Identity::load(&sshd.path("stranger")).unwrap();
+    let refused = Session::connect(&sshd.endpoint(), &stranger, &sshd.known_hosts(), &Timeouts::default())
+        .await
+        .err()
+        .unwrap();
+    assert!(matches!(refused, ConnectError::AuthRefused { .. }) && refused.is_permanent(), "{refused}");
+    let text = refused.to_string();
+    assert!(text.contains(&sshd.user) && text.contains(&stranger.fingerprint()), "{text}");
+}
+
+#[tokio::test]
+async fn a_closed_port_is_unreachable_and_worth_another_try() {
+    let Some(sshd) = sshd("") else { return };
+    let endpoint = sshd.endpoint_at(support::free_port());
+    let known_hosts = sshd.known_hosts();
+    let error = Session::connect(&endpoint, &sshd.identity(), &known_hosts, &Timeouts::default())
+        .await
+        .err()
+        .unwrap();
+    assert!(matches!(error, ConnectError::Unreachable { .. }) && !error.is_permanent(), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_is_given_up_in_time() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let identity = Identity::generate_ed25519(&folder.path().join("id"), "").unwrap();
+    let endpoint = nightshift_ssh::Endpoint {
+        address: "127.0.0.1".into(),
+        port: silent.local_addr().unwrap().port(),
+        user: "nobody".into(),
+        known_as: Vec::new(),
+    };
+    let timeouts = Timeouts { connect: Duration::from_millis(300), ..Timeouts::default() };
+    let nothing_pinned = KnownHosts::default();
+    let attempt = Session::connect(&endpoint, &identity, &nothing_pinned, &timeouts);
+    let error = within(Duration::from_secs(10), attempt).await.err().unwrap();
+    assert!(matches!(error, ConnectError::Timeout { .. }) && !error.is_permanent(), "{error}");
+}
+
+#[tokio::test]
+async fn a_command_runs_and_gives_its_output_and_status() {
+    let Some(sshd) = sshd("") else { return };
+    let session = sshd.session().await;
+    let limit = Duration::from_secs(20);
+    let output = session.exec("echo out; echo err >&2; exit 3", 1000, limit).await.unwrap();
+    assert_eq!(
+        (output.status, output.stdout, output.stderr),
+        (Some(3), b"out\n".to_vec(), b"err\n".to_vec())
+    );
+    let input = session.exec("cat", 1000, limit).await.unwrap();
+    assert!(input.stdout.is_empty(), "nothing is on its standard input");
+}
+
+#[tokio::test]
+async fn a_command_that_writes_or_takes_too_much_is_ended() {
+    let Some(sshd) = sshd("") else { return };
+    let session = sshd.session().await;
+    let flood = session.exec("while :; do echo yes; done", 10_000, Duration::from_secs(20)).await;
+    assert!(matches!(flood, Err(ExecError::TooMuchOutput { limit: 10_000, .. })), "{flood:?}");
+    let slow = session.exec("sleep 60", 1000, Duration::from_millis(300)).await;
+    assert!(matches!(slow, Err(ExecError::Timeout { .. })), "{slow:?}");
+    assert!(session.exec("true", 10, Duration::from_secs(20)).await.is_ok(), "the session lives on");
+}
+
+#[tokio::test]
+async fn a_login_that_may_only_use_sftp_says_so_when_asked_to_run_a_command() {
+    for (settings, options) in [
+        ("ForceCommand internal-sftp\n", ""),
+        ("", "restrict,command=\"internal-sftp -R\""),
+        ("", "restrict,command=\"echo no shell for you\""),
+    ] {
+        let Some(sshd) = sshd(settings) else { return };
+        sshd.authorize(options, "id.pub");
+        let session = sshd.session().await;
+        let refused =
+            session.exec("sha256sum /etc/hostname", 1000, Duration::from_secs(20)).await.unwrap_err();
+        assert!(matches!(refused, ExecError::Forbidden { .. }), "{refused}");
+        if options.contains("echo") {
+            assert!(refused.to_string().contains("no shell for you"), "{refused}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cut_connection_ends_a_running_command_with_the_reason() {
+    let Some(sshd) = sshd("") else { return };
+    let proxy = Proxy::start(sshd.port, Duration::ZERO);
+    let session = sshd.session_at(proxy.port, &Timeouts::default()).await;
+    let command = session.exec("echo started; sleep 60", 1000, Duration::from_secs(50));
+    let cut = async {
+        within(Duration::from_secs(20), async {
+            while proxy.quiet_for() < Duration::from_millis(200) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+        proxy.cut();
+    };
+    let (result, ()) = tokio::join!(command, cut);
+    let error = result.unwrap_err();
+    assert!(matches!(error, ExecError::Disconnected { .. }), "{error}");
+}

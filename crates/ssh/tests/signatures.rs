@@ -1,0 +1,112 @@
+//! Signatures that ssh-keygen and nightshift make for each other.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use nightshift_ssh::signature::{verify, verify_digest};
+use nightshift_ssh::{KnownHosts, SignatureError, Signer};
+use sha2::{Digest, Sha512};
+use support::{keygen, public};
+
+const HOST: &str = "master1.example.com";
+const SPACE: &str = "nightshift-set";
+const CONTENT: &[u8] = b"{ \"format\": 1 }\n";
+
+const KEYS: [(&str, &[&str]); 3] =
+    [("ed25519", &["-t", "ed25519"]), ("ecdsa", &["-t", "ecdsa"]), ("rsa", &["-t", "rsa", "-b", "2048"])];
+
+fn pinned(folder: &Path, key: &str) -> KnownHosts {
+    let line = public(&folder.join(format!("{key}.pub")));
+    KnownHosts::parse(&format!("{HOST} {line}\n")).unwrap()
+}
+
+fn keygen_verifies(folder: &Path, key: &str, pem: &str, space: &str) -> bool {
+    let line = public(&folder.join(format!("{key}.pub")));
+    fs::write(folder.join("allowed"), format!("{HOST} {line}\n")).unwrap();
+    fs::write(folder.join("content"), CONTENT).unwrap();
+    fs::write(folder.join("sig"), pem).unwrap();
+    let status = Command::new("ssh-keygen")
+        .args(["-Y", "verify", "-I", HOST, "-n", space, "-f"])
+        .arg(folder.join("allowed"))
+        .arg("-s")
+        .arg(folder.join("sig"))
+        .stdin(File::open(folder.join("content")).unwrap())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    status.unwrap().success()
+}
+
+#[test]
+fn ssh_keygen_accepts_our_signatures() {
+    let folder = tempfile::tempdir().unwrap();
+    for (key, options) in KEYS {
+        keygen(folder.path(), key, options);
+        let signer = Signer::from_host_key(&folder.path().join(key)).unwrap();
+        let digest: [u8; 64] = Sha512::digest(CONTENT).into();
+        for pem in [signer.sign(SPACE, CONTENT).unwrap(), signer.sign_digest(SPACE, &digest).unwrap()] {
+            assert!(keygen_verifies(folder.path(), key, &pem, SPACE), "{key}");
+            assert!(!keygen_verifies(folder.path(), key, &pem, "nightshift-archive"), "{key}");
+        }
+        assert_eq!(signer.public_line(), public(&folder.path().join(format!("{key}.pub"))));
+    }
+}
+
+#[test]
+fn we_accept_the_signatures_of_ssh_keygen_and_our_own() {
+    let folder = tempfile::tempdir().unwrap();
+    for (key, options) in KEYS {
+        keygen(folder.path(), key, options);
+        let content = folder.path().join(key).with_extension("json");
+        fs::write(&content, CONTENT).unwrap();
+        let status = Command::new("ssh-keygen")
+            .args(["-q", "-Y", "sign", "-n", SPACE, "-f"])
+            .args([&folder.path().join(key), &content])
+            .stderr(Stdio::null())
+            .status();
+        assert!(status.unwrap().success());
+        let theirs = fs::read_to_string(content.with_extension("json.sig")).unwrap();
+        let signer = Signer::from_host_key(&folder.path().join(key)).unwrap();
+        let known = pinned(folder.path(), key);
+        let digest: [u8; 64] = Sha512::digest(CONTENT).into();
+        for pem in [theirs, signer.sign(SPACE, CONTENT).unwrap()] {
+            assert_eq!(verify(SPACE, CONTENT, &pem, &known, &[HOST], 22).unwrap(), signer.fingerprint());
+            verify_digest(SPACE, &digest, &pem, &known, &[HOST], 22).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_signature_counts_only_for_its_content_its_purpose_and_the_host_that_made_it() {
+    let folder = tempfile::tempdir().unwrap();
+    keygen(folder.path(), "key", &["-t", "ed25519"]);
+    keygen(folder.path(), "other", &["-t", "ed25519"]);
+    let signer = Signer::from_host_key(&folder.path().join("key")).unwrap();
+    let pem = signer.sign(SPACE, CONTENT).unwrap();
+    let known = pinned(folder.path(), "key");
+    let check = |space: &str, content: &[u8], pem: &str, known: &KnownHosts, host: &str| {
+        verify(space, content, pem, known, &[host], 22).unwrap_err()
+    };
+    let changed = check(SPACE, b"{ \"format\": 2 }\n", &pem, &known, HOST);
+    assert!(matches!(changed, SignatureError::Wrong { .. }), "{changed}");
+    let misused = check("nightshift-archive", CONTENT, &pem, &known, HOST);
+    assert!(matches!(misused, SignatureError::Namespace { .. }), "{misused}");
+    let foreign = check(SPACE, CONTENT, &pem, &known, "master2.example.com");
+    assert!(matches!(foreign, SignatureError::NotPinned { .. }), "{foreign}");
+    let replaced = check(SPACE, CONTENT, &pem, &pinned(folder.path(), "other"), HOST);
+    assert!(matches!(replaced, SignatureError::OtherKey { .. }), "{replaced}");
+    let line = signer.public_line();
+    let revoked = KnownHosts::parse(&format!("{HOST} {line}\n@revoked * {line}\n")).unwrap();
+    let revoked = check(SPACE, CONTENT, &pem, &revoked, HOST);
+    assert!(matches!(revoked, SignatureError::Revoked { .. }), "{revoked}");
+    let torn = check(SPACE, CONTENT, &pem[..pem.len() / 2], &known, HOST);
+    assert!(matches!(torn, SignatureError::Malformed { .. }), "{torn}");
+    let endless = check(SPACE, CONTENT, &"x".repeat(20_000), &known, HOST);
+    assert!(matches!(endless, SignatureError::TooLong), "{endless}");
+}

@@ -1,0 +1,126 @@
+//! A TCP proxy that delays every byte, stops forwarding, or cuts its connections.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub struct Proxy {
+    pub port: u16,
+    state: Arc<State>,
+}
+
+struct State {
+    target: u16,
+    delay: Duration,
+    stalled: AtomicBool,
+    forwarded: AtomicU64,
+    /// Once this many bytes went through, the connection that carried the last of them is cut.
+    cut_after: AtomicU64,
+    streams: Mutex<Vec<TcpStream>>,
+    last: Mutex<Instant>,
+}
+
+impl Proxy {
+    /// Forwards to a port on loopback; `delay` each way.
+    pub fn start(target: u16, delay: Duration) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let state = Arc::new(State {
+            target,
+            delay,
+            stalled: AtomicBool::new(false),
+            forwarded: AtomicU64::new(0),
+            cut_after: AtomicU64::new(u64::MAX),
+            streams: Mutex::default(),
+            last: Mutex::new(Instant::now()),
+        });
+        let accepting = Arc::clone(&state);
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                accepting.forward(client.unwrap());
+            }
+        });
+        Self { port, state }
+    }
+
+    /// From now on nothing goes through, and nothing is closed.
+    pub fn stall(&self) {
+        self.state.stalled.store(true, Ordering::SeqCst);
+    }
+
+    /// Cuts one connection after that many further bytes; others live on.
+    pub fn cut_one_after(&self, bytes: u64) {
+        let now = self.state.forwarded.load(Ordering::SeqCst);
+        self.state.cut_after.store(now + bytes, Ordering::SeqCst);
+    }
+
+    /// Cuts every connection now.
+    pub fn cut(&self) {
+        for stream in self.state.streams.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// How long nothing went through.
+    pub fn quiet_for(&self) -> Duration {
+        self.state.last.lock().unwrap().elapsed()
+    }
+
+    pub fn forwarded(&self) -> u64 {
+        self.state.forwarded.load(Ordering::SeqCst)
+    }
+}
+
+impl State {
+    fn forward(self: &Arc<Self>, client: TcpStream) {
+        let server = TcpStream::connect(("127.0.0.1", self.target)).unwrap();
+        for stream in [&client, &server] {
+            stream.set_nodelay(true).unwrap();
+            self.streams.lock().unwrap().push(stream.try_clone().unwrap());
+        }
+        self.pipe(client.try_clone().unwrap(), server.try_clone().unwrap());
+        self.pipe(server, client);
+    }
+
+    fn pipe(self: &Arc<Self>, mut from: TcpStream, mut to: TcpStream) {
+        let (queue, arrivals) = mpsc::channel::<(Instant, Vec<u8>)>();
+        let delay = self.delay;
+        thread::spawn(move || {
+            let mut buffer = vec![0; 256 * 1024];
+            loop {
+                match from.read(&mut buffer) {
+                    Ok(0) => break,
+                    Ok(read) if queue.send((Instant::now() + delay, buffer[..read].to_vec())).is_err() => {
+                        break;
+                    }
+                    Ok(_) => {}
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    Err(_) => break,
+                }
+            }
+        });
+        let state = Arc::clone(self);
+        thread::spawn(move || {
+            for (due, data) in arrivals {
+                thread::sleep(due.saturating_duration_since(Instant::now()));
+                if state.stalled.load(Ordering::SeqCst) {
+                    thread::park();
+                }
+                *state.last.lock().unwrap() = Instant::now();
+                let total =
+                    state.forwarded.fetch_add(data.len() as u64, Ordering::SeqCst) + data.len() as u64;
+                if total >= state.cut_after.load(Ordering::SeqCst) {
+                    state.cut_after.store(u64::MAX, Ordering::SeqCst);
+                    break;
+                }
+                if to.write_all(&data).is_err() {
+                    break;
+                }
+            }
+            let _ = to.shutdown(Shutdown::Both);
+        });
+    }
+}

@@ -1,0 +1,131 @@
+//! A large file over several connections, with connections that fail and uploads that resume.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use std::fs;
+use std::time::Duration;
+
+use nightshift_ssh::{RangeSet, Sftp, SftpError, Timeouts, Upload, UploadError, Uploaded, upload};
+use support::proxy::Proxy;
+use support::{Sshd, content, sshd, within};
+
+const SIZE: usize = 60_000_007;
+
+async fn connections(sshd: &Sshd, port: u16, count: usize) -> Vec<Sftp> {
+    let mut sessions = Vec::new();
+    for _ in 0..count {
+        sessions.push(sshd.session_at(port, &Timeouts::default()).await.sftp().await.unwrap());
+    }
+    sessions
+}
+
+/// Uploads `local` to `part`; returns the outcome and the last progress that was reported.
+async fn send(sshd: &Sshd, sessions: &[Sftp], done: RangeSet) -> (Result<Uploaded, UploadError>, RangeSet) {
+    let (local, remote) = (sshd.path("local"), sshd.remote("part"));
+    let mut last = RangeSet::new();
+    let job = Upload { local: &local, remote_part: &remote, mode: 0o600, done };
+    let run = job.run(sessions, |done| last = done.clone());
+    let result = within(Duration::from_secs(120), run).await;
+    (result, last)
+}
+
+fn arrived(sshd: &Sshd) -> bool {
+    fs::read(sshd.path("part")).unwrap() == fs::read(sshd.path("local")).unwrap()
+}
+
+#[tokio::test]
+async fn a_file_goes_over_several_connections_and_arrives_whole() {
+    let Some(sshd) = sshd("") else { return };
+    for size in [SIZE, 1, 0] {
+        fs::write(sshd.path("local"), content(size)).unwrap();
+        let sessions = connections(&sshd, sshd.port, upload::SESSIONS).await;
+        let (sent, done) = send(&sshd, &sessions, RangeSet::new()).await;
+        assert_eq!(sent.unwrap(), Uploaded { size: size as u64, sent: size as u64, synced: true });
+        assert!(done.covers(size as u64) && arrived(&sshd), "{size}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_is_made_up_for_by_the_others() {
+    let Some(sshd) = sshd("") else { return };
+    fs::write(sshd.path("local"), content(SIZE)).unwrap();
+    let proxy = Proxy::start(sshd.port, Duration::ZERO);
+    let mut sessions = connections(&sshd, sshd.port, 1).await;
+    sessions.extend(connections(&sshd, proxy.port, 2).await);
+    proxy.cut_one_after(5_000_000);
+    let (sent, done) = send(&sshd, &sessions, RangeSet::new()).await;
+    sent.unwrap();
+    assert!(done.covers(SIZE as u64) && arrived(&sshd));
+}
+
+#[tokio::test]
+async fn an_upload_that_was_cut_resumes_with_what_is_missing() {
+    let Some(sshd) = sshd("") else { return };
+    let size = 200_000_000_u64;
+    fs::write(sshd.path("local"), content(200_000_000)).unwrap();
+    let proxy = Proxy::start(sshd.port, Duration::ZERO);
+    let one = connections(&sshd, proxy.port, 1).await;
+    proxy.cut_one_after(150_000_000);
+    let (cut, done) = send(&sshd, &one, RangeSet::new()).await;
+    let cut = cut.unwrap_err();
+    assert!(matches!(&cut, UploadError::Remote(error) if error.is_connection()), "{cut}");
+    assert!(done.bytes() > 0 && !done.covers(size), "{done:?}");
+
+    let stored = serde_json::to_string(&done).unwrap();
+    let done: RangeSet = serde_json::from_str(&stored).unwrap();
+    let already = done.bytes();
+    let sessions = connections(&sshd, sshd.port, 2).await;
+    let (sent, done) = send(&sshd, &sessions, done).await;
+    assert_eq!(sent.unwrap().sent, size - already);
+    assert!(done.covers(size) && arrived(&sshd));
+}
+
+#[tokio::test]
+async fn nothing_is_built_on_a_part_that_is_gone_or_was_cut_off() {
+    let Some(sshd) = sshd("") else { return };
+    fs::write(sshd.path("local"), content(SIZE)).unwrap();
+    let claimed = RangeSet::from(vec![(0, 50_000_000)]);
+    let sessions = connections(&sshd, sshd.port, 2).await;
+    for part in [None, Some(content(1000))] {
+        match part {
+            Some(part) => fs::write(sshd.path("part"), part).unwrap(),
+            None => assert!(!sshd.path("part").exists()),
+        }
+        let (sent, _) = send(&sshd, &sessions, claimed.clone()).await;
+        assert_eq!(sent.unwrap().sent, SIZE as u64);
+        assert!(arrived(&sshd));
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_shrinks_while_it_is_sent_is_an_error() {
+    let Some(sshd) = sshd("") else { return };
+    fs::write(sshd.path("local"), content(SIZE)).unwrap();
+    let proxy = Proxy::start(sshd.port, Duration::from_millis(5));
+    let sessions = connections(&sshd, proxy.port, 1).await;
+    let shrink = async {
+        while proxy.forwarded() < 1_000_000 {
+            tokio::task::yield_now().await;
+        }
+        fs::write(sshd.path("local"), "short").unwrap();
+    };
+    let ((sent, _), ()) = tokio::join!(send(&sshd, &sessions, RangeSet::new()), shrink);
+    let error = sent.unwrap_err();
+    assert!(matches!(error, UploadError::LocalChanged { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_target_that_may_not_be_written_is_said_at_once() {
+    let Some(sshd) = sshd("") else { return };
+    fs::write(sshd.path("local"), content(1000)).unwrap();
+    sshd.authorize("restrict,command=\"internal-sftp -R\"", "id.pub");
+    let sessions = connections(&sshd, sshd.port, 2).await;
+    let (refused, done) = send(&sshd, &sessions, RangeSet::new()).await;
+    let refused = refused.unwrap_err();
+    assert!(matches!(refused, UploadError::Remote(SftpError::Denied { .. })), "{refused}");
+    assert!(done.is_empty());
+    let (none, _) = send(&sshd, &[], RangeSet::new()).await;
+    assert!(matches!(none, Err(UploadError::NoSessions)));
+}
