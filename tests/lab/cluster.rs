@@ -36,8 +36,18 @@ fn etcd_cluster_of_three_takes_writes_over_tls() {
             .map_err(|error| error.to_string())
     })
     .unwrap();
-    third.start().unwrap();
+    first.kill().unwrap();
+    for member in [third, first] {
+        member.power_on().unwrap();
+    }
+    for member in etcd.members() {
+        member.wait_running(Duration::from_secs(60)).unwrap();
+    }
     etcd.wait_healthy().unwrap();
+    assert_eq!(
+        etcd.etcdctl(second, "get --print-value-only /kubernetes.io/canary").unwrap(),
+        "outlives-a-member"
+    );
 }
 
 #[test]

@@ -3,14 +3,16 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use super::cluster::Lab;
 use super::cmd::{Running, poll, side_by_side};
 use super::error::{Error, Result};
 use super::host::Host;
 use super::inside::HostFile;
-use super::lab::Lab;
 use super::pki::Authority;
 use super::topology::Role;
 
+/// Masters have their clients' certificates from it too.
+pub(super) const AUTHORITY: &str = "etcd-signer";
 const HEALTHY: Duration = Duration::from_secs(60);
 /// One value of `fill`, before etcd's own request limit of 1.5 MiB.
 const FILL_VALUE: u64 = 1024 * 1024;
@@ -38,7 +40,7 @@ impl<'lab> EtcdCluster<'lab> {
     /// Makes one cluster of the lab's etcd hosts, and waits until every member takes part.
     pub fn found(lab: &'lab Lab) -> Result<Self> {
         let members = lab.with(Role::Etcd);
-        let authority = Authority::create(lab.folder().join("etcd-ca"), "etcd-signer@1700000000")?;
+        let authority = Authority::of_lab(lab, AUTHORITY)?;
         let peers: Vec<String> =
             members.iter().map(|host| format!("{}={}", host.name, peer_url(host))).collect();
         let initial_cluster = peers.join(",");
@@ -72,7 +74,7 @@ impl<'lab> EtcdCluster<'lab> {
         etcdctl(on, &client_url(on), words)
     }
 
-    /// Writes without a pause through this member until the handle is dropped.
+    /// Writes without a pause through this member until the handle is dropped: some hundred objects a second.
     pub fn write_load(&self, on: &Host) -> Result<Running> {
         on.spawn(&format!("{}\n{WRITE_LOAD}", environment(on)), Stdio::null())
     }

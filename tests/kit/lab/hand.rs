@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::cluster::{self, Lab};
 use super::cmd::Output;
 use super::error::{Error, Result};
 use super::folder;
-use super::lab::{self, Lab};
 use super::topology::{Role, Topology};
 
 const ID: &str = "hand";
@@ -34,7 +34,7 @@ pub fn up(topology: &Topology) -> Result<LabState> {
     if path.exists() {
         return Err(Error::Refused("the lab is up already; take it down first".to_owned()));
     }
-    lab::end(ID)?; // what an interrupted start left
+    cluster::end(ID)?; // what an interrupted start left
     let lab = Lab::laid_out(ID, topology)?;
     fs::create_dir_all(lab.folder()).map_err(Error::io(format!("making {}", lab.folder().display())))?;
     let state = LabState {
@@ -48,7 +48,7 @@ pub fn up(topology: &Topology) -> Result<LabState> {
         topology: topology.clone(),
     };
     if let Err(error) = lab.boot().and_then(|()| write(&path, &state)) {
-        lab::end(ID)?;
+        cluster::end(ID)?;
         return Err(error);
     }
     Ok(state)
@@ -75,8 +75,8 @@ pub fn exec(host: &str, line: &str) -> Result<Output> {
 
 /// Takes down whatever there is of the lab by hand, and of labs whose tests crashed.
 pub fn down() -> Result<()> {
-    lab::end(ID)?;
-    lab::sweep()
+    cluster::end(ID)?;
+    cluster::sweep()
 }
 
 fn state_path() -> PathBuf {

@@ -82,8 +82,14 @@ impl Host {
         Ok(())
     }
 
-    /// Boots, the first time or again, and waits until systemd says that it runs.
+    /// Boots, the first time or again, and waits until systemd says that all its services have started.
     pub fn start(&self) -> Result<()> {
+        self.power_on()?;
+        self.wait_running(BOOT)
+    }
+
+    /// Begins to boot. An etcd member without its peers goes on starting until they are back too.
+    pub fn power_on(&self) -> Result<()> {
         if !self.cgroup.is_empty() {
             return Err(Error::Refused(format!("{} is running already", self.name)));
         }
@@ -98,7 +104,7 @@ impl Host {
             .args(self.nspawn())
             .detach(Stdio::from(console))?;
         *self.container() = Some(child);
-        self.wait_running(BOOT)
+        Ok(())
     }
 
     fn nspawn(&self) -> Vec<String> {

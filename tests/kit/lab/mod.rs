@@ -2,6 +2,7 @@
 //! host, on wires that can be cut. It needs root.
 
 mod cgroup;
+mod cluster;
 pub mod cmd;
 mod disk;
 mod error;
@@ -11,8 +12,6 @@ mod host;
 mod image;
 mod inside;
 mod journal;
-#[expect(clippy::module_inception, reason = "the lab itself is one idea of the lab's kit")]
-mod lab;
 mod network;
 pub mod nightshift;
 pub mod openshift;
@@ -22,12 +21,12 @@ mod topology;
 use std::env;
 use std::path::{Path, PathBuf};
 
+pub use cluster::Lab;
 pub use disk::{DiskSpec, FileSystem};
 pub use error::{Error, Result};
 pub use host::Host;
 pub use inside::{HostFile, quote};
 pub use journal::JournalEntry;
-pub use lab::Lab;
 pub use topology::{DOMAIN, HostSpec, Role, Topology};
 
 /// What a fresh Debian-like machine must have installed before it can hold a lab.

@@ -5,11 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::cluster::Lab;
 use super::cmd::{Cmd, side_by_side};
 use super::error::{Error, Result};
 use super::host::Host;
 use super::inside::{HostFile, quote};
-use super::lab::Lab;
 use super::topology::Role;
 
 pub const CONFIG: &str = "/etc/nightshift/nightshift.toml";

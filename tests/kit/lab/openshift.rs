@@ -1,13 +1,14 @@
 //! The files of an OpenShift 3.9 cluster, as its installer leaves them: real keys and certificates, believable settings,
 //! and the owners and modes of a real host.
 
+use super::cluster::Lab;
 use super::cmd::Cmd;
 use super::cmd::side_by_side;
 use super::error::Result;
+use super::etcd;
 use super::host::Host;
 use super::inside::HostFile;
-use super::lab::Lab;
-use super::pki::Authority;
+use super::pki::{Authority, Pair};
 use super::topology::Role;
 
 const MASTER: &str = "/etc/origin/master";
@@ -37,6 +38,8 @@ pub fn lay(lab: &Lab) -> Result<()> {
 
 struct Cluster {
     authority: Authority,
+    etcd_authority: Authority,
+    admin: Pair,
     token_key: Vec<u8>,
     token_public_key: Vec<u8>,
     etcd_urls: String,
@@ -50,8 +53,12 @@ impl Cluster {
             (Cmd::new("openssl").args(["rsa", "-pubout"]).stdin(token_key.clone()).run())?.stdout;
         let etcd_urls =
             lab.with(Role::Etcd).iter().map(|host| format!("  - https://{}:2379\n", host.name)).collect();
+        let authority = Authority::of_lab(lab, "openshift-signer")?;
+        let admin = authority.issue("admin", "/O=system:cluster-admins/CN=system:admin", &[])?;
         Ok(Self {
-            authority: Authority::create(lab.folder().join("openshift-ca"), "openshift-signer@1700000000")?,
+            authority,
+            admin,
+            etcd_authority: Authority::of_lab(lab, etcd::AUTHORITY)?,
             token_key,
             token_public_key,
             etcd_urls,
@@ -62,11 +69,12 @@ impl Cluster {
     fn master_files(&self, host: &Host) -> Result<Vec<HostFile>> {
         let names =
             [format!("DNS:{}", host.name), format!("IP:{}", host.address()), "DNS:kubernetes".to_owned()];
-        let issue = |kind: &str, subject: &str, names: &[String]| {
-            self.authority.issue(&format!("{}-{kind}", host.short_name()), subject, names)
-        };
-        let server = issue("server", &format!("/CN={}", host.address()), &names)?;
-        let admin = issue("admin", "/O=system:cluster-admins/CN=system:admin", &[])?;
+        let file_name = |kind: &str| format!("{}-{kind}", host.short_name());
+        let server =
+            self.authority.issue(&file_name("server"), &format!("/CN={}", host.address()), &names)?;
+        let etcd_client =
+            self.etcd_authority.issue(&file_name("etcd-client"), &format!("/CN={}", host.name), &names)?;
+        let etcd_ca = self.etcd_authority.pair()?;
         let ca = self.authority.pair()?;
         let master =
             |name: &str, mode, content: &[u8]| HostFile::new(format!("{MASTER}/{name}"), mode, content);
@@ -78,8 +86,11 @@ impl Cluster {
             master("ca.serial.txt", 0o644, b"0E\n"),
             master("master.server.crt", 0o644, &server.certificate),
             master("master.server.key", 0o600, &server.key),
-            master("admin.crt", 0o644, &admin.certificate),
-            master("admin.key", 0o600, &admin.key),
+            master("master.etcd-ca.crt", 0o600, &etcd_ca.certificate),
+            master("master.etcd-client.crt", 0o600, &etcd_client.certificate),
+            master("master.etcd-client.key", 0o600, &etcd_client.key),
+            master("admin.crt", 0o644, &self.admin.certificate),
+            master("admin.key", 0o600, &self.admin.key),
             master("admin.kubeconfig", 0o600, kubeconfig(host, "admin").as_bytes()),
             master("serviceaccounts.private.key", 0o600, &self.token_key),
             master("serviceaccounts.public.key", 0o644, &self.token_public_key),

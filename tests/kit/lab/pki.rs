@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::cluster::Lab;
 use super::cmd::Cmd;
 use super::error::{Error, Result};
 
@@ -19,9 +20,13 @@ pub struct Pair {
 }
 
 impl Authority {
-    pub fn create(folder: PathBuf, common_name: &str) -> Result<Self> {
-        fs::create_dir_all(&folder).map_err(Error::io(format!("making {}", folder.display())))?;
-        request(&folder, "ca", &format!("/CN={common_name}")).run()?;
+    /// The lab's authority of this name; made at its first use.
+    pub fn of_lab(lab: &Lab, name: &str) -> Result<Self> {
+        let folder = lab.folder().join(name);
+        if !folder.exists() {
+            fs::create_dir_all(&folder).map_err(Error::io(format!("making {}", folder.display())))?;
+            request(&folder, "ca", &format!("/CN={name}@1700000000")).run()?;
+        }
         Ok(Self { folder })
     }
 
