@@ -1,1 +1,54 @@
-fn main() {}
+//! The project's own commands: `cargo xtask`.
+
+mod error;
+mod lab;
+mod package;
+mod run;
+mod setup;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use error::{Error, Result};
+
+const USAGE: &str = "\
+cargo xtask COMMAND
+
+  setup                install what the other commands need and this machine lacks
+  test                 format, lints, dependencies, docs, then every test
+  package              build the .deb and the .rpm into target/packages/
+  lab up               boot a cluster of real hosts that stays
+  lab exec HOST LINE   run a shell line on one of its hosts
+  lab down             take it down";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match dispatch(&words) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            let mut cause = std::error::Error::source(&error);
+            while let Some(inner) = cause {
+                eprintln!("  because: {inner}");
+                cause = inner.source();
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(words: &[&str]) -> Result<ExitCode> {
+    match words {
+        ["setup"] => setup::everything()?,
+        ["test"] => test::run()?,
+        ["package"] => package::both()?,
+        ["lab", "up"] => lab::up()?,
+        ["lab", "exec", host, line @ ..] if !line.is_empty() => return lab::exec(host, &line.join(" ")),
+        ["lab", "down"] => lab::down()?,
+        ["help" | "--help" | "-h"] => println!("{USAGE}"),
+        _ => return Err(Error::Usage(USAGE)),
+    }
+    Ok(ExitCode::SUCCESS)
+}

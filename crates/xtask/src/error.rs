@@ -1,0 +1,30 @@
+//! What can go wrong in a command of the project.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("`{line}` cannot be started")]
+    Start { line: String, source: io::Error },
+    #[error("`{line}` ended with {status}")]
+    Failed { line: String, status: ExitStatus },
+    #[error("cannot {what} {}", path.display())]
+    Io { what: &'static str, path: PathBuf, source: io::Error },
+    #[error("{0}")]
+    Missing(String),
+    #[error("there is no such command\n\n{0}")]
+    Usage(&'static str),
+    #[error("the lab")]
+    Lab(#[from] kit::lab::Error),
+}
+
+impl Error {
+    pub fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { what, path, source }
+    }
+}

@@ -1,0 +1,116 @@
+//! Installs what a command needs and this machine lacks: Debian packages, parts of the toolchain, cargo's tools.
+
+use crate::error::{Error, Result};
+use crate::run::{command, output, step, succeeds};
+
+/// What building and packaging need.
+const BUILD: &[&str] = &["dpkg-dev", "gcc", "libc6-dev"];
+
+/// What the integration tests run for real.
+const SERVERS: &[&str] = &["age", "etcd-client", "etcd-server", "openssh-client", "openssh-server"];
+
+/// Services that come with those packages; the tests want the programs, not the services.
+const SERVICES: &[(&str, &str)] = &[("etcd-server", "etcd.service"), ("openssh-server", "ssh.service")];
+
+const DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2" };
+const DEB: Tool = Tool { name: "cargo-deb", version: "3.8.0" };
+const RPM: Tool = Tool { name: "cargo-generate-rpm", version: "0.21.1" };
+
+struct Tool {
+    name: &'static str,
+    version: &'static str,
+}
+
+pub fn everything() -> Result<()> {
+    for_tests()?;
+    for_rpm()
+}
+
+/// What the tests need, the lab's among it, and the package that the lab installs.
+pub fn for_tests() -> Result<()> {
+    debian_packages(&[BUILD, SERVERS, kit::lab::apt_packages()].concat())?;
+    toolchain_parts()?;
+    cargo_tool(&DENY)?;
+    cargo_tool(&DEB)
+}
+
+pub fn for_lab() -> Result<()> {
+    debian_packages(kit::lab::apt_packages())
+}
+
+pub fn for_deb() -> Result<()> {
+    debian_packages(BUILD)?;
+    cargo_tool(&DEB)
+}
+
+pub fn for_rpm() -> Result<()> {
+    cargo_tool(&RPM)
+}
+
+fn debian_packages(wanted: &[&'static str]) -> Result<()> {
+    if !succeeds(&["apt-get", "--version"]) {
+        println!("not a Debian-like machine, so nothing is installed here; needed are: {}", wanted.join(" "));
+        return Ok(());
+    }
+    let missing: Vec<&str> = wanted.iter().copied().filter(|package| !is_installed(package)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    println!("installing {}", missing.join(" "));
+    step(command(&as_root()?).args(["apt-get", "update", "--quiet=2"]))?;
+    // Offline, systemctl starts nothing that these packages bring.
+    step(
+        command(&as_root()?)
+            .args(["env", "DEBIAN_FRONTEND=noninteractive", "SYSTEMD_OFFLINE=1"])
+            .args(["apt-get", "install", "--yes", "--quiet=2", "--no-install-recommends"])
+            .args(["-o", "DPkg::Lock::Timeout=120"])
+            .args(&missing),
+    )?;
+    for (package, service) in SERVICES {
+        if missing.contains(package) && succeeds(&["systemctl", "--version"]) {
+            step(command(&as_root()?).args(["systemctl", "--quiet", "disable", service]))?;
+        }
+    }
+    Ok(())
+}
+
+fn is_installed(package: &str) -> bool {
+    output(&["dpkg-query", "--show", "--showformat=${db:Status-Status}", package]).as_deref()
+        == Some("installed")
+}
+
+/// The words that make a command root's: none for root itself.
+fn as_root() -> Result<Vec<&'static str>> {
+    if output(&["id", "--user"]).as_deref() == Some("0") {
+        return Ok(vec!["env"]);
+    }
+    if succeeds(&["sudo", "--version"]) {
+        return Ok(vec!["sudo"]);
+    }
+    Err(Error::Missing("packages are missing, and there is neither root nor sudo to install them".to_owned()))
+}
+
+fn toolchain_parts() -> Result<()> {
+    for (part, probe) in
+        [("rustfmt", ["cargo", "fmt", "--version"]), ("clippy", ["cargo", "clippy", "--version"])]
+    {
+        if !succeeds(&probe) {
+            step(&mut command(&["rustup", "component", "add", part]))?;
+        }
+    }
+    Ok(())
+}
+
+/// Built quickly rather than well: each runs for seconds, and is built for minutes.
+fn cargo_tool(tool: &Tool) -> Result<()> {
+    if succeeds(&[tool.name, "--version"]) {
+        return Ok(());
+    }
+    println!("installing {} {}", tool.name, tool.version);
+    step(
+        command(&["cargo", "install", "--locked", tool.name, "--version", tool.version])
+            .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+            .env("CARGO_PROFILE_RELEASE_LTO", "off")
+            .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "256"),
+    )
+}

@@ -1,0 +1,23 @@
+//! Where things lie.
+
+use std::path::{Path, PathBuf};
+
+pub fn root() -> &'static Path {
+    // This crate lies two folders below it.
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).unwrap_or(here)
+}
+
+/// Where cargo puts what it builds.
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |folder| root().join(folder))
+}
+
+/// What a release build leaves; the packages' file lists call it `target/release`.
+pub fn release() -> PathBuf {
+    target().join("release")
+}
+
+pub fn packages() -> PathBuf {
+    root().join("target/packages")
+}
