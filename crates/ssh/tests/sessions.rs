@@ -54,10 +54,8 @@ async fn a_changed_host_key_is_refused_with_both_fingerprints() {
     let Some(sshd) = sshd("") else { return };
     keygen(sshd.folder.path(), "other", &["-t", "ecdsa"]);
     for pinned in ["id.pub", "other.pub"] {
-        let line = public(&sshd.path(pinned));
-        let ConnectError::HostKeyChanged { got, expected, .. } =
-            refusal(&sshd, &format!("{HOST} {line}\n")).await
-        else {
+        let pinned = format!("[{HOST}]:{} {}\n", sshd.port, public(&sshd.path(pinned)));
+        let ConnectError::HostKeyChanged { got, expected, .. } = refusal(&sshd, &pinned).await else {
             panic!("not seen as changed");
         };
         assert!(got.starts_with("SHA256:") && expected.len() == 1 && expected[0] != got);

@@ -54,7 +54,9 @@ pub struct Sftp {
 }
 
 pub(crate) struct SftpChannel {
-    raw: RawSftpSession,
+    /// Shared only with opens that were given up: see [`open::Abandoned`].
+    raw: Arc<RawSftpSession>,
+    abandoned: open::Abandoned,
     link: Arc<Link>,
     extensions: HashMap<String, String>,
     read_len: u32,
@@ -92,7 +94,8 @@ impl Sftp {
         let read_len = request_len(limits.read_len).min(READ);
         Ok(Self {
             channel: Arc::new(SftpChannel {
-                raw,
+                raw: Arc::new(raw),
+                abandoned: open::Abandoned::default(),
                 extensions,
                 read_len,
                 write_len: request_len(limits.write_len),

@@ -1,9 +1,12 @@
-//! An open file on a peer, which is closed however its user ends.
+//! An open file on a peer, which is closed however its user ends, even while it is being opened.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt;
-use russh_sftp::protocol::{FileAttributes, OpenFlags};
+use futures_util::future::BoxFuture;
+use russh_sftp::client::RawSftpSession;
+use russh_sftp::client::error::Error as ProtocolError;
+use russh_sftp::protocol::{FileAttributes, Handle, OpenFlags};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Doing, Sftp, SftpChannel, SftpError};
@@ -16,6 +19,53 @@ pub(crate) struct OpenFile {
     _counted: OwnedSemaphorePermit,
 }
 
+type Answer = BoxFuture<'static, Result<Handle, ProtocolError>>;
+
+/// The answers to opens whose user gave up. Each names a file that the server holds open, so the next to open one
+/// closes them: a server has few handles, and one that nobody closes is gone for good.
+#[derive(Default)]
+pub(super) struct Abandoned(Mutex<Vec<Answer>>);
+
+impl Abandoned {
+    fn lock(&self) -> MutexGuard<'_, Vec<Answer>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Closes what has been opened meanwhile.
+    fn close(&self, raw: &RawSftpSession) {
+        self.lock().retain_mut(|answer| match answer.now_or_never() {
+            None => true,
+            Some(opened) => {
+                if let Ok(opened) = opened {
+                    let _ = raw.close(opened.handle).now_or_never();
+                }
+                false
+            }
+        });
+    }
+}
+
+/// An open under way; one that is dropped before its answer came is abandoned.
+struct Opening<'a> {
+    answer: Option<Answer>,
+    abandoned: &'a Abandoned,
+}
+
+impl Opening<'_> {
+    async fn answer(&mut self) -> Result<Handle, ProtocolError> {
+        let Some(answer) = &mut self.answer else { return Err(ProtocolError::UnexpectedPacket) };
+        let opened = answer.await;
+        self.answer = None;
+        opened
+    }
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        self.abandoned.lock().extend(self.answer.take());
+    }
+}
+
 impl Sftp {
     pub(crate) async fn open_file(
         &self,
@@ -25,17 +75,23 @@ impl Sftp {
         mode: Option<u32>,
     ) -> Result<OpenFile, SftpError> {
         let attributes = FileAttributes { permissions: mode, ..FileAttributes::empty() };
-        let counted = self.count_handle(path, action).await?;
-        let opening = self.channel.raw.open(path, flags, attributes);
-        let opened = self.channel.ask(Doing { action, path }, opening).await?;
-        Ok(OpenFile::new(&self.channel, path, opened.handle, counted))
+        let (raw, name) = (Arc::clone(&self.channel.raw), path.to_owned());
+        self.opened(Doing { action, path }, async move { raw.open(name, flags, attributes).await }.boxed())
+            .await
     }
 
     pub(super) async fn open_folder(&self, path: &str) -> Result<OpenFile, SftpError> {
-        let doing = Doing { action: "list", path };
-        let counted = self.count_handle(path, doing.action).await?;
-        let opened = self.channel.ask(doing, self.channel.raw.opendir(path)).await?;
-        Ok(OpenFile::new(&self.channel, path, opened.handle, counted))
+        let (raw, name) = (Arc::clone(&self.channel.raw), path.to_owned());
+        self.opened(Doing { action: "list", path }, async move { raw.opendir(name).await }.boxed()).await
+    }
+
+    async fn opened(&self, doing: Doing<'_>, answer: Answer) -> Result<OpenFile, SftpError> {
+        let counted = self.count_handle(doing.path, doing.action).await?;
+        let abandoned = &self.channel.abandoned;
+        abandoned.close(&self.channel.raw);
+        let mut opening = Opening { answer: Some(answer), abandoned };
+        let opened = self.channel.ask(doing, opening.answer()).await?;
+        Ok(OpenFile::new(&self.channel, doing.path, opened.handle, counted))
     }
 
     /// Waits until one of the connection's file handles is free.
