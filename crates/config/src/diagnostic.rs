@@ -3,9 +3,11 @@
 use std::error::Error;
 use std::fmt;
 
+/// So many at once are read by nobody: the first ones tell what to mend first.
+const MOST_SHOWN: usize = 50;
 /// Lines longer than this are shown around the mistake only.
 const WIDEST_LINE: usize = 160;
-/// A private key that slipped into a config is not repeated on a terminal or in a journal.
+/// Private keys and passwords that slipped into a config are not repeated on a terminal or in a journal.
 const SECRET: &str = "AGE-SECRET-KEY-";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,11 +110,34 @@ fn excerpt(line: &str, column: usize, width: usize) -> (String, usize) {
     (shown, column)
 }
 
+/// A line with its private keys and passwords masked.
 fn without_secrets(line: &str) -> String {
-    let Some(at) = line.find(SECRET) else { return line.to_owned() };
-    let (before, rest) = line.split_at(at + SECRET.len());
-    let hidden = rest.chars().take_while(char::is_ascii_alphanumeric).count();
-    format!("{before}{}{}", "*".repeat(hidden), without_secrets(&rest[hidden..]))
+    let mut line: Vec<char> = line.chars().collect();
+    let secret: Vec<char> = SECRET.chars().collect();
+    for at in 0..line.len() {
+        let begins = if line[at..].starts_with(&secret) {
+            at + secret.len()
+        } else if let Some(password) = password_after(&line, at) {
+            password
+        } else {
+            continue;
+        };
+        let ends = line[begins..]
+            .iter()
+            .position(|c| matches!(c, '"' | '\'' | '@'))
+            .map_or(line.len(), |end| begins + end);
+        line[begins..ends].fill('*');
+    }
+    line.into_iter().collect()
+}
+
+/// Where the password of a URL begins whose `://` stands at `at`.
+fn password_after(line: &[char], at: usize) -> Option<usize> {
+    let authority = line[at..].strip_prefix(&[':', '/', '/'])?;
+    let ends = authority.iter().position(|c| matches!(c, '/' | '"' | '\''))?;
+    let user = authority[..ends].iter().rposition(|c| *c == '@')?;
+    let colon = authority[..user].iter().position(|c| *c == ':')?;
+    Some(at + 3 + colon + 1)
 }
 
 /// Everything that is wrong with a config. Never empty.
@@ -127,13 +152,16 @@ impl Diagnostics {
 
 impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, diagnostic) in self.0.iter().enumerate() {
+        for (n, diagnostic) in self.0.iter().take(MOST_SHOWN).enumerate() {
             if n > 0 {
                 f.write_str("\n\n")?;
             }
             write!(f, "{diagnostic}")?;
         }
-        Ok(())
+        match self.0.len().saturating_sub(MOST_SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "\n\n... and {more} more"),
+        }
     }
 }
 
@@ -173,9 +201,11 @@ mod tests {
     }
 
     #[test]
-    fn a_private_key_is_not_repeated() {
+    fn private_keys_and_passwords_are_not_repeated() {
         let shown = diagnostic("recipients = [\"AGE-SECRET-KEY-1QQPQZ\"]", 15, 24);
         assert!(!shown.contains("QQPQZ"), "{shown}");
         assert!(shown.contains("AGE-SECRET-KEY-******"), "{shown}");
+        let shown = diagnostic("url = \"sftp://me:secret@10.0.0.1:22/x\"", 7, 33);
+        assert!(shown.contains("sftp://me:******@10.0.0.1:22/x"), "{shown}");
     }
 }

@@ -16,6 +16,8 @@ pub(crate) struct Ledger<'t> {
     warnings: Vec<(usize, Diagnostic)>,
     origins: Origins,
     header: String,
+    /// Parts of the config could not be read at all, so what seems missing may stand there.
+    torn: bool,
 }
 
 impl<'t> Ledger<'t> {
@@ -26,6 +28,7 @@ impl<'t> Ledger<'t> {
             warnings: Vec::new(),
             origins: Origins::default(),
             header: String::new(),
+            torn: false,
         }
     }
 
@@ -44,9 +47,14 @@ impl<'t> Ledger<'t> {
         self.warnings.push((span.map_or(usize::MAX, |span| span.start), diagnostic));
     }
 
-    /// Refuses what is missing, unless it may be missing only because something else was refused.
+    /// From here on something may seem missing only because it could not be read.
+    pub(crate) fn tear(&mut self) {
+        self.torn = true;
+    }
+
+    /// Refuses what is missing, unless it may stand in what could not be read.
     pub(crate) fn missing(&mut self, span: Option<&Span>, refusal: Refusal) {
-        if self.is_clean() {
+        if !self.torn {
             self.refuse(span, refusal);
         }
     }

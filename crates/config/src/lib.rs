@@ -102,6 +102,7 @@ fn read(sources: &Sources<'_>, context: &Context<'_>, ledger: &mut Ledger<'_>) -
     let (config, refusals) = shape::read(tree::merge(tables));
     for (span, refusal) in refusals {
         ledger.refuse(span.as_ref(), refusal);
+        ledger.tear();
     }
     resolve::settings(&config, context, ledger)
 }

@@ -11,6 +11,8 @@ mod places;
 mod stages;
 mod vault;
 
+use std::collections::BTreeMap;
+
 use nightshift_core::name::ClusterName;
 use nightshift_core::settings::Settings;
 
@@ -31,15 +33,16 @@ pub(crate) fn settings(
     let vault = vault::vault(raw.vault.as_ref(), &paths, ledger);
     let cluster = cluster(raw, ledger);
     let night = night::window(raw.night.as_ref(), context, ledger);
-    let stages = stages::stages(raw.stage.as_ref(), night.as_ref(), ledger);
+    let moved = raw.night.as_ref().map(toml::Spanned::span);
+    let stages = stages::stages(raw.stage.as_ref(), moved.as_ref(), night.as_ref(), ledger);
     let files = files::files(raw.files.as_ref(), &paths, ledger);
     let etcd = etcd::etcd(raw.etcd.as_ref(), ledger);
     let archive = archive::archive(raw.archive.as_ref(), ledger);
-    let remotes = archive::remotes(&raw.remote, &archive, &ssh.settings, ledger);
+    let remotes = archive::remotes(raw, &archive, &ssh.settings, ledger);
     let hosts = hosts::Defaults { user: &ssh.user, port: ssh.port, vault: &vault.path };
     let inventory = hosts::inventory(raw, ledger);
+    night::require_zone(raw, inventory.as_ref().map_or(0, BTreeMap::len), ledger);
     let (this, inventory) = hosts::this_host(raw, &hosts, inventory, context, ledger)?;
-    night::require_zone(raw, &inventory, ledger);
     Some(Settings {
         cluster: cluster?,
         this,

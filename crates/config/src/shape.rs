@@ -76,7 +76,7 @@ fn quoted(text: &str) -> Vec<&str> {
 
 fn keys_of(table: &[Step]) -> String {
     match table {
-        [] => "the sections of a config are".to_owned(),
+        [] => "a config holds".to_owned(),
         [Step::Key(list), Step::Index(_), rest @ ..] => {
             format!("keys of [[{list}{}]] are", dotted(rest, true))
         }

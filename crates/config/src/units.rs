@@ -55,7 +55,7 @@ pub(crate) fn show_duration(duration: Duration) -> String {
     let (unit, size) = DURATION_UNITS
         .into_iter()
         .rev()
-        .find(|(_, size)| seconds > 0 && seconds % size == 0)
+        .find(|(_, size)| seconds > 0 && seconds.is_multiple_of(*size))
         .unwrap_or(("s", 1));
     format!("{}{unit}", seconds / size)
 }
@@ -71,8 +71,9 @@ pub(crate) fn size(text: &str) -> Result<u64, Refusal> {
 }
 
 pub(crate) fn show_size(bytes: u64) -> String {
-    let (unit, size) =
-        SIZE_UNITS.into_iter().find(|(_, size)| bytes > 0 && bytes % size == 0).unwrap_or(("B", 1));
+    let divides = |size: &u64| bytes > 0 && bytes.is_multiple_of(*size);
+    let largest = SIZE_UNITS.into_iter().filter(|(_, size)| divides(size)).max_by_key(|(_, size)| *size);
+    let (unit, size) = largest.unwrap_or(("B", 1));
     format!("{}{unit}", bytes / size)
 }
 

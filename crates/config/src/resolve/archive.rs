@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use nightshift_core::name::RemoteName;
+use nightshift_core::name::{NameError, RemoteName};
 use nightshift_core::settings::{ArchiveSettings, Remote, SshSettings};
 use toml::Spanned;
 
@@ -72,20 +72,26 @@ fn recipients(raw: &raw::List, ledger: &mut Ledger<'_>) -> Vec<String> {
     recipients
 }
 
+/// What leaves the site unencrypted does so because somebody said so.
+fn refuse_plain(raw: &raw::Config, archive: &ArchiveSettings, ledger: &mut Ledger<'_>) {
+    let named = raw.archive.as_ref().and_then(|archive| archive.recipients.as_ref());
+    let encrypted = named.is_some_and(|recipients| !recipients.get_ref().is_empty());
+    let Some(first) = raw.remote.first().filter(|_| !encrypted && !archive.plaintext) else { return };
+    let refusal = Refusal::new("archives would leave the site unencrypted")
+        .help("set `[archive] recipients` to age public keys, or say `[archive] plaintext = true`");
+    ledger.missing(Some(&first.span()), refusal);
+}
+
 pub(super) fn remotes(
-    raw: &[Spanned<raw::Remote>],
+    raw: &raw::Config,
     archive: &ArchiveSettings,
     ssh: &SshSettings,
     ledger: &mut Ledger<'_>,
 ) -> Vec<Remote> {
     let mut names = BTreeSet::new();
     let mut remotes = Vec::new();
-    for table in raw {
-        if archive.recipients.is_empty() && !archive.plaintext {
-            let refusal = Refusal::new("archives would leave the site unencrypted")
-                .help("set `[archive] recipients` to age public keys, or say `[archive] plaintext = true`");
-            ledger.missing(Some(&table.span()), refusal);
-        }
+    refuse_plain(raw, archive, ledger);
+    for table in &raw.remote {
         let Some(remote) = remote(table, ssh, ledger) else { continue };
         if !names.insert(remote.name.clone()) {
             let span = table.get_ref().name.as_ref().map_or_else(|| table.span(), Spanned::span);
@@ -112,9 +118,7 @@ fn remote(table: &Spanned<raw::Remote>, ssh: &SshSettings, ledger: &mut Ledger<'
     let shown = raw.name.as_ref().map_or("", |name| name.get_ref());
     ledger.section(format!("[[remote]]  # {}", shown.escape_default()));
     let name = ledger.take_optional("name", &raw.name, "", |text| {
-        text.parse()
-            .map(Name)
-            .map_err(|error: nightshift_core::name::NameError| Refusal::new(error.to_string()))
+        text.parse().map(Name).map_err(|error: NameError| Refusal::new(error.to_string()))
     });
     let url =
         ledger.take_optional("url", &raw.url, "", |text| url::sftp(text).map(|url| Url(url, text.clone())));

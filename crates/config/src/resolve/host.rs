@@ -48,12 +48,7 @@ fn unlisted(key: &Spanned<String>, name: &str, roles: &BTreeMap<HostName, Roles>
     let refusal = Refusal::new(format!("no group of [hosts] names `{name}`"))
         .meant(nearest(name, roles.keys().map(HostName::as_str)))
         .help("a [host.\"NAME\"] says how a listed host differs: list it in `masters`, `etcd` or `nodes`");
-    // Without any host the lists themselves are what is wrong.
-    if roles.is_empty() {
-        ledger.missing(Some(&key.span()), refusal);
-    } else {
-        ledger.refuse(Some(&key.span()), refusal);
-    }
+    ledger.missing(Some(&key.span()), refusal);
 }
 
 fn plain(name: &HostName, roles: Roles, defaults: &Defaults<'_>) -> Host {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use nightshift_core::inventory::{self, Inventory};
-use nightshift_core::name::HostName;
+use nightshift_core::name::{HostName, NameError};
 use nightshift_core::ranges;
 use nightshift_core::role::{Role, Roles};
 use toml::Spanned;
@@ -17,7 +17,7 @@ use crate::raw;
 use crate::refusal::Refusal;
 use crate::show::{self, Origin, Shown};
 
-/// The most hosts of a cluster: many times what Kubernetes carries.
+/// The most hosts of one group: many times what Kubernetes carries.
 const MOST: usize = 20_000;
 
 /// What a host is reached by where it says nothing else.
@@ -28,10 +28,11 @@ pub(super) struct Defaults<'a> {
     pub(super) vault: &'a Path,
 }
 
-/// The hosts that `[hosts]` lists, with their roles.
-pub(super) fn inventory(raw: &raw::Config, ledger: &mut Ledger<'_>) -> BTreeMap<HostName, Roles> {
+/// The hosts that `[hosts]` lists, with their roles; nothing where some of them were refused.
+pub(super) fn inventory(raw: &raw::Config, ledger: &mut Ledger<'_>) -> Option<BTreeMap<HostName, Roles>> {
     let mut roles = BTreeMap::new();
-    let Some(hosts) = &raw.hosts else { return roles };
+    let mut whole = true;
+    let Some(hosts) = &raw.hosts else { return Some(roles) };
     ledger.section("[hosts]");
     let groups = [
         ("masters", &hosts.get_ref().masters, Role::Master),
@@ -46,44 +47,68 @@ pub(super) fn inventory(raw: &raw::Config, ledger: &mut Ledger<'_>) -> BTreeMap<
         let origin = ledger.origin(&list.span());
         let shown: Vec<String> = list.get_ref().iter().map(|pattern| pattern.get_ref().shown()).collect();
         ledger.note(key, show::list(&shown), origin);
-        for pattern in list.get_ref() {
-            if let Err(refusal) = add(pattern.get_ref(), role, &mut roles) {
-                ledger.refuse(Some(&pattern.span()), refusal);
-            }
-        }
+        whole &= add_group(list.get_ref(), role, &mut roles, ledger);
     }
-    if roles.is_empty() {
+    if roles.is_empty() && whole {
         let refusal = Refusal::new("[hosts] lists no host").help(
             "list hosts in `masters`, `etcd` and `nodes`, or leave [hosts] out and set `[this-host] roles`",
         );
         ledger.missing(Some(&hosts.span()), refusal);
+        whole = false;
     }
-    roles
+    whole.then_some(roles)
 }
 
-fn add(pattern: &str, role: Role, roles: &mut BTreeMap<HostName, Roles>) -> Result<(), Refusal> {
+/// Adds the hosts of one group, and says whether all of it was understood.
+fn add_group(
+    patterns: &[Spanned<String>],
+    role: Role,
+    roles: &mut BTreeMap<HostName, Roles>,
+    ledger: &mut Ledger<'_>,
+) -> bool {
+    let mut whole = true;
+    let mut size = 0;
+    for pattern in patterns {
+        match expand(pattern.get_ref()) {
+            Ok(names) => {
+                size += names.len();
+                if size > MOST {
+                    ledger.refuse(
+                        Some(&pattern.span()),
+                        Refusal::new(format!("more than {MOST} hosts in one group")),
+                    );
+                    return false;
+                }
+                for name in names {
+                    let entry = roles.entry(name).or_default();
+                    *entry = entry.with(role);
+                }
+            }
+            Err(refusal) => {
+                ledger.refuse(Some(&pattern.span()), refusal);
+                whole = false;
+            }
+        }
+    }
+    whole
+}
+
+fn expand(pattern: &str) -> Result<Vec<HostName>, Refusal> {
     let names = ranges::expand(pattern).map_err(|error| {
         Refusal::new(error.to_string())
             .help("ranges are as Ansible writes them, such as `node[01:40].example.com`")
     })?;
-    if roles.len() + names.len() > MOST {
-        return Err(Refusal::new(format!("more than {MOST} hosts")));
-    }
-    for name in names {
-        let name: HostName = name.parse().map_err(|error: nightshift_core::name::NameError| {
-            Refusal::new(format!("`{pattern}` names no host: {error}"))
-        })?;
-        let entry = roles.entry(name).or_default();
-        *entry = entry.with(role);
-    }
-    Ok(())
+    let name = |name: String| {
+        name.parse().map_err(|error: NameError| Refusal::new(format!("`{pattern}` names no host: {error}")))
+    };
+    names.into_iter().map(name).collect()
 }
 
 /// Finds this machine among the hosts, and completes them with what `[host.X]` says.
 pub(super) fn this_host(
     raw: &raw::Config,
     defaults: &Defaults<'_>,
-    mut roles: BTreeMap<HostName, Roles>,
+    roles: Option<BTreeMap<HostName, Roles>>,
     context: &Context<'_>,
     ledger: &mut Ledger<'_>,
 ) -> Option<(HostName, Inventory)> {
@@ -91,6 +116,8 @@ pub(super) fn this_host(
     let this_host = raw.this_host.as_ref().unwrap_or(&none);
     ledger.section("[this-host]");
     let own_roles = own_roles(this_host, ledger);
+    // Nothing more can be said where some hosts are not known, or not this one's roles.
+    let (mut roles, own_roles) = (roles?, own_roles?);
     let this = own_name(this_host, raw, &roles, context, ledger);
     if let Some(this) = &this {
         own_roles_agree(this_host, this, own_roles, &mut roles, ledger);
@@ -108,15 +135,18 @@ pub(super) fn this_host(
     Some((this, inventory))
 }
 
-fn own_roles(raw: &raw::ThisHost, ledger: &mut Ledger<'_>) -> Option<Roles> {
-    let list = raw.roles.as_ref()?;
+/// The roles that this host's own file names, if it names any; nothing where they were refused.
+fn own_roles(raw: &raw::ThisHost, ledger: &mut Ledger<'_>) -> Option<Option<Roles>> {
+    let Some(list) = &raw.roles else { return Some(None) };
     let mut roles = Roles::NONE;
+    let mut whole = !list.get_ref().is_empty();
     for word in list.get_ref() {
         match word.get_ref().parse::<Role>() {
             Ok(role) => roles = roles.with(role),
             Err(error) => {
                 let meant = nearest(word.get_ref(), Role::ALL.map(Role::as_str));
                 ledger.refuse(Some(&word.span()), Refusal::new(error.to_string()).meant(meant));
+                whole = false;
             }
         }
     }
@@ -125,7 +155,7 @@ fn own_roles(raw: &raw::ThisHost, ledger: &mut Ledger<'_>) -> Option<Roles> {
             .help("name at least one of `master`, `etcd`, `node`");
         ledger.refuse(Some(&list.span()), refusal);
     }
-    Some(roles)
+    whole.then_some(Some(roles))
 }
 
 fn own_name(
@@ -137,9 +167,7 @@ fn own_name(
 ) -> Option<HostName> {
     if this_host.name.is_some() {
         let (name, span) = ledger.read(&this_host.name, |text| {
-            let name: HostName = text
-                .parse()
-                .map_err(|error: nightshift_core::name::NameError| Refusal::new(error.to_string()))?;
+            let name: HostName = text.parse().map_err(|error: NameError| Refusal::new(error.to_string()))?;
             if !roles.is_empty() && !roles.contains_key(&name) {
                 return Err(Refusal::new(format!("no group of [hosts] names `{name}`"))
                     .meant(nearest(name.as_str(), roles.keys().map(HostName::as_str)))
@@ -152,7 +180,7 @@ fn own_name(
         return Some(name);
     }
     let found = if roles.is_empty() {
-        context.hostname.parse().map_err(|error: nightshift_core::name::NameError| {
+        context.hostname.parse().map_err(|error: NameError| {
             format!("this machine's hostname is no name for a host: {error}. Set `[this-host] name`")
         })
     } else {

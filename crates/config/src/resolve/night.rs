@@ -1,7 +1,6 @@
 //! `[night]`: when nights open and close, and on whose clock.
 
 use jiff::tz::TimeZone;
-use nightshift_core::inventory::Inventory;
 use nightshift_core::night::NightWindow;
 use toml::Spanned;
 
@@ -69,9 +68,9 @@ fn zone(raw: &raw::Night, context: &Context<'_>, ledger: &mut Ledger<'_>) -> Opt
 }
 
 /// Hosts that keep the same night must agree on its clock.
-pub(super) fn require_zone(raw: &raw::Config, inventory: &Inventory, ledger: &mut Ledger<'_>) {
+pub(super) fn require_zone(raw: &raw::Config, hosts: usize, ledger: &mut Ledger<'_>) {
     let set = raw.night.as_ref().is_some_and(|night| night.get_ref().time_zone.is_some());
-    if set || inventory.len() < 2 {
+    if set || hosts < 2 {
         return;
     }
     let span = raw.night.as_ref().map(Spanned::span).or_else(|| raw.hosts.as_ref().map(Spanned::span));

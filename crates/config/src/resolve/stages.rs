@@ -22,6 +22,7 @@ const MOST_RETRIES: u32 = 100;
 /// The settings of all stages, or nothing where one of them was refused.
 pub(super) fn stages(
     raw: Option<&raw::Stages>,
+    night: Option<&Span>,
     window: Option<&NightWindow>,
     ledger: &mut Ledger<'_>,
 ) -> Option<PerStage<StageSettings>> {
@@ -29,7 +30,7 @@ pub(super) fn stages(
     let raw = raw.unwrap_or(&none);
     let mut adrift = Vec::new();
     let read = PerStage::from_fn(|stage| stage_settings(stage, raw, window, &mut adrift, ledger));
-    refuse_adrift(&adrift, window, ledger);
+    refuse_adrift(&adrift, night, window, ledger);
     let stages = PerStage::try_from_fn(|stage| read.get(stage).clone())?;
     if let Some(window) = window {
         warn_of_order(raw, &stages, window, ledger);
@@ -156,7 +157,12 @@ fn length(window: &NightWindow) -> i64 {
 }
 
 /// One refusal for all defaults that a moved night leaves behind.
-fn refuse_adrift(adrift: &[Adrift], window: Option<&NightWindow>, ledger: &mut Ledger<'_>) {
+fn refuse_adrift(
+    adrift: &[Adrift],
+    night: Option<&Span>,
+    window: Option<&NightWindow>,
+    ledger: &mut Ledger<'_>,
+) {
     let (Some(window), false) = (window, adrift.is_empty()) else { return };
     let opens = units::show_time(window.opens);
     let closes = units::show_time(window.closes);
@@ -168,7 +174,7 @@ fn refuse_adrift(adrift: &[Adrift], window: Option<&NightWindow>, ledger: &mut L
         "defaults lie outside the night, which is open from {opens} to {closes}: set them too"
     ))
     .help(defaults.join("\n"));
-    ledger.missing(None, refusal);
+    ledger.missing(night, refusal);
 }
 
 /// A stage that stops waiting before it begins would never wait for anything.
@@ -219,8 +225,7 @@ fn warn_of_order(
     for stage in Stage::ALL {
         let Some((own, at)) = begins(stage) else { continue };
         let last = feeds(stage).into_iter().filter_map(|feed| Some((begins(feed)?, feed))).max();
-        let Some(((needed, feed_at), feed)) = last.filter(|((needed, _), _)| *needed > own) else { continue };
-        debug_assert!(needed > own);
+        let Some(((_, feed_at), feed)) = last.filter(|((needed, _), _)| *needed > own) else { continue };
         let refusal = Refusal::new(format!(
             "{stage} is set to {}, before {feed} at {}",
             units::show_time(at),
