@@ -106,16 +106,16 @@ impl Cmd {
 
     /// Starts it and leaves it running, until it ends or the handle is dropped.
     pub fn spawn(self, stdout: Stdio) -> Result<Running> {
-        self.detach(stdout).map(|child| Running { child })
+        self.detach(stdout, Stdio::null()).map(|child| Running { child })
     }
 
     /// Starts it and leaves it to itself.
-    pub(super) fn detach(mut self, stdout: Stdio) -> Result<Child> {
+    pub(super) fn detach(mut self, stdout: Stdio, stderr: Stdio) -> Result<Child> {
         let line = self.line();
         self.command
             .stdin(Stdio::null())
             .stdout(stdout)
-            .stderr(Stdio::null())
+            .stderr(stderr)
             .spawn()
             .map_err(Error::io(format!("starting `{line}`")))
     }

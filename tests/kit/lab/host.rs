@@ -97,12 +97,14 @@ impl Host {
         let console_path = self.folder.join("console.log");
         let console = (File::options().create(true).append(true).open(&console_path))
             .map_err(Error::io(format!("opening {}", console_path.display())))?;
+        let complaints =
+            console.try_clone().map_err(Error::io(format!("opening {}", console_path.display())))?;
         let child = Cmd::new("sh")
             .args(["-c", ENTER_AND_EXEC, "sh"])
             .args(entrances)
             .arg("--")
             .args(self.nspawn())
-            .detach(Stdio::from(console))?;
+            .detach(Stdio::from(console), Stdio::from(complaints))?;
         *self.container() = Some(child);
         Ok(())
     }

@@ -130,7 +130,8 @@ pub fn config_text(lab: &Lab, schedule: &Schedule, recipients: &[String]) -> Str
         let _ = write!(text, "\n[host.\"{}\"]\nagentless = true\nuser = \"root\"\n", host.name);
     }
     let at = format!("{} {} * * *", schedule.opens % 60, schedule.opens / 60 % 24);
-    for stage in ["snapshot-etcd", "collect-node", "collect-master", "pack-archive", "ship-archive"] {
+    for stage in ["snapshot-etcd", "collect-node", "collect-master", "pack-archive", "ship-archive", "prune"]
+    {
         let _ = write!(text, "\n[stage.{stage}]\nat = \"{at}\"\n");
     }
     let until = clock(schedule.pulls_until);
