@@ -1,0 +1,125 @@
+//! gzip on several cores: one gzip member whose blocks are compressed independently of each other, as pigz does.
+//!
+//! Written here since the crate for it brings four more, two of them in C, for what these lines do.
+
+use std::collections::VecDeque;
+use std::io::{self, BufRead, Write};
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use flate2::{Compress, Compression, Crc, FlushCompress};
+
+/// Larger blocks gain nothing: deflate looks back 32 KiB.
+const BLOCK: usize = 256 << 10;
+/// Magic, deflate, no flags, no time, no hint, Unix.
+const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
+/// An empty last block of the deflate stream.
+const LAST: [u8; 2] = [3, 0];
+
+/// A piece of the input on its way through a worker; its buffers are used again and again.
+#[derive(Default)]
+struct Block {
+    plain: Vec<u8>,
+    packed: Vec<u8>,
+    crc: Crc,
+}
+
+/// A block, and where to hand it back.
+type Job = (Block, SyncSender<io::Result<Block>>);
+
+/// Compresses `input` to its end. Memory is bounded by a few blocks for each worker.
+pub fn compress(input: &mut impl BufRead, output: &mut impl Write, level: u32, workers: usize) -> io::Result<()> {
+    let (jobs, queue) = mpsc::sync_channel::<Job>(workers);
+    let queue = Mutex::new(queue);
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| work(&queue, level));
+        }
+        // Moved in, so that the workers end when this closure does, however it does.
+        let jobs = jobs;
+        feed(input, output, &jobs, 2 * workers)
+    })
+}
+
+/// Hands out blocks and writes them in order as they come back.
+fn feed(
+    input: &mut impl BufRead,
+    output: &mut impl Write,
+    jobs: &SyncSender<Job>,
+    most_under_way: usize,
+) -> io::Result<()> {
+    output.write_all(&HEADER)?;
+    let mut under_way = VecDeque::<Receiver<io::Result<Block>>>::new();
+    let mut spare = Vec::<Block>::new();
+    let mut whole = Crc::new();
+    let mut write_oldest = |under_way: &mut VecDeque<Receiver<io::Result<Block>>>| -> io::Result<Option<Block>> {
+        let Some(oldest) = under_way.pop_front() else { return Ok(None) };
+        let block = oldest.recv().map_err(io::Error::other)??;
+        output.write_all(&block.packed)?;
+        whole.combine(&block.crc);
+        Ok(Some(block))
+    };
+    loop {
+        let mut block = spare.pop().unwrap_or_default();
+        fill(input, &mut block.plain)?;
+        if block.plain.is_empty() {
+            break;
+        }
+        let (back, done) = mpsc::sync_channel(1);
+        jobs.send((block, back)).map_err(io::Error::other)?;
+        under_way.push_back(done);
+        if under_way.len() >= most_under_way {
+            spare.extend(write_oldest(&mut under_way)?);
+        }
+    }
+    while write_oldest(&mut under_way)?.is_some() {}
+    output.write_all(&LAST)?;
+    output.write_all(&whole.sum().to_le_bytes())?;
+    // Of the length, gzip keeps the low 32 bits only.
+    output.write_all(&whole.amount().to_le_bytes())
+}
+
+fn fill(input: &mut impl BufRead, plain: &mut Vec<u8>) -> io::Result<()> {
+    plain.clear();
+    plain.reserve_exact(BLOCK);
+    while plain.len() < BLOCK {
+        let ready = input.fill_buf()?;
+        if ready.is_empty() {
+            break;
+        }
+        let taken = ready.len().min(BLOCK - plain.len());
+        plain.extend_from_slice(&ready[..taken]);
+        input.consume(taken);
+    }
+    Ok(())
+}
+
+/// A worker's life: until there are no more jobs.
+fn work(queue: &Mutex<Receiver<Job>>, level: u32) {
+    let mut deflate = Compress::new(Compression::new(level), false);
+    loop {
+        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok((mut block, back)) = job else { break };
+        let packed = pack(&mut deflate, &mut block);
+        // Nobody waits for it any more when the stream was given up.
+        let _ = back.send(packed.map(|()| block));
+    }
+}
+
+/// Compresses a block to a byte boundary, so that the next can follow without knowing it.
+fn pack(deflate: &mut Compress, block: &mut Block) -> io::Result<()> {
+    block.crc = Crc::new();
+    block.crc.update(&block.plain);
+    block.packed.clear();
+    deflate.reset();
+    loop {
+        block.packed.reserve(BLOCK);
+        let rest = usize::try_from(deflate.total_in()).map_or(&[][..], |done| &block.plain[done..]);
+        deflate.compress_vec(rest, &mut block.packed, FlushCompress::Sync)?;
+        let all_in = deflate.total_in() == block.plain.len() as u64;
+        if all_in && block.packed.len() < block.packed.capacity() {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The few messages of etcd's v3 API that are used, written by hand from etcd's `api/etcdserverpb/rpc.proto`.
+//!
+//! Fields that are not read here are left out: protobuf skips them.
+
+use bytes::Bytes;
+use prost::Message;
+
+/// What every answer begins with.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct ResponseHeader {
+    #[prost(uint64, tag = "1")]
+    pub cluster_id: u64,
+    #[prost(uint64, tag = "2")]
+    pub member_id: u64,
+    #[prost(int64, tag = "3")]
+    pub revision: i64,
+    #[prost(uint64, tag = "4")]
+    pub raft_term: u64,
+}
+
+/// `SnapshotRequest`, `StatusRequest`, and `MemberListRequest` and `AlarmRequest` at their defaults: ask
+/// this member's own view, get all alarms.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct Empty {}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct SnapshotResponse {
+    #[prost(uint64, tag = "2")]
+    pub remaining_bytes: u64,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub blob: Bytes,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct StatusResponse {
+    #[prost(message, optional, tag = "1")]
+    pub header: Option<ResponseHeader>,
+    #[prost(string, tag = "2")]
+    pub version: String,
+    #[prost(int64, tag = "3")]
+    pub db_size: i64,
+    /// 0 where there is none.
+    #[prost(uint64, tag = "4")]
+    pub leader: u64,
+    /// From 3.4 on.
+    #[prost(string, repeated, tag = "8")]
+    pub errors: Vec<String>,
+    /// From 3.4 on.
+    #[prost(bool, tag = "10")]
+    pub is_learner: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct AlarmResponse {
+    #[prost(message, repeated, tag = "2")]
+    pub alarms: Vec<AlarmMember>,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct AlarmMember {
+    #[prost(uint64, tag = "1")]
+    pub member_id: u64,
+    #[prost(enumeration = "AlarmType", tag = "2")]
+    pub alarm: i32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
+#[repr(i32)]
+pub enum AlarmType {
+    None = 0,
+    NoSpace = 1,
+    Corrupt = 2,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct MemberListResponse {
+    #[prost(message, repeated, tag = "2")]
+    pub members: Vec<ListedMember>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct ListedMember {
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// Empty until the member has started for the first time.
+    #[prost(string, tag = "2")]
+    pub name: String,
+    #[prost(string, repeated, tag = "4")]
+    pub client_urls: Vec<String>,
+}

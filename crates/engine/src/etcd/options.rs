@@ -1,0 +1,110 @@
+//! etcd's options by the names of its environment variables, wherever they are written: etcd.conf, flags or a pod's env.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+/// No description of a member and no certificate bundle is larger.
+const LARGEST: u64 = 1 << 20;
+
+/// `ETCD_NAME` → `etcd1.example.com`. A flag `--name` is the variable `ETCD_NAME`, as etcd itself has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options(BTreeMap<String, String>);
+
+impl Options {
+    /// The value of the first of `names` that is set to something.
+    pub fn first(&self, names: &[&str]) -> Option<&str> {
+        names.iter().find_map(|name| self.0.get(*name)).map(String::as_str)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    pub fn set(&mut self, name: &str, value: &str) {
+        // An empty variable is one that is not set: etcd.conf lists many of them.
+        if name.starts_with("ETCD_") && !value.is_empty() {
+            self.0.insert(name.to_owned(), value.to_owned());
+        }
+    }
+
+    pub fn set_flag(&mut self, flag: &str, value: &str) {
+        self.set(&format!("ETCD_{}", flag.to_ascii_uppercase().replace('-', "_")), value);
+    }
+
+    /// Reads an environment file as systemd and a shell's `source` both would: `KEY="value"`, `#` and `;` begin
+    /// a comment, the last of a kind counts.
+    pub fn read_environment(&mut self, text: &str) {
+        for line in text.lines() {
+            let line = line.trim();
+            if line.starts_with(['#', ';']) {
+                continue;
+            }
+            let line = line.strip_prefix("export ").unwrap_or(line);
+            if let Some((name, value)) = line.split_once('=') {
+                self.set(name.trim(), unquoted(value.trim()));
+            }
+        }
+    }
+}
+
+fn unquoted(value: &str) -> &str {
+    for quote in ['"', '\''] {
+        if let Some(inner) = value.strip_prefix(quote).and_then(|rest| rest.split(quote).next()) {
+            return inner;
+        }
+    }
+    // What follows a blank is a comment or another word, never part of the value.
+    value.split_whitespace().next().unwrap_or_default()
+}
+
+/// Reads a small regular file; a pipe or device in its place is refused instead of waited for.
+pub fn read_small(path: &Path) -> io::Result<Vec<u8>> {
+    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
+    let file: File = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 1 MiB"));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_environment_file_is_read_with_its_quotes_comments_and_empty_values() {
+        let mut options = Options::default();
+        options.read_environment(
+            "# ETCD_NAME=commented\nETCD_NAME=one # the first\n ETCD_DATA_DIR=\"/var/lib/etcd/\"\n\
+             ETCD_WAL_DIR=\n#[Security]\nexport ETCD_CA_FILE='/etc/etcd/ca.crt'\nPATH=/bin\nnonsense\nETCD_NAME=two\n",
+        );
+        let all: Vec<_> = options.iter().collect();
+        assert_eq!(
+            all,
+            [("ETCD_CA_FILE", "/etc/etcd/ca.crt"), ("ETCD_DATA_DIR", "/var/lib/etcd/"), ("ETCD_NAME", "two")]
+        );
+    }
+
+    #[test]
+    fn a_pipe_in_place_of_a_file_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &pipe,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::from_raw_mode(0o600),
+            0,
+        )
+        .unwrap();
+        assert_eq!(read_small(&pipe).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+}

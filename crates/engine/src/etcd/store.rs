@@ -1,0 +1,117 @@
+//! The blocking half of a snapshot: checks what streams by, compresses it, and writes it to disk.
+
+use std::fs::File;
+use std::io::{self, BufRead, Read, Write};
+
+use bytes::{Buf as _, Bytes};
+use nightshift_core::digest::{Digest, Hasher};
+use nightshift_core::settings::Compression;
+use nightshift_snapshot::{Birth, Report};
+use tokio::sync::mpsc;
+
+use super::gzip;
+
+const WORKERS: usize = 2;
+const GZIP_LEVEL: u32 = 2;
+const ZSTD_LEVEL: i32 = 1;
+
+/// What the stream hands over. A channel that closes without `End` was given up.
+#[derive(Debug)]
+pub enum Piece {
+    Blob(Bytes),
+    End,
+}
+
+/// What lies on disk, fsynced.
+#[derive(Debug)]
+pub struct Stored {
+    pub birth: Report,
+    pub size: u64,
+    pub sha256: Digest,
+}
+
+/// Drains `pieces` into `file`. Ends early, with what was written left where it is, when the other side is dropped.
+pub fn store(pieces: mpsc::Receiver<Piece>, file: File, compression: Compression) -> io::Result<Stored> {
+    let mut input = Checked { pieces, birth: Birth::default(), current: Bytes::new(), ended: false };
+    let mut output = Hashed { file, hasher: Hasher::default(), size: 0 };
+    match compression {
+        Compression::Gzip => gzip::compress(&mut input, &mut output, GZIP_LEVEL, WORKERS)?,
+        Compression::Zstd => zstd(&mut input, &mut output)?,
+    }
+    output.file.sync_all()?;
+    Ok(Stored { birth: input.birth.finish(), size: output.size, sha256: output.hasher.finish() })
+}
+
+fn zstd(input: &mut impl BufRead, output: &mut impl Write) -> io::Result<()> {
+    let mut encoder = zstd::Encoder::new(output, ZSTD_LEVEL)?;
+    encoder.include_checksum(true)?;
+    encoder.multithread(WORKERS as u32)?;
+    loop {
+        let ready = input.fill_buf()?;
+        if ready.is_empty() {
+            break;
+        }
+        encoder.write_all(ready)?;
+        let taken = ready.len();
+        input.consume(taken);
+    }
+    encoder.finish().map(drop)
+}
+
+/// The stream as a reader: every byte is checked before it is handed on.
+struct Checked {
+    pieces: mpsc::Receiver<Piece>,
+    birth: Birth,
+    current: Bytes,
+    ended: bool,
+}
+
+impl BufRead for Checked {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.current.is_empty() && !self.ended {
+            match self.pieces.blocking_recv() {
+                Some(Piece::Blob(blob)) => {
+                    self.birth.update(&blob);
+                    self.current = blob;
+                }
+                Some(Piece::End) => self.ended = true,
+                None => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the stream was given up")),
+            }
+        }
+        Ok(&self.current)
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.current.advance(amount);
+    }
+}
+
+impl Read for Checked {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let ready = self.fill_buf()?;
+        let taken = ready.len().min(buffer.len());
+        buffer[..taken].copy_from_slice(&ready[..taken]);
+        self.consume(taken);
+        Ok(taken)
+    }
+}
+
+/// The file, hashed as it is written.
+struct Hashed {
+    file: File,
+    hasher: Hasher,
+    size: u64,
+}
+
+impl Write for Hashed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
