@@ -1,6 +1,6 @@
 # $1: how many versions are installed once this has run.
 systemd-sysusers nightshift.conf
-systemd-tmpfiles --create nightshift.conf
+systemd-tmpfiles --create nightshift.conf || echo "nightshift: its folders will be made when the host boots" >&2
 journalctl --update-catalog || echo "nightshift: the journal's message catalog was not updated" >&2
 if [ -d /run/systemd/system ]; then
     systemctl daemon-reload
