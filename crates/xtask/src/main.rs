@@ -19,6 +19,7 @@ cargo xtask COMMAND
   test                 format, lints, dependencies, docs, then every test
   package              build the .deb and the .rpm into target/packages/
   lab up               boot a cluster of real hosts that stays
+  lab night            install nightshift on it and let a night open
   lab exec HOST LINE   run a shell line on one of its hosts
   lab down             take it down";
 
@@ -45,6 +46,7 @@ fn dispatch(words: &[&str]) -> Result<ExitCode> {
         ["test"] => test::run()?,
         ["package"] => package::both()?,
         ["lab", "up"] => lab::up()?,
+        ["lab", "night"] => lab::night()?,
         ["lab", "exec", host, line @ ..] if !line.is_empty() => return lab::exec(host, &line.join(" ")),
         ["lab", "down"] => lab::down()?,
         ["help" | "--help" | "-h"] => println!("{USAGE}"),
