@@ -63,7 +63,7 @@ async fn a_file_that_is_gone_denied_or_shorter_is_told_apart() {
     let short = download(&sftp, &sshd.remote("short"), 0..2000).await.unwrap_err();
     assert!(matches!(short, SftpError::Truncated { end: 1000, expected: 2000, .. }), "{short}");
     if sshd.user != "root" {
-        fs::set_permissions(sshd.path("short"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(sshd.path("short"), fs::Permissions::from_mode(0o000)).unwrap();
         let denied = download(&sftp, &sshd.remote("short"), 0..10).await.unwrap_err();
         assert!(matches!(denied, SftpError::Denied { .. }), "{denied}");
     }
@@ -268,4 +268,24 @@ async fn a_login_without_sftp_says_so() {
     sshd.authorize("command=\"echo hello\"", "id.pub");
     let Err(error) = sshd.session().await.sftp().await else { panic!("SFTP over echo") };
     assert!(matches!(error, SftpError::NoSubsystem { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_server_without_extensions_is_served_and_never_loses_a_target() {
+    let Some(sshd) = sshd("") else { return };
+    // As OpenSSH 7.4 and others: no limits, no fsync, no rename over a target, no free space.
+    sshd.authorize("command=\"internal-sftp -P limits,fsync,posix-rename,statvfs\"", "id.pub");
+    let sftp = sshd.session().await.sftp().await.unwrap();
+    assert!(!sftp.can_fsync() && !sftp.extensions().contains_key("limits@openssh.com"));
+    let path = sshd.remote("part");
+    sftp.write_file(&path, &content(3_000_000), 0o600).await.unwrap();
+    assert!(download(&sftp, &path, 0..3_000_000).await.unwrap() == content(3_000_000));
+    assert!(!sftp.fsync(&path).await.unwrap());
+    assert_eq!(sftp.space(&path).await.unwrap(), None);
+    fs::write(sshd.path("whole"), "the last good copy").unwrap();
+    let kept = sftp.posix_rename(&path, &sshd.remote("whole")).await.unwrap_err();
+    assert!(matches!(kept, SftpError::Exists { .. }), "{kept}");
+    assert_eq!(fs::read_to_string(sshd.path("whole")).unwrap(), "the last good copy");
+    sftp.posix_rename(&path, &sshd.remote("new")).await.unwrap();
+    assert!(!sshd.path("part").exists() && sshd.path("new").exists());
 }

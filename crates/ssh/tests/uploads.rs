@@ -129,3 +129,14 @@ async fn a_target_that_may_not_be_written_is_said_at_once() {
     let (none, _) = send(&sshd, &[], RangeSet::new()).await;
     assert!(matches!(none, Err(UploadError::NoSessions)));
 }
+
+#[tokio::test]
+async fn a_server_without_fsync_takes_a_file_and_is_not_called_durable() {
+    let Some(sshd) = sshd("") else { return };
+    sshd.authorize("command=\"internal-sftp -P limits,fsync\"", "id.pub");
+    fs::write(sshd.path("local"), content(SIZE)).unwrap();
+    let sessions = connections(&sshd, sshd.port, 2).await;
+    let (sent, done) = send(&sshd, &sessions, RangeSet::new()).await;
+    assert!(!sent.unwrap().synced);
+    assert!(done.covers(SIZE as u64) && arrived(&sshd));
+}
