@@ -11,6 +11,7 @@ use nightshift_core::stage::Stage;
 
 pub(crate) const OPENS: Time = Time::constant(22, 0, 0, 0);
 pub(crate) const CLOSES: Time = Time::constant(4, 0, 0, 0);
+pub(crate) const TRUST_CLOCK: bool = false;
 
 pub(crate) const STATE: &str = "/var/lib/nightshift";
 pub(crate) const RUN: &str = "/run/nightshift";
@@ -18,7 +19,6 @@ pub(crate) const RUN: &str = "/run/nightshift";
 pub(crate) const ETCD_CONF: &str = "/etc/etcd/etcd.conf";
 pub(crate) const ETCD_STALL: Duration = Duration::from_secs(60);
 pub(crate) const ETCD_DEADLINE: Duration = Duration::from_secs(60 * 60);
-pub(crate) const ETCD_SLOT: Duration = Duration::from_secs(3 * 60);
 
 /// Every tar opens it.
 pub(crate) const COMPRESSION: Compression = Compression::Gzip;
@@ -99,7 +99,11 @@ pub(crate) fn files(role: Role, config: &Path) -> FileLists {
     let (services, static_pods): (&[FileRule], &[FileRule]) = match role {
         Role::Master => (&master(), &master()),
         Role::Etcd => (
-            &[required(ETCD_CONF), optional("/etc/systemd/system/etcd.service.d/")],
+            &[
+                required(ETCD_CONF),
+                optional("/etc/systemd/system/etcd.service.d/"),
+                optional("/etc/systemd/system/etcd_container.service"),
+            ],
             &[required("/etc/origin/node/pods/etcd.yaml"), optional(ETCD_CONF)],
         ),
         Role::Node => (

@@ -4,53 +4,83 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
 
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use toml::Spanned;
 
+/// A table and nothing else: left alone, a struct would also be read from a list of its values.
+#[derive(Debug, Default)]
+pub(crate) struct Table<T>(T);
+
+impl<T> Deref for Table<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Table<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Map<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Map<T> {
+            type Value = Table<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Table<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Table)
+            }
+        }
+        deserializer.deserialize_any(Map(PhantomData))
+    }
+}
+
 pub(crate) type Leaf<T> = Option<Spanned<T>>;
 pub(crate) type List = Leaf<Vec<Spanned<String>>>;
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Config {
     /// Read before all else; named here so that it is known.
     #[serde(rename = "version")]
     pub(crate) _version: Leaf<i64>,
-    pub(crate) cluster: Leaf<Cluster>,
-    pub(crate) this_host: Option<ThisHost>,
-    pub(crate) hosts: Leaf<Hosts>,
+    pub(crate) cluster: Leaf<Table<Cluster>>,
+    pub(crate) this_host: Option<Table<ThisHost>>,
+    pub(crate) hosts: Leaf<Table<Hosts>>,
     #[serde(default)]
-    pub(crate) host: BTreeMap<Spanned<String>, Host>,
-    pub(crate) night: Leaf<Night>,
-    pub(crate) stage: Option<Stages>,
-    pub(crate) files: Option<Files>,
-    pub(crate) etcd: Option<Etcd>,
-    pub(crate) vault: Option<Vault>,
-    pub(crate) archive: Option<Archive>,
+    pub(crate) host: BTreeMap<Spanned<String>, Table<Host>>,
+    pub(crate) night: Leaf<Table<Night>>,
+    pub(crate) stage: Option<Table<Stages>>,
+    pub(crate) files: Option<Table<Files>>,
+    pub(crate) etcd: Option<Table<Etcd>>,
+    pub(crate) vault: Option<Table<Vault>>,
+    pub(crate) archive: Option<Table<Archive>>,
     #[serde(default)]
-    pub(crate) remote: Vec<Spanned<Remote>>,
-    pub(crate) ssh: Option<Ssh>,
-    pub(crate) paths: Option<Paths>,
+    pub(crate) remote: Vec<Spanned<Table<Remote>>>,
+    pub(crate) ssh: Option<Table<Ssh>>,
+    pub(crate) paths: Option<Table<Paths>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Cluster {
     pub(crate) name: Leaf<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct ThisHost {
     pub(crate) name: Leaf<String>,
     pub(crate) roles: List,
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Hosts {
     pub(crate) masters: List,
     pub(crate) etcd: List,
@@ -58,7 +88,7 @@ pub(crate) struct Hosts {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Host {
     pub(crate) address: Leaf<String>,
     pub(crate) port: Leaf<u16>,
@@ -69,29 +99,30 @@ pub(crate) struct Host {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Night {
     pub(crate) opens: Leaf<String>,
     pub(crate) closes: Leaf<String>,
     pub(crate) time_zone: Leaf<String>,
+    pub(crate) trust_clock: Leaf<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Stages {
-    pub(crate) snapshot_etcd: Option<Stage>,
-    pub(crate) collect_node: Option<Stage>,
-    pub(crate) pull_etcd: Option<Stage>,
-    pub(crate) pull_nodes: Option<Stage>,
-    pub(crate) collect_master: Option<Stage>,
-    pub(crate) mirror_masters: Option<Stage>,
-    pub(crate) pack_archive: Option<Stage>,
-    pub(crate) ship_archive: Option<Stage>,
-    pub(crate) prune: Option<Stage>,
+    pub(crate) snapshot_etcd: Option<Table<Stage>>,
+    pub(crate) collect_node: Option<Table<Stage>>,
+    pub(crate) pull_etcd: Option<Table<Stage>>,
+    pub(crate) pull_nodes: Option<Table<Stage>>,
+    pub(crate) collect_master: Option<Table<Stage>>,
+    pub(crate) mirror_masters: Option<Table<Stage>>,
+    pub(crate) pack_archive: Option<Table<Stage>>,
+    pub(crate) ship_archive: Option<Table<Stage>>,
+    pub(crate) prune: Option<Table<Stage>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Stage {
     pub(crate) at: Leaf<String>,
     pub(crate) until: Leaf<String>,
@@ -102,7 +133,7 @@ pub(crate) struct Stage {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Files {
     pub(crate) master: Leaf<Vec<Spanned<FileEntry>>>,
     pub(crate) etcd: Leaf<Vec<Spanned<FileEntry>>>,
@@ -116,7 +147,7 @@ pub(crate) enum FileEntry {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct FileTable {
     pub(crate) path: Leaf<String>,
     pub(crate) command: List,
@@ -146,7 +177,7 @@ impl<'de> Deserialize<'de> for FileEntry {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Etcd {
     pub(crate) endpoint: Leaf<String>,
     pub(crate) ca: Leaf<String>,
@@ -155,7 +186,6 @@ pub(crate) struct Etcd {
     pub(crate) compression: Leaf<Compression>,
     pub(crate) stall: Leaf<String>,
     pub(crate) deadline: Leaf<String>,
-    pub(crate) slot: Leaf<String>,
     pub(crate) conf: Leaf<String>,
 }
 
@@ -167,20 +197,16 @@ pub(crate) enum Compression {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Vault {
     pub(crate) path: Leaf<String>,
-    pub(crate) keep: Option<Keep>,
-    pub(crate) keep_etcd: Option<Keep>,
+    pub(crate) keep: Option<Table<Keep>>,
+    pub(crate) keep_etcd: Option<Table<Keep>>,
     pub(crate) min_free: Leaf<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    rename_all = "kebab-case",
-    expecting = "a table such as { nights = 7, weeks = 4, months = 6 }"
-)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Keep {
     pub(crate) nights: Leaf<u16>,
     pub(crate) weeks: Leaf<u16>,
@@ -188,7 +214,7 @@ pub(crate) struct Keep {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Archive {
     pub(crate) compression: Leaf<Compression>,
     pub(crate) recipients: List,
@@ -198,18 +224,18 @@ pub(crate) struct Archive {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Remote {
     pub(crate) name: Leaf<String>,
     pub(crate) url: Leaf<String>,
     pub(crate) identity: Leaf<String>,
-    pub(crate) keep: Option<Keep>,
+    pub(crate) keep: Option<Table<Keep>>,
     pub(crate) prune: Leaf<bool>,
     pub(crate) connections: Leaf<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Ssh {
     pub(crate) user: Leaf<String>,
     pub(crate) port: Leaf<u16>,
@@ -221,7 +247,7 @@ pub(crate) struct Ssh {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Paths {
     pub(crate) state: Leaf<String>,
     pub(crate) run: Leaf<String>,

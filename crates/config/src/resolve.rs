@@ -28,26 +28,33 @@ pub(crate) fn settings(
     context: &Context<'_>,
     ledger: &mut Ledger<'_>,
 ) -> Option<Settings> {
-    let paths = places::paths(raw.paths.as_ref(), context, ledger);
-    let ssh = places::ssh(raw.ssh.as_ref(), &paths, ledger);
-    let vault = vault::vault(raw.vault.as_ref(), &paths, ledger);
+    let paths = places::paths(raw.paths.as_deref(), context, ledger);
+    let ssh = places::ssh(raw.ssh.as_deref(), &paths, ledger);
+    let vault = vault::vault(raw.vault.as_deref(), &paths, ledger);
     let cluster = cluster(raw, ledger);
-    let night = night::window(raw.night.as_ref(), context, ledger);
+    let night = night::night(raw.night.as_ref().map(|night| &**night.get_ref()), context, ledger);
     let moved = raw.night.as_ref().map(toml::Spanned::span);
-    let stages = stages::stages(raw.stage.as_ref(), moved.as_ref(), night.as_ref(), ledger);
-    let files = files::files(raw.files.as_ref(), &paths, ledger);
-    let etcd = etcd::etcd(raw.etcd.as_ref(), ledger);
-    let archive = archive::archive(raw.archive.as_ref(), ledger);
+    let stages = stages::stages(
+        raw.stage.as_deref(),
+        moved.as_ref(),
+        night.as_ref().map(|night| &night.window),
+        ledger,
+    );
+    let files = files::files(raw.files.as_deref(), &paths, ledger);
+    let etcd = etcd::etcd(raw.etcd.as_deref(), ledger);
+    let archive = archive::archive(raw.archive.as_deref(), ledger);
     let remotes = archive::remotes(raw, &archive, &ssh.settings, ledger);
     let hosts = hosts::Defaults { user: &ssh.user, port: ssh.port, vault: &vault.path };
     let inventory = hosts::inventory(raw, ledger);
     night::require_zone(raw, inventory.as_ref().map_or(0, BTreeMap::len), ledger);
     let (this, inventory) = hosts::this_host(raw, &hosts, inventory, context, ledger)?;
+    let night = night?;
     Some(Settings {
         cluster: cluster?,
         this,
         inventory,
-        window: night?,
+        window: night.window,
+        trust_clock: night.trust_clock,
         stages: stages?,
         files,
         etcd,

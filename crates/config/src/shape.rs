@@ -63,7 +63,17 @@ fn translate(message: &str, path: &[Step], hit: Hit) -> Refusal {
         .and_then(|rest| rest.rsplit_once(", expected "));
     match mismatch {
         Some((got, wanted)) => {
-            Refusal::new(format!("{name} takes {}, not {}", wanted_words(wanted), got_words(got)))
+            let refusal =
+                Refusal::new(format!("{name} takes {}, not {}", wanted_words(wanted), got_words(got)));
+            match (got, wanted, path) {
+                ("map", "a sequence", [Step::Key(key)]) => {
+                    refusal.help(format!("write its header as [[{key}]]"))
+                }
+                ("sequence", "a table", [Step::Key(key)]) => {
+                    refusal.help(format!("write its header as [{key}]"))
+                }
+                _ => refusal,
+            }
         }
         None => Refusal::new(format!("{name}: {message}")),
     }

@@ -11,7 +11,7 @@ use toml::Value;
 use crate::units;
 
 /// The comments of a section stand under each other, unless its values are wider than this.
-const WIDEST: usize = 56;
+const WIDEST: usize = 64;
 
 /// A setting's value as a config would write it.
 pub(crate) trait Shown {
@@ -165,8 +165,14 @@ impl Origins {
             let lines: Vec<String> = section.iter().map(Entry::line).collect();
             let width = lines.iter().map(String::len).filter(|width| *width <= WIDEST).max().unwrap_or(0);
             for (entry, line) in section.iter().zip(&lines) {
-                let width = if line.contains('\n') { 0 } else { width };
-                text.push_str(&format!("{line:width$}  # {}\n", entry.origin.comment(folder)));
+                // What takes several lines says on the first of them where it came from.
+                let (first, rest) = line.split_once('\n').unwrap_or((line, ""));
+                let width = if rest.is_empty() { width } else { 0 };
+                text.push_str(&format!("{first:width$}  # {}\n", entry.origin.comment(folder)));
+                if !rest.is_empty() {
+                    text.push_str(rest);
+                    text.push('\n');
+                }
             }
         }
         text
@@ -175,8 +181,8 @@ impl Origins {
 
 impl Entry {
     fn dotted(&self) -> String {
-        let section = self.header.trim_matches(['[', ']']).split(' ').next().unwrap_or_default();
-        format!("{section}.{}", self.key)
+        let header = self.header.split(' ').next().unwrap_or_default();
+        format!("{}.{}", header.trim_matches(['[', ']']), self.key)
     }
 
     fn line(&self) -> String {

@@ -87,7 +87,8 @@ fn the_shipped_config_knows_every_key_and_no_other() {
 
 #[test]
 fn every_example_loads_without_a_warning_and_is_shown_as_it_loads() {
-    let examples = files_in(&repository("config/examples"));
+    let mut examples = files_in(&repository("config/examples"));
+    examples.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
     assert!(examples.len() >= 4);
     for example in examples {
         let text = read(&example);
@@ -160,4 +161,14 @@ fn a_drop_in_wins_key_by_key_and_its_values_say_where_they_stand() {
     let shown = loaded.show();
     assert!(shown.contains("# conf.d/20-hosts.toml:4\n"), "{shown}");
     assert!(shown.contains("# nightshift.toml:11\n"), "{shown}");
+}
+
+#[test]
+fn what_is_in_force_is_shown_with_where_it_came_from() {
+    let sketch = loaded(&read(&repository("tests/data/config/good/sketch.toml")));
+    let expected = repository("crates/config/tests/sketch.shown");
+    if std::env::var_os("UPDATE_EXPECTED").is_some() {
+        std::fs::write(&expected, sketch.show()).unwrap();
+    }
+    assert_eq!(sketch.show(), read(&expected));
 }

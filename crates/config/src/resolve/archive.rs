@@ -11,7 +11,7 @@ use crate::age_key;
 use crate::check;
 use crate::defaults;
 use crate::ledger::Ledger;
-use crate::raw;
+use crate::raw::{self, Table};
 use crate::refusal::Refusal;
 use crate::show::{Origin, Shown, list};
 use crate::url;
@@ -104,7 +104,7 @@ pub(super) fn remotes(
     remotes
 }
 
-fn remote(table: &Spanned<raw::Remote>, ssh: &SshSettings, ledger: &mut Ledger<'_>) -> Option<Remote> {
+fn remote(table: &Spanned<Table<raw::Remote>>, ssh: &SshSettings, ledger: &mut Ledger<'_>) -> Option<Remote> {
     let raw = table.get_ref();
     for (key, absent) in
         [("name", raw.name.is_none()), ("url", raw.url.is_none()), ("identity", raw.identity.is_none())]
@@ -130,7 +130,7 @@ fn remote(table: &Spanned<raw::Remote>, ssh: &SshSettings, ledger: &mut Ledger<'
         }
         Ok(path)
     });
-    let keep = vault::keep("keep", raw.keep.as_ref(), defaults::KEEP, ledger);
+    let keep = vault::keep("keep", raw.keep.as_deref(), defaults::KEEP, ledger);
     let prune = ledger.take("prune", &raw.prune, defaults::REMOTE_PRUNE, |prune| Ok(*prune));
     let connections = ledger.take(
         "connections",

@@ -26,7 +26,6 @@ pub(super) fn etcd(raw: Option<&raw::Etcd>, ledger: &mut Ledger<'_>) -> EtcdSett
         stall: ledger.take("stall", &raw.stall, defaults::ETCD_STALL, |text| units::some_duration(text)),
         deadline: ledger
             .take("deadline", &raw.deadline, defaults::ETCD_DEADLINE, |text| units::some_duration(text)),
-        slot: ledger.take("slot", &raw.slot, defaults::ETCD_SLOT, |text| units::duration(text)),
         conf: ledger.take("conf", &raw.conf, defaults::ETCD_CONF.into(), check::path),
     }
 }

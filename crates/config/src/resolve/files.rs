@@ -128,10 +128,10 @@ fn describe(lists: &FileLists) -> String {
         rules.iter().map(|rule| format!("\n    {}", show_rule(rule))).collect::<String>()
     };
     if lists.services == lists.static_pods {
-        return format!("this list{}", lines(&lists.services));
+        return format!("what it takes to rebuild one{}", lines(&lists.services));
     }
     format!(
-        "where services run the control plane{}\n  where static pods do{}",
+        "what it takes to rebuild one\n  where services run the control plane:{}\n  where static pods do:{}",
         lines(&lists.services),
         lines(&lists.static_pods)
     )

@@ -113,7 +113,7 @@ pub(super) fn this_host(
     ledger: &mut Ledger<'_>,
 ) -> Option<(HostName, Inventory)> {
     let none = raw::ThisHost::default();
-    let this_host = raw.this_host.as_ref().unwrap_or(&none);
+    let this_host = raw.this_host.as_deref().unwrap_or(&none);
     ledger.section("[this-host]");
     let own_roles = own_roles(this_host, ledger);
     // Nothing more can be said where some hosts are not known, or not this one's roles.

@@ -12,20 +12,28 @@ use crate::refusal::Refusal;
 use crate::show::{Origin, Shown};
 use crate::units;
 
-/// The window of a night, or nothing where it was refused: then the stages' times cannot be judged.
-pub(super) fn window(
-    raw: Option<&Spanned<raw::Night>>,
+/// `[night]`, resolved.
+pub(super) struct Night {
+    pub(super) window: NightWindow,
+    pub(super) trust_clock: bool,
+}
+
+/// The night, or nothing where its window was refused: then the stages' times cannot be judged.
+pub(super) fn night(
+    raw: Option<&raw::Night>,
     context: &Context<'_>,
     ledger: &mut Ledger<'_>,
-) -> Option<NightWindow> {
+) -> Option<Night> {
     let none = raw::Night::default();
-    let raw = raw.map_or(&none, Spanned::get_ref);
+    let raw = raw.unwrap_or(&none);
     ledger.section("[night]");
     let mut refused = false;
     let mut time = |text: &String| units::time(text).inspect_err(|_| refused = true);
     let opens = ledger.take("opens", &raw.opens, defaults::OPENS, &mut time);
     let closes = ledger.take("closes", &raw.closes, defaults::CLOSES, &mut time);
-    let zone = zone(raw, context, ledger)?;
+    let zone = zone(raw, context, ledger);
+    let trust_clock = ledger.take("trust-clock", &raw.trust_clock, defaults::TRUST_CLOCK, |trust| Ok(*trust));
+    let zone = zone?;
     if refused {
         return None;
     }
@@ -42,7 +50,7 @@ pub(super) fn window(
         ledger.refuse(span.as_ref(), refusal);
         return None;
     }
-    Some(window)
+    Some(Night { window, trust_clock })
 }
 
 fn zone(raw: &raw::Night, context: &Context<'_>, ledger: &mut Ledger<'_>) -> Option<TimeZone> {

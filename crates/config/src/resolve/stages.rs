@@ -40,15 +40,15 @@ pub(super) fn stages(
 
 fn raw_stage(raw: &raw::Stages, stage: Stage) -> Option<&raw::Stage> {
     match stage {
-        Stage::SnapshotEtcd => raw.snapshot_etcd.as_ref(),
-        Stage::CollectNode => raw.collect_node.as_ref(),
-        Stage::PullEtcd => raw.pull_etcd.as_ref(),
-        Stage::PullNodes => raw.pull_nodes.as_ref(),
-        Stage::CollectMaster => raw.collect_master.as_ref(),
-        Stage::MirrorMasters => raw.mirror_masters.as_ref(),
-        Stage::PackArchive => raw.pack_archive.as_ref(),
-        Stage::ShipArchive => raw.ship_archive.as_ref(),
-        Stage::Prune => raw.prune.as_ref(),
+        Stage::SnapshotEtcd => raw.snapshot_etcd.as_deref(),
+        Stage::CollectNode => raw.collect_node.as_deref(),
+        Stage::PullEtcd => raw.pull_etcd.as_deref(),
+        Stage::PullNodes => raw.pull_nodes.as_deref(),
+        Stage::CollectMaster => raw.collect_master.as_deref(),
+        Stage::MirrorMasters => raw.mirror_masters.as_deref(),
+        Stage::PackArchive => raw.pack_archive.as_deref(),
+        Stage::ShipArchive => raw.ship_archive.as_deref(),
+        Stage::Prune => raw.prune.as_deref(),
     }
 }
 

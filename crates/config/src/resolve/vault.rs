@@ -17,8 +17,8 @@ pub(super) fn vault(raw: Option<&raw::Vault>, paths: &Paths, ledger: &mut Ledger
     ledger.section("[vault]");
     VaultSettings {
         path: ledger.take("path", &raw.path, defaults::vault(&paths.state), check::path),
-        keep: keep("keep", raw.keep.as_ref(), defaults::KEEP, ledger),
-        keep_etcd: keep("keep-etcd", raw.keep_etcd.as_ref(), defaults::KEEP_ETCD, ledger),
+        keep: keep("keep", raw.keep.as_deref(), defaults::KEEP, ledger),
+        keep_etcd: keep("keep-etcd", raw.keep_etcd.as_deref(), defaults::KEEP_ETCD, ledger),
         min_free: ledger
             .take("min-free", &raw.min_free, Size(defaults::MIN_FREE), |text| units::size(text).map(Size))
             .0,
