@@ -19,9 +19,8 @@ const ZSTD_LEVEL: i32 = 3;
 const ZSTD_STORE_LEVEL: i32 = -7;
 /// A smaller file is not worth a member of its own: the text around it would compress worse.
 const WORTH_A_MEMBER: u64 = 64 << 10;
-const COMPRESSED: [&str; 15] = [
-    "7z", "br", "bz2", "gpg", "gz", "jpg", "lz4", "lzma", "png", "rpm", "tgz", "txz", "xz", "zip", "zst",
-];
+const COMPRESSED: [&str; 15] =
+    ["7z", "br", "bz2", "gpg", "gz", "jpg", "lz4", "lzma", "png", "rpm", "tgz", "txz", "xz", "zip", "zst"];
 
 /// How much work to put into bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -100,7 +100,8 @@ impl Contents {
         if (&contents.host, date, extra, contents.edition)
             != (&name.host, name.date, name.extra, name.edition)
         {
-            let of = ArchiveName { host: contents.host, date, extra, edition: contents.edition, ..name.clone() };
+            let of =
+                ArchiveName { host: contents.host, date, extra, edition: contents.edition, ..name.clone() };
             return Err(ContentsError::OtherArchive(top_folder(&of)));
         }
         Ok(contents)

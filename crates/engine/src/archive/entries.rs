@@ -88,7 +88,10 @@ impl<'r> Entries<'r> {
         // The first of the two is what the last `next` has read, if it was not the end of the stream.
         let mut rest = Vec::new();
         let fill = &mut self.archive;
-        fill.take(LONGEST_FILL as u64).read_to_end(&mut rest).await.map_err(|why| broken(&self.after, why))?;
+        fill.take(LONGEST_FILL as u64)
+            .read_to_end(&mut rest)
+            .await
+            .map_err(|why| broken(&self.after, why))?;
         match rest.len() {
             short if short < BLOCK => Err(ListError::CutOff { after: self.after }),
             LONGEST_FILL.. => Err(ListError::Trailing),
@@ -101,7 +104,10 @@ impl<'r> Entries<'r> {
 impl Found<'_> {
     /// Reads some of its data; 0 at its end.
     pub async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ListError> {
-        self.data.read(buffer).await.map_err(|source| ListError::BrokenWithin { path: self.path.clone(), source })
+        self.data
+            .read(buffer)
+            .await
+            .map_err(|source| ListError::BrokenWithin { path: self.path.clone(), source })
     }
 }
 
@@ -126,11 +132,7 @@ impl From<io::Error> for Odd {
     }
 }
 
-fn found(
-    data: Raw<'_>,
-    long_path: Option<Vec<u8>>,
-    long_target: Option<Vec<u8>>,
-) -> Result<Found<'_>, Odd> {
+fn found(data: Raw<'_>, long_path: Option<Vec<u8>>, long_target: Option<Vec<u8>>) -> Result<Found<'_>, Odd> {
     let header = data.header();
     let path = text(long_path.unwrap_or_else(|| header.path_bytes().into_owned()))?;
     let path = path.strip_suffix('/').unwrap_or(&path).to_owned();

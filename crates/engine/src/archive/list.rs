@@ -48,7 +48,7 @@ pub enum ListError {
     #[error("{path} is not the manifest of this archive")]
     Contents { path: String, source: ContentsError },
     #[error("{path} is no manifest that may be used")]
-    Manifest { path: String, source: ManifestError },
+    Manifest { path: String, source: Box<ManifestError> },
     #[error("{path} has {found} bytes, more than the {most} that it may have")]
     TooLarge { path: String, found: u64, most: u64 },
     #[error("{path} unpacks to far more than any archive of ours: reading was given up")]
@@ -180,11 +180,7 @@ impl Data {
         }
     }
 
-    async fn read(
-        &mut self,
-        found: &mut Found<'_>,
-        most: u64,
-    ) -> Result<Vec<u8>, ListError> {
+    async fn read(&mut self, found: &mut Found<'_>, most: u64) -> Result<Vec<u8>, ListError> {
         let mut bytes = Vec::new();
         match found.kind {
             FoundKind::File { size } if size > most => {
@@ -204,11 +200,7 @@ impl Data {
         }
     }
 
-    async fn manifest(
-        &mut self,
-        found: &mut Found<'_>,
-        set: &ArchivedSet,
-    ) -> Result<SetCheck, ListError> {
+    async fn manifest(&mut self, found: &mut Found<'_>, set: &ArchivedSet) -> Result<SetCheck, ListError> {
         let bytes = self.read(found, manifest::MOST_BYTES).await?;
         let sha256 = Digest::of(&bytes);
         if sha256 != set.manifest_sha256 {
@@ -218,7 +210,7 @@ impl Data {
                 found: format!("of SHA-256 {sha256}"),
             });
         }
-        let refused = |source| ListError::Manifest { path: found.path.clone(), source };
+        let refused = |why| ListError::Manifest { path: found.path.clone(), source: Box::new(why) };
         let manifest = Manifest::decode(&bytes).map_err(refused)?;
         let id: SetId = manifest.id();
         if id != set.id {

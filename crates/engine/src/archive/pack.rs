@@ -69,7 +69,7 @@ pub struct Packed {
 pub enum PackError {
     /// The caller may pack again without this set.
     #[error("the set {set} is damaged in `{path}`: the archive was given up, and can be packed without it")]
-    Damaged { set: SetId, path: String, source: Damage },
+    Damaged { set: SetId, path: String, source: Box<Damage> },
     #[error("the set {0} is not of the night that is packed, or was named twice")]
     Misplaced(SetId),
     #[error("`{recipient}` is no age recipient ({why}): a public key such as `age1…` is expected")]
@@ -127,7 +127,7 @@ impl PackRequest {
 
 impl HeldSet {
     pub(super) fn damaged(&self, path: &str, source: Damage) -> PackError {
-        PackError::Damaged { set: self.id.clone(), path: path.to_owned(), source }
+        PackError::Damaged { set: self.id.clone(), path: path.to_owned(), source: Box::new(source) }
     }
 }
 

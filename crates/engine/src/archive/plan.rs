@@ -153,7 +153,8 @@ impl<'a> PlannedSet<'a> {
         // `<host>/etcd/manifest.json` or `<host>/etcd.proofs/…`: what follows the host lies beside the set.
         let path = attached.path.split_once('/').map_or("", |(_, path)| path).to_owned();
         let on_disk = self.held.folder.with_file_name(&path);
-        let file = PlannedFile { set: self.held, path, on_disk, size: attached.size, sha256: attached.sha256 };
+        let file =
+            PlannedFile { set: self.held, path, on_disk, size: attached.size, sha256: attached.sha256 };
         own_entry(format!("{top}/{}", attached.path), EntryKind::File(file), self.held.manifest.made_at)
     }
 

@@ -1,1 +1,7 @@
+#![allow(clippy::unwrap_used)]
+//! Archives as other tools see them, and as they come back damaged or made by somebody else.
 
+mod hostile;
+mod kit;
+mod packing;
+mod reading;
