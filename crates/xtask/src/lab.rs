@@ -33,8 +33,7 @@ pub fn up() -> Result<()> {
 /// Installs the package as an operator would, and has the night open in the next minute.
 pub fn night() -> Result<()> {
     let lab = hand::attach()?;
-    let deb = package::deb()?;
-    nightshift::install(&lab, &deb)?;
+    nightshift::install(&lab, &package::both()?.deb)?;
     nightshift::introduce(&lab, PEER_KEYS)?;
     let identity = AgeIdentity::create(&lab)?;
     let opens = next_minute();

@@ -44,7 +44,10 @@ fn dispatch(words: &[&str]) -> Result<ExitCode> {
     match words {
         ["setup"] => setup::everything()?,
         ["test"] => test::run()?,
-        ["package"] => package::both()?,
+        ["package"] => {
+            let made = package::both()?;
+            println!("\n{}\n{}", made.deb.display(), made.rpm.display());
+        }
         ["lab", "up"] => lab::up()?,
         ["lab", "night"] => lab::night()?,
         ["lab", "exec", host, line @ ..] if !line.is_empty() => return lab::exec(host, &line.join(" ")),

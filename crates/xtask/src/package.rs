@@ -7,26 +7,19 @@ use crate::error::{Error, Result};
 use crate::run::{command, step};
 use crate::{setup, workspace};
 
-pub fn both() -> Result<()> {
-    setup::for_deb()?;
-    setup::for_rpm()?;
-    let packages = [deb()?, rpm()?];
-    println!();
-    for package in packages {
-        println!("{}", package.display());
-    }
-    Ok(())
+pub struct Packages {
+    pub deb: PathBuf,
+    pub rpm: PathBuf,
 }
 
-/// Builds the release binary and the .deb around it.
-pub fn deb() -> Result<PathBuf> {
+/// Builds the release binary and both packages around it.
+pub fn both() -> Result<Packages> {
+    setup::for_packages()?;
     build()?;
-    pack(&["cargo", "deb", "--no-build", "--locked", "--package", "nightshift", "--output"], "deb")
-}
-
-/// Packs what [`deb`] has built.
-fn rpm() -> Result<PathBuf> {
-    pack(&["cargo", "generate-rpm", "--package", "crates/nightshift", "--output"], "rpm")
+    Ok(Packages {
+        deb: pack(&["cargo", "deb", "--no-build", "--locked", "--package", "nightshift", "--output"], "deb")?,
+        rpm: pack(&["cargo", "generate-rpm", "--package", "crates/nightshift", "--output"], "rpm")?,
+    })
 }
 
 /// The binary, and what it writes about itself: man pages, completions, the message catalog.

@@ -1,6 +1,6 @@
 //! Installs what a command needs and this machine lacks: Debian packages, parts of the toolchain, cargo's tools.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::run::{command, output, step, succeeds};
 
 /// What building and packaging need.
@@ -12,39 +12,39 @@ const SERVERS: &[&str] = &["age", "etcd-client", "etcd-server", "openssh-client"
 /// Services that come with those packages; the tests want the programs, not the services.
 const SERVICES: &[(&str, &str)] = &[("etcd-server", "etcd.service"), ("openssh-server", "ssh.service")];
 
-const DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2" };
-const DEB: Tool = Tool { name: "cargo-deb", version: "3.8.0" };
-const RPM: Tool = Tool { name: "cargo-generate-rpm", version: "0.21.1" };
+const DENY: Tool = Tool { command: "deny", package: "cargo-deny", version: "0.20.2" };
+const DEB: Tool = Tool { command: "deb", package: "cargo-deb", version: "3.8.0" };
+const RPM: Tool = Tool { command: "generate-rpm", package: "cargo-generate-rpm", version: "0.21.1" };
 
 struct Tool {
-    name: &'static str,
+    command: &'static str,
+    package: &'static str,
     version: &'static str,
 }
 
 pub fn everything() -> Result<()> {
     for_tests()?;
-    for_rpm()
+    for_packages()
 }
 
-/// What the tests need, the lab's among it, and the package that the lab installs.
+/// What the tests need. The lab needs root itself, not only to be set up.
 pub fn for_tests() -> Result<()> {
-    debian_packages(&[BUILD, SERVERS, kit::lab::apt_packages()].concat())?;
+    debian_packages(&[BUILD, SERVERS].concat())?;
+    if is_root() {
+        for_lab()?;
+    }
     toolchain_parts()?;
-    cargo_tool(&DENY)?;
-    cargo_tool(&DEB)
+    cargo_tool(&DENY)
+}
+
+pub fn for_packages() -> Result<()> {
+    debian_packages(BUILD)?;
+    cargo_tool(&DEB)?;
+    cargo_tool(&RPM)
 }
 
 pub fn for_lab() -> Result<()> {
     debian_packages(kit::lab::apt_packages())
-}
-
-pub fn for_deb() -> Result<()> {
-    debian_packages(BUILD)?;
-    cargo_tool(&DEB)
-}
-
-pub fn for_rpm() -> Result<()> {
-    cargo_tool(&RPM)
 }
 
 fn debian_packages(wanted: &[&'static str]) -> Result<()> {
@@ -56,11 +56,15 @@ fn debian_packages(wanted: &[&'static str]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
+    let Some(as_root) = as_root() else {
+        println!("neither root nor sudo, so these are not installed: {}", missing.join(" "));
+        return Ok(());
+    };
     println!("installing {}", missing.join(" "));
-    step(command(&as_root()?).args(["apt-get", "update", "--quiet=2"]))?;
+    step(command(as_root).args(["apt-get", "update", "--quiet=2"]))?;
     // Offline, systemctl starts nothing that these packages bring.
     step(
-        command(&as_root()?)
+        command(as_root)
             .args(["env", "DEBIAN_FRONTEND=noninteractive", "SYSTEMD_OFFLINE=1"])
             .args(["apt-get", "install", "--yes", "--quiet=2", "--no-install-recommends"])
             .args(["-o", "DPkg::Lock::Timeout=120"])
@@ -68,7 +72,7 @@ fn debian_packages(wanted: &[&'static str]) -> Result<()> {
     )?;
     for (package, service) in SERVICES {
         if missing.contains(package) && succeeds(&["systemctl", "--version"]) {
-            step(command(&as_root()?).args(["systemctl", "--quiet", "disable", service]))?;
+            step(command(as_root).args(["systemctl", "--quiet", "disable", service]))?;
         }
     }
     Ok(())
@@ -79,15 +83,19 @@ fn is_installed(package: &str) -> bool {
         == Some("installed")
 }
 
-/// The words that make a command root's: none for root itself.
-fn as_root() -> Result<Vec<&'static str>> {
-    if output(&["id", "--user"]).as_deref() == Some("0") {
-        return Ok(vec!["env"]);
+fn is_root() -> bool {
+    output(&["id", "--user"]).as_deref() == Some("0")
+}
+
+/// The word that makes a command root's, if there is one.
+fn as_root() -> Option<&'static [&'static str]> {
+    if is_root() {
+        Some(&["env"])
+    } else if succeeds(&["sudo", "--version"]) {
+        Some(&["sudo"])
+    } else {
+        None
     }
-    if succeeds(&["sudo", "--version"]) {
-        return Ok(vec!["sudo"]);
-    }
-    Err(Error::Missing("packages are missing, and there is neither root nor sudo to install them".to_owned()))
 }
 
 fn toolchain_parts() -> Result<()> {
@@ -103,12 +111,12 @@ fn toolchain_parts() -> Result<()> {
 
 /// Built in a hurry: optimised, each would take minutes more to build and seconds less to run.
 fn cargo_tool(tool: &Tool) -> Result<()> {
-    if succeeds(&[tool.name, "--version"]) {
+    if succeeds(&["cargo", tool.command, "--version"]) {
         return Ok(());
     }
-    println!("installing {} {}", tool.name, tool.version);
+    println!("installing {} {}", tool.package, tool.version);
     step(
-        command(&["cargo", "install", "--locked", tool.name, "--version", tool.version])
+        command(&["cargo", "install", "--locked", tool.package, "--version", tool.version])
             .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0")
             .env("CARGO_PROFILE_RELEASE_LTO", "off")
             .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "256"),

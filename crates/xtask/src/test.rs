@@ -53,7 +53,7 @@ fn lab_package() -> Result<Option<PathBuf>> {
             println!("skipped: the lab: {why}");
             Ok(None)
         }
-        _ => package::deb().map(Some),
+        _ => package::both().map(|made| Some(made.deb)),
     }
 }
 
