@@ -22,6 +22,8 @@ pub struct Settings {
     pub this: HostName,
     pub inventory: Inventory,
     pub window: NightWindow,
+    /// The clock is kept right by other means than time synchronisation (a hypervisor's, say).
+    pub trust_clock: bool,
     pub stages: PerStage<StageSettings>,
     pub files: BTreeMap<Role, FileLists>,
     pub etcd: EtcdSettings,
@@ -103,8 +105,6 @@ pub struct EtcdSettings {
     pub stall: Duration,
     /// The longest that a snapshot may take.
     pub deadline: Duration,
-    /// How long after `at` each further member waits, so that they don't stream at the same time.
-    pub slot: Duration,
     /// Where etcd.conf lies.
     pub conf: PathBuf,
 }
@@ -243,6 +243,7 @@ pub(crate) mod testing {
             this: this.parse().unwrap(),
             inventory: Inventory::default(),
             window: NightWindow { opens: time(22, 0, 0, 0), closes: time(4, 0, 0, 0), zone: TimeZone::UTC },
+            trust_clock: false,
             stages: PerStage::from_fn(stage),
             files: BTreeMap::new(),
             etcd: EtcdSettings {
@@ -253,7 +254,6 @@ pub(crate) mod testing {
                 compression: Compression::Gzip,
                 stall: Duration::from_secs(60),
                 deadline: Duration::from_secs(3600),
-                slot: Duration::from_secs(180),
                 conf: "/etc/etcd/etcd.conf".into(),
             },
             vault: VaultSettings { path: "/vault".into(), keep, keep_etcd: keep, min_free: 0 },

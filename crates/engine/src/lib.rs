@@ -1,5 +1,31 @@
 //! The daemon: everything that touches the world at night.
 
 pub mod archive;
+mod audit;
+mod board;
+mod clock;
+mod collect;
+mod context;
+pub mod control;
+pub mod daemon;
 pub mod etcd;
+mod expected;
+mod hash_sink;
+mod heartbeat;
+mod hint_file;
+pub mod logging;
+pub mod machine;
 pub mod offload;
+mod outbox;
+pub mod peer;
+pub mod record_file;
+mod runner;
+pub mod space;
+mod stages;
+pub mod status;
+pub mod store;
+mod supervisor;
+mod systemd;
+pub mod verify;
+
+pub use context::chain;

@@ -7,3 +7,15 @@ use tokio::task::JoinHandle;
 pub fn offload<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     tokio::task::spawn_blocking(work)
 }
+
+/// Runs `work` off the workers and waits for it; its panic becomes this task's.
+pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match offload(work).await {
+        Ok(value) => value,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Offloaded work is aborted only when the runtime ends, and then nobody waits any more.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}

@@ -45,7 +45,7 @@ impl Client {
             Err(_) => return Err(peer.timed_out("the connection", patience)),
         };
         let client = Self { channel, peer, patience };
-        client.status().await?;
+        client.status().await.map_err(|error| client.peer.greeting(error))?;
         Ok(client)
     }
 

@@ -44,6 +44,14 @@ pub enum ClientError {
     ClientCertificateRefused { endpoint: String, cert: PathBuf, source: Source },
     #[error("{endpoint} demands a client certificate: set `cert` and `key` in [etcd]")]
     ClientCertificateDemanded { endpoint: String, source: Source },
+    #[error(
+        "{endpoint} hung up right after the TLS handshake, as etcd does when it {}",
+        match .cert {
+            Some(cert) => format!("refuses the client certificate ({})", cert.display()),
+            None => "demands a client certificate: set `cert` and `key` in [etcd]".to_owned(),
+        }
+    )]
+    HungUp { endpoint: String, cert: Option<PathBuf>, source: Source },
     #[error("{endpoint} does not speak TLS: is it an http:// endpoint?")]
     NotTls { endpoint: String },
     #[error("the TLS handshake with {endpoint} failed")]
@@ -77,6 +85,17 @@ impl Peer {
         self.transport(error.as_ref()).unwrap_or_else(|| ClientError::Unreachable { endpoint: self.endpoint.clone(), source: error })
     }
 
+    /// Why the first call failed. Under TLS 1.3 a client's certificate is judged when the client is done with the
+    /// handshake, and whether the alert is read before the hang-up is noticed is a matter of luck.
+    pub fn greeting(&self, error: ClientError) -> ClientError {
+        match error {
+            ClientError::Lost { endpoint, source, .. } if endpoint.starts_with("https:") => {
+                ClientError::HungUp { endpoint, cert: self.cert.clone(), source }
+            }
+            error => error,
+        }
+    }
+
     /// Why a call failed: etcd's own answer, or the connection's end.
     pub fn calling(&self, call: &'static str, status: Status) -> ClientError {
         let endpoint = self.endpoint.clone();
@@ -87,7 +106,8 @@ impl Peer {
             };
         }
         let message = status.message().to_owned();
-        let nameless = status.code() == Code::InvalidArgument && message.contains("user name is empty");
+        // Said with one code or another, as the version goes.
+        let nameless = message.contains("user name is empty");
         if nameless || matches!(status.code(), Code::PermissionDenied | Code::Unauthenticated) {
             return ClientError::NotAuthorised { endpoint, call, message };
         }

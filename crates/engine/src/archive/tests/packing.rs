@@ -244,12 +244,15 @@ fn packing_that_is_stopped_leaves_nothing_that_looks_like_an_archive() {
 fn packing_works_on_a_thread_of_a_runtime() {
     let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
     let vault = Vault::new();
-    let packed = runtime.block_on(crate::offload::offload(move || {
-        let packed = vault.packed(Compression::Gzip);
-        let mut bytes = Vec::new();
-        fs::File::open(vault.out()).unwrap().read_to_end(&mut bytes).unwrap();
-        assert_eq!(bytes.len() as u64, packed.bytes);
-        list_bytes(&bytes, false).unwrap()
-    }));
+    let packed = runtime.block_on(async move {
+        crate::offload::offload(move || {
+            let packed = vault.packed(Compression::Gzip);
+            let mut bytes = Vec::new();
+            fs::File::open(vault.out()).unwrap().read_to_end(&mut bytes).unwrap();
+            assert_eq!(bytes.len() as u64, packed.bytes);
+            list_bytes(&bytes, false).unwrap()
+        })
+        .await
+    });
     assert_eq!(packed.unwrap().contents.missing, ["n2.x node: no set of tonight"]);
 }

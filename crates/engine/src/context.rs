@@ -1,0 +1,104 @@
+//! What a stage is given: everything it needs, and nothing that changes under it.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use nightshift_core::audit::Event;
+use nightshift_core::name::HostName;
+use nightshift_core::night::Night;
+use nightshift_core::outcome::Outcome;
+use nightshift_core::record::{Step, Why};
+use nightshift_core::settings::{Settings, StageSettings};
+use nightshift_core::stage::Stage;
+use tokio_util::sync::CancellationToken;
+
+use crate::audit::Audit;
+use crate::board::Board;
+use crate::record_file::Journal;
+use crate::store::{StoreError, Vault};
+
+#[derive(Debug, Clone)]
+pub struct StageContext {
+    pub settings: Arc<Settings>,
+    pub night: Night,
+    pub stage: Stage,
+    pub attempt: u32,
+    pub why: Why,
+    /// Until when to wait for what is not there yet.
+    pub until: Timestamp,
+    pub peers: Vec<HostName>,
+    pub vault: Vault,
+    pub record: Journal,
+    pub audit: Audit,
+    pub board: Board,
+    pub stop: CancellationToken,
+}
+
+/// How a stage ended, in its own words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageEnd {
+    pub outcome: Outcome,
+    pub reason: Option<String>,
+    /// Trying again may help.
+    pub retry: bool,
+    /// Something came that had been missing when the archive was packed.
+    pub gained: bool,
+}
+
+impl StageEnd {
+    pub const fn done() -> Self {
+        Self { outcome: Outcome::Done, reason: None, retry: false, gained: false }
+    }
+
+    pub fn degraded(reason: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Degraded, reason: Some(reason.into()), retry: false, gained: false }
+    }
+
+    /// Failed in a way that may pass by itself.
+    pub fn failed(reason: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Failed, reason: Some(reason.into()), retry: true, gained: false }
+    }
+
+    /// Failed in a way that somebody has to mend.
+    pub fn broken(reason: impl Into<String>) -> Self {
+        Self { retry: false, ..Self::failed(reason) }
+    }
+}
+
+impl StageContext {
+    pub fn stage_settings(&self) -> &StageSettings {
+        self.settings.stages.get(self.stage)
+    }
+
+    /// Writes a step to the record, on disk before this returns.
+    pub async fn note(&self, step: Step) -> Result<(), StoreError> {
+        let record = self.record.clone();
+        crate::offload::run(move || record.note(step)).await
+    }
+
+    /// Sends an event to the journal, marked with this night and stage.
+    pub fn tell(&self, event: Event) {
+        self.audit.emit(&Event { night: Some(self.night), stage: Some(self.stage), ..event });
+    }
+
+    /// How much longer there is something to wait for; zero once `until` has passed.
+    pub fn patience(&self) -> std::time::Duration {
+        self.until.duration_since(Timestamp::now()).try_into().unwrap_or_default()
+    }
+}
+
+/// An error and everything below it, on one line.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(below) = source {
+        let below_text = below.to_string();
+        // Some libraries repeat what they wrap.
+        if !line.ends_with(&below_text) {
+            line.push_str(": ");
+            line.push_str(&below_text);
+        }
+        source = below.source();
+    }
+    line
+}

@@ -1,0 +1,336 @@
+//! The daemon: load, build, ready, serve, drain. One loop hears everything and decides nothing itself.
+
+mod requests;
+mod status_line;
+mod tonight;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use nightshift_core::agenda::{Action, Agenda, Clock, Ended as StageEnded, Event as AgendaEvent};
+use nightshift_core::audit::{Event, Kind};
+use nightshift_core::outcome::Outcome;
+use nightshift_core::record::{Step, Why};
+use nightshift_core::settings::Settings;
+use nightshift_core::stage::Stage;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::audit::Audit;
+use crate::clock::WallClock;
+use crate::context::{StageEnd, chain};
+use crate::control::{Pending, Server, ServerError, converse};
+use crate::heartbeat::{Heartbeat, HeartbeatError};
+use crate::hint_file;
+use crate::offload;
+use crate::record_file::Records;
+use crate::runner;
+use crate::store::{StoreError, Vault};
+use crate::supervisor::{Ended, Supervisor};
+use crate::systemd::Systemd;
+
+use requests::Waiting;
+use tonight::Tonight;
+
+/// How long running stages may go on after a stop was asked for; the unit's TimeoutStopSec is longer.
+const DRAIN: Duration = Duration::from_secs(60);
+/// Clients that may talk at the same time.
+const CLIENTS: usize = 32;
+
+/// Loads the config anew; an error is the diagnostics as a person reads them.
+pub type Load = Box<dyn Fn() -> Result<Settings, String> + Send + Sync>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    #[error("the config is refused:\n{0}")]
+    Config(String),
+    #[error("this host has no role in the cluster: there is nothing to do")]
+    NoRole,
+    #[error("cannot listen for signals")]
+    Signals(#[source] std::io::Error),
+    #[error(transparent)]
+    Heartbeat(#[from] HeartbeatError),
+    #[error(transparent)]
+    Control(#[from] ServerError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What the supervisor runs for the daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Task {
+    Stage(Stage),
+    Client(u64),
+}
+
+#[derive(Debug)]
+enum TaskEnd {
+    Stage(StageEnd),
+    Client,
+}
+
+struct Daemon {
+    load: Load,
+    settings: Arc<Settings>,
+    agenda: Agenda,
+    tonight: Option<Tonight>,
+    supervisor: Supervisor<Task, TaskEnd>,
+    records: Records,
+    audit: Audit,
+    systemd: Systemd,
+    clock: WallClock,
+    wake: Timestamp,
+    waiting: Vec<Waiting>,
+    clients: u64,
+    requests: mpsc::Sender<Pending>,
+}
+
+/// Runs until it is told to stop.
+pub async fn run(load: Load) -> Result<(), DaemonError> {
+    let settings = Arc::new(load().map_err(DaemonError::Config)?);
+    if settings.roles().is_empty() {
+        return Err(DaemonError::NoRole);
+    }
+    let mut signals = Signals::listen().map_err(DaemonError::Signals)?;
+    let (requests, mut incoming) = mpsc::channel(CLIENTS);
+    let mut daemon = Daemon::build(load, settings, requests).await?;
+    let server = Server::bind(&daemon.settings.paths.socket())?;
+    let mut heartbeat = Heartbeat::start().await?;
+
+    daemon.begin().await;
+    daemon.systemd.ready();
+    daemon.serve(&mut heartbeat, &server, &mut incoming, &mut signals).await;
+    daemon.drain().await;
+    heartbeat.stop().await?;
+    Ok(())
+}
+
+struct Signals {
+    term: Signal,
+    int: Signal,
+    hup: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+            hup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+impl Daemon {
+    async fn build(
+        load: Load,
+        settings: Arc<Settings>,
+        requests: mpsc::Sender<Pending>,
+    ) -> Result<Self, DaemonError> {
+        let records = Records::new(settings.paths.records());
+        let audit = Audit::new(settings.cluster.clone(), settings.this.clone());
+        let newest = records.newest()?;
+        let open = newest.as_ref().filter(|record| record.closed.is_none()).map(|record| record.night);
+        let vault = Vault::new(&settings.vault.path);
+        for path in offload::run(move || vault.sweep(open)).await? {
+            tracing::info!("swept {}, which a crash or a removal cut short had left", path.display());
+        }
+        let agenda = Agenda::new(Arc::clone(&settings), newest.as_ref());
+        let tonight = match open {
+            Some(night) => Some(Tonight::resume(night, &settings, &records)?),
+            None => None,
+        };
+        Ok(Self {
+            clock: WallClock::new(settings.trust_clock),
+            wake: Timestamp::now(),
+            waiting: Vec::new(),
+            clients: 0,
+            load,
+            settings,
+            agenda,
+            tonight,
+            supervisor: Supervisor::new(),
+            records,
+            audit,
+            systemd: Systemd::new(),
+            requests,
+        })
+    }
+
+    /// Says what it found, closes what a crash left open, and takes up the schedule.
+    async fn begin(&mut self) {
+        self.audit.emit(&Event::info(
+            Kind::DaemonStarted,
+            format!(
+                "nightshift {} holds the schedule of {} ({})",
+                env!("CARGO_PKG_VERSION"),
+                self.settings.this,
+                self.settings.roles()
+            ),
+        ));
+        if let Some(tonight) = &self.tonight {
+            for (stage, attempt) in tonight.cut_short() {
+                let step = Step::Ended {
+                    stage,
+                    attempt,
+                    outcome: Outcome::Interrupted,
+                    reason: Some("the daemon ended in the middle of it".to_owned()),
+                    duration_ms: 0,
+                };
+                tonight.note(step).await;
+            }
+        }
+        self.turn(AgendaEvent::Tick).await;
+    }
+
+    async fn serve(
+        &mut self,
+        heartbeat: &mut Heartbeat,
+        server: &Server,
+        incoming: &mut mpsc::Receiver<Pending>,
+        signals: &mut Signals,
+    ) {
+        loop {
+            self.systemd.alive();
+            let line = self.status_line();
+            self.systemd.status(&line);
+            let sleep = self.until_wake().min(self.systemd.feed_every() / 2);
+            tokio::select! {
+                () = heartbeat.beat() => {
+                    self.turn(AgendaEvent::Tick).await;
+                    self.write_hint().await;
+                }
+                () = tokio::time::sleep(sleep) => self.turn(AgendaEvent::Tick).await,
+                ended = self.supervisor.next() => self.ended(ended).await,
+                stream = server.accept() => self.greet(stream),
+                Some(pending) = incoming.recv() => self.answer(pending).await,
+                _ = signals.hup.recv() => {
+                    // Nobody waits for this answer; the journal has it.
+                    let _told = self.reload("SIGHUP").await;
+                }
+                _ = signals.term.recv() => return,
+                _ = signals.int.recv() => return,
+            }
+        }
+    }
+
+    fn until_wake(&self) -> Duration {
+        self.wake.duration_since(Timestamp::now()).try_into().unwrap_or_default()
+    }
+
+    /// Asks the agenda, and does what it says.
+    async fn turn(&mut self, event: AgendaEvent) {
+        let clock = self.clock.read().await;
+        let actions = self.agenda.step(clock, event);
+        self.act(actions, clock).await;
+    }
+
+    async fn act(&mut self, actions: Vec<Action>, clock: Clock) {
+        for action in actions {
+            match action {
+                Action::Open(plan) => self.open(plan).await,
+                Action::Start { stage, attempt, why, until } => self.start(stage, attempt, why, until),
+                Action::Stop { stage } => self.supervisor.stop(&Task::Stage(stage)),
+                Action::Miss { stage, reason } => self.miss(stage, reason).await,
+                Action::Close => self.close().await,
+                Action::Doubt { reason } => {
+                    self.audit.emit(&Event {
+                        reason: Some(reason.clone()),
+                        ..Event::warning(Kind::ClockDoubtful, format!("no night opens: {reason}"))
+                    });
+                }
+                Action::WakeAt(at) => self.wake = at.max(clock.now),
+            }
+        }
+    }
+
+    fn start(&mut self, stage: Stage, attempt: u32, why: Why, until: Timestamp) {
+        let Some(tonight) = &self.tonight else { return };
+        let Some(plan) = self.agenda.night() else { return };
+        let stop = CancellationToken::new();
+        let peers = plan.stage(stage).map(|planned| planned.peers.clone()).unwrap_or_default();
+        let ctx = tonight.context(stage, attempt, why, until, peers, &self.audit, stop.clone());
+        let task = async move { TaskEnd::Stage(runner::run(ctx).await) };
+        self.supervisor.start(Task::Stage(stage), stop, task);
+    }
+
+    async fn ended(&mut self, ended: Ended<Task, TaskEnd>) {
+        let Task::Stage(stage) = ended.name else { return };
+        let end = match ended.result {
+            Ok(TaskEnd::Stage(end)) => end,
+            Ok(TaskEnd::Client) => return,
+            Err(panic) => self.broke(stage, &panic).await,
+        };
+        self.write_hint().await;
+        let event =
+            StageEnded { stage, outcome: end.outcome, retry: end.retry, gained: end.gained };
+        self.turn(AgendaEvent::StageEnded(event)).await;
+        self.release_waiting();
+    }
+
+    /// A stage that panicked is a failed stage; the daemon and the other stages go on.
+    async fn broke(&self, stage: Stage, panic: &str) -> StageEnd {
+        let end = StageEnd::failed(format!("{stage} broke down: {panic}"));
+        if let Some(tonight) = &self.tonight {
+            let attempt = tonight.attempts(stage);
+            let (outcome, reason) = (end.outcome, end.reason.clone());
+            tonight.note(Step::Ended { stage, attempt, outcome, reason, duration_ms: 0 }).await;
+        }
+        tracing::error!("{}", end.reason.as_deref().unwrap_or_default());
+        end
+    }
+
+    fn greet(&mut self, stream: tokio::net::UnixStream) {
+        let talking = self.supervisor.running().filter(|task| matches!(task, Task::Client(_))).count();
+        if talking >= CLIENTS {
+            // Closing the stream is all the answer there is time for.
+            return;
+        }
+        self.clients += 1;
+        let (requests, socket) = (self.requests.clone(), self.settings.paths.socket());
+        let task = async move {
+            converse(stream, socket, requests).await;
+            TaskEnd::Client
+        };
+        self.supervisor.start(Task::Client(self.clients), CancellationToken::new(), task);
+    }
+
+    async fn write_hint(&mut self) {
+        let synchronised = self.clock.read().await.synchronised;
+        let (settings, record) = (Arc::clone(&self.settings), self.tonight.as_ref().and_then(Tonight::record));
+        let written = offload::run(move || {
+            let vault = Vault::new(&settings.vault.path);
+            hint_file::write(&settings, &vault, record.as_ref(), synchronised)
+        });
+        if let Err(error) = written.await {
+            tracing::warn!("the hint to the others cannot be written: {}", chain(&error));
+        }
+    }
+
+    /// Lets running stages end, for a while; what is left is resumed at the next start.
+    async fn drain(&mut self) {
+        self.systemd.stopping();
+        self.audit.emit(&Event::info(Kind::DaemonStopping, "nightshift is stopping"));
+        self.waiting.clear();
+        let deadline = tokio::time::Instant::now() + DRAIN;
+        let stages = |supervisor: &Supervisor<Task, TaskEnd>| {
+            supervisor.running().any(|task| matches!(task, Task::Stage(_)))
+        };
+        while stages(&self.supervisor) {
+            tokio::select! {
+                ended = self.supervisor.next() => tracing::debug!("{:?} has ended", ended.name),
+                () = tokio::time::sleep_until(deadline) => break,
+            }
+        }
+        self.supervisor.stop_all();
+        let grace = tokio::time::Instant::now() + Duration::from_secs(5);
+        while stages(&self.supervisor) {
+            tokio::select! {
+                ended = self.supervisor.next() => tracing::debug!("{:?} was stopped", ended.name),
+                () = tokio::time::sleep_until(grace) => return,
+            }
+        }
+    }
+}

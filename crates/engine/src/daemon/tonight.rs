@@ -1,0 +1,192 @@
+//! The open night: its settings, its record, and opening and closing it.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use nightshift_core::audit::{Event, Kind, Severity};
+use nightshift_core::name::HostName;
+use nightshift_core::night::Night;
+use nightshift_core::outcome::{Outcome, Verdict};
+use nightshift_core::plan::NightPlan;
+use nightshift_core::record::{self, Record, Step, Why};
+use nightshift_core::settings::Settings;
+use nightshift_core::stage::Stage;
+use nightshift_core::summary::{self, Judgement};
+use tokio_util::sync::CancellationToken;
+
+use super::Daemon;
+use crate::audit::Audit;
+use crate::board::Board;
+use crate::context::{StageContext, chain};
+use crate::expected;
+use crate::offload;
+use crate::record_file::{Journal, Records};
+use crate::store::{StoreError, Vault};
+
+/// What stays the same while a night is open, whatever is reloaded.
+#[derive(Debug)]
+pub(super) struct Tonight {
+    pub night: Night,
+    settings: Arc<Settings>,
+    journal: Journal,
+    pub board: Board,
+}
+
+impl Tonight {
+    /// Takes up a night that an earlier life of the daemon left open.
+    pub fn resume(night: Night, settings: &Arc<Settings>, records: &Records) -> Result<Self, StoreError> {
+        Ok(Self {
+            night,
+            settings: Arc::clone(settings),
+            journal: records.open(night)?,
+            board: Board::default(),
+        })
+    }
+
+    pub fn record(&self) -> Option<Record> {
+        self.journal.record()
+    }
+
+    /// The stages that had begun and never ended.
+    pub fn cut_short(&self) -> Vec<(Stage, u32)> {
+        let record = self.record();
+        let stages = record.iter().flat_map(|record| &record.stages);
+        stages.filter(|(_, state)| state.outcome.is_none()).map(|(stage, state)| (*stage, state.attempts)).collect()
+    }
+
+    pub fn attempts(&self, stage: Stage) -> u32 {
+        self.record().and_then(|record| record.stages.get(&stage).map(|state| state.attempts)).unwrap_or(1)
+    }
+
+    /// Writes a step of the daemon's own; where the disk does not take it, the journal has to do.
+    pub async fn note(&self, step: Step) {
+        let journal = self.journal.clone();
+        if let Err(error) = offload::run(move || journal.note(step)).await {
+            tracing::error!("the record cannot be written: {}", chain(&error));
+        }
+    }
+
+    /// Times of stages not yet begun change tonight, and nothing else.
+    pub fn retime(&mut self, fresh: &Settings) {
+        let begun = self.record().map(|record| record.stages).unwrap_or_default();
+        let mut settings = (*self.settings).clone();
+        for stage in Stage::ALL.into_iter().filter(|stage| !begun.contains_key(stage)) {
+            *settings.stages.get_mut(stage) = fresh.stages.get(stage).clone();
+        }
+        self.settings = Arc::new(settings);
+    }
+
+    pub fn context(
+        &self,
+        stage: Stage,
+        attempt: u32,
+        why: Why,
+        until: Timestamp,
+        peers: Vec<HostName>,
+        audit: &Audit,
+        stop: CancellationToken,
+    ) -> StageContext {
+        StageContext {
+            settings: Arc::clone(&self.settings),
+            night: self.night,
+            stage,
+            attempt,
+            why,
+            until,
+            peers,
+            vault: Vault::new(&self.settings.vault.path),
+            record: self.journal.clone(),
+            audit: audit.clone(),
+            board: self.board.clone(),
+            stop,
+        }
+    }
+}
+
+impl Daemon {
+    /// Opens a night: its record is on disk before anything else happens in it.
+    pub(super) async fn open(&mut self, plan: NightPlan) {
+        let tonight = match Tonight::resume(plan.night, &self.settings, &self.records) {
+            Ok(tonight) => tonight,
+            Err(error) => {
+                // Its stages cannot be recorded, so they are not run: the agenda hears that at their start.
+                tracing::error!("the record of night {} cannot be opened: {}", plan.night, chain(&error));
+                return;
+            }
+        };
+        if tonight.record().is_none() {
+            tonight.note(opening(&self.settings, &plan)).await;
+        }
+        let stages = plan.stages.len();
+        self.audit.emit(&Event {
+            night: Some(plan.night),
+            ..Event::info(
+                Kind::NightOpened,
+                format!("night {} is open until {}: {stages} stages", plan.night, plan.closes),
+            )
+        });
+        self.tonight = Some(tonight);
+        self.write_hint().await;
+    }
+
+    pub(super) async fn miss(&mut self, stage: Stage, reason: String) {
+        let Some(tonight) = &self.tonight else { return };
+        let attempt = tonight.attempts(stage);
+        let outcome = Outcome::Missed;
+        tonight.note(Step::Ended { stage, attempt, outcome, reason: Some(reason.clone()), duration_ms: 0 }).await;
+        self.audit.emit(&Event {
+            night: Some(tonight.night),
+            stage: Some(stage),
+            outcome: Some(outcome.as_str()),
+            reason: Some(reason.clone()),
+            ..Event::error(Kind::StageMissed, format!("{stage} missed: {reason}"))
+        });
+    }
+
+    /// Closes the night with its verdict, and sweeps its lines into one record.
+    pub(super) async fn close(&mut self) {
+        let Some(tonight) = self.tonight.take() else { return };
+        let Some(record) = tonight.record() else { return };
+        let Judgement { verdict, reasons } = summary::judge(&record);
+        tonight.note(Step::Closed { verdict, reasons: reasons.clone() }).await;
+        let (records, closed) = (self.records.clone(), tonight.record().unwrap_or(record));
+        if let Err(error) = offload::run(move || records.close(&closed)).await {
+            tracing::error!("the record of night {} cannot be closed: {}", tonight.night, chain(&error));
+        }
+        let severity = match verdict {
+            Verdict::Complete => Severity::Info,
+            Verdict::Degraded => Severity::Warning,
+            Verdict::Failed => Severity::Error,
+        };
+        let because = if reasons.is_empty() { String::new() } else { format!(": {}", reasons.join("; ")) };
+        self.audit.emit(&Event {
+            night: Some(tonight.night),
+            outcome: Some(verdict.as_str()),
+            reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
+            ..Event::new(Kind::NightClosed, severity, format!("night {} closed: {verdict}{because}", tonight.night))
+        });
+        self.release_waiting();
+        self.write_hint().await;
+    }
+}
+
+fn opening(settings: &Settings, plan: &NightPlan) -> Step {
+    let stages: Vec<Stage> = plan.stages.iter().map(|planned| planned.stage).collect();
+    let mut expected = expected::sets(settings);
+    if plan.night.is_extra() {
+        // An extra night makes this host's sets and waits for nobody's.
+        expected.retain(|wanted| {
+            wanted.host == settings.this && stages.iter().any(|stage| stage.makes() == Some(wanted.role))
+        });
+    }
+    Step::Opened {
+        format: record::FORMAT,
+        night: plan.night,
+        host: settings.this.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        closes: plan.closes,
+        expected,
+        stages,
+        remotes: settings.remotes.iter().map(|remote| remote.name.clone()).collect(),
+    }
+}

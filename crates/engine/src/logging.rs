@@ -1,0 +1,39 @@
+//! Where log lines go: to journald under systemd, to stderr on a terminal.
+
+use std::io::IsTerminal as _;
+
+use tracing_journald::{Priority, PriorityMappings};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// Begins logging. Done once, by whoever runs the daemon.
+pub fn begin() {
+    let filter = EnvFilter::try_from_env("NIGHTSHIFT_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,tokio_cron_scheduler=warn,russh=warn,russh_sftp=warn,h2=warn"));
+    let journal = if std::io::stderr().is_terminal() { None } else { tracing_journald::layer().ok() };
+    let journal = journal.map(|layer| {
+        layer
+            .with_syslog_identifier("nightshift".to_owned())
+            // Without a prefix `message_id` becomes MESSAGE_ID; all our other fields carry our own name.
+            .with_field_prefix(None)
+            .with_priority_mappings(PriorityMappings {
+                info: Priority::Informational,
+                ..PriorityMappings::new()
+            })
+    });
+    let terminal = journal.is_none().then(|| {
+        tracing_subscriber::fmt::layer()
+            .with_writer(std::io::stderr)
+            .with_target(false)
+            .with_ansi(std::io::stderr().is_terminal())
+            // The fields are for the journal's reader; a person reads the message, which says it all.
+            .fmt_fields(format::debug_fn(|writer, field, value| match field.name() {
+                "message" => write!(writer, "{value:?}"),
+                _ => Ok(()),
+            }))
+    });
+    // A second call keeps the first logger, and says so by nothing worse than that.
+    let _kept = tracing_subscriber::registry().with(filter).with(journal).with(terminal).try_init();
+}

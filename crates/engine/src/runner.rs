@@ -1,0 +1,89 @@
+//! One page that tells the night: which stage is which piece of work, and how each is recorded.
+
+use std::time::Instant;
+
+use nightshift_core::audit::{Event, Kind, Severity};
+use nightshift_core::outcome::Outcome;
+use nightshift_core::record::{Step, Why};
+use nightshift_core::role::Role;
+use nightshift_core::stage::Stage;
+
+use crate::context::{StageContext, StageEnd, chain};
+use crate::stages::{collect_role, mirror_masters, pack_archive, prune, pull, ship_archive, snapshot_etcd};
+
+/// Runs a stage to its end. Its beginning is on disk before its first step, its end before anybody hears of it.
+pub async fn run(ctx: StageContext) -> StageEnd {
+    let begun = Instant::now();
+    let (stage, attempt, why) = (ctx.stage, ctx.attempt, ctx.why);
+    if let Err(error) = ctx.note(Step::Started { stage, attempt, why }).await {
+        return StageEnd::failed(chain(&error));
+    }
+    tell_start(&ctx);
+    let stop = ctx.stop.clone();
+    let end = tokio::select! {
+        biased;
+        end = work(ctx.clone()) => end,
+        () = stop.cancelled() => StageEnd {
+            outcome: Outcome::Interrupted,
+            reason: Some("it was stopped: what it left is resumed".to_owned()),
+            retry: false,
+            gained: false,
+        },
+    };
+    let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let ended = Step::Ended { stage, attempt, outcome: end.outcome, reason: end.reason.clone(), duration_ms };
+    if let Err(error) = ctx.note(ended).await {
+        tracing::error!("the end of {stage} cannot be recorded: {}", chain(&error));
+    }
+    tell_end(&ctx, &end, duration_ms);
+    end
+}
+
+/// The night, in its order.
+async fn work(ctx: StageContext) -> StageEnd {
+    match ctx.stage {
+        // Every etcd host streams a snapshot of its own member.
+        Stage::SnapshotEtcd => snapshot_etcd::run(ctx).await,
+        // Every node hands in its files.
+        Stage::CollectNode => collect_role::run(ctx, Role::Node).await,
+        // Every master pulls the etcd sets, then those of the nodes, waiting for whoever is late.
+        Stage::PullEtcd => pull::run(ctx, Role::Etcd).await,
+        Stage::PullNodes => pull::run(ctx, Role::Node).await,
+        // Every master hands in its own files,
+        Stage::CollectMaster => collect_role::run(ctx, Role::Master).await,
+        // and takes from the others theirs, with whatever else it lacks.
+        Stage::MirrorMasters => mirror_masters::run(ctx).await,
+        // Everything held goes into one archive, and that off site.
+        Stage::PackArchive => pack_archive::run(ctx).await,
+        Stage::ShipArchive => ship_archive::run(ctx).await,
+        // Last, what the policy no longer keeps goes.
+        Stage::Prune => prune::run(ctx).await,
+    }
+}
+
+fn tell_start(ctx: &StageContext) {
+    let (kind, how) = match ctx.why {
+        Why::Due => (Kind::StageStarted, String::new()),
+        Why::CaughtUp => (Kind::StageCaughtUp, " late, for it was missed or cut short".to_owned()),
+        Why::Retry => (Kind::StageStarted, format!(" again, attempt {}", ctx.attempt)),
+        Why::LookAgain => (Kind::StageStarted, " again, to look for what is missing".to_owned()),
+        Why::Repack => (Kind::StageStarted, " again, for what came late".to_owned()),
+        Why::Asked => (Kind::StageStarted, ", as asked".to_owned()),
+    };
+    ctx.tell(Event::info(kind, format!("{} starts{how}", ctx.stage)));
+}
+
+fn tell_end(ctx: &StageContext, end: &StageEnd, duration_ms: u64) {
+    let severity = match end.outcome {
+        Outcome::Done => Severity::Info,
+        Outcome::Degraded | Outcome::Interrupted => Severity::Warning,
+        Outcome::Failed | Outcome::Missed => Severity::Error,
+    };
+    let because = end.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    ctx.tell(Event {
+        duration_ms: Some(duration_ms),
+        outcome: Some(end.outcome.as_str()),
+        reason: end.reason.clone(),
+        ..Event::new(Kind::StageFinished, severity, format!("{} {}{because}", ctx.stage, end.outcome))
+    });
+}

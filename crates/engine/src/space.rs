@@ -1,0 +1,86 @@
+//! Room on a file system, asked for before it is used.
+
+use std::path::{Path, PathBuf};
+
+use crate::store::{IoContext as _, StoreError};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes free to this user, and all bytes there are.
+    pub free: u64,
+    pub total: u64,
+    /// Inodes free; `None` where the file system does not count them.
+    pub inodes: Option<u64>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SpaceError {
+    #[error("{} has {free} free, but {need} are needed and {leave} must stay free", path.display(), free = bytes(*free), need = bytes(*need), leave = bytes(*leave))]
+    Bytes { path: PathBuf, free: u64, need: u64, leave: u64 },
+    #[error("{} has {free} inodes free, but {need} are needed", path.display())]
+    Inodes { path: PathBuf, free: u64, need: u64 },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+pub fn room(path: &Path) -> Result<Room, StoreError> {
+    // The folder may not be there yet: ask for the nearest one that is.
+    let there = path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+    let stat = rustix::fs::statvfs(there).on("ask for the free space of", there)?;
+    Ok(Room {
+        free: stat.f_bavail.saturating_mul(stat.f_frsize),
+        total: stat.f_blocks.saturating_mul(stat.f_frsize),
+        inodes: (stat.f_files > 0).then_some(stat.f_favail),
+    })
+}
+
+/// Makes sure that `need` bytes and `files` inodes fit, and that `leave` bytes stay free beside them.
+pub fn demand(path: &Path, need: u64, files: u64, leave: u64) -> Result<(), SpaceError> {
+    let room = room(path)?;
+    if room.free < need.saturating_add(leave) {
+        return Err(SpaceError::Bytes { path: path.to_owned(), free: room.free, need, leave });
+    }
+    match room.inodes {
+        Some(free) if free < files => Err(SpaceError::Inodes { path: path.to_owned(), free, need: files }),
+        _ => Ok(()),
+    }
+}
+
+/// A number of bytes as a person reads it.
+pub fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut unit = 0;
+    let mut scaled = count;
+    let mut rest = 0;
+    while scaled >= 1024 && unit + 1 < UNITS.len() {
+        rest = scaled % 1024;
+        scaled /= 1024;
+        unit += 1;
+    }
+    if unit == 0 || scaled >= 100 {
+        format!("{scaled} {}", UNITS[unit])
+    } else {
+        format!("{scaled}.{} {}", rest * 10 / 1024, UNITS[unit])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_shown_as_a_person_reads_them() {
+        for (count, shown) in
+            [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (524_288_000, "500 MiB"), (u64::MAX, "16777215 TiB")]
+        {
+            assert_eq!(bytes(count), shown);
+        }
+    }
+
+    #[test]
+    fn more_than_there_is_is_refused_with_the_numbers() {
+        let error = demand(Path::new("/tmp"), u64::MAX / 2, 0, 0).unwrap_err();
+        assert!(error.to_string().contains("must stay free"), "{error}");
+        assert!(demand(Path::new("/tmp/not/there/yet"), 1, 1, 0).is_ok());
+    }
+}

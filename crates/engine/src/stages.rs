@@ -1,0 +1,10 @@
+//! The stages, one file each.
+
+pub(crate) mod collect_role;
+pub(crate) mod mirror_masters;
+mod own_set;
+pub(crate) mod pack_archive;
+pub(crate) mod prune;
+pub(crate) mod pull;
+pub(crate) mod ship_archive;
+pub(crate) mod snapshot_etcd;

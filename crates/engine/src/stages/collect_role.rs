@@ -1,0 +1,56 @@
+//! `collect-node` and `collect-master`: the files of the role, published as tonight's set.
+
+use nightshift_core::manifest::Manifest;
+use nightshift_core::role::Role;
+
+use super::own_set::{self, Begun, Draft, OwnSetError};
+use crate::collect::{self, CollectError};
+use crate::context::{StageContext, StageEnd, chain};
+use crate::offload;
+use crate::store::Partial;
+
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Set(#[from] OwnSetError),
+    #[error(transparent)]
+    Collect(#[from] CollectError),
+}
+
+pub async fn run(ctx: StageContext, role: Role) -> StageEnd {
+    match try_run(&ctx, role).await {
+        Ok(end) => end,
+        Err(error) => StageEnd::failed(chain(&error)),
+    }
+}
+
+async fn try_run(ctx: &StageContext, role: Role) -> Result<StageEnd, Error> {
+    let Some(Begun { partial, previous }) = own_set::begin(ctx, &ctx.settings.this, role).await? else {
+        return Ok(StageEnd::done());
+    };
+    let (partial, draft) = files(ctx, role, partial, previous).await?;
+    Ok(own_set::publish(ctx, partial, draft).await?)
+}
+
+/// Collects the role's files into a set that was begun.
+pub(super) async fn files(
+    ctx: &StageContext,
+    role: Role,
+    partial: Partial,
+    previous: Option<Manifest>,
+) -> Result<(Partial, Draft), CollectError> {
+    let settings = ctx.settings.clone();
+    offload::run(move || {
+        let rules = settings.file_rules(role, collect::detect_generation());
+        let collected = collect::collect(rules, &partial, previous.as_ref())?;
+        let draft = Draft {
+            vanished: collect::vanished(previous.as_ref(), &collected.items),
+            items: collected.items,
+            faults: collected.faults,
+            notes: collected.notes,
+            ..Draft::default()
+        };
+        Ok((partial, draft))
+    })
+    .await
+}

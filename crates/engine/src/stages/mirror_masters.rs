@@ -1,0 +1,83 @@
+//! `mirror-masters`: the other masters' own sets, and from them whatever this vault still lacks of anyone.
+
+use nightshift_core::inventory::Host;
+use nightshift_core::name::HostName;
+use nightshift_core::outcome::Grade;
+use nightshift_core::record::{Expected, Why};
+use nightshift_core::role::Role;
+use nightshift_core::set_path::SetId;
+
+use super::pull::{self, Fetch, Source};
+use crate::context::{StageContext, StageEnd, chain};
+use crate::expected;
+use crate::peer::{self, Credentials, ReachError};
+use crate::store::StoreError;
+
+pub async fn run(ctx: StageContext) -> StageEnd {
+    let credentials = match Credentials::of_peers(&ctx.settings).await {
+        Ok(credentials) => credentials,
+        Err(error) => return StageEnd::broken(chain(&error)),
+    };
+    let mut end = pull::pull_role(&ctx, Role::Master, &credentials).await;
+    for master in &ctx.peers {
+        let lacking = match lacking(&ctx) {
+            Ok(lacking) => lacking,
+            Err(error) => return StageEnd::failed(chain(&error)),
+        };
+        let Some(host) = ctx.settings.inventory.get(master).filter(|_| !lacking.is_empty()) else { continue };
+        match fill(&ctx, host, &lacking, &credentials).await {
+            Ok(came) => end.gained |= came && ctx.why == Why::LookAgain,
+            // The pull above has said already that this master cannot be reached.
+            Err(error) => tracing::debug!("{master}: {}", chain(&error)),
+        }
+    }
+    end
+}
+
+/// The sets that should be here and are not, or only in a poor state.
+fn lacking(ctx: &StageContext) -> Result<Vec<Expected>, StoreError> {
+    let mut lacking = Vec::new();
+    for expected in expected::sets(&ctx.settings) {
+        let best = ctx.vault.best(&expected.host, ctx.night, expected.role)?;
+        if expected.host != ctx.settings.this && best.is_none_or(|best| best.grade != Grade::Good) {
+            lacking.push(expected);
+        }
+    }
+    Ok(lacking)
+}
+
+/// Takes what another master has of the sets that are lacking here. Only a good signature of their maker
+/// makes them count.
+async fn fill(
+    ctx: &StageContext,
+    master: &Host,
+    lacking: &[Expected],
+    credentials: &Credentials,
+) -> Result<bool, ReachError> {
+    let (session, sftp) = credentials.open_sftp(&peer::endpoint(master)).await?;
+    let vault = master.vault.to_string_lossy().into_owned();
+    let source =
+        Source { sftp: &sftp, vault: &vault, host: &master.name, known_hosts: &credentials.known_hosts };
+    let mut came = false;
+    for Expected { host, role, .. } in lacking {
+        for set in there(ctx, source, host, *role).await? {
+            match (Fetch { ctx, source, set }).run().await {
+                Ok(_) => came = true,
+                Err(error) => tracing::warn!("{}", chain(&error)),
+            }
+        }
+    }
+    session.close().await;
+    Ok(came)
+}
+
+async fn there(
+    ctx: &StageContext,
+    source: Source<'_>,
+    host: &HostName,
+    role: Role,
+) -> Result<Vec<SetId>, ReachError> {
+    let mut sets = pull::published_at(source, host, ctx.night).await?;
+    sets.retain(|set| set.role == role && !ctx.vault.holds(set));
+    Ok(sets)
+}

@@ -1,0 +1,159 @@
+//! What every stage that makes a set of its own has in common: begin, grade, sign, publish, tell.
+
+use jiff::Timestamp;
+use nightshift_core::audit::{Event, Kind, Severity};
+use nightshift_core::manifest::{self, EtcdFacts, Item, Manifest};
+use nightshift_core::name::HostName;
+use nightshift_core::outcome::{Grade, Outcome};
+use nightshift_core::record::{Fate, SetReport, Step};
+use nightshift_core::role::Role;
+use nightshift_core::set_path::{MOST_ATTEMPTS, SetId};
+use nightshift_ssh::Signer;
+
+use crate::context::{StageContext, StageEnd};
+use crate::machine;
+use crate::offload;
+use crate::space::{self, SpaceError};
+use crate::store::{Partial, StoreError};
+
+/// A set that was begun.
+#[derive(Debug)]
+pub struct Begun {
+    pub partial: Partial,
+    /// The newest copy from an earlier night, whose unchanged files are linked.
+    pub previous: Option<Manifest>,
+}
+
+/// Everything about a set but its identity.
+#[derive(Debug, Default)]
+pub struct Draft {
+    pub items: Vec<Item>,
+    /// What makes it degraded.
+    pub faults: Vec<String>,
+    /// What makes it bad: evidence, never a copy.
+    pub bad: Vec<String>,
+    pub notes: Vec<String>,
+    pub vanished: Vec<String>,
+    pub etcd: Option<EtcdFacts>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum OwnSetError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("not enough room for tonight's set")]
+    Space(#[from] SpaceError),
+    #[error("{MOST_ATTEMPTS} attempts at tonight's set were made already")]
+    TooManyAttempts,
+    #[error("the manifest cannot be written")]
+    Manifest(#[from] serde_json::Error),
+}
+
+/// Begins tonight's set of a host and role; `None` where a good one is published already.
+pub async fn begin(ctx: &StageContext, host: &HostName, role: Role) -> Result<Option<Begun>, OwnSetError> {
+    let (vault, night, host) = (ctx.vault.clone(), ctx.night, host.clone());
+    let leave = ctx.settings.vault.min_free;
+    offload::run(move || {
+        if vault.best(&host, night, role)?.is_some_and(|best| best.grade == Grade::Good) {
+            return Ok(None);
+        }
+        let previous = vault.previous(&host, night, role)?;
+        let need = previous.as_ref().map_or(0, Manifest::total_bytes);
+        space::demand(vault.root(), need, previous.as_ref().map_or(0, |set| set.items.len() as u64), leave)?;
+        let attempt = vault.next_attempt(&host, night, role)?;
+        if attempt > MOST_ATTEMPTS {
+            return Err(OwnSetError::TooManyAttempts);
+        }
+        let partial = vault.begin(&SetId { host, night, role, attempt })?;
+        Ok(Some(Begun { partial, previous }))
+    })
+    .await
+}
+
+/// Publishes what was drafted, with its grade, and says how the stage ended.
+pub async fn publish(ctx: &StageContext, partial: Partial, draft: Draft) -> Result<StageEnd, OwnSetError> {
+    let set = partial.set().clone();
+    let manifest = compose(ctx, &set, draft);
+    let encoded = manifest.encode()?;
+    let (signature, unsigned) = match sign(ctx, &encoded).await {
+        Ok(signature) => (Some(signature), None),
+        // The masters take it from its maker unsigned, but nobody may pass it on: so it is worth a warning.
+        Err(error) => (None, Some(crate::context::chain(&error))),
+    };
+    let bytes = manifest.total_bytes();
+    let digest = offload::run(move || partial.publish(&encoded, signature.as_deref())).await?;
+    let reason = (!manifest.notes.is_empty() && manifest.grade != Grade::Good).then(|| manifest.notes.join("; "));
+    ctx.note(Step::Set(SetReport {
+        set: set.clone(),
+        fate: Fate::Published,
+        grade: Some(manifest.grade),
+        from: None,
+        bytes,
+        sha256: Some(digest),
+        reason: reason.clone(),
+    }))
+    .await?;
+    let severity = if manifest.grade == Grade::Good { Severity::Info } else { Severity::Warning };
+    let files = manifest.files().count();
+    ctx.tell(Event {
+        role: Some(set.role),
+        path: Some(ctx.vault.folder(&set).display().to_string()),
+        bytes: Some(bytes),
+        sha256: Some(digest),
+        outcome: Some(manifest.grade.as_str()),
+        reason: reason.clone(),
+        ..Event::new(
+            Kind::SetPublished,
+            severity,
+            format!("{set} published: {}, {files} files, {}", manifest.grade, space::bytes(bytes)),
+        )
+    });
+    if let Some(reason) = unsigned {
+        tracing::warn!("{set} is not signed, so no master can pass it on: {reason}");
+    }
+    Ok(match manifest.grade {
+        Grade::Good => StageEnd::done(),
+        Grade::Bad => StageEnd::failed(reason.unwrap_or_default()),
+        _ => StageEnd { outcome: Outcome::Degraded, reason, retry: false, gained: false },
+    })
+}
+
+fn compose(ctx: &StageContext, set: &SetId, draft: Draft) -> Manifest {
+    let grade = match (draft.bad.is_empty(), draft.faults.is_empty()) {
+        (false, _) => Grade::Bad,
+        (true, false) => Grade::Degraded,
+        (true, true) => Grade::Good,
+    };
+    let own = set.host == ctx.settings.this;
+    Manifest {
+        format: manifest::FORMAT,
+        cluster: ctx.settings.cluster.clone(),
+        host: set.host.clone(),
+        role: set.role,
+        night: set.night,
+        attempt: set.attempt,
+        made_by: ctx.settings.this.clone(),
+        made_at: Timestamp::now(),
+        made_with: env!("CARGO_PKG_VERSION").to_owned(),
+        // What is read of an agentless host tells nothing about its machine.
+        machine: if own { machine::describe() } else { manifest::Machine::default() },
+        grade,
+        notes: draft.bad.into_iter().chain(draft.faults).chain(draft.notes).collect(),
+        vanished: draft.vanished,
+        etcd: draft.etcd,
+        items: draft.items,
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum SignError {
+    #[error(transparent)]
+    Key(#[from] nightshift_ssh::IdentityError),
+    #[error(transparent)]
+    Sign(#[from] nightshift_ssh::SignatureError),
+}
+
+async fn sign(ctx: &StageContext, manifest: &[u8]) -> Result<String, SignError> {
+    let (key, manifest) = (ctx.settings.ssh.host_key.clone(), manifest.to_owned());
+    offload::run(move || Ok(Signer::from_host_key(&key)?.sign(manifest::NAMESPACE, &manifest)?)).await
+}

@@ -1,0 +1,180 @@
+//! `pack-archive`: all sets of tonight into one archive in the outbox.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use nightshift_core::archive::{self as names, ArchiveName};
+use nightshift_core::audit::{Event, Kind};
+use nightshift_core::record::{Packed as PackedStep, Step, Why};
+use nightshift_core::set_path::SetId;
+use nightshift_ssh::Signer;
+use sha2::{Digest as _, Sha512};
+
+use crate::archive::{HeldSet, PackError, PackRequest, Packed, pack};
+use crate::context::{StageContext, StageEnd, chain};
+use crate::expected;
+use crate::offload;
+use crate::outbox::Outbox;
+use crate::space::{self, SpaceError};
+use crate::store::{IoContext as _, StoreError};
+
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("not enough room for the archive")]
+    Space(#[from] SpaceError),
+    #[error(transparent)]
+    Pack(#[from] PackError),
+    #[error("the archive cannot be signed: this host's own SSH key cannot be used")]
+    Key(#[from] nightshift_ssh::IdentityError),
+    #[error("the archive cannot be signed")]
+    Sign(#[from] nightshift_ssh::SignatureError),
+}
+
+pub async fn run(ctx: StageContext) -> StageEnd {
+    match try_run(&ctx).await {
+        Ok(end) => end,
+        Err(error) => StageEnd::failed(chain(&error)),
+    }
+}
+
+async fn try_run(ctx: &StageContext) -> Result<StageEnd, Error> {
+    let offloaded = ctx.clone();
+    let packed = offload::run(move || pack_tonight(&offloaded)).await?;
+    let Some((packed, missing)) = packed else {
+        // An earlier try, or an earlier life of this daemon, packed it.
+        return Ok(StageEnd::done());
+    };
+    let archive = packed.name.to_string();
+    let encrypted = packed.name.encrypted;
+    let sets = packed.listing.contents.sets.len();
+    ctx.note(Step::Packed(PackedStep {
+        archive: archive.clone(),
+        bytes: packed.bytes,
+        sha256: packed.sha256,
+        sets,
+        missing: missing.clone(),
+        encrypted,
+    }))
+    .await?;
+    let lacks = if missing.is_empty() { String::new() } else { format!(", {} missing", missing.len()) };
+    ctx.tell(Event {
+        path: Some(archive.clone()),
+        bytes: Some(packed.bytes),
+        sha256: Some(packed.sha256),
+        outcome: Some("packed"),
+        reason: (!missing.is_empty()).then(|| missing.join("; ")),
+        ..Event::info(
+            Kind::ArchivePacked,
+            format!("{archive} packed: {sets} sets, {}{lacks}", space::bytes(packed.bytes)),
+        )
+    });
+    Ok(if missing.is_empty() { StageEnd::done() } else { StageEnd::degraded(missing.join("; ")) })
+}
+
+/// Packs what this vault holds of tonight. `None` where it was packed already and nothing came since.
+fn pack_tonight(ctx: &StageContext) -> Result<Option<(Packed, Vec<String>)>, Error> {
+    let outbox = Outbox::new(ctx.settings.paths.outbox());
+    let sent = Outbox::new(ctx.settings.paths.sent());
+    let edition = outbox
+        .archives()?
+        .iter()
+        .chain(&sent.archives()?)
+        .filter(|name| name.host == ctx.settings.this && name.date == ctx.night.date && name.extra == ctx.night.extra)
+        .map(|name| name.edition)
+        .max()
+        .unwrap_or(0);
+    if edition > 0 && !matches!(ctx.why, Why::Repack | Why::Asked) {
+        return Ok(None);
+    }
+    let mut ids = ctx.vault.sets_of_night(ctx.night)?;
+    let mut damaged = Vec::new();
+    // A set that turns out damaged is left out and named, rather than costing the night its archive.
+    loop {
+        let (part, request) = request(ctx, &outbox, &ids, edition + 1, &damaged)?;
+        let missing = request.missing.clone();
+        match pack(&request, &|| ctx.stop.is_cancelled()) {
+            Ok(packed) => {
+                publish(ctx, &outbox, &part, &packed)?;
+                return Ok(Some((packed, missing)));
+            }
+            Err(error @ PackError::Damaged { .. }) => {
+                let reason = chain(&error);
+                let PackError::Damaged { set, .. } = error else { continue };
+                ctx.tell(Event {
+                    path: Some(set.to_string()),
+                    reason: Some(reason.clone()),
+                    ..Event::error(Kind::VerifyFailed, format!("{set} is left out of the archive: {reason}"))
+                });
+                ids.retain(|id| *id != set);
+                damaged.push(format!("{set}: {reason}"));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn request(
+    ctx: &StageContext,
+    outbox: &Outbox,
+    ids: &[SetId],
+    edition: u16,
+    damaged: &[String],
+) -> Result<(std::path::PathBuf, PackRequest), Error> {
+    let settings = &ctx.settings;
+    let mut sets = Vec::new();
+    for id in ids {
+        sets.push(HeldSet { id: id.clone(), folder: ctx.vault.folder(id), manifest: ctx.vault.manifest(id)? });
+    }
+    let record = ctx.record.record();
+    let missing = expected::sets(settings)
+        .into_iter()
+        .filter(|wanted| !ids.iter().any(|id| id.host == wanted.host && id.role == wanted.role))
+        .map(|wanted| {
+            let reason = record.as_ref().and_then(|record| record.reason_for(&wanted.host, wanted.role));
+            format!("{} {}: {}", wanted.host, wanted.role, reason.unwrap_or("no set of tonight"))
+        })
+        .chain(damaged.iter().cloned())
+        .collect();
+    let need = sets.iter().map(|set| set.manifest.total_bytes()).sum();
+    space::demand(&settings.paths.outbox(), need, 3, settings.vault.min_free)?;
+
+    let encrypted = !settings.archive.recipients.is_empty();
+    let compression = settings.archive.compression;
+    let name = ArchiveName::new(settings.this.clone(), ctx.night.date, ctx.night.extra, compression, encrypted);
+    let (part, out) = outbox.begin(&ArchiveName { edition, ..name }.to_string())?;
+    let request = PackRequest {
+        cluster: settings.cluster.clone(),
+        host: settings.this.clone(),
+        night: ctx.night,
+        edition,
+        made_at: Timestamp::now(),
+        made_with: env!("CARGO_PKG_VERSION").to_owned(),
+        sets,
+        missing,
+        compression,
+        recipients: settings.archive.recipients.clone(),
+        out,
+    };
+    Ok((part, request))
+}
+
+fn publish(ctx: &StageContext, outbox: &Outbox, part: &Path, packed: &Packed) -> Result<(), Error> {
+    // Encryption to a public key says nothing about who wrote the archive: the signature does.
+    let signature = Signer::from_host_key(&ctx.settings.ssh.host_key)?
+        .sign_digest(names::NAMESPACE, &sha512(part)?)?;
+    Ok(outbox.publish(part, &packed.name, packed.sha256, Some(&signature))?)
+}
+
+fn sha512(path: &Path) -> Result<[u8; 64], StoreError> {
+    let mut file = std::fs::File::open(path).on("open", path)?;
+    let mut hasher = Sha512::new();
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match std::io::Read::read(&mut file, &mut buffer).on("read", path)? {
+            0 => return Ok(hasher.finalize().into()),
+            read => hasher.update(&buffer[..read]),
+        }
+    }
+}

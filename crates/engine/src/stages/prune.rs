@@ -1,0 +1,122 @@
+//! `prune`: what the policy drops from the vault, from `sent/`, and from remotes that allow it.
+
+mod remote;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::civil::Date;
+use nightshift_core::audit::{Event, Kind};
+use nightshift_core::name::HostName;
+use nightshift_core::outcome::Verdict;
+use nightshift_core::record::Step;
+use nightshift_core::retention::{Candidate, Decision, Policy, decide};
+use nightshift_core::settings::Settings;
+
+use crate::context::{StageContext, StageEnd, chain};
+use crate::offload;
+use crate::outbox::Outbox;
+use crate::record_file::Records;
+use crate::store::{StoreError, Vault};
+
+pub async fn run(ctx: StageContext) -> StageEnd {
+    let mut faults = Vec::new();
+    match vault(&ctx).await {
+        Ok(unreadable) => faults.extend(unreadable),
+        Err(error) => return StageEnd::failed(chain(&error)),
+    }
+    if let Err(error) = sent(&ctx).await {
+        faults.push(chain(&error));
+    }
+    for remote in ctx.settings.remotes.iter().filter(|remote| remote.prune) {
+        if let Err(error) = remote::prune(&ctx, remote).await {
+            faults.push(format!("remote {}: {}", remote.name, chain(&error)));
+        }
+    }
+    if faults.is_empty() { StageEnd::done() } else { StageEnd::degraded(faults.join("; ")) }
+}
+
+/// Prunes this host's vault and sweeps what crashes left. Returns the sets that cannot be judged, which stay.
+async fn vault(ctx: &StageContext) -> Result<Vec<String>, StoreError> {
+    let (settings, held, night) = (ctx.settings.clone(), ctx.vault.clone(), ctx.night);
+    let (decisions, unreadable) = offload::run(move || {
+        held.sweep(Some(night))?;
+        decisions(&settings, &held, night.date)
+    })
+    .await?;
+    for Decision { set, because, .. } in decisions.into_iter().filter(|decision| !decision.keep) {
+        // The reason is on disk before the set is gone.
+        removed(ctx, &set.to_string(), &because.to_string()).await?;
+        let held = ctx.vault.clone();
+        offload::run(move || held.remove(&set)).await?;
+    }
+    Ok(unreadable)
+}
+
+/// What the policy says of every set in a vault, as of the night of `today`.
+pub fn decisions(
+    settings: &Settings,
+    vault: &Vault,
+    today: Date,
+) -> Result<(Vec<Decision>, Vec<String>), StoreError> {
+    let mut candidates = Vec::new();
+    let mut unreadable = Vec::new();
+    let mut retired: BTreeSet<HostName> = BTreeSet::new();
+    for set in vault.sets()? {
+        if settings.inventory.get(&set.host).is_none() {
+            retired.insert(set.host.clone());
+        }
+        match vault.manifest(&set) {
+            Ok(manifest) => {
+                let proofs = vault.folder(&set).with_file_name(format!("{}.proofs", set.folder()));
+                let proved = proofs.read_dir().is_ok_and(|mut entries| entries.next().is_some());
+                candidates.push(Candidate { set, grade: manifest.grade, proved });
+            }
+            // What cannot be read cannot be judged, and is never removed by itself.
+            Err(error) => unreadable.push(chain(&error)),
+        }
+    }
+    let nights = worth(settings)?;
+    let policy = Policy {
+        today,
+        files: settings.vault.keep,
+        etcd: settings.vault.keep_etcd,
+        nights: &nights,
+        retired: &retired,
+    };
+    Ok((decide(&candidates, &policy), unreadable))
+}
+
+/// What each recorded night was worth.
+fn worth(settings: &Settings) -> Result<BTreeMap<Date, Verdict>, StoreError> {
+    let records = Records::new(settings.paths.records());
+    let mut worth = BTreeMap::new();
+    for night in records.nights()?.into_iter().filter(|night| !night.is_extra()) {
+        if let Some(closed) = records.read(night)?.and_then(|record| record.closed) {
+            worth.insert(night.date, closed.verdict);
+        }
+    }
+    Ok(worth)
+}
+
+async fn sent(ctx: &StageContext) -> Result<(), StoreError> {
+    let sent = Outbox::new(ctx.settings.paths.sent());
+    let archives = sent.archives()?;
+    let keep = ctx.settings.archive.keep_sent;
+    let over = archives.len().saturating_sub(keep);
+    for archive in &archives[..over] {
+        removed(ctx, &archive.to_string(), &format!("every remote has it, and the newest {keep} are kept here")).await?;
+        sent.remove(archive)?;
+    }
+    Ok(())
+}
+
+/// Records a removal and its because, and says so.
+async fn removed(ctx: &StageContext, what: &str, because: &str) -> Result<(), StoreError> {
+    ctx.note(Step::Pruned { what: what.to_owned(), because: because.to_owned() }).await?;
+    ctx.tell(Event {
+        path: Some(what.to_owned()),
+        reason: Some(because.to_owned()),
+        ..Event::info(Kind::Pruned, format!("{what} removed: {because}"))
+    });
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! Pruning a remote: only archives of this master that its own records say it shipped, and never the newest two.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nightshift_core::archive::ArchiveName;
+use nightshift_core::night::Night;
+use nightshift_core::outcome::Grade;
+use nightshift_core::retention::{Candidate, Policy, decide};
+use nightshift_core::role::Role;
+use nightshift_core::set_path::SetId;
+use nightshift_core::settings::Remote;
+use nightshift_ssh::SftpError;
+
+use super::removed;
+use crate::context::StageContext;
+use crate::offload;
+use crate::peer::{self, Credentials, CredentialsError, ReachError};
+use crate::record_file::Records;
+use crate::store::StoreError;
+
+/// Archives that stay on a remote whatever the policy says.
+const ALWAYS_KEPT: usize = 2;
+const MOST_ENTRIES: usize = 100_000;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    #[error(transparent)]
+    Reach(#[from] ReachError),
+    #[error(transparent)]
+    Sftp(#[from] SftpError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+pub async fn prune(ctx: &StageContext, remote: &Remote) -> Result<(), Error> {
+    let shipped = shipped(ctx, remote).await?;
+    let credentials = Credentials::of_remote(&ctx.settings, remote).await?;
+    let (session, sftp) = credentials.open_sftp(&peer::remote_endpoint(remote)).await?;
+    let listing = sftp.list(&remote.path, MOST_ENTRIES).await?;
+    let mut there: Vec<ArchiveName> = listing
+        .entries
+        .iter()
+        .filter_map(|entry| entry.name.parse().ok())
+        .filter(|name: &ArchiveName| name.host == ctx.settings.this && shipped.contains(&name.to_string()))
+        .collect();
+    there.sort_by_key(|name| (name.date, name.extra, name.edition));
+    for name in droppable(ctx, remote, &there) {
+        let path = format!("{}/{name}", remote.path.trim_end_matches('/'));
+        removed(ctx, &format!("{}:{path}", remote.name), &format!("beyond the policy of {}", remote.keep)).await?;
+        sftp.remove(&path).await?;
+        for extension in ["sha256", "sig"] {
+            match sftp.remove(&format!("{path}.{extension}")).await {
+                Err(error) if !error.is_gone() => return Err(error.into()),
+                _ => {}
+            }
+        }
+    }
+    session.close().await;
+    Ok(())
+}
+
+/// The archives that the records say were verified on this remote.
+async fn shipped(ctx: &StageContext, remote: &Remote) -> Result<BTreeSet<String>, StoreError> {
+    let (records, remote) = (Records::new(ctx.settings.paths.records()), remote.name.clone());
+    offload::run(move || {
+        let mut shipped = BTreeSet::new();
+        for night in records.nights()? {
+            let Some(record) = records.read(night)? else { continue };
+            shipped.extend(
+                record
+                    .shipped
+                    .into_iter()
+                    .filter(|shipment| shipment.remote == remote && shipment.verified.is_some())
+                    .map(|shipment| shipment.archive),
+            );
+        }
+        Ok(shipped)
+    })
+    .await
+}
+
+/// The same policy as for sets, by the archives' dates.
+fn droppable<'a>(ctx: &StageContext, remote: &Remote, there: &'a [ArchiveName]) -> Vec<&'a ArchiveName> {
+    let older = &there[..there.len().saturating_sub(ALWAYS_KEPT)];
+    let candidates: Vec<Candidate> = there
+        .iter()
+        .map(|name| Candidate {
+            set: SetId::first(name.host.clone(), Night { date: name.date, extra: name.extra }, Role::Master),
+            grade: Grade::Good,
+            proved: false,
+        })
+        .collect();
+    let policy = Policy {
+        today: ctx.night.date,
+        files: remote.keep,
+        etcd: remote.keep,
+        nights: &BTreeMap::new(),
+        retired: &BTreeSet::new(),
+    };
+    let decisions = decide(&candidates, &policy);
+    older.iter().zip(&decisions).filter(|(_, decision)| !decision.keep).map(|(name, _)| name).collect()
+}

@@ -1,0 +1,143 @@
+//! What a peer has published tonight, and all of it that this vault lacks.
+
+use jiff::Timestamp;
+use nightshift_core::audit::{Event, Kind};
+use nightshift_core::hint::{self, Hint};
+use nightshift_core::inventory::Host;
+use nightshift_core::name::HostName;
+use nightshift_core::night::Night;
+use nightshift_core::outcome::Outcome;
+use nightshift_core::role::Role;
+use nightshift_core::set_path::{MOST_ATTEMPTS, SetFolder, SetId};
+use nightshift_core::stage::Stage;
+use nightshift_ssh::{FileKind, Sftp, SftpError};
+
+use super::fetch::{Fetch, Source};
+use super::queue::Answer;
+use super::verdict::PullError;
+use crate::context::{StageContext, chain};
+use crate::hint_file;
+use crate::offload;
+use crate::peer::{self, Credentials, ReachError};
+
+/// The most entries that a night's folder is believed to have: three roles, their attempts and proofs.
+const MOST_ENTRIES: usize = 200;
+
+/// Pulls a peer's own sets of one role, every attempt that is lacking here.
+pub async fn pull(
+    ctx: &StageContext,
+    host: &Host,
+    role: Role,
+    credentials: &Credentials,
+) -> Result<Answer, PullError> {
+    let endpoint = peer::endpoint(host);
+    let (session, sftp) = match credentials.open_sftp(&endpoint).await {
+        Ok(open) => open,
+        Err(error) => {
+            tell_refusal(ctx, host, &error);
+            return Err(error.into());
+        }
+    };
+    let vault = host.vault.to_string_lossy().into_owned();
+    let hint = read_hint(ctx, &sftp, &vault, host).await;
+    let source = Source { sftp: &sftp, vault: &vault, host: &host.name, known_hosts: &credentials.known_hosts };
+    let answer = pull_published(ctx, source, &host.name, role).await;
+    session.close().await;
+    Ok(match answer? {
+        Some(held) => held,
+        None => not_yet(hint.as_ref(), ctx.night, role),
+    })
+}
+
+/// Pulls what `source` has of a host's sets of one role; `None` where it has none.
+async fn pull_published(
+    ctx: &StageContext,
+    source: Source<'_>,
+    host: &HostName,
+    role: Role,
+) -> Result<Option<Answer>, PullError> {
+    let mut fresh = false;
+    for set in published_at(source, host, ctx.night).await?.into_iter().filter(|set| set.role == role) {
+        if ctx.vault.holds(&set) {
+            continue;
+        }
+        Fetch { ctx, source, set }.run().await?;
+        fresh = true;
+    }
+    let (vault, night, host) = (ctx.vault.clone(), ctx.night, host.clone());
+    let best = offload::run(move || vault.best(&host, night, role)).await?;
+    Ok(best.map(|best| Answer::Held { grade: best.grade, fresh }))
+}
+
+/// The sets of a host and night that lie in a peer's vault. Whatever else lies there is none of ours.
+pub async fn published_at(
+    source: Source<'_>,
+    host: &HostName,
+    night: Night,
+) -> Result<Vec<SetId>, SftpError> {
+    let folder = format!("{}/{host}/{night}", source.vault);
+    let listing = match source.sftp.list(&folder, MOST_ENTRIES).await {
+        Ok(listing) => listing,
+        Err(error) if error.is_gone() => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut sets: Vec<SetId> = listing
+        .entries
+        .iter()
+        .filter(|entry| entry.stat.kind == FileKind::Folder)
+        .filter_map(|entry| entry.name.parse::<SetFolder>().ok())
+        .map(|SetFolder { role, attempt }| SetId { host: host.clone(), night, role, attempt })
+        .collect();
+    sets.sort();
+    sets.truncate(usize::from(MOST_ATTEMPTS) * Role::ALL.len());
+    Ok(sets)
+}
+
+/// Why a peer has no set: it says so itself, or it has just not got there.
+fn not_yet(hint: Option<&Hint>, night: Night, role: Role) -> Answer {
+    let stage = Stage::ALL.into_iter().find(|stage| stage.makes() == Some(role));
+    let told = hint
+        .filter(|hint| hint.night == Some(night))
+        .and_then(|hint| hint.stages.get(&stage?))
+        .filter(|told| matches!(told.outcome, Outcome::Failed | Outcome::Missed));
+    match told {
+        Some(told) => Answer::Hopeless(format!(
+            "it reports: {}{}",
+            told.outcome,
+            told.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default()
+        )),
+        None => Answer::NotYet("it has not published tonight's set".to_owned()),
+    }
+}
+
+/// Reads a peer's hint, and reports what is odd about it. Nothing rests on it.
+async fn read_hint(ctx: &StageContext, sftp: &Sftp, vault: &str, host: &Host) -> Option<Hint> {
+    let path = format!("{vault}/{}/{}", host.name, hint::FILE);
+    let bytes = sftp.read_small(&path, hint::MOST_BYTES as usize).await.ok()?;
+    let hint: Hint = serde_json::from_slice(&bytes).ok()?;
+    let odd = hint.oddities(&hint_file::basics(&ctx.settings), Timestamp::now());
+    if !odd.is_empty() && ctx.attempt == 1 {
+        ctx.tell(Event {
+            peer: Some(host.name.clone()),
+            reason: Some(odd.join("; ")),
+            ..Event::warning(Kind::PeerOdd, format!("{}: {}", host.name, odd.join("; ")))
+        });
+    }
+    Some(hint)
+}
+
+/// A host key that changed and a refused login stand out in the journal: somebody has to act.
+pub fn tell_refusal(ctx: &StageContext, host: &Host, error: &ReachError) {
+    let ReachError::Connect(connect) = error else { return };
+    if !connect.is_permanent() {
+        return;
+    }
+    let kind = if connect.is_host_key() { Kind::HostKeyMismatch } else { Kind::LoginRefused };
+    let reason = chain(error);
+    ctx.tell(Event {
+        peer: Some(host.name.clone()),
+        outcome: Some("failed"),
+        reason: Some(reason.clone()),
+        ..Event::error(kind, format!("{}: {reason}", host.name))
+    });
+}

@@ -1,0 +1,118 @@
+//! How it stands: the night so far or the last one, and what is stale. Made from records alone, so it can be
+//! told with the daemon down.
+
+use jiff::Timestamp;
+use nightshift_core::name::{ClusterName, HostName};
+use nightshift_core::night::Night;
+use nightshift_core::outcome::Verdict;
+use nightshift_core::plan::NightPlan;
+use nightshift_core::record::Record;
+use nightshift_core::settings::Settings;
+use nightshift_core::summary::{self, Judgement};
+use serde::{Deserialize, Serialize};
+
+use crate::record_file::Records;
+use crate::store::StoreError;
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Report {
+    pub cluster: ClusterName,
+    pub host: HostName,
+    pub roles: String,
+    /// The version of the daemon that answered; absent when it is down.
+    pub daemon: Option<String>,
+    pub at: Timestamp,
+    /// The newest night, open or closed.
+    pub night: Option<NightReport>,
+    /// The newest night that is closed and restorable.
+    pub last_good: Option<Night>,
+    /// Why no restorable night is as new as it should be.
+    pub stale: Option<String>,
+    /// When the next night opens.
+    pub opens: Timestamp,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NightReport {
+    pub open: bool,
+    /// Nothing is running and nothing is left to do.
+    pub settled: bool,
+    pub verdict: Verdict,
+    pub reasons: Vec<String>,
+    pub record: Record,
+    /// What each stage of an open night is at, for those that count.
+    pub progress: Vec<(String, String)>,
+}
+
+impl Report {
+    /// Whether somebody should look: the last settled night is not complete, or there is none in time.
+    pub fn needs_attention(&self) -> bool {
+        self.stale.is_some()
+            || self.night.as_ref().is_some_and(|night| night.settled && night.verdict != Verdict::Complete)
+    }
+}
+
+/// Puts the report together from what is on disk.
+pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError> {
+    let records = Records::new(settings.paths.records());
+    let mut newest = None;
+    let mut last_good = None;
+    for night in records.nights()?.into_iter().rev() {
+        let Some(record) = records.read(night)? else { continue };
+        if let Some(closed) = &record.closed
+            && closed.verdict.is_restorable()
+            && !night.is_extra()
+        {
+            last_good = Some(night);
+        }
+        newest.get_or_insert(record);
+        if last_good.is_some() {
+            break;
+        }
+    }
+    let window = &settings.window;
+    Ok(Report {
+        cluster: settings.cluster.clone(),
+        host: settings.this.clone(),
+        roles: settings.roles().to_string(),
+        daemon: None,
+        at: now,
+        stale: stale(settings, now, last_good, records.nights()?.first().copied()),
+        night: newest.map(night_report),
+        last_good,
+        opens: window.opening(window.next_after(now)),
+    })
+}
+
+/// A record, judged: as it was at its closing, or so far.
+pub fn night_report(record: Record) -> NightReport {
+    let open = record.closed.is_none();
+    let settled = !open || record.planned.iter().all(|stage| record.stages.get(stage).is_some_and(|s| s.outcome.is_some()));
+    let (verdict, reasons) = match &record.closed {
+        Some(closed) => (closed.verdict, closed.reasons.clone()),
+        None => {
+            let Judgement { verdict, reasons } = summary::judge(&record);
+            (verdict, reasons)
+        }
+    };
+    NightReport { open, settled, verdict, reasons, record, progress: Vec::new() }
+}
+
+/// A restorable night is due once its closing has passed, if this host kept records by then.
+fn stale(settings: &Settings, now: Timestamp, last_good: Option<Night>, oldest: Option<Night>) -> Option<String> {
+    const LOOK_BACK: usize = 40;
+    let window = &settings.window;
+    let mut date = now.to_zoned(window.zone.clone()).date();
+    for _ in 0..LOOK_BACK {
+        if window.closing(date) <= now && !NightPlan::of(settings, date).stages.is_empty() {
+            break;
+        }
+        date = date.yesterday().ok()?;
+    }
+    oldest.filter(|oldest| oldest.date <= date)?;
+    match last_good {
+        Some(good) if good.date >= date => None,
+        Some(good) => Some(format!("the last restorable night is {good}, and {date} has closed since")),
+        None => Some(format!("no restorable night is recorded, and {date} has closed")),
+    }
+}

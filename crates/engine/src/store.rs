@@ -1,0 +1,16 @@
+//! The vault: sets on disk. Written aside, synced, then made visible by one rename; never changed again.
+
+mod fault;
+mod layout;
+mod partial;
+mod publish;
+mod remove;
+mod sync;
+
+pub use fault::{IoContext, StoreError};
+pub(crate) use layout::read_bounded;
+pub(crate) use partial::hash_file;
+pub use layout::Vault;
+pub use partial::{Partial, Written};
+pub(crate) use publish::replace_file;
+pub(crate) use sync::{sync_file, sync_folder};

@@ -1,0 +1,152 @@
+//! Where sets lie in a vault, and which ones are there.
+
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use nightshift_core::digest::Digest;
+use nightshift_core::manifest::{self, Manifest};
+use nightshift_core::name::HostName;
+use nightshift_core::night::Night;
+use nightshift_core::outcome::Grade;
+use nightshift_core::role::Role;
+use nightshift_core::set_path::{SetFolder, SetId};
+
+use super::fault::{IoContext as _, StoreError};
+
+/// The folder of sets on this host: `<host>/<night>/<role>/`.
+#[derive(Debug, Clone)]
+pub struct Vault {
+    root: PathBuf,
+}
+
+impl Vault {
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn folder(&self, set: &SetId) -> PathBuf {
+        self.root.join(set.path())
+    }
+
+    pub fn host_folder(&self, host: &HostName) -> PathBuf {
+        self.root.join(host.as_str())
+    }
+
+    /// Whether the set exists: it does if and only if its manifest does.
+    pub fn holds(&self, set: &SetId) -> bool {
+        self.folder(set).join(manifest::FILE).is_file()
+    }
+
+    /// Every published set, in the order of host, night and folder.
+    pub fn sets(&self) -> Result<Vec<SetId>, StoreError> {
+        let mut sets = Vec::new();
+        for host in entries::<HostName>(&self.root)? {
+            for night in entries::<Night>(&self.host_folder(&host))? {
+                sets.extend(self.sets_of(&host, night)?);
+            }
+        }
+        Ok(sets)
+    }
+
+    /// The published sets of one host and night.
+    pub fn sets_of(&self, host: &HostName, night: Night) -> Result<Vec<SetId>, StoreError> {
+        let folder = self.host_folder(host).join(night.to_string());
+        let mut sets: Vec<SetId> = entries::<SetFolder>(&folder)?
+            .into_iter()
+            .map(|SetFolder { role, attempt }| SetId { host: host.clone(), night, role, attempt })
+            .filter(|set| self.holds(set))
+            .collect();
+        sets.sort();
+        Ok(sets)
+    }
+
+    /// Every published set of one night, of all hosts.
+    pub fn sets_of_night(&self, night: Night) -> Result<Vec<SetId>, StoreError> {
+        let mut sets = Vec::new();
+        for host in entries::<HostName>(&self.root)? {
+            sets.extend(self.sets_of(&host, night)?);
+        }
+        Ok(sets)
+    }
+
+    /// The best set of a host, role and night: the best grade, then the highest attempt.
+    pub fn best(&self, host: &HostName, night: Night, role: Role) -> Result<Option<Manifest>, StoreError> {
+        let mut best: Option<Manifest> = None;
+        for set in self.sets_of(host, night)?.iter().filter(|set| set.role == role) {
+            let manifest = self.manifest(set)?;
+            if best.as_ref().is_none_or(|best| (best.grade, best.attempt) < (manifest.grade, manifest.attempt)) {
+                best = Some(manifest);
+            }
+        }
+        Ok(best)
+    }
+
+    /// The newest set of a host and role from an earlier night that counts as a copy.
+    pub fn previous(&self, host: &HostName, before: Night, role: Role) -> Result<Option<Manifest>, StoreError> {
+        let mut nights = entries::<Night>(&self.host_folder(host))?;
+        nights.retain(|night| *night < before);
+        nights.sort();
+        for night in nights.into_iter().rev() {
+            // A set that cannot be read is no reason to fail tonight's: there is an older one, or none.
+            if let Ok(Some(manifest)) = self.best(host, night, role)
+                && (manifest.grade.is_copy() || manifest.grade == Grade::Suspicious)
+            {
+                return Ok(Some(manifest));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The attempt that a further set of this host, role and night would be.
+    pub fn next_attempt(&self, host: &HostName, night: Night, role: Role) -> Result<u16, StoreError> {
+        let sets = self.sets_of(host, night)?;
+        Ok(sets.iter().filter(|set| set.role == role).map(|set| set.attempt).max().unwrap_or(0) + 1)
+    }
+
+    pub fn manifest(&self, set: &SetId) -> Result<Manifest, StoreError> {
+        let bytes = self.manifest_bytes(set)?;
+        Manifest::decode(&bytes).map_err(|source| StoreError::Manifest { set: set.clone(), source })
+    }
+
+    /// The SHA-256 of the manifest, by which proofs and copies refer to the set.
+    pub fn manifest_digest(&self, set: &SetId) -> Result<Digest, StoreError> {
+        self.manifest_bytes(set).map(|bytes| Digest::of(&bytes))
+    }
+
+    pub fn manifest_bytes(&self, set: &SetId) -> Result<Vec<u8>, StoreError> {
+        read_bounded(&self.folder(set).join(manifest::FILE), manifest::MOST_BYTES)
+    }
+}
+
+/// Reads a whole file, refusing one that is larger than it can honestly be.
+pub fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>, StoreError> {
+    let file = fs::File::open(path).on("open", path)?;
+    let mut bytes = Vec::new();
+    file.take(most + 1).read_to_end(&mut bytes).on("read", path)?;
+    if bytes.len() as u64 > most {
+        return Err(StoreError::TooBig { path: path.to_owned(), size: bytes.len() as u64, most });
+    }
+    Ok(bytes)
+}
+
+/// The entries of a folder whose names are of this kind; whatever else lies there is not ours to judge.
+fn entries<T: std::str::FromStr>(folder: &Path) -> Result<Vec<T>, StoreError> {
+    let listing = match fs::read_dir(folder) {
+        Ok(listing) => listing,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).on("list", folder),
+    };
+    let mut names = Vec::new();
+    for entry in listing {
+        let entry = entry.on("list", folder)?;
+        if let Some(name) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}

@@ -1,0 +1,123 @@
+//! Checking a stored set again: every byte hashed, its snapshot's own checks, its maker's signature.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use nightshift_core::manifest::{self, Manifest};
+use nightshift_core::outcome::Grade;
+use nightshift_core::set_path::SetId;
+use nightshift_core::settings::Settings;
+use nightshift_snapshot::{Birth, Report};
+use nightshift_ssh::{KnownHosts, signature};
+
+use crate::context::chain;
+use crate::peer;
+use crate::store::{IoContext as _, StoreError, Vault, Written, hash_file};
+
+/// What checking a set gave: no findings means that it is what its maker published.
+#[derive(Debug, Default)]
+pub struct Verified {
+    pub findings: Vec<String>,
+    pub files: usize,
+    pub bytes: u64,
+}
+
+/// Inodes that were found good in this run: links to one inode are one copy, and hashed once.
+pub type Hashed = BTreeSet<(u64, u64)>;
+
+/// Checks one set. Blocks.
+pub fn verify_set(
+    settings: &Settings,
+    vault: &Vault,
+    set: &SetId,
+    known_hosts: Option<&KnownHosts>,
+    hashed: &mut Hashed,
+) -> Result<Verified, StoreError> {
+    let bytes = vault.manifest_bytes(set)?;
+    let mut verified = Verified::default();
+    let manifest = match Manifest::decode(&bytes) {
+        Ok(manifest) => manifest,
+        Err(error) => {
+            verified.findings.push(chain(&error));
+            return Ok(verified);
+        }
+    };
+    if let Err(error) = manifest.expect(set, &settings.cluster) {
+        verified.findings.push(chain(&error));
+    }
+    verified.findings.extend(check_signature(settings, vault, &manifest, &bytes, known_hosts));
+    for (item, size, sha256) in manifest.files() {
+        let path = vault.folder(set).join(&item.path);
+        verified.files += 1;
+        verified.bytes += size;
+        if let Some(finding) = check_file(&path, Written { size, sha256 }, hashed) {
+            verified.findings.push(format!("{}: {finding}", item.path));
+        } else if item.path.starts_with("snapshot.db.") && manifest.grade != Grade::Bad {
+            let report = check_snapshot(&path).on("read", &path)?;
+            verified.findings.extend(report.findings.iter().map(|finding| format!("{}: {finding}", item.path)));
+        }
+    }
+    Ok(verified)
+}
+
+fn check_file(path: &Path, wanted: Written, hashed: &mut Hashed) -> Option<String> {
+    let inode = match std::fs::metadata(path) {
+        Ok(metadata) => (metadata.dev(), metadata.ino()),
+        Err(error) => return Some(error.to_string()),
+    };
+    if hashed.contains(&inode) {
+        return None;
+    }
+    match hash_file(path) {
+        Ok(found) if found == wanted => {
+            hashed.insert(inode);
+            None
+        }
+        Ok(found) if found.size != wanted.size => {
+            Some(format!("it has {} bytes where its manifest says {}", found.size, wanted.size))
+        }
+        Ok(found) => Some(format!("its SHA-256 is {} where its manifest says {}", found.sha256, wanted.sha256)),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
+/// Decompresses a stored snapshot and gives it the checks that it had at birth.
+fn check_snapshot(path: &Path) -> io::Result<Report> {
+    let file = File::open(path)?;
+    let mut reader: Box<dyn Read> = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("zst") => Box::new(zstd::Decoder::new(file)?),
+        _ => Box::new(flate2::read::MultiGzDecoder::new(file)),
+    };
+    let mut birth = Birth::default();
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match reader.read(&mut buffer)? {
+            0 => return Ok(birth.finish()),
+            read => birth.update(&buffer[..read]),
+        }
+    }
+}
+
+/// A signature that is there must be the maker's.
+fn check_signature(
+    settings: &Settings,
+    vault: &Vault,
+    manifest: &Manifest,
+    bytes: &[u8],
+    known_hosts: Option<&KnownHosts>,
+) -> Option<String> {
+    let path = vault.folder(&manifest.id()).join(manifest::SIGNATURE_FILE);
+    let text = std::fs::read_to_string(path).ok()?;
+    // This host's own key is nobody's pinned key here.
+    if manifest.made_by == settings.this {
+        return None;
+    }
+    let maker = settings.inventory.get(&manifest.made_by)?;
+    let names = peer::endpoint(maker).known_as;
+    signature::verify(manifest::NAMESPACE, bytes, &text, known_hosts?, &names, maker.port)
+        .err()
+        .map(|error| format!("its signature is refused: {}", chain(&error)))
+}

@@ -1,0 +1,130 @@
+//! The words of the command line, each with its meaning: help, man pages and completions come from here.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use nightshift_core::name::RemoteName;
+use nightshift_core::night::Night;
+
+/// Backs up a cluster's control plane every night.
+///
+/// Every master, etcd member and node hands in what it would take to rebuild it; every master holds a copy of
+/// all of it; an encrypted archive leaves the site. One daemon and one config file per host.
+#[derive(Debug, Parser)]
+#[command(name = "nightshift", version, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 good, 1 failed, 2 usage, 3 degraded or stale, 75 busy or daemon away, 77 permission, 78 config")]
+pub struct Cli {
+    /// The config file; drop-ins lie beside it in conf.d/
+    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/nightshift/nightshift.toml")]
+    pub config: PathBuf,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Hold the schedule and run it: what systemd starts
+    Daemon,
+    /// Check the config, and with --connect everything it names
+    Check(Check),
+    /// Show a night as it will run on this host: stages, times, peers, files
+    Plan {
+        /// The night's date, such as 2026-11-22; tonight by default
+        #[arg(long)]
+        night: Option<Night>,
+        #[arg(long, help = JSON)]
+        json: bool,
+    },
+    /// Show the night so far or the last one, the last good night, and what is stale
+    Status {
+        #[arg(long, help = JSON)]
+        json: bool,
+    },
+    /// Start stages now, or the whole night
+    ///
+    /// Outside an open night `run night` opens an extra one, such as 2026-11-22.1, and makes this host's sets;
+    /// masters fetch it with `run pull-etcd --night 2026-11-22.1`.
+    Run(Run),
+    /// Take the edited config, or say why not
+    Reload,
+    /// List the recorded nights, or tell one of them
+    Nights {
+        night: Option<Night>,
+        #[arg(long, help = JSON)]
+        json: bool,
+    },
+    /// List the sets in this host's vault
+    Sets {
+        #[arg(long, help = JSON)]
+        json: bool,
+    },
+    /// Hash stored sets again and check their snapshots, signatures and archives
+    Verify {
+        /// Sets such as master1/2026-11-22/etcd, or archive files; the whole vault by default
+        what: Vec<String>,
+        /// A file with the age identity that opens encrypted archives
+        #[arg(long, value_name = "FILE")]
+        identity: Option<PathBuf>,
+    },
+    /// Make SSH identities, and print the lines that authorise them
+    #[command(subcommand)]
+    Keys(Keys),
+    /// Show the host keys of hosts and pin them
+    Trust(Trust),
+    /// Write man pages, completions and the journal's message catalog
+    #[command(hide = true)]
+    Generate { folder: PathBuf },
+}
+
+const JSON: &str = "Print JSON";
+
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Connect to every peer and remote, and ask the local etcd member and the daemon
+    #[arg(long)]
+    pub connect: bool,
+    /// Print the settings in force, each with where it came from
+    #[arg(long)]
+    pub show: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Stages such as pull-etcd, or `night` for all of them
+    #[arg(required = true, value_name = "STAGE|night")]
+    pub what: Vec<String>,
+    /// Wait until they have ended, and tell how
+    #[arg(long)]
+    pub wait: bool,
+    /// The extra night to run them in
+    #[arg(long)]
+    pub night: Option<Night>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Keys {
+    /// Make this master's SSH identity, and one for each remote, where they are not there yet
+    Init,
+    /// Print the authorized_keys line for this master's identity
+    Authorize {
+        /// For a host without a daemon: the line for a user who can read everything
+        #[arg(long, conflicts_with = "remote")]
+        agentless: bool,
+        /// For the identity that is kept for this remote
+        #[arg(long, value_name = "NAME")]
+        remote: Option<RemoteName>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Trust {
+    /// Hosts of the inventory, remotes, or HOST[:PORT]; every peer and remote by default
+    pub hosts: Vec<String>,
+    /// Pin only the key with this fingerprint, without asking: SHA256:…
+    #[arg(long)]
+    pub fingerprint: Option<String>,
+}
+
+pub fn parse() -> Cli {
+    Cli::parse()
+}

@@ -1,0 +1,85 @@
+//! The commands, one file each.
+
+mod check;
+mod daemon;
+mod generate;
+mod keys;
+mod nights;
+mod plan;
+mod reload;
+mod run;
+mod sets;
+mod status;
+mod trust;
+mod verify;
+
+use std::io;
+use std::path::PathBuf;
+
+use nightshift_engine::control::ClientError;
+use nightshift_engine::daemon::DaemonError;
+use nightshift_engine::peer::CredentialsError;
+use nightshift_engine::store::StoreError;
+use nightshift_ssh::{ConnectError, IdentityError, KnownHostsError};
+
+use crate::args::{Cli, Command};
+use crate::exit::Exit;
+
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    #[error("{0}")]
+    Config(String),
+    #[error("cannot read the config {}", path.display())]
+    ReadConfig { path: PathBuf, source: io::Error },
+    #[error("cannot read {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("cannot write {}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("the runtime cannot start")]
+    Runtime(#[source] io::Error),
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    KnownHosts(#[from] KnownHostsError),
+    #[error("{host}: its host keys cannot be read")]
+    Scan { host: String, source: ConnectError },
+    #[error("cannot print it as JSON")]
+    Json(#[from] serde_json::Error),
+    #[error("{0}")]
+    Usage(String),
+}
+
+pub fn run(cli: Cli) -> Result<Exit, CommandError> {
+    let config = cli.config;
+    match cli.command {
+        Command::Daemon => daemon::run(config),
+        Command::Check(args) => here(check::run(&config, &args)),
+        Command::Plan { night, json } => plan::run(&config, night, json),
+        Command::Status { json } => here(status::run(&config, json)),
+        Command::Run(args) => here(run::run(&config, args)),
+        Command::Reload => here(reload::run(&config)),
+        Command::Nights { night, json } => nights::run(&config, night, json),
+        Command::Sets { json } => sets::run(&config, json),
+        Command::Verify { what, identity } => here(verify::run(&config, &what, identity.as_deref())),
+        Command::Keys(keys) => keys::run(&config, keys),
+        Command::Trust(args) => here(trust::run(&config, &args)),
+        Command::Generate { folder } => generate::run(&folder),
+    }
+}
+
+/// Runs a short command on this thread.
+fn here(work: impl Future<Output = Result<Exit, CommandError>>) -> Result<Exit, CommandError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(CommandError::Runtime)?
+        .block_on(work)
+}

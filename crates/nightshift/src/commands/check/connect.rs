@@ -1,0 +1,94 @@
+//! Every peer, every remote and the local etcd member: reached, logged in, asked for space.
+
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use nightshift_core::inventory::Host;
+use nightshift_core::role::Role;
+use nightshift_core::settings::{Remote, Settings};
+use nightshift_engine::etcd;
+use nightshift_engine::peer::{self, Credentials};
+use nightshift_engine::space::bytes;
+use nightshift_engine::chain;
+
+use crate::out;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Connections at a time.
+const PARALLEL: usize = 16;
+
+/// Prints a line for each; true where all went well.
+pub async fn run(settings: &Settings) -> bool {
+    let mut good = true;
+    if settings.roles().has(Role::Etcd) {
+        good &= tell("etcd", check_etcd(settings).await);
+    }
+    if !settings.roles().has(Role::Master) {
+        return good;
+    }
+    match Credentials::of_peers(settings).await {
+        Ok(credentials) => {
+            let peers = settings.inventory.hosts().filter(|host| host.name != settings.this && host.expected);
+            let mut checks = stream::iter(peers)
+                .map(|host| async { (host.name.to_string(), check_peer(host, &credentials).await) })
+                .buffered(PARALLEL);
+            while let Some((name, result)) = checks.next().await {
+                good &= tell(&name, result);
+            }
+        }
+        Err(error) => good &= tell("peers", Err(chain(&error))),
+    }
+    for remote in &settings.remotes {
+        good &= tell(&format!("remote {}", remote.name), check_remote(settings, remote).await);
+    }
+    good
+}
+
+fn tell(who: &str, result: Result<String, String>) -> bool {
+    match &result {
+        Ok(how) => out::say(format!("{who}: {how}")),
+        Err(why) => out::complain(&format!("{who}: {why}")),
+    }
+    result.is_ok()
+}
+
+async fn check_peer(host: &Host, credentials: &Credentials) -> Result<String, String> {
+    let opened = credentials.open_sftp(&peer::endpoint(host)).await;
+    let (session, sftp) = opened.map_err(|error| chain(&error))?;
+    let folder = if host.agentless { "/etc".to_owned() } else { host.vault.display().to_string() };
+    let found = sftp.stat(&folder).await.map_err(|error| chain(&error));
+    session.close().await;
+    found.map(|_| format!("host key pinned, login taken, {folder} readable"))
+}
+
+async fn check_remote(settings: &Settings, remote: &Remote) -> Result<String, String> {
+    let credentials = Credentials::of_remote(settings, remote).await.map_err(|error| chain(&error))?;
+    let opened = credentials.open_sftp(&peer::remote_endpoint(remote)).await;
+    let (session, sftp) = opened.map_err(|error| chain(&error))?;
+    let space = sftp.space(&remote.path).await;
+    let synced = if sftp.can_fsync() { "" } else { ", cannot fsync: a power cut there may take what it took" };
+    session.close().await;
+    match space {
+        Ok(Some(space)) => Ok(format!("host key pinned, login taken, {} free{synced}", bytes(space.free_bytes))),
+        Ok(None) => Ok(format!("host key pinned, login taken, cannot tell its space{synced}")),
+        Err(error) => Err(chain(&error)),
+    }
+}
+
+async fn check_etcd(settings: &Settings) -> Result<String, String> {
+    let local = etcd::discover(&settings.etcd, Path::new("/")).map_err(|error| chain(&error))?;
+    let client = etcd::Client::connect(&local, PATIENCE).await.map_err(|error| chain(&error))?;
+    let member = etcd::examine(&client, &local).await.map_err(|error| chain(&error))?;
+    if let Some(complaint) = member.complaints.first() {
+        return Err(format!("member {} {complaint}", member.name));
+    }
+    Ok(format!(
+        "member {} of etcd {} answers at {}, database {}",
+        member.name,
+        member.version,
+        client.endpoint(),
+        bytes(member.db_size)
+    ))
+}

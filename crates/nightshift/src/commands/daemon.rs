@@ -1,0 +1,33 @@
+//! `nightshift daemon`: what systemd runs.
+
+use std::path::PathBuf;
+
+use nightshift_engine::{daemon, logging};
+
+use super::CommandError;
+use crate::config_file;
+use crate::exit::Exit;
+
+/// Enough for the network beside one stage's CPU: what burns more runs on threads of its own.
+const WORKERS: usize = 2;
+/// Threads for files and compression; more work than that waits.
+const OFFLOADED: usize = 96;
+
+pub fn run(config: PathBuf) -> Result<Exit, CommandError> {
+    logging::begin();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .max_blocking_threads(OFFLOADED)
+        .enable_all()
+        .build()
+        .map_err(CommandError::Runtime)?;
+    let load: daemon::Load = Box::new(move || {
+        let loaded = config_file::load(&config).map_err(|error| nightshift_engine::chain(&error))?;
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(loaded.settings)
+    });
+    runtime.block_on(daemon::run(load))?;
+    Ok(Exit::Good)
+}

@@ -1,0 +1,85 @@
+//! `nightshift plan`: a night as it will run on this host.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use nightshift_core::night::Night;
+use nightshift_core::plan::{NightPlan, PlannedStage};
+use nightshift_core::settings::{FileRule, Generation, Settings};
+
+use super::CommandError;
+use crate::config_file;
+use crate::exit::Exit;
+use crate::out;
+
+pub fn run(config: &Path, night: Option<Night>, json: bool) -> Result<Exit, CommandError> {
+    let settings = config_file::settings(config)?;
+    let now = Timestamp::now();
+    let date = night.map_or_else(
+        || settings.window.open_at(now).unwrap_or_else(|| settings.window.next_after(now)),
+        |night| night.date,
+    );
+    let plan = NightPlan::of(&settings, date);
+    if json {
+        out::say(serde_json::to_string_pretty(&plan)?);
+        return Ok(Exit::Good);
+    }
+    let show = |at: Timestamp| at.to_zoned(settings.window.zone.clone()).strftime("%F %R").to_string();
+    out::say(format!(
+        "night {} on {} ({}): {} to {} {}",
+        plan.night,
+        plan.host,
+        settings.roles(),
+        show(plan.opens),
+        show(plan.closes),
+        nightshift_core::hint::zone_name(&settings),
+    ));
+    if plan.stages.is_empty() {
+        out::say("no stage fires in this night");
+        return Ok(Exit::Good);
+    }
+    let rows = plan.stages.iter().map(|planned| {
+        vec![planned.stage.to_string(), show(planned.at), show(planned.until), what(&settings, planned)]
+    });
+    out::table(&["STAGE", "AT", "UNTIL", "WITH"], rows);
+    files(&settings, &plan);
+    Ok(Exit::Good)
+}
+
+/// Whom a stage asks, or what it is about.
+fn what(settings: &Settings, planned: &PlannedStage) -> String {
+    match planned.peers.as_slice() {
+        [] => settings
+            .remotes
+            .iter()
+            .filter(|_| planned.stage == nightshift_core::stage::Stage::ShipArchive)
+            .map(|remote| remote.name.to_string())
+            .collect::<Vec<_>>()
+            .join(", "),
+        peers if peers.len() > 4 => format!("{} hosts", peers.len()),
+        peers => peers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    }
+}
+
+fn files(settings: &Settings, plan: &NightPlan) {
+    let generation = if Path::new("/etc/origin/node/pods").is_dir() {
+        Generation::StaticPods
+    } else {
+        Generation::Services
+    };
+    for role in plan.stages.iter().filter_map(|planned| planned.stage.makes()) {
+        out::say(format!("\nfiles of the {role} set:"));
+        for rule in settings.file_rules(role, generation) {
+            out::say(format!("  {}", describe(rule)));
+        }
+    }
+}
+
+fn describe(rule: &FileRule) -> String {
+    let (what, alias, optional) = match rule {
+        FileRule::Path { path, alias, optional } => (path.clone(), alias.as_deref(), *optional),
+        FileRule::Command { argv, alias, optional } => (format!("$ {}", argv.join(" ")), Some(alias.as_str()), *optional),
+    };
+    let alias = alias.map(|alias| format!(" as {alias}")).unwrap_or_default();
+    format!("{what}{alias}{}", if optional { "" } else { " (required)" })
+}

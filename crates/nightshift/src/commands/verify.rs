@@ -1,0 +1,118 @@
+//! `nightshift verify`: stored copies hashed again, snapshots and signatures checked, archives read through.
+
+use std::collections::BTreeSet;
+use std::io::BufReader;
+use std::path::Path;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use nightshift_core::archive::ArchiveName;
+use nightshift_core::set_path::SetId;
+use nightshift_core::settings::Settings;
+use nightshift_engine::archive::{Identities, list_blocking, open_encrypted};
+use nightshift_engine::space::bytes;
+use nightshift_engine::store::Vault;
+use nightshift_engine::verify::{Verified, verify_set};
+use nightshift_ssh::KnownHosts;
+
+use super::CommandError;
+use crate::config_file;
+use crate::exit::Exit;
+use crate::out;
+
+pub async fn run(config: &Path, what: &[String], identity: Option<&Path>) -> Result<Exit, CommandError> {
+    let (archives, sets): (Vec<&String>, Vec<&String>) = what.iter().partition(|word| Path::new(word).is_file());
+    let mut worst = Exit::Good;
+    for archive in &archives {
+        if !archive_is_good(Path::new(archive), identity)? {
+            worst = Exit::Failed;
+        }
+    }
+    if !archives.is_empty() && sets.is_empty() {
+        return Ok(worst);
+    }
+    let settings = config_file::settings(config)?;
+    let vault = Vault::new(&settings.vault.path);
+    let sets = match sets.as_slice() {
+        [] => vault.sets()?,
+        words => words
+            .iter()
+            .map(|word| word.parse::<SetId>().map_err(|error| CommandError::Usage(error.to_string())))
+            .collect::<Result<_, _>>()?,
+    };
+    let found = verify_sets(&settings, &vault, sets)?;
+    Ok(if found { worst } else { Exit::Failed })
+}
+
+/// Verifies each set, the same bytes only once; true where all are sound.
+fn verify_sets(settings: &Settings, vault: &Vault, sets: Vec<SetId>) -> Result<bool, CommandError> {
+    let known_hosts = match &settings.ssh.known_hosts {
+        path if path.exists() => Some(KnownHosts::load(path)?),
+        _ => None,
+    };
+    let progress = ProgressBar::new(sets.len() as u64).with_style(style());
+    let mut hashed = BTreeSet::new();
+    let mut all_good = true;
+    for set in sets {
+        progress.set_message(set.to_string());
+        let Verified { findings, files, bytes: size } =
+            verify_set(settings, vault, &set, known_hosts.as_ref(), &mut hashed)?;
+        progress.suspend(|| {
+            if findings.is_empty() {
+                out::say(format!("{set}: good, {files} files, {}", bytes(size)));
+            }
+            for finding in &findings {
+                out::say(format!("{set}: BAD: {finding}"));
+            }
+        });
+        all_good &= findings.is_empty();
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    Ok(all_good)
+}
+
+fn style() -> ProgressStyle {
+    ProgressStyle::with_template("{bar:30} {pos}/{len} {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+fn archive_is_good(path: &Path, identity: Option<&Path>) -> Result<bool, CommandError> {
+    let read = |path: &Path| {
+        std::fs::File::open(path)
+            .map(BufReader::new)
+            .map_err(|source| CommandError::Read { path: path.to_owned(), source })
+    };
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name: ArchiveName =
+        name.parse().map_err(|error| CommandError::Usage(format!("{}: {error}", path.display())))?;
+    let file = read(path)?;
+    let listing = match (name.encrypted, identity) {
+        (false, _) => list_blocking(file, &name),
+        (true, Some(identity)) => {
+            let unusable = |error: &dyn std::error::Error| CommandError::Usage(format!("{}: {error}", identity.display()));
+            let identities = Identities::read(read(identity)?).map_err(|error| unusable(&error))?;
+            let opened = open_encrypted(file, &identities)
+                .map_err(|error| CommandError::Usage(format!("{}: {error}", path.display())))?;
+            list_blocking(opened, &name)
+        }
+        (true, None) => {
+            return Err(CommandError::Usage(format!(
+                "{} is encrypted: name the file with your age identity by --identity",
+                path.display()
+            )));
+        }
+    };
+    match listing {
+        Ok(listing) => {
+            let sets = listing.contents.sets.len();
+            out::say(format!("{name}: good, {sets} sets, {} entries, {}", listing.entries, bytes(listing.bytes)));
+            for missing in &listing.contents.missing {
+                out::say(format!("{name}: holds no {missing}"));
+            }
+            Ok(true)
+        }
+        Err(error) => {
+            out::say(format!("{name}: BAD: {}", nightshift_engine::chain(&error)));
+            Ok(false)
+        }
+    }
+}

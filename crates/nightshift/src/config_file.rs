@@ -1,0 +1,62 @@
+//! The config on disk: the file, its drop-ins, and the machine it is read on.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::tz::TimeZone;
+use nightshift_config::{Context, Loaded, Source};
+use nightshift_core::settings::Settings;
+
+use crate::commands::CommandError;
+use crate::out;
+
+pub fn load(path: &Path) -> Result<Loaded, CommandError> {
+    let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
+    let mut sources = vec![read(path)?];
+    for drop_in in drop_ins(&folder.join("conf.d"))? {
+        sources.push(read(&drop_in)?);
+    }
+    let context = Context {
+        hostname: nightshift_engine::machine::hostname(),
+        system_zone: TimeZone::system(),
+        zone_lookup: &|name| TimeZone::get(name).ok(),
+        config_dir: folder,
+    };
+    nightshift_config::load(&sources, &context).map_err(|diagnostics| CommandError::Config(diagnostics.to_string()))
+}
+
+/// The settings alone, for commands that need no more. Warnings go to whoever is there to read them.
+pub fn settings(path: &Path) -> Result<Settings, CommandError> {
+    let loaded = load(path)?;
+    for warning in &loaded.warnings {
+        out::complain(&warning.to_string());
+    }
+    Ok(loaded.settings)
+}
+
+fn read(path: &Path) -> Result<Source, CommandError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Source { name: path.display().to_string(), text }),
+        Err(source) => Err(CommandError::ReadConfig { path: path.to_owned(), source }),
+    }
+}
+
+/// The drop-ins in the order of their names.
+fn drop_ins(folder: &Path) -> Result<Vec<PathBuf>, CommandError> {
+    let failed = |source| CommandError::ReadConfig { path: folder.to_owned(), source };
+    let listing = match fs::read_dir(folder) {
+        Ok(listing) => listing,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut paths = Vec::new();
+    for entry in listing {
+        let path = entry.map_err(failed)?.path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}

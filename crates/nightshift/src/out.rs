@@ -1,0 +1,33 @@
+//! What a person or a pipe sees. A reader that went away is no error.
+
+use std::io::{IsTerminal as _, Write as _};
+
+/// A line to standard output.
+pub fn say(line: impl std::fmt::Display) {
+    let _reader_gone = writeln!(std::io::stdout(), "{line}");
+}
+
+/// A line to standard error.
+pub fn complain(line: &str) {
+    let _reader_gone = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Asks a yes-or-no question on the terminal; no terminal means no.
+pub fn confirm(question: &str) -> bool {
+    if !std::io::stdin().is_terminal() {
+        return false;
+    }
+    let _asked = write!(std::io::stderr(), "{question} [y/N] ");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+}
+
+/// A table without borders that a person can read and `awk` can cut.
+pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::TableStyle::EMPTY).set_header(header.iter().copied());
+    for row in rows {
+        table.add_row(row);
+    }
+    say(table.trim_fmt());
+}
