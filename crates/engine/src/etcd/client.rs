@@ -74,7 +74,8 @@ impl Client {
             let path = PathAndQuery::from_static("/etcdserverpb.Maintenance/Snapshot");
             grpc.server_streaming(Request::new(Empty {}), path, ProstCodec::default()).await
         };
-        let answer = timeout(self.patience, open).await.map_err(|_| self.peer.timed_out(call, self.patience))?;
+        let answer =
+            timeout(self.patience, open).await.map_err(|_| self.peer.timed_out(call, self.patience))?;
         answer.map(tonic::Response::into_inner).map_err(|status| self.failed(call, status))
     }
 
@@ -91,7 +92,8 @@ impl Client {
             let mut grpc = self.ready().await?;
             grpc.unary(Request::new(Empty {}), PathAndQuery::from_static(path), ProstCodec::default()).await
         };
-        let answer = timeout(self.patience, asked).await.map_err(|_| self.peer.timed_out(call, self.patience))?;
+        let answer =
+            timeout(self.patience, asked).await.map_err(|_| self.peer.timed_out(call, self.patience))?;
         answer.map(tonic::Response::into_inner).map_err(|status| self.failed(call, status))
     }
 
@@ -103,7 +105,10 @@ impl Client {
 }
 
 fn endpoint(url: &str, tls: &TlsFiles, patience: Duration) -> Result<Endpoint, ClientError> {
-    let bad = |source: Box<dyn std::error::Error + Send + Sync>| ClientError::BadEndpoint { endpoint: url.to_owned(), source };
+    let bad = |source: Box<dyn std::error::Error + Send + Sync>| ClientError::BadEndpoint {
+        endpoint: url.to_owned(),
+        source,
+    };
     let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| bad(error.into()))?;
     let host = match (endpoint.uri().scheme_str(), endpoint.uri().host()) {
         (Some("http" | "https"), Some(host)) => host.trim_matches(['[', ']']).to_owned(),

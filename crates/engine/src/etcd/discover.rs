@@ -90,7 +90,9 @@ pub fn discover(settings: &EtcdSettings, root: &Path) -> Result<LocalMember, Dis
     Ok(LocalMember {
         endpoint,
         tls,
-        name: described.as_ref().and_then(|described| Some(described.options.first(&["ETCD_NAME"])?.to_owned())),
+        name: described
+            .as_ref()
+            .and_then(|described| Some(described.options.first(&["ETCD_NAME"])?.to_owned())),
         data_dir: described.as_ref().and_then(|described| described.file(&["ETCD_DATA_DIR"])),
         files: described.map_or_else(Vec::new, |described| described.files()),
     })
@@ -184,7 +186,8 @@ impl Described {
     }
 
     fn files(&self) -> Vec<PathBuf> {
-        let is_file = |name: &str| ["_CERT_FILE", "_KEY_FILE", "_CA_FILE"].iter().any(|end| name.ends_with(end));
+        let is_file =
+            |name: &str| ["_CERT_FILE", "_KEY_FILE", "_CA_FILE"].iter().any(|end| name.ends_with(end));
         let named = self.options.iter().filter(|(name, _)| is_file(name));
         let mut files: Vec<_> = named.filter_map(|(_, value)| self.opened(value)).collect();
         files.push(self.path.clone());
@@ -207,7 +210,9 @@ fn read_text(path: &Path) -> Result<Option<String>, DiscoverError> {
             let text = String::from_utf8(bytes).map_err(|error| unreadable(io::Error::other(error)))?;
             Ok(Some(text))
         }
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
         Err(error) => Err(unreadable(error)),
     }
 }

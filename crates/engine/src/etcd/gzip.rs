@@ -29,7 +29,12 @@ struct Block {
 type Job = (Block, SyncSender<io::Result<Block>>);
 
 /// Compresses `input` to its end. Memory is bounded by a few blocks for each worker.
-pub fn compress(input: &mut impl BufRead, output: &mut impl Write, level: u32, workers: usize) -> io::Result<()> {
+pub fn compress(
+    input: &mut impl BufRead,
+    output: &mut impl Write,
+    level: u32,
+    workers: usize,
+) -> io::Result<()> {
     let (jobs, queue) = mpsc::sync_channel::<Job>(workers);
     let queue = Mutex::new(queue);
     thread::scope(|scope| {
@@ -53,13 +58,14 @@ fn feed(
     let mut under_way = VecDeque::<Receiver<io::Result<Block>>>::new();
     let mut spare = Vec::<Block>::new();
     let mut whole = Crc::new();
-    let mut write_oldest = |under_way: &mut VecDeque<Receiver<io::Result<Block>>>| -> io::Result<Option<Block>> {
-        let Some(oldest) = under_way.pop_front() else { return Ok(None) };
-        let block = oldest.recv().map_err(io::Error::other)??;
-        output.write_all(&block.packed)?;
-        whole.combine(&block.crc);
-        Ok(Some(block))
-    };
+    let mut write_oldest =
+        |under_way: &mut VecDeque<Receiver<io::Result<Block>>>| -> io::Result<Option<Block>> {
+            let Some(oldest) = under_way.pop_front() else { return Ok(None) };
+            let block = oldest.recv().map_err(io::Error::other)??;
+            output.write_all(&block.packed)?;
+            whole.combine(&block.crc);
+            Ok(Some(block))
+        };
     loop {
         let mut block = spare.pop().unwrap_or_default();
         fill(input, &mut block.plain)?;

@@ -99,7 +99,10 @@ pub async fn examine(client: &Client, local: &LocalMember) -> Result<Member, Cli
     Ok(Member {
         cluster_id: hex(header.cluster_id),
         member_id: hex(header.member_id),
-        name: listed.iter().find(|member| member.id == header.member_id).map_or_else(String::new, |own| own.name.clone()),
+        name: listed
+            .iter()
+            .find(|member| member.id == header.member_id)
+            .map_or_else(String::new, |own| own.name.clone()),
         version: status.version,
         revision: header.revision,
         raft_term: header.raft_term,

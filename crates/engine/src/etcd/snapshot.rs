@@ -75,7 +75,8 @@ pub async fn take(
     limits: Limits,
     on_progress: impl FnMut(u64, u64) + Send,
 ) -> Result<Taken, SnapshotError> {
-    let mut stream = Stream { client, limits, until: Instant::now() + limits.deadline, received: 0, on_progress };
+    let mut stream =
+        Stream { client, limits, until: Instant::now() + limits.deadline, received: 0, on_progress };
     let header = stream.client.status().await?.header.unwrap_or_default();
     let (pieces, queue) = mpsc::channel(WAITING);
     let storing = offload(move || store(queue, file, compression));
@@ -84,7 +85,8 @@ pub async fn take(
         return Err(error);
     }
     let stored = timeout_at(stream.until, storing).await.map_err(|_| stream.too_long())?;
-    let Stored { birth, size, sha256 } = stored.map_err(SnapshotError::Broken)?.map_err(SnapshotError::Write)?;
+    let Stored { birth, size, sha256 } =
+        stored.map_err(SnapshotError::Broken)?.map_err(SnapshotError::Write)?;
     Ok(Taken {
         birth,
         stored_size: size,
@@ -140,7 +142,11 @@ impl<P: FnMut(u64, u64)> Stream<'_, P> {
         }
         if missing > 0 {
             let endpoint = self.client.endpoint().to_owned();
-            return Err(Ended::Trouble(SnapshotError::CutShort { endpoint, received: self.received, missing }));
+            return Err(Ended::Trouble(SnapshotError::CutShort {
+                endpoint,
+                received: self.received,
+                missing,
+            }));
         }
         self.hand_over(&pieces, Piece::End).await
     }

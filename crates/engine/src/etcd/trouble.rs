@@ -54,6 +54,11 @@ pub enum ClientError {
     HungUp { endpoint: String, cert: Option<PathBuf>, source: Source },
     #[error("{endpoint} does not speak TLS: is it an http:// endpoint?")]
     NotTls { endpoint: String },
+    #[error(
+        "{endpoint} hung up in the TLS handshake without a word: is it an http:// endpoint, \
+         or does it refuse the client certificate?"
+    )]
+    HungUpInHandshake { endpoint: String, source: Source },
     #[error("the TLS handshake with {endpoint} failed")]
     Handshake { endpoint: String, source: Source },
     #[error(
@@ -82,7 +87,23 @@ impl Peer {
 
     /// Why no connection came about.
     pub fn connecting(&self, error: Source) -> ClientError {
-        self.transport(error.as_ref()).unwrap_or_else(|| ClientError::Unreachable { endpoint: self.endpoint.clone(), source: error })
+        let endpoint = self.endpoint.clone();
+        let hung_up = |layer: &(dyn StdError + 'static)| {
+            let kind = layer.downcast_ref::<io::Error>().map(io::Error::kind);
+            matches!(
+                kind,
+                Some(
+                    io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+                )
+            )
+        };
+        match self.transport(error.as_ref()) {
+            Some(known) => known,
+            None if endpoint.starts_with("https:") && layers(error.as_ref()).any(hung_up) => {
+                ClientError::HungUpInHandshake { endpoint, source: error }
+            }
+            None => ClientError::Unreachable { endpoint, source: error },
+        }
     }
 
     /// Why the first call failed. Under TLS 1.3 a client's certificate is judged when the client is done with the

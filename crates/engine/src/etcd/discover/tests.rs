@@ -158,7 +158,8 @@ fn settings() -> EtcdSettings {
 
 #[test]
 fn a_member_of_openshift_is_found_by_its_etcd_conf() {
-    let host = Host::with(&[("/etc/etcd/etcd.conf", CONF), ("/etc/kubernetes/manifests/etcd.yaml", KUBEADM_POD)]);
+    let host =
+        Host::with(&[("/etc/etcd/etcd.conf", CONF), ("/etc/kubernetes/manifests/etcd.yaml", KUBEADM_POD)]);
     let member = host.discover().unwrap();
     assert_eq!(member.endpoint, "https://10.0.3.1:2379");
     assert_eq!(member.name.as_deref(), Some("etcd1.example.com"));
@@ -243,7 +244,9 @@ fn the_settings_alone_are_enough() {
 #[test]
 fn a_host_without_a_member_says_where_it_looked() {
     let said = Host::with(&[]).discover().unwrap_err().to_string();
-    for place in ["/etc/etcd/etcd.conf", "/etc/origin/node/pods/etcd.yaml", "/etc/kubernetes/manifests/etcd.yaml"] {
+    for place in
+        ["/etc/etcd/etcd.conf", "/etc/origin/node/pods/etcd.yaml", "/etc/kubernetes/manifests/etcd.yaml"]
+    {
         assert!(said.contains(place), "{said}");
     }
 }

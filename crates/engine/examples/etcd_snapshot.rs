@@ -1,0 +1,50 @@
+//! Takes one snapshot and says what it cost: `etcd_snapshot ENDPOINT FILE gzip|zstd`.
+//!
+//! What the benchmark runs, against plain HTTP or, with CA, CERT and KEY in the environment, over TLS.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use nightshift_core::settings::Compression;
+use nightshift_engine::etcd::{Client, Limits, LocalMember, TlsFiles, take};
+
+#[tokio::main]
+async fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [endpoint, path, compression] = &arguments[..] else {
+        panic!("usage: etcd_snapshot ENDPOINT FILE gzip|zstd");
+    };
+    let compression = match compression.as_str() {
+        "gzip" => Compression::Gzip,
+        "zstd" => Compression::Zstd,
+        other => panic!("{other} is neither gzip nor zstd"),
+    };
+    let named = |name| std::env::var_os(name).map(PathBuf::from);
+    let tls = TlsFiles { ca: named("CA"), cert: named("CERT"), key: named("KEY") };
+    let member =
+        LocalMember { endpoint: endpoint.clone(), tls, name: None, data_dir: None, files: Vec::new() };
+    let limits = Limits { stall: Duration::from_secs(60), deadline: Duration::from_secs(3600) };
+
+    let begun = Instant::now();
+    let client = Client::connect(&member, Duration::from_secs(10)).await.unwrap();
+    let file = File::options().write(true).create_new(true).open(path).unwrap();
+    let taken = take(&client, file, compression, limits, |_, _| {}).await.unwrap();
+    let seconds = begun.elapsed().as_secs_f64();
+    assert!(taken.birth.is_sound(), "{:?}", taken.birth.findings);
+    println!(
+        "seconds={seconds:.3} raw={} stored={} peak-rss-kib={}",
+        taken.birth.length,
+        taken.stored_size,
+        peak_rss_kib()
+    );
+}
+
+/// As the kernel accounts it.
+fn peak_rss_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}

@@ -1,0 +1,409 @@
+//! The etcd module against real etcd members on loopback.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_methods
+)]
+
+mod support {
+    pub mod etcd;
+}
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use nightshift_core::settings::Compression;
+use nightshift_engine::etcd::{
+    Client, ClientError, Complaint, Limits, LocalMember, SnapshotError, Taken, TlsFiles, examine, take,
+};
+use nightshift_snapshot::Finding;
+use sha2::{Digest as _, Sha256};
+use support::etcd::{
+    Certs, Etcd, Harm, Proxy, Random, Writer, available, eventually, free_port, is_open, object,
+};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+const LIMITS: Limits = Limits { stall: Duration::from_secs(20), deadline: Duration::from_secs(120) };
+
+fn member(url: &str) -> LocalMember {
+    let tls = TlsFiles::default();
+    LocalMember { endpoint: url.to_owned(), tls, name: None, data_dir: None, files: Vec::new() }
+}
+
+fn tls_member(url: &str, certs: &Certs, ca: &str, client: Option<&str>) -> LocalMember {
+    let file = |name: &str, end: &str| certs.path(&format!("{name}.{end}"));
+    let tls = TlsFiles {
+        ca: Some(file(ca, "crt")),
+        cert: client.map(|client| file(client, "crt")),
+        key: client.map(|client| file(client, "key")),
+    };
+    LocalMember { tls, ..member(url) }
+}
+
+async fn connect(member: &LocalMember) -> Result<Client, ClientError> {
+    Client::connect(member, PATIENCE).await
+}
+
+async fn refused(member: &LocalMember) -> ClientError {
+    connect(member).await.err().expect("the connection should have been refused")
+}
+
+/// A fresh file in a folder of its own.
+struct Target(tempfile::TempDir);
+
+impl Target {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("snapshot")
+    }
+
+    fn file(&self) -> File {
+        File::options().write(true).create_new(true).open(self.path()).unwrap()
+    }
+}
+
+async fn snapshot(
+    client: &Client,
+    target: &Target,
+    compression: Compression,
+) -> Result<Taken, SnapshotError> {
+    take(client, target.file(), compression, LIMITS, |_, _| {}).await
+}
+
+async fn snapshot_through(proxy: &Proxy, limits: Limits) -> Result<Taken, SnapshotError> {
+    let client = connect(&member(&proxy.url)).await.unwrap();
+    let target = Target::new();
+    take(&client, target.file(), Compression::Gzip, limits, |_, _| {}).await
+}
+
+async fn filled(bytes: usize) -> Etcd {
+    let etcd = Etcd::start();
+    Writer::connect(&etcd.url).await.fill(bytes).await;
+    etcd
+}
+
+fn unpacked(path: &Path, tool: &str) -> PathBuf {
+    let plain = path.with_extension("db");
+    let status = Command::new(tool)
+        .arg("-dc")
+        .stdin(File::open(path).unwrap())
+        .stdout(File::create(&plain).unwrap())
+        .status()
+        .unwrap();
+    assert!(status.success(), "{tool} -d");
+    plain
+}
+
+async fn taken_under_load(compression: Compression, tool: &str) {
+    let etcd = filled(24 << 20).await;
+    let writer = Writer::connect(&etcd.url).await;
+    let load = tokio::spawn(async move {
+        let mut random = Random(7);
+        for number in 0u64.. {
+            writer
+                .put(&format!("/registry/load/{}", number % 100), object(&mut random, number))
+                .await
+                .unwrap();
+        }
+    });
+    let target = Target::new();
+    let client = connect(&member(&etcd.url)).await.unwrap();
+    let taken = snapshot(&client, &target, compression).await.unwrap();
+    load.abort();
+
+    assert!(taken.birth.is_sound(), "{:?}", taken.birth.findings);
+    let stored = std::fs::read(target.path()).unwrap();
+    assert_eq!(taken.stored_size, stored.len() as u64);
+    assert_eq!(taken.stored_sha256.as_bytes().as_slice(), Sha256::digest(&stored).as_slice());
+
+    let plain = unpacked(&target.path(), tool);
+    let bytes = std::fs::read(&plain).unwrap();
+    assert_eq!(taken.birth.length, bytes.len() as u64);
+    assert_eq!(taken.birth.sha256.as_slice(), Sha256::digest(&bytes).as_slice());
+    let status = etcd.etcdctl(&["snapshot", "status", plain.to_str().unwrap(), "-w", "json"]);
+    assert!(status.status.success(), "{status:?}");
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert!(status["revision"].as_i64().unwrap() >= taken.header.revision, "{status} {:?}", taken.header);
+    let restored = target.0.path().join("restored");
+    let restore = etcd.etcdctl(&[
+        "snapshot",
+        "restore",
+        plain.to_str().unwrap(),
+        "--data-dir",
+        restored.to_str().unwrap(),
+    ]);
+    assert!(restore.status.success(), "{restore:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gzip_snapshot_under_write_load_is_sound_and_etcdctl_restores_it() {
+    if available() {
+        taken_under_load(Compression::Gzip, "gzip").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zstd_snapshot_under_write_load_is_sound_and_etcdctl_restores_it() {
+    let zstd = Command::new("zstd").arg("-V").stdout(Stdio::null()).status().is_ok();
+    if !zstd {
+        println!("skipped: there is no zstd here");
+    } else if available() {
+        taken_under_load(Compression::Zstd, "zstd").await;
+    }
+}
+
+#[tokio::test]
+async fn progress_counts_up_to_the_whole_snapshot() {
+    if !available() {
+        return;
+    }
+    let etcd = filled(1 << 20).await;
+    let client = connect(&member(&etcd.url)).await.unwrap();
+    let (target, mut steps) = (Target::new(), Vec::new());
+    let taken =
+        take(&client, target.file(), Compression::Gzip, LIMITS, |done, left| steps.push((done, left))).await;
+    assert!(steps.is_sorted_by(|a, b| a.0 < b.0), "{steps:?}");
+    assert_eq!(steps.last(), Some(&(taken.unwrap().birth.length, 0)));
+}
+
+#[tokio::test]
+async fn over_mutual_tls_the_member_is_described_as_etcdctl_describes_it() {
+    if !available() {
+        return;
+    }
+    let certs = Certs::make();
+    let etcd = Etcd::start_tls(&certs, "server");
+    let local =
+        LocalMember { name: Some("alone".into()), ..tls_member(&etcd.url, &certs, "ca", Some("client")) };
+    let client = connect(&local).await.unwrap();
+    eventually_leads(&client, &local).await;
+    let member = examine(&client, &local).await.unwrap();
+    assert_eq!(member.complaints, []);
+    assert_eq!((member.name.as_str(), member.leader, member.learner), ("alone", true, false));
+    assert!(member.version.starts_with("3.") && member.db_size > 0 && member.raft_term > 0, "{member:?}");
+    let [ca, cert, key] =
+        ["ca.crt", "client.crt", "client.key"].map(|name| certs.path(name).display().to_string());
+    let listed = etcd.etcdctl(&["--cacert", &ca, "--cert", &cert, "--key", &key, "member", "list"]);
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.starts_with(&format!("{}, started, alone", member.member_id)), "{listed} {member:?}");
+    assert!(snapshot(&client, &Target::new(), Compression::Gzip).await.unwrap().birth.is_sound());
+}
+
+async fn eventually_leads(client: &Client, local: &LocalMember) {
+    let until = Instant::now() + PATIENCE;
+    while !examine(client, local).await.unwrap().leader {
+        assert!(Instant::now() < until, "no leader");
+    }
+}
+
+#[tokio::test]
+async fn every_fault_of_tls_has_words_of_its_own() {
+    if !available() {
+        return;
+    }
+    let certs = Certs::make();
+    let etcd = Etcd::start_tls(&certs, "server");
+    let wrong_ca = refused(&tls_member(&etcd.url, &certs, "other-ca", Some("client"))).await;
+    assert!(
+        matches!(&wrong_ca, ClientError::WrongCa { ca, .. } if *ca == certs.path("other-ca.crt")),
+        "{wrong_ca:?}"
+    );
+    let none = refused(&tls_member(&etcd.url, &certs, "ca", None)).await;
+    assert!(
+        matches!(none, ClientError::ClientCertificateDemanded { .. } | ClientError::HungUp { .. }),
+        "{none:?}"
+    );
+    assert!(none.to_string().contains("demands a client certificate: set `cert` and `key`"), "{none}");
+    let stranger = refused(&tls_member(&etcd.url, &certs, "ca", Some("stranger"))).await;
+    assert!(
+        matches!(stranger, ClientError::ClientCertificateRefused { .. } | ClientError::HungUp { .. }),
+        "{stranger:?}"
+    );
+    assert!(stranger.to_string().contains("refuses the client certificate"), "{stranger}");
+    let mut mixed = tls_member(&etcd.url, &certs, "ca", Some("client"));
+    mixed.tls.key = Some(certs.path("stranger.key"));
+    let mixed = refused(&mixed).await;
+    assert!(matches!(mixed, ClientError::BadIdentity { .. }), "{mixed:?}");
+    let mut empty = tls_member(&etcd.url, &certs, "ca", Some("client"));
+    empty.tls.ca = Some(certs.path("ca.key"));
+    let empty = refused(&empty).await;
+    assert!(matches!(empty, ClientError::NotACertificate { .. }), "{empty:?}");
+    let absent = refused(&tls_member(&etcd.url, &certs, "absent", None)).await;
+    assert!(matches!(absent, ClientError::Unreadable { .. }), "{absent:?}");
+
+    let elsewhere = Etcd::start_tls(&certs, "elsewhere");
+    let wrong_name = refused(&tls_member(&elsewhere.url, &certs, "ca", Some("client"))).await;
+    assert!(wrong_name.to_string().contains("elsewhere.example.com"), "{wrong_name:?}");
+    let nameless = Etcd::start_tls(&certs, "nameless");
+    let no_san = refused(&tls_member(&nameless.url, &certs, "ca", Some("client"))).await;
+    assert!(matches!(no_san, ClientError::NoSubjectAltName { .. }), "{no_san:?}");
+
+    let plain = Etcd::start();
+    let not_tls = refused(&tls_member(&plain.url.replace("http:", "https:"), &certs, "ca", None)).await;
+    assert!(not_tls.to_string().contains("is it an http:// endpoint"), "{not_tls:?}");
+    let not_http = refused(&member(&etcd.url.replace("https:", "http:"))).await;
+    assert!(matches!(not_http, ClientError::Lost { .. }), "{not_http:?}");
+}
+
+#[tokio::test]
+async fn a_dead_a_silent_and_a_senseless_endpoint_are_told_apart() {
+    let dead = refused(&member(&format!("http://127.0.0.1:{}", free_port()))).await;
+    assert!(matches!(dead, ClientError::Refused { .. }), "{dead:?}");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = member(&format!("http://{}", listener.local_addr().unwrap()));
+    let silent = Client::connect(&silent, Duration::from_millis(300)).await.unwrap_err();
+    assert!(matches!(silent, ClientError::TimedOut { .. }), "{silent:?}");
+    for senseless in ["10.0.3.1:2379", "ftp://10.0.3.1", "https://", ""] {
+        let error = refused(&member(senseless)).await;
+        assert!(matches!(error, ClientError::BadEndpoint { .. }), "{senseless}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn where_authentication_is_on_the_role_root_is_asked_for() {
+    if !available() {
+        return;
+    }
+    let etcd = Etcd::start();
+    for command in
+        [&["user", "add", "root:x"][..], &["user", "grant-role", "root", "root"], &["auth", "enable"]]
+    {
+        let done = etcd.etcdctl(command);
+        assert!(done.status.success(), "{done:?}");
+    }
+    let client = connect(&member(&etcd.url)).await.unwrap();
+    let error = snapshot(&client, &Target::new(), Compression::Gzip).await.unwrap_err();
+    assert!(matches!(error, SnapshotError::Client(ClientError::NotAuthorised { .. })), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_member_that_is_out_of_space_is_complained_about() {
+    if !available() {
+        return;
+    }
+    let etcd = Etcd::start_with("small", &["--quota-backend-bytes=100000"]);
+    let writer = Writer::connect(&etcd.url).await;
+    for number in 0.. {
+        if writer.put(&format!("key{number}"), vec![b'x'; 50_000]).await.is_err() {
+            break;
+        }
+    }
+    let local = member(&etcd.url);
+    let examined = examine(&connect(&local).await.unwrap(), &local).await.unwrap();
+    assert_eq!(examined.complaints, [Complaint::Alarm("NOSPACE".into())]);
+    assert_eq!(examined.alarms.len(), 1);
+}
+
+#[tokio::test]
+async fn a_learner_and_a_member_of_another_host_are_reported() {
+    if !available() {
+        return;
+    }
+    let first = Etcd::start_with("first", &[]);
+    let peer = format!("http://127.0.0.1:{}", free_port());
+    let added = first.etcdctl(&["member", "add", "second", "--learner", "--peer-urls", &peer]);
+    assert!(added.status.success(), "{added:?}");
+    let cluster = format!("--initial-cluster=first={},second={peer}", first.peer_url);
+    let second = Etcd::start_in("second", &peer, &[&cluster, "--initial-cluster-state=existing"]);
+    eventually("the learner joined", || {
+        String::from_utf8(first.etcdctl(&["member", "list"]).stdout).unwrap().contains("started, second")
+    });
+
+    let local = LocalMember { name: Some("second".into()), ..member(&second.url) };
+    let learner = examine(&connect(&local).await.unwrap(), &local).await.unwrap();
+    assert!(learner.learner && learner.complaints.contains(&Complaint::Learner), "{learner:?}");
+    let elsewhere = LocalMember { name: Some("second".into()), ..member(&first.url) };
+    let other = examine(&connect(&elsewhere).await.unwrap(), &elsewhere).await.unwrap();
+    assert!(
+        matches!(&other.complaints[..], [Complaint::NotOwn { answering, .. }] if answering.starts_with("first")),
+        "{other:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_stalled_stream_and_one_that_takes_too_long_are_given_up() {
+    if !available() {
+        return;
+    }
+    let etcd = filled(6 << 20).await;
+    let stall = Duration::from_millis(400);
+    let proxy = Proxy::start(etcd.port, Harm::StallAfter(1 << 20));
+    let error = snapshot_through(&proxy, Limits { stall, ..LIMITS }).await.unwrap_err();
+    assert!(matches!(error, SnapshotError::Stalled { received: 1.., .. }), "{error:?}");
+    let proxy = Proxy::start(etcd.port, Harm::StallAfter(1 << 20));
+    let error = snapshot_through(&proxy, Limits { deadline: stall, ..LIMITS }).await.unwrap_err();
+    assert!(matches!(error, SnapshotError::TooLong { received: 1.., .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_cut_stream_is_lost_and_never_taken_for_its_end() {
+    if !available() {
+        return;
+    }
+    let etcd = filled(6 << 20).await;
+    let proxy = Proxy::start(etcd.port, Harm::CutAfter(3 << 20));
+    let error = snapshot_through(&proxy, LIMITS).await.unwrap_err();
+    assert!(matches!(error, SnapshotError::Client(ClientError::Lost { .. })), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_bit_flipped_on_the_way_is_found_by_the_trailer() {
+    if !available() {
+        return;
+    }
+    let etcd = filled(2 << 20).await;
+    const MARK: &[u8] = b"the bit to flip is in here";
+    Writer::connect(&etcd.url).await.put("/registry/marked", MARK.repeat(100)).await.unwrap();
+    let proxy = Proxy::start(etcd.port, Harm::Flip(MARK));
+    let taken = snapshot_through(&proxy, LIMITS).await.unwrap();
+    assert!(proxy.harmed.load(Ordering::SeqCst));
+    assert_eq!(taken.birth.findings, [Finding::TrailerWrong]);
+}
+
+#[tokio::test]
+async fn a_full_disk_ends_the_snapshot_with_the_kernels_reason() {
+    if !available() {
+        return;
+    }
+    let etcd = filled(6 << 20).await;
+    let client = connect(&member(&etcd.url)).await.unwrap();
+    for compression in [Compression::Gzip, Compression::Zstd] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let error = take(&client, full, compression, LIMITS, |_, _| {}).await.unwrap_err();
+        let SnapshotError::Write(error) = error else { panic!("{error:?}") };
+        assert_eq!(error.kind(), std::io::ErrorKind::StorageFull, "{error:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_snapshot_lets_go_of_its_file_and_leaves_the_part() {
+    if !available() {
+        return;
+    }
+    let etcd = filled(6 << 20).await;
+    let proxy = Proxy::start(etcd.port, Harm::StallAfter(3 << 20));
+    let client = connect(&member(&proxy.url)).await.unwrap();
+    let target = Target::new();
+    let taking = take(&client, target.file(), Compression::Gzip, LIMITS, |_, _| {});
+    let harmed = async {
+        while !proxy.harmed.load(Ordering::SeqCst) || std::fs::metadata(target.path()).unwrap().len() < 1000 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        taken = taking => panic!("{taken:?}"),
+        () = harmed => {}
+    }
+    eventually("the thread let go", || !is_open(&target.path()));
+    assert!(target.path().exists());
+}

@@ -1,0 +1,349 @@
+//! Real etcd members on loopback, their certificates, a write load, and a proxy that does harm.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use http::uri::PathAndQuery;
+use tonic::client::Grpc;
+use tonic::transport::{Channel, Endpoint};
+use tonic_prost::ProstCodec;
+
+/// Whether a real etcd is here; says why not, or fails where it must be.
+pub fn available() -> bool {
+    let found = Command::new("etcd").arg("--version").stdout(Stdio::null()).status().is_ok();
+    if !found {
+        let required = std::env::var("NIGHTSHIFT_LAB").is_ok_and(|value| value == "required");
+        assert!(!required, "there is no etcd binary, and NIGHTSHIFT_LAB=required");
+        println!("skipped: there is no etcd binary here");
+    }
+    found
+}
+
+pub struct Etcd {
+    child: Child,
+    /// Gone with the member.
+    _folder: tempfile::TempDir,
+    pub url: String,
+    pub port: u16,
+    pub peer_url: String,
+}
+
+impl Etcd {
+    /// A cluster of one, over plain HTTP.
+    pub fn start() -> Self {
+        Self::start_with("alone", &[])
+    }
+
+    pub fn start_tls(certs: &Certs, server: &str) -> Self {
+        let ca = format!("--trusted-ca-file={}", certs.path("ca.crt").display());
+        let cert = format!("--cert-file={}", certs.path(&format!("{server}.crt")).display());
+        let key = format!("--key-file={}", certs.path(&format!("{server}.key")).display());
+        Self::start_with("alone", &[&ca, &cert, &key, "--client-cert-auth"])
+    }
+
+    pub fn start_with(name: &str, flags: &[&str]) -> Self {
+        let peer = format!("http://127.0.0.1:{}", free_port());
+        let cluster = format!("--initial-cluster={name}={peer}");
+        Self::start_in(name, &peer, &[&[cluster.as_str()], flags].concat())
+    }
+
+    pub fn start_in(name: &str, peer_url: &str, flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let scheme = if flags.iter().any(|flag| flag.starts_with("--cert-file")) { "https" } else { "http" };
+        let url = format!("{scheme}://127.0.0.1:{port}");
+        let log = std::fs::File::create(folder.path().join("log")).unwrap();
+        let child = Command::new("etcd")
+            .args(["--name", name, "--listen-client-urls", &url, "--advertise-client-urls", &url])
+            .args(["--listen-peer-urls", peer_url, "--initial-advertise-peer-urls", peer_url])
+            .arg("--data-dir")
+            .arg(folder.path().join("data"))
+            .args(flags)
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let etcd = Self { child, _folder: folder, url, port, peer_url: peer_url.to_owned() };
+        eventually("etcd listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        etcd
+    }
+
+    pub fn etcdctl(&self, arguments: &[&str]) -> Output {
+        Command::new("etcdctl")
+            .env("ETCDCTL_API", "3")
+            .args(["--endpoints", &self.url])
+            .args(arguments)
+            .output()
+            .unwrap()
+    }
+}
+
+impl Drop for Etcd {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A port that nothing listens on, below those that the kernel gives to connections as they are made.
+pub fn free_port() -> u16 {
+    let mut candidates = std::iter::repeat_with(|| {
+        let random = RandomState::new().build_hasher().finish();
+        10_000 + (random % 20_000) as u16
+    });
+    candidates.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
+}
+
+/// Polls until it is so, for at most half a minute.
+pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(30);
+    while !is_so() {
+        assert!(Instant::now() < until, "not within 30 s: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A CA with a server's and a client's certificate, a second CA, and certificates that are wrong in one way each.
+pub struct Certs(tempfile::TempDir);
+
+impl Certs {
+    pub fn make() -> Self {
+        let certs = Self(tempfile::tempdir().unwrap());
+        for ca in ["ca", "other-ca"] {
+            certs.openssl(&format!(
+                "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN={ca} -keyout {ca}.key -out {ca}.crt"
+            ));
+        }
+        certs.issue("server", "ca", "subjectAltName=IP:127.0.0.1,DNS:localhost");
+        certs.issue("elsewhere", "ca", "subjectAltName=DNS:elsewhere.example.com");
+        certs.issue("nameless", "ca", "basicConstraints=CA:FALSE");
+        certs.issue("client", "ca", "extendedKeyUsage=clientAuth");
+        certs.issue("stranger", "other-ca", "extendedKeyUsage=clientAuth");
+        certs
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn issue(&self, name: &str, ca: &str, extension: &str) {
+        std::fs::write(self.path("extensions"), extension).unwrap();
+        self.openssl(&format!(
+            "req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr"
+        ));
+        self.openssl(&format!(
+            "x509 -req -in {name}.csr -CA {ca}.crt -CAkey {ca}.key -CAcreateserial -days 2 -extfile extensions -out {name}.crt"
+        ));
+    }
+
+    fn openssl(&self, arguments: &str) {
+        let output =
+            Command::new("openssl").args(arguments.split(' ')).current_dir(self.0.path()).output().unwrap();
+        assert!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Put {
+    #[prost(bytes = "vec", tag = "1")]
+    key: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    value: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Done {}
+
+/// Writes to a member, as an API server would.
+#[derive(Clone)]
+pub struct Writer(Channel);
+
+impl Writer {
+    pub async fn connect(url: &str) -> Self {
+        Self(Endpoint::from_shared(url.to_owned()).unwrap().connect().await.unwrap())
+    }
+
+    pub async fn put(&self, key: &str, value: Vec<u8>) -> Result<(), tonic::Status> {
+        let mut grpc = Grpc::new(self.0.clone());
+        grpc.ready().await.unwrap();
+        let request = tonic::Request::new(Put { key: key.into(), value });
+        let path = PathAndQuery::from_static("/etcdserverpb.KV/Put");
+        grpc.unary::<_, Done, _>(request, path, ProstCodec::default()).await.map(drop)
+    }
+
+    /// Writes objects until there are `bytes` of them, 64 at a time.
+    pub async fn fill(&self, bytes: usize) {
+        const AT_ONCE: u64 = 64;
+        let written = Arc::new(AtomicU64::new(0));
+        let mut writers = tokio::task::JoinSet::new();
+        for lane in 0..AT_ONCE {
+            let (writer, written) = (self.clone(), Arc::clone(&written));
+            writers.spawn(async move {
+                let mut random = Random(lane + 1);
+                for number in (lane..).step_by(AT_ONCE as usize) {
+                    if written.load(Ordering::Relaxed) >= bytes as u64 {
+                        break;
+                    }
+                    let value = object(&mut random, number);
+                    written.fetch_add(value.len() as u64, Ordering::Relaxed);
+                    writer
+                        .put(&format!("/registry/pods/project-{}/pod-{number:08}", number % 97), value)
+                        .await
+                        .unwrap();
+                }
+            });
+        }
+        while let Some(done) = writers.join_next().await {
+            done.unwrap();
+        }
+    }
+}
+
+/// Repeats itself from seed to seed.
+pub struct Random(pub u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn hex(&mut self, digits: usize) -> String {
+        (0..digits.div_ceil(16)).map(|_| format!("{:016x}", self.next())).collect::<String>()[..digits]
+            .to_owned()
+    }
+
+    fn uid(&mut self) -> String {
+        [8, 4, 4, 4, 12].map(|digits| self.hex(digits)).join("-")
+    }
+}
+
+/// A pod as the API server stores it, 7–10 KiB: mostly words that repeat, with ids, digests, addresses and a
+/// signature that don't. gzip makes about a fifth of it.
+pub fn object(random: &mut Random, number: u64) -> Vec<u8> {
+    let mut text = format!(
+        r#"{{"kind":"Pod","apiVersion":"v1","metadata":{{"name":"pod-{number:08}","generateName":"app-{}-","namespace":"project-{}","uid":"{}","resourceVersion":"{number}","creationTimestamp":"2026-11-{:02}T{:02}:{:02}:{:02}Z","labels":{{"app":"app-{}","deployment":"app-{}","pod-template-hash":"{}"}},"annotations":{{"openshift.io/scc":"restricted","openshift.io/generated-by":"OpenShiftNewApp","example.com/signature":"{}"}},"ownerReferences":[{{"apiVersion":"v1","kind":"ReplicationController","name":"app-{}","uid":"{}","controller":true,"blockOwnerDeletion":true}}]}},"spec":{{"#,
+        number % 331,
+        number % 97,
+        random.uid(),
+        1 + number % 28,
+        number % 24,
+        random.next() % 60,
+        random.next() % 60,
+        number % 331,
+        number % 331,
+        random.hex(10),
+        random.hex(1200),
+        number % 331,
+        random.uid(),
+    );
+    text.push_str(r#""volumes":[{"name":"default-token","secret":{"secretName":"default-token","defaultMode":420}}],"containers":["#);
+    for container in 0..3 + random.next() % 3 {
+        text.push_str(&format!(
+            r#"{{"name":"container-{container}","image":"docker-registry.default.svc:5000/project-{}/app@sha256:{}","ports":[{{"containerPort":{},"protocol":"TCP"}}],"resources":{{"limits":{{"cpu":"500m","memory":"512Mi"}},"requests":{{"cpu":"100m","memory":"256Mi"}}}},"volumeMounts":[{{"name":"default-token","readOnly":true,"mountPath":"/var/run/secrets/kubernetes.io/serviceaccount"}}],"terminationMessagePath":"/dev/termination-log","terminationMessagePolicy":"File","imagePullPolicy":"Always","securityContext":{{"capabilities":{{"drop":["KILL","MKNOD","SETGID","SETUID"]}},"runAsUser":{}}},"env":["#,
+            number % 97, random.hex(64), 1024 + random.next() % 60000, 1_000_000_000 + random.next() % 10_000_000,
+        ));
+        for variable in 0..6 {
+            text.push_str(&format!(r#"{{"name":"SETTING_{variable}","value":"{}"}},"#, random.hex(12)));
+        }
+        text.push_str(r#"{"name":"TZ","value":"UTC"}]},"#);
+    }
+    text.push_str(&format!(
+        r#"],"restartPolicy":"Always","terminationGracePeriodSeconds":30,"dnsPolicy":"ClusterFirst","nodeSelector":{{"node-role.kubernetes.io/compute":"true"}},"serviceAccountName":"default","nodeName":"node{:02}.example.com"}},"status":{{"phase":"Running","hostIP":"10.0.3.{}","podIP":"10.128.{}.{}","containerStatuses":["#,
+        number % 40, number % 40, random.next() % 255, random.next() % 255,
+    ));
+    for container in 0..4 {
+        text.push_str(&format!(
+            r#"{{"name":"container-{container}","state":{{"running":{{"startedAt":"2026-11-22T21:{:02}:{:02}Z"}}}},"lastState":{{}},"ready":true,"restartCount":0,"containerID":"docker://{}","imageID":"docker-pullable://docker-registry.default.svc:5000/app@sha256:{}"}},"#,
+            random.next() % 60, random.next() % 60, random.hex(64), random.hex(64),
+        ));
+    }
+    text.push_str(r#"],"qosClass":"Burstable"}}"#);
+    text.into_bytes()
+}
+
+/// What the proxy does to what the server sends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Harm {
+    /// After so many bytes nothing more comes through, and nothing is closed.
+    StallAfter(u64),
+    CutAfter(u64),
+    /// One bit of the first of these is flipped, wherever it comes by.
+    Flip(&'static [u8]),
+}
+
+/// A TCP proxy in front of a member.
+pub struct Proxy {
+    pub url: String,
+    /// The harm is done.
+    pub harmed: Arc<AtomicBool>,
+}
+
+impl Proxy {
+    pub fn start(target: u16, harm: Harm) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://127.0.0.1:{}", listener.local_addr().unwrap().port());
+        let harmed = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&harmed);
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                let client = client.unwrap();
+                let server = TcpStream::connect(("127.0.0.1", target)).unwrap();
+                let (mut up_from, mut up_to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                std::thread::spawn(move || std::io::copy(&mut up_from, &mut up_to));
+                let flag = Arc::clone(&flag);
+                std::thread::spawn(move || forward(server, client, harm, &flag));
+            }
+        });
+        Self { url, harmed }
+    }
+}
+
+fn forward(mut from: TcpStream, mut to: TcpStream, harm: Harm, harmed: &AtomicBool) {
+    let mut buffer = vec![0; 64 << 10];
+    let mut forwarded = 0;
+    while let Ok(length @ 1..) = from.read(&mut buffer) {
+        let bytes = &mut buffer[..length];
+        forwarded += length as u64;
+        match harm {
+            Harm::StallAfter(limit) if forwarded > limit => {
+                harmed.store(true, Ordering::SeqCst);
+                // Held open, until the client goes.
+                let _ = to.read(&mut [0; 1]);
+                return;
+            }
+            Harm::CutAfter(limit) if forwarded > limit => {
+                harmed.store(true, Ordering::SeqCst);
+                let _ = to.shutdown(Shutdown::Both);
+                let _ = from.shutdown(Shutdown::Both);
+                return;
+            }
+            Harm::Flip(mark) if !harmed.load(Ordering::SeqCst) => {
+                if let Some(at) = bytes.windows(mark.len()).position(|window| window == mark) {
+                    bytes[at] ^= 1;
+                    harmed.store(true, Ordering::SeqCst);
+                }
+            }
+            _ => {}
+        }
+        if to.write_all(bytes).is_err() {
+            return;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both);
+}
+
+/// Whether this process still has `path` open.
+pub fn is_open(path: &Path) -> bool {
+    let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    open.filter_map(|entry| std::fs::read_link(entry.path()).ok()).any(|target| target == path)
+}
