@@ -8,6 +8,7 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -23,6 +24,9 @@ use crate::sftp::{OpenFile, Sftp, SftpError};
 
 /// Connections that a large file is sent over.
 pub const SESSIONS: usize = 4;
+
+/// What the server's window cannot carry faster than a disk writes: one connection for each of these in the round trip.
+const ROUND_TRIP_PER_CONNECTION: Duration = Duration::from_millis(2);
 
 /// What a connection takes from the queue at once.
 const PART: u64 = 8 * 1024 * 1024;
@@ -85,7 +89,8 @@ impl Upload<'_> {
             progress: Mutex::new(Progress { done, on_progress }),
         };
         let sent = job.missing_bytes();
-        run_lanes(&job, sessions).await?;
+        let useful = useful_connections(sessions, self.remote_part).await;
+        run_lanes(&job, sessions, useful).await?;
         self.check_size(sessions, size).await?;
         Ok(Uploaded { size, sent, synced: sessions.iter().any(Sftp::can_fsync) })
     }
@@ -193,13 +198,26 @@ impl<F: FnMut(&RangeSet)> Job<'_, F> {
     }
 }
 
-/// Runs one lane per connection. When one fails, those that have nothing left to do are started again for its parts.
+/// On a short way more connections only cost: each has two processes over there. The rest stands by.
+async fn useful_connections(sessions: &[Sftp], path: &str) -> usize {
+    let Some(first) = sessions.first() else { return 0 };
+    let asked = Instant::now();
+    match first.lstat(path).await {
+        Ok(_) => 1 + (asked.elapsed().as_micros() / ROUND_TRIP_PER_CONNECTION.as_micros()) as usize,
+        // Whatever is wrong with it, the lanes will say; until then nothing is known about the way.
+        Err(_) => sessions.len(),
+    }
+}
+
+/// Runs a lane on each of the useful connections. When one fails, those with nothing to do are started for its parts.
 async fn run_lanes<F: FnMut(&RangeSet) + Send>(
     job: &Job<'_, F>,
     sessions: &[Sftp],
+    useful: usize,
 ) -> Result<(), UploadError> {
-    let mut lanes: FuturesUnordered<_> = sessions.iter().map(|sftp| run_lane(job, sftp)).collect();
-    let mut idle = Vec::new();
+    let (first, spare) = sessions.split_at(useful.min(sessions.len()));
+    let mut lanes: FuturesUnordered<_> = first.iter().map(|sftp| run_lane(job, sftp)).collect();
+    let mut idle: Vec<_> = spare.iter().collect();
     let mut failure = UploadError::NoSessions;
     while let Some((sftp, result)) = lanes.next().await {
         match result {
