@@ -2,19 +2,19 @@
 //!
 //! Only the member of this host is ever asked, over its own TLS material; its data directory is never read.
 
-pub mod client;
-pub mod discover;
+mod client;
+mod discover;
 mod gzip;
-pub mod health;
+mod health;
 mod message;
 mod options;
 mod pod;
-pub mod snapshot;
+mod snapshot;
 mod store;
 mod trouble;
 
 pub use client::Client;
 pub use discover::{DiscoverError, LocalMember, TlsFiles, discover};
-pub use health::{Complaint, Member, examine};
+pub use health::{Alarm, Complaint, Member, examine};
 pub use snapshot::{Header, Limits, SnapshotError, Taken, take};
 pub use trouble::ClientError;

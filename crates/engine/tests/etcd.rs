@@ -52,7 +52,7 @@ async fn connect(member: &LocalMember) -> Result<Client, ClientError> {
 }
 
 async fn refused(member: &LocalMember) -> ClientError {
-    connect(member).await.err().expect("the connection should have been refused")
+    connect(member).await.expect_err("the connection should have been refused")
 }
 
 /// A fresh file in a folder of its own.

@@ -1,6 +1,6 @@
 //! A client of one member: plain HTTP, or TLS with the host's own certificate. Verification is never switched off.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
@@ -143,11 +143,11 @@ fn read(path: &Path) -> Result<Vec<u8>, ClientError> {
 }
 
 /// Without this check an empty bundle would read as a wrong CA.
-fn read_certificates(path: &PathBuf) -> Result<Vec<u8>, ClientError> {
+fn read_certificates(path: &Path) -> Result<Vec<u8>, ClientError> {
     const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
     let pem = read(path)?;
     if !pem.windows(BEGIN.len()).any(|window| window == BEGIN) {
-        return Err(ClientError::NotACertificate { path: path.clone() });
+        return Err(ClientError::NotACertificate { path: path.to_owned() });
     }
     Ok(pem)
 }

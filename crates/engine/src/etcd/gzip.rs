@@ -129,3 +129,74 @@ fn pack(deflate: &mut Compress, block: &mut Block) -> io::Result<()> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read as _;
+
+    use flate2::bufread::GzDecoder;
+
+    /// Compressible, and nowhere the same as a block before.
+    fn text(length: usize) -> Vec<u8> {
+        let lines = (0u64..)
+            .flat_map(|n| format!("line {n}, {:x}\n", n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).into_bytes());
+        lines.take(length).collect()
+    }
+
+    fn packed(plain: &[u8]) -> Vec<u8> {
+        let mut packed = Vec::new();
+        compress(&mut &plain[..], &mut packed, 2, 2).unwrap();
+        packed
+    }
+
+    #[test]
+    fn what_is_compressed_in_blocks_reads_as_one_gzip_member() {
+        for length in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 9 * BLOCK + 77] {
+            let plain = text(length);
+            let packed = packed(&plain);
+            let mut rest = packed.as_slice();
+            let mut read = Vec::new();
+            // A reader of a single member: one that stops at the first would lose the rest.
+            GzDecoder::new(&mut rest).read_to_end(&mut read).unwrap();
+            assert!(read == plain && rest.is_empty(), "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_compressed_hardly_grows() {
+        let mut seed = 1u64;
+        let noise: Vec<u8> = std::iter::repeat_with(|| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            seed.to_be_bytes()[0]
+        })
+        .take(3 * BLOCK)
+        .collect();
+        assert!(packed(&noise).len() < noise.len() + noise.len() / 100);
+    }
+
+    /// Takes so many bytes, then is full.
+    struct Full(usize);
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::StorageFull)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_full_disk_ends_it_wherever_it_fills_up() {
+        let plain = text(9 * BLOCK);
+        let length = packed(&plain).len();
+        for room in [0, 10, length / 2, length - 1] {
+            let error = compress(&mut plain.as_slice(), &mut Full(room), 2, 2).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::StorageFull, "{room} of {length}");
+        }
+        compress(&mut plain.as_slice(), &mut Full(length), 2, 2).unwrap();
+    }
+}

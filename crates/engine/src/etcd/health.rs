@@ -142,7 +142,7 @@ fn said_itself(status: &StatusResponse, alarms_known: bool) -> impl Iterator<Ite
     status
         .errors
         .iter()
-        .filter(move |error| !error.contains("no leader") && !(alarms_known && error.contains("alarm:")))
+        .filter(move |error| !(error.contains("no leader") || alarms_known && error.contains("alarm:")))
         .map(|error| Complaint::SaysItself(error.trim().to_owned()))
 }
 
