@@ -77,7 +77,8 @@ fn take_path(
     let expanded = expand::expand(rule);
     collected.notes.extend(expanded.notes);
     if expanded.found.is_empty() && !optional {
-        let reason = expanded.missing.map_or_else(|| "nothing matches".to_owned(), |missing| missing.to_string());
+        let reason =
+            expanded.missing.map_or_else(|| "nothing matches".to_owned(), |missing| missing.to_string());
         collected.faults.push(format!("{rule}: {reason}"));
     } else if let Some(missing) = expanded.missing.filter(safe_open::Missing::is_trouble) {
         // An optional file may be absent; one that is there and cannot be read is worth a word.

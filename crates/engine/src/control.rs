@@ -23,9 +23,15 @@ pub enum Request {
     Status,
     Reload,
     /// These stages, now.
-    Run { stages: Vec<Stage>, night: Option<Night>, wait: bool },
+    Run {
+        stages: Vec<Stage>,
+        night: Option<Night>,
+        wait: bool,
+    },
     /// The whole night, now.
-    RunNight { wait: bool },
+    RunNight {
+        wait: bool,
+    },
     /// What the daemon, in its sandbox, can read of what it is to collect.
     Readable,
 }
@@ -34,13 +40,26 @@ pub enum Request {
 #[serde(tag = "answer", rename_all = "kebab-case")]
 pub enum Answer {
     Status(Box<Report>),
-    Done { message: String },
+    Done {
+        message: String,
+    },
     /// What was asked for was done, and did not go well.
-    Degraded { message: String },
-    Failed { message: String },
+    Degraded {
+        message: String,
+    },
+    Failed {
+        message: String,
+    },
     /// A config that is refused, with its diagnostics.
-    ConfigRefused { diagnostics: String },
+    ConfigRefused {
+        diagnostics: String,
+    },
     /// It cannot be done now.
-    Busy { message: String },
-    Readable { faults: Vec<String>, notes: Vec<String> },
+    Busy {
+        message: String,
+    },
+    Readable {
+        faults: Vec<String>,
+        notes: Vec<String>,
+    },
 }

@@ -264,8 +264,7 @@ impl Daemon {
             Err(panic) => self.broke(stage, &panic).await,
         };
         self.write_hint().await;
-        let event =
-            StageEnded { stage, outcome: end.outcome, retry: end.retry, gained: end.gained };
+        let event = StageEnded { stage, outcome: end.outcome, retry: end.retry, gained: end.gained };
         self.turn(AgendaEvent::StageEnded(event)).await;
         self.release_waiting();
     }
@@ -299,7 +298,8 @@ impl Daemon {
 
     async fn write_hint(&mut self) {
         let synchronised = self.clock.read().await.synchronised;
-        let (settings, record) = (Arc::clone(&self.settings), self.tonight.as_ref().and_then(Tonight::record));
+        let (settings, record) =
+            (Arc::clone(&self.settings), self.tonight.as_ref().and_then(Tonight::record));
         let written = offload::run(move || {
             let vault = Vault::new(&settings.vault.path);
             hint_file::write(&settings, &vault, record.as_ref(), synchronised)

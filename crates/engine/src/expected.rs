@@ -11,8 +11,6 @@ pub fn sets(settings: &Settings) -> Vec<Expected> {
         .inventory
         .hosts()
         .filter(|host| host.expected && (master || host.name == settings.this))
-        .flat_map(|host| {
-            host.roles.iter().map(|role| Expected { host: host.name.clone(), role, new: false })
-        })
+        .flat_map(|host| host.roles.iter().map(|role| Expected { host: host.name.clone(), role, new: false }))
         .collect()
 }

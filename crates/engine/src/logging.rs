@@ -10,8 +10,9 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Begins logging. Done once, by whoever runs the daemon.
 pub fn begin() {
-    let filter = EnvFilter::try_from_env("NIGHTSHIFT_LOG")
-        .unwrap_or_else(|_| EnvFilter::new("info,tokio_cron_scheduler=warn,russh=warn,russh_sftp=warn,h2=warn"));
+    let filter = EnvFilter::try_from_env("NIGHTSHIFT_LOG").unwrap_or_else(|_| {
+        EnvFilter::new("info,tokio_cron_scheduler=warn,russh=warn,russh_sftp=warn,h2=warn")
+    });
     let journal = if std::io::stderr().is_terminal() { None } else { tracing_journald::layer().ok() };
     let journal = journal.map(|layer| {
         layer

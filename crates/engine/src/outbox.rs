@@ -65,8 +65,13 @@ impl Outbox {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).on("remove", &path),
             _ => {}
         }
-        let file =
-            OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path).on("create", &path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .on("create", &path)?;
         Ok((path, file))
     }
 
@@ -93,7 +98,9 @@ impl Outbox {
         let bytes = read_bounded(&path, MOST_BYTES)?;
         let text = String::from_utf8_lossy(&bytes);
         let digest = text.split_whitespace().next().and_then(|word| word.parse().ok());
-        digest.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it holds no SHA-256")).on("read", &path)
+        digest
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it holds no SHA-256"))
+            .on("read", &path)
     }
 
     /// The signature beside an archive, where it was signed.

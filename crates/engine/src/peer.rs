@@ -5,7 +5,8 @@ use std::sync::Arc;
 use nightshift_core::inventory::Host;
 use nightshift_core::settings::{Remote, Settings};
 use nightshift_ssh::{
-    ConnectError, Endpoint, Identity, IdentityError, KnownHosts, KnownHostsError, Session, Sftp, SftpError, Timeouts,
+    ConnectError, Endpoint, Identity, IdentityError, KnownHosts, KnownHostsError, Session, Sftp, SftpError,
+    Timeouts,
 };
 
 use crate::offload;

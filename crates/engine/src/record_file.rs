@@ -75,8 +75,7 @@ impl Records {
         fs::create_dir_all(&self.folder).on("create", &self.folder)?;
         let path = self.open_path(night);
         mend_torn_end(&path)?;
-        let file =
-            OpenOptions::new().create(true).append(true).mode(0o640).open(&path).on("open", &path)?;
+        let file = OpenOptions::new().create(true).append(true).mode(0o640).open(&path).on("open", &path)?;
         sync_folder(&self.folder).on("sync", &self.folder)?;
         let record = Record::from_lines(read_lines(&path)?);
         Ok(Journal { open: Arc::new(Mutex::new(Open { file, record })), path })
@@ -120,7 +119,9 @@ fn read_lines(path: &Path) -> Result<Vec<Line>, StoreError> {
         let line = line.on("read", path)?;
         match serde_json::from_str(&line) {
             Ok(line) => lines.push(line),
-            Err(error) => tracing::warn!("{}: a line cannot be read and is left out: {error}", path.display()),
+            Err(error) => {
+                tracing::warn!("{}: a line cannot be read and is left out: {error}", path.display())
+            }
         }
     }
     Ok(lines)

@@ -70,9 +70,13 @@ mod tests {
 
     #[test]
     fn sizes_are_shown_as_a_person_reads_them() {
-        for (count, shown) in
-            [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (524_288_000, "500 MiB"), (u64::MAX, "16777215 TiB")]
-        {
+        for (count, shown) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1536, "1.5 KiB"),
+            (524_288_000, "500 MiB"),
+            (u64::MAX, "16777215 TiB"),
+        ] {
             assert_eq!(bytes(count), shown);
         }
     }

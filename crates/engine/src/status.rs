@@ -87,7 +87,8 @@ pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError>
 /// A record, judged: as it was at its closing, or so far.
 pub fn night_report(record: Record) -> NightReport {
     let open = record.closed.is_none();
-    let settled = !open || record.planned.iter().all(|stage| record.stages.get(stage).is_some_and(|s| s.outcome.is_some()));
+    let settled = !open
+        || record.planned.iter().all(|stage| record.stages.get(stage).is_some_and(|s| s.outcome.is_some()));
     let (verdict, reasons) = match &record.closed {
         Some(closed) => (closed.verdict, closed.reasons.clone()),
         None => {
@@ -99,7 +100,12 @@ pub fn night_report(record: Record) -> NightReport {
 }
 
 /// A restorable night is due once its closing has passed, if this host kept records by then.
-fn stale(settings: &Settings, now: Timestamp, last_good: Option<Night>, oldest: Option<Night>) -> Option<String> {
+fn stale(
+    settings: &Settings,
+    now: Timestamp,
+    last_good: Option<Night>,
+    oldest: Option<Night>,
+) -> Option<String> {
     const LOOK_BACK: usize = 40;
     let window = &settings.window;
     let mut date = now.to_zoned(window.zone.clone()).date();

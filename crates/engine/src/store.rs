@@ -8,9 +8,9 @@ mod remove;
 mod sync;
 
 pub use fault::{IoContext, StoreError};
+pub use layout::Vault;
 pub(crate) use layout::read_bounded;
 pub(crate) use partial::hash_file;
-pub use layout::Vault;
 pub use partial::{Partial, Written};
 pub(crate) use publish::replace_file;
 pub(crate) use sync::{sync_file, sync_folder};

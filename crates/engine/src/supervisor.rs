@@ -28,7 +28,12 @@ impl<N: Clone + PartialEq + Send + 'static, T: Send + 'static> Supervisor<N, T> 
 
     /// Starts a task. It is asked to stop through `stop` and then has until it is aborted.
     #[allow(clippy::disallowed_methods)] // this is the supervisor
-    pub fn start(&mut self, name: N, stop: CancellationToken, task: impl Future<Output = T> + Send + 'static) {
+    pub fn start(
+        &mut self,
+        name: N,
+        stop: CancellationToken,
+        task: impl Future<Output = T> + Send + 'static,
+    ) {
         let id = self.tasks.spawn(task).id();
         self.names.insert(id, name);
         self.stops.insert(id, stop);

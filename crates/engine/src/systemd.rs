@@ -15,7 +15,11 @@ pub struct Systemd {
 
 impl Systemd {
     pub fn new() -> Self {
-        Self { status: String::new(), feed_every: sd_notify::watchdog_enabled().map(|limit| limit / 2), fed: None }
+        Self {
+            status: String::new(),
+            feed_every: sd_notify::watchdog_enabled().map(|limit| limit / 2),
+            fed: None,
+        }
     }
 
     /// How often the watchdog wants to hear of us, if there is one.
@@ -28,7 +32,10 @@ impl Systemd {
     }
 
     pub fn stopping(&self) {
-        notify(&[NotifyState::Stopping, NotifyState::Status("draining: running stages are given time to end")]);
+        notify(&[
+            NotifyState::Stopping,
+            NotifyState::Status("draining: running stages are given time to end"),
+        ]);
     }
 
     /// Says how it stands, if that is news. A line break would end the assignment, so none is sent.

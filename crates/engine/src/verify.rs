@@ -57,7 +57,9 @@ pub fn verify_set(
             verified.findings.push(format!("{}: {finding}", item.path));
         } else if item.path.starts_with("snapshot.db.") && manifest.grade != Grade::Bad {
             let report = check_snapshot(&path).on("read", &path)?;
-            verified.findings.extend(report.findings.iter().map(|finding| format!("{}: {finding}", item.path)));
+            verified
+                .findings
+                .extend(report.findings.iter().map(|finding| format!("{}: {finding}", item.path)));
         }
     }
     Ok(verified)
@@ -79,7 +81,9 @@ fn check_file(path: &Path, wanted: Written, hashed: &mut Hashed) -> Option<Strin
         Ok(found) if found.size != wanted.size => {
             Some(format!("it has {} bytes where its manifest says {}", found.size, wanted.size))
         }
-        Ok(found) => Some(format!("its SHA-256 is {} where its manifest says {}", found.sha256, wanted.sha256)),
+        Ok(found) => {
+            Some(format!("its SHA-256 is {} where its manifest says {}", found.sha256, wanted.sha256))
+        }
         Err(error) => Some(error.to_string()),
     }
 }

@@ -12,7 +12,9 @@ use nightshift_core::night::Night;
 /// all of it; an encrypted archive leaves the site. One daemon and one config file per host.
 #[derive(Debug, Parser)]
 #[command(name = "nightshift", version, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 good, 1 failed, 2 usage, 3 degraded or stale, 75 busy or daemon away, 77 permission, 78 config")]
+#[command(
+    after_help = "Exit codes: 0 good, 1 failed, 2 usage, 3 degraded or stale, 75 busy or daemon away, 77 permission, 78 config"
+)]
 pub struct Cli {
     /// The config file; drop-ins lie beside it in conf.d/
     #[arg(long, global = true, value_name = "FILE", default_value = "/etc/nightshift/nightshift.toml")]

@@ -23,7 +23,8 @@ pub fn load(path: &Path) -> Result<Loaded, CommandError> {
         zone_lookup: &|name| TimeZone::get(name).ok(),
         config_dir: folder,
     };
-    nightshift_config::load(&sources, &context).map_err(|diagnostics| CommandError::Config(diagnostics.to_string()))
+    nightshift_config::load(&sources, &context)
+        .map_err(|diagnostics| CommandError::Config(diagnostics.to_string()))
 }
 
 /// The settings alone, for commands that need no more. Warnings go to whoever is there to read them.

@@ -25,7 +25,7 @@ pub fn confirm(question: &str) -> bool {
 /// A table without borders that a person can read and `awk` can cut.
 pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
     let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::TableStyle::EMPTY).set_header(header.iter().copied());
+    table.load_style(comfy_table::presets::NOTHING).set_header(header.iter().copied());
     for row in rows {
         table.add_row(row);
     }

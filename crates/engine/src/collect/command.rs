@@ -49,7 +49,9 @@ fn read_output(child: &mut Child) -> Result<Vec<u8>, String> {
             let _ended = child.kill();
         }
         match received {
-            Ok(Ok(bytes)) if bytes.len() as u64 > MOST_BYTES => Err(format!("it printed more than {MOST_BYTES} bytes")),
+            Ok(Ok(bytes)) if bytes.len() as u64 > MOST_BYTES => {
+                Err(format!("it printed more than {MOST_BYTES} bytes"))
+            }
             Ok(Ok(bytes)) => wait(child, deadline).map(|()| bytes),
             Ok(Err(error)) => Err(format!("its output cannot be read: {error}")),
             Err(_) => Err(format!("it took longer than {} s", LONGEST.as_secs())),

@@ -65,7 +65,9 @@ pub fn can_read(source: &str) -> Result<(), Missing> {
     let parent = open_parent(path)?;
     let Some(name) = path.file_name() else { return Ok(()) };
     match statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_file() => open_file(&parent, name, path).map(drop),
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_file() => {
+            open_file(&parent, name, path).map(drop)
+        }
         Ok(_) => Ok(()),
         Err(errno) => Err(Missing::Other(errno.into())),
     }
@@ -149,7 +151,12 @@ fn pump(from: &mut File, source: &Path, to: &mut File, target: &Path) -> Result<
 }
 
 /// Replaces the copy by a link to last night's where that holds the same bytes; syncs it where not.
-fn keep(partial: &Partial, path: &str, written: Written, previous: Option<&Manifest>) -> Result<(), StoreError> {
+fn keep(
+    partial: &Partial,
+    path: &str,
+    written: Written,
+    previous: Option<&Manifest>,
+) -> Result<(), StoreError> {
     let kind = ItemKind::File { size: written.size, sha256: written.sha256 };
     let same = previous.filter(|previous| previous.item(path).is_some_and(|item| item.kind == kind));
     if let Some(previous) = same

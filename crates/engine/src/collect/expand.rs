@@ -142,7 +142,14 @@ mod tests {
         let (_dir, root) = tree();
         assert_eq!(
             found(&format!("{root}/origin/"), &root),
-            ["/origin", "/origin/.hidden", "/origin/a.yaml", "/origin/node", "/origin/node/b.yaml", "/origin/out"]
+            [
+                "/origin",
+                "/origin/.hidden",
+                "/origin/a.yaml",
+                "/origin/node",
+                "/origin/node/b.yaml",
+                "/origin/out"
+            ]
         );
     }
 

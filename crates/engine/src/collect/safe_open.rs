@@ -46,7 +46,9 @@ impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Absent => f.write_str("absent"),
-            Self::Hidden => f.write_str("absent or hidden by the sandbox: allow it with BindReadOnlyPaths= in a drop-in of the unit"),
+            Self::Hidden => f.write_str(
+                "absent or hidden by the sandbox: allow it with BindReadOnlyPaths= in a drop-in of the unit",
+            ),
             Self::Denied => f.write_str("denied: the daemon may not read it"),
             Self::ThroughLink(link) => write!(f, "{link} is a symlink: name the path that it leads to"),
             Self::Special => f.write_str("neither a file, a folder nor a symlink"),
@@ -68,8 +70,7 @@ pub fn open_parent(path: &Path) -> Result<OwnedFd, Missing> {
 /// Opens a folder to be listed or looked into, following no link.
 pub fn open_folder(path: &Path) -> Result<OwnedFd, Missing> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let mut folder =
-        rustix::fs::open("/", flags, Mode::empty()).map_err(|errno| Missing::of(errno, path))?;
+    let mut folder = rustix::fs::open("/", flags, Mode::empty()).map_err(|errno| Missing::of(errno, path))?;
     for component in path.components() {
         let Component::Normal(name) = component else { continue };
         folder = match openat(&folder, name, flags, Mode::empty()) {

@@ -97,7 +97,8 @@ async fn serve(mut stream: UnixStream, socket: &Path, daemon: mpsc::Sender<Pendi
     let credentials = stream.peer_cred()?;
     let (reader, mut writer) = stream.split();
     if !may_ask(credentials, socket) {
-        let message = format!("uid {} may not control nightshift: be root or in group {GROUP}", credentials.uid());
+        let message =
+            format!("uid {} may not control nightshift: be root or in group {GROUP}", credentials.uid());
         return write(&mut writer, &Answer::Failed { message }).await;
     }
     let mut line = String::new();

@@ -14,8 +14,8 @@ use tokio::sync::oneshot;
 
 use super::{Daemon, Task};
 use crate::collect;
-use crate::control::{Answer, Pending, Request};
 use crate::context::chain;
+use crate::control::{Answer, Pending, Request};
 use crate::offload;
 use crate::status;
 
@@ -82,7 +82,8 @@ impl Daemon {
                 if let Some(tonight) = &mut self.tonight {
                     tonight.retime(&fresh);
                 }
-                self.audit.emit(&Event::info(Kind::ConfigReloaded, format!("config reloaded, asked by {who}")));
+                self.audit
+                    .emit(&Event::info(Kind::ConfigReloaded, format!("config reloaded, asked by {who}")));
                 self.turn(AgendaEvent::Reloaded(fresh)).await;
                 Answer::Done { message: "the config is in force: times of stages not yet begun change tonight, everything else from the next night on".to_owned() }
             }
@@ -150,7 +151,8 @@ impl Daemon {
     fn next_extra(&self) -> Night {
         let today = Timestamp::now().to_zoned(self.settings.window.zone.clone()).date();
         let nights = self.records.nights().unwrap_or_default();
-        let extra = nights.iter().filter(|night| night.date == today).map(|night| night.extra).max().unwrap_or(0) + 1;
+        let extra =
+            nights.iter().filter(|night| night.date == today).map(|night| night.extra).max().unwrap_or(0) + 1;
         Night { date: today, extra }
     }
 

@@ -12,7 +12,10 @@ impl Daemon {
         let zone = &self.settings.window.zone;
         let (Some(tonight), Some(plan)) = (&self.tonight, self.agenda.night()) else {
             let opens = self.settings.window.opening(self.settings.window.next_after(jiff::Timestamp::now()));
-            return format!("waiting: the next night opens {}", opens.to_zoned(zone.clone()).strftime("%F %R"));
+            return format!(
+                "waiting: the next night opens {}",
+                opens.to_zoned(zone.clone()).strftime("%F %R")
+            );
         };
         let record = tonight.record();
         let done = ended(record.as_ref()).count();
@@ -42,5 +45,9 @@ impl Daemon {
 }
 
 fn ended(record: Option<&Record>) -> impl Iterator<Item = Stage> {
-    record.into_iter().flat_map(|record| &record.stages).filter(|(_, s)| s.outcome.is_some()).map(|(stage, _)| *stage)
+    record
+        .into_iter()
+        .flat_map(|record| &record.stages)
+        .filter(|(_, s)| s.outcome.is_some())
+        .map(|(stage, _)| *stage)
 }

@@ -51,7 +51,10 @@ impl Tonight {
     pub fn cut_short(&self) -> Vec<(Stage, u32)> {
         let record = self.record();
         let stages = record.iter().flat_map(|record| &record.stages);
-        stages.filter(|(_, state)| state.outcome.is_none()).map(|(stage, state)| (*stage, state.attempts)).collect()
+        stages
+            .filter(|(_, state)| state.outcome.is_none())
+            .map(|(stage, state)| (*stage, state.attempts))
+            .collect()
     }
 
     pub fn attempts(&self, stage: Stage) -> u32 {
@@ -133,7 +136,9 @@ impl Daemon {
         let Some(tonight) = &self.tonight else { return };
         let attempt = tonight.attempts(stage);
         let outcome = Outcome::Missed;
-        tonight.note(Step::Ended { stage, attempt, outcome, reason: Some(reason.clone()), duration_ms: 0 }).await;
+        tonight
+            .note(Step::Ended { stage, attempt, outcome, reason: Some(reason.clone()), duration_ms: 0 })
+            .await;
         self.audit.emit(&Event {
             night: Some(tonight.night),
             stage: Some(stage),
@@ -163,7 +168,11 @@ impl Daemon {
             night: Some(tonight.night),
             outcome: Some(verdict.as_str()),
             reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
-            ..Event::new(Kind::NightClosed, severity, format!("night {} closed: {verdict}{because}", tonight.night))
+            ..Event::new(
+                Kind::NightClosed,
+                severity,
+                format!("night {} closed: {verdict}{because}", tonight.night),
+            )
         });
         self.release_waiting();
         self.write_hint().await;

@@ -82,7 +82,8 @@ pub async fn publish(ctx: &StageContext, partial: Partial, draft: Draft) -> Resu
     };
     let bytes = manifest.total_bytes();
     let digest = offload::run(move || partial.publish(&encoded, signature.as_deref())).await?;
-    let reason = (!manifest.notes.is_empty() && manifest.grade != Grade::Good).then(|| manifest.notes.join("; "));
+    let reason =
+        (!manifest.notes.is_empty() && manifest.grade != Grade::Good).then(|| manifest.notes.join("; "));
     ctx.note(Step::Set(SetReport {
         set: set.clone(),
         fate: Fate::Published,

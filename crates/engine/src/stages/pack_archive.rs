@@ -81,7 +81,9 @@ fn pack_tonight(ctx: &StageContext) -> Result<Option<(Packed, Vec<String>)>, Err
         .archives()?
         .iter()
         .chain(&sent.archives()?)
-        .filter(|name| name.host == ctx.settings.this && name.date == ctx.night.date && name.extra == ctx.night.extra)
+        .filter(|name| {
+            name.host == ctx.settings.this && name.date == ctx.night.date && name.extra == ctx.night.extra
+        })
         .map(|name| name.edition)
         .max()
         .unwrap_or(0);
@@ -125,7 +127,11 @@ fn request(
     let settings = &ctx.settings;
     let mut sets = Vec::new();
     for id in ids {
-        sets.push(HeldSet { id: id.clone(), folder: ctx.vault.folder(id), manifest: ctx.vault.manifest(id)? });
+        sets.push(HeldSet {
+            id: id.clone(),
+            folder: ctx.vault.folder(id),
+            manifest: ctx.vault.manifest(id)?,
+        });
     }
     let record = ctx.record.record();
     let missing = expected::sets(settings)
@@ -142,7 +148,8 @@ fn request(
 
     let encrypted = !settings.archive.recipients.is_empty();
     let compression = settings.archive.compression;
-    let name = ArchiveName::new(settings.this.clone(), ctx.night.date, ctx.night.extra, compression, encrypted);
+    let name =
+        ArchiveName::new(settings.this.clone(), ctx.night.date, ctx.night.extra, compression, encrypted);
     let (part, out) = outbox.begin(&ArchiveName { edition, ..name }.to_string())?;
     let request = PackRequest {
         cluster: settings.cluster.clone(),
@@ -162,8 +169,8 @@ fn request(
 
 fn publish(ctx: &StageContext, outbox: &Outbox, part: &Path, packed: &Packed) -> Result<(), Error> {
     // Encryption to a public key says nothing about who wrote the archive: the signature does.
-    let signature = Signer::from_host_key(&ctx.settings.ssh.host_key)?
-        .sign_digest(names::NAMESPACE, &sha512(part)?)?;
+    let signature =
+        Signer::from_host_key(&ctx.settings.ssh.host_key)?.sign_digest(names::NAMESPACE, &sha512(part)?)?;
     Ok(outbox.publish(part, &packed.name, packed.sha256, Some(&signature))?)
 }
 

@@ -104,7 +104,12 @@ async fn sent(ctx: &StageContext) -> Result<(), StoreError> {
     let keep = ctx.settings.archive.keep_sent;
     let over = archives.len().saturating_sub(keep);
     for archive in &archives[..over] {
-        removed(ctx, &archive.to_string(), &format!("every remote has it, and the newest {keep} are kept here")).await?;
+        removed(
+            ctx,
+            &archive.to_string(),
+            &format!("every remote has it, and the newest {keep} are kept here"),
+        )
+        .await?;
         sent.remove(archive)?;
     }
     Ok(())

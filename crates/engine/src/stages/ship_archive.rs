@@ -93,7 +93,11 @@ async fn ship_to(
                     outcome: Some("shipped"),
                     ..Event::info(
                         Kind::ArchiveShipped,
-                        format!("{archive} is on remote {}: {}, {verified}", remote.name, space::bytes(bytes)),
+                        format!(
+                            "{archive} is on remote {}: {}, {verified}",
+                            remote.name,
+                            space::bytes(bytes)
+                        ),
                     )
                 });
             }

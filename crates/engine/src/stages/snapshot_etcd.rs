@@ -88,7 +88,11 @@ fn same_file_system(one: &Path, other: &Path) -> bool {
     device(one) == device(other)
 }
 
-async fn take(ctx: &StageContext, client: &Client, partial: &Partial) -> Result<(&'static str, Taken), Error> {
+async fn take(
+    ctx: &StageContext,
+    client: &Client,
+    partial: &Partial,
+) -> Result<(&'static str, Taken), Error> {
     let settings = &ctx.settings.etcd;
     let name = match settings.compression {
         Compression::Gzip => "snapshot.db.gz",

@@ -79,7 +79,10 @@ impl Vault {
         let mut best: Option<Manifest> = None;
         for set in self.sets_of(host, night)?.iter().filter(|set| set.role == role) {
             let manifest = self.manifest(set)?;
-            if best.as_ref().is_none_or(|best| (best.grade, best.attempt) < (manifest.grade, manifest.attempt)) {
+            if best
+                .as_ref()
+                .is_none_or(|best| (best.grade, best.attempt) < (manifest.grade, manifest.attempt))
+            {
                 best = Some(manifest);
             }
         }
@@ -87,7 +90,12 @@ impl Vault {
     }
 
     /// The newest set of a host and role from an earlier night that counts as a copy.
-    pub fn previous(&self, host: &HostName, before: Night, role: Role) -> Result<Option<Manifest>, StoreError> {
+    pub fn previous(
+        &self,
+        host: &HostName,
+        before: Night,
+        role: Role,
+    ) -> Result<Option<Manifest>, StoreError> {
         let mut nights = entries::<Night>(&self.host_folder(host))?;
         nights.retain(|night| *night < before);
         nights.sort();

@@ -98,7 +98,13 @@ impl Partial {
 
     /// Takes an item from an earlier set by a hard link, when that holds exactly these bytes: they are
     /// hashed again now, so a copy that went bad is never passed on. False where there is no such copy.
-    pub fn link(&self, earlier: &SetId, earlier_item: &str, item: &str, wanted: Written) -> Result<bool, StoreError> {
+    pub fn link(
+        &self,
+        earlier: &SetId,
+        earlier_item: &str,
+        item: &str,
+        wanted: Written,
+    ) -> Result<bool, StoreError> {
         let source = self.vault.folder(earlier).join(earlier_item);
         let Ok(stored) = hash_file(&source) else { return Ok(false) };
         if stored != wanted {

@@ -17,7 +17,8 @@ impl Partial {
     /// `manifest` is stored byte for byte, for its signature and every copy's identity rest on them.
     pub fn publish(self, manifest: &[u8], signature: Option<&str>) -> Result<Digest, StoreError> {
         let set = self.set().clone();
-        let decoded = Manifest::decode(manifest).map_err(|source| StoreError::Manifest { set: set.clone(), source })?;
+        let decoded =
+            Manifest::decode(manifest).map_err(|source| StoreError::Manifest { set: set.clone(), source })?;
         self.remove_strays(&decoded)?;
         if let Some(signature) = signature {
             self.discard(manifest::SIGNATURE_FILE)?;

@@ -30,12 +30,15 @@ impl Vault {
     pub fn sweep(&self, open: Option<Night>) -> Result<Vec<PathBuf>, StoreError> {
         let mut swept = Vec::new();
         for night_folder in self.night_folders()? {
-            let night = night_folder.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+            let night =
+                night_folder.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
             for entry in fs::read_dir(&night_folder).on("list", &night_folder)? {
                 let path = entry.on("list", &night_folder)?.path();
                 let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
                 let torn = name.parse::<SetFolder>().is_ok() && !path.join(manifest::FILE).exists();
-                let stale = name.starts_with('.') && (name.ends_with(".partial") || name.ends_with(".link")) && night != open;
+                let stale = name.starts_with('.')
+                    && (name.ends_with(".partial") || name.ends_with(".link"))
+                    && night != open;
                 if torn || stale {
                     remove_tree(&path)?;
                     swept.push(path);
@@ -49,11 +52,12 @@ impl Vault {
     fn night_folders(&self) -> Result<Vec<PathBuf>, StoreError> {
         let mut folders = Vec::new();
         for host in subfolders(self.root())? {
-            folders.extend(
-                subfolders(&host)?.into_iter().filter(|folder| {
-                    folder.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.parse::<Night>().is_ok())
-                }),
-            );
+            folders.extend(subfolders(&host)?.into_iter().filter(|folder| {
+                folder
+                    .file_name()
+                    .and_then(|name| name.to_str())
+                    .is_some_and(|name| name.parse::<Night>().is_ok())
+            }));
         }
         Ok(folders)
     }

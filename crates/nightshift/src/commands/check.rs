@@ -24,7 +24,10 @@ pub async fn run(config: &Path, args: &Check) -> Result<Exit, CommandError> {
     let settings = &loaded.settings;
     let roles = settings.roles();
     if roles.is_empty() {
-        out::complain(&format!("{} has no role in the cluster: the daemon would refuse to start", settings.this));
+        out::complain(&format!(
+            "{} has no role in the cluster: the daemon would refuse to start",
+            settings.this
+        ));
         return Ok(Exit::Config);
     }
     out::say(format!(

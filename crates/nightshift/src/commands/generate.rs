@@ -15,7 +15,8 @@ const CONFIG: &str = include_str!("../../../../config/nightshift.toml");
 
 pub fn run(folder: &Path) -> Result<Exit, CommandError> {
     let failed = |source| CommandError::Write { path: folder.to_owned(), source };
-    let (man, completions, catalog) = (folder.join("man"), folder.join("completions"), folder.join("catalog"));
+    let (man, completions, catalog) =
+        (folder.join("man"), folder.join("completions"), folder.join("catalog"));
     for folder in [&man, &completions, &catalog] {
         fs::create_dir_all(folder).map_err(failed)?;
     }

@@ -25,7 +25,10 @@ pub fn run(config: &Path, keys: Keys) -> Result<Exit, CommandError> {
 /// Makes what is missing and leaves alone what is there.
 fn init(settings: &Settings) -> Result<Exit, CommandError> {
     if !settings.roles().has(Role::Master) {
-        out::say(format!("{} is no master: only masters log in at other hosts, so it needs no identity", settings.this));
+        out::say(format!(
+            "{} is no master: only masters log in at other hosts, so it needs no identity",
+            settings.this
+        ));
         return Ok(Exit::Good);
     }
     let peers = (settings.ssh.identity.clone(), format!("nightshift@{}", settings.this));
@@ -56,11 +59,16 @@ fn create_folder(path: &Path) -> Result<(), CommandError> {
         .map_err(|source| CommandError::Write { path: folder.to_owned(), source })
 }
 
-fn authorize(settings: &Settings, agentless: bool, remote: Option<&RemoteName>) -> Result<Exit, CommandError> {
+fn authorize(
+    settings: &Settings,
+    agentless: bool,
+    remote: Option<&RemoteName>,
+) -> Result<Exit, CommandError> {
     let identity = |path: &PathBuf| Identity::load(path);
     if let Some(name) = remote {
         let known = settings.remotes.iter().find(|remote| remote.name == *name);
-        let remote = known.ok_or_else(|| CommandError::Usage(format!("the config has no remote `{name}`")))?;
+        let remote =
+            known.ok_or_else(|| CommandError::Usage(format!("the config has no remote `{name}`")))?;
         out::complain(&format!(
             "for ~{}/.ssh/authorized_keys on {}; `restrict` still lets nightshift run sha256sum there to verify what it sent:",
             remote.user, remote.address
@@ -71,7 +79,9 @@ fn authorize(settings: &Settings, agentless: bool, remote: Option<&RemoteName>) 
     let line = identity(&settings.ssh.identity)?.public_line();
     let from = from(&machine::describe().addresses);
     if agentless {
-        out::complain("for root's authorized_keys on the agentless host. With it, this master can READ THE WHOLE HOST:");
+        out::complain(
+            "for root's authorized_keys on the agentless host. With it, this master can READ THE WHOLE HOST:",
+        );
         out::say(format!("{from}restrict,command=\"internal-sftp -R\" {line}"));
     } else {
         out::complain("for /var/lib/nightshift-peer/.ssh/authorized_keys on every other host with a daemon:");

@@ -78,7 +78,9 @@ fn files(settings: &Settings, plan: &NightPlan) {
 fn describe(rule: &FileRule) -> String {
     let (what, alias, optional) = match rule {
         FileRule::Path { path, alias, optional } => (path.clone(), alias.as_deref(), *optional),
-        FileRule::Command { argv, alias, optional } => (format!("$ {}", argv.join(" ")), Some(alias.as_str()), *optional),
+        FileRule::Command { argv, alias, optional } => {
+            (format!("$ {}", argv.join(" ")), Some(alias.as_str()), *optional)
+        }
     };
     let alias = alias.map(|alias| format!(" as {alias}")).unwrap_or_default();
     format!("{what}{alias}{}", if optional { "" } else { " (required)" })

@@ -33,14 +33,18 @@ pub async fn run(config: &Path, json: bool) -> Result<Exit, CommandError> {
 }
 
 fn show(report: &Report, zone: &TimeZone) {
-    let daemon = report.daemon.as_ref().map_or("daemon down".to_owned(), |version| format!("daemon {version}"));
+    let daemon =
+        report.daemon.as_ref().map_or("daemon down".to_owned(), |version| format!("daemon {version}"));
     out::say(format!("{} ({}) of cluster {}, {daemon}", report.host, report.roles, report.cluster));
     match &report.night {
         Some(night) => show_night(night, zone),
         None => out::say("no night has been recorded yet"),
     }
     out::say("");
-    out::say(format!("last good night: {}", report.last_good.map_or("none".to_owned(), |night: Night| night.to_string())));
+    out::say(format!(
+        "last good night: {}",
+        report.last_good.map_or("none".to_owned(), |night: Night| night.to_string())
+    ));
     if let Some(stale) = &report.stale {
         out::say(format!("STALE: {stale}"));
     }
@@ -80,7 +84,8 @@ fn show_stages(night: &NightReport, zone: &TimeZone) {
             (None, Some((_, progress))) => format!("running {progress}"),
             (None, None) => "running".to_owned(),
         };
-        let took = state.ended.map(|_| format!("{}.{} s", state.duration_ms / 1000, state.duration_ms % 1000 / 100));
+        let took =
+            state.ended.map(|_| format!("{}.{} s", state.duration_ms / 1000, state.duration_ms % 1000 / 100));
         let reason = state.reason.clone().unwrap_or_default();
         let started = state.started.to_zoned(zone.clone()).strftime("%T").to_string();
         vec![stage.to_string(), started, outcome, took.unwrap_or_default(), reason]
@@ -89,23 +94,24 @@ fn show_stages(night: &NightReport, zone: &TimeZone) {
 }
 
 fn show_sets(record: &Record) {
-    let rows = record.expected.iter().map(|Expected { host, role, new }| match record.best_set(host, *role) {
-        Some(held) => {
-            let grade = held.grade.as_ref().map_or("?", |grade: &Grade| grade.as_str());
-            let how = match (held.fate, &held.from) {
-                (Fate::Published, _) => "made here".to_owned(),
-                (Fate::Late, _) => "late".to_owned(),
-                (_, Some(from)) => format!("by way of {from}"),
-                _ => "pulled".to_owned(),
-            };
-            vec![host.to_string(), role.to_string(), grade.to_owned(), bytes(held.bytes), how]
-        }
-        None => {
-            let word = if *new { "new" } else { "missing" };
-            let reason = record.reason_for(host, *role).unwrap_or_default();
-            vec![host.to_string(), role.to_string(), word.to_owned(), String::new(), reason.to_owned()]
-        }
-    });
+    let rows =
+        record.expected.iter().map(|Expected { host, role, new }| match record.best_set(host, *role) {
+            Some(held) => {
+                let grade = held.grade.as_ref().map_or("?", |grade: &Grade| grade.as_str());
+                let how = match (held.fate, &held.from) {
+                    (Fate::Published, _) => "made here".to_owned(),
+                    (Fate::Late, _) => "late".to_owned(),
+                    (_, Some(from)) => format!("by way of {from}"),
+                    _ => "pulled".to_owned(),
+                };
+                vec![host.to_string(), role.to_string(), grade.to_owned(), bytes(held.bytes), how]
+            }
+            None => {
+                let word = if *new { "new" } else { "missing" };
+                let reason = record.reason_for(host, *role).unwrap_or_default();
+                vec![host.to_string(), role.to_string(), word.to_owned(), String::new(), reason.to_owned()]
+            }
+        });
     out::table(&["HOST", "ROLE", "SET", "SIZE", "HOW"], rows);
 }
 
@@ -121,11 +127,18 @@ fn show_archives(record: &Record) {
             .filter(|shipment| shipment.archive == packed.archive)
             .map(|shipment| match (&shipment.verified, &shipment.reason) {
                 (Some(verified), _) => format!("{}: {verified}", shipment.remote),
-                (None, reason) => format!("{}: NOT there: {}", shipment.remote, reason.as_deref().unwrap_or("?")),
+                (None, reason) => {
+                    format!("{}: NOT there: {}", shipment.remote, reason.as_deref().unwrap_or("?"))
+                }
             })
             .collect();
         let sealed = if packed.encrypted { "encrypted" } else { "plain" };
-        vec![packed.archive.clone(), bytes(packed.bytes), format!("{} sets, {sealed}", packed.sets), remotes.join("; ")]
+        vec![
+            packed.archive.clone(),
+            bytes(packed.bytes),
+            format!("{} sets, {sealed}", packed.sets),
+            remotes.join("; "),
+        ]
     });
     out::table(&["ARCHIVE", "SIZE", "HOLDS", "REMOTES"], rows);
 }

@@ -96,7 +96,8 @@ async fn trust(settings: &Settings, endpoint: &Endpoint, wanted: Option<&str>) -
     for key in &keys {
         out::say(format!("{name}: offers {} {}", key.key_type, key.fingerprint));
     }
-    let sure = wanted.is_some() || out::confirm(&format!("Is that {name}, compared on the host itself? Pin it?"));
+    let sure =
+        wanted.is_some() || out::confirm(&format!("Is that {name}, compared on the host itself? Pin it?"));
     if !sure {
         out::complain(&format!("{name}: nothing pinned"));
         return Ok(Exit::Failed);

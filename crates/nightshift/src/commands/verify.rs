@@ -20,7 +20,8 @@ use crate::exit::Exit;
 use crate::out;
 
 pub async fn run(config: &Path, what: &[String], identity: Option<&Path>) -> Result<Exit, CommandError> {
-    let (archives, sets): (Vec<&String>, Vec<&String>) = what.iter().partition(|word| Path::new(word).is_file());
+    let (archives, sets): (Vec<&String>, Vec<&String>) =
+        what.iter().partition(|word| Path::new(word).is_file());
     let mut worst = Exit::Good;
     for archive in &archives {
         if !archive_is_good(Path::new(archive), identity)? {
@@ -72,7 +73,8 @@ fn verify_sets(settings: &Settings, vault: &Vault, sets: Vec<SetId>) -> Result<b
 }
 
 fn style() -> ProgressStyle {
-    ProgressStyle::with_template("{bar:30} {pos}/{len} {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar())
+    ProgressStyle::with_template("{bar:30} {pos}/{len} {wide_msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 fn archive_is_good(path: &Path, identity: Option<&Path>) -> Result<bool, CommandError> {
@@ -88,7 +90,9 @@ fn archive_is_good(path: &Path, identity: Option<&Path>) -> Result<bool, Command
     let listing = match (name.encrypted, identity) {
         (false, _) => list_blocking(file, &name),
         (true, Some(identity)) => {
-            let unusable = |error: &dyn std::error::Error| CommandError::Usage(format!("{}: {error}", identity.display()));
+            let unusable = |error: &dyn std::error::Error| {
+                CommandError::Usage(format!("{}: {error}", identity.display()))
+            };
             let identities = Identities::read(read(identity)?).map_err(|error| unusable(&error))?;
             let opened = open_encrypted(file, &identities)
                 .map_err(|error| CommandError::Usage(format!("{}: {error}", path.display())))?;
@@ -104,7 +108,11 @@ fn archive_is_good(path: &Path, identity: Option<&Path>) -> Result<bool, Command
     match listing {
         Ok(listing) => {
             let sets = listing.contents.sets.len();
-            out::say(format!("{name}: good, {sets} sets, {} entries, {}", listing.entries, bytes(listing.bytes)));
+            out::say(format!(
+                "{name}: good, {sets} sets, {} entries, {}",
+                listing.entries,
+                bytes(listing.bytes)
+            ));
             for missing in &listing.contents.missing {
                 out::say(format!("{name}: holds no {missing}"));
             }

@@ -48,7 +48,8 @@ pub async fn prune(ctx: &StageContext, remote: &Remote) -> Result<(), Error> {
     there.sort_by_key(|name| (name.date, name.extra, name.edition));
     for name in droppable(ctx, remote, &there) {
         let path = format!("{}/{name}", remote.path.trim_end_matches('/'));
-        removed(ctx, &format!("{}:{path}", remote.name), &format!("beyond the policy of {}", remote.keep)).await?;
+        removed(ctx, &format!("{}:{path}", remote.name), &format!("beyond the policy of {}", remote.keep))
+            .await?;
         sftp.remove(&path).await?;
         for extension in ["sha256", "sig"] {
             match sftp.remove(&format!("{path}.{extension}")).await {

@@ -86,10 +86,14 @@ async fn draft(
                 let expanded = remote_files::expand(sftp, path).await?;
                 draft.notes.extend(expanded.notes);
                 if expanded.found.is_empty() && !optional {
-                    draft.faults.push(format!("{path}: {}", expanded.missing.as_deref().unwrap_or("nothing matches")));
+                    draft.faults.push(format!(
+                        "{path}: {}",
+                        expanded.missing.as_deref().unwrap_or("nothing matches")
+                    ));
                 }
                 for found in expanded.found {
-                    let place = alias.clone().unwrap_or_else(|| found.path.trim_start_matches('/').to_owned());
+                    let place =
+                        alias.clone().unwrap_or_else(|| found.path.trim_start_matches('/').to_owned());
                     if !wanted.iter().any(|(known, _)| *known == place) {
                         wanted.push((place, found));
                     }
@@ -144,7 +148,11 @@ async fn fetch(
 
 /// An error of the connection ends the set; one of this file is its fault alone.
 fn unreadable(found: &Found, error: SftpError) -> Result<Result<Item, String>, Error> {
-    if error.is_connection() { Err(error.into()) } else { Ok(Err(format!("{}: {}", found.path, chain(&error)))) }
+    if error.is_connection() {
+        Err(error.into())
+    } else {
+        Ok(Err(format!("{}: {}", found.path, chain(&error))))
+    }
 }
 
 async fn download(sftp: &Sftp, partial: &Partial, place: &str, found: &Found) -> Result<Written, Error> {
@@ -163,7 +171,9 @@ async fn link(
     written: Written,
 ) -> Result<(), StoreError> {
     let kind = ItemKind::File { size: written.size, sha256: written.sha256 };
-    if let Some(previous) = previous.filter(|previous| previous.item(place).is_some_and(|item| item.kind == kind)) {
+    if let Some(previous) =
+        previous.filter(|previous| previous.item(place).is_some_and(|item| item.kind == kind))
+    {
         partial.link(&previous.id(), place, place, written)?;
     }
     Ok(())

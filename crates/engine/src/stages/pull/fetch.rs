@@ -67,7 +67,11 @@ impl FetchError {
     pub fn is_refusal(&self) -> bool {
         matches!(
             self,
-            Self::Manifest(..) | Self::Maker { .. } | Self::Unsigned { .. } | Self::Signature(..) | Self::Content { .. }
+            Self::Manifest(..)
+                | Self::Maker { .. }
+                | Self::Unsigned { .. }
+                | Self::Signature(..)
+                | Self::Content { .. }
         )
     }
 }
@@ -128,12 +132,17 @@ impl Fetch<'_> {
     }
 
     /// What is fetched from its maker is known by the connection; from anyone else only by the signature.
-    async fn checked_signature(&self, manifest: &Manifest, bytes: &[u8]) -> Result<Option<String>, FetchError> {
+    async fn checked_signature(
+        &self,
+        manifest: &Manifest,
+        bytes: &[u8],
+    ) -> Result<Option<String>, FetchError> {
         let set = self.set.clone();
         let inventory = &self.ctx.settings.inventory;
         let agentless = inventory.get(&set.host).is_some_and(|host| host.agentless);
         let maker = inventory.get(&manifest.made_by);
-        let may = manifest.made_by == set.host || (agentless && maker.is_some_and(|host| host.roles.has(Role::Master)));
+        let may = manifest.made_by == set.host
+            || (agentless && maker.is_some_and(|host| host.roles.has(Role::Master)));
         let Some(maker) = maker.filter(|_| may) else {
             return Err(FetchError::Maker { set, made_by: manifest.made_by.clone() });
         };
@@ -141,8 +150,15 @@ impl Fetch<'_> {
         match signature.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()) {
             Some(text) => {
                 let names = peer::endpoint(maker).known_as;
-                signature::verify(manifest::NAMESPACE, bytes, &text, self.source.known_hosts, &names, maker.port)
-                    .map_err(|error| FetchError::Signature(set, error))?;
+                signature::verify(
+                    manifest::NAMESPACE,
+                    bytes,
+                    &text,
+                    self.source.known_hosts,
+                    &names,
+                    maker.port,
+                )
+                .map_err(|error| FetchError::Signature(set, error))?;
                 Ok(Some(text))
             }
             None if *self.source.host == manifest.made_by => Ok(None),
@@ -171,7 +187,11 @@ impl Fetch<'_> {
     }
 
     /// Takes what is here already: left by an earlier try, or unchanged since an earlier night.
-    async fn reuse(&self, partial: Partial, manifest: &Manifest) -> Result<(Partial, Vec<Wanted>), FetchError> {
+    async fn reuse(
+        &self,
+        partial: Partial,
+        manifest: &Manifest,
+    ) -> Result<(Partial, Vec<Wanted>), FetchError> {
         let (vault, set) = (self.ctx.vault.clone(), self.set.clone());
         let leave = self.ctx.settings.vault.min_free;
         let files: Vec<Wanted> = manifest

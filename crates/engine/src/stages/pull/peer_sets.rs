@@ -40,7 +40,8 @@ pub async fn pull(
     };
     let vault = host.vault.to_string_lossy().into_owned();
     let hint = read_hint(ctx, &sftp, &vault, host).await;
-    let source = Source { sftp: &sftp, vault: &vault, host: &host.name, known_hosts: &credentials.known_hosts };
+    let source =
+        Source { sftp: &sftp, vault: &vault, host: &host.name, known_hosts: &credentials.known_hosts };
     let answer = pull_published(ctx, source, &host.name, role).await;
     session.close().await;
     Ok(match answer? {

@@ -62,7 +62,10 @@ impl<'a> Queue<'a> {
 
     /// The next peer that answers for good, or for which the waiting is over; everyone is asked once at
     /// least. `None` when all have answered.
-    pub async fn next(&mut self, look: &(impl Fn(&'a Host) -> Look<'a> + Sync)) -> Option<(&'a Host, Answer)> {
+    pub async fn next(
+        &mut self,
+        look: &(impl Fn(&'a Host) -> Look<'a> + Sync),
+    ) -> Option<(&'a Host, Answer)> {
         while !(self.waiting.is_empty() && self.running.is_empty()) {
             while self.running.len() < self.parallel
                 && let Some(mut due) = self.take_due()

@@ -84,11 +84,7 @@ async fn take(
     Ok(())
 }
 
-async fn names(
-    sftp: &Sftp,
-    folder: &str,
-    expanded: &mut Expanded,
-) -> Result<Vec<String>, SftpError> {
+async fn names(sftp: &Sftp, folder: &str, expanded: &mut Expanded) -> Result<Vec<String>, SftpError> {
     match sftp.list(if folder.is_empty() { "/" } else { folder }, MOST_ENTRIES).await {
         Ok(listing) => {
             if listing.unsafe_names > 0 {

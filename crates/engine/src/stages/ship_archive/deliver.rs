@@ -48,7 +48,11 @@ impl From<SftpError> for DeliverError {
 pub enum Delivered {
     /// In an earlier night, or an earlier try.
     Already,
-    Now { bytes: u64, sha256: Digest, verified: String },
+    Now {
+        bytes: u64,
+        sha256: Digest,
+        verified: String,
+    },
 }
 
 pub struct Deliver<'a> {
@@ -61,7 +65,8 @@ pub struct Deliver<'a> {
 impl Deliver<'_> {
     pub async fn run(self) -> Result<Delivered, DeliverError> {
         let sha256 = self.outbox.sha256(self.archive)?;
-        let known = self.outbox.delivery(self.archive, &self.remote.name).filter(|known| known.sha256 == sha256);
+        let known =
+            self.outbox.delivery(self.archive, &self.remote.name).filter(|known| known.sha256 == sha256);
         if known.as_ref().is_some_and(|known| known.verified.is_some()) {
             return Ok(Delivered::Already);
         }

@@ -8,10 +8,10 @@ use futures_util::stream;
 use nightshift_core::inventory::Host;
 use nightshift_core::role::Role;
 use nightshift_core::settings::{Remote, Settings};
+use nightshift_engine::chain;
 use nightshift_engine::etcd;
 use nightshift_engine::peer::{self, Credentials};
 use nightshift_engine::space::bytes;
-use nightshift_engine::chain;
 
 use crate::out;
 
@@ -68,10 +68,13 @@ async fn check_remote(settings: &Settings, remote: &Remote) -> Result<String, St
     let opened = credentials.open_sftp(&peer::remote_endpoint(remote)).await;
     let (session, sftp) = opened.map_err(|error| chain(&error))?;
     let space = sftp.space(&remote.path).await;
-    let synced = if sftp.can_fsync() { "" } else { ", cannot fsync: a power cut there may take what it took" };
+    let synced =
+        if sftp.can_fsync() { "" } else { ", cannot fsync: a power cut there may take what it took" };
     session.close().await;
     match space {
-        Ok(Some(space)) => Ok(format!("host key pinned, login taken, {} free{synced}", bytes(space.free_bytes))),
+        Ok(Some(space)) => {
+            Ok(format!("host key pinned, login taken, {} free{synced}", bytes(space.free_bytes)))
+        }
         Ok(None) => Ok(format!("host key pinned, login taken, cannot tell its space{synced}")),
         Err(error) => Err(chain(&error)),
     }
