@@ -14,7 +14,7 @@ use crate::{package, setup};
 /// Where sshd looks for the keys of the peers' user, as the package makes it.
 const PEER_KEYS: &str = "/var/lib/nightshift-peer/.ssh/authorized_keys";
 
-/// Boots the cluster, lays OpenShift's files and starts a real etcd.
+/// Boots a cluster with every role in it, lays OpenShift's files and starts a real etcd.
 pub fn up() -> Result<()> {
     setup::for_lab()?;
     let state = hand::up(&Topology::full())?;
