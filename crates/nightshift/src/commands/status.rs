@@ -68,7 +68,7 @@ pub fn show_night(night: &NightReport, zone: &TimeZone) {
     out::say("");
     show_stages(night, zone);
     out::say("");
-    show_sets(record);
+    show_sets(record, night.settled);
     show_archives(record);
 }
 
@@ -93,7 +93,7 @@ fn show_stages(night: &NightReport, zone: &TimeZone) {
     out::table(&["STAGE", "STARTED", "OUTCOME", "TOOK", "REASON"], rows);
 }
 
-fn show_sets(record: &Record) {
+fn show_sets(record: &Record, settled: bool) {
     let rows =
         record.expected.iter().map(|Expected { host, role, new }| match record.best_set(host, *role) {
             Some(held) => {
@@ -107,7 +107,12 @@ fn show_sets(record: &Record) {
                 vec![host.to_string(), role.to_string(), grade.to_owned(), bytes(held.bytes), how]
             }
             None => {
-                let word = if *new { "new" } else { "missing" };
+                let reported = record.reason_for(host, *role).is_some();
+            let word = match (new, settled || reported) {
+                (true, _) => "new",
+                (false, true) => "missing",
+                (false, false) => "awaited",
+            };
                 let reason = record.reason_for(host, *role).unwrap_or_default();
                 vec![host.to_string(), role.to_string(), word.to_owned(), String::new(), reason.to_owned()]
             }
