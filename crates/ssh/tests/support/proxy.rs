@@ -19,7 +19,8 @@ struct State {
     forwarded: AtomicU64,
     /// Once this many bytes went through, the connection that carried the last of them is cut.
     cut_after: AtomicU64,
-    streams: Mutex<Vec<TcpStream>>,
+    /// Both ends of each connection, under the connection's number.
+    streams: Mutex<Vec<(u64, TcpStream)>>,
     last: Mutex<Instant>,
 }
 
@@ -39,8 +40,8 @@ impl Proxy {
         });
         let accepting = Arc::clone(&state);
         thread::spawn(move || {
-            for client in listener.incoming() {
-                accepting.forward(client.unwrap());
+            for (client, number) in listener.incoming().zip(0..) {
+                accepting.forward(client.unwrap(), number);
             }
         });
         Self { port, state }
@@ -59,7 +60,7 @@ impl Proxy {
 
     /// Cuts every connection now.
     pub fn cut(&self) {
-        for stream in self.state.streams.lock().unwrap().drain(..) {
+        for (_, stream) in self.state.streams.lock().unwrap().drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
@@ -75,17 +76,17 @@ impl Proxy {
 }
 
 impl State {
-    fn forward(self: &Arc<Self>, client: TcpStream) {
+    fn forward(self: &Arc<Self>, client: TcpStream, number: u64) {
         let server = TcpStream::connect(("127.0.0.1", self.target)).unwrap();
         for stream in [&client, &server] {
             stream.set_nodelay(true).unwrap();
-            self.streams.lock().unwrap().push(stream.try_clone().unwrap());
+            self.streams.lock().unwrap().push((number, stream.try_clone().unwrap()));
         }
-        self.pipe(client.try_clone().unwrap(), server.try_clone().unwrap());
-        self.pipe(server, client);
+        self.pipe(client.try_clone().unwrap(), server.try_clone().unwrap(), number);
+        self.pipe(server, client, number);
     }
 
-    fn pipe(self: &Arc<Self>, mut from: TcpStream, mut to: TcpStream) {
+    fn pipe(self: &Arc<Self>, mut from: TcpStream, mut to: TcpStream, number: u64) {
         let (queue, arrivals) = mpsc::channel::<(Instant, Vec<u8>)>();
         let delay = self.delay;
         thread::spawn(move || {
@@ -120,7 +121,17 @@ impl State {
                     break;
                 }
             }
-            let _ = to.shutdown(Shutdown::Both);
+            state.end(number);
+        });
+    }
+
+    /// Closes both ends for good: one that is only shut down still takes what its peer sends, and seems alive.
+    fn end(&self, number: u64) {
+        self.streams.lock().unwrap().retain(|(of, stream)| {
+            if *of == number {
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+            *of != number
         });
     }
 }
