@@ -39,16 +39,18 @@ impl From<Exit> for ExitCode {
 impl CommandError {
     pub fn exit(&self) -> Exit {
         match self {
+            Self::Store(StoreError::Io { source, .. })
+            | Self::Read { source, .. }
+            | Self::ReadConfig { source, .. }
+                if source.kind() == std::io::ErrorKind::PermissionDenied =>
+            {
+                Exit::Permission
+            }
             Self::Config(_)
             | Self::ReadConfig { .. }
             | Self::Daemon(DaemonError::Config(_) | DaemonError::NoRole) => Exit::Config,
             Self::Client(ClientError::Away { .. } | ClientError::BrokenOff(_)) => Exit::Busy,
             Self::Client(ClientError::Denied { .. }) => Exit::Permission,
-            Self::Store(StoreError::Io { source, .. }) | Self::Read { source, .. }
-                if source.kind() == std::io::ErrorKind::PermissionDenied =>
-            {
-                Exit::Permission
-            }
             _ => Exit::Failed,
         }
     }

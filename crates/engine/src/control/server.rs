@@ -50,12 +50,7 @@ impl Server {
                 fs::remove_file(path)?;
             }
             let listener = UnixListener::bind(path)?;
-            if let Some(group) = uzers::get_group_by_name(GROUP) {
-                // Fails where the daemon is not in the group: then root and the daemon's own user may ask.
-                if let Err(error) = std::os::unix::fs::chown(path, None, Some(group.gid())) {
-                    tracing::warn!("the control socket cannot be given to group {GROUP}: {error}");
-                }
-            }
+            give_to_group(path)?;
             fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
             Ok(listener)
         };
@@ -77,6 +72,18 @@ impl Server {
             }
         }
     }
+}
+
+/// Gives the socket to its group, where the set-gid folder that it lies in has not done so already: the
+/// sandbox bars chown.
+fn give_to_group(path: &Path) -> io::Result<()> {
+    let Some(group) = uzers::get_group_by_name(GROUP) else { return Ok(()) };
+    if fs::metadata(path)?.gid() != group.gid()
+        && let Err(error) = std::os::unix::fs::chown(path, None, Some(group.gid()))
+    {
+        tracing::warn!("the control socket stays with root and the daemon's user, not group {GROUP}: {error}");
+    }
+    Ok(())
 }
 
 impl Drop for Server {
