@@ -32,7 +32,7 @@ use crate::supervisor::{Ended, Supervisor};
 use crate::systemd::Systemd;
 
 use requests::Waiting;
-use tonight::Tonight;
+use tonight::{Starting, Tonight};
 
 /// How long running stages may go on after a stop was asked for; the unit's TimeoutStopSec is longer.
 const DRAIN: Duration = Duration::from_secs(60);
@@ -251,7 +251,8 @@ impl Daemon {
         let Some(plan) = self.agenda.night() else { return };
         let stop = CancellationToken::new();
         let peers = plan.stage(stage).map(|planned| planned.peers.clone()).unwrap_or_default();
-        let ctx = tonight.context(stage, attempt, why, until, peers, &self.audit, stop.clone());
+        let starting = Starting { stage, attempt, why, until, peers };
+        let ctx = tonight.context(starting, &self.audit, stop.clone());
         let task = async move { TaskEnd::Stage(runner::run(ctx).await) };
         self.supervisor.start(Task::Stage(stage), stop, task);
     }

@@ -120,7 +120,7 @@ fn read_lines(path: &Path) -> Result<Vec<Line>, StoreError> {
         match serde_json::from_str(&line) {
             Ok(line) => lines.push(line),
             Err(error) => {
-                tracing::warn!("{}: a line cannot be read and is left out: {error}", path.display())
+                tracing::warn!("{}: a line cannot be read and is left out: {error}", path.display());
             }
         }
     }

@@ -23,6 +23,15 @@ use crate::offload;
 use crate::record_file::{Journal, Records};
 use crate::store::{StoreError, Vault};
 
+/// A stage that the agenda starts, as its plan has it.
+pub(super) struct Starting {
+    pub stage: Stage,
+    pub attempt: u32,
+    pub why: Why,
+    pub until: Timestamp,
+    pub peers: Vec<HostName>,
+}
+
 /// What stays the same while a night is open, whatever is reloaded.
 #[derive(Debug)]
 pub(super) struct Tonight {
@@ -79,16 +88,8 @@ impl Tonight {
         self.settings = Arc::new(settings);
     }
 
-    pub fn context(
-        &self,
-        stage: Stage,
-        attempt: u32,
-        why: Why,
-        until: Timestamp,
-        peers: Vec<HostName>,
-        audit: &Audit,
-        stop: CancellationToken,
-    ) -> StageContext {
+    pub fn context(&self, start: Starting, audit: &Audit, stop: CancellationToken) -> StageContext {
+        let Starting { stage, attempt, why, until, peers } = start;
         StageContext {
             settings: Arc::clone(&self.settings),
             night: self.night,
