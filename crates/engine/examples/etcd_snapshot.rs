@@ -35,16 +35,17 @@ async fn main() {
     let seconds = begun.elapsed().as_secs_f64();
     assert!(taken.birth.is_sound(), "{:?}", taken.birth.findings);
     println!(
-        "seconds={seconds:.3} raw={} stored={} peak-rss-kib={}",
+        "seconds={seconds:.3} raw={} stored={} written={} peak-rss-kib={}",
         taken.birth.length,
         taken.stored_size,
-        peak_rss_kib()
+        accounted("io", "write_bytes:"),
+        accounted("status", "VmHWM:")
     );
 }
 
-/// As the kernel accounts it.
-fn peak_rss_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
+/// A number that the kernel keeps of this process.
+fn accounted(file: &str, name: &str) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/self/{file}")).unwrap();
+    let value = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    value.trim().trim_end_matches(" kB").parse().unwrap()
 }

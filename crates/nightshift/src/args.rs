@@ -120,7 +120,7 @@ pub enum Keys {
 
 #[derive(Debug, Args)]
 pub struct Trust {
-    /// Hosts of the inventory, remotes, or HOST[:PORT]; every peer and remote by default
+    /// Hosts of the inventory, remotes, HOST or HOST:PORT; every peer and remote by default
     pub hosts: Vec<String>,
     /// Pin only the key with this fingerprint, without asking: SHA256:…
     #[arg(long)]

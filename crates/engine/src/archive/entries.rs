@@ -3,6 +3,7 @@
 //! The physical entries are read, and the long names of GNU tar put together here: the crate would take a
 //! name of any length into memory. Archives of ours use nothing else that spans entries.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 
@@ -140,7 +141,7 @@ fn found(data: Raw<'_>, long_path: Option<Vec<u8>>, long_target: Option<Vec<u8>>
         EntryType::Regular => FoundKind::File { size: header.raw_entry_size()? },
         EntryType::Directory => FoundKind::Folder,
         EntryType::Symlink => {
-            let short = || header.link_name_bytes().map(|name| name.into_owned()).unwrap_or_default();
+            let short = || header.link_name_bytes().map(Cow::into_owned).unwrap_or_default();
             FoundKind::Symlink { target: text(long_target.unwrap_or_else(short))? }
         }
         _ => return Err(Odd::Refused { path, why: "it is neither file nor folder nor symlink" }),

@@ -30,10 +30,10 @@ fn gnu_tar_unpacks_what_was_packed() {
             ItemKind::File { sha256, .. } => assert_eq!(*sha256, Digest::of(&fs::read(path).unwrap())),
             ItemKind::Folder => assert_eq!(mode(&path), 0o750),
             ItemKind::Symlink { target } if target.starts_with('/') => {
-                assert!(path.symlink_metadata().is_err())
+                assert!(path.symlink_metadata().is_err());
             }
             ItemKind::Symlink { target } => {
-                assert_eq!(fs::read_link(path).unwrap().to_str().unwrap(), target)
+                assert_eq!(fs::read_link(path).unwrap().to_str().unwrap(), target);
             }
         }
     }
@@ -170,9 +170,9 @@ fn a_file_that_is_not_what_its_manifest_says_is_named() {
 #[test]
 fn an_archive_is_packed_without_the_damaged_set() {
     let vault = Vault::new();
-    let mut sets = vault.usual();
+    let sets = vault.usual();
     fs::write(sets[0].folder.join("etc/empty"), "no more").unwrap();
-    let request = vault.request(sets.drain(..).collect(), Compression::Gzip);
+    let request = vault.request(sets, Compression::Gzip);
     assert!(pack(&request, &|| false).is_err());
     let good = request.sets.into_iter().filter(|set| set.id.to_string().starts_with("e1.x")).collect();
     assert_eq!(vault.pack_sets(good).unwrap().listing.contents.sets.len(), 1);
