@@ -145,9 +145,7 @@ impl Schedule {
 
 /// Whether a field holds only what crontab(5) knows: no `L`, `W`, `#` or `?`.
 fn is_crontab(field: &str) -> bool {
-    field
-        .split([',', '-', '/', '*'])
-        .all(|word| word.bytes().all(|b| b.is_ascii_digit()) || is_name(word))
+    field.split([',', '-', '/', '*']).all(|word| word.bytes().all(|b| b.is_ascii_digit()) || is_name(word))
 }
 
 fn is_name(word: &str) -> bool {

@@ -40,7 +40,10 @@ pub fn judge(record: &Record) -> Judgement {
     }
     reasons.extend(not_shipped(record));
     for (stage, state) in &record.stages {
-        if let Some(outcome @ (Outcome::Failed | Outcome::Missed | Outcome::Interrupted)) = state.outcome {
+        // What a pull or a pack lacks is told set by set; what prune found, by nothing else.
+        let told_elsewhere = |outcome| outcome == Outcome::Degraded && *stage != Stage::Prune;
+        let amiss = state.outcome.filter(|outcome| *outcome != Outcome::Done && !told_elsewhere(*outcome));
+        if let Some(outcome) = amiss {
             let because = state.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
             reasons.push(format!("{stage} {outcome}{because}"));
         }

@@ -1,6 +1,7 @@
-//! `prune`: what the policy drops from the vault, from `sent/`, and from remotes that allow it.
+//! `prune`: what the policy drops from the vault, from `sent/`, and from remotes that allow it; and a look at what stays.
 
 mod remote;
+mod scrub;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,6 +27,10 @@ pub async fn run(ctx: StageContext) -> StageEnd {
     }
     if let Err(error) = sent(&ctx).await {
         faults.push(chain(&error));
+    }
+    match scrub::scrub(&ctx).await {
+        Ok(bad) => faults.extend(bad),
+        Err(error) => faults.push(chain(&error)),
     }
     for remote in ctx.settings.remotes.iter().filter(|remote| remote.prune) {
         if let Err(error) = remote::prune(&ctx, remote).await {

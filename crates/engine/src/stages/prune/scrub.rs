@@ -1,0 +1,49 @@
+//! Each night one older etcd snapshot per host is hashed again, so that a disk that rots is noticed in time.
+
+use std::collections::BTreeMap;
+
+use nightshift_core::audit::{Event, Kind};
+use nightshift_core::name::HostName;
+use nightshift_core::night::Night;
+use nightshift_core::role::Role;
+use nightshift_core::set_path::SetId;
+
+use crate::context::StageContext;
+use crate::offload;
+use crate::store::{StoreError, Vault};
+use crate::verify::{Hashed, verify_set};
+
+/// Checks the snapshots whose turn it is; returns what was found.
+pub async fn scrub(ctx: &StageContext) -> Result<Vec<String>, StoreError> {
+    let (settings, vault, night) = (ctx.settings.clone(), ctx.vault.clone(), ctx.night);
+    let checked = offload::run(move || {
+        let mut checked = Vec::new();
+        for set in whose_turn(&vault, night)? {
+            let verified = verify_set(&settings, &vault, &set, None, &mut Hashed::new())?;
+            checked.push((set, verified.findings));
+        }
+        Ok::<_, StoreError>(checked)
+    })
+    .await?;
+    let mut faults = Vec::new();
+    for (set, findings) in checked.into_iter().filter(|(_, findings)| !findings.is_empty()) {
+        let reason = findings.join("; ");
+        ctx.tell(Event {
+            path: Some(set.to_string()),
+            reason: Some(reason.clone()),
+            ..Event::error(Kind::VerifyFailed, format!("{set} went bad on disk: {reason}"))
+        });
+        faults.push(format!("{set} went bad on disk: {reason}"));
+    }
+    Ok(faults)
+}
+
+/// One older etcd set of each host, another one each night.
+fn whose_turn(vault: &Vault, tonight: Night) -> Result<Vec<SetId>, StoreError> {
+    let mut older: BTreeMap<HostName, Vec<SetId>> = BTreeMap::new();
+    for set in vault.sets()?.into_iter().filter(|set| set.role == Role::Etcd && set.night < tonight) {
+        older.entry(set.host.clone()).or_default().push(set);
+    }
+    let day = usize::from(tonight.date.day_of_year().unsigned_abs());
+    Ok(older.into_values().map(|mut sets| sets.swap_remove(day % sets.len())).collect())
+}
