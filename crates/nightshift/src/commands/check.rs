@@ -1,6 +1,7 @@
 //! `nightshift check`: the config, and with --connect everything that it names.
 
 mod connect;
+mod machine;
 
 use std::path::Path;
 
@@ -37,6 +38,9 @@ pub async fn run(config: &Path, args: &Check) -> Result<Exit, CommandError> {
         settings.inventory.len(),
         settings.remotes.len()
     ));
+    for warning in machine::warnings(settings)? {
+        out::complain(&format!("warning: {warning}"));
+    }
     // What root's shell can read proves nothing: the daemon in its sandbox is asked, if it runs.
     let mut good = match ask(&settings.paths.socket(), &Request::Readable).await {
         Ok(Answer::Readable { faults, notes }) => {

@@ -108,11 +108,11 @@ fn show_sets(record: &Record, settled: bool) {
             }
             None => {
                 let reported = record.reason_for(host, *role).is_some();
-            let word = match (new, settled || reported) {
-                (true, _) => "new",
-                (false, true) => "missing",
-                (false, false) => "awaited",
-            };
+                let word = match (new, settled || reported) {
+                    (true, _) => "new",
+                    (false, true) => "missing",
+                    (false, false) => "awaited",
+                };
                 let reason = record.reason_for(host, *role).unwrap_or_default();
                 vec![host.to_string(), role.to_string(), word.to_owned(), String::new(), reason.to_owned()]
             }
