@@ -48,12 +48,9 @@ fn burst_limit() -> Option<u64> {
     let mut drop_ins: Vec<_> = drop_ins.map(|entry| entry.path()).collect();
     drop_ins.sort();
     files.extend(drop_ins);
-    files
-        .iter()
-        .filter_map(|file| fs::read_to_string(file).ok())
-        .flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())
-        .filter_map(|line| line.trim().strip_prefix("RateLimitBurst=")?.trim().parse().ok())
-        .last()
+    let texts: Vec<String> = files.iter().filter_map(|file| fs::read_to_string(file).ok()).collect();
+    let limits = texts.iter().flat_map(|text| text.lines());
+    limits.rev().find_map(|line| line.trim().strip_prefix("RateLimitBurst=")?.trim().parse().ok())
 }
 
 /// What the policy will hold if every night is like the newest one here, and nothing is unchanged.
