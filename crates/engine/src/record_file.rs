@@ -47,11 +47,16 @@ impl Records {
         Ok(nights)
     }
 
+    /// The record in which something happened last. Extra nights share their date with the scheduled one, so
+    /// of the newest date the open one is it, else the one that was written to last.
     pub fn newest(&self) -> Result<Option<Record>, StoreError> {
-        match self.nights()?.last() {
-            Some(night) => self.read(*night),
-            None => Ok(None),
+        let nights = self.nights()?;
+        let Some(last) = nights.last() else { return Ok(None) };
+        let mut records = Vec::new();
+        for night in nights.iter().filter(|night| night.date == last.date) {
+            records.extend(self.read(*night)?);
         }
+        Ok(records.into_iter().max_by_key(|record| (record.closed.is_none(), record.newest)))
     }
 
     /// The record of a night, closed or open; `None` where there is none that can be read.
@@ -169,8 +174,13 @@ impl Journal {
         Ok(())
     }
 
-    /// The night so far; `None` until its first step is written.
+    /// A look at the night so far; `None` until its first step is written.
+    pub fn look<T>(&self, look: impl FnOnce(Option<&Record>) -> T) -> T {
+        look(self.open.lock().unwrap_or_else(PoisonError::into_inner).record.as_ref())
+    }
+
+    /// A copy of the night so far.
     pub fn record(&self) -> Option<Record> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).record.clone()
+        self.look(|record| record.cloned())
     }
 }

@@ -81,7 +81,9 @@ fn give_to_group(path: &Path) -> io::Result<()> {
     if fs::metadata(path)?.gid() != group.gid()
         && let Err(error) = std::os::unix::fs::chown(path, None, Some(group.gid()))
     {
-        tracing::warn!("the control socket stays with root and the daemon's user, not group {GROUP}: {error}");
+        tracing::warn!(
+            "the control socket stays with root and the daemon's user, not group {GROUP}: {error}"
+        );
     }
     Ok(())
 }
