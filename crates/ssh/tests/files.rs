@@ -260,6 +260,8 @@ async fn a_cut_connection_is_an_error_with_the_path() {
     let error = within(Duration::from_secs(30), transfer).await.unwrap_err();
     assert!(matches!(error, SftpError::Disconnected { .. }) && error.is_connection(), "{error}");
     assert!(error.to_string().contains(&path), "{error}");
+    let error = within(Duration::from_secs(10), sftp.lstat(&path)).await.unwrap_err();
+    assert!(matches!(error, SftpError::Disconnected { .. }), "every later request fails at once: {error}");
 }
 
 #[tokio::test]

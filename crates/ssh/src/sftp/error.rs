@@ -54,6 +54,15 @@ pub(super) struct Doing<'a> {
 }
 
 impl Doing<'_> {
+    pub fn disconnected(self, peer: &str, reason: String) -> SftpError {
+        SftpError::Disconnected {
+            peer: peer.to_owned(),
+            path: self.path.to_owned(),
+            action: self.action,
+            reason,
+        }
+    }
+
     /// The protocol's error in this crate's words. `end_reason` tells why the connection ended, if it did.
     pub fn failed(self, peer: &str, error: ProtocolError, end_reason: impl FnOnce() -> String) -> SftpError {
         let (peer, path, action) = (peer.to_owned(), self.path.to_owned(), self.action);

@@ -133,6 +133,10 @@ impl SftpChannel {
         doing: Doing<'_>,
         answer: impl Future<Output = Result<T, ProtocolError>>,
     ) -> Result<T, SftpError> {
+        // russh-sftp takes requests for a dead connection as well, and would leave each to its timeout.
+        if self.link.is_closed() {
+            return Err(doing.disconnected(&self.link.peer, self.link.end_reason()));
+        }
         let limit = self.link.timeouts.request;
         match timeout(limit, answer).await {
             Err(_) => Err(timed_out(&self.link, doing, limit)),
@@ -171,12 +175,7 @@ fn no_channel(link: &Link, doing: Doing<'_>, error: ChannelError) -> SftpError {
     match error {
         ChannelError::Timeout(limit) => timed_out(link, doing, limit),
         ChannelError::Refused(reason) => no_subsystem(link, reason),
-        ChannelError::Disconnected(reason) => SftpError::Disconnected {
-            peer: link.peer.clone(),
-            path: doing.path.to_owned(),
-            action: doing.action,
-            reason,
-        },
+        ChannelError::Disconnected(reason) => doing.disconnected(&link.peer, reason),
     }
 }
 
