@@ -1,5 +1,8 @@
 //! The outbox and `sent/`: archives on their way out, and what each remote has of them.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;

@@ -55,18 +55,12 @@ impl Report {
 /// Puts the report together from what is on disk.
 pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError> {
     let records = Records::new(settings.paths.records());
-    let mut newest = None;
+    let newest = records.newest()?;
     let mut last_good = None;
-    for night in records.nights()?.into_iter().rev() {
-        let Some(record) = records.read(night)? else { continue };
-        if let Some(closed) = &record.closed
-            && closed.verdict.is_restorable()
-            && !night.is_extra()
-        {
+    for night in records.nights()?.into_iter().rev().filter(|night| !night.is_extra()) {
+        let closed = records.read(night)?.and_then(|record| record.closed);
+        if closed.is_some_and(|closed| closed.verdict.is_restorable()) {
             last_good = Some(night);
-        }
-        newest.get_or_insert(record);
-        if last_good.is_some() {
             break;
         }
     }

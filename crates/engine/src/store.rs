@@ -6,6 +6,8 @@ mod partial;
 mod publish;
 mod remove;
 mod sync;
+#[cfg(test)]
+mod tests;
 
 pub use fault::{IoContext, StoreError};
 pub use layout::Vault;

@@ -17,8 +17,7 @@ impl Daemon {
                 opens.to_zoned(zone.clone()).strftime("%F %R")
             );
         };
-        let record = tonight.record();
-        let done = ended(record.as_ref()).count();
+        let done = tonight.look(|record| ended(record).count());
         let mut line = format!("night {}: {done} of {} stages done", tonight.night, plan.stages.len());
         for task in self.supervisor.running() {
             if let Task::Stage(stage) = task {
@@ -28,7 +27,7 @@ impl Daemon {
                 }
             }
         }
-        if let Some((stage, at)) = self.next_stage(plan, record.as_ref()) {
+        if let Some((stage, at)) = tonight.look(|record| self.next_stage(plan, record)) {
             line.push_str(&format!(", next {stage} {}", at.to_zoned(zone.clone()).strftime("%R")));
         }
         line

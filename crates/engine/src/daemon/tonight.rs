@@ -52,22 +52,28 @@ impl Tonight {
         })
     }
 
+    /// A look at the record so far.
+    pub fn look<T>(&self, look: impl FnOnce(Option<&Record>) -> T) -> T {
+        self.journal.look(look)
+    }
+
     pub fn record(&self) -> Option<Record> {
         self.journal.record()
     }
 
     /// The stages that had begun and never ended.
     pub fn cut_short(&self) -> Vec<(Stage, u32)> {
-        let record = self.record();
-        let stages = record.iter().flat_map(|record| &record.stages);
-        stages
-            .filter(|(_, state)| state.outcome.is_none())
-            .map(|(stage, state)| (*stage, state.attempts))
-            .collect()
+        self.look(|record| {
+            let stages = record.into_iter().flat_map(|record| &record.stages);
+            stages
+                .filter(|(_, state)| state.outcome.is_none())
+                .map(|(stage, state)| (*stage, state.attempts))
+                .collect()
+        })
     }
 
     pub fn attempts(&self, stage: Stage) -> u32 {
-        self.record().and_then(|record| record.stages.get(&stage).map(|state| state.attempts)).unwrap_or(1)
+        self.look(|record| Some(record?.stages.get(&stage)?.attempts)).unwrap_or(1)
     }
 
     /// Writes a step of the daemon's own; where the disk does not take it, the journal has to do.

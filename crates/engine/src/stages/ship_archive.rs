@@ -27,9 +27,6 @@ pub async fn run(ctx: StageContext) -> StageEnd {
 async fn try_run(ctx: &StageContext) -> Result<StageEnd, StoreError> {
     let outbox = Outbox::new(ctx.settings.paths.outbox());
     let archives = drop_oldest(ctx, &outbox).await?;
-    if ctx.settings.remotes.is_empty() {
-        return Ok(StageEnd::done());
-    }
     ctx.board.begin(ctx.stage, archives.len() * ctx.settings.remotes.len());
     // Remotes are independent: one that is down costs the others nothing.
     let shipping: Vec<_> =
@@ -51,6 +48,10 @@ async fn try_run(ctx: &StageContext) -> Result<StageEnd, StoreError> {
 /// Over its limit the outbox loses its oldest archives, with an alarm, and never its newest.
 async fn drop_oldest(ctx: &StageContext, outbox: &Outbox) -> Result<Vec<ArchiveName>, StoreError> {
     let mut archives = outbox.archives()?;
+    if ctx.settings.remotes.is_empty() {
+        // Nothing waits for anybody: all of it goes to `sent/`, which has a limit of its own.
+        return Ok(archives);
+    }
     let over = archives.len().saturating_sub(ctx.settings.archive.keep_outbox.max(1));
     for archive in archives.drain(..over) {
         let because =

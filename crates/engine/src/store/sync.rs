@@ -8,6 +8,8 @@ pub(crate) fn sync_file(file: &File) -> io::Result<()> {
     if cfg!(nightshift_no_sync) {
         return Ok(());
     }
+    #[cfg(test)]
+    log::add(file);
     file.sync_all()
 }
 
@@ -16,5 +18,34 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(nightshift_no_sync) {
         return Ok(());
     }
-    File::open(folder)?.sync_all()
+    let folder = File::open(folder)?;
+    #[cfg(test)]
+    log::add(&folder);
+    folder.sync_all()
+}
+
+#[cfg(test)]
+pub(super) use log::synced;
+
+/// What this thread has synced, in order: a test cannot cut the power.
+#[cfg(test)]
+mod log {
+    use std::cell::RefCell;
+    use std::fs::File;
+    use std::os::unix::fs::MetadataExt as _;
+
+    thread_local! {
+        static SYNCED: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+    }
+
+    pub(super) fn add(file: &File) {
+        if let Ok(metadata) = file.metadata() {
+            SYNCED.with_borrow_mut(|synced| synced.push(metadata.ino()));
+        }
+    }
+
+    /// The inodes that were synced.
+    pub(in crate::store) fn synced() -> Vec<u64> {
+        SYNCED.with_borrow(Clone::clone)
+    }
 }
