@@ -2,17 +2,22 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::cluster::{self, Lab};
-use super::cmd::Output;
+use super::cmd::{Output, side_by_side};
 use super::error::{Error, Result};
 use super::folder;
+use super::nightshift::{self, AgeIdentity};
+use super::schedule::Schedule;
 use super::topology::{Role, Topology};
 
 const ID: &str = "hand";
+/// The longest that a night by hand may take.
+const NIGHT: Duration = Duration::from_secs(600);
 
 /// What `lab up` left running, as it stands in `target/lab/hand/state.json`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -61,6 +66,33 @@ pub fn attach() -> Result<Lab> {
     let state: LabState = serde_json::from_slice(&text)
         .map_err(|error| Error::Refused(format!("{} is not a lab's state: {error}", path.display())))?;
     Lab::laid_out(ID, &state.topology)
+}
+
+/// Puts the package on the lab that is up, as an operator would, has the whole night run at once, and gives how a master
+/// says that it went.
+pub fn night(deb: &Path) -> Result<Night> {
+    let lab = attach()?;
+    let identity = AgeIdentity::create(&lab)?;
+    // Due at the very end, so that it runs because it is asked for.
+    let schedule = Schedule::due_in(170);
+    let config = nightshift::config_text(&lab, &schedule.ending(15, 180), &[identity.recipient]);
+    nightshift::set_up(&lab, deb, &config)?;
+    nightshift::enable(&lab)?;
+    side_by_side(&nightshift::managed(&lab), |host| {
+        // How it went on each host is for its status to say.
+        host.try_run_for("nightshift run night --wait", NIGHT)
+    })?;
+    let master = lab.with(Role::Master).first().map_or(Ok(String::new()), |master| {
+        master.try_run("nightshift status").map(|output| output.text() + &output.stderr)
+    })?;
+    Ok(Night { status: master, identity: identity.path })
+}
+
+/// How a night by hand went.
+pub struct Night {
+    pub status: String,
+    /// The key that opens its archives.
+    pub identity: PathBuf,
 }
 
 /// Runs a shell line on a host of the lab that is up; the status is the caller's to pass on.

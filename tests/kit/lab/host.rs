@@ -219,4 +219,13 @@ impl Host {
     pub fn join_link(&self) -> Result<()> {
         self.link.join()
     }
+
+    /// Lets it send no faster than this, so that what it sends can be broken off in the middle.
+    pub fn throttle_link(&self, mbit: u32) -> Result<()> {
+        self.link.throttle(mbit)
+    }
+
+    pub fn unthrottle_link(&self) -> Result<()> {
+        self.link.unthrottle()
+    }
 }

@@ -45,6 +45,10 @@ impl Host {
         self.enter()?.args(["/bin/sh", "-c", line]).timeout(timeout).run()
     }
 
+    pub fn try_run_for(&self, line: &str, timeout: Duration) -> Result<Output> {
+        self.enter()?.args(["/bin/sh", "-c", line]).timeout(timeout).output()
+    }
+
     /// Leaves a shell line running on the host until the handle is dropped.
     pub fn spawn(&self, line: &str, stdout: Stdio) -> Result<Running> {
         self.enter()?.args(["/bin/sh", "-c", line]).spawn(stdout)

@@ -15,7 +15,9 @@ mod journal;
 mod network;
 pub mod nightshift;
 pub mod openshift;
+mod package;
 mod pki;
+mod schedule;
 mod topology;
 
 use std::env;
@@ -27,6 +29,8 @@ pub use error::{Error, Result};
 pub use host::Host;
 pub use inside::{HostFile, quote};
 pub use journal::JournalEntry;
+pub use package::package;
+pub use schedule::Schedule;
 pub use topology::{DOMAIN, HostSpec, Role, Topology};
 
 /// What a fresh Debian-like machine must have installed before it can hold a lab.
@@ -62,6 +66,7 @@ pub fn available() -> std::result::Result<(), String> {
         "openssl",
         "ssh-keygen",
         "systemd-nspawn",
+        "tc",
     ];
     if let Some(missing) = tools.iter().find(|tool| !is_on_path(tool)) {
         return Err(format!("the lab needs {missing}: apt-get install {}", apt_packages().join(" ")));

@@ -84,6 +84,19 @@ impl Link {
     pub fn join(&self) -> Result<()> {
         batch(&self.switch, &format!("link set {} up\n", self.port))
     }
+
+    /// Lets the host send no faster than this.
+    pub fn throttle(&self, mbit: u32) -> Result<()> {
+        self.traffic_control(&format!("replace dev host0 root tbf rate {mbit}mbit burst 64kb latency 100ms"))
+    }
+
+    pub fn unthrottle(&self) -> Result<()> {
+        self.traffic_control("delete dev host0 root")
+    }
+
+    fn traffic_control(&self, words: &str) -> Result<()> {
+        Cmd::new("tc").args(["-n", &self.namespace, "qdisc"]).args(words.split(' ')).run().map(drop)
+    }
 }
 
 fn add_namespace(name: &str) -> Result<()> {
