@@ -6,7 +6,6 @@
 pub mod endpoint;
 pub mod identity;
 pub mod known_hosts;
-pub mod paths;
 pub mod ranges;
 pub mod scan;
 pub mod session;

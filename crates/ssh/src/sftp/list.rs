@@ -3,8 +3,9 @@
 use russh_sftp::client::error::Error as ProtocolError;
 use russh_sftp::protocol::StatusCode;
 
+use nightshift_core::manifest::is_safe_path;
+
 use super::{Sftp, SftpError, Stat};
-use crate::paths::check_name;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirEntry {
@@ -59,11 +60,33 @@ impl Listing {
         if name == "." || name == ".." {
             return;
         }
-        // russh-sftp puts U+FFFD where a name was not UTF-8; such a name leads nowhere.
-        if name.contains(char::REPLACEMENT_CHARACTER) || check_name(&name).is_err() {
+        if !is_usable(&name) {
             self.unsafe_names += 1;
             return;
         }
         self.entries.push(DirEntry { name, stat });
+    }
+}
+
+/// Whether a name can be used: one component of a path, and nothing that a terminal would act upon.
+fn is_usable(name: &str) -> bool {
+    // russh-sftp puts U+FFFD where a name was not UTF-8; such a name leads nowhere.
+    is_safe_path(name)
+        && !name.contains(['/', char::REPLACEMENT_CHARACTER])
+        && !name.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_leads_elsewhere_or_nowhere_is_left_out() {
+        for bad in ["", ".", "..", "a/b", "/etc", "a\0b", "a\nb", "\u{1b}[2J", "\u{fffd}"] {
+            assert!(!is_usable(bad), "{bad:?}");
+        }
+        for good in ["node-config.yaml", ".hidden", "a b", "dev\\x2dsda.mount", "größe"] {
+            assert!(is_usable(good), "{good:?}");
+        }
     }
 }

@@ -4,9 +4,10 @@ use russh_sftp::client::error::Error as ProtocolError;
 use russh_sftp::protocol::{FileAttributes, OpenFlags, Packet, StatusCode};
 
 use super::{Doing, FileKind, Sftp, SftpError};
-use crate::paths::MAX_DEPTH;
 
 const POSIX_RENAME: &str = "posix-rename@openssh.com";
+/// How many folders above a new one are made at the most.
+const MAX_DEPTH: usize = 64;
 
 /// What this login may still use of a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
