@@ -2,13 +2,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use jiff::civil::{Date, date, time};
 use jiff::tz::TimeZone;
 
 use super::*;
 use crate::inventory::{Host, Inventory};
 use crate::night::NightWindow;
-use crate::record::{Line, Step};
+use crate::record::{Fate, Line, Step};
 use crate::role::{Role, Roles};
 use crate::settings::testing;
 
@@ -430,4 +431,102 @@ fn a_night_in_which_no_stage_fires_is_not_opened() {
         })
         .collect();
     assert_eq!(nights, [date(2026, 11, 22), date(2026, 11, 29)]);
+}
+
+#[test]
+fn nothing_is_packed_again_after_the_closing() {
+    use crate::digest::Digest;
+    use crate::record::{Packed, SetReport};
+    use crate::set_path::SetId;
+    let late = SetReport {
+        set: SetId::first("n1".parse().unwrap(), "2026-11-22".parse().unwrap(), Role::Node),
+        fate: Fate::Late,
+        grade: None,
+        from: None,
+        bytes: 1,
+        sha256: None,
+        reason: None,
+    };
+    let packed = Packed {
+        archive: "m1_2026.11.22.tgz".into(),
+        bytes: 1,
+        sha256: Digest::of(b""),
+        sets: 1,
+        missing: vec![],
+        encrypted: false,
+    };
+    let done =
+        |stage| Step::Ended { stage, attempt: 1, outcome: Outcome::Done, reason: None, duration_ms: 1 };
+    let mut lines: Vec<_> = Stage::ALL
+        .into_iter()
+        .filter(|stage| *stage != Stage::ShipArchive)
+        .map(|stage| ("2026-11-22T23:30:00Z", done(stage)))
+        .collect();
+    lines.push(("2026-11-22T23:00:00Z", Step::Packed(packed)));
+    lines.push(("2026-11-22T23:40:00Z", Step::Set(late)));
+    let record = record_of(lines);
+    let mut world = World::at("2026-11-23T05:00:00Z", all_roles());
+    world.agenda = Agenda::new(Arc::new(all_roles()), Some(&record));
+    world.run_until("2026-11-23T06:00:00Z");
+    assert!(world.starts_of(Stage::PackArchive).is_empty(), "{:?}", world.starts());
+    assert_eq!(world.starts_of(Stage::ShipArchive).len(), 1, "what is packed still ships");
+}
+
+#[test]
+fn a_reload_that_takes_a_role_away_leaves_tonights_stages() {
+    let mut world = World::at("2026-11-22T20:30:00Z", all_roles());
+    world.run_until("2026-11-22T21:05:00Z");
+    let clock = world.clock();
+    let actions = world.agenda.step(clock, Event::Reloaded(Arc::new(settings(&[Role::Node]))));
+    world.take(actions);
+    world.run_until("2026-11-23T04:00:00Z");
+    assert_eq!(world.starts().len(), Stage::ALL.len(), "roles change from the next night on");
+}
+
+#[test]
+fn a_reload_that_moves_the_nights_opening_leaves_tonights_window() {
+    let mut later = all_roles();
+    later.window.opens = time(23, 0, 0, 0);
+    let mut world = World::at("2026-11-22T20:30:00Z", all_roles());
+    world.run_until("2026-11-22T21:05:00Z");
+    let clock = world.clock();
+    let actions = world.agenda.step(clock, Event::Reloaded(Arc::new(later)));
+    world.take(actions);
+    world.run_until("2026-11-23T04:00:00Z");
+    assert_eq!(world.starts_of(Stage::CollectNode), [("22 22:10".to_owned(), Why::Due)]);
+}
+
+#[test]
+fn what_is_asked_for_after_the_closing_is_refused_while_an_archive_still_ships() {
+    let mut world = World::at("2026-11-22T20:30:00Z", all_roles());
+    world.run_until("2026-11-22T22:54:00Z");
+    world.takes = SignedDuration::from_hours(12);
+    world.run_until("2026-11-23T04:00:00Z");
+    let clock = world.clock();
+    let ask = Ask::Stages { stages: vec![Stage::CollectNode], night: None };
+    assert_eq!(world.agenda.ask(clock, ask), Err(Refusal::Closed("2026-11-22".parse().unwrap())));
+}
+
+#[test]
+fn what_came_by_hand_after_packing_is_packed_once_more() {
+    let mut world = World::at("2026-11-22T20:30:00Z", all_roles());
+    world.run_until("2026-11-23T00:00:00Z");
+    world.outcomes.insert(Stage::PullNodes, (Outcome::Done, false, true));
+    let clock = world.clock();
+    let ask = Ask::Stages { stages: vec![Stage::PullNodes], night: None };
+    let actions = world.agenda.ask(clock, ask).unwrap();
+    world.take(actions);
+    world.run_until("2026-11-23T02:00:00Z");
+    let packs: Vec<_> = world.starts_of(Stage::PackArchive).into_iter().map(|(_, why)| why).collect();
+    assert_eq!(packs, [Why::Due, Why::Repack]);
+}
+
+#[test]
+fn what_is_pulled_before_packing_is_packed_once() {
+    let mut world = World::at("2026-11-22T20:30:00Z", all_roles());
+    for stage in [Stage::PullEtcd, Stage::PullNodes, Stage::MirrorMasters] {
+        world.outcomes.insert(stage, (Outcome::Done, false, true));
+    }
+    world.run_until("2026-11-23T04:00:00Z");
+    assert_eq!(world.starts_of(Stage::PackArchive).len(), 1);
 }
