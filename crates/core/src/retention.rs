@@ -50,6 +50,7 @@ pub enum Because {
     NightOfWeek { year: i16, week: i8 },
     NightOfMonth { year: i16, month: i8 },
     LastGood,
+    NewestCopy,
     LastProved,
     BeyondPolicy(Keep),
 }
@@ -62,6 +63,7 @@ impl fmt::Display for Because {
             Self::NightOfWeek { year, week } => write!(f, "the night kept for week {year}-W{week:02}"),
             Self::NightOfMonth { year, month } => write!(f, "the night kept for {year}-{month:02}"),
             Self::LastGood => f.write_str("the last good set of this host and role"),
+            Self::NewestCopy => f.write_str("the newest copy of this host and role, though not a good one"),
             Self::LastProved => f.write_str("the last proved set of this host and role"),
             Self::BeyondPolicy(keep) => write!(f, "beyond the policy of {keep}"),
         }
@@ -96,7 +98,8 @@ pub fn decide(candidates: &[Candidate], policy: &Policy<'_>) -> Vec<Decision> {
         .collect();
     let files = chosen_nights(&dates, policy.files, policy.nights);
     let etcd = chosen_nights(&dates, policy.etcd, policy.nights);
-    let last_good = newest(candidates, policy.today, |candidate| candidate.grade.is_copy());
+    let last_good = newest(candidates, policy.today, |candidate| candidate.grade == Grade::Good);
+    let newest_copy = newest(candidates, policy.today, |candidate| candidate.grade.is_copy());
     let last_proved = newest(candidates, policy.today, |candidate| candidate.proved);
 
     candidates
@@ -118,6 +121,8 @@ pub fn decide(candidates: &[Candidate], policy: &Policy<'_>) -> Vec<Decision> {
                 Some(because.clone())
             } else if !expired && last_good.get(&key) == Some(&set) {
                 Some(Because::LastGood)
+            } else if !expired && newest_copy.get(&key) == Some(&set) {
+                Some(Because::NewestCopy)
             } else if !expired && last_proved.get(&key) == Some(&set) {
                 Some(Because::LastProved)
             } else {
@@ -251,6 +256,17 @@ mod tests {
         let mut sets = vec![set("n1", date(2025, 1, 1), Role::Node, Grade::Good)];
         sets.extend((0..20).map(|ago| set("n1", today - ago.days(), Role::Node, Grade::Bad)));
         assert!(kept(&sets, today, &BTreeMap::new()).contains(&date(2025, 1, 1)));
+    }
+
+    #[test]
+    fn the_last_good_set_outlives_newer_degraded_ones_and_the_newest_copy_stays_too() {
+        let today = date(2026, 11, 22);
+        let (good, degraded) = (date(2025, 1, 1), date(2025, 2, 1));
+        let mut sets = vec![set("n1", good, Role::Node, Grade::Good)];
+        sets.push(set("n1", degraded, Role::Node, Grade::Degraded));
+        sets.extend((0..200).map(|ago| set("n1", today - ago.days(), Role::Node, Grade::Bad)));
+        let kept = kept(&sets, today, &BTreeMap::new());
+        assert!(kept.contains(&good) && kept.contains(&degraded), "{kept:?}");
     }
 
     #[test]
