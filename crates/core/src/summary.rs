@@ -48,6 +48,9 @@ pub fn judge(record: &Record) -> Judgement {
             reasons.push(format!("{stage} {outcome}{because}"));
         }
     }
+    if reasons.is_empty() {
+        reasons.extend(partly_done(record));
+    }
     let verdict = match (failed, reasons.is_empty()) {
         (true, _) => Verdict::Failed,
         (false, true) => Verdict::Complete,
@@ -66,18 +69,27 @@ fn complaint(record: &Record, expected: &Expected) -> Option<String> {
         let reason = record.reason_for(host, *role).map(|reason| format!(": {reason}")).unwrap_or_default();
         return Some(format!("{host} {role}: missing{reason}"));
     };
-    let grade = held.grade?;
     let mut words = Vec::new();
-    if grade != Grade::Good {
+    if held.grade != Some(Grade::Good) {
+        let grade = held.grade.map_or_else(|| "not judged".to_owned(), |grade| grade.to_string());
         words.push(match &held.reason {
             Some(reason) => format!("{grade} ({reason})"),
-            None => grade.to_string(),
+            None => grade,
         });
     }
     if held.fate == Fate::Late {
         words.push("late".to_owned());
     }
     (!words.is_empty()).then(|| format!("{host} {role}: {}", words.join(", ")))
+}
+
+/// Work on what is held that was done in part only: a damaged set left out of the archive, a remote that cannot be
+/// pruned. A pull that lacks something is judged by the sets, for another master may have made it good.
+fn partly_done(record: &Record) -> impl Iterator<Item = String> {
+    let parts = record.stages.iter().filter(|(stage, state)| {
+        stage.pulls().is_none() && stage.makes().is_none() && state.outcome == Some(Outcome::Degraded)
+    });
+    parts.map(|(stage, state)| format!("{stage}: {}", state.reason.as_deref().unwrap_or("degraded")))
 }
 
 fn not_shipped(record: &Record) -> Vec<String> {
@@ -103,3 +115,6 @@ fn not_shipped(record: &Record) -> Vec<String> {
     }
     reasons
 }
+
+#[cfg(test)]
+mod tests;

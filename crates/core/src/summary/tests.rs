@@ -1,0 +1,182 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+use crate::digest::Digest;
+use crate::record::{Expected, Line, Packed, SetReport, Step, Why};
+use crate::set_path::SetId;
+
+fn line(step: Step) -> Line {
+    Line { at: "2026-11-22T21:00:00Z".parse().unwrap(), step }
+}
+
+fn expected(host: &str, role: Role, new: bool) -> Expected {
+    Expected { host: host.parse().unwrap(), role, new }
+}
+
+/// The night of a master with an etcd member, a node and one remote.
+fn night(expect: Vec<Expected>, steps: Vec<Step>) -> Judgement {
+    let opened = Step::Opened {
+        format: 1,
+        night: "2026-11-22".parse().unwrap(),
+        host: "m1".parse().unwrap(),
+        version: "0".into(),
+        closes: "2026-11-23T03:00:00Z".parse().unwrap(),
+        expected: expect,
+        stages: Stage::ALL.to_vec(),
+        remotes: vec!["backup".parse().unwrap()],
+    };
+    judge(&Record::from_lines([opened].into_iter().chain(steps).map(line)).unwrap())
+}
+
+fn all() -> Vec<Expected> {
+    vec![
+        expected("m1", Role::Master, false),
+        expected("e1", Role::Etcd, false),
+        expected("n1", Role::Node, false),
+    ]
+}
+
+fn set(host: &str, role: Role, fate: Fate, grade: Option<Grade>, reason: Option<&str>) -> Step {
+    Step::Set(SetReport {
+        set: SetId::first(host.parse().unwrap(), "2026-11-22".parse().unwrap(), role),
+        fate,
+        grade,
+        from: None,
+        bytes: 1,
+        sha256: None,
+        reason: reason.map(str::to_owned),
+    })
+}
+
+fn held(host: &str, role: Role) -> Step {
+    set(host, role, Fate::Pulled, Some(Grade::Good), None)
+}
+
+fn everything() -> Vec<Step> {
+    vec![held("m1", Role::Master), held("e1", Role::Etcd), held("n1", Role::Node)]
+}
+
+fn packed(missing: &[&str]) -> Step {
+    Step::Packed(Packed {
+        archive: "m1_2026.11.22.tgz".into(),
+        bytes: 1,
+        sha256: Digest::of(b""),
+        sets: 3,
+        missing: missing.iter().map(|word| (*word).to_owned()).collect(),
+        encrypted: false,
+    })
+}
+
+fn shipped() -> Step {
+    Step::Shipped {
+        archive: "m1_2026.11.22.tgz".into(),
+        remote: "backup".parse().unwrap(),
+        bytes: 1,
+        sha256: Digest::of(b""),
+        verified: "SHA-256 verified".into(),
+    }
+}
+
+fn ended(stage: Stage, outcome: Outcome, reason: &str) -> Step {
+    Step::Ended { stage, attempt: 1, outcome, reason: Some(reason.into()), duration_ms: 1 }
+}
+
+fn of(mut steps: Vec<Step>, more: Vec<Step>) -> (Verdict, String) {
+    steps.extend(more);
+    let Judgement { verdict, reasons } = night(all(), steps);
+    (verdict, reasons.join("; "))
+}
+
+#[test]
+fn a_night_with_everything_held_and_shipped_is_complete() {
+    assert_eq!(of(everything(), vec![packed(&[]), shipped()]), (Verdict::Complete, String::new()));
+}
+
+#[test]
+fn a_missing_node_degrades_the_night_and_is_named_with_its_reason() {
+    let steps = vec![held("m1", Role::Master), held("e1", Role::Etcd)];
+    let missing = set("n1", Role::Node, Fate::Missing, None, Some("no route to host"));
+    assert_eq!(
+        of(steps, vec![missing]),
+        (Verdict::Degraded, "n1 node: missing: no route to host".to_owned())
+    );
+}
+
+#[test]
+fn a_night_without_a_good_etcd_snapshot_has_failed() {
+    let bad = set("e1", Role::Etcd, Fate::Pulled, Some(Grade::Bad), Some("its trailer does not match"));
+    let (verdict, reasons) = of(vec![held("m1", Role::Master), held("n1", Role::Node)], vec![bad]);
+    assert_eq!(verdict, Verdict::Failed);
+    assert!(reasons.contains("no good etcd snapshot") && reasons.contains("trailer"), "{reasons}");
+}
+
+#[test]
+fn a_night_without_its_own_set_has_failed() {
+    let (verdict, reasons) = of(vec![held("e1", Role::Etcd), held("n1", Role::Node)], vec![]);
+    assert_eq!((verdict, reasons.as_str()), (Verdict::Failed, "m1 master: missing"));
+}
+
+#[test]
+fn a_set_that_came_late_degrades_the_night() {
+    let late = set("n1", Role::Node, Fate::Late, Some(Grade::Good), None);
+    let steps = vec![held("m1", Role::Master), held("e1", Role::Etcd)];
+    assert_eq!(of(steps, vec![late]), (Verdict::Degraded, "n1 node: late".to_owned()));
+}
+
+#[test]
+fn an_archive_that_is_not_on_a_remote_degrades_the_night() {
+    let not = Step::NotShipped {
+        archive: "m1_2026.11.22.tgz".into(),
+        remote: "backup".parse().unwrap(),
+        reason: "connection refused".into(),
+    };
+    assert_eq!(
+        of(everything(), vec![packed(&[]), not]),
+        (Verdict::Degraded, "m1_2026.11.22.tgz is not on remote backup: connection refused".to_owned())
+    );
+}
+
+#[test]
+fn a_missed_stage_degrades_the_night() {
+    let (verdict, reasons) = of(everything(), vec![ended(Stage::Prune, Outcome::Missed, "no clock")]);
+    assert_eq!((verdict, reasons.as_str()), (Verdict::Degraded, "prune missed: no clock"));
+}
+
+#[test]
+fn a_set_left_out_of_the_archive_as_damaged_degrades_the_night() {
+    let damage = ended(Stage::PackArchive, Outcome::Degraded, "n1/2026-11-22/node: its hash is another");
+    let (verdict, reasons) = of(everything(), vec![packed(&["n1"]), shipped(), damage]);
+    assert_eq!(verdict, Verdict::Degraded);
+    assert!(reasons.contains("its hash is another"), "{reasons}");
+}
+
+#[test]
+fn a_pull_that_another_master_made_good_leaves_the_night_complete() {
+    let pull = ended(Stage::PullNodes, Outcome::Degraded, "n1: no route to host");
+    let filled = Step::Started { stage: Stage::MirrorMasters, attempt: 1, why: Why::Due };
+    assert_eq!(of(everything(), vec![pull, filled]).0, Verdict::Complete);
+}
+
+#[test]
+fn a_set_of_a_newer_format_is_held_but_is_no_good_copy() {
+    let newer = set("n1", Role::Node, Fate::Pulled, None, Some("newer: upgrade masters first"));
+    let steps = vec![held("m1", Role::Master), held("e1", Role::Etcd)];
+    let (verdict, reasons) = of(steps, vec![newer]);
+    assert_eq!(verdict, Verdict::Degraded);
+    assert!(reasons.contains("upgrade masters first"), "{reasons}");
+}
+
+#[test]
+fn a_new_host_is_not_missing() {
+    let mut expect = all();
+    expect.push(expected("n2", Role::Node, true));
+    assert_eq!(night(expect, everything()).verdict, Verdict::Complete);
+}
+
+#[test]
+fn a_further_attempt_that_is_good_makes_up_for_a_degraded_first() {
+    let first = set("n1", Role::Node, Fate::Pulled, Some(Grade::Degraded), Some("a file is absent"));
+    let Step::Set(mut second) = held("n1", Role::Node) else { unreachable!() };
+    second.set.attempt = 2;
+    let steps = vec![held("m1", Role::Master), held("e1", Role::Etcd), first];
+    assert_eq!(of(steps, vec![Step::Set(second)]).0, Verdict::Complete);
+}
