@@ -334,6 +334,10 @@ impl Record {
             .max_by_key(|report| (report.grade, report.set.attempt))
     }
 
+    fn expects(&self, host: &HostName, role: Role) -> bool {
+        self.expected.iter().any(|expected| expected.host == *host && expected.role == role)
+    }
+
     /// Why a set is not there, as last heard.
     pub fn reason_for(&self, host: &HostName, role: Role) -> Option<&str> {
         self.sets
@@ -343,3 +347,16 @@ impl Record {
             .find_map(|report| report.reason.as_deref())
     }
 }
+
+/// How long a host that has handed in nothing yet may take before it is missing.
+pub const NEW_FOR_NIGHTS: usize = 2;
+
+/// Whether a host came to the inventory lately. `earlier` are the last scheduled nights of this host, one more
+/// than a new host may take: without any, nobody is new, for then everybody would be.
+pub fn came_lately(host: &HostName, role: Role, earlier: &[Record]) -> bool {
+    let listed = earlier.iter().filter(|record| record.expects(host, role)).count();
+    listed < earlier.len() && listed < NEW_FOR_NIGHTS
+}
+
+#[cfg(test)]
+mod tests;
