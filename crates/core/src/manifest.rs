@@ -246,6 +246,60 @@ struct Versioned {
     format: u32,
 }
 
+/// The part of a manifest that never changes shape, whatever its format: which files, how large, which hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileList {
+    pub format: u32,
+    pub files: Vec<ListedFile>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedFile {
+    pub path: String,
+    pub size: u64,
+    pub sha256: Digest,
+}
+
+impl FileList {
+    /// Reads the file list of a manifest that anybody may have written, of this format or a newer one.
+    pub fn decode(bytes: &[u8]) -> Result<Self, ManifestError> {
+        let Listed { format, items } = serde_json::from_slice(bytes).map_err(ManifestError::Shape)?;
+        if items.len() > MOST_ITEMS {
+            return Err(ManifestError::TooManyItems);
+        }
+        let mut files = Vec::new();
+        let mut seen = BTreeSet::new();
+        for ListedItem { path, size, sha256 } in items {
+            let (Some(size), Some(sha256)) = (size, sha256) else { continue };
+            if !is_safe_path(&path) || path == FILE || path == SIGNATURE_FILE {
+                return Err(ManifestError::UnsafePath(path.chars().take(200).collect()));
+            }
+            if !seen.insert(path.clone()) {
+                return Err(ManifestError::Clash(path));
+            }
+            files.push(ListedFile { path, size, sha256 });
+        }
+        Ok(Self { format, files })
+    }
+
+    pub fn is_newer(&self) -> bool {
+        self.format > FORMAT
+    }
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    format: u32,
+    items: Vec<ListedItem>,
+}
+
+#[derive(Deserialize)]
+struct ListedItem {
+    path: String,
+    size: Option<u64>,
+    sha256: Option<Digest>,
+}
+
 /// Whether a path stays inside the folder that it is joined to, on every file system we write.
 pub fn is_safe_path(path: &str) -> bool {
     const DEEPEST: usize = 64;
@@ -274,99 +328,4 @@ pub fn link_stays_inside(path: &str, target: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn item(path: &str, kind: ItemKind) -> Item {
-        Item {
-            path: path.into(),
-            source: format!("/{path}"),
-            kind,
-            owner: Owner { uid: 0, gid: 0, user: Some("root".into()), group: Some("root".into()) },
-            mode: 0o600,
-            modified: Timestamp::UNIX_EPOCH,
-            selinux: None,
-            changed: false,
-        }
-    }
-
-    fn file(path: &str) -> Item {
-        item(path, ItemKind::File { size: 3, sha256: Digest::of(b"abc") })
-    }
-
-    fn manifest(items: Vec<Item>) -> Manifest {
-        Manifest {
-            format: FORMAT,
-            cluster: "prod".parse().unwrap(),
-            host: "n1.x".parse().unwrap(),
-            role: Role::Node,
-            night: "2026-11-22".parse().unwrap(),
-            attempt: 1,
-            made_by: "n1.x".parse().unwrap(),
-            made_at: Timestamp::UNIX_EPOCH,
-            made_with: "0.1.0".into(),
-            machine: Machine::default(),
-            grade: Grade::Good,
-            notes: Vec::new(),
-            vanished: Vec::new(),
-            etcd: None,
-            items,
-        }
-    }
-
-    fn decoded(items: Vec<Item>) -> Result<Manifest, ManifestError> {
-        Manifest::decode(&manifest(items).encode().unwrap())
-    }
-
-    #[test]
-    fn a_manifest_survives_its_bytes() {
-        let items = vec![
-            file("etc/origin/node/node-config.yaml"),
-            item("etc/origin/node", ItemKind::Folder),
-            item("etc/link", ItemKind::Symlink { target: "origin".into() }),
-        ];
-        assert_eq!(decoded(items.clone()).unwrap(), manifest(items));
-    }
-
-    #[test]
-    fn paths_that_leave_the_set_are_refused() {
-        for bad in ["/etc/passwd", "../x", "a/../../b", "a//b", "./a", "", "a/", "manifest.json", "a\0b"] {
-            assert!(matches!(decoded(vec![file(bad)]), Err(ManifestError::UnsafePath(_))), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn one_path_cannot_be_two_things() {
-        let link = item("etc", ItemKind::Symlink { target: "/".into() });
-        for items in
-            [vec![file("a"), file("a")], vec![link, file("etc/passwd")], vec![file("a/b"), file("a")]]
-        {
-            assert!(matches!(decoded(items), Err(ManifestError::Clash(_))));
-        }
-    }
-
-    #[test]
-    fn a_newer_format_is_told_from_a_broken_one() {
-        let newer = br#"{"format": 2, "anything": []}"#;
-        assert!(matches!(Manifest::decode(newer), Err(ManifestError::Newer(2))));
-        assert!(matches!(Manifest::decode(b"{}"), Err(ManifestError::Shape(_))));
-    }
-
-    #[test]
-    fn a_manifest_of_another_host_is_refused() {
-        let made = manifest(vec![]);
-        let expected = SetId { host: "n2.x".parse().unwrap(), ..made.id() };
-        assert!(made.expect(&made.id(), &made.cluster).is_ok());
-        assert!(matches!(made.expect(&expected, &made.cluster), Err(ManifestError::OtherSet { .. })));
-    }
-
-    #[test]
-    fn links_out_of_the_set_are_told_from_links_within() {
-        assert!(link_stays_inside("etc/a/link", "../b/file"));
-        assert!(link_stays_inside("link", "file"));
-        assert!(!link_stays_inside("etc/link", "../../file"));
-        assert!(!link_stays_inside("link", "/etc/passwd"));
-        assert!(!link_stays_inside("link", ""));
-    }
-}
+mod tests;

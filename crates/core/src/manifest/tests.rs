@@ -1,0 +1,113 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+
+fn item(path: &str, kind: ItemKind) -> Item {
+    Item {
+        path: path.into(),
+        source: format!("/{path}"),
+        kind,
+        owner: Owner { uid: 0, gid: 0, user: Some("root".into()), group: Some("root".into()) },
+        mode: 0o600,
+        modified: Timestamp::UNIX_EPOCH,
+        selinux: None,
+        changed: false,
+    }
+}
+
+fn file(path: &str) -> Item {
+    item(path, ItemKind::File { size: 3, sha256: Digest::of(b"abc") })
+}
+
+fn manifest(items: Vec<Item>) -> Manifest {
+    Manifest {
+        format: FORMAT,
+        cluster: "prod".parse().unwrap(),
+        host: "n1.x".parse().unwrap(),
+        role: Role::Node,
+        night: "2026-11-22".parse().unwrap(),
+        attempt: 1,
+        made_by: "n1.x".parse().unwrap(),
+        made_at: Timestamp::UNIX_EPOCH,
+        made_with: "0.1.0".into(),
+        machine: Machine::default(),
+        grade: Grade::Good,
+        notes: Vec::new(),
+        vanished: Vec::new(),
+        etcd: None,
+        items,
+    }
+}
+
+fn decoded(items: Vec<Item>) -> Result<Manifest, ManifestError> {
+    Manifest::decode(&manifest(items).encode().unwrap())
+}
+
+#[test]
+fn a_manifest_survives_its_bytes() {
+    let items = vec![
+        file("etc/origin/node/node-config.yaml"),
+        item("etc/origin/node", ItemKind::Folder),
+        item("etc/link", ItemKind::Symlink { target: "origin".into() }),
+    ];
+    assert_eq!(decoded(items.clone()).unwrap(), manifest(items));
+}
+
+#[test]
+fn paths_that_leave_the_set_are_refused() {
+    for bad in ["/etc/passwd", "../x", "a/../../b", "a//b", "./a", "", "a/", "manifest.json", "a\0b"] {
+        assert!(matches!(decoded(vec![file(bad)]), Err(ManifestError::UnsafePath(_))), "{bad:?}");
+    }
+}
+
+#[test]
+fn one_path_cannot_be_two_things() {
+    let link = item("etc", ItemKind::Symlink { target: "/".into() });
+    for items in [vec![file("a"), file("a")], vec![link, file("etc/passwd")], vec![file("a/b"), file("a")]] {
+        assert!(matches!(decoded(items), Err(ManifestError::Clash(_))));
+    }
+}
+
+#[test]
+fn a_newer_format_is_told_from_a_broken_one() {
+    let newer = br#"{"format": 2, "anything": []}"#;
+    assert!(matches!(Manifest::decode(newer), Err(ManifestError::Newer(2))));
+    assert!(matches!(Manifest::decode(b"{}"), Err(ManifestError::Shape(_))));
+}
+
+#[test]
+fn a_manifest_of_another_host_is_refused() {
+    let made = manifest(vec![]);
+    let expected = SetId { host: "n2.x".parse().unwrap(), ..made.id() };
+    assert!(made.expect(&made.id(), &made.cluster).is_ok());
+    assert!(matches!(made.expect(&expected, &made.cluster), Err(ManifestError::OtherSet { .. })));
+}
+
+#[test]
+fn links_out_of_the_set_are_told_from_links_within() {
+    assert!(link_stays_inside("etc/a/link", "../b/file"));
+    assert!(link_stays_inside("link", "file"));
+    assert!(!link_stays_inside("etc/link", "../../file"));
+    assert!(!link_stays_inside("link", "/etc/passwd"));
+    assert!(!link_stays_inside("link", ""));
+}
+
+#[test]
+fn the_file_list_of_a_newer_format_can_be_read() {
+    let newer = br#"{"format": 7, "made-by": {"odd": 1}, "items": [
+        {"path": "etc/a", "kind": "file", "size": 3, "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", "acl": []},
+        {"path": "etc", "kind": "folder"}]}"#;
+    let list = FileList::decode(newer).unwrap();
+    assert!(list.is_newer());
+    let file = ListedFile { path: "etc/a".into(), size: 3, sha256: Digest::of(b"abc") };
+    assert_eq!(list.files, [file]);
+    let hostile = String::from_utf8_lossy(newer).replace("etc/a", "../a");
+    assert!(matches!(FileList::decode(hostile.as_bytes()), Err(ManifestError::UnsafePath(_))));
+}
+
+#[test]
+fn the_file_list_of_this_format_is_that_of_its_files() {
+    let made = manifest(vec![file("etc/a"), item("etc", ItemKind::Folder)]);
+    let list = FileList::decode(&made.encode().unwrap()).unwrap();
+    assert!(!list.is_newer());
+    assert_eq!(list.files.len(), made.files().count());
+}
