@@ -1,6 +1,7 @@
 //! An open file on a peer, which is closed however its user ends, even while it is being opened.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -8,6 +9,7 @@ use russh_sftp::client::RawSftpSession;
 use russh_sftp::client::error::Error as ProtocolError;
 use russh_sftp::protocol::{FileAttributes, Handle, OpenFlags};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
 
 use super::{Doing, Sftp, SftpChannel, SftpError};
 
@@ -19,10 +21,14 @@ pub(crate) struct OpenFile {
     _counted: OwnedSemaphorePermit,
 }
 
-type Answer = BoxFuture<'static, Result<Handle, ProtocolError>>;
+/// The answer to an open, with the place among the connection's handles that it takes.
+type Answer = BoxFuture<'static, (Result<Handle, ProtocolError>, OwnedSemaphorePermit)>;
+
+/// How often somebody who waits for a free handle looks for opens that were given up and answered since.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// The answers to opens whose user gave up. Each names a file that the server holds open, so the next to open one
-/// closes them: a server has few handles, and one that nobody closes is gone for good.
+/// closes them: a server has few handles, and one that nobody closes is gone for good. Until then it counts.
 #[derive(Default)]
 pub(super) struct Abandoned(Mutex<Vec<Answer>>);
 
@@ -35,7 +41,7 @@ impl Abandoned {
     fn close(&self, raw: &RawSftpSession) {
         self.lock().retain_mut(|answer| match answer.now_or_never() {
             None => true,
-            Some(opened) => {
+            Some((opened, _counted)) => {
                 if let Ok(opened) = opened {
                     let _ = raw.close(opened.handle).now_or_never();
                 }
@@ -52,11 +58,11 @@ struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    async fn answer(&mut self) -> Result<Handle, ProtocolError> {
+    async fn answer(&mut self) -> Result<(Handle, OwnedSemaphorePermit), ProtocolError> {
         let Some(answer) = &mut self.answer else { return Err(ProtocolError::UnexpectedPacket) };
-        let opened = answer.await;
+        let (opened, counted) = answer.await;
         self.answer = None;
-        opened
+        opened.map(|handle| (handle, counted))
     }
 }
 
@@ -76,38 +82,40 @@ impl Sftp {
     ) -> Result<OpenFile, SftpError> {
         let attributes = FileAttributes { permissions: mode, ..FileAttributes::empty() };
         let (raw, name) = (Arc::clone(&self.channel.raw), path.to_owned());
-        self.opened(Doing { action, path }, async move { raw.open(name, flags, attributes).await }.boxed())
-            .await
+        self.opened(Doing { action, path }, async move { raw.open(name, flags, attributes).await }).await
     }
 
     pub(super) async fn open_folder(&self, path: &str) -> Result<OpenFile, SftpError> {
         let (raw, name) = (Arc::clone(&self.channel.raw), path.to_owned());
-        self.opened(Doing { action: "list", path }, async move { raw.opendir(name).await }.boxed()).await
+        self.opened(Doing { action: "list", path }, async move { raw.opendir(name).await }).await
     }
 
-    async fn opened(&self, doing: Doing<'_>, answer: Answer) -> Result<OpenFile, SftpError> {
-        let counted = self.count_handle(doing.path, doing.action).await?;
-        let abandoned = &self.channel.abandoned;
-        abandoned.close(&self.channel.raw);
-        let mut opening = Opening { answer: Some(answer), abandoned };
-        let opened = self.channel.ask(doing, opening.answer()).await?;
+    async fn opened(
+        &self,
+        doing: Doing<'_>,
+        open: impl Future<Output = Result<Handle, ProtocolError>> + Send + 'static,
+    ) -> Result<OpenFile, SftpError> {
+        let counted = self.count_handle(doing).await?;
+        let answer = async move { (open.await, counted) }.boxed();
+        let mut opening = Opening { answer: Some(answer), abandoned: &self.channel.abandoned };
+        let (opened, counted) = self.channel.ask(doing, opening.answer()).await?;
         Ok(OpenFile::new(&self.channel, doing.path, opened.handle, counted))
     }
 
     /// Waits until one of the connection's file handles is free.
-    async fn count_handle(
-        &self,
-        path: &str,
-        action: &'static str,
-    ) -> Result<OwnedSemaphorePermit, SftpError> {
-        let handles = Arc::clone(&self.channel.handles);
-        // Only a closed semaphore refuses, and nobody closes it.
-        handles.acquire_owned().await.map_err(|closed| SftpError::Protocol {
-            peer: self.peer().to_owned(),
-            path: path.to_owned(),
-            action,
-            reason: closed.to_string(),
-        })
+    async fn count_handle(&self, doing: Doing<'_>) -> Result<OwnedSemaphorePermit, SftpError> {
+        let free = async {
+            loop {
+                self.channel.abandoned.close(&self.channel.raw);
+                let acquire = Arc::clone(&self.channel.handles).acquire_owned();
+                // Only a closed semaphore refuses, and nobody closes it.
+                if let Ok(Ok(counted)) = timeout(LOOK, acquire).await {
+                    return counted;
+                }
+            }
+        };
+        let limit = self.channel.link.timeouts.request;
+        timeout(limit, free).await.map_err(|_| self.channel.timed_out(doing))
     }
 }
 
@@ -157,7 +165,7 @@ impl OpenFile {
     }
 
     /// How long a transfer may stand still.
-    pub fn patience(&self) -> std::time::Duration {
+    pub fn patience(&self) -> Duration {
         self.channel.link.timeouts.request
     }
 }
