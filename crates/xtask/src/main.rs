@@ -1,5 +1,6 @@
 //! The project's own commands: `cargo xtask`.
 
+mod bench;
 mod error;
 mod lab;
 mod package;
@@ -18,6 +19,7 @@ cargo xtask COMMAND
   setup                install what the other commands need and this machine lacks
   test                 format, lints, dependencies, docs, then every test
   package              build the .deb and the .rpm into target/packages/
+  bench [PART...]      measure it beside what else one would use, and write BENCHMARKS.md
   lab up               boot a cluster of real hosts that stays
   lab night            install nightshift on it and let a night open
   lab exec HOST LINE   run a shell line on one of its hosts
@@ -48,6 +50,7 @@ fn dispatch(words: &[&str]) -> Result<ExitCode> {
             let made = package::both()?;
             println!("\n{}\n{}", made.deb.display(), made.rpm.display());
         }
+        ["bench", parts @ ..] => bench::run(parts)?,
         ["lab", "up"] => lab::up()?,
         ["lab", "night"] => lab::night()?,
         ["lab", "exec", host, line @ ..] if !line.is_empty() => return lab::exec(host, &line.join(" ")),

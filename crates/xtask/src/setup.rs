@@ -37,6 +37,11 @@ pub fn for_tests() -> Result<()> {
     cargo_tool(&DENY)
 }
 
+/// The servers that are measured against, and a compiler.
+pub fn for_benchmarks() -> Result<()> {
+    debian_packages(&[BUILD, SERVERS].concat())
+}
+
 pub fn for_packages() -> Result<()> {
     debian_packages(BUILD)?;
     cargo_tool(&DEB)?;

@@ -1,0 +1,71 @@
+//! One large file pulled and shipped, beside OpenSSH's own tools with the same cipher.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::measure::{Sample, timed};
+use super::row::{Row, Target, Unit};
+use super::{ROUNDS, fresh};
+use crate::error::{Error, Result};
+use crate::workspace;
+
+pub const ABOUT: &str = "\
+512 MiB that cannot be compressed, to and from a real OpenSSH server, beside `scp -c aes128-gcm@openssh.com`, \
+connecting included. Ours hashes all of it on the way, scp does not. Both ends lie in memory, so that the way is \
+measured and not the disk; only the row with fsync is on the disk. The 20 ms are those of a proxy that holds each byte \
+back for 10 ms in each direction, and models neither loss nor TCP's own windows.";
+
+const MEBIBYTES: u32 = 512;
+
+/// What the server and its files lie in for all rows but the one that is about the disk.
+const MEMORY: &str = "/dev/shm";
+
+pub fn rows() -> Result<Vec<Row>> {
+    let disk = fresh("transfer")?;
+    let memory = Path::new(MEMORY);
+    let mut rows = Vec::new();
+    for kind in ["pull", "ship", "verify"] {
+        rows.extend(measured(kind, if memory.exists() { memory } else { &disk })?);
+    }
+    rows.extend(measured("fsync", &disk)?);
+    Ok(rows)
+}
+
+/// The rows whose names begin so, as the example that measures them tells them:
+/// `name TAB their name TAB their seconds TAB our seconds`.
+fn measured(kind: &str, scratch: &Path) -> Result<Vec<Row>> {
+    let mut example = Command::new(workspace::release().join("examples/throughput"));
+    example.args([&MEBIBYTES.to_string(), &ROUNDS.to_string(), kind]).env("TMPDIR", scratch);
+    let (text, _) = timed(&mut example)?;
+    text.lines().map(row).collect()
+}
+
+fn row(line: &str) -> Result<Row> {
+    let fields: Vec<&str> = line.split('\t').collect();
+    let [name, other, theirs, ours] = fields[..] else {
+        return Err(Error::Missing(format!("the throughput example does not tell a row: `{line}`")));
+    };
+    let speeds = |seconds: &str| {
+        let seconds = seconds.split_whitespace().filter_map(|seconds| seconds.parse().ok());
+        Sample::new(seconds.collect()).map(|seconds| f64::from(MEBIBYTES) * 1.048_576 / seconds)
+    };
+    let row = Row::new(name, Unit::MegabytesPerSecond, speeds(ours)).beside(other.to_owned(), speeds(theirs));
+    Ok(match target(name) {
+        Some((target, if_missed)) => row.target(target, if_missed),
+        None => row,
+    })
+}
+
+/// That of fsync and verification is told for itself, and has none.
+fn target(name: &str) -> Option<(Target, &'static str)> {
+    match name {
+        "pull, loopback" => Some((Target::RatioAtLeast(1.0), SAME_CORES)),
+        "ship, loopback" => Some((Target::RatioAtLeast(1.0), SAME_CORES)),
+        "pull, 20 ms round trip" => Some((Target::RatioAtLeast(3.0), SAME_CORES)),
+        "ship, 20 ms round trip" => Some((Target::RatioAtLeast(2.5), SAME_CORES)),
+        _ => None,
+    }
+}
+
+const SAME_CORES: &str = "Client, server and proxy share this machine's cores, so ciphers, hash and copying compete: \
+    with each end on a machine of its own, the hash would cost nothing.";
