@@ -2,7 +2,15 @@
 
 use std::env;
 
+pub mod daemon;
+pub mod etcd;
+pub mod journal;
 pub mod lab;
+pub mod proxy;
+pub mod site;
+pub mod site_config;
+mod site_port;
+pub mod sshd;
 
 /// Whether a test can run here. If not, it says why and passes; with `NIGHTSHIFT_LAB=required` it fails instead.
 ///

@@ -1,0 +1,74 @@
+//! What the commands say, and how they end.
+
+use std::fs;
+
+use kit::lab::Role::{BackupServer, Etcd, Master, Node};
+use kit::site::Plan;
+
+use crate::support::{ends_with, good, night_of, set_folder};
+
+#[test]
+fn commands_tell_a_good_night_in_the_same_words() {
+    let plan: &[(&str, &[_])] = &[("m1", &[Master, Etcd]), ("n1", &[Node]), ("backup", &[BackupServer])];
+    let mut site = Plan::new(plan).build().unwrap();
+    let plan = good(site.run("m1", &["plan"]).unwrap()).stdout;
+    assert!(plan.contains("on m1.site.test (master, etcd): "), "{plan}");
+    let row = plan.lines().find(|line| line.starts_with(" pull-nodes")).unwrap();
+    assert!(row.ends_with("n1.site.test"), "{row}");
+    assert!(plan.contains("root_cron") && plan.contains("backup-server"), "{plan}");
+    assert!(!plan.contains("collect-node"), "a master that is no node hands in no node set: {plan}");
+
+    site.night().unwrap();
+    let night = night_of(&site, "m1");
+    let status = good(site.run("m1", &["status"]).unwrap()).stdout;
+    for line in [
+        "m1.site.test (master, etcd) of cluster site, daemon 0.1.0".to_owned(),
+        format!("night {night}: complete so far, open until "),
+        "last good night: none".to_owned(),
+        "next night opens ".to_owned(),
+    ] {
+        assert!(status.lines().any(|said| said.starts_with(&line)), "{line} in {status}");
+    }
+    for row in ["n1.site.test  node    good", "m1.site.test  etcd    good"] {
+        assert!(status.contains(row), "{row} in {status}");
+    }
+    let nights = good(site.run("m1", &["nights"]).unwrap()).stdout;
+    assert!(nights.contains(&night) && nights.contains("open"), "{nights}");
+    let one = good(site.run("m1", &["nights", &night]).unwrap()).stdout;
+    assert!(one.contains("ship-archive"), "{one}");
+    let sets = good(site.run("m1", &["sets"]).unwrap()).stdout;
+    assert!(sets.contains(&format!("m1.site.test/{night}/etcd")) && sets.contains("revision"), "{sets}");
+    let checked = good(site.run("m1", &["check", "--connect"]).unwrap()).stdout;
+    for who in [
+        "the config is good",
+        "etcd: member m1.site.test",
+        "n1.site.test: host key pinned",
+        "remote backup-server: ",
+    ] {
+        assert!(checked.contains(who), "{who} in {checked}");
+    }
+}
+
+#[test]
+fn verify_finds_a_byte_that_changed_on_disk_and_names_its_file() {
+    let mut site = Plan::new(&[("n1", &[Node])]).build().unwrap();
+    site.night().unwrap();
+    let set = set_folder(&site, "n1", "n1", "node");
+    fs::write(set.join("root_cron"), "0 0 * * * /usr/bin/evil\n").unwrap();
+    let found = ends_with(site.run("n1", &["verify"]).unwrap(), 1);
+    assert!(found.stdout.contains("BAD") && found.stdout.contains("root_cron"), "{found:?}");
+}
+
+#[test]
+fn wishes_that_cannot_be_granted_are_refused_by_name() {
+    let mut site = Plan::new(&[("n1", &[Node])]).build().unwrap();
+    site.night().unwrap();
+    let refused = ends_with(site.run("n1", &["run", "pull-etcd"]).unwrap(), 75);
+    assert!(refused.stderr.contains("pull-etcd is not for this host: its roles are node"), "{refused:?}");
+    let unknown = site.run("n1", &["run", "pull-everything"]).unwrap();
+    assert_ne!(unknown.code, 0);
+    assert!(unknown.stderr.contains("`pull-everything` is no stage"), "{unknown:?}");
+    ends_with(site.run("n1", &["nonsense"]).unwrap(), 2);
+    let again = good(site.run("n1", &["run", "collect-node", "--wait"]).unwrap());
+    assert!(again.stdout.contains("collect-node done"), "{again:?}");
+}

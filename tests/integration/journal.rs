@@ -1,0 +1,71 @@
+//! The audit trail as journald gets it.
+
+use kit::daemon::Start;
+use kit::journal::Journal;
+use kit::lab::Role::{BackupServer, Master, Node};
+use kit::site::Plan;
+
+use crate::support::{SOON, night_of};
+
+/// The ids are a promise to whoever filters by them, so they stand here once more.
+const SET_PULLED: &str = "a8daad238f114ecca8d52dfaf62008cc";
+const HOST_KEY_MISMATCH: &str = "04dd1545e41844babc841278f4bf8ce0";
+const SET_MISSING: &str = "5b506ec1e3b249fab0b859eae64c5097";
+
+#[test]
+fn the_journal_tells_the_whole_night_in_fields_that_can_be_filtered() {
+    if !kit::require(Journal::available()) {
+        return;
+    }
+    let plan = [("m1", &[Master][..]), ("n1", &[Node]), ("n2", &[Node]), ("backup", &[BackupServer])];
+    let mut site = Plan::new(&plan).build().unwrap();
+    site.host_mut("n2").sshd.change_host_key().unwrap();
+    for node in ["n1", "n2"] {
+        site.start(node).unwrap();
+        site.settle(node).unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::listen(folder.path()).unwrap();
+    site.start_with("m1", &Start { journal: Some(&journal), ..Start::default() }).unwrap();
+    site.settle("m1").unwrap();
+    let night = night_of(&site, "m1");
+
+    let of = |event: &str| journal.wait_for(&[("NIGHTSHIFT_EVENT", event)], SOON).unwrap();
+    let pulled = of("set-pulled");
+    for (field, value) in [
+        ("MESSAGE_ID", SET_PULLED),
+        ("PRIORITY", "6"),
+        ("SYSLOG_IDENTIFIER", "nightshift"),
+        ("NIGHTSHIFT_CLUSTER", "site"),
+        ("NIGHTSHIFT_HOST", "m1.site.test"),
+        ("NIGHTSHIFT_NIGHT", &night),
+        ("NIGHTSHIFT_STAGE", "pull-nodes"),
+        ("NIGHTSHIFT_PEER", "n1.site.test"),
+        ("NIGHTSHIFT_ROLE", "node"),
+        ("NIGHTSHIFT_OUTCOME", "pulled"),
+    ] {
+        assert_eq!(pulled.get(field).map(String::as_str), Some(value), "{field} in {pulled:#?}");
+    }
+    assert!(pulled["NIGHTSHIFT_BYTES"].parse::<u64>().unwrap() > 0);
+    assert_eq!(pulled["NIGHTSHIFT_SHA256"].len(), 64);
+
+    let mismatch = of("host-key-mismatch");
+    assert_eq!(mismatch["MESSAGE_ID"], HOST_KEY_MISMATCH);
+    assert_eq!((&*mismatch["PRIORITY"], &*mismatch["NIGHTSHIFT_PEER"]), ("3", "n2.site.test"));
+    assert_eq!(mismatch["NIGHTSHIFT_OUTCOME"], "failed");
+    let missing = of("set-missing");
+    assert_eq!((&*missing["MESSAGE_ID"], &*missing["PRIORITY"]), (SET_MISSING, "4"));
+
+    for event in ["daemon-started", "night-opened", "set-published", "archive-packed", "archive-shipped"] {
+        of(event);
+    }
+    let stages =
+        ["pull-etcd", "pull-nodes", "collect-master", "mirror-masters", "pack-archive", "ship-archive"];
+    for stage in stages {
+        let finished = [("NIGHTSHIFT_EVENT", "stage-finished"), ("NIGHTSHIFT_STAGE", stage)];
+        let finished = journal.wait_for(&finished, SOON).unwrap();
+        assert!(finished["NIGHTSHIFT_DURATION_MS"].parse::<u64>().is_ok());
+        let wanted = if stage == "pull-nodes" || stage == "pack-archive" { "degraded" } else { "done" };
+        assert_eq!(finished["NIGHTSHIFT_OUTCOME"], wanted, "{stage}");
+    }
+}

@@ -1,0 +1,16 @@
+//! The real binary with a real sshd and a real etcd on loopback; no root needed.
+
+mod commands;
+mod crash;
+mod etcd;
+mod journal;
+mod links;
+mod night;
+mod peers;
+mod reload;
+mod runbook;
+mod ship;
+mod start;
+mod support;
+mod systemd;
+mod trust;

@@ -1,0 +1,106 @@
+//! Archives on their way off site.
+
+use std::fs;
+
+use kit::lab::Role::{BackupServer, Master};
+use kit::lab::cmd::poll;
+use kit::proxy::Way;
+use kit::site::{Plan, Site};
+use serde_json::Value;
+
+use crate::support::{
+    SOON, archive_in, ends_with, good, names, night_of, noise, outcome, reason, shell, verdict,
+};
+
+const MIB: u64 = 1 << 20;
+
+fn master_and_backup() -> Plan {
+    Plan::new(&[("m1", &[Master]), ("backup", &[BackupServer])])
+}
+
+fn never_again(site: &Site) {
+    site.drop_in("m1", "50-retries.toml", "[stage.ship-archive]\nretries = 0\n").unwrap();
+}
+
+fn outbox(site: &Site) -> Vec<String> {
+    let names = names(&site.host("m1").state().join("outbox"));
+    names.into_iter().filter(|name| name.ends_with(".tgz")).collect()
+}
+
+fn shipment(status: &Value) -> &Value {
+    &status["night"]["record"]["shipped"][0]
+}
+
+#[test]
+fn an_archive_waits_in_the_outbox_for_a_remote_that_is_down_and_goes_on_the_next_try() {
+    let mut site = master_and_backup().build().unwrap();
+    never_again(&site);
+    site.host_mut("backup").sshd.down();
+    site.night().unwrap();
+    let (code, status) = site.status("m1").unwrap();
+    assert_eq!((code, verdict(&status)), (3, "degraded"));
+    assert_eq!(outcome(&status, "ship-archive"), "failed");
+    assert!(reason(&status, "ship-archive").contains("backup-server"));
+    assert_eq!(outbox(&site).len(), 1);
+    assert!(names(&site.host("m1").state().join("sent")).is_empty());
+
+    site.host_mut("backup").sshd.up().unwrap();
+    good(site.run("m1", &["run", "ship-archive", "--wait"]).unwrap());
+    assert!(outbox(&site).is_empty());
+    archive_in(&site.inbox());
+    archive_in(&site.host("m1").state().join("sent"));
+    let (code, status) = site.status("m1").unwrap();
+    assert_eq!((code, verdict(&status)), (0, "complete"), "{:#}", status["night"]["reasons"]);
+}
+
+#[test]
+fn an_upload_that_was_cut_resumes_where_the_remote_had_it_on_disk() {
+    let mut site = master_and_backup().proxied("backup").build().unwrap();
+    // With one connection there is none to take over; so much lies between two checkpoints.
+    site.lay("m1", "/etc/ansible/hosts", &noise(80 << 20)).unwrap();
+    let config = fs::read_to_string(site.host("m1").config()).unwrap();
+    let config = config.replace("name = \"backup-server\"", "name = \"backup-server\"\nconnections = 1");
+    fs::write(site.host("m1").config(), config).unwrap();
+    let proxy = site.host("backup").proxy.as_ref().unwrap();
+    proxy.cut_after(Way::Up, 72 * MIB);
+    site.start("m1").unwrap();
+    let status = poll("the archive to be shipped", kit::site::NIGHT, || {
+        let (_, status) = site.status("m1").unwrap();
+        let shipped = shipment(&status)["verified"].is_string();
+        if shipped { Ok(status) } else { Err(site.log("m1")) }
+    });
+    let status = status.unwrap();
+    assert_eq!(status["night"]["record"]["stages"]["ship-archive"]["attempts"], 2);
+    let sent = site.host("backup").proxy.as_ref().unwrap().count(Way::Up);
+    assert!(sent < 100 * MIB, "of 80 MiB, cut at 72, {sent} bytes were sent in all");
+    let archive = archive_in(&site.inbox());
+    shell("cd \"$(dirname \"$1\")\" && sha256sum -c \"$1.sha256\"", &[&archive]);
+    assert!(names(&site.inbox()).iter().all(|name| !name.ends_with(".part")));
+}
+
+#[test]
+fn a_remote_that_runs_no_commands_is_verified_by_reading_back() {
+    let mut site = master_and_backup().backup_sshd("ForceCommand internal-sftp").build().unwrap();
+    site.night().unwrap();
+    let (_, status) = site.status("m1").unwrap();
+    assert_eq!(verdict(&status), "complete", "{:#}", status["night"]["reasons"]);
+    assert_eq!(shipment(&status)["verified"], "SHA-256 verified (read back)");
+}
+
+#[test]
+fn a_name_that_is_taken_at_the_remote_is_never_replaced() {
+    let mut site = master_and_backup().build().unwrap();
+    never_again(&site);
+    // The night's date is not known before it is open, so the first night tells it.
+    site.host_mut("backup").sshd.down();
+    site.night().unwrap();
+    let name = format!("m1.site.test_{}.tgz", night_of(&site, "m1").replace('-', "."));
+    fs::create_dir_all(site.inbox()).unwrap();
+    fs::write(site.inbox().join(&name), "somebody else's").unwrap();
+    site.host_mut("backup").sshd.up().unwrap();
+    let failed = ends_with(site.run("m1", &["run", "ship-archive", "--wait"]).unwrap(), 1);
+    assert!(failed.stderr.contains("nothing there is ever replaced"), "{failed:?}");
+    assert_eq!(fs::read_to_string(site.inbox().join(&name)).unwrap(), "somebody else's");
+    assert_eq!(outbox(&site), [name]);
+    site.host("m1").daemon().wait_log("is not on remote backup-server", SOON).unwrap();
+}

@@ -1,0 +1,118 @@
+//! Real etcd members on loopback, one cluster in plain HTTP.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::lab::cmd::{Cmd, poll};
+use crate::lab::{Error, Result};
+use crate::site_port;
+
+const STARTS: Duration = Duration::from_secs(30);
+
+pub struct Etcd {
+    members: Vec<Member>,
+}
+
+struct Member {
+    name: String,
+    client: u16,
+    peer: u16,
+    folder: PathBuf,
+    child: Option<Child>,
+}
+
+impl Etcd {
+    /// Starts one member for each name, with its data below the folder, and waits until all are well.
+    pub fn start(folder: &Path, names: &[&str]) -> Result<Self> {
+        let members = names
+            .iter()
+            .map(|name| Member {
+                name: (*name).to_owned(),
+                client: site_port::free(),
+                peer: site_port::free(),
+                folder: folder.join(name),
+                child: None,
+            })
+            .collect();
+        let mut etcd = Self { members };
+        let cluster: Vec<String> = (etcd.members.iter())
+            .map(|member| format!("{}=http://127.0.0.1:{}", member.name, member.peer))
+            .collect();
+        for member in &mut etcd.members {
+            member.start(&cluster.join(","))?;
+        }
+        etcd.wait_until_well()?;
+        Ok(etcd)
+    }
+
+    /// Where a member is asked; members go by the names they were started with.
+    pub fn endpoint(&self, name: &str) -> Result<String> {
+        let member = self.members.iter().find(|member| member.name == name);
+        member
+            .map(|member| format!("http://127.0.0.1:{}", member.client))
+            .ok_or_else(|| Error::Refused(format!("there is no etcd member {name}")))
+    }
+
+    pub fn put(&self, key: &str, value: &str) -> Result<()> {
+        self.etcdctl(&["put", key, value])
+    }
+
+    /// Ends every member, as a power cut would.
+    pub fn stop(&mut self) {
+        for child in self.members.iter_mut().filter_map(|member| member.child.take()) {
+            end(child);
+        }
+    }
+
+    fn wait_until_well(&self) -> Result<()> {
+        poll("etcd to be well", STARTS, || {
+            self.etcdctl(&["endpoint", "health"]).map_err(|error| error.to_string())
+        })
+    }
+
+    fn etcdctl(&self, words: &[&str]) -> Result<()> {
+        let endpoints: Vec<String> =
+            self.members.iter().map(|member| format!("http://127.0.0.1:{}", member.client)).collect();
+        Cmd::new("env")
+            .args(["ETCDCTL_API=3", "etcdctl", "--endpoints", &endpoints.join(",")])
+            .args(words)
+            .run()
+            .map(drop)
+    }
+}
+
+impl Member {
+    fn start(&mut self, cluster: &str) -> Result<()> {
+        fs::create_dir_all(&self.folder).map_err(Error::io(format!("making {}", self.folder.display())))?;
+        let log = self.folder.join("log");
+        let stderr = fs::File::create(&log).map_err(Error::io(format!("creating {}", log.display())))?;
+        let (client, peer) =
+            (format!("http://127.0.0.1:{}", self.client), format!("http://127.0.0.1:{}", self.peer));
+        let child = Command::new("etcd")
+            .args(["--name", &self.name, "--initial-cluster", cluster, "--data-dir"])
+            .arg(self.folder.join("data"))
+            .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(stderr)
+            .spawn()
+            .map_err(Error::io("starting etcd"))?;
+        self.child = Some(child);
+        Ok(())
+    }
+}
+
+impl Drop for Etcd {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn end(mut child: Child) {
+    // It may have ended by itself.
+    let _ = child.kill();
+    let _ = child.wait();
+}
