@@ -195,8 +195,10 @@ impl<'a> Bench<'a> {
     }
 
     async fn ship(&self, port: u16) {
-        let sessions =
-            futures_util::future::join_all((0..upload::SESSIONS).map(|_| self.connect(port))).await;
+        let mut sessions = vec![self.connect(port).await];
+        let folder = self.target.parent().unwrap().to_str().unwrap();
+        let useful = upload::useful_connections(&sessions[0], folder).await;
+        sessions.extend(futures_util::future::join_all((1..useful).map(|_| self.connect(port))).await);
         let job = Upload {
             local: &self.source,
             remote_part: self.target.to_str().unwrap(),

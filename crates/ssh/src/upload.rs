@@ -89,8 +89,7 @@ impl Upload<'_> {
             progress: Mutex::new(Progress { done, on_progress }),
         };
         let sent = job.missing_bytes();
-        let useful = useful_connections(sessions, self.remote_part).await;
-        run_lanes(&job, sessions, useful).await?;
+        run_lanes(&job, sessions).await?;
         self.check_size(sessions, size).await?;
         Ok(Uploaded { size, sent, synced: sessions.iter().any(Sftp::can_fsync) })
     }
@@ -198,26 +197,27 @@ impl<F: FnMut(&RangeSet)> Job<'_, F> {
     }
 }
 
-/// On a short way more connections only cost: each has two processes over there. The rest stands by.
-async fn useful_connections(sessions: &[Sftp], path: &str) -> usize {
-    let Some(first) = sessions.first() else { return 0 };
+/// How many connections it takes to fill the way to a server: one for each 2 ms of the round trip that a look at
+/// `folder` takes, for one cannot have more than the server's window under way.
+pub async fn useful_connections(sftp: &Sftp, folder: &str) -> usize {
     let asked = Instant::now();
-    match first.lstat(path).await {
-        Ok(_) => 1 + (asked.elapsed().as_micros() / ROUND_TRIP_PER_CONNECTION.as_micros()) as usize,
-        // Whatever is wrong with it, the lanes will say; until then nothing is known about the way.
-        Err(_) => sessions.len(),
+    match sftp.lstat(folder).await {
+        Ok(_) => {
+            let more = asked.elapsed().as_micros() / ROUND_TRIP_PER_CONNECTION.as_micros();
+            1 + usize::try_from(more).unwrap_or(SESSIONS).min(SESSIONS - 1)
+        }
+        // Whatever is wrong with it, the upload will say; nothing is known about the way.
+        Err(_) => SESSIONS,
     }
 }
 
-/// Runs a lane on each of the useful connections. When one fails, those with nothing to do are started for its parts.
+/// Runs a lane on each connection. When one fails, those with nothing left to do are started again for its parts.
 async fn run_lanes<F: FnMut(&RangeSet) + Send>(
     job: &Job<'_, F>,
     sessions: &[Sftp],
-    useful: usize,
 ) -> Result<(), UploadError> {
-    let (first, spare) = sessions.split_at(useful.min(sessions.len()));
-    let mut lanes: FuturesUnordered<_> = first.iter().map(|sftp| run_lane(job, sftp)).collect();
-    let mut idle: Vec<_> = spare.iter().collect();
+    let mut lanes: FuturesUnordered<_> = sessions.iter().map(|sftp| run_lane(job, sftp)).collect();
+    let mut idle = Vec::new();
     let mut failure = UploadError::NoSessions;
     while let Some((sftp, result)) = lanes.next().await {
         match result {

@@ -6,7 +6,7 @@ use nightshift_core::archive::ArchiveName;
 use nightshift_core::digest::Digest;
 use nightshift_core::settings::Remote;
 use nightshift_ssh::session::exec::quote;
-use nightshift_ssh::{ExecError, RangeSet, Session, Sftp, SftpError, Upload, UploadError};
+use nightshift_ssh::{ExecError, RangeSet, Session, Sftp, SftpError, Upload, UploadError, upload};
 
 use crate::context::StageContext;
 use crate::hash_sink::HashSink;
@@ -116,8 +116,9 @@ impl Deliver<'_> {
         }
         let mut connections = Vec::new();
         let endpoint = peer::remote_endpoint(self.remote);
-        // More connections get past the server's 2 MiB window; for what fits into one they are no use.
-        for _ in 1..self.connections_for(need) {
+        let wanted =
+            self.connections_for(need).min(upload::useful_connections(sftp, &self.remote.path).await);
+        for _ in 1..wanted {
             match credentials.open_sftp(&endpoint).await {
                 Ok(open) => connections.push(open),
                 Err(error) => tracing::debug!("one connection less to {}: {error}", self.remote.name),
@@ -159,6 +160,7 @@ impl Deliver<'_> {
         Ok(verified)
     }
 
+    /// More connections get past the server's 2 MiB window; for what fits into one they are no use.
     fn connections_for(&self, bytes: u64) -> usize {
         const WORTH_A_CONNECTION: u64 = 8 << 20;
         let useful = usize::try_from(bytes / WORTH_A_CONNECTION).unwrap_or(usize::MAX);
