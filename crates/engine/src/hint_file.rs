@@ -9,7 +9,7 @@ use nightshift_core::record::Record;
 use nightshift_core::role::Role;
 use nightshift_core::settings::Settings;
 
-use crate::store::{IoContext as _, StoreError, Vault, replace_file};
+use crate::store::{IoContext as _, StoreError, Vault, create_folders, replace_file};
 
 /// What is the same all night: also what a peer's hint is compared with.
 pub fn basics(settings: &Settings) -> Hint {
@@ -54,7 +54,7 @@ pub fn write(
             .map(|etcd| etcd.revision);
     }
     let folder = vault.host_folder(&settings.this);
-    std::fs::create_dir_all(&folder).on("create", &folder)?;
+    create_folders(&folder)?;
     let path = folder.join(hint::FILE);
     let bytes = serde_json::to_vec_pretty(&hint).map_err(std::io::Error::from).on("write", &path)?;
     replace_file(&path, &bytes)

@@ -1,6 +1,7 @@
 //! The stages, one file each.
 
 pub(crate) mod collect_role;
+mod held;
 pub(crate) mod mirror_masters;
 mod own_set;
 pub(crate) mod pack_archive;

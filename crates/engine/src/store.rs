@@ -11,8 +11,8 @@ mod tests;
 
 pub use fault::{IoContext, StoreError};
 pub use layout::Vault;
-pub(crate) use layout::read_bounded;
+pub(crate) use layout::{create_folders, read_bounded};
 pub(crate) use partial::hash_file;
-pub use partial::{Partial, Written};
+pub use partial::{Guard, Partial, Written};
 pub(crate) use publish::replace_file;
 pub(crate) use sync::{sync_file, sync_folder};

@@ -3,13 +3,14 @@
 use nightshift_core::inventory::Host;
 use nightshift_core::name::HostName;
 use nightshift_core::outcome::Grade;
-use nightshift_core::record::{Expected, Why};
+use nightshift_core::record::Expected;
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 
 use super::pull::{self, Fetch, Source};
 use crate::context::{StageContext, StageEnd, chain};
 use crate::expected;
+use crate::offload;
 use crate::peer::{self, Credentials, ReachError};
 use crate::store::StoreError;
 
@@ -20,13 +21,13 @@ pub async fn run(ctx: StageContext) -> StageEnd {
     };
     let mut end = pull::pull_role(&ctx, Role::Master, &credentials).await;
     for master in &ctx.peers {
-        let lacking = match lacking(&ctx) {
+        let lacking = match lacking(&ctx).await {
             Ok(lacking) => lacking,
             Err(error) => return StageEnd::failed(chain(&error)),
         };
         let Some(host) = ctx.settings.inventory.get(master).filter(|_| !lacking.is_empty()) else { continue };
         match fill(&ctx, host, &lacking, &credentials).await {
-            Ok(came) => end.gained |= came && ctx.why == Why::LookAgain,
+            Ok(came) => end.gained |= came,
             // The pull above has said already that this master cannot be reached.
             Err(error) => tracing::debug!("{master}: {}", chain(&error)),
         }
@@ -35,15 +36,19 @@ pub async fn run(ctx: StageContext) -> StageEnd {
 }
 
 /// The sets that should be here and are not, or only in a poor state.
-fn lacking(ctx: &StageContext) -> Result<Vec<Expected>, StoreError> {
-    let mut lacking = Vec::new();
-    for expected in expected::sets(&ctx.settings) {
-        let best = ctx.vault.best(&expected.host, ctx.night, expected.role)?;
-        if expected.host != ctx.settings.this && best.is_none_or(|best| best.grade != Grade::Good) {
-            lacking.push(expected);
+async fn lacking(ctx: &StageContext) -> Result<Vec<Expected>, StoreError> {
+    let (settings, vault, night) = (ctx.settings.clone(), ctx.vault.clone(), ctx.night);
+    offload::run(move || {
+        let mut lacking = Vec::new();
+        for expected in expected::sets(&settings) {
+            let best = vault.best(&expected.host, night, expected.role)?;
+            if expected.host != settings.this && best.is_none_or(|best| best.grade != Grade::Good) {
+                lacking.push(expected);
+            }
         }
-    }
-    Ok(lacking)
+        Ok(lacking)
+    })
+    .await
 }
 
 /// Takes what another master has of the sets that are lacking here. Only a good signature of their maker

@@ -10,6 +10,7 @@ use nightshift_core::role::Role;
 use nightshift_core::set_path::{MOST_ATTEMPTS, SetId};
 use nightshift_ssh::Signer;
 
+use super::held;
 use crate::context::{StageContext, StageEnd};
 use crate::machine;
 use crate::offload;
@@ -51,12 +52,15 @@ pub enum OwnSetError {
 
 /// Begins tonight's set of a host and role; `None` where a good one is published already.
 pub async fn begin(ctx: &StageContext, host: &HostName, role: Role) -> Result<Option<Begun>, OwnSetError> {
-    let (vault, night, host) = (ctx.vault.clone(), ctx.night, host.clone());
+    let (vault, night, owner) = (ctx.vault.clone(), ctx.night, host.clone());
+    let best = offload::run(move || vault.best(&owner, night, role)).await?;
+    if let Some(best) = best.filter(|best| best.grade == Grade::Good) {
+        held::make_known(ctx, &best, Fate::Published).await?;
+        return Ok(None);
+    }
+    let (vault, host) = (ctx.vault.clone(), host.clone());
     let leave = ctx.settings.vault.min_free;
     offload::run(move || {
-        if vault.best(&host, night, role)?.is_some_and(|best| best.grade == Grade::Good) {
-            return Ok(None);
-        }
         let previous = vault.previous(&host, night, role)?;
         let need = previous.as_ref().map_or(0, Manifest::total_bytes);
         space::demand(vault.root(), need, previous.as_ref().map_or(0, |set| set.items.len() as u64), leave)?;

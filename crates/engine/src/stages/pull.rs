@@ -1,6 +1,7 @@
 //! `pull-etcd` and `pull-nodes`: every other host's set of tonight into this vault.
 
 mod agentless;
+mod download;
 mod fetch;
 mod file_sink;
 mod peer_sets;
@@ -67,7 +68,7 @@ impl Tally {
     async fn take(&mut self, ctx: &StageContext, host: &Host, role: Role, answer: Answer) {
         match answer {
             Answer::Held { grade, fresh } => {
-                self.gained |= fresh && ctx.why == Why::LookAgain;
+                self.gained |= fresh;
                 if grade != Grade::Good {
                     self.lacking.push(format!("{}: {grade}", host.name));
                 }

@@ -12,6 +12,10 @@ pub enum StoreError {
     Io { action: &'static str, path: PathBuf, source: io::Error },
     #[error("the set {0} is published already: it is never replaced")]
     Published(SetId),
+    #[error("the set {0} is being written already: it is looked at again later")]
+    Busy(SetId),
+    #[error("{path} of {set} is not there as its manifest has it, so the set is not published")]
+    Incomplete { set: SetId, path: String },
     #[error("the manifest of {set} cannot be used")]
     Manifest { set: SetId, source: ManifestError },
     #[error("{} has {size} bytes, more than the {most} that are read of it", path.display())]

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::io::{self, Read as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use nightshift_core::digest::Digest;
-use nightshift_core::manifest::{self, Manifest};
+use nightshift_core::manifest::{self, FileList, Manifest};
 use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Grade;
@@ -78,7 +79,14 @@ impl Vault {
     pub fn best(&self, host: &HostName, night: Night, role: Role) -> Result<Option<Manifest>, StoreError> {
         let mut best: Option<Manifest> = None;
         for set in self.sets_of(host, night)?.iter().filter(|set| set.role == role) {
-            let manifest = self.manifest(set)?;
+            let manifest = match self.manifest(set) {
+                Ok(manifest) => manifest,
+                // Of a newer format, gone bad, or just now removed: it does not hide the others.
+                Err(error) => {
+                    tracing::warn!("{set} is passed over: {}", crate::chain(&error));
+                    continue;
+                }
+            };
             if best
                 .as_ref()
                 .is_none_or(|best| (best.grade, best.attempt) < (manifest.grade, manifest.attempt))
@@ -126,9 +134,19 @@ impl Vault {
         self.manifest_bytes(set).map(|bytes| Digest::of(&bytes))
     }
 
+    /// Whether its manifest is of a format that only a newer nightshift understands.
+    pub fn is_newer(&self, set: &SetId) -> bool {
+        self.manifest_bytes(set).is_ok_and(|bytes| FileList::decode(&bytes).is_ok_and(|list| list.is_newer()))
+    }
+
     pub fn manifest_bytes(&self, set: &SetId) -> Result<Vec<u8>, StoreError> {
         read_bounded(&self.folder(set).join(manifest::FILE), manifest::MOST_BYTES)
     }
+}
+
+/// Makes a folder and those above it, closed to everybody but this user and the peers' group.
+pub(crate) fn create_folders(folder: &Path) -> Result<(), StoreError> {
+    fs::DirBuilder::new().recursive(true).mode(0o750).create(folder).on("create", folder)
 }
 
 /// Reads a whole file, refusing one that is larger than it can honestly be.

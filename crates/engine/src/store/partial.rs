@@ -4,23 +4,49 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nightshift_core::digest::{Digest, Hasher};
 use nightshift_core::manifest::is_safe_path;
 use nightshift_core::set_path::SetId;
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 
 use super::fault::{IoContext as _, StoreError};
-use super::layout::Vault;
+use super::layout::{Vault, create_folders};
 use super::sync::sync_file;
 
 /// How much is read at a time when a stored file is hashed.
 const CHUNK: usize = 256 << 10;
+/// Tells links apart that are being made side by side.
+static LINKS: AtomicU64 = AtomicU64::new(0);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Partial {
     vault: Vault,
     set: SetId,
     folder: PathBuf,
+    guard: Guard,
+}
+
+/// Held by everyone who writes to a partial set, threads that outlive their stage included: as long as one is
+/// left, nobody else begins or resumes the set, and no sweep removes it.
+#[derive(Debug, Clone)]
+pub struct Guard {
+    _lock: Arc<File>,
+}
+
+impl Guard {
+    /// `None` where somebody holds it.
+    pub(super) fn take(folder: &Path) -> Result<Option<Self>, StoreError> {
+        let lock = File::open(folder).on("open", folder)?;
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            // A file system without locks leaves it to the stages, which do not share a set.
+            Ok(()) | Err(_) => Ok(Some(Self { _lock: Arc::new(lock) })),
+        }
+    }
 }
 
 /// A file as it was written: what its manifest will say of it.
@@ -34,8 +60,11 @@ impl Vault {
     /// Begins a set from nothing: what an earlier try left is removed.
     pub fn begin(&self, set: &SetId) -> Result<Partial, StoreError> {
         let partial = self.resume(set)?;
-        fs::remove_dir_all(&partial.folder).on("remove", &partial.folder)?;
-        fs::create_dir(&partial.folder).on("create", &partial.folder)?;
+        for entry in fs::read_dir(&partial.folder).on("list", &partial.folder)? {
+            let path = entry.on("list", &partial.folder)?.path();
+            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            removed.on("remove", &path)?;
+        }
         Ok(partial)
     }
 
@@ -45,8 +74,13 @@ impl Vault {
             return Err(StoreError::Published(set.clone()));
         }
         let folder = self.root().join(set.partial());
-        fs::create_dir_all(&folder).on("create", &folder)?;
-        Ok(Partial { vault: self.clone(), set: set.clone(), folder })
+        create_folders(&folder)?;
+        let guard = Guard::take(&folder)?.ok_or_else(|| StoreError::Busy(set.clone()))?;
+        // Whoever held it until now may have published.
+        if self.holds(set) {
+            return Err(StoreError::Published(set.clone()));
+        }
+        Ok(Partial { vault: self.clone(), set: set.clone(), folder, guard })
     }
 }
 
@@ -63,6 +97,11 @@ impl Partial {
         &self.folder
     }
 
+    /// For a thread that goes on writing to the set on its own.
+    pub fn guard(&self) -> Guard {
+        self.guard.clone()
+    }
+
     /// The place of an item. Manifests are checked when they are decoded; this keeps to it whatever came.
     pub fn path(&self, item: &str) -> Result<PathBuf, StoreError> {
         let path = self.folder.join(item);
@@ -77,7 +116,7 @@ impl Partial {
     pub fn create(&self, item: &str) -> Result<File, StoreError> {
         let path = self.path(item)?;
         if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).on("create", parent)?;
+            create_folders(parent)?;
         }
         OpenOptions::new().write(true).create_new(true).mode(0o640).open(&path).on("create", &path)
     }
@@ -112,39 +151,49 @@ impl Partial {
         }
         let path = self.path(item)?;
         if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).on("create", parent)?;
+            create_folders(parent)?;
         }
         // Made aside and renamed, so that a copy that stands at its place is there until the link is.
-        let aside = self.folder.with_extension("link");
+        let number = LINKS.fetch_add(1, Ordering::Relaxed);
+        let aside = self.folder.with_file_name(format!(".{}.{number}.link", self.set.folder()));
         remove_if_there(&aside)?;
         match fs::hard_link(&source, &aside) {
-            Ok(()) => fs::rename(&aside, &path).on("rename", &path).map(|()| true),
+            Ok(()) => {
+                fs::rename(&aside, &path).on("rename", &path)?;
+                // A rename of one link over another of the same inode does nothing at all.
+                remove_if_there(&aside)?;
+                Ok(true)
+            }
             // Too many links, another file system, or one that knows no links: a copy will do.
             Err(error) if error.kind() != io::ErrorKind::StorageFull => Ok(false),
             Err(error) => Err(error).on("link", &path),
         }
     }
 
-    /// What an earlier try left of an item, hashed again; `None` where it left nothing whole.
+    /// What an earlier try left of an item, hashed again; `None` where it left nothing whole. Synced, for the try
+    /// may have been killed before it was.
     pub fn left_over(&self, item: &str) -> Option<Written> {
-        self.path(item).ok().and_then(|path| hash_file(&path).ok())
+        let mut file = File::open(self.path(item).ok()?).ok()?;
+        let mut hasher = Hasher::default();
+        let size = hash_into(&mut file, &mut hasher).ok()?;
+        sync_file(&file).ok()?;
+        Some(Written { size, sha256: hasher.finish() })
     }
 
     /// The file an interrupted transfer left, to be written on: its length, and the hash so far.
     pub fn reopen(&self, item: &str) -> Result<Option<(File, u64, Hasher)>, StoreError> {
         let path = self.path(item)?;
-        let opened = OpenOptions::new().read(true).append(true).open(&path);
-        let mut file = match opened {
-            Ok(file) => file,
+        match fs::symlink_metadata(&path) {
+            Ok(metadata) if metadata.is_file() && metadata.nlink() == 1 => {}
+            // A link into a published set is never opened for writing.
+            Ok(_) => {
+                self.discard(item)?;
+                return Ok(None);
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error).on("open", &path),
-        };
-        // A link into a published set is never written to.
-        if file.metadata().on("stat", &path)?.nlink() != 1 {
-            drop(file);
-            self.discard(item)?;
-            return Ok(None);
+            Err(error) => return Err(error).on("stat", &path),
         }
+        let mut file = OpenOptions::new().read(true).append(true).open(&path).on("open", &path)?;
         let mut hasher = Hasher::default();
         let length = hash_into(&mut file, &mut hasher).on("read", &path)?;
         Ok(Some((file, length, hasher)))

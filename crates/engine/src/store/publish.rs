@@ -1,11 +1,12 @@
 //! Publishing: everything synced, the manifest last, one rename to a name that does not exist.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::Path;
 
 use nightshift_core::digest::Digest;
-use nightshift_core::manifest::{self, Manifest};
+use nightshift_core::manifest::{self, FileList};
 
 use super::fault::{IoContext as _, StoreError};
 use super::partial::Partial;
@@ -17,9 +18,10 @@ impl Partial {
     /// `manifest` is stored byte for byte, for its signature and every copy's identity rest on them.
     pub fn publish(self, manifest: &[u8], signature: Option<&str>) -> Result<Digest, StoreError> {
         let set = self.set().clone();
-        let decoded =
-            Manifest::decode(manifest).map_err(|source| StoreError::Manifest { set: set.clone(), source })?;
-        self.remove_strays(&decoded)?;
+        let listed =
+            FileList::decode(manifest).map_err(|source| StoreError::Manifest { set: set.clone(), source })?;
+        self.check_files(&listed)?;
+        self.remove_strays(&listed)?;
         if let Some(signature) = signature {
             self.discard(manifest::SIGNATURE_FILE)?;
             self.write(manifest::SIGNATURE_FILE, signature.as_bytes())?;
@@ -46,10 +48,21 @@ impl Partial {
         Ok(Digest::of(manifest))
     }
 
+    /// Refuses to publish what is not all there: whoever wrote it has hashed it, and may have missed one.
+    fn check_files(&self, listed: &FileList) -> Result<(), StoreError> {
+        let lacking = listed.files.iter().find(|file| {
+            !fs::symlink_metadata(self.folder().join(&file.path))
+                .is_ok_and(|there| there.is_file() && there.len() == file.size)
+        });
+        match lacking {
+            Some(file) => Err(StoreError::Incomplete { set: self.set().clone(), path: file.path.clone() }),
+            None => Ok(()),
+        }
+    }
+
     /// Removes files that the manifest does not list: what an earlier manifest's try left.
-    fn remove_strays(&self, manifest: &Manifest) -> Result<(), StoreError> {
-        let listed: std::collections::BTreeSet<_> =
-            manifest.files().map(|(item, _, _)| self.folder().join(&item.path)).collect();
+    fn remove_strays(&self, listed: &FileList) -> Result<(), StoreError> {
+        let listed: BTreeSet<_> = listed.files.iter().map(|file| self.folder().join(&file.path)).collect();
         let mut folders = vec![self.folder().to_owned()];
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(&folder).on("list", &folder)? {

@@ -3,14 +3,21 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
 
 use nightshift_core::manifest;
+use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
 use nightshift_core::set_path::{SetFolder, SetId};
 
 use super::fault::{IoContext as _, StoreError};
 use super::layout::Vault;
+use super::partial::Guard;
 use super::sync::sync_folder;
+
+/// After so long nobody writes a small file any more.
+const HALF_WRITTEN: Duration = Duration::from_secs(3600);
 
 impl Vault {
     /// Removes a published set. From the first step on it no longer exists; the rest is sweeping.
@@ -26,39 +33,34 @@ impl Vault {
     }
 
     /// Removes what a crash left: folders under a set's name without a manifest, and partials of other
-    /// nights than `open`. Returns what was removed.
+    /// nights than `open` that nobody writes to. Returns what was removed.
     pub fn sweep(&self, open: Option<Night>) -> Result<Vec<PathBuf>, StoreError> {
         let mut swept = Vec::new();
-        for night_folder in self.night_folders()? {
-            let night =
-                night_folder.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
-            for entry in fs::read_dir(&night_folder).on("list", &night_folder)? {
-                let path = entry.on("list", &night_folder)?.path();
-                let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-                let torn = name.parse::<SetFolder>().is_ok() && !path.join(manifest::FILE).exists();
-                let stale = name.starts_with('.')
-                    && (name.ends_with(".partial") || name.ends_with(".link"))
-                    && night != open;
-                if torn || stale {
-                    remove_tree(&path)?;
-                    swept.push(path);
+        for host in self.host_folders()? {
+            swept.extend(sweep_hints(&host)?);
+            for (night, folder) in night_folders(&host)? {
+                for entry in fs::read_dir(&folder).on("list", &folder)? {
+                    let path = entry.on("list", &folder)?.path();
+                    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+                    let torn = name.parse::<SetFolder>().is_ok() && !path.join(manifest::FILE).exists();
+                    let stale = Some(night) != open && is_left_over(&path, name)?;
+                    if torn || stale {
+                        remove_tree(&path)?;
+                        swept.push(path);
+                    }
+                }
+                // A stage may be about to write into the open night's folder.
+                if Some(night) != open {
+                    self.remove_empty_parents(&folder.join("x"))?;
                 }
             }
-            self.remove_empty_parents(&night_folder.join("x"))?;
         }
         Ok(swept)
     }
 
-    fn night_folders(&self) -> Result<Vec<PathBuf>, StoreError> {
-        let mut folders = Vec::new();
-        for host in subfolders(self.root())? {
-            folders.extend(subfolders(&host)?.into_iter().filter(|folder| {
-                folder
-                    .file_name()
-                    .and_then(|name| name.to_str())
-                    .is_some_and(|name| name.parse::<Night>().is_ok())
-            }));
-        }
+    fn host_folders(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let mut folders = subfolders(self.root())?;
+        folders.retain(|folder| parsed::<HostName>(folder).is_some());
         Ok(folders)
     }
 
@@ -74,6 +76,40 @@ impl Vault {
             Err(_) => Ok(()),
         }
     }
+}
+
+fn night_folders(host: &Path) -> Result<Vec<(Night, PathBuf)>, StoreError> {
+    let nights = subfolders(host)?.into_iter();
+    Ok(nights.filter_map(|folder| Some((parsed(&folder)?, folder))).collect())
+}
+
+/// Whether an entry of a past night is what a crash left of a set that was being written.
+fn is_left_over(path: &Path, name: &str) -> Result<bool, StoreError> {
+    if !name.starts_with('.') {
+        return Ok(false);
+    }
+    // A pull that began late may be at it still.
+    Ok(name.ends_with(".link") || (name.ends_with(".partial") && Guard::take(path)?.is_some()))
+}
+
+/// Removes halves of `now.json` that a crash left: none takes an hour to write.
+fn sweep_hints(host: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let mut swept = Vec::new();
+    for entry in fs::read_dir(host).on("list", host)? {
+        let entry = entry.on("list", host)?;
+        let is_part = entry.file_name().to_str().is_some_and(|n| n.starts_with('.') && n.ends_with(".part"));
+        let age =
+            entry.metadata().and_then(|there| there.modified()).map(|at| at.elapsed().unwrap_or_default());
+        if is_part && age.is_ok_and(|age| age > HALF_WRITTEN) {
+            fs::remove_file(entry.path()).on("remove", &entry.path())?;
+            swept.push(entry.path());
+        }
+    }
+    Ok(swept)
+}
+
+fn parsed<T: FromStr>(folder: &Path) -> Option<T> {
+    folder.file_name()?.to_str()?.parse().ok()
 }
 
 fn subfolders(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {

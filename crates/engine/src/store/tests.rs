@@ -84,7 +84,8 @@ fn inode(path: PathBuf) -> u64 {
     fs::metadata(path).unwrap().ino()
 }
 
-const FILES: [(&str, &[u8]); 2] = [("etc/origin/node/node-config.yaml", b"kind: Node"), ("root_cron", b"# none")];
+const FILES: [(&str, &[u8]); 2] =
+    [("etc/origin/node/node-config.yaml", b"kind: Node"), ("root_cron", b"# none")];
 
 #[test]
 fn a_set_is_published_whole_under_its_name() {
@@ -160,9 +161,12 @@ fn a_sweep_removes_what_a_crash_left_of_a_hint() {
     let room = room();
     fs::create_dir(room.vault.host_folder(&host())).unwrap();
     let torn = room.vault.host_folder(&host()).join(".x1y2z3.part");
-    fs::write(&torn, b"{").unwrap();
+    let hour = std::time::SystemTime::now() - std::time::Duration::from_secs(3700);
+    File::create(&torn).unwrap().set_modified(hour).unwrap();
+    let fresh = room.vault.host_folder(&host()).join(".a1b2c3.part");
+    fs::write(&fresh, b"{").unwrap();
     room.vault.sweep(None).unwrap();
-    assert!(!torn.exists());
+    assert!(!torn.exists() && fresh.exists(), "one that is being written stays");
 }
 
 #[test]
@@ -325,10 +329,11 @@ fn everything_published_was_synced_first_and_its_folders_after() {
     publish(&room.vault, &set, Grade::Good, &FILES);
     let synced = sync::synced();
     let folder = room.vault.folder(&set);
-    let mut must: Vec<PathBuf> = [FILES[0].0, FILES[1].0, manifest::FILE, manifest::SIGNATURE_FILE, "etc", ""]
-        .iter()
-        .map(|path| folder.join(path))
-        .collect();
+    let mut must: Vec<PathBuf> =
+        [FILES[0].0, FILES[1].0, manifest::FILE, manifest::SIGNATURE_FILE, "etc", ""]
+            .iter()
+            .map(|path| folder.join(path))
+            .collect();
     must.extend([folder.parent().unwrap().to_owned(), room.vault.host_folder(&host()), root]);
     for path in must {
         assert!(synced.contains(&inode(path.clone())), "{} was not synced", path.display());

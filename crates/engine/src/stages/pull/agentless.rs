@@ -16,6 +16,7 @@ use super::queue::Answer;
 use super::remote_files::{self, Found};
 use crate::collect;
 use crate::context::{StageContext, chain};
+use crate::offload;
 use crate::peer::{self, Credentials, ReachError};
 use crate::stages::own_set::{self, Begun, Draft, OwnSetError};
 use crate::store::{Partial, StoreError, Written};
@@ -156,8 +157,9 @@ fn unreadable(found: &Found, error: SftpError) -> Result<Result<Item, String>, E
 }
 
 async fn download(sftp: &Sftp, partial: &Partial, place: &str, found: &Found) -> Result<Written, Error> {
-    partial.discard(place)?;
-    let mut sink = FileSink::new(partial.create(place)?, 0, Hasher::default());
+    let (own, path) = (partial.clone(), place.to_owned());
+    let target = offload::run(move || own.discard(&path).and_then(|()| own.create(&path))).await?;
+    let mut sink = FileSink::new(partial.guard(), target, 0, Hasher::default());
     let came = sftp.download(&found.path, 0..found.stat.size, &mut sink).await;
     let written = sink.finish().await.map_err(|source| Error::Write { path: place.to_owned(), source })?;
     came?;
@@ -174,7 +176,8 @@ async fn link(
     if let Some(previous) =
         previous.filter(|previous| previous.item(place).is_some_and(|item| item.kind == kind))
     {
-        partial.link(&previous.id(), place, place, written)?;
+        let (own, previous, path) = (partial.clone(), previous.id(), place.to_owned());
+        offload::run(move || own.link(&previous, &path, &path, written)).await?;
     }
     Ok(())
 }

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use nightshift_core::audit::{Event, Kind};
-use nightshift_core::digest::{Digest, Hasher};
-use nightshift_core::manifest::{self, Manifest, ManifestError};
+use nightshift_core::digest::Digest;
+use nightshift_core::manifest::{self, FileList, ListedFile, Manifest, ManifestError};
 use nightshift_core::name::HostName;
 use nightshift_core::outcome::Grade;
 use nightshift_core::record::{Fate, SetReport, Step, Why};
@@ -13,17 +12,13 @@ use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_ssh::{KnownHosts, Sftp, SftpError, SignatureError, signature};
 
-use super::file_sink::FileSink;
+use super::download::{Download, Wanted};
 use crate::context::StageContext;
 use crate::offload;
 use crate::peer;
 use crate::space::{self, SpaceError};
 use crate::store::{Partial, StoreError, Written};
 
-/// Files of one set under way at a time, on one connection.
-const FILES: usize = 16;
-/// Files up to this size come in one request and go to disk in one piece.
-const SMALL: u64 = 192 << 10;
 /// The longest signature: an RSA key of 16,384 bits makes 6 KB.
 const SIGNATURE: usize = 16 << 10;
 
@@ -76,6 +71,19 @@ impl FetchError {
     }
 }
 
+/// What is said of a set that only a newer nightshift understands.
+pub fn newer(format: u32) -> String {
+    format!("newer: upgrade masters first (its manifest has format {format})")
+}
+
+/// What is here already of a set, and what is not.
+struct Reused {
+    partial: Partial,
+    wanted: Vec<Wanted>,
+    /// The machine-id in the last set of this host and role.
+    machine: Option<String>,
+}
+
 /// A set on its way.
 pub struct Fetch<'a> {
     pub ctx: &'a StageContext,
@@ -83,15 +91,9 @@ pub struct Fetch<'a> {
     pub set: SetId,
 }
 
-/// What a file in the set still needs.
-struct Wanted {
-    path: String,
-    written: Written,
-}
-
 impl Fetch<'_> {
     /// Fetches the set and publishes it here. A refusal is recorded; the peer's other sets may still be good.
-    pub async fn run(self) -> Result<Grade, FetchError> {
+    pub async fn run(self) -> Result<(), FetchError> {
         let result = self.fetch().await;
         if let Err(error) = &result
             && error.is_refusal()
@@ -101,21 +103,34 @@ impl Fetch<'_> {
         result
     }
 
-    async fn fetch(&self) -> Result<Grade, FetchError> {
+    async fn fetch(&self) -> Result<(), FetchError> {
         let set = &self.set;
         let bytes = self.read(manifest::FILE, manifest::MOST_BYTES as usize).await?;
         let bytes = bytes.ok_or_else(|| FetchError::Withdrawn(set.clone()))?;
-        let manifest = Manifest::decode(&bytes)
-            .and_then(|manifest| manifest.expect(set, &self.ctx.settings.cluster).map(|()| manifest))
-            .map_err(|error| FetchError::Manifest(set.clone(), error))?;
-        let signature = self.checked_signature(&manifest, &bytes).await?;
+        let refuse = |error| FetchError::Manifest(set.clone(), error);
+        let list = FileList::decode(&bytes).map_err(refuse)?;
+        // What a newer nightshift made is kept byte for byte by its file list, and counts once this one is newer too.
+        let manifest = if list.is_newer() {
+            None
+        } else {
+            let manifest = Manifest::decode(&bytes).map_err(refuse)?;
+            manifest.expect(set, &self.ctx.settings.cluster).map_err(refuse)?;
+            Some(manifest)
+        };
+        let made_by = manifest.as_ref().map_or(&set.host, |manifest| &manifest.made_by);
+        let signature = self.checked_signature(made_by, &bytes).await?;
 
         let partial = self.begin(bytes.clone()).await?;
-        let (partial, wanted) = self.reuse(partial, &manifest).await?;
-        self.download_all(&partial, &wanted).await?;
+        let total = list.files.iter().fold(0u64, |sum, file| sum.saturating_add(file.size));
+        let format = list.format;
+        let Reused { partial, wanted, machine } = self.reuse(partial, list).await?;
+        let there = format!("{}/{}", self.source.vault, self.set);
+        Download { sftp: self.source.sftp, there, set, partial: &partial }.all(&wanted).await?;
         let digest = offload::run(move || partial.publish(&bytes, signature.as_deref())).await?;
-        self.pulled(&manifest, digest).await?;
-        Ok(manifest.grade)
+        if let Some(manifest) = &manifest {
+            self.tell_other_machine(machine, manifest);
+        }
+        self.pulled(manifest.as_ref(), format, total, digest).await
     }
 
     /// Reads a small file of the set; `None` where it is not there.
@@ -134,17 +149,17 @@ impl Fetch<'_> {
     /// What is fetched from its maker is known by the connection; from anyone else only by the signature.
     async fn checked_signature(
         &self,
-        manifest: &Manifest,
+        made_by: &HostName,
         bytes: &[u8],
     ) -> Result<Option<String>, FetchError> {
         let set = self.set.clone();
         let inventory = &self.ctx.settings.inventory;
         let agentless = inventory.get(&set.host).is_some_and(|host| host.agentless);
-        let maker = inventory.get(&manifest.made_by);
-        let may = manifest.made_by == set.host
-            || (agentless && maker.is_some_and(|host| host.roles.has(Role::Master)));
+        let maker = inventory.get(made_by);
+        let may =
+            *made_by == set.host || (agentless && maker.is_some_and(|host| host.roles.has(Role::Master)));
         let Some(maker) = maker.filter(|_| may) else {
-            return Err(FetchError::Maker { set, made_by: manifest.made_by.clone() });
+            return Err(FetchError::Maker { set, made_by: made_by.clone() });
         };
         let signature = self.read(manifest::SIGNATURE_FILE, SIGNATURE).await?;
         match signature.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()) {
@@ -161,12 +176,10 @@ impl Fetch<'_> {
                 .map_err(|error| FetchError::Signature(set, error))?;
                 Ok(Some(text))
             }
-            None if *self.source.host == manifest.made_by => Ok(None),
-            None => Err(FetchError::Unsigned {
-                set,
-                from: self.source.host.clone(),
-                made_by: manifest.made_by.clone(),
-            }),
+            None if self.source.host == made_by => Ok(None),
+            None => {
+                Err(FetchError::Unsigned { set, from: self.source.host.clone(), made_by: made_by.clone() })
+            }
         }
     }
 
@@ -187,17 +200,9 @@ impl Fetch<'_> {
     }
 
     /// Takes what is here already: left by an earlier try, or unchanged since an earlier night.
-    async fn reuse(
-        &self,
-        partial: Partial,
-        manifest: &Manifest,
-    ) -> Result<(Partial, Vec<Wanted>), FetchError> {
+    async fn reuse(&self, partial: Partial, list: FileList) -> Result<Reused, FetchError> {
         let (vault, set) = (self.ctx.vault.clone(), self.set.clone());
         let leave = self.ctx.settings.vault.min_free;
-        let files: Vec<Wanted> = manifest
-            .files()
-            .map(|(item, size, sha256)| Wanted { path: item.path.clone(), written: Written { size, sha256 } })
-            .collect();
         offload::run(move || {
             let previous = vault.previous(&set.host, set.night, set.role)?;
             // By content: a file that only moved is found as well.
@@ -207,111 +212,67 @@ impl Fetch<'_> {
                 .map(|(item, _, sha256)| (sha256, item.path.as_str()))
                 .collect();
             let mut wanted = Vec::new();
-            for file in files {
-                if partial.left_over(&file.path) == Some(file.written) {
+            for ListedFile { path, size, sha256 } in list.files {
+                let written = Written { size, sha256 };
+                if partial.left_over(&path) == Some(written) {
                     continue;
                 }
-                if let (Some(previous), Some(earlier)) = (&previous, known.get(&file.written.sha256))
-                    && partial.link(&previous.id(), earlier, &file.path, file.written)?
+                if let (Some(previous), Some(earlier)) = (&previous, known.get(&sha256))
+                    && partial.link(&previous.id(), earlier, &path, written)?
                 {
                     continue;
                 }
-                wanted.push(file);
+                wanted.push(Wanted { path, written });
             }
             let need = wanted.iter().fold(0u64, |sum, file| sum.saturating_add(file.written.size));
             space::demand(vault.root(), need, wanted.len() as u64, leave)
                 .map_err(|error| FetchError::Space(set, error))?;
-            Ok((partial, wanted))
+            let machine = previous.and_then(|previous| previous.machine.machine_id);
+            Ok(Reused { partial, wanted, machine })
         })
         .await
     }
 
-    async fn download_all(&self, partial: &Partial, wanted: &[Wanted]) -> Result<(), FetchError> {
-        let downloads: Vec<_> = wanted.iter().map(|file| self.download(partial, file).boxed()).collect();
-        stream::iter(downloads).buffer_unordered(FILES).try_collect().await
-    }
-
-    /// Fetches one file. A wrong hash drops what came and fetches it whole, once.
-    async fn download(&self, partial: &Partial, file: &Wanted) -> Result<(), FetchError> {
-        for resume in [true, false] {
-            let written = if file.written.size <= SMALL {
-                self.download_small(partial, file).await?
-            } else {
-                self.download_large(partial, file, resume).await?
-            };
-            if written == Some(file.written) {
-                return Ok(());
-            }
+    /// Another machine under a known name is worth a look: it was reinstalled, or it is not who it says.
+    fn tell_other_machine(&self, before: Option<String>, manifest: &Manifest) {
+        let (Some(before), Some(now)) = (before, &manifest.machine.machine_id) else { return };
+        if before != *now {
+            let reason = format!("its machine-id was {before} and is {now}: was it reinstalled or replaced?");
+            self.ctx.tell(Event {
+                peer: Some(manifest.host.clone()),
+                role: Some(manifest.role),
+                reason: Some(reason.clone()),
+                ..Event::warning(Kind::PeerOdd, format!("{}: {reason}", manifest.host))
+            });
         }
-        partial.discard(&file.path)?;
-        Err(FetchError::Content { set: self.set.clone(), path: file.path.clone() })
     }
 
-    async fn download_small(&self, partial: &Partial, file: &Wanted) -> Result<Option<Written>, FetchError> {
-        let bytes = match self.source.sftp.read_small(&self.remote(&file.path), SMALL as usize).await {
-            Ok(bytes) => bytes,
-            Err(error) => return Err(self.read_error(error)),
-        };
-        let written = Written { size: bytes.len() as u64, sha256: Digest::of(&bytes) };
-        if written != file.written {
-            return Ok(Some(written));
-        }
-        partial.discard(&file.path)?;
-        Ok(Some(partial.write(&file.path, &bytes)?))
-    }
-
-    async fn download_large(
+    async fn pulled(
         &self,
-        partial: &Partial,
-        file: &Wanted,
-        resume: bool,
-    ) -> Result<Option<Written>, FetchError> {
-        let left = if resume { partial.reopen(&file.path)? } else { None };
-        let (target, from, hasher) = match left.filter(|(_, length, _)| *length < file.written.size) {
-            Some(left) => left,
-            None => {
-                partial.discard(&file.path)?;
-                (partial.create(&file.path)?, 0, Hasher::default())
-            }
-        };
-        let mut sink = FileSink::new(target, from, hasher);
-        let range = from..file.written.size;
-        let came = self.source.sftp.download(&self.remote(&file.path), range, &mut sink).await;
-        let written = sink.finish().await;
-        match (came, written) {
-            // A full disk shows here, and as a sink that takes no more.
-            (_, Err(source)) => {
-                Err(FetchError::Write { set: self.set.clone(), path: file.path.clone(), source })
-            }
-            (Err(SftpError::Truncated { .. }), Ok(_)) => Ok(None),
-            (Err(error), Ok(_)) => Err(self.read_error(error)),
-            (Ok(()), Ok(written)) => Ok(Some(written)),
-        }
-    }
-
-    fn read_error(&self, error: SftpError) -> FetchError {
-        if error.is_gone() {
-            FetchError::Withdrawn(self.set.clone())
-        } else {
-            FetchError::Sftp(self.set.clone(), error)
-        }
-    }
-
-    async fn pulled(&self, manifest: &Manifest, digest: Digest) -> Result<(), FetchError> {
+        manifest: Option<&Manifest>,
+        format: u32,
+        bytes: u64,
+        digest: Digest,
+    ) -> Result<(), FetchError> {
         let late = self.ctx.why == Why::LookAgain;
-        let from = (*self.source.host != manifest.made_by).then(|| self.source.host.clone());
-        let bytes = manifest.total_bytes();
-        let reason = (manifest.grade != Grade::Good).then(|| manifest.notes.join("; "));
+        let made_by = manifest.map_or(&self.set.host, |manifest| &manifest.made_by);
+        let from = (self.source.host != made_by).then(|| self.source.host.clone());
+        let grade = manifest.map(|manifest| manifest.grade);
+        let reason = match manifest {
+            Some(manifest) => (manifest.grade != Grade::Good).then(|| manifest.notes.join("; ")),
+            None => Some(newer(format)),
+        };
         let report = SetReport {
             set: self.set.clone(),
             fate: if late { Fate::Late } else { Fate::Pulled },
-            grade: Some(manifest.grade),
+            grade,
             from,
             bytes,
             sha256: Some(digest),
             reason: reason.clone(),
         };
         self.ctx.note(Step::Set(report)).await?;
+        let worth = grade.map_or_else(|| newer(format), |grade| grade.to_string());
         let (kind, word) = if late { (Kind::SetLate, "late") } else { (Kind::SetPulled, "pulled") };
         self.ctx.tell(Event {
             peer: Some(self.source.host.clone()),
@@ -321,7 +282,7 @@ impl Fetch<'_> {
             sha256: Some(digest),
             outcome: Some(word),
             reason,
-            ..Event::info(kind, format!("{} {word}: {}, {}", self.set, manifest.grade, space::bytes(bytes)))
+            ..Event::info(kind, format!("{} {word}: {worth}, {}", self.set, space::bytes(bytes)))
         });
         Ok(())
     }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::offload;
-use crate::store::{Written, sync_file};
+use crate::store::{Guard, Written, sync_file};
 
 /// Chunks between the network and the disk: with 255 KiB each, 4 MiB at most.
 const AHEAD: usize = 16;
@@ -20,8 +20,9 @@ pub struct FileSink {
 }
 
 impl FileSink {
-    /// Writes on at the end of `file`, of which `size` bytes are there and hashed already.
-    pub fn new(mut file: File, mut size: u64, mut hasher: Hasher) -> Self {
+    /// Writes on at the end of `file`, of which `size` bytes are there and hashed already. The set is nobody else's
+    /// until the last chunk is on disk, even where the transfer was given up.
+    pub fn new(guard: Guard, mut file: File, mut size: u64, mut hasher: Hasher) -> Self {
         let (chunks, mut queue) = mpsc::channel::<Vec<u8>>(AHEAD);
         let writer = offload::offload(move || {
             while let Some(chunk) = queue.blocking_recv() {
@@ -30,6 +31,7 @@ impl FileSink {
                 size += chunk.len() as u64;
             }
             sync_file(&file)?;
+            drop(guard);
             Ok(Written { size, sha256: hasher.finish() })
         });
         Self { chunks, writer }

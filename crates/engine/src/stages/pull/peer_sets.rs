@@ -7,6 +7,7 @@ use nightshift_core::inventory::Host;
 use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Outcome;
+use nightshift_core::record::Fate;
 use nightshift_core::role::Role;
 use nightshift_core::set_path::{MOST_ATTEMPTS, SetFolder, SetId};
 use nightshift_core::stage::Stage;
@@ -19,7 +20,11 @@ use crate::context::{StageContext, chain};
 use crate::hint_file;
 use crate::offload;
 use crate::peer::{self, Credentials, ReachError};
+use crate::stages::held;
+use crate::store::StoreError;
 
+/// Why a set is held and does not count.
+const NEWER: &str = "its set has a newer format: upgrade masters first";
 /// The most entries that a night's folder is believed to have: three roles, their attempts and proofs.
 const MOST_ENTRIES: usize = 200;
 
@@ -58,16 +63,40 @@ async fn pull_published(
     role: Role,
 ) -> Result<Option<Answer>, PullError> {
     let mut fresh = false;
-    for set in published_at(source, host, ctx.night).await?.into_iter().filter(|set| set.role == role) {
-        if ctx.vault.holds(&set) {
-            continue;
+    let mut refused = None;
+    for set in lacking(ctx, published_at(source, host, ctx.night).await?, role).await {
+        match (Fetch { ctx, source, set }).run().await {
+            Ok(()) => fresh = true,
+            // It is recorded; a further attempt may be good.
+            Err(error) if error.is_refusal() => refused = Some(error),
+            Err(error) => return Err(error.into()),
         }
-        Fetch { ctx, source, set }.run().await?;
-        fresh = true;
     }
     let (vault, night, host) = (ctx.vault.clone(), ctx.night, host.clone());
-    let best = offload::run(move || vault.best(&host, night, role)).await?;
-    Ok(best.map(|best| Answer::Held { grade: best.grade, fresh }))
+    let (best, newer) = offload::run(move || {
+        let newer = vault.sets_of(&host, night)?.iter().any(|set| set.role == role && vault.is_newer(set));
+        Ok::<_, StoreError>((vault.best(&host, night, role)?, newer))
+    })
+    .await?;
+    match (best, refused) {
+        (Some(best), _) => {
+            held::make_known(ctx, &best, Fate::Pulled).await?;
+            Ok(Some(Answer::Held { grade: best.grade, fresh }))
+        }
+        (None, Some(refused)) => Err(refused.into()),
+        (None, None) if newer => Ok(Some(Answer::Hopeless(NEWER.to_owned()))),
+        (None, None) => Ok(None),
+    }
+}
+
+/// Those of a peer's sets of one role that are not in this vault.
+async fn lacking(ctx: &StageContext, mut sets: Vec<SetId>, role: Role) -> Vec<SetId> {
+    let vault = ctx.vault.clone();
+    offload::run(move || {
+        sets.retain(|set| set.role == role && !vault.holds(set));
+        sets
+    })
+    .await
 }
 
 /// The sets of a host and night that lie in a peer's vault. Whatever else lies there is none of ours.
