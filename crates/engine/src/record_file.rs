@@ -4,7 +4,7 @@
 mod tests;
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +13,9 @@ use jiff::{Timestamp, ToSpan as _};
 use nightshift_core::night::Night;
 use nightshift_core::record::{Line, Record, Step};
 
-use crate::store::{IoContext as _, StoreError, read_bounded, replace_file, sync_file, sync_folder};
+use crate::store::{
+    IoContext as _, StoreError, create_folders, read_bounded, replace_file, sync_file, sync_folder,
+};
 
 /// How many nights' records are kept.
 const KEPT_NIGHTS: i64 = 400;
@@ -53,13 +55,20 @@ impl Records {
     /// The record in which something happened last. Extra nights share their date with the scheduled one, so
     /// of the newest date the open one is it, else the one that was written to last.
     pub fn newest(&self) -> Result<Option<Record>, StoreError> {
-        let nights = self.nights()?;
-        let Some(last) = nights.last() else { return Ok(None) };
-        let mut records = Vec::new();
-        for night in nights.iter().filter(|night| night.date == last.date) {
-            records.extend(self.read(*night)?);
+        let mut newest: Option<Record> = None;
+        for night in self.nights()?.into_iter().rev() {
+            // A night that never got its first line is none, and hides no earlier one.
+            if newest.as_ref().is_some_and(|newest| newest.night.date != night.date) {
+                break;
+            }
+            let rank = |record: &Record| (record.closed.is_none(), record.newest);
+            if let Some(record) = self.read(night)?
+                && newest.as_ref().is_none_or(|newest| rank(newest) < rank(&record))
+            {
+                newest = Some(record);
+            }
         }
-        Ok(records.into_iter().max_by_key(|record| (record.closed.is_none(), record.newest)))
+        Ok(newest)
     }
 
     /// The record of a night, closed or open; `None` where there is none that can be read.
@@ -80,7 +89,7 @@ impl Records {
 
     /// Opens the record of a night for writing: a new one, or the one that was left open.
     pub fn open(&self, night: Night) -> Result<Journal, StoreError> {
-        fs::create_dir_all(&self.folder).on("create", &self.folder)?;
+        create_folders(&self.folder)?;
         let path = self.open_path(night);
         mend_torn_end(&path)?;
         let file = OpenOptions::new().create(true).append(true).mode(0o640).open(&path).on("open", &path)?;
@@ -102,9 +111,10 @@ impl Records {
     fn forget_oldest(&self, newest: Night) -> Result<(), StoreError> {
         let limit = newest.date.checked_sub(KEPT_NIGHTS.days()).unwrap_or(newest.date);
         for night in self.nights()?.into_iter().filter(|night| night.date < limit) {
-            let path = self.closed_path(night);
-            if path.exists() {
-                fs::remove_file(&path).on("remove", &path)?;
+            for path in [self.closed_path(night), self.open_path(night)] {
+                if path.exists() {
+                    fs::remove_file(&path).on("remove", &path)?;
+                }
             }
         }
         Ok(())
@@ -121,11 +131,10 @@ impl Records {
 
 /// The lines of an open record. A last line that a crash cut short is left out.
 fn read_lines(path: &Path) -> Result<Vec<Line>, StoreError> {
-    let file = File::open(path).on("open", path)?;
     let mut lines = Vec::new();
-    for line in BufReader::new(std::io::Read::take(file, MOST_BYTES)).lines() {
-        let line = line.on("read", path)?;
-        match serde_json::from_str(&line) {
+    // By bytes: a power cut may leave anything, and a line cut in the middle of a character is no text.
+    for line in read_bounded(path, MOST_BYTES)?.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        match serde_json::from_slice(line) {
             Ok(line) => lines.push(line),
             Err(error) => {
                 tracing::warn!("{}: a line cannot be read and is left out: {error}", path.display());
@@ -135,15 +144,17 @@ fn read_lines(path: &Path) -> Result<Vec<Line>, StoreError> {
     Ok(lines)
 }
 
-/// Ends a line that a crash cut short, so that the next one stands by itself.
+/// Cuts off a line that a crash cut short, so that the next one stands by itself. Needs no room: the disk may be full.
 fn mend_torn_end(path: &Path) -> Result<(), StoreError> {
     if !path.exists() {
         return Ok(());
     }
     let bytes = read_bounded(path, MOST_BYTES)?;
-    if bytes.last().is_some_and(|last| *last != b'\n') {
-        let mut file = OpenOptions::new().append(true).open(path).on("open", path)?;
-        file.write_all(b"\n").on("write", path)?;
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    if whole < bytes.len() {
+        let file = OpenOptions::new().write(true).open(path).on("open", path)?;
+        file.set_len(whole as u64).on("mend", path)?;
+        sync_file(&file).on("sync", path)?;
     }
     Ok(())
 }
@@ -168,7 +179,11 @@ impl Journal {
         let mut text = serde_json::to_vec(&line).map_err(std::io::Error::from).on("write", &self.path)?;
         text.push(b'\n');
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.file.write_all(&text).on("write", &self.path)?;
+        if let Err(error) = open.file.write_all(&text) {
+            // A full disk takes half a line: cut off again, it does not spoil the next one.
+            mend_torn_end(&self.path)?;
+            return Err(error).on("write", &self.path);
+        }
         sync_file(&open.file).on("sync", &self.path)?;
         match &mut open.record {
             Some(record) => record.apply(line),
