@@ -14,7 +14,7 @@ use nightshift_core::name::RemoteName;
 use nightshift_ssh::RangeSet;
 use serde::{Deserialize, Serialize};
 
-use crate::store::{IoContext as _, StoreError, read_bounded, replace_file, sync_folder};
+use crate::store::{IoContext as _, StoreError, create_folders, read_bounded, replace_file, sync_folder};
 
 /// The most bytes of one of the small files beside an archive.
 const MOST_BYTES: u64 = 1 << 20;
@@ -62,7 +62,7 @@ impl Outbox {
 
     /// A fresh file to pack into, beside the archives and not one of them.
     pub fn begin(&self, archive: &str) -> Result<(PathBuf, File), StoreError> {
-        fs::create_dir_all(&self.folder).on("create", &self.folder)?;
+        create_folders(&self.folder)?;
         let path = self.folder.join(format!("{archive}.part"));
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).on("remove", &path),
@@ -134,7 +134,7 @@ impl Outbox {
 
     /// Moves an archive that every remote has to `sent`, what belongs to it first.
     pub fn move_to(&self, sent: &Self, archive: &ArchiveName) -> Result<(), StoreError> {
-        fs::create_dir_all(&sent.folder).on("create", &sent.folder)?;
+        create_folders(&sent.folder)?;
         let path = self.path(archive);
         for extension in ["sha256", "sig"] {
             let from = beside(&path, extension);
@@ -156,17 +156,49 @@ impl Outbox {
         sync_folder(&self.folder).on("sync", &self.folder)
     }
 
-    fn remove_beside(&self, archive: &ArchiveName) -> Result<(), StoreError> {
-        let (visible, hidden) = (format!("{archive}."), format!(".{archive}."));
-        for entry in fs::read_dir(&self.folder).on("list", &self.folder)? {
-            let path = entry.on("list", &self.folder)?.path();
+    /// Removes what a crash left: archives half packed, and small files whose archive is gone.
+    pub fn sweep(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let archives = self.archives()?;
+        let mut swept = Vec::new();
+        for path in self.files()? {
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-            if name.starts_with(&visible) || name.starts_with(&hidden) {
+            let orphan = belongs_to(name).is_some_and(|archive| !archives.contains(&archive));
+            if orphan || name.ends_with(".part") {
+                fs::remove_file(&path).on("remove", &path)?;
+                swept.push(path);
+            }
+        }
+        Ok(swept)
+    }
+
+    fn files(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let listing = match fs::read_dir(&self.folder) {
+            Ok(listing) => listing,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error).on("list", &self.folder),
+        };
+        listing.map(|entry| entry.map(|entry| entry.path()).on("list", &self.folder)).collect()
+    }
+
+    fn remove_beside(&self, archive: &ArchiveName) -> Result<(), StoreError> {
+        for path in self.files()? {
+            let name = path.file_name().and_then(|name| name.to_str());
+            if name.and_then(belongs_to).is_some_and(|of| of == *archive) {
                 fs::remove_file(&path).on("remove", &path)?;
             }
         }
         Ok(())
     }
+}
+
+/// The archive whose checksum, signature or delivery a file of this name is.
+fn belongs_to(name: &str) -> Option<ArchiveName> {
+    let Some(hidden) = name.strip_prefix('.') else {
+        return name.strip_suffix(".sha256").or_else(|| name.strip_suffix(".sig"))?.parse().ok();
+    };
+    // `.<archive>.<remote>.delivery`, and a remote's name may hold dots: the longest archive's name it is.
+    let rest = hidden.strip_suffix(".delivery")?;
+    rest.match_indices('.').rev().find_map(|(at, _)| rest[..at].parse().ok())
 }
 
 fn beside(path: &Path, extension: &str) -> PathBuf {

@@ -88,10 +88,7 @@ fn how_far_a_delivery_has_come_is_remembered_for_each_remote() {
     let archive = room.publish("m1_2026.11.22.tgz");
     assert!(room.outbox.delivery(&archive, &remote()).is_none());
     room.outbox.keep_delivery(&archive, &remote(), &delivery(&archive, Some("read back"))).unwrap();
-    assert_eq!(
-        room.outbox.delivery(&archive, &remote()).unwrap().verified.as_deref(),
-        Some("read back")
-    );
+    assert_eq!(room.outbox.delivery(&archive, &remote()).unwrap().verified.as_deref(), Some("read back"));
     assert!(room.outbox.delivery(&archive, &"other".parse().unwrap()).is_none());
     assert_eq!(room.outbox.archives().unwrap().len(), 1, "it is no archive itself");
 }
@@ -103,10 +100,7 @@ fn a_shipped_archive_moves_with_what_belongs_to_it() {
     room.outbox.keep_delivery(&archive, &remote(), &delivery(&archive, Some("read back"))).unwrap();
     room.outbox.move_to(&room.sent, &archive).unwrap();
     assert!(room.list("outbox").is_empty());
-    assert_eq!(
-        room.list("sent"),
-        ["m1_2026.11.22.tgz", "m1_2026.11.22.tgz.sha256", "m1_2026.11.22.tgz.sig"]
-    );
+    assert_eq!(room.list("sent"), ["m1_2026.11.22.tgz", "m1_2026.11.22.tgz.sha256", "m1_2026.11.22.tgz.sig"]);
 }
 
 #[test]
