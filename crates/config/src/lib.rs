@@ -13,6 +13,7 @@ mod refusal;
 mod resolve;
 mod shape;
 mod show;
+mod socket;
 mod sources;
 mod tree;
 mod units;
@@ -27,6 +28,7 @@ use nightshift_core::settings::Settings;
 
 pub use crate::diagnostic::{Diagnostic, Diagnostics, Place, Severity};
 pub use crate::show::{Origin, Origins};
+pub use crate::socket::socket;
 
 use crate::ledger::Ledger;
 use crate::refusal::Refusal;

@@ -164,6 +164,9 @@ pub struct SshSettings {
     pub idle_timeout: Duration,
 }
 
+/// The control socket's name, in the folder for what lives as long as the daemon.
+pub const CONTROL_SOCKET: &str = "control.sock";
+
 /// Where nightshift keeps its own things.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
@@ -186,7 +189,7 @@ impl Paths {
     }
 
     pub fn socket(&self) -> PathBuf {
-        self.run.join("control.sock")
+        self.run.join(CONTROL_SOCKET)
     }
 }
 

@@ -12,19 +12,28 @@ use crate::commands::CommandError;
 use crate::out;
 
 pub fn load(path: &Path) -> Result<Loaded, CommandError> {
-    let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
-    let mut sources = vec![read(path)?];
-    for drop_in in drop_ins(&folder.join("conf.d"))? {
-        sources.push(read(&drop_in)?);
-    }
+    let sources = sources(path)?;
     let context = Context {
         hostname: nightshift_engine::machine::hostname(),
         system_zone: TimeZone::system(),
         zone_lookup: &|name| TimeZone::get(name).ok(),
-        config_dir: folder,
+        config_dir: folder_of(path).to_owned(),
     };
     nightshift_config::load(&sources, &context)
         .map_err(|diagnostics| CommandError::Config(diagnostics.to_string()))
+}
+
+/// The file and its drop-ins, in the order in which they are merged.
+pub fn sources(path: &Path) -> Result<Vec<Source>, CommandError> {
+    let mut sources = vec![read(path)?];
+    for drop_in in drop_ins(&folder_of(path).join("conf.d"))? {
+        sources.push(read(&drop_in)?);
+    }
+    Ok(sources)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("/"))
 }
 
 /// The settings alone, for commands that need no more. Warnings go to whoever is there to read them.

@@ -32,12 +32,9 @@ fn wish(args: &Run) -> Result<Wish, CommandError> {
     stages.map(Wish::Stages).map_err(|error| CommandError::Usage(format!("{error}, or `night` alone")))
 }
 
-/// Where the daemon listens: where the config says, or would if it could be read.
+/// Where the daemon listens: where the config says, however wrong it may be.
 pub fn socket(config: &Path) -> PathBuf {
-    match config_file::load(config) {
-        Ok(loaded) => loaded.settings.paths.socket(),
-        Err(_) => PathBuf::from("/run/nightshift/control.sock"),
-    }
+    nightshift_config::socket(&config_file::sources(config).unwrap_or_default())
 }
 
 /// Prints an answer and turns it into an exit code.
