@@ -68,7 +68,7 @@ pub fn run(cli: Cli) -> Result<Exit, CommandError> {
         Command::Reload => here(reload::run(&config)),
         Command::Nights { night, json } => nights::run(&config, night, json),
         Command::Sets { json } => sets::run(&config, json),
-        Command::Verify { what, identity } => here(verify::run(&config, &what, identity.as_deref())),
+        Command::Verify { what, identity } => verify::run(&config, &what, identity.as_deref()),
         Command::Keys(keys) => keys::run(&config, keys),
         Command::Trust(args) => here(trust::run(&config, &args)),
         Command::Generate { folder } => generate::run(&folder),

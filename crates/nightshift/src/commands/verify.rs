@@ -19,7 +19,7 @@ use crate::config_file;
 use crate::exit::Exit;
 use crate::out;
 
-pub async fn run(config: &Path, what: &[String], identity: Option<&Path>) -> Result<Exit, CommandError> {
+pub fn run(config: &Path, what: &[String], identity: Option<&Path>) -> Result<Exit, CommandError> {
     let (archives, sets): (Vec<&String>, Vec<&String>) =
         what.iter().partition(|word| Path::new(word).is_file());
     let mut worst = Exit::Good;
