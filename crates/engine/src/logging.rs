@@ -1,6 +1,7 @@
-//! Where log lines go: to journald under systemd, to stderr on a terminal.
+//! Where log lines go: to journald where systemd connected stderr to it, to stderr everywhere else.
 
 use std::io::IsTerminal as _;
+use std::os::fd::AsFd;
 
 use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::EnvFilter;
@@ -13,7 +14,7 @@ pub fn begin() {
     let filter = EnvFilter::try_from_env("NIGHTSHIFT_LOG").unwrap_or_else(|_| {
         EnvFilter::new("info,tokio_cron_scheduler=warn,russh=warn,russh_sftp=warn,h2=warn")
     });
-    let journal = if std::io::stderr().is_terminal() { None } else { tracing_journald::layer().ok() };
+    let journal = if is_journal(std::io::stderr()) { tracing_journald::layer().ok() } else { None };
     let journal = journal.map(|layer| {
         layer
             .with_syslog_identifier("nightshift".to_owned())
@@ -37,4 +38,11 @@ pub fn begin() {
     });
     // A second call keeps the first logger, and says so by nothing worse than that.
     let _kept = tracing_subscriber::registry().with(filter).with(journal).with(terminal).try_init();
+}
+
+/// Whether this stream leads to the journal. The variable alone proves nothing: it is handed on to children whose
+/// streams lead elsewhere.
+fn is_journal(stream: impl AsFd) -> bool {
+    let Ok(journal) = std::env::var("JOURNAL_STREAM") else { return false };
+    rustix::fs::fstat(stream).is_ok_and(|stat| journal == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
