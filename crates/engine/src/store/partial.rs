@@ -60,11 +60,7 @@ impl Vault {
     /// Begins a set from nothing: what an earlier try left is removed.
     pub fn begin(&self, set: &SetId) -> Result<Partial, StoreError> {
         let partial = self.resume(set)?;
-        for entry in fs::read_dir(&partial.folder).on("list", &partial.folder)? {
-            let path = entry.on("list", &partial.folder)?.path();
-            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-            removed.on("remove", &path)?;
-        }
+        partial.clear()?;
         Ok(partial)
     }
 
@@ -95,6 +91,16 @@ impl Partial {
 
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Removes all that was written to it.
+    pub fn clear(&self) -> Result<(), StoreError> {
+        for entry in fs::read_dir(&self.folder).on("list", &self.folder)? {
+            let path = entry.on("list", &self.folder)?.path();
+            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            removed.on("remove", &path)?;
+        }
+        Ok(())
     }
 
     /// For a thread that goes on writing to the set on its own.

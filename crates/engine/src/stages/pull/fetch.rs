@@ -192,7 +192,7 @@ impl Fetch<'_> {
             if kept == bytes {
                 return Ok(partial);
             }
-            let partial = vault.begin(&set)?;
+            partial.clear()?;
             partial.write(manifest::FILE, &bytes)?;
             Ok::<_, StoreError>(partial)
         })
