@@ -26,6 +26,8 @@ pub mod status;
 pub mod store;
 mod supervisor;
 mod systemd;
+#[cfg(test)]
+mod testing;
 pub mod verify;
 
 pub use context::chain;

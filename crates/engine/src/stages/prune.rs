@@ -2,6 +2,8 @@
 
 mod remote;
 mod scrub;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,8 +23,8 @@ use crate::store::{StoreError, Vault};
 
 pub async fn run(ctx: StageContext) -> StageEnd {
     let mut faults = Vec::new();
-    match vault(&ctx).await {
-        Ok(unreadable) => faults.extend(unreadable),
+    match vault(&ctx, ctx.night.date).await {
+        Ok(stayed) => faults.extend(stayed),
         Err(error) => return StageEnd::failed(chain(&error)),
     }
     if let Err(error) = sent(&ctx).await {
@@ -40,21 +42,34 @@ pub async fn run(ctx: StageContext) -> StageEnd {
     if faults.is_empty() { StageEnd::done() } else { StageEnd::degraded(faults.join("; ")) }
 }
 
-/// Prunes this host's vault and sweeps what crashes left. Returns the sets that cannot be judged, which stay.
-async fn vault(ctx: &StageContext) -> Result<Vec<String>, StoreError> {
+/// What the policy drops even without counting tonight's sets, removed when the night opens.
+pub async fn before_tonight(ctx: &StageContext) {
+    let Ok(yesterday) = ctx.night.date.yesterday() else { return };
+    match vault(ctx, yesterday).await {
+        Ok(faults) if faults.is_empty() => {}
+        Ok(faults) => tracing::warn!("not all of the vault can be pruned: {}", faults.join("; ")),
+        Err(error) => tracing::error!("the vault cannot be pruned: {}", chain(&error)),
+    }
+}
+
+/// Prunes this host's vault as of a date and sweeps what crashes left. Returns what cannot be judged or removed,
+/// which stays.
+async fn vault(ctx: &StageContext, as_of: Date) -> Result<Vec<String>, StoreError> {
     let (settings, held, night) = (ctx.settings.clone(), ctx.vault.clone(), ctx.night);
-    let (decisions, unreadable) = offload::run(move || {
+    let (decisions, mut faults) = offload::run(move || {
         held.sweep(Some(night))?;
-        decisions(&settings, &held, night.date)
+        decisions(&settings, &held, as_of)
     })
     .await?;
     for Decision { set, because, .. } in decisions.into_iter().filter(|decision| !decision.keep) {
         // The reason is on disk before the set is gone.
         removed(ctx, &set.to_string(), &because.to_string()).await?;
         let held = ctx.vault.clone();
-        offload::run(move || held.remove(&set)).await?;
+        if let Err(error) = offload::run(move || held.remove(&set)).await {
+            faults.push(chain(&error));
+        }
     }
-    Ok(unreadable)
+    Ok(faults)
 }
 
 /// What the policy says of every set in a vault, as of the night of `today`.
@@ -105,17 +120,19 @@ fn worth(settings: &Settings) -> Result<BTreeMap<Date, Verdict>, StoreError> {
 
 async fn sent(ctx: &StageContext) -> Result<(), StoreError> {
     let sent = Outbox::new(ctx.settings.paths.sent());
-    let archives = sent.archives()?;
+    let listed = sent.clone();
+    let archives = offload::run(move || listed.archives()).await?;
     let keep = ctx.settings.archive.keep_sent;
     let over = archives.len().saturating_sub(keep);
-    for archive in &archives[..over] {
+    for archive in archives.into_iter().take(over) {
         removed(
             ctx,
             &archive.to_string(),
             &format!("every remote has it, and the newest {keep} are kept here"),
         )
         .await?;
-        sent.remove(archive)?;
+        let sent = sent.clone();
+        offload::run(move || sent.remove(&archive)).await?;
     }
     Ok(())
 }

@@ -106,7 +106,6 @@ impl Vault {
     ) -> Result<Option<Manifest>, StoreError> {
         let mut nights = entries::<Night>(&self.host_folder(host))?;
         nights.retain(|night| *night < before);
-        nights.sort();
         for night in nights.into_iter().rev() {
             // A set that cannot be read is no reason to fail tonight's: there is an older one, or none.
             if let Ok(Some(manifest)) = self.best(host, night, role)
@@ -160,8 +159,8 @@ pub fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>, StoreError> {
     Ok(bytes)
 }
 
-/// The entries of a folder whose names are of this kind; whatever else lies there is not ours to judge.
-fn entries<T: std::str::FromStr>(folder: &Path) -> Result<Vec<T>, StoreError> {
+/// The entries of a folder whose names are of this kind, in order; whatever else lies there is not ours to judge.
+fn entries<T: std::str::FromStr + Ord>(folder: &Path) -> Result<Vec<T>, StoreError> {
     let listing = match fs::read_dir(folder) {
         Ok(listing) => listing,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -174,5 +173,6 @@ fn entries<T: std::str::FromStr>(folder: &Path) -> Result<Vec<T>, StoreError> {
             names.push(name);
         }
     }
+    names.sort();
     Ok(names)
 }

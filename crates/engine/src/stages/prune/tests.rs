@@ -1,0 +1,77 @@
+#![allow(clippy::unwrap_used)]
+use jiff::Timestamp;
+use nightshift_core::manifest::{self, Machine, Manifest};
+use nightshift_core::outcome::Grade;
+use nightshift_core::role::Role;
+use nightshift_core::set_path::SetId;
+use nightshift_core::stage::Stage;
+
+use super::*;
+use crate::testing;
+
+fn publish(vault: &Vault, set: &str, grade: Grade) {
+    let set: SetId = set.parse().unwrap();
+    let manifest = Manifest {
+        format: manifest::FORMAT,
+        cluster: "prod".parse().unwrap(),
+        host: set.host.clone(),
+        role: set.role,
+        night: set.night,
+        attempt: set.attempt,
+        made_by: set.host.clone(),
+        made_at: Timestamp::UNIX_EPOCH,
+        made_with: "0".into(),
+        machine: Machine::default(),
+        grade,
+        notes: Vec::new(),
+        vanished: Vec::new(),
+        etcd: None,
+        items: Vec::new(),
+    };
+    vault.begin(&set).unwrap().publish(&manifest.encode().unwrap(), None).unwrap();
+}
+
+/// A vault that keeps two nights, on the third.
+fn context(dir: &std::path::Path) -> StageContext {
+    let settings = testing::settings(dir, vec![testing::host("m1", Role::Node)]);
+    let ctx = testing::context(settings, "2026-11-22", Stage::Prune);
+    for night in ["2026-11-18", "2026-11-19", "2026-11-20", "2026-11-21"] {
+        publish(&ctx.vault, &format!("m1/{night}/node"), Grade::Good);
+    }
+    ctx
+}
+
+fn nights(ctx: &StageContext) -> Vec<String> {
+    ctx.vault.sets().unwrap().into_iter().map(|set| set.night.to_string()).collect()
+}
+
+#[tokio::test]
+async fn at_the_opening_goes_what_the_policy_drops_even_without_tonight() {
+    let dir = tempfile::tempdir().unwrap();
+    let ctx = context(dir.path());
+    before_tonight(&ctx).await;
+    assert_eq!(nights(&ctx), ["2026-11-20", "2026-11-21"]);
+    let record = ctx.record.record().unwrap();
+    assert_eq!(record.pruned.len(), 2, "each removal has its because on record: {:?}", record.pruned);
+}
+
+#[tokio::test]
+async fn at_the_end_tonight_counts_and_the_last_good_set_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let ctx = context(dir.path());
+    publish(&ctx.vault, "m1/2026-11-22/node", Grade::Bad);
+    let end = run(ctx.clone()).await;
+    assert_eq!(end, StageEnd::done());
+    assert_eq!(nights(&ctx), ["2026-11-21", "2026-11-22"]);
+}
+
+#[tokio::test]
+async fn a_set_that_cannot_be_judged_stays_and_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let ctx = context(dir.path());
+    let old: SetId = "m1/2026-11-18/node".parse().unwrap();
+    std::fs::write(ctx.vault.folder(&old).join(manifest::FILE), br#"{"format": 9, "items": []}"#).unwrap();
+    let end = run(ctx.clone()).await;
+    assert!(end.reason.unwrap().contains("upgrade masters first"));
+    assert_eq!(nights(&ctx), ["2026-11-18", "2026-11-20", "2026-11-21"]);
+}
