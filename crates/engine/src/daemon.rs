@@ -2,6 +2,8 @@
 
 mod requests;
 mod status_line;
+#[cfg(test)]
+mod tests;
 mod tonight;
 
 use std::sync::Arc;
@@ -10,6 +12,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use nightshift_core::agenda::{Action, Agenda, Clock, Ended as StageEnded, Event as AgendaEvent};
 use nightshift_core::audit::{Event, Kind};
+use nightshift_core::night::Night;
 use nightshift_core::outcome::Outcome;
 use nightshift_core::record::{Step, Why};
 use nightshift_core::settings::Settings;
@@ -25,8 +28,10 @@ use crate::control::{Pending, Server, ServerError, converse};
 use crate::heartbeat::{Heartbeat, HeartbeatError};
 use crate::hint_file;
 use crate::offload;
+use crate::outbox::Outbox;
 use crate::record_file::Records;
 use crate::runner;
+use crate::stages::prune;
 use crate::store::{StoreError, Vault};
 use crate::supervisor::{Ended, Supervisor};
 use crate::systemd::Systemd;
@@ -63,12 +68,15 @@ pub enum DaemonError {
 enum Task {
     Stage(Stage),
     Client(u64),
+    /// Removes what the policy drops at the night's opening.
+    Room,
 }
 
 #[derive(Debug)]
 enum TaskEnd {
     Stage(StageEnd),
     Client,
+    Room,
 }
 
 struct Daemon {
@@ -133,10 +141,7 @@ impl Daemon {
         let audit = Audit::new(settings.cluster.clone(), settings.this.clone());
         let newest = records.newest()?;
         let open = newest.as_ref().filter(|record| record.closed.is_none()).map(|record| record.night);
-        let vault = Vault::new(&settings.vault.path);
-        for path in offload::run(move || vault.sweep(open)).await? {
-            tracing::info!("swept {}, which a crash or a removal cut short had left", path.display());
-        }
+        sweep(Arc::clone(&settings), open).await;
         let agenda = Agenda::new(Arc::clone(&settings), newest.as_ref());
         let tonight = match open {
             Some(night) => Some(Tonight::resume(night, &settings, &records)?),
@@ -230,8 +235,11 @@ impl Daemon {
     async fn act(&mut self, actions: Vec<Action>, clock: Clock) {
         for action in actions {
             match action {
-                Action::Open(plan) => self.open(plan).await,
-                Action::Start { stage, attempt, why, until } => self.start(stage, attempt, why, until),
+                Action::Open(plan) => {
+                    self.open(plan).await;
+                    self.make_room(clock);
+                }
+                Action::Start { stage, attempt, why, until } => self.start(stage, attempt, why, until).await,
                 Action::Stop { stage } => self.supervisor.stop(&Task::Stage(stage)),
                 Action::Miss { stage, reason } => self.miss(stage, reason).await,
                 Action::Close => self.close().await,
@@ -246,10 +254,15 @@ impl Daemon {
         }
     }
 
-    fn start(&mut self, stage: Stage, attempt: u32, why: Why, until: Timestamp) {
-        let Some(tonight) = &self.tonight else { return };
-        let Some(plan) = self.agenda.night() else { return };
+    async fn start(&mut self, stage: Stage, attempt: u32, why: Why, until: Timestamp) {
         let stop = CancellationToken::new();
+        if let Err(error) = self.keep_record().await {
+            let reason = format!("{stage} cannot be recorded, so it is not run: {}", chain(&error));
+            tracing::error!("{reason}");
+            let task = async move { TaskEnd::Stage(StageEnd::failed(reason)) };
+            return self.supervisor.start(Task::Stage(stage), stop, task);
+        }
+        let (Some(tonight), Some(plan)) = (&self.tonight, self.agenda.night()) else { return };
         let peers = plan.stage(stage).map(|planned| planned.peers.clone()).unwrap_or_default();
         let starting = Starting { stage, attempt, why, until, peers };
         let ctx = tonight.context(starting, &self.audit, stop.clone());
@@ -257,11 +270,33 @@ impl Daemon {
         self.supervisor.start(Task::Stage(stage), stop, task);
     }
 
+    /// What the policy drops even without tonight's sets goes at once: a full vault must not lock itself.
+    fn make_room(&mut self, clock: Clock) {
+        let Some(tonight) = self.tonight.as_ref().filter(|tonight| !tonight.night.is_extra()) else { return };
+        if !clock.synchronised {
+            return;
+        }
+        let stop = CancellationToken::new();
+        let (stage, until) = (Stage::Prune, clock.now);
+        let starting = Starting { stage, attempt: 0, why: Why::Due, until, peers: Vec::new() };
+        let ctx = tonight.context(starting, &self.audit, stop.clone());
+        let task = async move {
+            prune::before_tonight(&ctx).await;
+            TaskEnd::Room
+        };
+        self.supervisor.start(Task::Room, stop, task);
+    }
+
     async fn ended(&mut self, ended: Ended<Task, TaskEnd>) {
-        let Task::Stage(stage) = ended.name else { return };
+        let Task::Stage(stage) = ended.name else {
+            if let Err(panic) = ended.result {
+                tracing::error!("{:?} broke down: {panic}", ended.name);
+            }
+            return;
+        };
         let end = match ended.result {
             Ok(TaskEnd::Stage(end)) => end,
-            Ok(TaskEnd::Client) => return,
+            Ok(TaskEnd::Client | TaskEnd::Room) => return,
             Err(panic) => self.broke(stage, &panic).await,
         };
         self.write_hint().await;
@@ -277,8 +312,15 @@ impl Daemon {
             let attempt = tonight.attempts(stage);
             let (outcome, reason) = (end.outcome, end.reason.clone());
             tonight.note(Step::Ended { stage, attempt, outcome, reason, duration_ms: 0 }).await;
+            tonight.board.end(stage);
         }
-        tracing::error!("{}", end.reason.as_deref().unwrap_or_default());
+        self.audit.emit(&Event {
+            night: self.tonight.as_ref().map(|tonight| tonight.night),
+            stage: Some(stage),
+            outcome: Some(end.outcome.as_str()),
+            reason: end.reason.clone(),
+            ..Event::error(Kind::StageFinished, end.reason.clone().unwrap_or_default())
+        });
         end
     }
 
@@ -332,6 +374,24 @@ impl Daemon {
                 ended = self.supervisor.next() => tracing::debug!("{:?} was stopped", ended.name),
                 () = tokio::time::sleep_until(grace) => return,
             }
+        }
+    }
+}
+
+/// Removes what a crash left. What cannot be swept is in nobody's way, so it does not keep the daemon down.
+async fn sweep(settings: Arc<Settings>, open: Option<Night>) {
+    let swept = offload::run(move || {
+        let vault = Vault::new(&settings.vault.path).sweep(open);
+        [vault, Outbox::new(settings.paths.outbox()).sweep()]
+    });
+    for swept in swept.await {
+        match swept {
+            Ok(paths) => {
+                for path in paths {
+                    tracing::info!("swept {}, which a crash or a removal cut short had left", path.display());
+                }
+            }
+            Err(error) => tracing::error!("what a crash left cannot be swept: {}", chain(&error)),
         }
     }
 }

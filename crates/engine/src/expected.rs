@@ -1,8 +1,13 @@
 //! Which sets a host should hold when a night is over.
 
-use nightshift_core::record::Expected;
+use nightshift_core::night::Night;
+use nightshift_core::record::{Expected, NEW_FOR_NIGHTS, Record, came_lately};
 use nightshift_core::role::Role;
 use nightshift_core::settings::Settings;
+
+use crate::context::chain;
+use crate::record_file::Records;
+use crate::store::Vault;
 
 /// Its own sets; on a master those of every host that is expected.
 pub fn sets(settings: &Settings) -> Vec<Expected> {
@@ -13,4 +18,27 @@ pub fn sets(settings: &Settings) -> Vec<Expected> {
         .filter(|host| host.expected && (master || host.name == settings.this))
         .flat_map(|host| host.roles.iter().map(|role| Expected { host: host.name.clone(), role, new: false }))
         .collect()
+}
+
+/// The same for one night: who came to the inventory lately and has handed in nothing yet is `new`.
+pub fn of_night(settings: &Settings, records: &Records, night: Night) -> Vec<Expected> {
+    let earlier = earlier_nights(records, night);
+    let vault = Vault::new(&settings.vault.path);
+    let mut expected = sets(settings);
+    for one in &mut expected {
+        one.new = one.host != settings.this
+            && came_lately(&one.host, one.role, &earlier)
+            && vault.previous(&one.host, night, one.role).is_ok_and(|previous| previous.is_none());
+    }
+    expected
+}
+
+/// The last scheduled nights before this one, newest first.
+fn earlier_nights(records: &Records, night: Night) -> Vec<Record> {
+    let nights = records.nights().unwrap_or_else(|error| {
+        tracing::warn!("nobody counts as new tonight: {}", chain(&error));
+        Vec::new()
+    });
+    let earlier = nights.into_iter().rev().filter(|earlier| !earlier.is_extra() && *earlier < night);
+    earlier.filter_map(|night| records.read(night).ok().flatten()).take(NEW_FOR_NIGHTS + 1).collect()
 }

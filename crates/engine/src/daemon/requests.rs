@@ -156,21 +156,23 @@ impl Daemon {
         Night { date: today, extra }
     }
 
-    /// Answers the clients whose stages have all ended.
+    /// Answers the clients whose stages have all ended for good: one that is to be tried again has not.
     pub(super) fn release_waiting(&mut self) {
         for waiting in std::mem::take(&mut self.waiting) {
             let open = self.tonight.as_ref().filter(|tonight| tonight.night == waiting.night);
+            if open.is_some() && !waiting.stages.iter().all(|stage| self.agenda.has_ended(*stage)) {
+                self.waiting.push(waiting);
+                continue;
+            }
             let record = match open {
                 Some(tonight) => tonight.record(),
                 None => self.records.read(waiting.night).ok().flatten(),
             };
-            let running = waiting.stages.iter().any(|stage| self.supervisor.is_running(&Task::Stage(*stage)));
-            match record.filter(|_| !running).and_then(|record| verdict(&record, &waiting.stages)) {
-                Some(answer) => {
-                    let _gone = waiting.reply.send(answer);
-                }
-                None => self.waiting.push(waiting),
-            }
+            let answer = match record {
+                Some(record) => verdict(&record, &waiting.stages),
+                None => Answer::Failed { message: format!("night {} has no record", waiting.night) },
+            };
+            let _gone = waiting.reply.send(answer);
         }
     }
 
@@ -199,13 +201,14 @@ impl Daemon {
 }
 
 /// How the stages that somebody waits for went, once all of them have ended.
-fn verdict(record: &Record, stages: &[Stage]) -> Option<Answer> {
+fn verdict(record: &Record, stages: &[Stage]) -> Answer {
     let mut lines = Vec::new();
     let mut worst = Outcome::Done;
     for stage in stages {
-        let state = record.stages.get(stage)?;
-        let outcome = state.outcome?;
-        let because = state.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        let state = record.stages.get(stage);
+        let outcome = state.and_then(|state| state.outcome).unwrap_or(Outcome::Missed);
+        let reason = state.and_then(|state| state.reason.as_deref());
+        let because = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
         lines.push(format!("{stage} {outcome}{because}"));
         worst = match (worst, outcome) {
             (_, Outcome::Done) => worst,
@@ -214,9 +217,9 @@ fn verdict(record: &Record, stages: &[Stage]) -> Option<Answer> {
         };
     }
     let message = lines.join("\n");
-    Some(match worst {
+    match worst {
         Outcome::Done => Answer::Done { message },
         Outcome::Degraded => Answer::Degraded { message },
         _ => Answer::Failed { message },
-    })
+    }
 }

@@ -116,16 +116,10 @@ impl Tonight {
 impl Daemon {
     /// Opens a night: its record is on disk before anything else happens in it.
     pub(super) async fn open(&mut self, plan: NightPlan) {
-        let tonight = match Tonight::resume(plan.night, &self.settings, &self.records) {
-            Ok(tonight) => tonight,
-            Err(error) => {
-                // Its stages cannot be recorded, so they are not run: the agenda hears that at their start.
-                tracing::error!("the record of night {} cannot be opened: {}", plan.night, chain(&error));
-                return;
-            }
-        };
-        if tonight.record().is_none() {
-            tonight.note(opening(&self.settings, &plan)).await;
+        if let Err(error) = self.keep_record().await {
+            // Its stages are not run before it can be: each says so when its time comes.
+            tracing::error!("the record of night {} cannot be opened: {}", plan.night, chain(&error));
+            return;
         }
         let stages = plan.stages.len();
         self.audit.emit(&Event {
@@ -135,8 +129,26 @@ impl Daemon {
                 format!("night {} is open until {}: {stages} stages", plan.night, plan.closes),
             )
         });
-        self.tonight = Some(tonight);
         self.write_hint().await;
+    }
+
+    /// Makes sure that the open night's record is on disk, from its opening on.
+    pub(super) async fn keep_record(&mut self) -> Result<(), StoreError> {
+        let Some(plan) = self.agenda.night().cloned() else { return Ok(()) };
+        let kept = |tonight: &Tonight| tonight.night == plan.night && tonight.look(|record| record.is_some());
+        if self.tonight.as_ref().is_some_and(kept) {
+            return Ok(());
+        }
+        let (settings, records) = (Arc::clone(&self.settings), self.records.clone());
+        let tonight = offload::run(move || {
+            let tonight = Tonight::resume(plan.night, &settings, &records)?;
+            if tonight.look(|record| record.is_none()) {
+                tonight.journal.note(opening(&settings, &records, &plan))?;
+            }
+            Ok::<_, StoreError>(tonight)
+        });
+        self.tonight = Some(tonight.await?);
+        Ok(())
     }
 
     pub(super) async fn miss(&mut self, stage: Stage, reason: String) {
@@ -186,9 +198,9 @@ impl Daemon {
     }
 }
 
-fn opening(settings: &Settings, plan: &NightPlan) -> Step {
+fn opening(settings: &Settings, records: &Records, plan: &NightPlan) -> Step {
     let stages: Vec<Stage> = plan.stages.iter().map(|planned| planned.stage).collect();
-    let mut expected = expected::sets(settings);
+    let mut expected = expected::of_night(settings, records, plan.night);
     if plan.night.is_extra() {
         // An extra night makes this host's sets and waits for nobody's.
         expected.retain(|wanted| {

@@ -1,0 +1,122 @@
+#![allow(clippy::unwrap_used)]
+use std::path::Path;
+
+use nightshift_core::role::Role;
+use nightshift_core::settings::Settings;
+
+use super::*;
+use crate::testing;
+
+/// A node's daemon in a scratch folder, with a night due.
+async fn daemon(dir: &Path) -> Daemon {
+    let make = {
+        let dir = dir.to_owned();
+        move || -> Settings { testing::settings(&dir, vec![testing::host("m1", Role::Node)]) }
+    };
+    let settings = Arc::new(make());
+    let (requests, _incoming) = mpsc::channel(1);
+    Daemon::build(Box::new(move || Ok(make())), settings, requests).await.unwrap()
+}
+
+/// Lets the daemon hear of every stage that ends, until none runs.
+async fn settle(daemon: &mut Daemon) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    while daemon.is_working() {
+        let ended = tokio::time::timeout_at(deadline, daemon.supervisor.next()).await.unwrap();
+        daemon.ended(ended).await;
+        tokio::time::sleep(daemon.until_wake().min(Duration::from_millis(20))).await;
+        daemon.turn(AgendaEvent::Tick).await;
+    }
+}
+
+#[tokio::test]
+async fn a_night_whose_record_cannot_be_written_fails_its_stages_and_never_sticks() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut daemon = daemon(dir.path()).await;
+    // As if the disk were full: nothing can be made where the records should be.
+    std::fs::create_dir_all(dir.path().join("state")).unwrap();
+    std::fs::write(dir.path().join("state/records"), b"").unwrap();
+    daemon.turn(AgendaEvent::Tick).await;
+    assert!(daemon.agenda.night().is_some());
+    settle(&mut daemon).await;
+    assert!(daemon.agenda.has_ended(Stage::CollectNode), "a stage that never ran must not run for ever");
+
+    // Once there is room, what is asked for is recorded, from the opening on.
+    std::fs::remove_file(dir.path().join("state/records")).unwrap();
+    let clock = daemon.clock.read().await;
+    let ask = nightshift_core::agenda::Ask::Stages { stages: vec![Stage::CollectNode], night: None };
+    let actions = daemon.agenda.ask(clock, ask).unwrap();
+    daemon.act(actions, clock).await;
+    settle(&mut daemon).await;
+    let record = daemon.records.newest().unwrap().unwrap();
+    assert!(record.stages[&Stage::CollectNode].outcome.is_some());
+}
+
+#[tokio::test]
+async fn the_steps_of_a_night_are_recorded_from_its_opening_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut daemon = daemon(dir.path()).await;
+    daemon.begin().await;
+    settle(&mut daemon).await;
+    let record = daemon.records.newest().unwrap().unwrap();
+    assert_eq!(record.planned, [Stage::CollectNode, Stage::Prune]);
+    assert_eq!(record.stages[&Stage::CollectNode].outcome, Some(Outcome::Done), "{record:?}");
+    assert_eq!(record.sets.len(), 1);
+}
+
+#[tokio::test]
+async fn a_set_that_a_crash_kept_out_of_the_record_is_known_after_the_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = daemon(dir.path()).await;
+    first.begin().await;
+    settle(&mut first).await;
+    drop(first);
+    // The crash came after the rename and before the line.
+    let records = dir.path().join("state/records");
+    let open = std::fs::read_dir(&records).unwrap().next().unwrap().unwrap().path();
+    let text = std::fs::read_to_string(&open).unwrap();
+    let kept: Vec<&str> =
+        text.lines().filter(|line| line.contains("\"opened\"") || line.contains("\"started\"")).collect();
+    std::fs::write(&open, format!("{}\n", kept[..2].join("\n"))).unwrap();
+    let mut second = daemon(dir.path()).await;
+    assert!(second.records.newest().unwrap().unwrap().sets.is_empty());
+    second.begin().await;
+    settle(&mut second).await;
+    let record = second.records.newest().unwrap().unwrap();
+    assert_eq!(record.sets.len(), 1);
+    assert!(record.sets[0].fate.is_held());
+}
+
+#[tokio::test]
+async fn a_stage_that_panics_is_a_failed_stage_and_the_night_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut daemon = daemon(dir.path()).await;
+    daemon.begin().await;
+    settle(&mut daemon).await;
+    let clock = daemon.clock.read().await;
+    let ask = nightshift_core::agenda::Ask::Stages { stages: vec![Stage::CollectNode], night: None };
+    let _instead = daemon.agenda.ask(clock, ask).unwrap();
+    daemon
+        .supervisor
+        .start(Task::Stage(Stage::CollectNode), CancellationToken::new(), async { panic!("a bug") });
+    settle(&mut daemon).await;
+    let record = daemon.records.newest().unwrap().unwrap();
+    let state = &record.stages[&Stage::CollectNode];
+    assert_eq!(state.outcome, Some(Outcome::Failed));
+    assert!(state.reason.as_ref().unwrap().contains("a bug"), "{state:?}");
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_stage_hears_how_it_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut daemon = daemon(dir.path()).await;
+    daemon.begin().await;
+    settle(&mut daemon).await;
+    let (reply, answer) = tokio::sync::oneshot::channel();
+    let request = crate::control::Request::Run { stages: vec![Stage::CollectNode], night: None, wait: true };
+    daemon.answer(Pending { request, who: "test".into(), reply }).await;
+    settle(&mut daemon).await;
+    let answer = answer.await.unwrap();
+    assert!(matches!(answer, crate::control::Answer::Done { .. }), "{answer:?}");
+    assert!(daemon.waiting.is_empty());
+}
