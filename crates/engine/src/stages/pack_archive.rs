@@ -126,21 +126,27 @@ fn request(
 ) -> Result<(std::path::PathBuf, PackRequest), Error> {
     let settings = &ctx.settings;
     let mut sets = Vec::new();
+    let mut unreadable = Vec::new();
     for id in ids {
-        sets.push(HeldSet {
-            id: id.clone(),
-            folder: ctx.vault.folder(id),
-            manifest: ctx.vault.manifest(id)?,
-        });
+        match ctx.vault.manifest(id) {
+            Ok(manifest) => {
+                sets.push(HeldSet { id: id.clone(), folder: ctx.vault.folder(id), manifest });
+            }
+            // Gone bad, or of a newer format: it costs the others nothing.
+            Err(error) => unreadable.push(chain(&error)),
+        }
     }
     let record = ctx.record.record();
-    let missing = expected::sets(settings)
+    let expected = record.as_ref().map_or_else(|| expected::sets(settings), |record| record.expected.clone());
+    let missing = expected
         .into_iter()
+        .filter(|wanted| !wanted.new)
         .filter(|wanted| !ids.iter().any(|id| id.host == wanted.host && id.role == wanted.role))
         .map(|wanted| {
             let reason = record.as_ref().and_then(|record| record.reason_for(&wanted.host, wanted.role));
             format!("{} {}: {}", wanted.host, wanted.role, reason.unwrap_or("no set of tonight"))
         })
+        .chain(unreadable)
         .chain(damaged.iter().cloned())
         .collect();
     let need = sets.iter().map(|set| set.manifest.total_bytes()).sum();
