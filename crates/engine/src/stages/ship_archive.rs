@@ -26,6 +26,8 @@ pub async fn run(ctx: StageContext) -> StageEnd {
 
 async fn try_run(ctx: &StageContext) -> Result<StageEnd, StoreError> {
     let outbox = Outbox::new(ctx.settings.paths.outbox());
+    // An earlier life of the daemon may have ended between the delivery and the move.
+    move_delivered(ctx, &outbox).await?;
     let archives = drop_oldest(ctx, &outbox).await?;
     ctx.board.begin(ctx.stage, archives.len() * ctx.settings.remotes.len());
     // Remotes are independent: one that is down costs the others nothing.
@@ -33,30 +35,38 @@ async fn try_run(ctx: &StageContext) -> Result<StageEnd, StoreError> {
         ctx.settings.remotes.iter().map(|remote| ship_to(ctx, remote, &outbox, &archives).boxed()).collect();
     let undelivered = join_all(shipping).await.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
     ctx.board.end(ctx.stage);
-    for archive in archives {
-        let everywhere = ctx.settings.remotes.iter().all(|remote| {
-            outbox.delivery(&archive, &remote.name).is_some_and(|delivery| delivery.verified.is_some())
-        });
-        if everywhere {
-            let (outbox, sent) = (outbox.clone(), Outbox::new(ctx.settings.paths.sent()));
-            offload::run(move || outbox.move_to(&sent, &archive)).await?;
-        }
-    }
+    move_delivered(ctx, &outbox).await?;
     Ok(if undelivered.is_empty() { StageEnd::done() } else { StageEnd::failed(undelivered.join("; ")) })
+}
+
+/// Moves what every remote has to `sent/`; where there is no remote, nothing waits for anybody.
+async fn move_delivered(ctx: &StageContext, outbox: &Outbox) -> Result<(), StoreError> {
+    let (settings, outbox) = (ctx.settings.clone(), outbox.clone());
+    offload::run(move || {
+        let sent = Outbox::new(settings.paths.sent());
+        for archive in outbox.archives()? {
+            let everywhere = settings.remotes.iter().all(|remote| {
+                outbox.delivery(&archive, &remote.name).is_some_and(|delivery| delivery.verified.is_some())
+            });
+            if everywhere {
+                outbox.move_to(&sent, &archive)?;
+            }
+        }
+        Ok(())
+    })
+    .await
 }
 
 /// Over its limit the outbox loses its oldest archives, with an alarm, and never its newest.
 async fn drop_oldest(ctx: &StageContext, outbox: &Outbox) -> Result<Vec<ArchiveName>, StoreError> {
-    let mut archives = outbox.archives()?;
-    if ctx.settings.remotes.is_empty() {
-        // Nothing waits for anybody: all of it goes to `sent/`, which has a limit of its own.
-        return Ok(archives);
-    }
+    let listed = outbox.clone();
+    let mut archives = offload::run(move || listed.archives()).await?;
     let over = archives.len().saturating_sub(ctx.settings.archive.keep_outbox.max(1));
     for archive in archives.drain(..over) {
         let because =
             format!("the outbox holds more than {} unshipped archives", ctx.settings.archive.keep_outbox);
-        outbox.remove(&archive)?;
+        let (outbox, name) = (outbox.clone(), archive.clone());
+        offload::run(move || outbox.remove(&name)).await?;
         ctx.note(Step::Pruned { what: archive.to_string(), because: because.clone() }).await?;
         ctx.tell(Event {
             path: Some(archive.to_string()),
