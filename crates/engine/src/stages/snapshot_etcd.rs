@@ -114,6 +114,8 @@ fn complete(draft: &mut Draft, name: &str, client: &Client, member: &Member, tak
             _ => draft.notes.push(format!("the member {complaint}")),
         }
     }
+    // The snapshot comes after the files, so among those alone last night's looked gone.
+    draft.vanished.retain(|path| path != name);
     draft.bad.extend(taken.birth.findings.iter().map(|finding| format!("{name}: {finding}")));
     draft.items.push(Item {
         path: name.to_owned(),
