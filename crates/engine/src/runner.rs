@@ -30,6 +30,7 @@ pub async fn run(ctx: StageContext) -> StageEnd {
             gained: false,
         },
     };
+    ctx.board.end(stage);
     let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     let ended = Step::Ended { stage, attempt, outcome: end.outcome, reason: end.reason.clone(), duration_ms };
     if let Err(error) = ctx.note(ended).await {
