@@ -3,6 +3,7 @@
 use std::env;
 
 pub mod daemon;
+pub mod demo;
 pub mod etcd;
 pub mod journal;
 pub mod lab;

@@ -56,7 +56,7 @@ pub fn run(names: &[&str]) -> Result<()> {
         let parts = PARTS.map(|part| part.name).join(", ");
         return Err(Error::Missing(format!("there is no benchmark `{name}`: they are {parts}")));
     }
-    setup::for_benchmarks()?;
+    setup::for_servers()?;
     build()?;
     for part in PARTS.iter().filter(|part| names.is_empty() || names.contains(&part.name)) {
         measure(part)?;

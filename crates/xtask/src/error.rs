@@ -18,8 +18,8 @@ pub enum Error {
     Missing(String),
     #[error("there is no such command\n\n{0}")]
     Usage(&'static str),
-    #[error("the lab")]
-    Lab(#[from] kit::lab::Error),
+    #[error(transparent)]
+    Kit(#[from] kit::lab::Error),
 }
 
 impl Error {

@@ -1,6 +1,7 @@
 //! The project's own commands: `cargo xtask`.
 
 mod bench;
+mod demo;
 mod error;
 mod lab;
 mod package;
@@ -18,6 +19,7 @@ cargo xtask COMMAND
 
   setup                install what the other commands need and this machine lacks
   test                 format, lints, dependencies, docs, then every test
+  demo                 run a whole night of three masters on this machine, and show it
   package              build the .deb and the .rpm into target/packages/
   bench [PART...]      measure it beside what else one would use, and write BENCHMARKS.md
   lab up               boot a cluster of real hosts that stays
@@ -46,6 +48,7 @@ fn dispatch(words: &[&str]) -> Result<ExitCode> {
     match words {
         ["setup"] => setup::everything()?,
         ["test"] => test::run()?,
+        ["demo"] => demo::run()?,
         ["package"] => {
             let made = package::both()?;
             println!("\n{}\n{}", made.deb.display(), made.rpm.display());

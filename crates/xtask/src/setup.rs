@@ -37,8 +37,8 @@ pub fn for_tests() -> Result<()> {
     cargo_tool(&DENY)
 }
 
-/// The servers that are measured against, and a compiler.
-pub fn for_benchmarks() -> Result<()> {
+/// The servers that the benchmarks and the demo run for real, and a compiler.
+pub fn for_servers() -> Result<()> {
     debian_packages(&[BUILD, SERVERS].concat())
 }
 

@@ -21,3 +21,8 @@ pub fn release() -> PathBuf {
 pub fn packages() -> PathBuf {
     root().join("target/packages")
 }
+
+/// Where the demo's hosts keep what they made.
+pub fn demo() -> PathBuf {
+    target().join("demo")
+}
