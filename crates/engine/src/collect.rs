@@ -5,11 +5,13 @@ mod copy;
 mod expand;
 pub(crate) mod glob;
 mod safe_open;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use nightshift_core::manifest::{Item, MOST_ITEMS, Manifest};
+use nightshift_core::manifest::{Item, MOST_ITEMS, Manifest, is_safe_path};
 use nightshift_core::settings::{FileRule, Generation};
 
 use crate::store::{Partial, StoreError};
@@ -86,6 +88,11 @@ fn take_path(
     }
     for source in expanded.found {
         let path = alias.map_or_else(|| source.trim_start_matches('/').to_owned(), str::to_owned);
+        if !is_safe_path(&path) {
+            // One such path in a manifest would cost the whole set.
+            collected.notes.push(format!("{source}: too long or too deep, left out"));
+            continue;
+        }
         if !taken.insert(path.clone()) {
             continue;
         }

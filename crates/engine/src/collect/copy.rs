@@ -8,7 +8,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use nightshift_core::digest::Hasher;
 use nightshift_core::manifest::{Item, ItemKind, Manifest, Owner};
-use rustix::fs::{AtFlags, FileType, Stat, readlinkat, statat};
+use rustix::fs::{AtFlags, FileType, Stat, fstat, readlinkat, statat};
 
 use super::safe_open::{Missing, open_file, open_parent};
 use crate::store::{IoContext as _, Partial, StoreError, Written, sync_file};
@@ -30,15 +30,17 @@ pub fn copy(
         Ok(parent) => parent,
         Err(missing) => return Ok(Err(missing)),
     };
-    let stat = match statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+    let mut stat = match statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => stat,
-        Err(rustix::io::Errno::NOENT) => return Ok(Err(Missing::Absent)),
-        Err(errno) => return Ok(Err(Missing::Other(errno.into()))),
+        Err(errno) => return Ok(Err(Missing::of(errno, source_path))),
     };
     let (kind, changed, selinux) = match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => (ItemKind::Folder, false, None),
         FileType::Symlink => match readlinkat(&parent, name, Vec::new()) {
-            Ok(target) => (ItemKind::Symlink { target: target.to_string_lossy().into_owned() }, false, None),
+            Ok(target) => match target.into_string() {
+                Ok(target) => (ItemKind::Symlink { target }, false, None),
+                Err(_) => return Ok(Err(Missing::NotText)),
+            },
             Err(errno) => return Ok(Err(Missing::Other(errno.into()))),
         },
         FileType::RegularFile => {
@@ -47,6 +49,11 @@ pub fn copy(
                 Err(missing) => return Ok(Err(missing)),
             };
             let selinux = label(&file);
+            // Of what is read, for another file may have taken its place since.
+            stat = match fstat(&file) {
+                Ok(stat) => stat,
+                Err(errno) => return Ok(Err(Missing::Other(errno.into()))),
+            };
             let (written, changed) = match read_into(&mut file, source_path, path, partial)? {
                 Ok(read) => read,
                 Err(missing) => return Ok(Err(missing)),

@@ -1,6 +1,7 @@
 //! From a rule to the paths it names: a file, a whole folder, or a glob that never crosses a link.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use nightshift_core::manifest::MOST_ITEMS;
@@ -41,7 +42,7 @@ fn walk(expanded: &mut Expanded, base: PathBuf, parts: &[&str]) {
         }
     };
     for name in names {
-        if matches(parts[at], &name) {
+        if matches(parts[at], &name.to_string_lossy()) {
             walk(expanded, folder.join(&name), &parts[at + 1..]);
         }
     }
@@ -88,21 +89,18 @@ fn kind_of(path: &Path) -> Result<FileType, Missing> {
     let name = path.file_name().unwrap_or(OsStr::new("."));
     match statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(FileType::from_raw_mode(stat.st_mode)),
-        Err(rustix::io::Errno::NOENT) => Err(Missing::Absent),
-        Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) => Err(Missing::Denied),
-        Err(errno) => Err(Missing::Other(errno.into())),
+        Err(errno) => Err(Missing::of(errno, path)),
     }
 }
 
 /// The names in a folder, sorted, so that a set lists its items in the same order each night.
-fn list(folder: &Path) -> Result<Vec<String>, Missing> {
+fn list(folder: &Path) -> Result<Vec<OsString>, Missing> {
     let opened = open_folder(folder)?;
     let mut names = Vec::new();
     let entries = Dir::read_from(&opened).map_err(|errno| Missing::Other(errno.into()))?;
     for entry in entries {
         let entry = entry.map_err(|errno| Missing::Other(errno.into()))?;
-        // What is not UTF-8 gets a stand-in name, is not found by it, and is noted as absent.
-        let name = entry.file_name().to_string_lossy().into_owned();
+        let name = OsStr::from_bytes(entry.file_name().to_bytes()).to_owned();
         if name != "." && name != ".." {
             names.push(name);
         }

@@ -23,6 +23,8 @@ pub enum Missing {
     ThroughLink(String),
     /// Neither a file, a folder nor a link.
     Special,
+    /// A symlink to a name that a manifest cannot hold.
+    NotText,
     Other(io::Error),
 }
 
@@ -32,7 +34,7 @@ impl Missing {
         !matches!(self, Self::Absent)
     }
 
-    fn of(errno: Errno, path: &Path) -> Self {
+    pub(super) fn of(errno: Errno, path: &Path) -> Self {
         match errno {
             Errno::NOENT if is_sandboxed(path) => Self::Hidden,
             Errno::NOENT => Self::Absent,
@@ -52,6 +54,7 @@ impl fmt::Display for Missing {
             Self::Denied => f.write_str("denied: the daemon may not read it"),
             Self::ThroughLink(link) => write!(f, "{link} is a symlink: name the path that it leads to"),
             Self::Special => f.write_str("neither a file, a folder nor a symlink"),
+            Self::NotText => f.write_str("a symlink whose target is not UTF-8"),
             Self::Other(error) => write!(f, "{error}"),
         }
     }
