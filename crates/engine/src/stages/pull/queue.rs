@@ -38,6 +38,7 @@ pub struct Queue<'a> {
     parallel: usize,
     /// When asking again ends; what is under way then still runs on.
     deadline: Instant,
+    first_pause: Duration,
     caller: String,
 }
 
@@ -56,6 +57,7 @@ impl<'a> Queue<'a> {
             running: FuturesUnordered::new(),
             parallel: ctx.stage_settings().parallel.max(1),
             deadline: now + ctx.patience(),
+            first_pause: FIRST_PAUSE,
             caller: ctx.settings.this.to_string(),
         }
     }
@@ -100,7 +102,7 @@ impl<'a> Queue<'a> {
             return Some(answer);
         }
         let seed = format!("{}/{}", self.caller, asked.host.name);
-        let next = Instant::now() + backoff::pause(FIRST_PAUSE, asked.tries, &seed);
+        let next = Instant::now() + backoff::pause(self.first_pause, asked.tries, &seed);
         if next > self.deadline {
             return Some(answer);
         }
@@ -115,3 +117,6 @@ async fn sleep_until(next: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;
