@@ -96,7 +96,7 @@ fn what_cannot_be_read_is_denied_and_not_absent() {
     }
     let room = room();
     fs::write(room.root.join("secret"), b"x").unwrap();
-    fs::set_permissions(room.root.join("secret"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(room.root.join("secret"), fs::Permissions::from_mode(0o000)).unwrap();
     let collected = room.collect(room.rule("secret"));
     assert!(collected.faults[0].contains("denied"), "{:?}", collected.faults);
 }

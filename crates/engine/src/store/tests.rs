@@ -93,7 +93,7 @@ fn a_set_is_published_whole_under_its_name() {
     let set = id("2026-11-22");
     publish(&room.vault, &set, Grade::Good, &FILES);
     assert!(room.vault.holds(&set));
-    assert_eq!(room.vault.sets().unwrap(), [set.clone()]);
+    assert_eq!(room.vault.sets().unwrap(), std::slice::from_ref(&set));
     let folder = room.vault.folder(&set);
     assert_eq!(fs::read(folder.join(FILES[0].0)).unwrap(), FILES[0].1);
     assert_eq!(fs::read(folder.join(manifest::SIGNATURE_FILE)).unwrap(), b"signed");
