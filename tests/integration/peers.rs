@@ -7,7 +7,7 @@ use kit::lab::Role::{Master, Node};
 use kit::site::Plan;
 use serde_json::{Value, json};
 
-use crate::support::{SOON, ends_with, good, names, set_folder, set_report, sets, verdict};
+use crate::support::{SOON, ends_with, good, hashes, names, reason, set_folder, set_report, sets, verdict};
 
 #[test]
 fn a_peer_that_comes_up_later_in_the_night_is_pulled() {
@@ -46,12 +46,11 @@ fn a_peer_that_stays_down_is_named_and_degrades_the_night() {
 /// What a hostile node does to the set that it has published.
 type Harm = fn(&Path);
 
-const HOSTILE: [(&str, Harm, &str); 6] = [
+const HOSTILE: [(&str, Harm, &str); 5] = [
     ("climbs", |set| rename_first_item(set, "../../../evil"), "no path within a set"),
     ("absolute", |set| rename_first_item(set, "/etc/cron.d/evil"), "no path within a set"),
     ("other", |set| edit(set, |manifest| manifest["host"] = json!("m1.site.test")), "was looked for"),
     ("huge", |set| grow(&set.join("manifest.json"), 65 << 20), ""),
-    ("newer", |set| edit(set, |manifest| manifest["format"] = json!(99)), "upgrade masters first"),
     ("wrong", |set| fs::write(set.join("root_cron"), "* * * * * evil\n").unwrap(), "another content"),
 ];
 
@@ -106,6 +105,22 @@ fn rename_first_item(set: &Path, path: &str) {
 
 fn grow(path: &Path, length: u64) {
     fs::OpenOptions::new().write(true).open(path).unwrap().set_len(length).unwrap();
+}
+
+#[test]
+fn a_set_of_a_newer_nightshift_is_kept_as_it_is_and_not_counted() {
+    let mut site = Plan::new(&[("m1", &[Master]), ("n1", &[Node])]).build().unwrap();
+    site.start("n1").unwrap();
+    site.settle("n1").unwrap();
+    let made = set_folder(&site, "n1", "n1", "node");
+    edit(&made, |manifest| manifest["format"] = json!(99));
+    site.start("m1").unwrap();
+    let status = site.settle("m1").unwrap();
+    assert_eq!(verdict(&status), "degraded");
+    assert!(reason(&status, "pull-nodes").contains("upgrade masters first"), "{status:#}");
+    assert_eq!(hashes(&set_folder(&site, "m1", "n1", "node")), hashes(&made));
+    let listed = good(site.run("m1", &["sets"]).unwrap()).stdout;
+    assert!(listed.contains("unusable") && listed.contains("upgrade masters first"), "{listed}");
 }
 
 #[test]
