@@ -7,6 +7,7 @@ mod file_sink;
 mod peer_sets;
 mod queue;
 mod remote_files;
+mod rival;
 mod verdict;
 
 use futures_util::FutureExt as _;

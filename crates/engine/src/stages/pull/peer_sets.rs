@@ -6,7 +6,7 @@ use nightshift_core::hint::{self, Hint};
 use nightshift_core::inventory::Host;
 use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
-use nightshift_core::outcome::Outcome;
+use nightshift_core::outcome::{Grade, Outcome};
 use nightshift_core::record::Fate;
 use nightshift_core::role::Role;
 use nightshift_core::set_path::{MOST_ATTEMPTS, SetFolder, SetId};
@@ -15,6 +15,7 @@ use nightshift_ssh::{FileKind, Sftp, SftpError};
 
 use super::fetch::{Fetch, Source};
 use super::queue::Answer;
+use super::rival;
 use super::verdict::PullError;
 use crate::context::{StageContext, chain};
 use crate::hint_file;
@@ -64,7 +65,14 @@ async fn pull_published(
 ) -> Result<Option<Answer>, PullError> {
     let mut fresh = false;
     let mut refused = None;
-    for set in lacking(ctx, published_at(source, host, ctx.night).await?, role).await {
+    let mut diverged = false;
+    let mut published = published_at(source, host, ctx.night).await?;
+    published.retain(|set| set.role == role);
+    let lacking = lacking(ctx, published.clone()).await;
+    for set in published.iter().filter(|set| !lacking.contains(set)) {
+        diverged |= rival::find(ctx, source, set).await?;
+    }
+    for set in lacking {
         match (Fetch { ctx, source, set }).run().await {
             Ok(()) => fresh = true,
             // It is recorded; a further attempt may be good.
@@ -81,7 +89,8 @@ async fn pull_published(
     match (best, refused) {
         (Some(best), _) => {
             held::make_known(ctx, &best, Fate::Pulled).await?;
-            Ok(Some(Answer::Held { grade: best.grade, fresh }))
+            let grade = if diverged { Grade::Diverged } else { best.grade };
+            Ok(Some(Answer::Held { grade, fresh }))
         }
         (None, Some(refused)) => Err(refused.into()),
         (None, None) if newer => Ok(Some(Answer::Hopeless(NEWER.to_owned()))),
@@ -89,11 +98,11 @@ async fn pull_published(
     }
 }
 
-/// Those of a peer's sets of one role that are not in this vault.
-async fn lacking(ctx: &StageContext, mut sets: Vec<SetId>, role: Role) -> Vec<SetId> {
+/// Those of a peer's sets that are not in this vault.
+async fn lacking(ctx: &StageContext, mut sets: Vec<SetId>) -> Vec<SetId> {
     let vault = ctx.vault.clone();
     offload::run(move || {
-        sets.retain(|set| set.role == role && !vault.holds(set));
+        sets.retain(|set| !vault.holds(set));
         sets
     })
     .await
