@@ -112,10 +112,6 @@ impl Daemon {
         })
     }
 
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Ends at once, wherever it is.
     pub fn kill(mut self) -> Result<()> {
         self.child.kill().map_err(Error::io("killing the daemon"))?;

@@ -10,6 +10,7 @@ pub mod lab;
 pub mod proxy;
 pub mod site;
 pub mod site_config;
+mod site_plan;
 mod site_port;
 pub mod sshd;
 

@@ -14,6 +14,7 @@ use crate::lab::cmd::{Cmd, poll};
 use crate::lab::{Error, Result, Role};
 use crate::proxy::Proxy;
 use crate::site_config::{self, Facts, Known, Zone};
+pub use crate::site_plan::Plan;
 use crate::sshd::{Sshd, make_key};
 
 const DOMAIN: &str = "site.test";
@@ -31,65 +32,6 @@ const FILES: [(&str, &str); 8] = [
     ("/etc/etcd/etcd.conf", "ETCD_NAME=member\n"),
     ("/etc/etcd/ca.crt", "-----BEGIN CERTIFICATE-----\n"),
 ];
-
-/// What a site is to be.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    hosts: Vec<(String, Vec<Role>)>,
-    proxied: Vec<String>,
-    recipients: Vec<String>,
-    zone: Zone,
-    folder: Option<PathBuf>,
-    backup_sshd: String,
-}
-
-impl Plan {
-    /// Hosts by their short names. One with `Role::BackupServer` is the remote; one without a daemon is `Agentless`.
-    pub fn new(hosts: &[(&str, &[Role])]) -> Self {
-        Self {
-            hosts: hosts.iter().map(|(name, roles)| ((*name).to_owned(), roles.to_vec())).collect(),
-            proxied: Vec::new(),
-            recipients: Vec::new(),
-            zone: Zone::Utc,
-            folder: None,
-            backup_sshd: String::new(),
-        }
-    }
-
-    /// Puts a proxy before this host's sshd, as all the others see it.
-    pub fn proxied(mut self, host: &str) -> Self {
-        self.proxied.push(host.to_owned());
-        self
-    }
-
-    /// Encrypts the archives to these age keys.
-    pub fn recipients(mut self, keys: &[&str]) -> Self {
-        self.recipients = keys.iter().map(|key| (*key).to_owned()).collect();
-        self
-    }
-
-    pub fn zone(mut self, zone: Zone) -> Self {
-        self.zone = zone;
-        self
-    }
-
-    /// Keeps what the hosts make in a folder that stays.
-    pub fn folder(mut self, folder: &Path) -> Self {
-        self.folder = Some(folder.to_owned());
-        self
-    }
-
-    /// Adds to the config of the backup server's sshd.
-    pub fn backup_sshd(mut self, lines: &str) -> Self {
-        lines.clone_into(&mut self.backup_sshd);
-        self
-    }
-
-    /// Starts every sshd and etcd member and writes every config; no daemon runs yet.
-    pub fn build(self) -> Result<Site> {
-        Site::build(self)
-    }
-}
 
 pub struct Site {
     // Fields are dropped in this order: daemons first, for sessions end with their clients.
@@ -121,7 +63,7 @@ pub struct Ran {
 }
 
 impl Site {
-    fn build(plan: Plan) -> Result<Self> {
+    pub(crate) fn build(plan: Plan) -> Result<Self> {
         let scratch = TempDir::with_prefix("ns-").map_err(Error::io("making a scratch folder"))?;
         let folder = plan.folder.clone().unwrap_or_else(|| scratch.path().join("hosts"));
         let user = Cmd::new("id").arg("-un").run()?.text();
@@ -227,10 +169,6 @@ impl Site {
     pub fn host_mut(&mut self, name: &str) -> &mut Host {
         let host = self.hosts.iter_mut().find(|host| host.is_called(name));
         host.unwrap_or_else(|| panic!("no host {name} here"))
-    }
-
-    pub fn masters(&self) -> impl Iterator<Item = &Host> {
-        self.hosts.iter().filter(|host| host.is(Role::Master))
     }
 
     /// Puts a file where a host's set takes it from: the path that a real host has it at.
