@@ -10,9 +10,10 @@ use nightshift_ssh::{ExecError, RangeSet, Session, Sftp, SftpError, Upload, Uplo
 
 use crate::context::StageContext;
 use crate::hash_sink::HashSink;
+use crate::offload;
 use crate::outbox::{Delivery, Outbox};
 use crate::peer::{self, Credentials, CredentialsError, ReachError};
-use crate::store::StoreError;
+use crate::store::{IoContext as _, StoreError};
 
 /// Archives hold every secret of the cluster.
 const MODE: u32 = 0o600;
@@ -64,9 +65,14 @@ pub struct Deliver<'a> {
 
 impl Deliver<'_> {
     pub async fn run(self) -> Result<Delivered, DeliverError> {
-        let sha256 = self.outbox.sha256(self.archive)?;
-        let known =
-            self.outbox.delivery(self.archive, &self.remote.name).filter(|known| known.sha256 == sha256);
+        let (outbox, archive, name) = (self.outbox.clone(), self.archive.clone(), self.remote.name.clone());
+        let (sha256, known, bytes) = offload::run(move || {
+            let path = outbox.path(&archive);
+            let bytes = std::fs::metadata(&path).on("stat", &path)?.len();
+            Ok::<_, StoreError>((outbox.sha256(&archive)?, outbox.delivery(&archive, &name), bytes))
+        })
+        .await?;
+        let known = known.filter(|known| known.sha256 == sha256);
         if known.as_ref().is_some_and(|known| known.verified.is_some()) {
             return Ok(Delivered::Already);
         }
@@ -76,7 +82,6 @@ impl Deliver<'_> {
         sftp.create_dir_all(&self.remote.path, 0o700).await?;
 
         let target = self.there(&self.archive.to_string());
-        let bytes = std::fs::metadata(self.outbox.path(self.archive)).map_or(0, |metadata| metadata.len());
         let verified = match sftp.lstat(&target).await {
             // A rename whose answer was lost: it is there, and need only be shown to be ours.
             Ok(_) => self.verify(&session, &sftp, &target, sha256).await.map_err(|error| match error {
@@ -90,7 +95,7 @@ impl Deliver<'_> {
             Err(error) => return Err(error.into()),
         };
         self.write_beside(&sftp, &target, sha256).await?;
-        self.keep(sha256, RangeSet::new(), Some(verified.clone()))?;
+        self.keep(sha256, RangeSet::new(), Some(verified.clone())).await?;
         session.close().await;
         Ok(Delivered::Now { bytes, sha256, verified })
     }
@@ -132,7 +137,12 @@ impl Deliver<'_> {
         let upload = Upload { local: &local, remote_part: &part, mode: MODE, done };
         let uploaded = upload
             .run(&lanes, |ranges| {
-                if let Err(error) = self.keep(sha256, ranges.clone(), None) {
+                // No future can be waited for here, and the order of these must not change.
+                let kept = tokio::task::block_in_place(|| {
+                    let delivery = Delivery { sha256, done: ranges.clone(), verified: None };
+                    self.outbox.keep_delivery(self.archive, &self.remote.name, &delivery)
+                });
+                if let Err(error) = kept {
                     tracing::warn!("the progress of an upload cannot be kept: {error}");
                 }
             })
@@ -144,7 +154,7 @@ impl Deliver<'_> {
             Ok(verified) => verified,
             Err(error @ DeliverError::Content { .. }) => {
                 // Nothing of it is to be built on: the next try sends it whole.
-                self.keep(sha256, RangeSet::new(), None)?;
+                self.keep(sha256, RangeSet::new(), None).await?;
                 sftp.remove(&part).await?;
                 return Err(error);
             }
@@ -188,7 +198,8 @@ impl Deliver<'_> {
 
     async fn write_beside(&self, sftp: &Sftp, target: &str, sha256: Digest) -> Result<(), DeliverError> {
         let checksum = format!("{sha256}  {}\n", self.archive).into_bytes();
-        let signature = self.outbox.signature(self.archive)?;
+        let (outbox, archive) = (self.outbox.clone(), self.archive.clone());
+        let signature = offload::run(move || outbox.signature(&archive)).await?;
         let files = [("sha256", Some(checksum)), ("sig", signature)];
         for (extension, content) in files {
             let Some(content) = content else { continue };
@@ -206,8 +217,10 @@ impl Deliver<'_> {
         Ok(())
     }
 
-    fn keep(&self, sha256: Digest, done: RangeSet, verified: Option<String>) -> Result<(), StoreError> {
-        self.outbox.keep_delivery(self.archive, &self.remote.name, &Delivery { sha256, done, verified })
+    async fn keep(&self, sha256: Digest, done: RangeSet, verified: Option<String>) -> Result<(), StoreError> {
+        let (outbox, archive, name) = (self.outbox.clone(), self.archive.clone(), self.remote.name.clone());
+        let delivery = Delivery { sha256, done, verified };
+        offload::run(move || outbox.keep_delivery(&archive, &name, &delivery)).await
     }
 }
 
