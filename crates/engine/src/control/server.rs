@@ -17,6 +17,8 @@ use super::{Answer, LONGEST_REQUEST, Request};
 const GROUP: &str = "nightshift-ctl";
 /// A client that connects has so long to say what it wants.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// And so long to read the answer, for it holds one of few places.
+const READING: Duration = Duration::from_secs(60);
 
 #[derive(Debug, thiserror::Error)]
 #[error("the control socket {} cannot be made", path.display())]
@@ -117,7 +119,7 @@ async fn serve(mut stream: UnixStream, socket: &Path, daemon: mpsc::Sender<Pendi
         Ok(request) => forward(request, &name_of(credentials), &daemon).await,
         Err(error) => Answer::Failed { message: format!("the request is not understood: {error}") },
     };
-    write(&mut writer, &answer).await
+    tokio::time::timeout(READING, write(&mut writer, &answer)).await?
 }
 
 async fn forward(request: Request, who: &str, daemon: &mpsc::Sender<Pending>) -> Answer {
