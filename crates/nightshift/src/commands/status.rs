@@ -21,7 +21,8 @@ pub async fn run(config: &Path, json: bool) -> Result<Exit, CommandError> {
     let report = match ask(&settings.paths.socket(), &Request::Status).await {
         Ok(Answer::Status(report)) => *report,
         Ok(other) => return Ok(super::run::tell(other)),
-        Err(ClientError::Away { .. }) => status::report(&settings, Timestamp::now())?,
+        // One that dies while it is asked is as good as away.
+        Err(ClientError::Away { .. } | ClientError::BrokenOff(_)) => status::report(&settings, Timestamp::now())?,
         Err(error) => return Err(error.into()),
     };
     if json {
