@@ -4,7 +4,7 @@ use kit::lab::cmd::poll;
 use kit::lab::nightshift::enable;
 use kit::lab::{DiskSpec, FileSystem, Host, Role, Schedule, Topology, available};
 
-use crate::site::{Site, Status, story, wait_settled};
+use crate::site::{Site, story, wait_settled};
 
 const NIGHT: Duration = Duration::from_secs(240);
 /// Does not compress, and takes a while to pull and to pack.
@@ -31,7 +31,6 @@ fn a_night_outlives_kills_and_power_cuts_in_the_middle_of_a_pull_and_of_a_pack()
     kill_daemon(master);
     wait_grown(master, pulled, 40_000_000);
     power_cut(master);
-    wait_restarted(master);
     node.unthrottle_link().unwrap();
 
     let packed = "/var/lib/nightshift/outbox/*.part";
@@ -92,24 +91,23 @@ fn wait_grown(host: &Host, path: &str, bytes: u64) {
 
 /// SIGKILL; systemd starts it again.
 fn kill_daemon(host: &Host) {
+    let killed = main_pid(host);
     host.systemctl("kill --signal=KILL nightshift.service").unwrap();
-    wait_restarted(host);
+    poll(&format!("the daemon's return on {}", host.name), Duration::from_secs(60), || {
+        match main_pid(host).as_str() {
+            "0" => Err("it is not running".to_owned()),
+            pid if pid == killed => Err(format!("{pid} has not ended yet")),
+            _ => Ok(()),
+        }
+    })
+    .unwrap_or_else(|error| panic!("{error}\n{}", story(host)));
+}
+
+fn main_pid(host: &Host) -> String {
+    host.systemctl("show --value --property=MainPID nightshift.service").unwrap().text()
 }
 
 fn power_cut(host: &Host) {
     host.power_cut().unwrap();
     host.start().unwrap();
-}
-
-fn wait_restarted(host: &Host) {
-    poll(&format!("the daemon's return on {}", host.name), Duration::from_secs(60), || {
-        let state =
-            host.try_run("systemctl is-active nightshift.service").map_err(|error| error.to_string())?;
-        if state.text() == "active" && Status::of(host).report["daemon"].is_string() {
-            Ok(())
-        } else {
-            Err(state.text())
-        }
-    })
-    .unwrap_or_else(|error| panic!("{error}\n{}", story(host)));
 }

@@ -119,6 +119,10 @@ fn the_journal_tells_it(host: &Host, night: &str) {
             story(host)
         );
     }
+    // Nor does it say anything that nobody could make sense of.
+    let amiss =
+        host.run("journalctl --unit=nightshift --priority=warning --quiet --no-pager").unwrap().text();
+    assert_eq!(amiss, "", "{}", host.name);
     for entry in &entries {
         assert_eq!(entry.field("PRIORITY"), Some("6"), "{}: {}", host.name, entry.message());
         assert!(entry.field("MESSAGE_ID").is_some_and(|id| id.len() == 32), "{}", entry.message());

@@ -73,9 +73,9 @@ pub fn attach() -> Result<Lab> {
 pub fn night(deb: &Path) -> Result<Night> {
     let lab = attach()?;
     let identity = AgeIdentity::create(&lab)?;
-    // Due at the very end, so that it runs because it is asked for.
-    let schedule = Schedule::due_in(170);
-    let config = nightshift::config_text(&lab, &schedule.ending(15, 180), &[identity.recipient]);
+    // It would begin by itself in five minutes; it begins at once because it is asked to.
+    let schedule = Schedule::due_in(5).ending(8, 180);
+    let config = nightshift::config_text(&lab, &schedule, &[identity.recipient]);
     nightshift::set_up(&lab, deb, &config)?;
     nightshift::enable(&lab)?;
     side_by_side(&nightshift::managed(&lab), |host| {
