@@ -33,6 +33,8 @@ pub enum CommandError {
     ReadConfig { path: PathBuf, source: io::Error },
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
+    #[error("{} cannot be opened", path.display())]
+    Unopened { path: PathBuf, source: nightshift_engine::archive::IdentityError },
     #[error("cannot write {}", path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error("the runtime cannot start")]

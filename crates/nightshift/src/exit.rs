@@ -8,11 +8,13 @@ use nightshift_engine::store::StoreError;
 
 use crate::commands::CommandError;
 
-/// How a command ends. 2 is clap's: the words were not understood.
+/// How a command ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     Good,
     Failed,
+    /// The words were not understood; clap ends with the same code.
+    Usage,
     /// It went, but something named is missing; or a night is stale.
     Degraded,
     /// Not now: something runs already, or the daemon is away (EX_TEMPFAIL).
@@ -28,6 +30,7 @@ impl From<Exit> for ExitCode {
         Self::from(match exit {
             Exit::Good => 0,
             Exit::Failed => 1,
+            Exit::Usage => 2,
             Exit::Degraded => 3,
             Exit::Busy => 75,
             Exit::Permission => 77,
@@ -51,6 +54,7 @@ impl CommandError {
             | Self::Daemon(DaemonError::Config(_) | DaemonError::NoRole) => Exit::Config,
             Self::Client(ClientError::Away { .. } | ClientError::BrokenOff(_)) => Exit::Busy,
             Self::Client(ClientError::Denied { .. }) => Exit::Permission,
+            Self::Usage(_) => Exit::Usage,
             _ => Exit::Failed,
         }
     }

@@ -95,7 +95,7 @@ fn archive_is_good(path: &Path, identity: Option<&Path>) -> Result<bool, Command
             };
             let identities = Identities::read(read(identity)?).map_err(|error| unusable(&error))?;
             let opened = open_encrypted(file, &identities)
-                .map_err(|error| CommandError::Usage(format!("{}: {error}", path.display())))?;
+                .map_err(|source| CommandError::Unopened { path: path.to_owned(), source })?;
             list_blocking(opened, &name)
         }
         (true, None) => {
