@@ -1,6 +1,7 @@
 //! The daemon: load, build, ready, serve, drain. One loop hears everything and decides nothing itself.
 
 mod requests;
+mod signals;
 mod status_line;
 #[cfg(test)]
 mod tests;
@@ -17,7 +18,6 @@ use nightshift_core::outcome::Outcome;
 use nightshift_core::record::{Step, Why};
 use nightshift_core::settings::Settings;
 use nightshift_core::stage::Stage;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +37,7 @@ use crate::supervisor::{Ended, Supervisor};
 use crate::systemd::Systemd;
 
 use requests::Waiting;
+use signals::Signals;
 use tonight::{Starting, Tonight};
 
 /// How long running stages may go on after a stop was asked for; the unit's TimeoutStopSec is longer.
@@ -113,22 +114,6 @@ pub async fn run(load: Load) -> Result<(), DaemonError> {
     daemon.drain().await;
     heartbeat.stop().await?;
     Ok(())
-}
-
-struct Signals {
-    term: Signal,
-    int: Signal,
-    hup: Signal,
-}
-
-impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            term: signal(SignalKind::terminate())?,
-            int: signal(SignalKind::interrupt())?,
-            hup: signal(SignalKind::hangup())?,
-        })
-    }
 }
 
 impl Daemon {
@@ -299,9 +284,9 @@ impl Daemon {
             Ok(TaskEnd::Client | TaskEnd::Room) => return,
             Err(panic) => self.broke(stage, &panic).await,
         };
-        self.write_hint().await;
         let event = StageEnded { stage, outcome: end.outcome, retry: end.retry, gained: end.gained };
         self.turn(AgendaEvent::StageEnded(event)).await;
+        self.write_hint().await;
         self.release_waiting();
     }
 
@@ -341,8 +326,12 @@ impl Daemon {
 
     async fn write_hint(&mut self) {
         let synchronised = self.clock.read().await.synchronised;
-        let (settings, record) =
-            (Arc::clone(&self.settings), self.tonight.as_ref().and_then(Tonight::record));
+        let settings = Arc::clone(&self.settings);
+        let mut record = self.tonight.as_ref().and_then(Tonight::record);
+        if let Some(record) = &mut record {
+            // A failure that is to be tried again is none yet: the others would stop waiting for the set.
+            record.stages.retain(|stage, _| self.agenda.has_ended(*stage));
+        }
         let written = offload::run(move || {
             let vault = Vault::new(&settings.vault.path);
             hint_file::write(&settings, &vault, record.as_ref(), synchronised)

@@ -1,6 +1,7 @@
 //! `nightshift daemon`: what systemd runs.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use nightshift_engine::{daemon, logging};
 
@@ -12,6 +13,9 @@ use crate::exit::Exit;
 const WORKERS: usize = 2;
 /// Threads for files and compression; more work than that waits.
 const OFFLOADED: usize = 96;
+
+/// How long threads may go on once everything else has ended.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 pub fn run(config: PathBuf) -> Result<Exit, CommandError> {
     logging::begin();
@@ -28,6 +32,9 @@ pub fn run(config: PathBuf) -> Result<Exit, CommandError> {
         }
         Ok(loaded.settings)
     });
-    runtime.block_on(daemon::run(load))?;
+    let ran = runtime.block_on(daemon::run(load));
+    // What still blocks after the drain is given no more time: it is resumed at the next start.
+    runtime.shutdown_timeout(LAST_WORDS);
+    ran?;
     Ok(Exit::Good)
 }
