@@ -22,7 +22,9 @@ pub async fn run(config: &Path, json: bool) -> Result<Exit, CommandError> {
         Ok(Answer::Status(report)) => *report,
         Ok(other) => return Ok(super::run::tell(other)),
         // One that dies while it is asked is as good as away.
-        Err(ClientError::Away { .. } | ClientError::BrokenOff(_)) => status::report(&settings, Timestamp::now())?,
+        Err(ClientError::Away { .. } | ClientError::BrokenOff(_)) => {
+            status::report(&settings, Timestamp::now())?
+        }
         Err(error) => return Err(error.into()),
     };
     if json {
