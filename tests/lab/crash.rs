@@ -36,6 +36,7 @@ fn a_night_outlives_kills_and_power_cuts_in_the_middle_of_a_pull_and_of_a_pack()
     let packed = "/var/lib/nightshift/outbox/*.part";
     wait_grown(master, packed, 1_000_000);
     kill_daemon(master);
+    wait_begun(master, "pack-archive"); // what the killed one left is swept before
     wait_grown(master, packed, 1_000_000);
     power_cut(master);
 
@@ -101,6 +102,13 @@ fn kill_daemon(host: &Host) {
         }
     })
     .unwrap_or_else(|error| panic!("{error}\n{}", story(host)));
+}
+
+/// Waits until the daemon that runs now has begun a stage.
+fn wait_begun(host: &Host, stage: &str) {
+    let matches = [format!("NIGHTSHIFT_STAGE={stage}"), format!("_PID={}", main_pid(host))];
+    host.wait_journal(&[&matches[0], &matches[1]], Duration::from_secs(60), |_| true)
+        .unwrap_or_else(|error| panic!("{error}\n{}", story(host)));
 }
 
 fn main_pid(host: &Host) -> String {
