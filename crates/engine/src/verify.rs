@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use nightshift_core::manifest::{self, Manifest};
+use nightshift_core::manifest::{self, FileList, ListedFile, Manifest};
 use nightshift_core::outcome::Grade;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
@@ -15,7 +15,7 @@ use nightshift_ssh::{KnownHosts, signature};
 
 use crate::context::chain;
 use crate::peer;
-use crate::store::{IoContext as _, StoreError, Vault, Written, hash_file};
+use crate::store::{StoreError, Vault, Written, hash_file};
 
 /// What checking a set gave: no findings means that it is what its maker published.
 #[derive(Debug, Default)]
@@ -38,31 +38,51 @@ pub fn verify_set(
 ) -> Result<Verified, StoreError> {
     let bytes = vault.manifest_bytes(set)?;
     let mut verified = Verified::default();
-    let manifest = match Manifest::decode(&bytes) {
-        Ok(manifest) => manifest,
+    let list = match FileList::decode(&bytes) {
+        Ok(list) => list,
         Err(error) => {
             verified.findings.push(chain(&error));
             return Ok(verified);
         }
     };
-    if let Err(error) = manifest.expect(set, &settings.cluster) {
-        verified.findings.push(chain(&error));
+    // Of a newer format the file list can be read and no more: its bytes are checked all the same.
+    let manifest =
+        if list.is_newer() { None } else { understood(settings, set, &bytes, &mut verified.findings) };
+    if let Some(manifest) = &manifest {
+        verified.findings.extend(check_signature(settings, vault, manifest, &bytes, known_hosts));
     }
-    verified.findings.extend(check_signature(settings, vault, &manifest, &bytes, known_hosts));
-    for (item, size, sha256) in manifest.files() {
-        let path = vault.folder(set).join(&item.path);
+    let bad_at_birth = manifest.is_some_and(|manifest| manifest.grade == Grade::Bad);
+    for ListedFile { path: name, size, sha256 } in list.files {
+        let path = vault.folder(set).join(&name);
         verified.files += 1;
         verified.bytes += size;
         if let Some(finding) = check_file(&path, Written { size, sha256 }, hashed) {
-            verified.findings.push(format!("{}: {finding}", item.path));
-        } else if item.path.starts_with("snapshot.db.") && manifest.grade != Grade::Bad {
-            let report = check_snapshot(&path).on("read", &path)?;
-            verified
-                .findings
-                .extend(report.findings.iter().map(|finding| format!("{}: {finding}", item.path)));
+            verified.findings.push(format!("{name}: {finding}"));
+        } else if ["snapshot.db.gz", "snapshot.db.zst"].contains(&name.as_str()) && !bad_at_birth {
+            match check_snapshot(&path) {
+                Ok(report) => {
+                    verified
+                        .findings
+                        .extend(report.findings.iter().map(|finding| format!("{name}: {finding}")));
+                }
+                Err(error) => verified.findings.push(format!("{name}: {error}")),
+            }
         }
     }
     Ok(verified)
+}
+
+/// The manifest, where it is one of this set and cluster.
+fn understood(
+    settings: &Settings,
+    set: &SetId,
+    bytes: &[u8],
+    findings: &mut Vec<String>,
+) -> Option<Manifest> {
+    let manifest = Manifest::decode(bytes)
+        .and_then(|manifest| manifest.expect(set, &settings.cluster).map(|()| manifest))
+        .inspect_err(|error| findings.push(chain(error)));
+    manifest.ok()
 }
 
 fn check_file(path: &Path, wanted: Written, hashed: &mut Hashed) -> Option<String> {
