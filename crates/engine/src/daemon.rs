@@ -346,6 +346,10 @@ impl Daemon {
         self.systemd.stopping();
         self.audit.emit(&Event::info(Kind::DaemonStopping, "nightshift is stopping"));
         self.waiting.clear();
+        // A pull loses nothing by stopping, and may only be waiting for a peer.
+        for stage in Stage::ALL.into_iter().filter(|stage| stage.pulls().is_some()) {
+            self.supervisor.stop(&Task::Stage(stage));
+        }
         let deadline = tokio::time::Instant::now() + DRAIN;
         let stages = |supervisor: &Supervisor<Task, TaskEnd>| {
             supervisor.running().any(|task| matches!(task, Task::Stage(_)))

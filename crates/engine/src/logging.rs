@@ -11,8 +11,9 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Begins logging. Done once, by whoever runs the daemon.
 pub fn begin() {
+    // What goes wrong on a connection is told by whoever used it, with the peer's name; russh's own lines name nobody.
     let filter = EnvFilter::try_from_env("NIGHTSHIFT_LOG").unwrap_or_else(|_| {
-        EnvFilter::new("info,tokio_cron_scheduler=warn,russh=warn,russh_sftp=warn,h2=warn")
+        EnvFilter::new("info,tokio_cron_scheduler=warn,russh=error,russh_sftp=off,h2=warn")
     });
     let journal = if is_journal(std::io::stderr()) { tracing_journald::layer().ok() } else { None };
     let journal = journal.map(|layer| {
