@@ -1,5 +1,6 @@
 //! Runs a program in the workspace's root: its line is shown first, and named when it fails.
 
+use std::env;
 use std::ffi::OsStr;
 use std::process::{Command, Stdio};
 
@@ -10,6 +11,13 @@ use crate::workspace;
 pub fn command(line: &[&str]) -> Command {
     let mut command = Command::new(line.first().copied().unwrap_or_default());
     command.args(line.iter().skip(1)).current_dir(workspace::root()).stdin(Stdio::null());
+    // What cargo says of this crate is not for a cargo started from here: ring's build script looks at it, and ring and all
+    // that stands on it would be built anew by each in turns.
+    for (name, _) in env::vars_os() {
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+            command.env_remove(name);
+        }
+    }
     command
 }
 
