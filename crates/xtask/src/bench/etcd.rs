@@ -15,9 +15,8 @@ pub const ABOUT: &str = "\
 A real etcd with a db of 500 MB and more, over plain HTTP, with its default settings but for the quota. It was filled \
 with pods as the API server stores them, 7–10 KiB of JSON each: words that repeat, and ids, digests, addresses and \
 signatures that don't; gzip makes about a fifth of it. Its write-ahead log, which `etcdctl backup` reads, holds them \
-too. Ours streams, checks, hashes, compresses on both cores and \
-fsyncs. *The runbook* is its line, `etcdctl backup`, `cp` of the db, `tar -zcf` and `rm -rf`; no other contestant \
-checks anything.";
+too. Ours streams, checks, hashes, compresses on both cores and fsyncs. *The runbook* is its line, `etcdctl backup`, \
+`cp` of the db, `tar -zcf` and `rm -rf`; no other contestant checks anything.";
 
 /// Of values; the db is a little larger.
 const MEBIBYTES: &str = "480";
