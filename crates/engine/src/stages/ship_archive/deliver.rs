@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::join_all;
 use nightshift_core::archive::ArchiveName;
 use nightshift_core::digest::Digest;
 use nightshift_core::settings::Remote;
@@ -119,12 +121,14 @@ impl Deliver<'_> {
         {
             return Err(DeliverError::Full { path: self.remote.path.clone(), need, free: space.free_bytes });
         }
-        let mut connections = Vec::new();
         let endpoint = peer::remote_endpoint(self.remote);
         let wanted =
             self.connections_for(need).min(upload::useful_connections(sftp, &self.remote.path).await);
-        for _ in 1..wanted {
-            match credentials.open_sftp(&endpoint).await {
+        // Side by side: one after the other they would cost as many round trips as they save.
+        let opening: Vec<_> = (1..wanted).map(|_| credentials.open_sftp(&endpoint).boxed()).collect();
+        let mut connections = Vec::new();
+        for opened in join_all(opening).await {
+            match opened {
                 Ok(open) => connections.push(open),
                 Err(error) => tracing::debug!("one connection less to {}: {error}", self.remote.name),
             }
