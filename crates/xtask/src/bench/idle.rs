@@ -69,7 +69,8 @@ pub fn rows() -> Result<Vec<Row>> {
 const MEMORY_MISSED: &str = "Little of this is in use: 0.6 MiB of the heap. More than half are pages of the binary and the \
     libraries that have run, which the kernel takes back when it needs them; a binary optimised for size maps a tenth \
     less. The rest is free memory that the C library keeps for later. malloc_trim(3) hands it back (called from a \
-    debugger it left 17 MiB in all), but is an unsafe call, which this workspace forbids; with MALLOC_ARENA_MAX=1 in \
+    debugger it left 17 MiB in all), but is an unsafe call, which this workspace forbids; with MALLOC_ARENA_MAX=1 and \
+    MALLOC_MMAP_THRESHOLD_=131072 in \
     the daemon's environment 4 MiB less was kept.";
 
 /// Writes what the daemon needs, and returns its config file.
