@@ -34,9 +34,12 @@ pub enum CollectError {
     TooManyItems,
 }
 
+/// Where static pods are described, on a host that has them.
+pub(crate) const STATIC_PODS: &str = "/etc/origin/node/pods";
+
 /// How the control plane of this host is run (facts/openshift-3.md C1).
 pub fn detect_generation() -> Generation {
-    if Path::new("/etc/origin/node/pods").is_dir() { Generation::StaticPods } else { Generation::Services }
+    if Path::new(STATIC_PODS).is_dir() { Generation::StaticPods } else { Generation::Services }
 }
 
 /// Collects everything that the rules name into the partial set. `previous` gives its unchanged files by

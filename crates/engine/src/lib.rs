@@ -30,4 +30,5 @@ mod systemd;
 mod testing;
 pub mod verify;
 
+pub use collect::detect_generation;
 pub use context::chain;

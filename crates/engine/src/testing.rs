@@ -10,10 +10,13 @@ use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use nightshift_core::inventory::{Host, Inventory};
+use nightshift_core::manifest::{self, Item, Machine, Manifest};
 use nightshift_core::night::{Night, NightWindow};
+use nightshift_core::outcome::Grade;
 use nightshift_core::record::{Step, Why};
 use nightshift_core::retention::Keep;
 use nightshift_core::role::{Role, Roles};
+use nightshift_core::set_path::SetId;
 use nightshift_core::settings::{
     ArchiveSettings, Compression, EtcdSettings, Paths, Settings, SshSettings, StageSettings, VaultSettings,
 };
@@ -125,5 +128,26 @@ pub fn context(settings: Settings, night: &str, stage: Stage) -> StageContext {
         board: Board::default(),
         stop: CancellationToken::new(),
         settings: Arc::new(settings),
+    }
+}
+
+/// A manifest of a set that its own host made.
+pub fn manifest(set: &SetId, grade: Grade, items: Vec<Item>) -> Manifest {
+    Manifest {
+        format: manifest::FORMAT,
+        cluster: "prod".parse().unwrap(),
+        host: set.host.clone(),
+        role: set.role,
+        night: set.night,
+        attempt: set.attempt,
+        made_by: set.host.clone(),
+        made_at: Timestamp::UNIX_EPOCH,
+        made_with: "0".into(),
+        machine: Machine::default(),
+        grade,
+        notes: Vec::new(),
+        vanished: Vec::new(),
+        etcd: None,
+        items,
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use nightshift_core::digest::Digest;
-use nightshift_core::manifest::{self, Item, ItemKind, Machine, Manifest, Owner};
+use nightshift_core::manifest::{self, Item, ItemKind, Owner};
 use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Grade;
@@ -13,6 +13,7 @@ use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 
 use super::*;
+use crate::testing;
 
 struct Room {
     _dir: tempfile::TempDir,
@@ -52,23 +53,8 @@ fn item(path: &str, bytes: &[u8]) -> Item {
 }
 
 fn manifest_of(set: &SetId, grade: Grade, files: &[(&str, &[u8])]) -> Vec<u8> {
-    let manifest = Manifest {
-        format: manifest::FORMAT,
-        cluster: "prod".parse().unwrap(),
-        host: set.host.clone(),
-        role: set.role,
-        night: set.night,
-        attempt: set.attempt,
-        made_by: set.host.clone(),
-        made_at: Timestamp::UNIX_EPOCH,
-        made_with: "0".into(),
-        machine: Machine::default(),
-        grade,
-        notes: Vec::new(),
-        vanished: Vec::new(),
-        etcd: None,
-        items: files.iter().map(|(path, bytes)| item(path, bytes)).collect(),
-    };
+    let manifest =
+        testing::manifest(set, grade, files.iter().map(|(path, bytes)| item(path, bytes)).collect());
     manifest.encode().unwrap()
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use nightshift_core::night::Night;
 use nightshift_core::plan::{NightPlan, PlannedStage};
-use nightshift_core::settings::{FileRule, Generation, Settings};
+use nightshift_core::settings::{FileRule, Settings};
 
 use super::CommandError;
 use crate::config_file;
@@ -62,11 +62,7 @@ fn what(settings: &Settings, planned: &PlannedStage) -> String {
 }
 
 fn files(settings: &Settings, plan: &NightPlan) {
-    let generation = if Path::new("/etc/origin/node/pods").is_dir() {
-        Generation::StaticPods
-    } else {
-        Generation::Services
-    };
+    let generation = nightshift_engine::detect_generation();
     for role in plan.stages.iter().filter_map(|planned| planned.stage.makes()) {
         out::say(format!("\nfiles of the {role} set:"));
         for rule in settings.file_rules(role, generation) {

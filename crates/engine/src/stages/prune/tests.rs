@@ -1,6 +1,5 @@
 #![allow(clippy::unwrap_used)]
-use jiff::Timestamp;
-use nightshift_core::manifest::{self, Machine, Manifest};
+use nightshift_core::manifest;
 use nightshift_core::outcome::Grade;
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
@@ -11,23 +10,7 @@ use crate::testing;
 
 fn publish(vault: &Vault, set: &str, grade: Grade) {
     let set: SetId = set.parse().unwrap();
-    let manifest = Manifest {
-        format: manifest::FORMAT,
-        cluster: "prod".parse().unwrap(),
-        host: set.host.clone(),
-        role: set.role,
-        night: set.night,
-        attempt: set.attempt,
-        made_by: set.host.clone(),
-        made_at: Timestamp::UNIX_EPOCH,
-        made_with: "0".into(),
-        machine: Machine::default(),
-        grade,
-        notes: Vec::new(),
-        vanished: Vec::new(),
-        etcd: None,
-        items: Vec::new(),
-    };
+    let manifest = testing::manifest(&set, grade, Vec::new());
     vault.begin(&set).unwrap().publish(&manifest.encode().unwrap(), None).unwrap();
 }
 

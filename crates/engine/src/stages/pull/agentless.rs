@@ -23,8 +23,6 @@ use crate::store::{Partial, StoreError, Written};
 
 /// Files under way at a time, on the one connection.
 const FILES: usize = 16;
-/// Where static pods lie, if this host has them.
-const STATIC_PODS: &str = "/etc/origin/node/pods";
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
@@ -75,7 +73,7 @@ async fn draft(
     partial: &Partial,
     previous: Option<&Manifest>,
 ) -> Result<Draft, Error> {
-    let generation = match sftp.stat(STATIC_PODS).await {
+    let generation = match sftp.stat(collect::STATIC_PODS).await {
         Ok(stat) if stat.kind == FileKind::Folder => Generation::StaticPods,
         _ => Generation::Services,
     };
