@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::civil::Time;
 use nightshift_core::retention::Keep;
 use nightshift_core::role::Role;
-use nightshift_core::settings::{Compression, FileLists, FileRule};
+use nightshift_core::settings::{Compression, EtcdData, EtcdMembers, FileLists, FileRule};
 use nightshift_core::stage::Stage;
 
 pub(crate) const OPENS: Time = Time::constant(22, 0, 0, 0);
@@ -19,6 +19,15 @@ pub(crate) const RUN: &str = "/run/nightshift";
 pub(crate) const ETCD_CONF: &str = "/etc/etcd/etcd.conf";
 pub(crate) const ETCD_STALL: Duration = Duration::from_secs(60);
 pub(crate) const ETCD_DEADLINE: Duration = Duration::from_secs(60 * 60);
+pub(crate) const ETCD_DATA: EtcdData = EtcdData::Auto;
+pub(crate) const ETCD_MEMBERS: EtcdMembers = EtcdMembers::All;
+pub(crate) const ETCD_SLOT: Duration = Duration::from_secs(3 * 60);
+/// In percent.
+pub(crate) const SUSPICIOUS_BELOW: u8 = 50;
+
+/// Bytes a second: a disk that etcd shares hardly notices.
+pub(crate) const DRILL_RATE: u64 = 50_000_000;
+pub(crate) const DRILL_DEADLINE: Duration = Duration::from_secs(60 * 60);
 
 /// Every tar opens it.
 pub(crate) const COMPRESSION: Compression = Compression::Gzip;
@@ -51,6 +60,10 @@ pub(crate) fn vault(state: &Path) -> PathBuf {
     state.join("vault")
 }
 
+pub(crate) fn scratch(state: &Path) -> PathBuf {
+    state.join("scratch")
+}
+
 pub(crate) fn ssh_identity(config: &Path) -> PathBuf {
     config.join("ssh/id_ed25519")
 }
@@ -80,6 +93,7 @@ pub(crate) const fn stage(stage: Stage) -> StageDefaults {
         Stage::MirrorMasters => ("45 23 * * *", Some(Time::constant(0, 15, 0, 0)), 8),
         Stage::PackArchive => ("50 23 * * *", None, 1),
         Stage::ShipArchive => ("55 23 * * *", None, 4),
+        Stage::Drill => ("20 0 * * *", None, 1),
         Stage::Prune => ("30 0 * * *", None, 1),
     };
     // Three masters should not open their uploads in the same second.

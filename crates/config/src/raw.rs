@@ -58,6 +58,7 @@ pub(crate) struct Config {
     pub(crate) stage: Option<Table<Stages>>,
     pub(crate) files: Option<Table<Files>>,
     pub(crate) etcd: Option<Table<Etcd>>,
+    pub(crate) drill: Option<Table<Drill>>,
     pub(crate) vault: Option<Table<Vault>>,
     pub(crate) archive: Option<Table<Archive>>,
     #[serde(default)]
@@ -118,6 +119,7 @@ pub(crate) struct Stages {
     pub(crate) mirror_masters: Option<Table<Stage>>,
     pub(crate) pack_archive: Option<Table<Stage>>,
     pub(crate) ship_archive: Option<Table<Stage>>,
+    pub(crate) drill: Option<Table<Stage>>,
     pub(crate) prune: Option<Table<Stage>>,
 }
 
@@ -187,6 +189,36 @@ pub(crate) struct Etcd {
     pub(crate) stall: Leaf<String>,
     pub(crate) deadline: Leaf<String>,
     pub(crate) conf: Leaf<String>,
+    pub(crate) data: Leaf<EtcdData>,
+    pub(crate) members: Leaf<EtcdMembers>,
+    pub(crate) slot: Leaf<String>,
+    pub(crate) suspicious_below: Leaf<String>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum EtcdData {
+    Auto,
+    V3,
+    V2,
+    Mixed,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum EtcdMembers {
+    All,
+    One,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Drill {
+    pub(crate) hosts: List,
+    pub(crate) etcd_tools: Leaf<String>,
+    pub(crate) scratch: Leaf<String>,
+    pub(crate) rate: Leaf<String>,
+    pub(crate) deadline: Leaf<String>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]

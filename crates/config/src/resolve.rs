@@ -1,6 +1,7 @@
 //! From raw tables to settings: defaults filled in, texts understood, and the rules that hold across keys.
 
 mod archive;
+mod drill;
 mod etcd;
 mod file_rule;
 mod files;
@@ -48,6 +49,7 @@ pub(crate) fn settings(
     let inventory = hosts::inventory(raw, ledger);
     night::require_zone(raw, inventory.as_ref().map_or(0, BTreeMap::len), ledger);
     let (this, inventory) = hosts::this_host(raw, &hosts, inventory, context, ledger)?;
+    let drill = drill::drill(raw.drill.as_deref(), &inventory, &paths, ledger);
     let night = night?;
     Some(Settings {
         cluster: cluster?,
@@ -58,6 +60,7 @@ pub(crate) fn settings(
         stages: stages?,
         files,
         etcd,
+        drill,
         vault,
         archive,
         remotes,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::civil::Time;
 use nightshift_core::schedule::Schedule;
-use nightshift_core::settings::Compression;
+use nightshift_core::settings::{Compression, EtcdData, EtcdMembers};
 use toml::Value;
 
 use crate::units;
@@ -53,6 +53,28 @@ impl Shown for Compression {
         let word = match self {
             Self::Gzip => "gzip",
             Self::Zstd => "zstd",
+        };
+        word.to_owned().shown()
+    }
+}
+
+impl Shown for EtcdData {
+    fn shown(&self) -> String {
+        let word = match self {
+            Self::Auto => "auto",
+            Self::V3 => "v3",
+            Self::V2 => "v2",
+            Self::Mixed => "mixed",
+        };
+        word.to_owned().shown()
+    }
+}
+
+impl Shown for EtcdMembers {
+    fn shown(&self) -> String {
+        let word = match self {
+            Self::All => "all",
+            Self::One => "one",
         };
         word.to_owned().shown()
     }
@@ -127,7 +149,7 @@ pub struct Origins {
 }
 
 /// The order in which the sections are shown.
-const SECTIONS: [&str; 13] = [
+const SECTIONS: [&str; 14] = [
     "cluster",
     "this-host",
     "hosts",
@@ -136,6 +158,7 @@ const SECTIONS: [&str; 13] = [
     "stage",
     "files",
     "etcd",
+    "drill",
     "vault",
     "archive",
     "remote",

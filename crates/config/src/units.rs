@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::civil::Time;
 
 use crate::refusal::Refusal;
+use crate::show::Shown;
 
 /// No wait in a night is longer than a day.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -75,6 +76,31 @@ pub(crate) fn show_size(bytes: u64) -> String {
     let largest = SIZE_UNITS.into_iter().filter(|(_, size)| divides(size)).max_by_key(|(_, size)| *size);
     let (unit, size) = largest.unwrap_or(("B", 1));
     format!("{}{unit}", bytes / size)
+}
+
+/// A number of bytes, shown with its unit.
+pub(crate) struct Size(pub(crate) u64);
+
+impl Shown for Size {
+    fn shown(&self) -> String {
+        show_size(self.0).shown()
+    }
+}
+
+/// A share of a hundred, shown with its sign.
+pub(crate) struct Percent(pub(crate) u8);
+
+impl Shown for Percent {
+    fn shown(&self) -> String {
+        format!("{}%", self.0).shown()
+    }
+}
+
+pub(crate) fn percent(text: &str) -> Result<Percent, Refusal> {
+    let number = text.strip_suffix('%').and_then(|number| number.parse().ok());
+    number.filter(|number| *number <= 100).map(Percent).ok_or_else(|| {
+        Refusal::new(format!("`{text}` is no share")).help("write it as `50%`, from `0%` to `100%`")
+    })
 }
 
 /// A time of day, `HH:MM`.

@@ -36,6 +36,14 @@ pub enum Kind {
     PeerOdd,
     EtcdUnwell,
     VerifyFailed,
+    MembersDisagree,
+    SetSuspicious,
+    SetAccepted,
+    DrillPassed,
+    DrillFailed,
+    NotProved,
+    MemberStopped,
+    MemberStarted,
 }
 
 /// One row of the catalog, in the order of the kinds.
@@ -46,7 +54,7 @@ struct Row {
     advice: &'static str,
 }
 
-const ROWS: [Row; 25] = [
+const ROWS: [Row; 33] = [
     Row {
         name: "daemon-started",
         message_id: "62e1c6a125c44908bebc2bcc38f86f6f",
@@ -197,6 +205,54 @@ const ROWS: [Row; 25] = [
         subject: "A stored copy failed its check",
         advice: "What is on disk no longer has the hash it was stored with. The set no longer counts as a copy.",
     },
+    Row {
+        name: "members-disagree",
+        message_id: "92035b329d114e42888fa55b0b5375b5",
+        subject: "An etcd member holds something else than the others",
+        advice: "NIGHTSHIFT_REASON names it. Its set is marked diverged and does not count as a copy. Compare the members by `etcdctl endpoint hashkv`, and replace the one that is wrong.",
+    },
+    Row {
+        name: "set-suspicious",
+        message_id: "b92f1703252744f4b0e48f735a8792f3",
+        subject: "A set is suspicious",
+        advice: "It passed its checks, but holds much less or something older than the last good night, or is of another cluster. Nothing of this host is pruned until `nightshift sets accept` says that it is right.",
+    },
+    Row {
+        name: "set-accepted",
+        message_id: "e7211d717cdb450baa83d3807c02a198",
+        subject: "A set was accepted",
+        advice: "A person says that a suspicious or diverged set is right. It counts as a good copy from now on.",
+    },
+    Row {
+        name: "drill-passed",
+        message_id: "7479723359f54f068ac1e470ef3c8f6b",
+        subject: "A stored copy was proved to restore",
+        advice: "It was restored into a scratch etcd that held what it should and took a write.",
+    },
+    Row {
+        name: "drill-failed",
+        message_id: "2216ad13440d472385c835a3ec05165b",
+        subject: "A stored copy does not restore",
+        advice: "See NIGHTSHIFT_REASON. The copy is kept as evidence; `nightshift drill` tries another one.",
+    },
+    Row {
+        name: "not-proved",
+        message_id: "1e6c68dcc6fd4c3bb146b1847bcb04ee",
+        subject: "No stored copy was proved tonight",
+        advice: "The drill could not be run, which says nothing about the copy. See NIGHTSHIFT_REASON.",
+    },
+    Row {
+        name: "member-stopped",
+        message_id: "c0f0e748a5524a7a9446a9509ad3a0b8",
+        subject: "An etcd member was stopped for a cold copy",
+        advice: "It is started again as soon as its data is copied, however that ends.",
+    },
+    Row {
+        name: "member-started",
+        message_id: "0a1b970fb22f4a6f9ed91449d50b456f",
+        subject: "An etcd member was started again",
+        advice: "The cold copy has ended, or was cut short, and the member was seen healthy or is on its way.",
+    },
 ];
 
 impl Kind {
@@ -306,8 +362,8 @@ mod tests {
         // The rows stand in the order of the kinds.
         assert_eq!(Kind::DaemonStarted.name(), "daemon-started");
         assert_eq!(Kind::SetMissing.name(), "set-missing");
-        assert_eq!(Kind::VerifyFailed as usize, ROWS.len() - 1);
-        assert_eq!(Kind::VerifyFailed.name(), "verify-failed");
+        assert_eq!(Kind::MemberStarted as usize, ROWS.len() - 1);
+        assert_eq!(Kind::MemberStarted.name(), "member-started");
         assert_eq!(catalog().matches("Defined-By: nightshift").count(), ROWS.len());
     }
 }

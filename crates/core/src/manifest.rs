@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::etcd_facts::EtcdFacts;
 use crate::name::{ClusterName, HostName};
 use crate::night::Night;
 use crate::outcome::Grade;
@@ -58,27 +59,6 @@ pub struct Machine {
     pub hostname: String,
     #[serde(default)]
     pub addresses: Vec<String>,
-}
-
-/// Where an etcd snapshot was taken, and of what.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EtcdFacts {
-    /// Hexadecimal, as etcdctl prints them.
-    pub cluster_id: String,
-    pub member_id: String,
-    pub member_name: String,
-    pub revision: i64,
-    pub raft_term: u64,
-    pub version: String,
-    pub learner: bool,
-    pub leader: bool,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub alarms: Vec<String>,
-    /// The database as etcd sent it, its 32-byte trailer included.
-    pub raw_size: u64,
-    pub raw_sha256: Digest,
-    /// Which checks the snapshot passed at birth, in words; nothing here says more than was done.
-    pub checked: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,6 +9,7 @@ use crate::digest::Digest;
 use crate::name::{HostName, RemoteName};
 use crate::night::Night;
 use crate::outcome::{Grade, Outcome, Verdict};
+use crate::proof::DrillVerdict;
 use crate::role::Role;
 use crate::set_path::SetId;
 use crate::stage::Stage;
@@ -57,6 +58,7 @@ pub enum Step {
         remote: RemoteName,
         reason: String,
     },
+    Proved(ProofReport),
     Pruned {
         what: String,
         because: String,
@@ -146,6 +148,21 @@ pub struct Packed {
     pub encrypted: bool,
 }
 
+/// What a drill said of a set, here or on another host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProofReport {
+    pub set: SetId,
+    pub by: HostName,
+    pub verdict: DrillVerdict,
+    /// Which copy was restored, in words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub copy: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(default)]
+    pub took_ms: u64,
+}
+
 /// A night as its lines tell it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -162,6 +179,8 @@ pub struct Record {
     pub sets: Vec<SetReport>,
     pub archives: Vec<Packed>,
     pub shipped: Vec<Shipment>,
+    #[serde(default)]
+    pub proofs: Vec<ProofReport>,
     pub pruned: Vec<Pruned>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed: Option<Closed>,
@@ -240,6 +259,7 @@ impl Record {
             sets: Vec::new(),
             archives: Vec::new(),
             shipped: Vec::new(),
+            proofs: Vec::new(),
             pruned: Vec::new(),
             closed: None,
             newest: line.at,
@@ -285,6 +305,7 @@ impl Record {
                     reason: Some(reason),
                 });
             }
+            Step::Proved(report) => self.proofs.push(report),
             Step::Pruned { what, because } => self.pruned.push(Pruned { what, because }),
             Step::Ended { stage, attempt, outcome, reason, duration_ms } => {
                 let entry = self.stages.entry(stage).or_insert(StageRecord {

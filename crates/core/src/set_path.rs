@@ -43,6 +43,13 @@ impl SetId {
             .join(self.night.to_string())
             .join(format!(".{}.partial", self.folder()))
     }
+
+    /// The folder of what was stated about the set.
+    pub fn proofs(&self) -> PathBuf {
+        PathBuf::from(self.host.as_str())
+            .join(self.night.to_string())
+            .join(format!("{}.proofs", self.folder()))
+    }
 }
 
 impl fmt::Display for SetId {

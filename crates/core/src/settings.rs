@@ -27,6 +27,7 @@ pub struct Settings {
     pub stages: PerStage<StageSettings>,
     pub files: BTreeMap<Role, FileLists>,
     pub etcd: EtcdSettings,
+    pub drill: DrillSettings,
     pub vault: VaultSettings,
     pub archive: ArchiveSettings,
     pub remotes: Vec<Remote>,
@@ -107,12 +108,50 @@ pub struct EtcdSettings {
     pub deadline: Duration,
     /// Where etcd.conf lies.
     pub conf: PathBuf,
+    pub data: EtcdData,
+    pub members: EtcdMembers,
+    /// How much later each further member begins than the one before it.
+    pub slot: Duration,
+    /// In percent of the last good night's keys and bytes: with less than that, tonight's set is suspicious.
+    pub suspicious_below: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
     Gzip,
     Zstd,
+}
+
+/// Which of etcd's two stores hold what is to be backed up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EtcdData {
+    /// The member is asked.
+    Auto,
+    V3,
+    V2,
+    Mixed,
+}
+
+/// Which members are snapshotted each night.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EtcdMembers {
+    All,
+    /// The first in the order of slots; the others only while no good set of it is to be seen.
+    One,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DrillSettings {
+    /// The hosts that take turns, one a night.
+    pub hosts: Vec<HostName>,
+    /// The folder with etcd and etcdctl or etcdutl; without it they are looked for in the usual places.
+    pub etcd_tools: Option<PathBuf>,
+    /// Where it restores to.
+    pub scratch: PathBuf,
+    /// Bytes a second that a drill reads and writes at most.
+    pub rate: u64,
+    /// The longest that a drill may take.
+    pub deadline: Duration,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -227,6 +266,7 @@ pub(crate) mod testing {
             Stage::MirrorMasters => ("45 23 * * *", Some(time(0, 15, 0, 0))),
             Stage::PackArchive => ("50 23 * * *", None),
             Stage::ShipArchive => ("55 23 * * *", None),
+            Stage::Drill => ("20 0 * * *", None),
             Stage::Prune => ("30 0 * * *", None),
         };
         StageSettings {
@@ -258,6 +298,17 @@ pub(crate) mod testing {
                 stall: Duration::from_secs(60),
                 deadline: Duration::from_secs(3600),
                 conf: "/etc/etcd/etcd.conf".into(),
+                data: EtcdData::Auto,
+                members: EtcdMembers::All,
+                slot: Duration::from_secs(180),
+                suspicious_below: 50,
+            },
+            drill: DrillSettings {
+                hosts: Vec::new(),
+                etcd_tools: None,
+                scratch: "/state/scratch".into(),
+                rate: 50_000_000,
+                deadline: Duration::from_secs(3600),
             },
             vault: VaultSettings { path: "/vault".into(), keep, keep_etcd: keep, min_free: 0 },
             archive: ArchiveSettings {

@@ -19,11 +19,12 @@ pub enum Stage {
     MirrorMasters,
     PackArchive,
     ShipArchive,
+    Drill,
     Prune,
 }
 
 impl Stage {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::SnapshotEtcd,
         Self::CollectNode,
         Self::PullEtcd,
@@ -32,6 +33,7 @@ impl Stage {
         Self::MirrorMasters,
         Self::PackArchive,
         Self::ShipArchive,
+        Self::Drill,
         Self::Prune,
     ];
 
@@ -45,6 +47,7 @@ impl Stage {
             Self::MirrorMasters => "mirror-masters",
             Self::PackArchive => "pack-archive",
             Self::ShipArchive => "ship-archive",
+            Self::Drill => "drill",
             Self::Prune => "prune",
         }
     }
@@ -60,6 +63,7 @@ impl Stage {
             | Self::MirrorMasters
             | Self::PackArchive
             | Self::ShipArchive => roles.has(Role::Master),
+            Self::Drill => roles.has(Role::Master) || roles.has(Role::Etcd),
             Self::Prune => !roles.is_empty(),
         }
     }
@@ -102,6 +106,7 @@ impl Stage {
                 Self::MirrorMasters,
             ],
             Self::ShipArchive => &[Self::PackArchive],
+            Self::Drill => &[Self::SnapshotEtcd, Self::ShipArchive],
             Self::Prune => &[Self::SnapshotEtcd, Self::CollectNode, Self::CollectMaster, Self::ShipArchive],
         }
     }

@@ -9,7 +9,9 @@ use nightshift_core::role::Role;
 use nightshift_core::stage::Stage;
 
 use crate::context::{StageContext, StageEnd, chain};
-use crate::stages::{collect_role, mirror_masters, pack_archive, prune, pull, ship_archive, snapshot_etcd};
+use crate::stages::{
+    collect_role, drill, mirror_masters, pack_archive, prune, pull, ship_archive, snapshot_etcd,
+};
 
 /// Runs a stage to its end. Its beginning is on disk before its first step, its end before anybody hears of it.
 pub async fn run(ctx: StageContext) -> StageEnd {
@@ -57,6 +59,8 @@ async fn work(ctx: StageContext) -> StageEnd {
         // Everything held goes into one archive, and that off site.
         Stage::PackArchive => pack_archive::run(ctx).await,
         Stage::ShipArchive => ship_archive::run(ctx).await,
+        // One host restores a stored snapshot, and proves that it works.
+        Stage::Drill => drill::run(ctx).await,
         // Last, what the policy no longer keeps goes.
         Stage::Prune => prune::run(ctx).await,
     }

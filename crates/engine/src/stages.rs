@@ -1,6 +1,7 @@
 //! The stages, one file each.
 
 pub(crate) mod collect_role;
+pub(crate) mod drill;
 mod held;
 pub(crate) mod mirror_masters;
 mod own_set;

@@ -18,7 +18,8 @@ use nightshift_core::retention::Keep;
 use nightshift_core::role::{Role, Roles};
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::{
-    ArchiveSettings, Compression, EtcdSettings, Paths, Settings, SshSettings, StageSettings, VaultSettings,
+    ArchiveSettings, Compression, DrillSettings, EtcdData, EtcdMembers, EtcdSettings, Paths, Settings,
+    SshSettings, StageSettings, VaultSettings,
 };
 use nightshift_core::stage::{PerStage, Stage};
 use tokio_util::sync::CancellationToken;
@@ -78,6 +79,17 @@ pub fn settings(dir: &Path, hosts: Vec<Host>) -> Settings {
             stall: Duration::from_secs(5),
             deadline: Duration::from_secs(5),
             conf: dir.join("etcd.conf"),
+            data: EtcdData::Auto,
+            members: EtcdMembers::All,
+            slot: Duration::ZERO,
+            suspicious_below: 50,
+        },
+        drill: DrillSettings {
+            hosts: Vec::new(),
+            etcd_tools: None,
+            scratch: dir.join("scratch"),
+            rate: 1 << 30,
+            deadline: Duration::from_secs(60),
         },
         vault: VaultSettings { path: dir.join("vault"), keep, keep_etcd: keep, min_free: 0 },
         archive: ArchiveSettings {

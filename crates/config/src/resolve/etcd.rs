@@ -1,13 +1,13 @@
 //! `[etcd]`: how the local member is reached, and how patient nightshift is with it.
 
-use nightshift_core::settings::{Compression, EtcdSettings};
+use nightshift_core::settings::{Compression, EtcdData, EtcdMembers, EtcdSettings};
 
 use crate::check;
 use crate::defaults;
 use crate::ledger::Ledger;
 use crate::raw;
 use crate::refusal::Refusal;
-use crate::units;
+use crate::units::{self, Percent};
 use crate::url;
 
 const FOUND: &str = "found from etcd.conf or the static pod's manifest";
@@ -27,6 +27,14 @@ pub(super) fn etcd(raw: Option<&raw::Etcd>, ledger: &mut Ledger<'_>) -> EtcdSett
         deadline: ledger
             .take("deadline", &raw.deadline, defaults::ETCD_DEADLINE, |text| units::some_duration(text)),
         conf: ledger.take("conf", &raw.conf, defaults::ETCD_CONF.into(), check::path),
+        data: ledger.take("data", &raw.data, defaults::ETCD_DATA, data),
+        members: ledger.take("members", &raw.members, defaults::ETCD_MEMBERS, members),
+        slot: ledger.take("slot", &raw.slot, defaults::ETCD_SLOT, |text| units::duration(text)),
+        suspicious_below: ledger
+            .take("suspicious-below", &raw.suspicious_below, Percent(defaults::SUSPICIOUS_BELOW), |text| {
+                units::percent(text)
+            })
+            .0,
     }
 }
 
@@ -40,6 +48,22 @@ fn pairs(raw: &raw::Etcd, ledger: &mut Ledger<'_>) {
     let refusal = Refusal::new(format!("`{}` without `{}`", absent.0, absent.1))
         .help("set both, or neither: then both are read from etcd.conf");
     ledger.refuse(Some(&present.span()), refusal);
+}
+
+fn data(raw: &raw::EtcdData) -> Result<EtcdData, Refusal> {
+    Ok(match raw {
+        raw::EtcdData::Auto => EtcdData::Auto,
+        raw::EtcdData::V3 => EtcdData::V3,
+        raw::EtcdData::V2 => EtcdData::V2,
+        raw::EtcdData::Mixed => EtcdData::Mixed,
+    })
+}
+
+fn members(raw: &raw::EtcdMembers) -> Result<EtcdMembers, Refusal> {
+    Ok(match raw {
+        raw::EtcdMembers::All => EtcdMembers::All,
+        raw::EtcdMembers::One => EtcdMembers::One,
+    })
 }
 
 pub(super) fn compression(raw: &raw::Compression) -> Result<Compression, Refusal> {

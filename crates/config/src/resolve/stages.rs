@@ -48,6 +48,7 @@ fn raw_stage(raw: &raw::Stages, stage: Stage) -> Option<&raw::Stage> {
         Stage::MirrorMasters => raw.mirror_masters.as_deref(),
         Stage::PackArchive => raw.pack_archive.as_deref(),
         Stage::ShipArchive => raw.ship_archive.as_deref(),
+        Stage::Drill => raw.drill.as_deref(),
         Stage::Prune => raw.prune.as_deref(),
     }
 }

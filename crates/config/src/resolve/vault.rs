@@ -8,8 +8,7 @@ use crate::defaults;
 use crate::ledger::Ledger;
 use crate::raw;
 use crate::refusal::Refusal;
-use crate::show::Shown;
-use crate::units;
+use crate::units::{self, Size};
 
 pub(super) fn vault(raw: Option<&raw::Vault>, paths: &Paths, ledger: &mut Ledger<'_>) -> VaultSettings {
     let none = raw::Vault::default();
@@ -22,15 +21,6 @@ pub(super) fn vault(raw: Option<&raw::Vault>, paths: &Paths, ledger: &mut Ledger
         min_free: ledger
             .take("min-free", &raw.min_free, Size(defaults::MIN_FREE), |text| units::size(text).map(Size))
             .0,
-    }
-}
-
-/// A number of bytes, shown with its unit.
-struct Size(u64);
-
-impl Shown for Size {
-    fn shown(&self) -> String {
-        units::show_size(self.0).shown()
     }
 }
 

@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 use nightshift_core::audit::{Event, Kind, Severity};
-use nightshift_core::manifest::{self, EtcdFacts, Item, Manifest};
+use nightshift_core::etcd_facts::EtcdFacts;
+use nightshift_core::manifest::{self, Item, Manifest};
 use nightshift_core::name::HostName;
 use nightshift_core::outcome::{Grade, Outcome};
 use nightshift_core::record::{Fate, SetReport, Step};

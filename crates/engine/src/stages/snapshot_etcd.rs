@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use nightshift_core::audit::{Event, Kind};
-use nightshift_core::manifest::{EtcdFacts, Item, ItemKind, Owner};
+use nightshift_core::etcd_facts::EtcdFacts;
+use nightshift_core::manifest::{Item, ItemKind, Owner};
 use nightshift_core::role::Role;
 use nightshift_core::settings::Compression;
 
@@ -140,6 +141,8 @@ fn complete(draft: &mut Draft, name: &str, client: &Client, member: &Member, tak
         raw_size: taken.birth.length,
         raw_sha256: taken.birth.sha256.into(),
         checked: "trailer, meta pages and length, as it streamed by".to_owned(),
+        passed: None,
+        agreement: None,
     });
 }
 

@@ -1,7 +1,7 @@
 use std::fs;
 use std::time::Duration;
 
-use nightshift_core::settings::Compression;
+use nightshift_core::settings::{Compression, EtcdData, EtcdMembers};
 
 use super::*;
 
@@ -153,6 +153,10 @@ fn settings() -> EtcdSettings {
         stall: Duration::from_secs(60),
         deadline: Duration::from_secs(3600),
         conf: "/etc/etcd/etcd.conf".into(),
+        data: EtcdData::Auto,
+        members: EtcdMembers::All,
+        slot: Duration::ZERO,
+        suspicious_below: 50,
     }
 }
 

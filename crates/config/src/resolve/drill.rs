@@ -1,0 +1,83 @@
+//! `[drill]`: which hosts prove that stored copies restore, with what, and how gently.
+
+use nightshift_core::inventory::Inventory;
+use nightshift_core::name::HostName;
+use nightshift_core::role::Role;
+use nightshift_core::settings::{DrillSettings, Paths};
+use toml::Spanned;
+
+use crate::check;
+use crate::defaults;
+use crate::ledger::Ledger;
+use crate::nearest::nearest;
+use crate::raw;
+use crate::refusal::Refusal;
+use crate::show::{self, Origin, Shown};
+use crate::units::{self, Size};
+
+const LOOKED_FOR: &str = "etcd, etcdctl and etcdutl are looked for in /usr/bin, /usr/local/bin and /opt/etcd";
+
+pub(super) fn drill(
+    raw: Option<&raw::Drill>,
+    inventory: &Inventory,
+    paths: &Paths,
+    ledger: &mut Ledger<'_>,
+) -> DrillSettings {
+    let none = raw::Drill::default();
+    let raw = raw.unwrap_or(&none);
+    ledger.section("[drill]");
+    DrillSettings {
+        hosts: hosts(raw, inventory, ledger),
+        etcd_tools: ledger.take_optional("etcd-tools", &raw.etcd_tools, LOOKED_FOR, check::path),
+        scratch: ledger.take("scratch", &raw.scratch, defaults::scratch(&paths.state), check::path),
+        rate: ledger.take("rate", &raw.rate, Size(defaults::DRILL_RATE), rate).0,
+        deadline: ledger
+            .take("deadline", &raw.deadline, defaults::DRILL_DEADLINE, |text| units::some_duration(text)),
+    }
+}
+
+/// The hosts that take turns. An etcd host cannot see what is installed on a master, so by default the etcd hosts do:
+/// they have what it takes.
+fn hosts(raw: &raw::Drill, inventory: &Inventory, ledger: &mut Ledger<'_>) -> Vec<HostName> {
+    let Some(list) = &raw.hosts else {
+        let hosts: Vec<HostName> = inventory.with_role(Role::Etcd).map(|host| host.name.clone()).collect();
+        ledger.note("hosts", shown(&hosts), Origin::Default);
+        return hosts;
+    };
+    let origin = ledger.origin(&list.span());
+    let mut hosts = Vec::new();
+    for word in list.get_ref() {
+        match host(word, inventory) {
+            Ok(name) => hosts.push(name),
+            Err(refusal) => ledger.refuse(Some(&word.span()), refusal),
+        }
+    }
+    ledger.note("hosts", shown(&hosts), origin);
+    hosts
+}
+
+fn host(word: &Spanned<String>, inventory: &Inventory) -> Result<HostName, Refusal> {
+    let name = word.get_ref().to_ascii_lowercase();
+    let known = inventory.hosts().find(|host| host.name.as_str() == name).ok_or_else(|| {
+        Refusal::new(format!("no group of [hosts] names `{name}`"))
+            .meant(nearest(&name, inventory.hosts().map(|host| host.name.as_str())))
+            .help("list masters or etcd hosts of the inventory")
+    })?;
+    if known.roles.has(Role::Master) || known.roles.has(Role::Etcd) {
+        return Ok(known.name.clone());
+    }
+    Err(Refusal::new(format!("{name} holds no etcd snapshot to restore: it is {}", known.roles))
+        .help("list masters or etcd hosts of the inventory"))
+}
+
+fn shown(hosts: &[HostName]) -> String {
+    show::list(&hosts.iter().map(|host| host.as_str().to_owned().shown()).collect::<Vec<_>>())
+}
+
+fn rate(text: &String) -> Result<Size, Refusal> {
+    match units::size(text)? {
+        0..1_000_000 => Err(Refusal::new(format!("at {text} a second no drill ends before morning"))
+            .help("write at least `1MB`; the default is `50MB`")),
+        rate => Ok(Size(rate)),
+    }
+}
