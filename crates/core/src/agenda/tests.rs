@@ -531,3 +531,17 @@ fn what_is_pulled_before_packing_is_packed_once() {
     world.run_until("2026-11-23T04:00:00Z");
     assert_eq!(world.starts_of(Stage::PackArchive).len(), 1);
 }
+
+#[test]
+fn a_night_that_was_closed_is_not_opened_again_for_an_extra_one_after_it() {
+    let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
+    world.run_until("2026-11-23T03:10:00Z");
+    // Back inside the night that has closed, but after all that its record knows of.
+    world.now = "2026-11-23T02:30:00Z".parse().unwrap();
+    let extra: Night = "2026-11-22.1".parse().unwrap();
+    let actions = world.agenda.ask(world.clock(), Ask::Night { extra }).unwrap();
+    world.take(actions);
+    world.run_until("2026-11-23T02:50:00Z");
+    let opened = world.count(|action| matches!(action, Action::Open(plan) if !plan.night.is_extra()));
+    assert_eq!(opened, 1);
+}
