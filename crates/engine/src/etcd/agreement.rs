@@ -39,7 +39,11 @@ impl Default for Agreeing {
 /// What one member said to one question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Said {
-    Hash { hash: u32, compacted: i64, newest: i64 },
+    Hash {
+        hash: u32,
+        compacted: i64,
+        newest: i64,
+    },
     /// What was asked for lies at or below its compaction.
     Compacted,
     /// It has not got there yet.
@@ -120,11 +124,9 @@ async fn ask(seen: &Seen, revision: i64, patience: Duration) -> Said {
         Err(why) => return Said::Nothing(format!("{} does not answer: {why}", seen.label())),
     };
     match client.hash_kv(revision, patience).await {
-        Ok(HashKvResponse { header, hash, compact_revision }) => Said::Hash {
-            hash,
-            compacted: compact_revision,
-            newest: header.unwrap_or_default().revision,
-        },
+        Ok(HashKvResponse { header, hash, compact_revision }) => {
+            Said::Hash { hash, compacted: compact_revision, newest: header.unwrap_or_default().revision }
+        }
         Err(error) => refusal(&error, &seen.label(), &status.version),
     }
 }
@@ -194,12 +196,7 @@ fn revision(asked: i64, said: &[(&Seen, Said)]) -> i64 {
     if asked == 0 { newest.min().unwrap_or(0) } else { asked }
 }
 
-fn concluded(
-    asked: i64,
-    said: &[(&Seen, Said)],
-    word: AgreementWord,
-    reason: Option<String>,
-) -> Agreement {
+fn concluded(asked: i64, said: &[(&Seen, Said)], word: AgreementWord, reason: Option<String>) -> Agreement {
     let hash = |said: &Said| match said {
         Said::Hash { hash, .. } => Some(*hash),
         _ => None,
@@ -257,10 +254,7 @@ mod tests {
             weighed(7, [hash(1), gone(), hash(1)]),
             Round::Settled(AgreementWord::Unknown, Some("e2 does not answer".to_owned()))
         );
-        assert!(matches!(
-            weighed(7, [hash(1), gone(), hash(3)]),
-            Round::Settled(AgreementWord::Diverged, _)
-        ));
+        assert!(matches!(weighed(7, [hash(1), gone(), hash(3)]), Round::Settled(AgreementWord::Diverged, _)));
     }
 
     #[test]

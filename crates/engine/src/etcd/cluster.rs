@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 
 use super::client::Client;
 use super::discover::LocalMember;
-use super::health::{Complaint, Concern, hex, said_itself};
+use super::health::{Alarm, Complaint, Concern, hex, said_itself};
 use super::message::{ListedMember, StatusResponse};
 use super::turns::turns;
 use crate::context::chain;
@@ -111,12 +111,16 @@ impl Seen {
         if self.name.is_empty() { hex(self.id) } else { self.name.clone() }
     }
 
-    /// Why a snapshot of it would be no good, as far as its own status tells.
-    pub fn unfit(&self) -> Option<Complaint> {
+    /// Why a snapshot of it would be no good; `alarms` are those of all members.
+    pub fn unfit(&self, alarms: &[Alarm]) -> Option<Complaint> {
+        let own = hex(self.id);
+        let alarm = alarms.iter().find(|alarm| alarm.member_id == own);
         match &self.answering {
             Err(why) => Some(Complaint::Silent(why.clone())),
             Ok(Answering { status, .. }) if status.leader == 0 => Some(Complaint::NoLeader),
-            Ok(Answering { status, .. }) => said_itself(status, false).next(),
+            Ok(Answering { status, .. }) => {
+                alarm.map(|alarm| Complaint::Alarm(alarm.kind.clone())).or(said_itself(status, true).next())
+            }
         }
     }
 
@@ -174,7 +178,10 @@ async fn look_at(id: u64, url: &str, local: &LocalMember) -> Result<Answering, S
     let status = client.status().await.map_err(|error| chain(&error))?;
     let answers = status.header.unwrap_or_default().member_id;
     if answers != id {
-        return Err(format!("at {url} it is member {} that answers: is that URL another one's?", hex(answers)));
+        return Err(format!(
+            "at {url} it is member {} that answers: is that URL another one's?",
+            hex(answers)
+        ));
     }
     Ok(Answering { client, status })
 }

@@ -26,7 +26,8 @@ pub struct Expiry {
 /// says so with a better reason.
 pub fn expiries(local: &LocalMember) -> Vec<Expiry> {
     let tls = &local.tls;
-    let mut paths: Vec<&PathBuf> = local.files.iter().chain([&tls.ca, &tls.cert].into_iter().flatten()).collect();
+    let mut paths: Vec<&PathBuf> =
+        local.files.iter().chain([&tls.ca, &tls.cert].into_iter().flatten()).collect();
     paths.sort();
     paths.dedup();
     let of = |path: &PathBuf| Some(Expiry { path: path.clone(), at: first_end(&read_small(path).ok()?)? });

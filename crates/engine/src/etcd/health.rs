@@ -29,6 +29,13 @@ pub struct Member {
     pub complaints: Vec<Complaint>,
 }
 
+impl Member {
+    /// Its name, or its id where that could not be asked.
+    pub fn label(&self) -> &str {
+        if self.name.is_empty() { &self.member_id } else { &self.name }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alarm {
     pub kind: String,
