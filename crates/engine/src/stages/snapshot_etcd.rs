@@ -128,3 +128,6 @@ async fn take(
     let taken = etcd::take(client, file, settings.compression, limits, |_, _| {}).await?;
     Ok((name, taken))
 }
+
+#[cfg(test)]
+mod tests;

@@ -336,6 +336,8 @@ pub enum Harm {
     CutAfter(u64),
     /// One bit of the first of these is flipped, wherever it comes by.
     Flip(&'static [u8]),
+    /// One bit of each of these is.
+    FlipEach(&'static [u8]),
 }
 
 /// A TCP proxy in front of a member.
@@ -386,6 +388,12 @@ fn forward(mut from: TcpStream, mut to: TcpStream, harm: Harm, harmed: &AtomicBo
             }
             Harm::Flip(mark) if !harmed.load(Ordering::SeqCst) => {
                 if let Some(at) = bytes.windows(mark.len()).position(|window| window == mark) {
+                    bytes[at] ^= 1;
+                    harmed.store(true, Ordering::SeqCst);
+                }
+            }
+            Harm::FlipEach(mark) => {
+                while let Some(at) = bytes.windows(mark.len()).position(|window| window == mark) {
                     bytes[at] ^= 1;
                     harmed.store(true, Ordering::SeqCst);
                 }
