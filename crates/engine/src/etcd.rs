@@ -6,6 +6,7 @@ mod client;
 mod discover;
 mod gzip;
 mod health;
+mod kv;
 mod message;
 mod options;
 mod pod;

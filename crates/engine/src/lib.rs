@@ -8,6 +8,7 @@ mod collect;
 mod context;
 pub mod control;
 pub mod daemon;
+pub mod drill;
 pub mod etcd;
 mod expected;
 mod hash_sink;

@@ -11,7 +11,7 @@ mod tests;
 
 pub use fault::{IoContext, StoreError};
 pub use layout::Vault;
-pub(crate) use layout::{create_folders, read_bounded};
+pub(crate) use layout::{create_folders, read_bounded, read_tail};
 pub(crate) use partial::hash_file;
 pub use partial::{Guard, Partial, Written};
 pub(crate) use publish::replace_file;

@@ -2,6 +2,8 @@
 
 mod check;
 mod daemon;
+mod drill;
+mod drill_worker;
 mod generate;
 mod keys;
 mod nights;
@@ -18,6 +20,7 @@ use std::path::PathBuf;
 
 use nightshift_engine::control::ClientError;
 use nightshift_engine::daemon::DaemonError;
+use nightshift_engine::drill::{FollowError, ScratchError, become_program, sweep};
 use nightshift_engine::peer::CredentialsError;
 use nightshift_engine::store::StoreError;
 use nightshift_ssh::{ConnectError, IdentityError, KnownHostsError};
@@ -57,6 +60,12 @@ pub enum CommandError {
     Json(#[from] serde_json::Error),
     #[error("{0}")]
     Usage(String),
+    #[error("the drill's process cannot go on")]
+    Worker(#[source] io::Error),
+    #[error(transparent)]
+    Follow(#[from] FollowError),
+    #[error(transparent)]
+    Scratch(#[from] ScratchError),
 }
 
 pub fn run(cli: Cli) -> Result<Exit, CommandError> {
@@ -71,6 +80,10 @@ pub fn run(cli: Cli) -> Result<Exit, CommandError> {
         Command::Nights { night, json } => nights::run(&config, night, json),
         Command::Sets { json } => sets::run(&config, json),
         Command::Verify { what, identity } => verify::run(&config, &what, identity.as_deref()),
+        Command::Drill(args) => here(drill::run(&config, &args)),
+        Command::DrillWorker { parent } => drill_worker::run(parent),
+        Command::DrillEtcd { parent, program } => Err(become_program(parent, &program).into()),
+        Command::DrillSweep { scratch } => Ok(sweep(&scratch).map(|()| Exit::Good)?),
         Command::Keys(keys) => keys::run(&config, keys),
         Command::Trust(args) => here(trust::run(&config, &args)),
         Command::Generate { folder } => generate::run(&folder),

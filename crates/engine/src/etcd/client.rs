@@ -12,7 +12,9 @@ use tonic::{Request, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 use super::discover::{LocalMember, TlsFiles};
-use super::message::{AlarmResponse, Empty, MemberListResponse, SnapshotResponse, StatusResponse};
+use super::message::{
+    AlarmResponse, Empty, HashKvRequest, HashKvResponse, MemberListResponse, SnapshotResponse, StatusResponse,
+};
 use super::options::read_small;
 use super::trouble::{ClientError, Peer};
 
@@ -54,16 +56,21 @@ impl Client {
     }
 
     pub async fn status(&self) -> Result<StatusResponse, ClientError> {
-        self.ask("Status", "/etcdserverpb.Maintenance/Status").await
+        self.ask("Status", "/etcdserverpb.Maintenance/Status", Empty {}).await
     }
 
     /// The alarms of all members. Goes through raft, so it needs a leader.
     pub async fn alarms(&self) -> Result<AlarmResponse, ClientError> {
-        self.ask("Alarm", "/etcdserverpb.Maintenance/Alarm").await
+        self.ask("Alarm", "/etcdserverpb.Maintenance/Alarm", Empty {}).await
     }
 
     pub async fn members(&self) -> Result<MemberListResponse, ClientError> {
-        self.ask("MemberList", "/etcdserverpb.Cluster/MemberList").await
+        self.ask("MemberList", "/etcdserverpb.Cluster/MemberList", Empty {}).await
+    }
+
+    /// The hash of all keys up to a revision, and the one that this member has compacted to. From 3.3 on.
+    pub async fn hash_kv(&self, revision: i64) -> Result<HashKvResponse, ClientError> {
+        self.ask("HashKV", "/etcdserverpb.Maintenance/HashKV", HashKvRequest { revision }).await
     }
 
     /// Opens the stream; what comes after is the reader's to time.
@@ -84,13 +91,19 @@ impl Client {
         self.peer.calling(call, status)
     }
 
-    async fn ask<T>(&self, call: &'static str, path: &'static str) -> Result<T, ClientError>
+    pub(super) async fn ask<Q, T>(
+        &self,
+        call: &'static str,
+        path: &'static str,
+        question: Q,
+    ) -> Result<T, ClientError>
     where
+        Q: Message + Default + Send + Sync + 'static,
         T: Message + Default + Send + 'static,
     {
         let asked = async {
             let mut grpc = self.ready().await?;
-            grpc.unary(Request::new(Empty {}), PathAndQuery::from_static(path), ProstCodec::default()).await
+            grpc.unary(Request::new(question), PathAndQuery::from_static(path), ProstCodec::default()).await
         };
         let answer =
             timeout(self.patience, asked).await.map_err(|_| self.peer.timed_out(call, self.patience))?;

@@ -1,7 +1,7 @@
 //! Where sets lie in a vault, and which ones are there.
 
 use std::fs;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Seek as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
@@ -156,6 +156,16 @@ pub fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>, StoreError> {
     if bytes.len() as u64 > most {
         return Err(StoreError::TooBig { path: path.to_owned(), size: bytes.len() as u64, most });
     }
+    Ok(bytes)
+}
+
+/// The last bytes of a file, at most so many.
+pub(crate) fn read_tail(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut file = fs::File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(io::SeekFrom::Start(length.saturating_sub(most)))?;
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
