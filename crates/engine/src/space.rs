@@ -55,6 +55,11 @@ pub fn same_file_system(one: &Path, other: &Path) -> bool {
     device(one) == device(other)
 }
 
+/// Milliseconds as a person reads them.
+pub fn seconds(ms: u64) -> String {
+    format!("{}.{} s", ms / 1000, ms % 1000 / 100)
+}
+
 /// A number of bytes as a person reads it.
 pub fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];

@@ -3,6 +3,7 @@
 mod fault;
 mod layout;
 mod partial;
+mod proofs;
 mod publish;
 mod remove;
 mod sync;

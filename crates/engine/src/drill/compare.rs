@@ -5,7 +5,7 @@ use nightshift_core::proof::Comparison;
 
 use super::contents::Contents;
 use super::fault::Fault;
-use super::server::Server;
+use super::server::{Server, refused};
 use crate::etcd::{Client, ClientError};
 
 /// What must be the same.
@@ -20,9 +20,8 @@ impl Compare<'_> {
     pub async fn all(mut self) -> Result<(), Fault> {
         let client = self.server.client.clone();
         let compared = self.ask(&client).await;
-        // An answer of an etcd that ended says nothing, and neither does its silence.
         if let Err(error) = compared {
-            return Err(self.server.ended().unwrap_or_else(|| refused(error)));
+            return Err(refused(self.server, &error));
         }
         let wrong = |one: &&Comparison| !one.is_same();
         match self.compared.iter().find(wrong) {
@@ -100,16 +99,5 @@ impl Compare<'_> {
             expected: expected.to_string(),
             found: found.to_string(),
         });
-    }
-}
-
-fn refused(error: ClientError) -> Fault {
-    match error {
-        ClientError::NotAuthorised { .. } => Fault::Here(
-            "authentication is on in it, so it starts and shows its revision, but lets nobody count keys or write \
-             without a user's password"
-                .to_owned(),
-        ),
-        error => Fault::Copy(format!("the restored etcd does not answer: {}", crate::chain(&error))),
     }
 }

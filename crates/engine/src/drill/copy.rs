@@ -66,7 +66,8 @@ pub async fn unpack(
 
 fn pour(file: &Path, packing: Packing, to: &Path, most: u64, mut pace: Pace) -> Result<Written, Fault> {
     let source = File::open(file).here(|| format!("{} cannot be opened", file.display()))?;
-    let unreadable = |error: io::Error| Fault::Copy(format!("{} cannot be unpacked: {error}", file.display()));
+    let unreadable =
+        |error: io::Error| Fault::Copy(format!("{} cannot be unpacked: {error}", file.display()));
     let mut source: Box<dyn Read> = match packing {
         Packing::Plain => Box::new(source),
         Packing::Gzip => Box::new(flate2::read::MultiGzDecoder::new(source)),
@@ -132,7 +133,8 @@ pub fn size_of(folder: &Path) -> io::Result<u64> {
     let mut size = 0u64;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        let more = if entry.file_type()?.is_dir() { size_of(&entry.path())? } else { entry.metadata()?.len() };
+        let more =
+            if entry.file_type()?.is_dir() { size_of(&entry.path())? } else { entry.metadata()?.len() };
         size = size.saturating_add(more);
     }
     Ok(size)

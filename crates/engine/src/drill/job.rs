@@ -1,10 +1,11 @@
 //! What a worker is asked to prove.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nightshift_core::etcd_facts::EtcdFacts;
-use nightshift_core::settings::{Compression, Settings};
+use nightshift_core::manifest::Manifest;
+use nightshift_core::settings::Settings;
 use serde::{Deserialize, Serialize};
 
 use crate::space;
@@ -46,12 +47,13 @@ pub enum Packing {
     Zstd,
 }
 
-impl From<Compression> for Packing {
-    fn from(compression: Compression) -> Self {
-        match compression {
-            Compression::Gzip => Self::Gzip,
-            Compression::Zstd => Self::Zstd,
-        }
+impl Stored {
+    /// How the set in this folder is restored; `None` where it holds nothing that can be.
+    pub fn of(folder: &Path, manifest: &Manifest) -> Option<Self> {
+        const NAMES: [(&str, Packing); 2] =
+            [("snapshot.db.gz", Packing::Gzip), ("snapshot.db.zst", Packing::Zstd)];
+        let (name, packing) = NAMES.into_iter().find(|(name, _)| manifest.item(name).is_some())?;
+        Some(Self::Snapshot { file: folder.join(name), packing })
     }
 }
 

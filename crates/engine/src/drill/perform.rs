@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use nightshift_core::proof::{DrillReport, DrillVerdict};
+use nightshift_core::proof::DrillReport;
 use nightshift_core::settings::Settings;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
@@ -56,14 +56,7 @@ pub async fn perform(job: &Job, way: &Way, mut on_word: impl FnMut(&Word)) -> Dr
     if let Err(error) = offload::run(move || sweep(&scratch)).await {
         tracing::warn!("what the drill left cannot be removed: {}", crate::chain(&error));
     }
-    let mut report = heard.unwrap_or_else(|reason| DrillReport {
-        verdict: DrillVerdict::NotProved,
-        reason: Some(reason),
-        copy: job.copy.clone(),
-        tools: String::new(),
-        compared: Vec::new(),
-        steps: Vec::new(),
-    });
+    let mut report = heard.unwrap_or_else(|reason| DrillReport::not_proved(job.copy.clone(), reason));
     if !report.tools.is_empty() {
         report.tools.push_str(", ");
     }

@@ -35,7 +35,11 @@ pub async fn restore(tools: &Tools, scratch: &Scratch, snapshot: &Path, data: &P
         return Ok(());
     }
     let said = last_words(&log);
-    Err(judge(format!("`{} snapshot restore` ended with {status}: {said}", program.name()), status.code(), &said))
+    Err(judge(
+        format!("`{} snapshot restore` ended with {status}: {said}", program.name()),
+        status.code(),
+        &said,
+    ))
 }
 
 /// Whether a program that failed says something about the copy: not where it was killed, or found no room.
@@ -49,7 +53,8 @@ pub fn judge(reason: String, code: Option<i32>, said: &str) -> Fault {
 pub fn last_words(log: &Path) -> String {
     let said = store::read_tail(log, LAST_WORDS).unwrap_or_default();
     let said = String::from_utf8_lossy(&said);
-    let errors = said.lines().rev().find(|line| line.starts_with("Error:") || line.contains("\"level\":\"fatal\""));
+    let errors =
+        said.lines().rev().find(|line| line.starts_with("Error:") || line.contains("\"level\":\"fatal\""));
     let panics = || said.lines().find(|line| line.starts_with("panic:"));
     let last = || said.lines().rev().find(|line| !line.trim().is_empty());
     let line = errors.or_else(panics).or_else(last).unwrap_or("it said nothing");

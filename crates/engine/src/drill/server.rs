@@ -11,7 +11,7 @@ use super::fault::{Fault, Here as _};
 use super::restore::{NAME, judge, last_words};
 use super::scratch::Scratch;
 use super::tools::{Tools, Version};
-use crate::etcd::{Client, LocalMember};
+use crate::etcd::{Client, ClientError, LocalMember, TlsFiles};
 
 /// Each call ends within this: etcd itself gives up on a write after 7 s.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -79,7 +79,7 @@ impl Server {
     async fn wait(mut child: Child, endpoint: &str, log: PathBuf) -> Result<Self, Fault> {
         let member = LocalMember {
             endpoint: endpoint.to_owned(),
-            tls: crate::etcd::TlsFiles::default(),
+            tls: TlsFiles::default(),
             name: None,
             data_dir: None,
             files: Vec::new(),
@@ -100,6 +100,24 @@ impl Server {
     /// Why it ended, if it has: then no answer of it says anything.
     pub fn ended(&mut self) -> Option<Fault> {
         how_it_ended(&mut self.child, &self.log)
+    }
+}
+
+/// What a call that failed says of the copy.
+pub fn refused(server: &mut Server, error: &ClientError) -> Fault {
+    // The silence of an etcd that has ended is explained by its end.
+    if let Some(fault) = server.ended() {
+        return fault;
+    }
+    let reason = crate::chain(error);
+    match error {
+        ClientError::NotAuthorised { .. } => Fault::Here(
+            "authentication is on in it, so it starts and shows its revision, but lets nobody count keys or write \
+             without a user's password"
+                .to_owned(),
+        ),
+        ClientError::Answered { .. } => Fault::Copy(format!("the restored etcd refuses: {reason}")),
+        _ => Fault::Here(format!("the restored etcd does not answer: {reason}")),
     }
 }
 

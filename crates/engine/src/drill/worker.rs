@@ -85,7 +85,8 @@ fn drop_capabilities() -> io::Result<()> {
 }
 
 async fn drill(job: &Job, book: &mut Book<'_>) -> Result<(), Fault> {
-    let scratch = Scratch::take(&job.scratch, FOLDER).here(|| "there is no place to restore to".to_owned())?;
+    let scratch =
+        Scratch::take(&job.scratch, FOLDER).here(|| "there is no place to restore to".to_owned())?;
     let tools = Tools::find(job.tools.as_deref(), &scratch).await?;
     book.tools = tools.to_string();
     tools.demand_version(job.facts.as_ref().map(|facts| facts.version.as_str()))?;
@@ -108,8 +109,7 @@ async fn drill(job: &Job, book: &mut Book<'_>) -> Result<(), Fault> {
             (contents, Origin::ForceNewCluster)
         }
     };
-    let mut server =
-        book.step("start", Server::start(&tools, &scratch, &data, db_size, origin)).await?;
+    let mut server = book.step("start", Server::start(&tools, &scratch, &data, db_size, origin)).await?;
     let (facts, mut compared) = (job.facts.as_ref(), Vec::new());
     let compare =
         Compare { server: &mut server, contents: contents.as_ref(), facts, compared: &mut compared };

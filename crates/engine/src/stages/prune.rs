@@ -11,6 +11,7 @@ use jiff::civil::Date;
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::name::HostName;
 use nightshift_core::outcome::Verdict;
+use nightshift_core::proof::Proof;
 use nightshift_core::record::Step;
 use nightshift_core::retention::{Candidate, Decision, Policy, decide};
 use nightshift_core::settings::Settings;
@@ -87,8 +88,7 @@ pub fn decisions(
         }
         match vault.manifest(&set) {
             Ok(manifest) => {
-                let proofs = vault.folder(&set).with_file_name(format!("{}.proofs", set.folder()));
-                let proved = proofs.read_dir().is_ok_and(|mut entries| entries.next().is_some());
+                let proved = vault.proofs(&set)?.iter().any(Proof::is_proved);
                 candidates.push(Candidate { set, grade: manifest.grade, proved });
             }
             // What cannot be read cannot be judged, and is never removed by itself.

@@ -74,7 +74,9 @@ async fn try_run(ctx: &StageContext) -> Result<StageEnd, Error> {
 fn demand_room(ctx: &StageContext, local: &LocalMember, member: &Member) -> Result<(), Error> {
     let vault = ctx.vault.root();
     let mut leave = ctx.settings.vault.min_free;
-    if let Some(data_dir) = local.data_dir.as_deref().filter(|data_dir| space::same_file_system(data_dir, vault)) {
+    if let Some(data_dir) =
+        local.data_dir.as_deref().filter(|data_dir| space::same_file_system(data_dir, vault))
+    {
         let tenth = space::room(data_dir)?.total / 10;
         leave = leave.max(tenth).max(member.db_size.saturating_mul(2));
     }

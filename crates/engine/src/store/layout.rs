@@ -47,11 +47,16 @@ impl Vault {
     pub fn sets(&self) -> Result<Vec<SetId>, StoreError> {
         let mut sets = Vec::new();
         for host in entries::<HostName>(&self.root)? {
-            for night in entries::<Night>(&self.host_folder(&host))? {
+            for night in self.nights_of(&host)? {
                 sets.extend(self.sets_of(&host, night)?);
             }
         }
         Ok(sets)
+    }
+
+    /// The nights of which this vault has a folder for a host, in order.
+    pub fn nights_of(&self, host: &HostName) -> Result<Vec<Night>, StoreError> {
+        entries(&self.host_folder(host))
     }
 
     /// The published sets of one host and night.
@@ -104,7 +109,7 @@ impl Vault {
         before: Night,
         role: Role,
     ) -> Result<Option<Manifest>, StoreError> {
-        let mut nights = entries::<Night>(&self.host_folder(host))?;
+        let mut nights = self.nights_of(host)?;
         nights.retain(|night| *night < before);
         for night in nights.into_iter().rev() {
             // A set that cannot be read is no reason to fail tonight's: there is an older one, or none.

@@ -10,10 +10,8 @@ pub fn run(parent: Option<u32>) -> Result<Exit, CommandError> {
     if let Some(parent) = parent {
         follow_parent(parent)?;
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(CommandError::Runtime)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CommandError::Runtime)?;
     let worked = runtime.block_on(work());
     // The thread that waits for more input would keep it here.
     runtime.shutdown_background();
