@@ -22,6 +22,7 @@ pub mod peer;
 pub mod record_file;
 mod runner;
 pub mod space;
+pub mod spool;
 mod stages;
 pub mod status;
 pub mod store;
