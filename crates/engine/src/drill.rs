@@ -22,7 +22,7 @@ mod words;
 mod worker;
 
 pub use child::{FollowError, become_program, follow_parent};
-pub use job::{Job, Packing, Stored};
+pub use job::{Job, Stored};
 pub use perform::{Way, perform};
 pub use scratch::{Scratch, ScratchError, sweep};
 pub use words::Word;

@@ -60,6 +60,8 @@ pub enum CommandError {
     Json(#[from] serde_json::Error),
     #[error("{0}")]
     Usage(String),
+    #[error("{} is no archive that may be used", path.display())]
+    Archive { path: PathBuf, source: nightshift_engine::archive::ListError },
     #[error("the drill's process cannot go on")]
     Worker(#[source] io::Error),
     #[error(transparent)]
@@ -80,7 +82,7 @@ pub fn run(cli: Cli) -> Result<Exit, CommandError> {
         Command::Nights { night, json } => nights::run(&config, night, json),
         Command::Sets { json } => sets::run(&config, json),
         Command::Verify { what, identity } => verify::run(&config, &what, identity.as_deref()),
-        Command::Drill(args) => here(drill::run(&config, &args)),
+        Command::Drill(args) => drill::run(&config, &args),
         Command::DrillWorker { parent } => drill_worker::run(parent),
         Command::DrillEtcd { parent, program } => Err(become_program(parent, &program).into()),
         Command::DrillSweep { scratch } => Ok(sweep(&scratch).map(|()| Exit::Good)?),
@@ -91,7 +93,7 @@ pub fn run(cli: Cli) -> Result<Exit, CommandError> {
 }
 
 /// Runs a short command on this thread.
-fn here(work: impl Future<Output = Result<Exit, CommandError>>) -> Result<Exit, CommandError> {
+fn here<T>(work: impl Future<Output = Result<T, CommandError>>) -> Result<T, CommandError> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

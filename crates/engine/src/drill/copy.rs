@@ -13,9 +13,9 @@ use nightshift_core::digest::Hasher;
 use nightshift_core::etcd_facts::EtcdFacts;
 
 use super::fault::{Fault, Here as _};
-use super::job::Packing;
 use crate::offload;
 use crate::space;
+use crate::spool::Packing;
 use crate::store::Written;
 
 const CHUNK: usize = 256 << 10;

@@ -9,6 +9,7 @@ use nightshift_core::settings::Settings;
 use serde::{Deserialize, Serialize};
 
 use crate::space;
+use crate::spool::{self, Packing};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
@@ -39,21 +40,11 @@ pub enum Stored {
     DataDir { folder: PathBuf },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Packing {
-    Plain,
-    Gzip,
-    Zstd,
-}
-
 impl Stored {
     /// How the set in this folder is restored; `None` where it holds nothing that can be.
     pub fn of(folder: &Path, manifest: &Manifest) -> Option<Self> {
-        const NAMES: [(&str, Packing); 2] =
-            [("snapshot.db.gz", Packing::Gzip), ("snapshot.db.zst", Packing::Zstd)];
-        let (name, packing) = NAMES.into_iter().find(|(name, _)| manifest.item(name).is_some())?;
-        Some(Self::Snapshot { file: folder.join(name), packing })
+        let (item, packing, _) = spool::snapshot_of(manifest)?;
+        Some(Self::Snapshot { file: folder.join(&item.path), packing })
     }
 }
 

@@ -31,8 +31,11 @@ const SOCKET: &str = "drill.sock";
 pub enum Way {
     /// In its own unit, which systemd starts for whoever connects here; as a child where nobody listens.
     Unit(PathBuf),
-    /// As a child of this process: what is read is not for the unit's user.
+    /// As a child of this process: never as root where the scratch folder is somebody else's, for what it leaves must be
+    /// theirs to remove.
     Child,
+    /// As a child that may read whatever this process may.
+    Same,
 }
 
 impl Way {
@@ -45,11 +48,11 @@ impl Way {
 pub async fn perform(job: &Job, way: &Way, mut on_word: impl FnMut(&Word)) -> DrillReport {
     let stream = match way {
         Way::Unit(socket) => connect(socket).await,
-        Way::Child => Ok(None),
+        Way::Child | Way::Same => Ok(None),
     };
     let (how, heard) = match stream {
         Ok(Some(stream)) => ("in a unit of its own", in_unit(job, stream, &mut on_word).await),
-        Ok(None) => ("as a child process", as_child(job, &mut on_word).await),
+        Ok(None) => ("as a child process", as_child(job, *way == Way::Same, &mut on_word).await),
         Err(reason) => ("in a unit of its own", Err(reason)),
     };
     let scratch = job.scratch.clone();
@@ -96,9 +99,13 @@ async fn in_unit(
     }
 }
 
-async fn as_child(job: &Job, on_word: &mut impl FnMut(&Word)) -> Result<DrillReport, String> {
+async fn as_child(
+    job: &Job,
+    same_user: bool,
+    on_word: &mut impl FnMut(&Word),
+) -> Result<DrillReport, String> {
     let failed = |error: io::Error| format!("the drill's process cannot be started: {error}");
-    let mut child = spawn(&job.scratch).map_err(failed)?;
+    let mut child = spawn(&job.scratch, same_user).map_err(failed)?;
     let (Some(mut writing), Some(reading)) = (child.stdin.take(), child.stdout.take()) else {
         return Err("the drill's process has no input or output".to_owned());
     };
@@ -119,8 +126,7 @@ async fn as_child(job: &Job, on_word: &mut impl FnMut(&Word)) -> Result<DrillRep
     }
 }
 
-/// Never as root where the scratch folder is somebody else's: what it leaves must be theirs to remove.
-fn spawn(scratch: &Path) -> io::Result<Child> {
+fn spawn(scratch: &Path, same_user: bool) -> io::Result<Child> {
     let mut command = Command::new(OWN_PROGRAM);
     command
         .arg0("nightshift")
@@ -129,7 +135,8 @@ fn spawn(scratch: &Path) -> io::Result<Child> {
         .stdout(Stdio::piped())
         .process_group(0)
         .kill_on_drop(false);
-    if rustix::process::geteuid().is_root()
+    if !same_user
+        && rustix::process::geteuid().is_root()
         && let Ok(owner) = std::fs::metadata(scratch)
         && owner.uid() != 0
     {

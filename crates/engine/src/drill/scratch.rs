@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -40,6 +40,18 @@ impl Scratch {
             }
         }
         Err(ScratchError::Busy { path: folder })
+    }
+
+    /// Gives it, and a file in it, to whom the scratch folder is: root reads for a worker that is not root.
+    pub fn hand_over(&self, name: &str) -> Result<(), StoreError> {
+        let root = self.folder.parent().unwrap_or(&self.folder);
+        let owner = fs::metadata(root).on("stat", root)?;
+        if rustix::process::geteuid().is_root() {
+            for path in [self.path(name), self.folder.clone()] {
+                chown(&path, Some(owner.uid()), Some(owner.gid())).on("hand over", &path)?;
+            }
+        }
+        Ok(())
     }
 
     pub fn folder(&self) -> &Path {

@@ -7,14 +7,14 @@ use std::time::Duration;
 use nightshift_core::proof::DrillReport;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Stdin, Take};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::book::Book;
 use super::compare::Compare;
 use super::contents::{self, Contents};
 use super::fault::{Fault, Here as _};
 use super::job::{Job, Stored};
-use super::scratch::Scratch;
+use super::scratch::{Scratch, ScratchError};
 use super::server::{Origin, Server};
 use super::tools::Tools;
 use super::words::Word;
@@ -22,6 +22,9 @@ use super::{canary, copy, restore};
 
 /// Who connects has so long to say what is to be proved.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// For so long the one before may go on cleaning up.
+const LEAVES: Duration = Duration::from_secs(10);
+const GLANCE: Duration = Duration::from_millis(100);
 /// The longest job: a manifest's facts about etcd.
 const LONGEST_JOB: u64 = 256 << 10;
 /// The name of a drill's folder below the scratch folder.
@@ -86,7 +89,7 @@ fn drop_capabilities() -> io::Result<()> {
 
 async fn drill(job: &Job, book: &mut Book<'_>) -> Result<(), Fault> {
     let scratch =
-        Scratch::take(&job.scratch, FOLDER).here(|| "there is no place to restore to".to_owned())?;
+        take(&job.scratch).await.here(|| "there is no place to restore to".to_owned())?;
     let tools = Tools::find(job.tools.as_deref(), &scratch).await?;
     book.tools = tools.to_string();
     tools.demand_version(job.facts.as_ref().map(|facts| facts.version.as_str()))?;
@@ -117,6 +120,17 @@ async fn drill(job: &Job, book: &mut Book<'_>) -> Result<(), Fault> {
     book.compared = compared;
     same?;
     book.step("write", canary::write(&mut server)).await
+}
+
+/// A drill that was given up in this moment may still be cleaning up.
+async fn take(root: &Path) -> Result<Scratch, ScratchError> {
+    let until = Instant::now() + LEAVES;
+    loop {
+        match Scratch::take(root, FOLDER) {
+            Err(ScratchError::Busy { .. }) if Instant::now() < until => tokio::time::sleep(GLANCE).await,
+            taken => return taken,
+        }
+    }
 }
 
 /// A data dir of v2 keys alone need not have a database.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::Path;
 
 use nightshift_core::digest::Digest;
@@ -36,6 +36,7 @@ impl Vault {
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
             Err(error) => return Err(error.error).on("rename", &path),
         }
+        like_its_set(&self.folder(&proof.set), [folder.as_path(), path.as_path()])?;
         sync_folder(&folder).on("sync", &folder)?;
         let night = folder.parent().unwrap_or(&folder);
         sync_folder(night).on("sync", night)
@@ -64,6 +65,17 @@ impl Vault {
         proofs.sort_by_key(|proof| proof.at);
         Ok(proofs)
     }
+}
+
+/// What root states by hand is the daemon's to keep and to remove.
+fn like_its_set(set: &Path, paths: [&Path; 2]) -> Result<(), StoreError> {
+    if rustix::process::geteuid().is_root() {
+        let owner = fs::metadata(set).on("stat", set)?;
+        for path in paths {
+            chown(path, Some(owner.uid()), Some(owner.gid())).on("hand over", path)?;
+        }
+    }
+    Ok(())
 }
 
 fn is_proof(path: &Path) -> bool {
