@@ -88,8 +88,7 @@ fn drop_capabilities() -> io::Result<()> {
 }
 
 async fn drill(job: &Job, book: &mut Book<'_>) -> Result<(), Fault> {
-    let scratch =
-        take(&job.scratch).await.here(|| "there is no place to restore to".to_owned())?;
+    let scratch = take(&job.scratch).await.here(|| "there is no place to restore to".to_owned())?;
     let tools = Tools::find(job.tools.as_deref(), &scratch).await?;
     book.tools = tools.to_string();
     tools.demand_version(job.facts.as_ref().map(|facts| facts.version.as_str()))?;
@@ -102,9 +101,9 @@ async fn drill(job: &Job, book: &mut Book<'_>) -> Result<(), Fault> {
             let db = scratch.path("snapshot.db");
             let unpacked = copy::unpack(file.clone(), *packing, db.clone(), job.rate, job.facts.as_ref());
             book.step("unpack", unpacked).await?;
-            let contents = book.step("walk", contents::walk(db.clone())).await?;
+            let contents = book.step("walk", contents::read(db.clone())).await?;
             book.step("restore", restore::restore(&tools, &scratch, &db, &data)).await?;
-            (contents, Origin::Restored)
+            (Some(contents), Origin::Restored)
         }
         Stored::DataDir { folder } => {
             book.step("copy", copy::data_dir(folder.clone(), data.clone(), job.rate)).await?;
@@ -136,7 +135,7 @@ async fn take(root: &Path) -> Result<Scratch, ScratchError> {
 /// A data dir of v2 keys alone need not have a database.
 async fn walk_member(data: &Path) -> Result<Option<Contents>, Fault> {
     let db = data.join("member/snap/db");
-    if db.is_file() { contents::walk(db).await } else { Ok(None) }
+    if db.is_file() { contents::read(db).await.map(Some) } else { Ok(None) }
 }
 
 /// The bytes of what is to be restored.
