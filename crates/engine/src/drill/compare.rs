@@ -39,13 +39,12 @@ impl Compare<'_> {
 
     async fn ask(&mut self, client: &Client) -> Result<(), ClientError> {
         let revision = client.status().await?.header.unwrap_or_default().revision;
-        if let Some(expected) = self.expected_revision() {
-            self.put("revision", expected, revision);
-        }
-        if let (Some(contents), Some(passed)) = (self.contents, self.facts.and_then(|f| f.passed.as_ref())) {
-            self.put("entries in the stored copy", passed.entries, contents.entries);
-        }
         if let Some(contents) = self.contents {
+            // An empty store stands at 1, and one that is compacted beyond its last key at where it was.
+            self.put("revision", contents.revision.max(contents.compacted).max(1), revision);
+            if let Some(passed) = self.facts.and_then(|facts| facts.passed.as_ref()) {
+                self.put("entries in the manifest and in the copy", passed.entries, contents.entries);
+            }
             self.put("live keys", contents.live, client.count(b"").await?);
             for (prefix, count) in &contents.prefixes {
                 let what = format!("keys below {}", String::from_utf8_lossy(prefix));
@@ -56,17 +55,6 @@ impl Compare<'_> {
             self.hash(client, agreement).await?;
         }
         Ok(())
-    }
-
-    /// An empty store stands at revision 1, and one that is compacted beyond its last key at where it was.
-    fn expected_revision(&self) -> Option<i64> {
-        let passed = self.facts.and_then(|facts| facts.passed.as_ref());
-        let (revision, compacted) = match (self.contents, passed) {
-            (Some(contents), _) => (contents.revision, contents.compacted),
-            (None, Some(passed)) => (passed.revision, passed.compacted),
-            (None, None) => return None,
-        };
-        Some(revision.max(compacted.unwrap_or(0)).max(1))
     }
 
     /// The hash that the members agreed on: comparable only while nothing more was compacted.

@@ -101,9 +101,9 @@ async fn drill(job: &Job, book: &mut Book<'_>) -> Result<(), Fault> {
             let db = scratch.path("snapshot.db");
             let unpacked = copy::unpack(file.clone(), *packing, db.clone(), job.rate, job.facts.as_ref());
             book.step("unpack", unpacked).await?;
-            let contents = book.step("walk", contents::walk(db.clone())).await?;
+            let contents = book.step("walk", contents::read(db.clone())).await?;
             book.step("restore", restore::restore(&tools, &scratch, &db, &data)).await?;
-            (contents, Origin::Restored)
+            (Some(contents), Origin::Restored)
         }
         Stored::DataDir { folder } => {
             book.step("copy", copy::data_dir(folder.clone(), data.clone(), job.rate)).await?;
@@ -135,7 +135,7 @@ async fn take(root: &Path) -> Result<Scratch, ScratchError> {
 /// A data dir of v2 keys alone need not have a database.
 async fn walk_member(data: &Path) -> Result<Option<Contents>, Fault> {
     let db = data.join("member/snap/db");
-    if db.is_file() { contents::walk(db).await } else { Ok(None) }
+    if db.is_file() { contents::read(db).await.map(Some) } else { Ok(None) }
 }
 
 /// The bytes of what is to be restored.
