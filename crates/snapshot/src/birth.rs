@@ -1,6 +1,7 @@
 //! The checks at birth: trailer, both metas, and the length that they imply, while the snapshot streams by.
 
-use crate::meta::{HEAD, Meta, MetaError, find_page_size};
+use crate::finding::Finding;
+use crate::meta::{HEAD, Meta, find_page_size};
 use crate::trailer::{TRAILER_LEN, Trailer, TrailerCheck};
 
 /// Checks a snapshot that streams by. Keeps only the first pages of it.
@@ -10,23 +11,6 @@ pub struct Birth {
     head: Vec<u8>,
     /// No more of the head is needed: both metas are in it.
     head_done: bool,
-}
-
-/// Something that a sound snapshot does not have.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Finding {
-    #[error("the SHA-256 at the end is not that of the content: it was damaged or cut off on its way")]
-    TrailerWrong,
-    #[error("there is no SHA-256 at the end: {length} bytes is no length of a whole snapshot")]
-    TrailerAbsent { length: u64 },
-    #[error("this is no etcd database: neither of its two meta pages is readable")]
-    NotAnEtcdDatabase,
-    #[error("meta page {page}: {error}")]
-    Meta { page: u8, error: MetaError },
-    #[error("the metas disagree, as they do in a file that was copied while etcd ran")]
-    MetasDisagree,
-    #[error("it has {length} bytes, but {pages} pages of {page_size} bytes and a trailer are {expected}")]
-    Length { length: u64, pages: u64, page_size: u32, expected: u64 },
 }
 
 /// What the checks at birth found.

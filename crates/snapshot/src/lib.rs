@@ -4,9 +4,26 @@
 //! `server/etcdserver/api/v3rpc/maintenance.go`). Nothing here trusts a length, maps a file or panics.
 
 mod birth;
+mod bits;
+mod change;
+mod cursor;
+mod database;
+mod finding;
+mod key_value;
 mod meta;
+mod page;
+mod revision;
+mod source;
 mod trailer;
 
-pub use birth::{Birth, Finding, Report};
+pub use birth::{Birth, Report};
+pub use change::{Change, Visitor};
+pub use cursor::{Cursor, Entry, Location};
+pub use database::{Bucket, Database, Fingerprint, PageBuffer, ReadError};
+pub use finding::{Damage, Finding, Findings, Misfit};
+pub use key_value::{KeyValue, KeyValueError};
 pub use meta::{Meta, MetaError, find_page_size};
+pub use page::Fault;
+pub use revision::{Revision, RevisionKey};
+pub use source::{ReadAt, read_up_to};
 pub use trailer::{TRAILER_LEN, Trailer, TrailerCheck};
