@@ -58,6 +58,8 @@ pub enum IndexError {
     Spill { folder: PathBuf, source: io::Error },
     #[error("the spilled keys cannot be read back")]
     ReadBack(#[source] io::Error),
+    #[error("the snapshot could not be walked through")]
+    Walk(#[source] io::Error),
     #[error(transparent)]
     Read(#[from] ReadError),
     #[error("the keys were sorted without the hashes of their values, so that they cannot be compared")]

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use crate::index::{IndexError, Key, KeyIndex};
 
 /// So many prefixes, and so many namespaces of all of them, are counted on their own.
@@ -10,7 +12,7 @@ const MOST_NAMESPACES: usize = 1 << 16;
 /// Nothing longer is a group of its own.
 const LONGEST: usize = 512;
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Count {
     /// Those that are there.
     pub keys: u64,
@@ -37,6 +39,14 @@ pub struct Prefixes {
 }
 
 impl Count {
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            keys: self.keys + other.keys,
+            revisions: self.revisions + other.revisions,
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
+    }
+
     fn add(&mut self, key: &Key) {
         self.keys += u64::from(key.is_live());
         self.revisions += key.revisions;

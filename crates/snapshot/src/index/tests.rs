@@ -108,13 +108,7 @@ proptest! {
     #[test]
     fn the_prefixes_add_up_to_the_whole(ops in ops()) {
         let prefixes = Prefixes::of(&index(&ops, 1000)).unwrap();
-        let sum = |counts: &mut dyn Iterator<Item = Count>| {
-            counts.fold(Count::default(), |sum, count| Count {
-                keys: sum.keys + count.keys,
-                revisions: sum.revisions + count.revisions,
-                bytes: sum.bytes + count.bytes,
-            })
-        };
+        let sum = |counts: &mut dyn Iterator<Item = Count>| counts.fold(Count::default(), Count::plus);
         prop_assert_eq!(sum(&mut prefixes.by_prefix.values().map(|prefix| prefix.total)), prefixes.total);
         for prefix in prefixes.by_prefix.values() {
             prop_assert_eq!(sum(&mut prefix.namespaces.values().copied()), prefix.total);
