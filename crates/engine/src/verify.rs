@@ -10,7 +10,7 @@ use nightshift_core::manifest::{self, FileList, ListedFile, Manifest};
 use nightshift_core::outcome::Grade;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
-use nightshift_snapshot::{Birth, Report};
+use nightshift_snapshot::{Pass, Report};
 use nightshift_ssh::{KnownHosts, signature};
 
 use crate::context::chain;
@@ -115,12 +115,12 @@ fn check_snapshot(path: &Path) -> io::Result<Report> {
         Some("zst") => Box::new(zstd::Decoder::new(file)?),
         _ => Box::new(flate2::read::MultiGzDecoder::new(file)),
     };
-    let mut birth = Birth::default();
+    let mut pass = Pass::default();
     let mut buffer = vec![0; 256 << 10];
     loop {
         match reader.read(&mut buffer)? {
-            0 => return Ok(birth.finish()),
-            read => birth.update(&buffer[..read]),
+            0 => return Ok(pass.finish()),
+            read => pass.update(&buffer[..read]),
         }
     }
 }

@@ -23,6 +23,8 @@ pub struct Location {
 pub struct Entry<'a> {
     pub key: &'a [u8],
     pub value: &'a [u8],
+    /// The key and, right behind it, the value.
+    pub(crate) raw: &'a [u8],
     /// It is a bucket itself: the value is its header.
     pub is_bucket: bool,
     pub at: Location,
@@ -97,8 +99,13 @@ impl<'d, S: ReadAt> Cursor<'d, S> {
         }
     }
 
-    pub(crate) fn into_seen(self) -> Bits {
-        self.seen
+    /// The pages that were entered, for a cursor of another bucket; it has to give them back.
+    pub(crate) fn take_seen(&mut self) -> Bits {
+        std::mem::take(&mut self.seen)
+    }
+
+    pub(crate) fn put_seen(&mut self, seen: Bits) {
+        self.seen = seen;
     }
 
     /// Begins with the first entry whose key is `key` or greater. Means something before the first step only.
@@ -117,7 +124,13 @@ impl<'d, S: ReadAt> Cursor<'d, S> {
         let leaf = self.leaf.as_ref()?;
         let (index, element) = leaf.scan.last(&leaf.bytes)?;
         let at = leaf.location(u16::try_from(index).ok()?);
-        Some(Entry { key: element.key, value: element.value, is_bucket: element.is_bucket, at })
+        Some(Entry {
+            key: element.key,
+            value: element.value,
+            raw: element.raw,
+            is_bucket: element.is_bucket,
+            at,
+        })
     }
 
     /// Whether there is one more entry.

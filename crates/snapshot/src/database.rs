@@ -5,7 +5,7 @@ use std::io;
 use crate::cursor::{Cursor, Entry, Location};
 use crate::finding::{Damage, Finding};
 use crate::meta::{META_PAGE, Meta, MetaError, page_sizes};
-use crate::page::{BUCKET_HEADER, Header, Kind, leaf_element};
+use crate::page::{BUCKET_HEADER, Element, Header, Kind, leaf_element};
 use crate::source::{ReadAt, Window, read_up_to};
 use crate::trailer::TRAILER_LEN;
 
@@ -41,6 +41,8 @@ pub struct Database<S> {
     /// In bytes, a trailer included.
     length: u64,
     metas: [Result<Meta, MetaError>; 2],
+    /// Which pages the metas say that they are.
+    meta_ids: [u64; 2],
     meta: Meta,
 }
 
@@ -64,20 +66,21 @@ impl<S: ReadAt> Database<S> {
     /// Finds the metas. Fails with [`Finding::NotAnEtcdDatabase`] where neither is readable.
     pub fn open(source: S) -> Result<Self, ReadError> {
         let length = source.length()?;
-        let meta_at = |offset: u64| -> io::Result<Result<Meta, MetaError>> {
+        let meta_at = |offset: u64| -> io::Result<(u64, Result<Meta, MetaError>)> {
             let mut head = [0; META_PAGE];
             let read = read_up_to(&source, &mut head, offset)?;
-            Ok(Meta::parse(&head[..read]))
+            let id = Header::parse(&head).map_or(0, |header| header.id);
+            Ok((id, Meta::parse(&head[..read])))
         };
-        let first = meta_at(0)?;
-        let second = match first {
+        let (first_id, first) = meta_at(0)?;
+        let (second_id, second) = match first {
             Ok(first) => meta_at(u64::from(first.page_size))?,
             Err(_) => {
-                let mut found = Err(MetaError::Short);
+                let mut found = (1, Err(MetaError::Short));
                 for size in page_sizes() {
-                    let meta = meta_at(u64::from(size))?;
+                    let (id, meta) = meta_at(u64::from(size))?;
                     if meta.is_ok_and(|meta| meta.page_size == size) {
-                        found = meta;
+                        found = (id, meta);
                         break;
                     }
                 }
@@ -85,7 +88,7 @@ impl<S: ReadAt> Database<S> {
             }
         };
         let meta = Meta::newer(first, second).ok_or(Finding::NotAnEtcdDatabase)?;
-        Ok(Self { source, length, metas: [first, second], meta })
+        Ok(Self { source, length, metas: [first, second], meta_ids: [first_id, second_id], meta })
     }
 
     pub fn source(&self) -> &S {
@@ -104,6 +107,10 @@ impl<S: ReadAt> Database<S> {
 
     pub fn metas(&self) -> &[Result<Meta, MetaError>; 2] {
         &self.metas
+    }
+
+    pub(crate) fn meta_ids(&self) -> [u64; 2] {
+        self.meta_ids
     }
 
     pub fn fingerprint(&self) -> Fingerprint {
@@ -149,7 +156,8 @@ impl<S: ReadAt> Database<S> {
             let header = Header::parse(within).ok_or_else(missing)?;
             element = leaf_element(within, header.count, usize::from(inner)).ok_or_else(missing)?;
         }
-        Ok(Entry { key: element.key, value: element.value, is_bucket: element.is_bucket, at })
+        let Element { key, value, raw, is_bucket, .. } = element;
+        Ok(Entry { key, value, raw, is_bucket, at })
     }
 }
 

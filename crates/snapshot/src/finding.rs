@@ -32,10 +32,6 @@ pub enum Finding {
         "its compaction to revision {scheduled} was begun but {finished} is what was finished, which is later"
     )]
     Compaction { scheduled: u64, finished: u64 },
-    #[error("it was compacted to revision {compacted}, which is past its last revision {revision}")]
-    CompactedAhead { compacted: u64, revision: u64 },
-    #[error("{bytes} bytes of branch pages are more than can be held in mind: they were not checked")]
-    TooManyBranches { bytes: usize },
 }
 
 /// What is wrong with one page.
@@ -73,6 +69,8 @@ pub enum Damage {
     Bucket { element: u16 },
     #[error("its element {element} is a bucket where none can be")]
     NestedBucket { element: u16 },
+    #[error("its element {element} is no bucket, among the buckets")]
+    NotABucket { element: u16 },
     #[error("its element {element} is {what}")]
     Revision { element: u16, what: Misfit },
     #[error("it is in use and in the list of free pages: the next write would overwrite it")]
@@ -137,6 +135,15 @@ impl Findings {
 
     pub fn page(&mut self, page: u64, damage: Damage) {
         self.push(Finding::Page { page, damage });
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    pub fn extend(&mut self, others: Self) {
+        others.kept.into_iter().for_each(|finding| self.push(finding));
+        self.further += others.further;
     }
 }
 

@@ -22,8 +22,8 @@ pub enum KeyValueError {
     Cut,
     #[error("a number in it has more than 64 bits")]
     Number,
-    #[error("its field {0} is of the wrong type")]
-    Type(u64),
+    #[error("one of its fields is of the wrong type")]
+    Type,
     #[error("it has a field without a number")]
     NoField,
 }
@@ -48,19 +48,19 @@ impl<'a> KeyValue<'a> {
                 (4, VARINT) => parsed.version = varint(&mut rest)?.cast_signed(),
                 (5, BYTES) => parsed.value = sized(&mut rest)?,
                 (6, VARINT) => parsed.lease = varint(&mut rest)?.cast_signed(),
-                (1..=6, _) => return Err(KeyValueError::Type(field)),
+                (1..=6, _) => return Err(KeyValueError::Type),
                 (_, VARINT) => drop(varint(&mut rest)?),
                 (_, FIXED64) => drop(take(&mut rest, 8)?),
                 (_, BYTES) => drop(sized(&mut rest)?),
                 (_, FIXED32) => drop(take(&mut rest, 4)?),
-                (field, _) => return Err(KeyValueError::Type(field)),
+                (_, _) => return Err(KeyValueError::Type),
             }
         }
         Ok(parsed)
     }
 }
 
-fn varint(rest: &mut &[u8]) -> Result<u64, KeyValueError> {
+pub(crate) fn varint(rest: &mut &[u8]) -> Result<u64, KeyValueError> {
     let mut value = 0u64;
     for (index, byte) in rest.iter().enumerate().take(10) {
         if index == 9 && *byte > 1 {
@@ -120,9 +120,9 @@ mod tests {
         for length in (0..SAMPLE.len()).filter(|length| !whole.contains(length)) {
             assert_eq!(KeyValue::parse(&SAMPLE[..length]), Err(KeyValueError::Cut), "{length}");
         }
-        assert_eq!(KeyValue::parse(b"\x08\x01"), Err(KeyValueError::Type(1)));
-        assert_eq!(KeyValue::parse(b"\x12\x00"), Err(KeyValueError::Type(2)));
-        assert_eq!(KeyValue::parse(b"\x3b"), Err(KeyValueError::Type(7)));
+        assert_eq!(KeyValue::parse(b"\x08\x01"), Err(KeyValueError::Type));
+        assert_eq!(KeyValue::parse(b"\x12\x00"), Err(KeyValueError::Type));
+        assert_eq!(KeyValue::parse(b"\x3b"), Err(KeyValueError::Type));
         assert_eq!(KeyValue::parse(b"\x00\x00"), Err(KeyValueError::NoField));
         assert_eq!(
             KeyValue::parse(b"\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f"),

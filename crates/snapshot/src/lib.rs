@@ -3,29 +3,34 @@
 //! A snapshot is a bbolt database followed by the SHA-256 of it (etcd,
 //! `server/etcdserver/api/v3rpc/maintenance.go`). Nothing here trusts a length, maps a file or panics.
 
-mod birth;
 mod bits;
 mod change;
 mod cursor;
 mod database;
 mod diff;
+mod facts;
 mod finding;
+mod freelist;
 mod index;
 mod key_value;
 mod kubernetes;
 mod lookup;
 mod meta;
 mod page;
+mod pass;
 mod prefixes;
+mod report;
 mod revision;
 mod source;
+mod survey;
 mod trailer;
+mod walk;
 
-pub use birth::{Birth, Report};
 pub use change::{Change, Visitor};
 pub use cursor::{Cursor, Entry, Location};
 pub use database::{Bucket, Database, Fingerprint, PageBuffer, ReadError};
 pub use diff::{Difference, diff};
+pub use facts::{Alarm, AlarmKind, Facts, Member};
 pub use finding::{Damage, Finding, Findings, Misfit};
 pub use index::{
     IndexBuilder, IndexError, IndexOptions, Key, KeyIndex, KeyRevision, KeyRevisions, Keys, ValueHash,
@@ -35,7 +40,11 @@ pub use kubernetes::{Encoding, Envelope, Stored};
 pub use lookup::{Found, compacted, get, history, scan};
 pub use meta::{Meta, MetaError, find_page_size};
 pub use page::Fault;
+pub use pass::Pass;
 pub use prefixes::{Count, Prefix, Prefixes};
+pub use report::Report;
 pub use revision::{Revision, RevisionKey};
 pub use source::{ReadAt, read_up_to};
+pub use survey::survey;
 pub use trailer::{TRAILER_LEN, Trailer, TrailerCheck};
+pub use walk::walk;

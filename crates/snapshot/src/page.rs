@@ -77,6 +77,8 @@ pub enum Fault {
 pub struct Element<'a> {
     pub key: &'a [u8],
     pub value: &'a [u8],
+    /// The key and, right behind it, the value.
+    pub raw: &'a [u8],
     pub is_bucket: bool,
     /// The page that a branch's element points at, else 0.
     pub child: u64,
@@ -128,8 +130,9 @@ impl Scan {
     /// The element of a leaf that came last, with its index.
     pub fn last<'a>(&self, page: &'a [u8]) -> Option<(usize, Element<'a>)> {
         let index = self.next.checked_sub(1)?;
-        let value = page.get(self.key.end..self.data)?;
-        Some((index, Element { key: self.key(page), value, is_bucket: self.is_bucket, child: 0 }))
+        let raw = page.get(self.key.start..self.data)?;
+        let (key, value) = raw.split_at_checked(self.key.len())?;
+        Some((index, Element { key, value, raw, is_bucket: self.is_bucket, child: 0 }))
     }
 
     /// After a fault the scan has ended: what follows can't be told from garbage.
@@ -153,7 +156,8 @@ impl Scan {
         if raw.flags > BUCKET {
             return Err(Fault::Flags);
         }
-        let (key, value) = raw.data(page).ok_or(Fault::Bounds)?;
+        let element = raw.element(page).ok_or(Fault::Bounds)?;
+        let Element { key, value, .. } = element;
         if key.is_empty() {
             return Err(Fault::NoKey);
         }
@@ -164,7 +168,7 @@ impl Scan {
         self.is_bucket = raw.flags == BUCKET;
         self.key = self.data..self.data + key.len();
         self.data += key.len() + value.len();
-        Ok(Element { key, value, is_bucket: self.is_bucket, child: raw.child })
+        Ok(element)
     }
 }
 
@@ -173,9 +177,7 @@ pub fn leaf_element(page: &[u8], count: u16, index: usize) -> Option<Element<'_>
     if index >= usize::from(count) {
         return None;
     }
-    let raw = Raw::at(page, false, index)?;
-    let (key, value) = raw.data(page)?;
-    Some(Element { key, value, is_bucket: raw.flags == BUCKET, child: 0 })
+    Raw::at(page, false, index)?.element(page)
 }
 
 /// An element as it is written: a leaf's is flags, pos, ksize, vsize (u32 each), a branch's pos, ksize (u32) and
@@ -209,8 +211,10 @@ impl Raw {
         })
     }
 
-    fn data<'a>(&self, page: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
-        page.get(self.start?..)?.get(..self.key.checked_add(self.value)?)?.split_at_checked(self.key)
+    fn element<'a>(&self, page: &'a [u8]) -> Option<Element<'a>> {
+        let raw = page.get(self.start?..)?.get(..self.key.checked_add(self.value)?)?;
+        let (key, value) = raw.split_at_checked(self.key)?;
+        Some(Element { key, value, raw, is_bucket: self.flags == BUCKET, child: self.child })
     }
 }
 

@@ -4,7 +4,7 @@
 
 mod support;
 
-use nightshift_snapshot::{Database, Fingerprint, PageBuffer, RevisionKey};
+use nightshift_snapshot::{Database, Fingerprint, PageBuffer, Pass, RevisionKey, walk};
 use support::fixtures;
 
 #[test]
@@ -55,5 +55,35 @@ fn a_sought_entry_is_the_first_that_is_not_less() {
             }
         }
         assert!(database.bucket(b"nothing").unwrap().is_none());
+    }
+}
+
+#[test]
+fn a_walk_prints_the_numbers_that_status_prints() {
+    for fixture in fixtures() {
+        let report = walk(&fixture.bytes, &mut ()).unwrap();
+        assert!(report.is_sound(), "{}: {:?}", fixture.name, report.findings);
+        let facts = report.facts;
+        let status = &fixture.status;
+        assert_eq!(facts.hash, Some(status.hash), "{}", fixture.name);
+        assert_eq!(facts.revision, Some(status.revision), "{}", fixture.name);
+        assert_eq!(facts.entries, Some(status.total_key), "{}", fixture.name);
+        assert_eq!(facts.size, Some(status.total_size), "{}", fixture.name);
+        println!("{} {facts:?}", fixture.name);
+    }
+}
+
+#[test]
+fn a_pass_finds_a_real_snapshot_sound_and_knows_what_a_walk_knows() {
+    for fixture in fixtures().into_iter().filter(|fixture| !fixture.name.ends_with("copy")) {
+        for chunk in [1000, 4096, 32 << 10, usize::MAX] {
+            let mut pass = Pass::default();
+            fixture.bytes.chunks(chunk.min(fixture.bytes.len())).for_each(|chunk| pass.update(chunk));
+            let passed = pass.finish();
+            assert!(passed.is_sound(), "{}: {:?}", fixture.name, passed.findings);
+            let mut walked = walk(&fixture.bytes, &mut ()).unwrap();
+            assert!(walked.facts.hash.take().is_some());
+            assert_eq!(passed, walked, "{}", fixture.name);
+        }
     }
 }

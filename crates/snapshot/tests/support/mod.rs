@@ -1,6 +1,6 @@
 //! The snapshots that real etcds made, with what `snapshot status` of the same version says of them.
 
-#![allow(dead_code)]
+#![allow(dead_code, clippy::disallowed_methods)]
 
 use std::fs;
 use std::io::Read as _;

@@ -63,7 +63,9 @@ impl Looked {
         match self.findings.as_slice() {
             [] => text.push_str("findings      none\n"),
             findings => {
-                findings.iter().for_each(|finding| text.push_str(&format!("FINDING       {finding}\n")))
+                for finding in findings {
+                    text.push_str(&format!("FINDING       {finding}\n"));
+                }
             }
         }
         for (header, counts) in [("PREFIX", self.by_prefix()), ("NAMESPACE", self.by_namespace())] {
