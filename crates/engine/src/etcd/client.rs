@@ -88,16 +88,38 @@ impl Client {
     where
         T: Message + Default + Send + 'static,
     {
+        self.request(call, path, Empty {}).await
+    }
+
+    /// Asks one question with an answer of its own type.
+    pub(super) async fn request<Q, T>(
+        &self,
+        call: &'static str,
+        path: &'static str,
+        question: Q,
+    ) -> Result<T, ClientError>
+    where
+        Q: Message + Send + Sync + 'static,
+        T: Message + Default + Send + 'static,
+    {
         let asked = async {
             let mut grpc = self.ready().await?;
-            grpc.unary(Request::new(Empty {}), PathAndQuery::from_static(path), ProstCodec::default()).await
+            grpc.unary(Request::new(question), PathAndQuery::from_static(path), ProstCodec::default()).await
         };
         let answer =
             timeout(self.patience, asked).await.map_err(|_| self.peer.timed_out(call, self.patience))?;
         answer.map(tonic::Response::into_inner).map_err(|status| self.failed(call, status))
     }
 
-    async fn ready(&self) -> Result<Grpc<Channel>, Status> {
+    pub(super) const fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    pub(super) fn timed_out(&self, call: &'static str) -> ClientError {
+        self.peer.timed_out(call, self.patience)
+    }
+
+    pub(super) async fn ready(&self) -> Result<Grpc<Channel>, Status> {
         let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(LARGEST_MESSAGE);
         grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
         Ok(grpc)

@@ -42,6 +42,11 @@ pub struct StatusResponse {
     /// 0 where there is none.
     #[prost(uint64, tag = "4")]
     pub leader: u64,
+    #[prost(uint64, tag = "5")]
+    pub raft_index: u64,
+    /// From 3.4 on.
+    #[prost(uint64, tag = "7")]
+    pub raft_applied_index: u64,
     /// From 3.4 on.
     #[prost(string, repeated, tag = "8")]
     pub errors: Vec<String>,
@@ -87,4 +92,7 @@ pub struct ListedMember {
     pub name: String,
     #[prost(string, repeated, tag = "4")]
     pub client_urls: Vec<String>,
+    /// From 3.4 on.
+    #[prost(bool, tag = "5")]
+    pub is_learner: bool,
 }

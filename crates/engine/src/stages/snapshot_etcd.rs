@@ -143,6 +143,7 @@ fn complete(draft: &mut Draft, name: &str, client: &Client, member: &Member, tak
         checked: "trailer, meta pages and length, as it streamed by".to_owned(),
         passed: None,
         agreement: None,
+        data: None,
     });
 }
 

@@ -1,0 +1,67 @@
+//! A member that was left stopped is started again: after a helper that ended early, and at boot.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::marker::{MarkerError, State};
+use super::proof::listens;
+use super::service::{Runs, ServiceError};
+
+/// How long a helper that is ending may still hold the marker.
+const HELD: Duration = Duration::from_secs(10);
+/// How long it is watched for. At boot a member may wait for its peers for longer, which is no reason to start it again.
+const SEEN: Duration = Duration::from_secs(40);
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    #[error(transparent)]
+    Marker(#[from] MarkerError),
+    #[error("a cold copy is being taken just now")]
+    Held,
+    #[error("the etcd member {member} was left stopped and cannot be started; start it by hand")]
+    NotStarted { member: String, source: ServiceError },
+    #[error("the etcd member {member} was left stopped and was started, but nothing listens at {endpoint} yet")]
+    NotSeen { member: String, endpoint: String },
+}
+
+/// Starts the member that the marker names, and removes that once the member was seen to listen. Gives the member's name,
+/// if one was left stopped.
+pub async fn recover<S: Runs>(folder: &Path, endpoint: &str) -> Result<Option<String>, RecoverError> {
+    let state = hold(folder).await?;
+    let Some(member) = start_marked::<S>(&state).await? else { return Ok(None) };
+    let until = Instant::now() + SEEN;
+    while !listens(endpoint).await {
+        if Instant::now() >= until {
+            // The marker stays: whoever comes next starts it again.
+            return Err(RecoverError::NotSeen { member, endpoint: endpoint.to_owned() });
+        }
+        sleep(LOOK_EVERY).await;
+    }
+    state.clear()?;
+    Ok(Some(member))
+}
+
+async fn hold(folder: &Path) -> Result<State, RecoverError> {
+    let until = Instant::now() + HELD;
+    loop {
+        match State::hold(folder)? {
+            Some(state) => return Ok(state),
+            None if Instant::now() >= until => return Err(RecoverError::Held),
+            None => sleep(LOOK_EVERY).await,
+        }
+    }
+}
+
+/// Asks for the start of what the marker names, if there is one. The marker stays.
+pub(super) async fn start_marked<S: Runs>(state: &State) -> Result<Option<String>, RecoverError> {
+    let Some(marker) = state.read::<S>()? else { return Ok(None) };
+    let member = marker.member;
+    tracing::warn!("etcd member {member} was left stopped by the cold copy of {}: it is started", marker.night);
+    match marker.service.start().await {
+        Ok(()) => Ok(Some(member)),
+        Err(source) => Err(RecoverError::NotStarted { member, source }),
+    }
+}
