@@ -20,7 +20,7 @@ mod service;
 
 use std::path::PathBuf;
 
-use nightshift_core::name::HostName;
+use nightshift_core::name::{ClusterName, HostName};
 use nightshift_core::night::NightWindow;
 use nightshift_core::settings::Settings;
 
@@ -29,10 +29,9 @@ pub use explain::{Enabled, enabled, explain};
 pub use frame::{Request, Said};
 pub use marker::MarkerError;
 pub use recover::{RecoverError, recover};
-pub use serve::{ServeError, serve};
+pub use serve::{ServeError, refuse, serve};
 pub use service::{Runs, Service, ServiceError, find};
 
-use crate::audit::Audit;
 use crate::etcd::LocalMember;
 
 /// The socket's name, in the folder for what lives as long as the daemon.
@@ -45,13 +44,13 @@ pub const OPT_IN: &str = "systemctl enable --now nightshift-cold-copy.socket";
 /// This host's member, and how it is stopped and started.
 #[derive(Debug, Clone)]
 pub struct Host<S> {
+    pub cluster: ClusterName,
     pub this: HostName,
     pub window: NightWindow,
     pub local: LocalMember,
     pub service: S,
     /// Where the marker lies: `STATE` but in tests.
     pub state: PathBuf,
-    audit: Audit,
 }
 
 impl<S> Host<S> {
@@ -59,7 +58,7 @@ impl<S> Host<S> {
         Self {
             this: settings.this.clone(),
             window: settings.window.clone(),
-            audit: Audit::new(settings.cluster.clone(), settings.this.clone()),
+            cluster: settings.cluster.clone(),
             local,
             service,
             state: state.into(),

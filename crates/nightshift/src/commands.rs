@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod check;
+mod cold_copy;
 mod daemon;
 mod generate;
 mod keys;
@@ -16,8 +17,10 @@ mod verify;
 use std::io;
 use std::path::PathBuf;
 
+use nightshift_engine::cold_copy::{RecoverError, ServeError, ServiceError};
 use nightshift_engine::control::ClientError;
 use nightshift_engine::daemon::DaemonError;
+use nightshift_engine::etcd::DiscoverError;
 use nightshift_engine::peer::CredentialsError;
 use nightshift_engine::store::StoreError;
 use nightshift_ssh::{ConnectError, IdentityError, KnownHostsError};
@@ -53,6 +56,16 @@ pub enum CommandError {
     KnownHosts(#[from] KnownHostsError),
     #[error("{host}: its host keys cannot be read")]
     Scan { host: String, source: ConnectError },
+    #[error("standard input is no connection of the cold copy's socket")]
+    NoConnection(#[source] io::Error),
+    #[error(transparent)]
+    Member(#[from] DiscoverError),
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
     #[error("cannot print it as JSON")]
     Json(#[from] serde_json::Error),
     #[error("{0}")]
@@ -73,6 +86,7 @@ pub fn run(cli: Cli) -> Result<Exit, CommandError> {
         Command::Verify { what, identity } => verify::run(&config, &what, identity.as_deref()),
         Command::Keys(keys) => keys::run(&config, keys),
         Command::Trust(args) => here(trust::run(&config, &args)),
+        Command::ColdCopy(words) => here(cold_copy::run(&config, words)),
         Command::Generate { folder } => generate::run(&folder),
     }
 }

@@ -52,7 +52,9 @@ pub enum AskError {
 #[derive(Debug)]
 pub enum Asked {
     /// This other member is tonight's.
-    NotMyTurn { member: String },
+    NotMyTurn {
+        member: String,
+    },
     Copied(Copied),
 }
 
@@ -138,7 +140,8 @@ async fn store(line: &mut UnixStream, file: File, compression: Compression) -> R
     });
     let received = receive(line, &pieces).await;
     drop(pieces);
-    let stored: io::Result<(u64, Digest)> = storing.await.map_err(|error| AskError::Store(io::Error::other(error)))?;
+    let stored: io::Result<(u64, Digest)> =
+        storing.await.map_err(|error| AskError::Store(io::Error::other(error)))?;
     // A full disk is why nobody took the pieces any more.
     let (stored_size, stored_sha256) = stored.map_err(AskError::Store)?;
     let (raw_size, raw_sha256) = received?;

@@ -174,7 +174,9 @@ mod tests {
         let endless = vec![b'x'; 1 << 20];
         let night = br#"{"night":"../../etc","cluster_id":"1"}
 "#;
-        for bytes in [&b""[..], b"\n", b"{}\n", br#"{"night":"2026-11-22","cluster_id":"1"}"#, night, &endless] {
+        for bytes in
+            [&b""[..], b"\n", b"{}\n", br#"{"night":"2026-11-22","cluster_id":"1"}"#, night, &endless]
+        {
             assert!(read_request(bytes).is_err());
         }
     }
@@ -193,10 +195,9 @@ mod tests {
         while let Some(frame) = read_frame(&mut wire).await.unwrap() {
             match frame {
                 Frame::Data(bytes) => read.extend(bytes),
-                Frame::Said(said) => assert_eq!(
-                    said,
-                    Said::Copied { bytes: plain.len() as u64, sha256: Digest::of(&plain) }
-                ),
+                Frame::Said(said) => {
+                    assert_eq!(said, Said::Copied { bytes: plain.len() as u64, sha256: Digest::of(&plain) })
+                }
             }
         }
         assert!(read == plain);

@@ -56,7 +56,9 @@ pub async fn survey(local: &LocalMember) -> Result<Survey, ClientError> {
     let newest = answers.iter().filter_map(|(_, answer)| Some(answer.as_ref().ok()?.1.raft_index)).max();
     let members = listed.iter().map(|member| {
         let trouble = match answers.iter().find(|(id, _)| *id == member.id) {
-            Some((_, Ok((_, answer)))) => trouble(member, answer, newest.unwrap_or_default(), header.cluster_id),
+            Some((_, Ok((_, answer)))) => {
+                trouble(member, answer, newest.unwrap_or_default(), header.cluster_id)
+            }
             Some((_, Err(why))) => Some(why.clone()),
             None => Some("it was not asked".to_owned()),
         };

@@ -106,6 +106,9 @@ impl Lock {
                 return;
             }
         }
-        tracing::warn!("the lock {KEY} in etcd could not be given back: it ends by itself within {} s", TTL.as_secs());
+        tracing::warn!(
+            "the lock {KEY} in etcd could not be given back: it ends by itself within {} s",
+            TTL.as_secs()
+        );
     }
 }

@@ -1,10 +1,13 @@
 //! `stopped`: what was stopped, and how it is started again. On disk before it is stopped, gone once it was seen running.
+//!
+//! It says all that a start takes, for at boot the config may be one that no longer reads.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use nightshift_core::name::{ClusterName, HostName};
 use nightshift_core::night::Night;
 use rustix::fs::FlockOperation;
 use serde::de::DeserializeOwned;
@@ -15,21 +18,18 @@ use crate::store::{StoreError, read_bounded, replace_file, sync_folder};
 const FILE: &str = "stopped";
 const LOCK: &str = "lock";
 const MOST_BYTES: u64 = 64 << 10;
-const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 1;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Marker<S> {
     pub format: u32,
-    /// For people who find it.
-    pub member: String,
+    pub cluster: ClusterName,
+    pub host: HostName,
     pub night: Night,
+    pub member: String,
+    /// Where it listens once it runs.
+    pub endpoint: String,
     pub service: S,
-}
-
-impl<S> Marker<S> {
-    pub const fn new(member: String, night: Night, service: S) -> Self {
-        Self { format: FORMAT, member, night, service }
-    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +70,11 @@ impl State {
 
     pub fn read<S: DeserializeOwned>(&self) -> Result<Option<Marker<S>>, MarkerError> {
         let path = self.folder.join(FILE);
-        if !path.try_exists().map_err(|source| MarkerError::Io { what: "look for", path: path.clone(), source })? {
+        if !path.try_exists().map_err(|source| MarkerError::Io {
+            what: "look for",
+            path: path.clone(),
+            source,
+        })? {
             return Ok(None);
         }
         let bytes = read_bounded(&path, MOST_BYTES)?;
@@ -89,8 +93,11 @@ impl State {
         let path = self.folder.join(FILE);
         match fs::remove_file(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Ok(()) => sync_folder(&self.folder)
-                .map_err(|source| MarkerError::Io { what: "sync", path: self.folder.clone(), source }),
+            Ok(()) => sync_folder(&self.folder).map_err(|source| MarkerError::Io {
+                what: "sync",
+                path: self.folder.clone(),
+                source,
+            }),
             Err(source) => Err(MarkerError::Io { what: "remove", path, source }),
         }
     }
@@ -102,7 +109,15 @@ mod tests {
     use super::*;
 
     fn marker() -> Marker<String> {
-        Marker::new("etcd1".into(), "2026-11-22".parse().unwrap(), "etcd.service".into())
+        Marker {
+            format: FORMAT,
+            cluster: "prod".parse().unwrap(),
+            host: "etcd1.example.com".parse().unwrap(),
+            night: "2026-11-22".parse().unwrap(),
+            member: "etcd1".into(),
+            endpoint: "https://10.0.3.1:2379".into(),
+            service: "etcd.service".into(),
+        }
     }
 
     #[test]

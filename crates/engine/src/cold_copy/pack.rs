@@ -76,7 +76,8 @@ fn add_file<W: Write>(tar: &mut Builder<W>, file: File, path: &Path, name: &Path
     if !FileType::from_raw_mode(before.st_mode).is_file() {
         return Err(PackError::Odd { path: path.to_owned() });
     }
-    let mut reader = Exactly { file: &file, left: u64::try_from(before.st_size).unwrap_or_default(), failed: None };
+    let mut reader =
+        Exactly { file: &file, left: u64::try_from(before.st_size).unwrap_or_default(), failed: None };
     let appended = tar.append_data(&mut header(&before, EntryType::Regular), name, &mut reader);
     if let Some(source) = reader.failed {
         return Err(PackError::Read { path: path.to_owned(), source });

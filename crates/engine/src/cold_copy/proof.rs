@@ -20,7 +20,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
-    #[error("where the member keeps its data is not known: neither etcd.conf nor a pod's manifest gives its data directory")]
+    #[error(
+        "where the member keeps its data is not known: neither etcd.conf nor a pod's manifest gives its data directory"
+    )]
     Unknown,
     #[error("the data directory {} cannot be found", .path.display())]
     NotFound { path: PathBuf, source: io::Error },
@@ -45,11 +47,11 @@ impl Data {
     pub fn open(data_dir: Option<&Path>) -> Result<Self, DataError> {
         let path = data_dir.ok_or(DataError::Unknown)?;
         // Where it lies is an administrator's to say, by links too; what lies in it is etcd's.
-        let real = fs::canonicalize(path).map_err(|source| DataError::NotFound { path: path.to_owned(), source })?;
+        let real =
+            fs::canonicalize(path).map_err(|source| DataError::NotFound { path: path.to_owned(), source })?;
         let member = real.join("member");
-        let opened = |path: &Path| {
-            open_folder(path).map_err(|why| DataError::NotTaken { path: path.to_owned(), why })
-        };
+        let opened =
+            |path: &Path| open_folder(path).map_err(|why| DataError::NotTaken { path: path.to_owned(), why });
         let folder = opened(&member)?;
         // A WAL that lies elsewhere would be missing from the copy.
         opened(&member.join("wal"))?;
@@ -69,7 +71,9 @@ impl Data {
             } else {
                 match rustix::fs::flock(&self.database, FlockOperation::NonBlockingLockShared) {
                     Ok(()) => return Ok(()),
-                    Err(Errno::WOULDBLOCK) => format!("{} is open elsewhere", self.member.join("snap/db").display()),
+                    Err(Errno::WOULDBLOCK) => {
+                        format!("{} is open elsewhere", self.member.join("snap/db").display())
+                    }
                     Err(errno) => {
                         let path = self.member.join("snap/db");
                         return Err(DataError::Lock { path, source: errno.into() });

@@ -76,9 +76,7 @@ mod tests {
     use super::*;
 
     fn members(ids: &[u64]) -> Vec<Seen> {
-        ids.iter()
-            .map(|id| Seen { id: *id, name: format!("e{id}"), learner: false, trouble: None })
-            .collect()
+        ids.iter().map(|id| Seen { id: *id, name: format!("e{id}"), learner: false, trouble: None }).collect()
     }
 
     fn night(text: &str) -> Night {
@@ -102,7 +100,8 @@ mod tests {
 
     #[test]
     fn a_turn_does_not_stand_still_at_the_ends_of_months_and_years() {
-        let numbers = ["2026-12-31", "2027-01-01", "2027-02-28", "2027-03-01"].map(|date| number(night(date)));
+        let numbers =
+            ["2026-12-31", "2027-01-01", "2027-02-28", "2027-03-01"].map(|date| number(night(date)));
         assert_eq!(numbers[1] - numbers[0], 1);
         assert_eq!(numbers[3] - numbers[2], 1);
         assert_eq!(number(night("1970-01-02")), 1);

@@ -3,11 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
+use nightshift_core::audit::{Event, Kind};
+use nightshift_core::role::Role;
 use tokio::time::{Instant, sleep};
 
-use super::marker::{MarkerError, State};
+use super::marker::{Marker, MarkerError, State};
 use super::proof::listens;
 use super::service::{Runs, ServiceError};
+use crate::audit::Audit;
 
 /// How long a helper that is ending may still hold the marker.
 const HELD: Duration = Duration::from_secs(10);
@@ -23,25 +26,34 @@ pub enum RecoverError {
     Held,
     #[error("the etcd member {member} was left stopped and cannot be started; start it by hand")]
     NotStarted { member: String, source: ServiceError },
-    #[error("the etcd member {member} was left stopped and was started, but nothing listens at {endpoint} yet")]
+    #[error(
+        "the etcd member {member} was left stopped and was started, but nothing listens at {endpoint} yet"
+    )]
     NotSeen { member: String, endpoint: String },
 }
 
 /// Starts the member that the marker names, and removes that once the member was seen to listen. Gives the member's name,
-/// if one was left stopped.
-pub async fn recover<S: Runs>(folder: &Path, endpoint: &str) -> Result<Option<String>, RecoverError> {
+/// if one was left stopped. It needs no config.
+pub async fn recover<S: Runs>(folder: &Path) -> Result<Option<String>, RecoverError> {
     let state = hold(folder).await?;
-    let Some(member) = start_marked::<S>(&state).await? else { return Ok(None) };
+    let Some(marker) = start_marked::<S>(&state).await? else { return Ok(None) };
     let until = Instant::now() + SEEN;
-    while !listens(endpoint).await {
+    while !listens(&marker.endpoint).await {
         if Instant::now() >= until {
             // The marker stays: whoever comes next starts it again.
-            return Err(RecoverError::NotSeen { member, endpoint: endpoint.to_owned() });
+            return Err(RecoverError::NotSeen { member: marker.member, endpoint: marker.endpoint });
         }
         sleep(LOOK_EVERY).await;
     }
     state.clear()?;
-    Ok(Some(member))
+    let message = format!("etcd member {} was left stopped by a cold copy, and runs again", marker.member);
+    Audit::new(marker.cluster, marker.host).emit(&Event {
+        night: Some(marker.night),
+        role: Some(Role::Etcd),
+        outcome: Some("interrupted"),
+        ..Event::warning(Kind::MemberStarted, message)
+    });
+    Ok(Some(marker.member))
 }
 
 async fn hold(folder: &Path) -> Result<State, RecoverError> {
@@ -56,12 +68,15 @@ async fn hold(folder: &Path) -> Result<State, RecoverError> {
 }
 
 /// Asks for the start of what the marker names, if there is one. The marker stays.
-pub(super) async fn start_marked<S: Runs>(state: &State) -> Result<Option<String>, RecoverError> {
+pub(super) async fn start_marked<S: Runs>(state: &State) -> Result<Option<Marker<S>>, RecoverError> {
     let Some(marker) = state.read::<S>()? else { return Ok(None) };
-    let member = marker.member;
-    tracing::warn!("etcd member {member} was left stopped by the cold copy of {}: it is started", marker.night);
+    tracing::warn!(
+        "etcd member {} was left stopped in the night {}: it is started",
+        marker.member,
+        marker.night
+    );
     match marker.service.start().await {
-        Ok(()) => Ok(Some(member)),
-        Err(source) => Err(RecoverError::NotStarted { member, source }),
+        Ok(()) => Ok(Some(marker)),
+        Err(source) => Err(RecoverError::NotStarted { member: marker.member, source }),
     }
 }

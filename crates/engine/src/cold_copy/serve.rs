@@ -17,12 +17,13 @@ use super::Host;
 use super::frame::{DataWriter, Request, Said, read_request, say};
 use super::health::{Survey, survey, wait_back};
 use super::lock::{Lock, LockError};
-use super::marker::{Marker, MarkerError, State};
+use super::marker::{FORMAT, Marker, MarkerError, State};
 use super::pack::{PackError, pack};
 use super::proof::{Data, DataError};
 use super::quorum::{permit, turn};
 use super::recover::start_marked;
 use super::service::{Runs, ServiceError};
+use crate::audit::Audit;
 use crate::context::chain;
 use crate::etcd::Client;
 use crate::offload;
@@ -96,6 +97,13 @@ pub async fn serve<S: Runs>(host: &Host<S>, socket: UnixStream) -> Result<(), Se
     }
 }
 
+/// Tells the daemon that nothing can be done here at all.
+pub fn refuse(mut socket: &UnixStream, reason: &str) {
+    if let Err(error) = say(&mut socket, &Said::Refused { reason: reason.to_owned() }) {
+        tracing::warn!("the daemon was not told: {error}");
+    }
+}
+
 /// Looks at everything, and takes the lock; what is in the way is the answer.
 async fn prepare<S: Runs>(host: &Host<S>, request: &Request) -> Result<Ready, Said> {
     let refused = |reason: String| Said::Refused { reason };
@@ -107,12 +115,15 @@ async fn prepare<S: Runs>(host: &Host<S>, request: &Request) -> Result<Ready, Sa
         return Err(Said::Busy { reason: "another cold copy of this member is being taken".to_owned() });
     };
     if start_marked::<S>(&state).await.map_err(|error| refused(chain(&error)))?.is_some() {
-        return Err(refused("the member was left stopped by an earlier cold copy, and is started now".to_owned()));
+        return Err(refused(
+            "the member was left stopped by an earlier cold copy, and is started now".to_owned(),
+        ));
     }
     let data = Data::open(host.local.data_dir.as_deref()).map_err(|error| refused(chain(&error)))?;
     let first = survey(&host.local).await.map_err(|error| refused(chain(&error)))?;
     if first.cluster_id != request.cluster_id {
-        let reason = format!("this member is of the cluster {}, not {}", first.cluster_id, request.cluster_id);
+        let reason =
+            format!("this member is of the cluster {}, not {}", first.cluster_id, request.cluster_id);
         return Err(refused(reason));
     }
     match turn(&first.members, request.night) {
@@ -157,7 +168,8 @@ async fn under_lock<S: Runs>(
 
 /// Stopping the leader would stop the whole cluster for an election, so it hands over the lead first.
 async fn hand_over_lead<S>(host: &Host<S>, leading: Survey) -> Result<Survey, String> {
-    let cannot = "this member leads, and its lead cannot be handed over (etcd can from 3.3 on), so it is left running";
+    let cannot =
+        "this member leads, and its lead cannot be handed over (etcd can from 3.3 on), so it is left running";
     let newest = leading.others.iter().max_by_key(|other| other.raft_index);
     let target = newest.ok_or_else(|| cannot.to_owned())?.id;
     let client = Client::connect(&host.local, STALL).await.map_err(|error| chain(&error))?;
@@ -177,13 +189,24 @@ async fn hand_over_lead<S>(host: &Host<S>, leading: Survey) -> Result<Survey, St
 }
 
 /// From the stop to the return. However the copy goes, the member is started.
-async fn take<S: Runs>(host: &Host<S>, night: Night, ready: Ready, line: &Line) -> Result<Duration, ServeError> {
+async fn take<S: Runs>(
+    host: &Host<S>,
+    night: Night,
+    ready: Ready,
+    line: &Line,
+) -> Result<Duration, ServeError> {
     let Ready { state, survey, data, mut lock } = ready;
     let member = survey.called();
     let others = survey.clients();
-    state.write(&Marker::new(member.clone(), night, host.service.clone()))?;
+    state.write(&host.marker(night, &member))?;
     let began = Instant::now();
-    host.tell(night, Event::info(Kind::MemberStopped, format!("etcd member {member} is stopped for a cold copy: {}", host.service.how())));
+    host.tell(
+        night,
+        Event::info(
+            Kind::MemberStopped,
+            format!("etcd member {member} is stopped for a cold copy: {}", host.service.how()),
+        ),
+    );
 
     let copied = copy(host, &member, data, lock.as_mut(), line).await;
     if let Err(error) = &copied {
@@ -209,7 +232,10 @@ async fn take<S: Runs>(host: &Host<S>, night: Night, ready: Ready, line: &Line) 
     let outcome = if copied.is_ok() { "done" } else { "failed" };
     let reason = copied.as_ref().err().map(|error| chain(error));
     let message = format!("etcd member {member} is back and healthy after {} s", stopped.as_secs());
-    host.tell(night, Event { duration_ms, outcome: Some(outcome), reason, ..Event::info(Kind::MemberStarted, message) });
+    host.tell(
+        night,
+        Event { duration_ms, outcome: Some(outcome), reason, ..Event::info(Kind::MemberStarted, message) },
+    );
     copied.map(|()| stopped)
 }
 
@@ -235,7 +261,9 @@ async fn copy<S: Runs>(
     let mut sending = line.send(data)?;
     let bounded = Box::pin(tokio::time::timeout(COPIED, &mut sending));
     let given_up = match select(bounded, lost).await {
-        Either::Left((Ok(sent), _)) => return sent.unwrap_or_else(|error| Err(ServeError::Gone(io::Error::other(error)))),
+        Either::Left((Ok(sent), _)) => {
+            return sent.unwrap_or_else(|error| Err(ServeError::Gone(io::Error::other(error))));
+        }
         Either::Left((Err(_), _)) => ServeError::TooLong,
         Either::Right((lost, _)) => lost,
     };
@@ -262,9 +290,25 @@ fn is_tonight(window: &NightWindow, night: Night) -> bool {
     night.date == today || today.yesterday().is_ok_and(|yesterday| night.date == yesterday)
 }
 
-impl<S> Host<S> {
+impl<S: Runs> Host<S> {
+    fn marker(&self, night: Night, member: &str) -> Marker<S> {
+        Marker {
+            format: FORMAT,
+            cluster: self.cluster.clone(),
+            host: self.this.clone(),
+            night,
+            member: member.to_owned(),
+            endpoint: self.local.endpoint.clone(),
+            service: self.service.clone(),
+        }
+    }
+
     fn tell(&self, night: Night, event: Event) {
-        self.audit.emit(&Event { night: Some(night), role: Some(Role::Etcd), ..event });
+        Audit::new(self.cluster.clone(), self.this.clone()).emit(&Event {
+            night: Some(night),
+            role: Some(Role::Etcd),
+            ..event
+        });
     }
 }
 

@@ -133,13 +133,8 @@ impl Client {
     /// Whether the v3 store holds any key.
     pub async fn has_v3_keys(&self) -> Result<bool, ClientError> {
         // From the first possible key, with no end.
-        let all = RangeRequest {
-            key: vec![0],
-            range_end: vec![0],
-            limit: 1,
-            serializable: true,
-            keys_only: true,
-        };
+        let all =
+            RangeRequest { key: vec![0], range_end: vec![0], limit: 1, serializable: true, keys_only: true };
         let found: RangeResponse = self.request("Range", "/etcdserverpb.KV/Range", all).await?;
         Ok(!found.kvs.is_empty())
     }

@@ -275,9 +275,7 @@ impl V2 {
 
 /// As for gRPC: the CA of the cluster alone, and this host's certificate where there is one.
 fn client_config(endpoint: &str, files: &TlsFiles) -> Result<Arc<ClientConfig>, V2Error> {
-    fn tls<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
-        endpoint: &str,
-    ) -> impl Fn(E) -> V2Error + '_ {
+    fn tls<E: Into<Box<dyn std::error::Error + Send + Sync>>>(endpoint: &str) -> impl Fn(E) -> V2Error + '_ {
         move |error| V2Error::Tls { endpoint: endpoint.to_owned(), source: error.into() }
     }
     let read = |path: &PathBuf| {

@@ -30,7 +30,12 @@ pub enum V2BackupError {
 }
 
 /// Writes a backup of the member in `data_dir` to `target`, which must not be there yet. Blocks.
-pub fn back_up(etcdctl: &Path, data_dir: &Path, target: &Path, within: Duration) -> Result<(), V2BackupError> {
+pub fn back_up(
+    etcdctl: &Path,
+    data_dir: &Path,
+    target: &Path,
+    within: Duration,
+) -> Result<(), V2BackupError> {
     let mut child = Command::new(etcdctl)
         .arg("backup")
         .arg("--data-dir")

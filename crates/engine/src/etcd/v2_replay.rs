@@ -43,6 +43,13 @@ pub enum ReplayError {
     Lost(#[source] io::Error),
 }
 
+impl ReplayError {
+    /// Whether it speaks against the copy, rather than of this host.
+    pub const fn is_of_the_copy(&self) -> bool {
+        matches!(self, Self::Ended { .. } | Self::V2(_))
+    }
+}
+
 /// Replays the v2 store of `data_dir` in a scratch folder made for it below `scratch`, and removes that again.
 pub async fn replay(
     etcd: &Path,
@@ -97,8 +104,7 @@ async fn in_folder(etcd: &Path, folder: &Path, within: Duration) -> Result<Repla
 }
 
 fn start(etcd: &Path, folder: &Path, log: &Path) -> Result<Child, ReplayError> {
-    let log = File::create(log)
-        .map_err(|source| ReplayError::Copy { folder: folder.to_owned(), source })?;
+    let log = File::create(log).map_err(|source| ReplayError::Copy { folder: folder.to_owned(), source })?;
     Command::new(etcd)
         .args(["--name", "replay", "--data-dir", "data", "--force-new-cluster"])
         .args(["--listen-client-urls", &format!("unix://{CLIENT}")])

@@ -12,6 +12,7 @@ use nightshift_core::role::Role;
 use nightshift_core::settings::Compression;
 
 use super::collect_role;
+use super::etcd_data;
 use super::own_set::{self, Begun, Draft, OwnSetError};
 use crate::collect::CollectError;
 use crate::context::{StageContext, StageEnd, chain};
@@ -68,6 +69,7 @@ async fn try_run(ctx: &StageContext) -> Result<StageEnd, Error> {
     let (name, taken) = take(ctx, &client, &partial).await?;
     let (partial, mut draft) = collect_role::files(ctx, Role::Etcd, partial, previous).await?;
     complete(&mut draft, name, &client, &member, taken);
+    etcd_data::add(ctx, &client, &local, &member, &partial, &mut draft).await;
     Ok(own_set::publish(ctx, partial, draft).await?)
 }
 

@@ -13,9 +13,10 @@ use nightshift_engine::etcd;
 use nightshift_engine::peer::{self, Credentials};
 use nightshift_engine::space::bytes;
 
+use super::etcd_data;
 use crate::out;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 /// Connections at a time.
 const PARALLEL: usize = 16;
 
@@ -24,6 +25,7 @@ pub async fn run(settings: &Settings) -> bool {
     let mut good = true;
     if settings.roles().has(Role::Etcd) {
         good &= tell("etcd", check_etcd(settings).await);
+        good &= etcd_data::tell(settings).await;
     }
     if !settings.roles().has(Role::Master) {
         return good;
