@@ -196,7 +196,7 @@ mod tests {
             match frame {
                 Frame::Data(bytes) => read.extend(bytes),
                 Frame::Said(said) => {
-                    assert_eq!(said, Said::Copied { bytes: plain.len() as u64, sha256: Digest::of(&plain) })
+                    assert_eq!(said, Said::Copied { bytes: plain.len() as u64, sha256: Digest::of(&plain) });
                 }
             }
         }
