@@ -112,6 +112,12 @@ impl V2 {
         Ok(answer.node.nodes.iter().any(|node| !node.key.starts_with("/_")))
     }
 
+    /// Reads through the log of the cluster. A member notes what is committed with the entry after it, so only then does
+    /// its write-ahead log tell of every write that was answered before.
+    pub async fn read_through_log(&self) -> Result<(), V2Error> {
+        self.read(Method::GET, &format!("{CANARY}?quorum=true"), "").await.map(drop)
+    }
+
     /// How many keys it holds, folders not counted. The listing is read as it streams, and not kept.
     pub async fn count_keys(&self) -> Result<u64, V2Error> {
         let path = "/v2/keys/?recursive=true";

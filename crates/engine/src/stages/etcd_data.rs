@@ -14,7 +14,7 @@ use nightshift_core::settings::{Compression, EtcdData};
 use super::own_set::Draft;
 use crate::cold_copy::{self, AskError, Asked, Request};
 use crate::context::{StageContext, chain};
-use crate::etcd::{self, Client, Found, LocalMember, Member};
+use crate::etcd::{self, Client, Found, LocalMember, Member, V2};
 use crate::offload;
 use crate::store::{Partial, StoreError, hash_file, sync_file, sync_folder};
 
@@ -84,6 +84,10 @@ async fn back_up(
     draft: &mut Draft,
     found: &mut DataFound,
 ) {
+    let settled = async { V2::of_member(local, PATIENCE)?.read_through_log().await };
+    if let Err(error) = settled.await {
+        draft.notes.push(format!("the last writes to v2 keys may not be in the backup: {}", chain(&error)));
+    }
     let tools = ctx.settings.drill.etcd_tools.clone();
     let Some(data_dir) = local.data_dir.clone() else {
         draft.bad.push(
