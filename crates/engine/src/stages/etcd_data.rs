@@ -16,6 +16,7 @@ use crate::cold_copy::{self, AskError, Asked, Request};
 use crate::context::{StageContext, chain};
 use crate::etcd::{self, Client, Found, LocalMember, Member, V2};
 use crate::offload;
+use crate::space::{self, SpaceError};
 use crate::store::{Partial, StoreError, hash_file, sync_file, sync_folder};
 
 /// One question about v2 keys.
@@ -29,6 +30,8 @@ const V2_FOLDER: &str = "v2";
 enum ColdCopyError {
     #[error(transparent)]
     Ask(#[from] AskError),
+    #[error("not enough room for a cold copy, so nothing was stopped for one")]
+    Space(#[from] SpaceError),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -201,8 +204,11 @@ async fn copy(
     let socket = ctx.settings.paths.run.join(cold_copy::SOCKET);
     let request = Request { night: ctx.night, cluster_id: member.cluster_id.clone() };
     let create = || partial.create(name).map_err(ColdCopyError::from);
-    let asked = cold_copy::ask(&socket, &request, ctx.settings.etcd.compression, create).await;
-    match asked {
+    let asked = async {
+        demand_room(ctx, local, member)?;
+        cold_copy::ask(&socket, &request, ctx.settings.etcd.compression, create).await
+    };
+    match asked.await {
         Ok(Asked::NotMyTurn { member }) => {
             draft.notes.push(format!("the v2 keys of this cluster are in tonight's cold copy of {member}"));
         }
@@ -232,6 +238,15 @@ async fn copy(
             }
         }
     }
+}
+
+/// Room for the database and the log beside it, even if nothing of them could be compressed.
+fn demand_room(ctx: &StageContext, local: &LocalMember, member: &Member) -> Result<(), SpaceError> {
+    let wal = local.data_dir.as_ref().map(|data_dir| data_dir.join("member/wal"));
+    let segments = wal.and_then(|wal| std::fs::read_dir(wal).ok()).into_iter().flatten().flatten();
+    let log = segments.filter_map(|segment| Some(segment.metadata().ok()?.len())).sum::<u64>();
+    let need = member.db_size.saturating_add(log);
+    space::demand(ctx.vault.root(), need, 1, ctx.settings.vault.min_free)
 }
 
 /// What is not covered, why, and what to do.
