@@ -44,7 +44,7 @@ pub struct StatusResponse {
     pub leader: u64,
     #[prost(uint64, tag = "5")]
     pub raft_index: u64,
-    /// From 3.4 on.
+    /// From 3.3 on.
     #[prost(uint64, tag = "7")]
     pub raft_applied_index: u64,
     /// From 3.4 on.
@@ -95,4 +95,23 @@ pub struct ListedMember {
     /// From 3.4 on.
     #[prost(bool, tag = "5")]
     pub is_learner: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct HashKvRequest {
+    /// 0 for the newest one.
+    #[prost(int64, tag = "1")]
+    pub revision: i64,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct HashKvResponse {
+    /// Its revision is the newest one when the hash was made.
+    #[prost(message, optional, tag = "1")]
+    pub header: Option<ResponseHeader>,
+    #[prost(uint32, tag = "2")]
+    pub hash: u32,
+    /// What lies below was compacted, and is in nobody's hash.
+    #[prost(int64, tag = "3")]
+    pub compact_revision: i64,
 }

@@ -1,6 +1,7 @@
 //! What the local member holds besides what a snapshot has, and what a cold copy of it would do.
 
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use nightshift_core::night::Night;
@@ -8,8 +9,10 @@ use nightshift_core::settings::{EtcdData, Settings};
 use nightshift_engine::cold_copy::{self, Enabled};
 use nightshift_engine::{chain, etcd};
 
-use super::connect::PATIENCE;
 use crate::out;
+
+/// How long one question may take.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Prints its lines; false where keys of the member would not be in a set. A member that cannot be asked was complained of
 /// already.
