@@ -88,6 +88,9 @@ pub enum Command {
     Keys(Keys),
     /// Show the host keys of hosts and pin them
     Trust(Trust),
+    /// What systemd runs for the cold copy
+    #[command(hide = true, subcommand)]
+    ColdCopy(ColdCopy),
     /// Write man pages, completions and the journal's message catalog
     #[command(hide = true)]
     Generate { folder: PathBuf },
@@ -248,6 +251,14 @@ pub enum Keys {
         #[arg(long, value_name = "NAME")]
         remote: Option<RemoteName>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ColdCopy {
+    /// Take one cold copy of the etcd member, for the daemon at the other end of standard input
+    Serve,
+    /// Start the member that a cold copy left stopped
+    Recover,
 }
 
 #[derive(Debug, Args)]

@@ -2,6 +2,7 @@
 
 mod archive_file;
 mod check;
+mod cold_copy;
 mod daemon;
 mod drill;
 mod drill_worker;
@@ -20,9 +21,11 @@ mod verify;
 use std::io;
 use std::path::PathBuf;
 
+use nightshift_engine::cold_copy::{RecoverError, ServeError, ServiceError};
 use nightshift_engine::control::ClientError;
 use nightshift_engine::daemon::DaemonError;
 use nightshift_engine::drill::{FollowError, ScratchError, become_program, sweep};
+use nightshift_engine::etcd::DiscoverError;
 use nightshift_engine::peer::CredentialsError;
 use nightshift_engine::store::StoreError;
 use nightshift_ssh::{ConnectError, IdentityError, KnownHostsError};
@@ -74,6 +77,16 @@ pub enum CommandError {
     Output(#[source] io::Error),
     #[error("cannot print it as YAML")]
     Yaml(#[from] serde_saphyr::SerializeError),
+    #[error("standard input is no connection of the cold copy's socket")]
+    NoConnection(#[source] io::Error),
+    #[error(transparent)]
+    Member(#[from] DiscoverError),
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
     #[error("cannot print it as JSON")]
     Json(#[from] serde_json::Error),
     #[error("{0}")]
@@ -108,6 +121,7 @@ pub fn run(cli: Cli) -> Result<Exit, CommandError> {
         Command::Inspect(args) => inspect::run(&config, args),
         Command::Keys(keys) => keys::run(&config, keys),
         Command::Trust(args) => here(trust::run(&config, &args)),
+        Command::ColdCopy(words) => here(cold_copy::run(&config, words)),
         Command::Generate { folder } => generate::run(&folder),
     }
 }
