@@ -35,7 +35,7 @@ fn unpack(folder: &Path) -> Result<()> {
     let apt = Apt::fresh(&workspace::tools().join("apt"), &source)?;
     step(apt.get("update").arg("--quiet=2"))?;
     step(apt.get("download").arg("--quiet=2").args(PACKAGES))?;
-    let partial = folder.with_extension("partial");
+    let partial = folder.with_file_name("etcd-3.5.partial");
     emptied(&partial)?;
     for package in apt.downloaded()? {
         step(command(&["dpkg-deb", "--extract"]).arg(package).arg(&partial))?;
