@@ -8,6 +8,7 @@
     clippy::disallowed_methods
 )]
 
+#[allow(dead_code)] // each test uses its part
 mod support {
     pub mod etcd;
 }

@@ -26,10 +26,41 @@ pub fn available() -> bool {
     found
 }
 
+/// The programs of one release of etcd.
+#[derive(Debug, Clone, Default)]
+pub struct Release {
+    /// None for those on the path.
+    folder: Option<PathBuf>,
+}
+
+impl Release {
+    /// etcd 3.5, as `cargo xtask setup` unpacks it; says why not, or fails where it must be.
+    pub fn newer() -> Option<Self> {
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+        let folder =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(target).join("tools/etcd-3.5/usr/bin");
+        if folder.join("etcd").exists() {
+            return Some(Self { folder: Some(folder) });
+        }
+        let required = std::env::var("NIGHTSHIFT_LAB").is_ok_and(|value| value == "required");
+        assert!(!required, "there is no etcd 3.5 in {}, and NIGHTSHIFT_LAB=required", folder.display());
+        println!("skipped: there is no etcd 3.5 here: cargo xtask setup");
+        None
+    }
+
+    pub fn program(&self, name: &str) -> Command {
+        let path = self.folder.as_ref().map_or_else(|| name.into(), |folder| folder.join(name));
+        let mut command = Command::new(path);
+        command.env("ETCDCTL_API", "3");
+        command
+    }
+}
+
 pub struct Etcd {
     child: Child,
+    release: Release,
     /// Gone with the member.
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     pub url: String,
     pub port: u16,
     pub peer_url: String,
@@ -54,13 +85,25 @@ impl Etcd {
         Self::start_in(name, &peer, &[&[cluster.as_str()], flags].concat())
     }
 
+    /// A cluster of one, of another release than the one on the path.
+    pub fn start_of(release: &Release, flags: &[&str]) -> Self {
+        let peer = format!("http://127.0.0.1:{}", free_port());
+        let cluster = format!("--initial-cluster=alone={peer}");
+        Self::launch(release, "alone", &peer, &[&[cluster.as_str()], flags].concat())
+    }
+
     pub fn start_in(name: &str, peer_url: &str, flags: &[&str]) -> Self {
+        Self::launch(&Release::default(), name, peer_url, flags)
+    }
+
+    fn launch(release: &Release, name: &str, peer_url: &str, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = free_port();
         let scheme = if flags.iter().any(|flag| flag.starts_with("--cert-file")) { "https" } else { "http" };
         let url = format!("{scheme}://127.0.0.1:{port}");
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
-        let child = Command::new("etcd")
+        let child = release
+            .program("etcd")
             .args(["--name", name, "--listen-client-urls", &url, "--advertise-client-urls", &url])
             .args(["--listen-peer-urls", peer_url, "--initial-advertise-peer-urls", peer_url])
             .arg("--data-dir")
@@ -70,18 +113,19 @@ impl Etcd {
             .stderr(log)
             .spawn()
             .unwrap();
-        let etcd = Self { child, _folder: folder, url, port, peer_url: peer_url.to_owned() };
+        let (release, peer_url) = (release.clone(), peer_url.to_owned());
+        let etcd = Self { child, release, folder, url, port, peer_url };
         eventually("etcd listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
         etcd
     }
 
+    /// The database that the member has open.
+    pub fn database(&self) -> PathBuf {
+        self.folder.path().join("data/member/snap/db")
+    }
+
     pub fn etcdctl(&self, arguments: &[&str]) -> Output {
-        Command::new("etcdctl")
-            .env("ETCDCTL_API", "3")
-            .args(["--endpoints", &self.url])
-            .args(arguments)
-            .output()
-            .unwrap()
+        self.release.program("etcdctl").args(["--endpoints", &self.url]).args(arguments).output().unwrap()
     }
 }
 
