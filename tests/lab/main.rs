@@ -3,6 +3,8 @@
 mod absent;
 mod cluster;
 mod crash;
+mod diverged;
+mod drill;
 mod login;
 mod night;
 mod power;
