@@ -10,6 +10,7 @@
 
 #[allow(dead_code)] // each test uses its part
 mod support {
+    #[allow(dead_code)] // each file of tests uses its part
     pub mod etcd;
 }
 

@@ -103,7 +103,7 @@ async fn written_to() -> (Etcd, Load) {
     let etcd = Etcd::start_with("alone", &["--quota-backend-bytes=4000000000", COMPACTION[0], COMPACTION[1]]);
     let writer = Writer::connect(&etcd.url).await;
     writer.fill(FILLED).await;
-    let load = Load::start(&etcd, &writer);
+    let load = Load::start(&writer);
     (etcd, load)
 }
 
@@ -114,7 +114,7 @@ struct Load {
 }
 
 impl Load {
-    fn start(etcd: &Etcd, writer: &Writer) -> Self {
+    fn start(writer: &Writer) -> Self {
         let load = Self { written: Arc::default(), ended: Arc::default() };
         for lane in 0..WRITERS {
             let (writer, written, ended) =

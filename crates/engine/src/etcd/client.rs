@@ -12,7 +12,9 @@ use tonic::{Request, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 use super::discover::{LocalMember, TlsFiles};
-use super::message::{AlarmResponse, Empty, MemberListResponse, SnapshotResponse, StatusResponse};
+use super::message::{
+    AlarmResponse, Empty, HashKvRequest, HashKvResponse, MemberListResponse, SnapshotResponse, StatusResponse,
+};
 use super::options::read_small;
 use super::trouble::{ClientError, Peer};
 
@@ -62,6 +64,13 @@ impl Client {
         self.ask("Alarm", "/etcdserverpb.Maintenance/Alarm").await
     }
 
+    /// The hash of every key and value up to a revision, 0 for the newest one. From etcd 3.3 on; reads all of them, so
+    /// `patience` goes by the database's size.
+    pub async fn hash_kv(&self, revision: i64, patience: Duration) -> Result<HashKvResponse, ClientError> {
+        let request = HashKvRequest { revision };
+        self.ask_with("HashKV", "/etcdserverpb.Maintenance/HashKV", request, patience).await
+    }
+
     pub async fn members(&self) -> Result<MemberListResponse, ClientError> {
         self.ask("MemberList", "/etcdserverpb.Cluster/MemberList").await
     }
@@ -88,12 +97,25 @@ impl Client {
     where
         T: Message + Default + Send + 'static,
     {
+        self.ask_with(call, path, Empty {}, self.patience).await
+    }
+
+    async fn ask_with<Q, T>(
+        &self,
+        call: &'static str,
+        path: &'static str,
+        request: Q,
+        patience: Duration,
+    ) -> Result<T, ClientError>
+    where
+        Q: Message + Send + Sync + 'static,
+        T: Message + Default + Send + 'static,
+    {
         let asked = async {
             let mut grpc = self.ready().await?;
-            grpc.unary(Request::new(Empty {}), PathAndQuery::from_static(path), ProstCodec::default()).await
+            grpc.unary(Request::new(request), PathAndQuery::from_static(path), ProstCodec::default()).await
         };
-        let answer =
-            timeout(self.patience, asked).await.map_err(|_| self.peer.timed_out(call, self.patience))?;
+        let answer = timeout(patience, asked).await.map_err(|_| self.peer.timed_out(call, patience))?;
         answer.map(tonic::Response::into_inner).map_err(|status| self.failed(call, status))
     }
 

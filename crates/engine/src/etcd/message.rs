@@ -42,6 +42,11 @@ pub struct StatusResponse {
     /// 0 where there is none.
     #[prost(uint64, tag = "4")]
     pub leader: u64,
+    #[prost(uint64, tag = "5")]
+    pub raft_index: u64,
+    /// From 3.3 on.
+    #[prost(uint64, tag = "7")]
+    pub raft_applied_index: u64,
     /// From 3.4 on.
     #[prost(string, repeated, tag = "8")]
     pub errors: Vec<String>,
@@ -87,4 +92,26 @@ pub struct ListedMember {
     pub name: String,
     #[prost(string, repeated, tag = "4")]
     pub client_urls: Vec<String>,
+    /// From 3.4 on.
+    #[prost(bool, tag = "5")]
+    pub is_learner: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct HashKvRequest {
+    /// 0 for the newest one.
+    #[prost(int64, tag = "1")]
+    pub revision: i64,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct HashKvResponse {
+    /// Its revision is the newest one when the hash was made.
+    #[prost(message, optional, tag = "1")]
+    pub header: Option<ResponseHeader>,
+    #[prost(uint32, tag = "2")]
+    pub hash: u32,
+    /// What lies below was compacted, and is in nobody's hash.
+    #[prost(int64, tag = "3")]
+    pub compact_revision: i64,
 }

@@ -280,7 +280,7 @@ fn a_reader_takes_the_best_grade_then_the_highest_attempt() {
         publish(&room.vault, &SetId { attempt, ..first.clone() }, grade, &FILES);
     }
     let best = room.vault.best(&host(), first.night, Role::Node).unwrap().unwrap();
-    assert_eq!((best.attempt, best.grade), (3, Grade::Good));
+    assert_eq!((best.manifest.attempt, best.grade), (3, Grade::Good));
     assert_eq!(room.vault.next_attempt(&host(), first.night, Role::Node).unwrap(), 5);
 }
 
@@ -293,7 +293,7 @@ fn a_set_that_cannot_be_read_does_not_hide_the_others() {
     publish(&room.vault, &second, Grade::Good, &FILES);
     fs::write(room.vault.folder(&second).join(manifest::FILE), b"\0\0\0").unwrap();
     let best = room.vault.best(&host(), first.night, Role::Node).unwrap().unwrap();
-    assert_eq!(best.attempt, 1);
+    assert_eq!(best.manifest.attempt, 1);
 }
 
 #[test]

@@ -17,6 +17,7 @@ use crate::context::StageContext;
 use crate::offload;
 use crate::peer;
 use crate::space::{self, SpaceError};
+use crate::stages::held;
 use crate::store::{Partial, StoreError, Written};
 
 /// The longest signature: an RSA key of 16,384 bits makes 6 KB.
@@ -257,9 +258,14 @@ impl Fetch<'_> {
         let late = self.ctx.why == Why::LookAgain;
         let made_by = manifest.map_or(&self.set.host, |manifest| &manifest.made_by);
         let from = (self.source.host != made_by).then(|| self.source.host.clone());
-        let grade = manifest.map(|manifest| manifest.grade);
-        let reason = match manifest {
-            Some(manifest) => (manifest.grade != Grade::Good).then(|| manifest.notes.join("; ")),
+        let (vault, set) = (self.ctx.vault.clone(), self.set.clone());
+        let judged = match manifest {
+            Some(_) => Some(offload::run(move || vault.judge(&set)).await?),
+            None => None,
+        };
+        let grade = judged.as_ref().map(|judged| judged.grade);
+        let reason = match &judged {
+            Some(judged) => judged.reason(),
             None => Some(newer(format)),
         };
         let report = SetReport {
@@ -271,7 +277,10 @@ impl Fetch<'_> {
             sha256: Some(digest),
             reason: reason.clone(),
         };
-        self.ctx.note(Step::Set(report)).await?;
+        self.ctx.note(Step::Set(report.clone())).await?;
+        if grade == Some(Grade::Diverged) {
+            held::tell_diverged(self.ctx, &report);
+        }
         let worth = grade.map_or_else(|| newer(format), |grade| grade.to_string());
         let (kind, word) = if late { (Kind::SetLate, "late") } else { (Kind::SetPulled, "pulled") };
         self.ctx.tell(Event {
@@ -284,6 +293,10 @@ impl Fetch<'_> {
             reason,
             ..Event::info(kind, format!("{} {word}: {worth}, {}", self.set, space::bytes(bytes)))
         });
+        // Its agreement may name a member whose set is here already.
+        if self.set.role == Role::Etcd {
+            held::judge_again(self.ctx).await?;
+        }
         Ok(())
     }
 
