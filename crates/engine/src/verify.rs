@@ -10,7 +10,7 @@ use nightshift_core::manifest::{self, FileList, ListedFile, Manifest};
 use nightshift_core::outcome::Grade;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
-use nightshift_snapshot::{Birth, Report};
+use nightshift_snapshot::{Pass, Report};
 use nightshift_ssh::{KnownHosts, signature};
 
 use crate::context::chain;
@@ -58,15 +58,8 @@ pub fn verify_set(
         verified.bytes += size;
         if let Some(finding) = check_file(&path, Written { size, sha256 }, hashed) {
             verified.findings.push(format!("{name}: {finding}"));
-        } else if ["snapshot.db.gz", "snapshot.db.zst"].contains(&name.as_str()) && !bad_at_birth {
-            match check_snapshot(&path) {
-                Ok(report) => {
-                    verified
-                        .findings
-                        .extend(report.findings.iter().map(|finding| format!("{name}: {finding}")));
-                }
-                Err(error) => verified.findings.push(format!("{name}: {error}")),
-            }
+        } else if is_snapshot(&name) && !bad_at_birth {
+            verified.findings.extend(pass_stored(&path).into_iter().map(|said| format!("{name}: {said}")));
         }
     }
     Ok(verified)
@@ -108,6 +101,30 @@ fn check_file(path: &Path, wanted: Written, hashed: &mut Hashed) -> Option<Strin
     }
 }
 
+/// Whether a set's file is the snapshot of a v3 database.
+pub fn is_snapshot(name: &str) -> bool {
+    ["snapshot.db.gz", "snapshot.db.zst"].contains(&name)
+}
+
+/// What is wrong with a stored snapshot, or why that cannot be told. Blocks.
+pub fn pass_stored(path: &Path) -> Vec<String> {
+    match check_snapshot(path) {
+        Ok(report) => told(&report),
+        Err(error) => vec![error.to_string()],
+    }
+}
+
+/// The first findings, and how many more there are.
+pub fn told(report: &Report) -> Vec<String> {
+    const SHOWN: usize = 10;
+    let mut told: Vec<String> = report.findings.iter().take(SHOWN).map(ToString::to_string).collect();
+    let more = (report.findings.len().saturating_sub(SHOWN) as u64).saturating_add(report.further_findings);
+    if more > 0 {
+        told.push(format!("and {more} further findings"));
+    }
+    told
+}
+
 /// Decompresses a stored snapshot and gives it the checks that it had at birth.
 fn check_snapshot(path: &Path) -> io::Result<Report> {
     let file = File::open(path)?;
@@ -115,12 +132,12 @@ fn check_snapshot(path: &Path) -> io::Result<Report> {
         Some("zst") => Box::new(zstd::Decoder::new(file)?),
         _ => Box::new(flate2::read::MultiGzDecoder::new(file)),
     };
-    let mut birth = Birth::default();
+    let mut pass = Pass::default();
     let mut buffer = vec![0; 256 << 10];
     loop {
         match reader.read(&mut buffer)? {
-            0 => return Ok(birth.finish()),
-            read => birth.update(&buffer[..read]),
+            0 => return Ok(pass.finish()),
+            read => pass.update(&buffer[..read]),
         }
     }
 }

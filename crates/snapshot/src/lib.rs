@@ -3,10 +3,34 @@
 //! A snapshot is a bbolt database followed by the SHA-256 of it (etcd,
 //! `server/etcdserver/api/v3rpc/maintenance.go`). Nothing here trusts a length, maps a file or panics.
 
-mod birth;
+mod bits;
+mod change;
+mod cursor;
+mod database;
+mod facts;
+mod finding;
+mod freelist;
+mod key_value;
 mod meta;
+mod page;
+mod pass;
+mod report;
+mod revision;
+mod source;
 mod trailer;
+mod walk;
 
-pub use birth::{Birth, Finding, Report};
+pub use change::{Change, Visitor};
+pub use cursor::{Cursor, Entry, Location};
+pub use database::{Bucket, Database, Fingerprint, PageBuffer, ReadError};
+pub use facts::{Alarm, AlarmKind, Facts, Member};
+pub use finding::{Damage, Finding, Findings, Misfit};
+pub use key_value::{KeyValue, KeyValueError};
 pub use meta::{Meta, MetaError, find_page_size};
+pub use page::Fault;
+pub use pass::Pass;
+pub use report::Report;
+pub use revision::{Revision, RevisionKey};
+pub use source::{ReadAt, read_up_to};
 pub use trailer::{TRAILER_LEN, Trailer, TrailerCheck};
+pub use walk::walk;

@@ -13,7 +13,14 @@ const NO_FREELIST: u64 = u64::MAX;
 const FLAG_META: u16 = 4;
 
 /// How much of a database's head is enough to find both metas: the largest page, and the meta after it.
-pub const HEAD: usize = (1024 << 14) + HEADER + META;
+pub const HEAD: usize = (1024 << 14) + META_PAGE;
+/// How much of a page a meta needs.
+pub const META_PAGE: usize = HEADER + META;
+
+/// The page sizes that there may be, in bytes.
+pub fn page_sizes() -> impl Iterator<Item = u32> {
+    (0..=14).map(|shift| 1024u32 << shift)
+}
 
 /// One meta page. Numbers of pages, unless said otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +89,25 @@ impl Meta {
         }
         Ok(parsed)
     }
+
+    /// Of two metas the one that counts.
+    pub fn newer(first: Result<Self, MetaError>, second: Result<Self, MetaError>) -> Option<Self> {
+        match (first, second) {
+            (Ok(first), Ok(second)) => Some(if second.txid > first.txid { second } else { first }),
+            (Ok(meta), Err(_)) | (Err(_), Ok(meta)) => Some(meta),
+            (Err(_), Err(_)) => None,
+        }
+    }
+
+    /// What is in use, in bytes.
+    pub fn bytes(&self) -> Option<u64> {
+        self.high_water.checked_mul(u64::from(self.page_size))
+    }
+
+    /// Whether `second` is what bbolt streams behind this one: the same but for one transaction.
+    pub fn streamed_with(&self, second: &Self) -> bool {
+        *self == Self { txid: second.txid.wrapping_add(1), ..*second }
+    }
 }
 
 /// Finds the page size from the head of a database: by the first meta where it is sound, else by
@@ -90,7 +116,7 @@ pub fn find_page_size(head: &[u8]) -> Option<u32> {
     if let Ok(meta) = Meta::parse(head) {
         return Some(meta.page_size);
     }
-    (0..=14).map(|shift| 1024u32 << shift).find(|size| {
+    page_sizes().find(|size| {
         head.get(*size as usize..)
             .is_some_and(|page| Meta::parse(page).is_ok_and(|meta| meta.page_size == *size))
     })

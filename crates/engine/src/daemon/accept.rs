@@ -81,3 +81,52 @@ fn accept(settings: &Settings, set: SetId, who: String) -> Result<Judged, Accept
     proofs::write(&vault, &proof)?;
     Ok(judged)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use nightshift_core::role::Role;
+
+    use super::*;
+    use crate::testing;
+
+    fn settings(dir: &std::path::Path) -> (Settings, Vault) {
+        let settings = testing::settings(dir, vec![testing::host("m1", Role::Master)]);
+        let vault = Vault::new(&settings.vault.path);
+        for (set, grade) in [("e1/2026-11-21/etcd", Grade::Suspicious), ("e1/2026-11-22/etcd", Grade::Bad)] {
+            let set: SetId = set.parse().unwrap();
+            let manifest = testing::manifest(&set, grade, Vec::new());
+            vault.begin(&set).unwrap().publish(&manifest.encode().unwrap(), None).unwrap();
+        }
+        (settings, vault)
+    }
+
+    #[test]
+    fn an_accepted_set_is_good_and_says_who_accepted_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (settings, vault) = settings(dir.path());
+        let set: SetId = "e1/2026-11-21/etcd".parse().unwrap();
+        assert_eq!(vault.judge(&set).unwrap().grade, Grade::Suspicious);
+        assert_eq!(accept(&settings, set.clone(), "alice".into()).unwrap().grade, Grade::Suspicious);
+        let judged = vault.judge(&set).unwrap();
+        assert_eq!((judged.grade, judged.accepted), (Grade::Good, true));
+        assert_eq!(vault.manifest(&set).unwrap().grade, Grade::Suspicious, "a published set never changes");
+        let [proof] = &proofs::read(&vault, &set)[..] else { panic!("one proof is expected") };
+        assert_eq!(proof.statement, Statement::Accepted { who: "alice".into() });
+        assert_eq!(proof.by, settings.this);
+    }
+
+    #[test]
+    fn a_bad_set_and_one_that_is_not_here_are_not_accepted() {
+        let dir = tempfile::tempdir().unwrap();
+        let (settings, vault) = settings(dir.path());
+        let bad: SetId = "e1/2026-11-22/etcd".parse().unwrap();
+        let refused = accept(&settings, bad.clone(), "alice".into()).unwrap_err();
+        assert!(matches!(refused, AcceptError::Bad(..)), "{refused}");
+        assert!(proofs::read(&vault, &bad).is_empty());
+        let absent: SetId = "e2/2026-11-22/etcd".parse().unwrap();
+        let refused = accept(&settings, absent.clone(), "alice".into()).unwrap_err();
+        assert!(refused.to_string().contains("is not in this host's vault"), "{refused}");
+        assert!(!dir.path().join("vault/e2").exists());
+    }
+}

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, Read, Write};
 use bytes::{Buf as _, Bytes};
 use nightshift_core::digest::{Digest, Hasher};
 use nightshift_core::settings::Compression;
-use nightshift_snapshot::{Birth, Report};
+use nightshift_snapshot::{Pass, Report};
 use tokio::sync::mpsc;
 
 use super::gzip;
@@ -36,14 +36,14 @@ pub struct Stored {
 
 /// Drains `pieces` into `file`. Ends early, with what was written left where it is, when the other side is dropped.
 pub fn store(pieces: mpsc::Receiver<Piece>, file: File, compression: Compression) -> io::Result<Stored> {
-    let mut input = Checked { pieces, birth: Birth::default(), current: Bytes::new(), ended: false };
+    let mut input = Checked { pieces, pass: Pass::default(), current: Bytes::new(), ended: false };
     let mut output = Hashed { file, hasher: Hasher::default(), size: 0 };
     match compression {
         Compression::Gzip => gzip::compress(&mut input, &mut output, GZIP_LEVEL, WORKERS)?,
         Compression::Zstd => zstd(&mut input, &mut output)?,
     }
     output.file.sync_all()?;
-    Ok(Stored { birth: input.birth.finish(), size: output.size, sha256: output.hasher.finish() })
+    Ok(Stored { birth: input.pass.finish(), size: output.size, sha256: output.hasher.finish() })
 }
 
 fn zstd(input: &mut impl BufRead, output: &mut impl Write) -> io::Result<()> {
@@ -65,7 +65,7 @@ fn zstd(input: &mut impl BufRead, output: &mut impl Write) -> io::Result<()> {
 /// The stream as a reader: every byte is checked before it is handed on.
 struct Checked {
     pieces: mpsc::Receiver<Piece>,
-    birth: Birth,
+    pass: Pass,
     current: Bytes,
     ended: bool,
 }
@@ -75,7 +75,7 @@ impl BufRead for Checked {
         while self.current.is_empty() && !self.ended {
             match self.pieces.blocking_recv() {
                 Some(Piece::Blob(blob)) => {
-                    self.birth.update(&blob);
+                    self.pass.update(&blob);
                     self.current = blob;
                 }
                 Some(Piece::End) => self.ended = true,

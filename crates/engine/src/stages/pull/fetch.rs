@@ -19,6 +19,7 @@ use crate::peer;
 use crate::space::{self, SpaceError};
 use crate::stages::held;
 use crate::store::{Partial, StoreError, Written};
+use crate::verify;
 
 /// The longest signature: an RSA key of 16,384 bits makes 6 KB.
 const SIGNATURE: usize = 16 << 10;
@@ -50,6 +51,8 @@ pub enum FetchError {
     Signature(SetId, #[source] SignatureError),
     #[error("{path} of {set} came twice with another content than its manifest says")]
     Content { set: SetId, path: String },
+    #[error("the snapshot of {set} is not sound, though its maker called it {grade}: {findings}")]
+    Unsound { set: SetId, grade: Grade, findings: String },
     #[error("{path} of {set} cannot be written")]
     Write { set: SetId, path: String, source: std::io::Error },
     #[error("no room for {0}")]
@@ -68,6 +71,7 @@ impl FetchError {
                 | Self::Unsigned { .. }
                 | Self::Signature(..)
                 | Self::Content { .. }
+                | Self::Unsound { .. }
         )
     }
 }
@@ -127,6 +131,10 @@ impl Fetch<'_> {
         let Reused { partial, wanted, machine } = self.reuse(partial, list).await?;
         let there = format!("{}/{}", self.source.vault, self.set);
         Download { sftp: self.source.sftp, there, set, partial: &partial }.all(&wanted).await?;
+        let partial = match &manifest {
+            Some(manifest) => self.pass(partial, manifest).await?,
+            None => partial,
+        };
         let digest = offload::run(move || partial.publish(&bytes, signature.as_deref())).await?;
         if let Some(manifest) = &manifest {
             self.tell_other_machine(machine, manifest);
@@ -232,6 +240,19 @@ impl Fetch<'_> {
             Ok(Reused { partial, wanted, machine })
         })
         .await
+    }
+
+    /// Its maker's word is not enough for a snapshot: it may know less of what to look for.
+    async fn pass(&self, partial: Partial, manifest: &Manifest) -> Result<Partial, FetchError> {
+        let snapshot = manifest.items.iter().find(|item| verify::is_snapshot(&item.path));
+        let (Some(item), true) = (snapshot, manifest.grade > Grade::Bad) else { return Ok(partial) };
+        let path = partial.folder().join(&item.path);
+        let findings = offload::run(move || verify::pass_stored(&path)).await;
+        if findings.is_empty() {
+            return Ok(partial);
+        }
+        let (set, grade) = (self.set.clone(), manifest.grade);
+        Err(FetchError::Unsound { set, grade, findings: findings.join("; ") })
     }
 
     /// Another machine under a known name is worth a look: it was reinstalled, or it is not who it says.

@@ -2,10 +2,11 @@
 
 use jiff::Timestamp;
 use nightshift_core::audit::{Event, Kind};
-use nightshift_core::etcd_facts::{Agreement, AgreementWord, EtcdFacts};
+use nightshift_core::etcd_facts::{Agreement, AgreementWord, EtcdFacts, Passed};
 use nightshift_core::manifest::{Item, ItemKind, Owner};
 use nightshift_core::plausible;
 use nightshift_core::role::Role;
+use nightshift_snapshot::{Facts, Report};
 
 use super::sight::Sight;
 use crate::context::StageContext;
@@ -13,6 +14,7 @@ use crate::etcd::{Complaint, Taken};
 use crate::offload;
 use crate::stages::own_set::Draft;
 use crate::store::StoreError;
+use crate::verify;
 
 /// Adds the snapshot to what was collected, with everything that is to be known of it.
 pub fn complete(draft: &mut Draft, name: &str, sight: &Sight, taken: Taken, agreement: Option<Agreement>) {
@@ -22,7 +24,7 @@ pub fn complete(draft: &mut Draft, name: &str, sight: &Sight, taken: Taken, agre
     }
     // The snapshot comes after the files, so among those alone last night's looked gone.
     draft.vanished.retain(|path| path != name);
-    draft.bad.extend(taken.birth.findings.iter().map(|finding| format!("{name}: {finding}")));
+    draft.bad.extend(verify::told(&taken.birth).into_iter().map(|finding| format!("{name}: {finding}")));
     draft.items.push(Item {
         path: name.to_owned(),
         source: format!("{}/etcdserverpb.Maintenance/Snapshot", sight.client.endpoint()),
@@ -71,10 +73,27 @@ fn facts(sight: &Sight, taken: Taken, agreement: Option<Agreement>) -> EtcdFacts
         alarms: member.alarms.iter().map(ToString::to_string).collect(),
         raw_size: taken.birth.length,
         raw_sha256: taken.birth.sha256.into(),
-        checked: "trailer, meta pages and length, as it streamed by".to_owned(),
-        passed: None,
+        checked: checked(&taken.birth),
+        passed: passed(&taken.birth.facts),
         agreement,
     }
+}
+
+fn checked(report: &Report) -> String {
+    const WHAT: &str = "trailer, every page, every key and value, as it streamed by";
+    if report.is_sound() { format!("passed: {WHAT}") } else { format!("not passed: {WHAT}") }
+}
+
+/// `None` where not all of it could be known.
+fn passed(facts: &Facts) -> Option<Passed> {
+    let compacted = facts.compacted.filter(|compacted| *compacted > 0);
+    Some(Passed {
+        revision: i64::try_from(facts.revision?).ok()?,
+        compacted: compacted.and_then(|compacted| i64::try_from(compacted).ok()),
+        entries: facts.entries?,
+        revisions: facts.revisions?,
+        size: facts.size?,
+    })
 }
 
 /// Compares it with the last night that counts, and says what speaks against it.

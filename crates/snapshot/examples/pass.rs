@@ -1,0 +1,29 @@
+//! Passes a snapshot as it would stream by, in blobs of 32 KiB, and says what that cost: `pass FILE`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::disallowed_methods)]
+
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::time::Instant;
+
+use nightshift_snapshot::Pass;
+
+fn main() {
+    let path = std::env::args_os().nth(1).expect("usage: pass FILE");
+    let mut file = File::open(path).unwrap();
+    let mut blob = vec![0; 32 << 10];
+    let begun = Instant::now();
+    let mut pass = Pass::default();
+    loop {
+        match file.read(&mut blob).unwrap() {
+            0 => break,
+            read => pass.update(&blob[..read]),
+        }
+    }
+    let report = pass.finish();
+    let seconds = begun.elapsed().as_secs_f64();
+    println!("{report:#?}");
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default().trim();
+    println!("seconds={seconds:.3} MB/s={:.0} peak-rss={peak}", report.length as f64 / seconds / 1e6);
+}

@@ -1,0 +1,307 @@
+//! The entries of a bucket in the order of their keys, every page on the way checked.
+
+use crate::bits::Bits;
+use crate::database::{Bucket, Database, PageBuffer, ReadError, Root, damaged};
+use crate::finding::Damage;
+use crate::page::{BUCKET_HEADER, Element, Header, Kind, Scan, overflow_fits};
+use crate::source::ReadAt;
+
+/// No tree of bbolt's is deeper: a branch has at least two children, a file at most 2^64 bytes, and then some.
+const DEEPEST: usize = 32;
+
+/// Where an entry lies, for [`Database::at`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Location {
+    pub page: u64,
+    pub element: u16,
+    /// Its index within the small bucket that the element is.
+    pub inner: Option<u16>,
+}
+
+/// One entry of a bucket, lent by the cursor until its next step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry<'a> {
+    pub key: &'a [u8],
+    pub value: &'a [u8],
+    /// The key and, right behind it, the value.
+    pub(crate) raw: &'a [u8],
+    /// It is a bucket itself: the value is its header.
+    pub is_bucket: bool,
+    pub at: Location,
+}
+
+impl Entry<'_> {
+    /// The bucket that this entry is.
+    pub fn bucket(&self) -> Result<Bucket, ReadError> {
+        let damage = Damage::Bucket { element: self.at.element };
+        let broken = || damaged(self.at.page, damage);
+        let root = self.value.first_chunk().map(|root| u64::from_le_bytes(*root)).ok_or_else(broken)?;
+        let inline = self.value.get(BUCKET_HEADER..).ok_or_else(broken)?;
+        let root = match root {
+            0 if self.at.inner.is_some() => {
+                return Err(damaged(self.at.page, Damage::NestedBucket { element: self.at.element }));
+            }
+            0 => Root::Inline { page: inline.to_vec(), within: self.at },
+            page => Root::Page(page),
+        };
+        Ok(Bucket { root })
+    }
+}
+
+/// Goes through a bucket. After an error it goes on behind what was damaged; it always ends, for it enters no
+/// page twice. Holds one page per level of the tree.
+#[derive(Debug)]
+pub struct Cursor<'d, S> {
+    database: &'d Database<S>,
+    buffer: PageBuffer,
+    start: Option<Root>,
+    branches: Vec<Branch>,
+    leaf: Option<Leaf>,
+    /// The pages that were entered, and those that they go on over.
+    seen: Bits,
+    /// The last key of the leaf before this one; empty before the first.
+    last: Vec<u8>,
+    /// Entries before this key are passed over, with the pages that hold nothing else.
+    from: Option<Vec<u8>>,
+}
+
+#[derive(Debug)]
+struct Branch {
+    page: u64,
+    bytes: Vec<u8>,
+    scan: Scan,
+}
+
+#[derive(Debug)]
+struct Leaf {
+    bytes: Vec<u8>,
+    scan: Scan,
+    at: Location,
+    overflow: Option<u32>,
+}
+
+impl<'d, S: ReadAt> Cursor<'d, S> {
+    pub(crate) fn new(database: &'d Database<S>, bucket: &Bucket) -> Self {
+        Self::with_seen(database, bucket, Bits::new(database.pages()))
+    }
+
+    /// As [`Cursor::new`], but pages that others entered count as well.
+    pub(crate) fn with_seen(database: &'d Database<S>, bucket: &Bucket, seen: Bits) -> Self {
+        Self {
+            database,
+            buffer: PageBuffer::default(),
+            start: Some(bucket.root.clone()),
+            branches: Vec::new(),
+            leaf: None,
+            seen,
+            last: Vec::new(),
+            from: None,
+        }
+    }
+
+    /// The pages that were entered, for a cursor of another bucket; it has to give them back.
+    pub(crate) fn take_seen(&mut self) -> Bits {
+        std::mem::take(&mut self.seen)
+    }
+
+    pub(crate) fn put_seen(&mut self, seen: Bits) {
+        self.seen = seen;
+    }
+
+    /// Begins with the first entry whose key is `key` or greater. Means something before the first step only.
+    pub fn seek(&mut self, key: &[u8]) {
+        self.from = Some(key.to_vec());
+    }
+
+    /// The next entry; `None` at the end.
+    #[allow(clippy::should_implement_trait)] // an iterator can't lend
+    pub fn next(&mut self) -> Result<Option<Entry<'_>>, ReadError> {
+        if self.advance()? { Ok(self.current()) } else { Ok(None) }
+    }
+
+    /// The entry that the last step came to.
+    fn current(&self) -> Option<Entry<'_>> {
+        let leaf = self.leaf.as_ref()?;
+        let (index, element) = leaf.scan.last(&leaf.bytes)?;
+        let at = leaf.location(u16::try_from(index).ok()?);
+        Some(Entry {
+            key: element.key,
+            value: element.value,
+            raw: element.raw,
+            is_bucket: element.is_bucket,
+            at,
+        })
+    }
+
+    /// Whether there is one more entry.
+    fn advance(&mut self) -> Result<bool, ReadError> {
+        loop {
+            if self.step_in_leaf()? {
+                return Ok(true);
+            }
+            if let Some(root) = self.start.take() {
+                self.enter_root(root)?;
+            } else if !self.enter_next_child()? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Steps on within the leaf; lets go of it at its end.
+    fn step_in_leaf(&mut self) -> Result<bool, ReadError> {
+        let Some(leaf) = &mut self.leaf else { return Ok(false) };
+        loop {
+            let index = leaf.scan.index();
+            match leaf.scan.next(&leaf.bytes) {
+                Some(Ok(element)) => {
+                    if self.from.as_ref().is_none_or(|from| element.key >= from.as_slice()) {
+                        self.from = None;
+                        return Ok(true);
+                    }
+                }
+                Some(Err(fault)) => {
+                    let element = u16::try_from(index).unwrap_or(u16::MAX);
+                    let (page, element) = leaf.location(element).outer();
+                    self.leave_leaf();
+                    return Err(damaged(page, Damage::Element { element, fault }));
+                }
+                None => {
+                    let (page, used) = (leaf.at.page, leaf.scan.used());
+                    let wrong = leaf
+                        .overflow
+                        .filter(|overflow| !overflow_fits(used, *overflow, self.database.meta().page_size));
+                    self.leave_leaf();
+                    return match wrong {
+                        Some(overflow) => Err(damaged(page, Damage::Size { pages: u64::from(overflow) + 1 })),
+                        None => Ok(false),
+                    };
+                }
+            }
+        }
+    }
+
+    fn leave_leaf(&mut self) {
+        if let Some(leaf) = self.leaf.take() {
+            let key = leaf.scan.key(&leaf.bytes);
+            if !key.is_empty() {
+                self.last.clear();
+                self.last.extend_from_slice(key);
+            }
+            // The buffer goes back to where the next page is read into.
+            self.buffer.bytes = leaf.bytes;
+        }
+    }
+
+    fn enter_root(&mut self, root: Root) -> Result<(), ReadError> {
+        match root {
+            Root::Page(page) => self.enter(page, None),
+            Root::Inline { page, within } => {
+                let broken = || damaged(within.page, Damage::Bucket { element: within.element });
+                let header = Header::parse(&page).ok_or_else(broken)?;
+                // bbolt gives a page within an entry no number of its own.
+                if header.kind() != Some(Kind::Leaf) || header.id != 0 || header.overflow != 0 {
+                    return Err(broken());
+                }
+                let scan = Scan::leaf(header.count);
+                self.leaf = Some(Leaf {
+                    bytes: page,
+                    scan,
+                    at: Location { inner: Some(0), ..within },
+                    overflow: None,
+                });
+                Ok(())
+            }
+        }
+    }
+
+    /// Enters the next child of the deepest branch that has one left. `false` where none has.
+    fn enter_next_child(&mut self) -> Result<bool, ReadError> {
+        loop {
+            let Some(branch) = self.branches.last_mut() else { return Ok(false) };
+            let index = branch.scan.index();
+            match branch.scan.next(&branch.bytes) {
+                Some(Ok(element)) => {
+                    let (child, key) = (element.child, element.key.to_vec());
+                    if self.skips() {
+                        continue;
+                    }
+                    self.enter(child, Some(&key))?;
+                    return Ok(true);
+                }
+                Some(Err(fault)) => {
+                    let page = branch.page;
+                    self.branches.pop();
+                    let element = u16::try_from(index).unwrap_or(u16::MAX);
+                    return Err(damaged(page, Damage::Element { element, fault }));
+                }
+                None => {
+                    let (page, used) = (branch.page, branch.scan.used());
+                    let overflow = Header::parse(&branch.bytes).map_or(0, |header| header.overflow);
+                    self.branches.pop();
+                    if !overflow_fits(used, overflow, self.database.meta().page_size) {
+                        return Err(damaged(page, Damage::Size { pages: u64::from(overflow) + 1 }));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether the child that the scan just came to ends before what is sought: the one after it begins no later.
+    fn skips(&self) -> bool {
+        let (Some(from), Some(branch)) = (&self.from, self.branches.last()) else { return false };
+        let mut ahead = branch.scan.clone();
+        matches!(ahead.next(&branch.bytes), Some(Ok(Element { key, .. })) if key <= from.as_slice())
+    }
+
+    fn enter(&mut self, page: u64, expected: Option<&[u8]>) -> Result<(), ReadError> {
+        let header = self.buffer.read(self.database, page)?;
+        for claimed in page..=page + u64::from(header.overflow) {
+            if !self.seen.insert(claimed) {
+                return Err(damaged(claimed, Damage::Twice));
+            }
+        }
+        let scan = match header.kind() {
+            Some(Kind::Leaf) => Scan::leaf(header.count),
+            Some(Kind::Branch) => Scan::branch(header.count),
+            _ => return Err(damaged(page, Damage::Kind)),
+        };
+        let is_leaf = header.kind() == Some(Kind::Leaf);
+        if header.count == 0 && (expected.is_some() || !is_leaf) {
+            return Err(damaged(page, Damage::Empty));
+        }
+        if let Some(Ok(first)) = scan.clone().next(&self.buffer.bytes) {
+            if expected.is_some_and(|expected| expected != first.key) {
+                return Err(damaged(page, Damage::FirstKey));
+            }
+            if is_leaf && !self.last.is_empty() && first.key <= self.last.as_slice() {
+                return Err(damaged(page, Damage::Order));
+            }
+        }
+        let bytes = std::mem::take(&mut self.buffer.bytes);
+        if is_leaf {
+            let at = Location { page, element: 0, inner: None };
+            self.leaf = Some(Leaf { bytes, scan, at, overflow: Some(header.overflow) });
+        } else if self.branches.len() < DEEPEST {
+            self.branches.push(Branch { page, bytes, scan });
+        } else {
+            return Err(damaged(page, Damage::Deep));
+        }
+        Ok(())
+    }
+}
+
+impl Leaf {
+    fn location(&self, element: u16) -> Location {
+        match self.at.inner {
+            Some(_) => Location { inner: Some(element), ..self.at },
+            None => Location { element, ..self.at },
+        }
+    }
+}
+
+impl Location {
+    /// The page and the element of it that hold the entry, be it within a small bucket or not.
+    fn outer(self) -> (u64, u16) {
+        (self.page, self.element)
+    }
+}

@@ -1,0 +1,227 @@
+//! A database that is read in place: its metas, its buckets, and its entries one by one.
+
+use std::io;
+
+use crate::cursor::{Cursor, Entry, Location};
+use crate::finding::{Damage, Finding};
+use crate::meta::{META_PAGE, Meta, MetaError, page_sizes};
+use crate::page::{BUCKET_HEADER, Element, Header, Kind, leaf_element};
+use crate::source::{ReadAt, Window, read_up_to};
+use crate::trailer::TRAILER_LEN;
+
+/// The longest leaf page that is read, in bytes. etcd's requests are limited to some MiB, and bbolt gives no page
+/// more than four entries that don't fit into one.
+pub const LONGEST_LEAF: u64 = 64 << 20;
+/// The longest branch page: of a tree's depth so many are held at once.
+pub const LONGEST_BRANCH: u64 = 2 << 20;
+
+/// Why something could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("the database could not be read")]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Damaged(#[from] Finding),
+}
+
+/// What kind of file it is, by its metas and its length (facts/etcd.md D.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fingerprint {
+    /// What etcd streams and `etcdctl snapshot save` writes.
+    Stream,
+    /// A copy of `member/snap/db`. Of a running etcd's it is worth nothing; nothing in it tells.
+    Copy,
+    NotEtcd,
+}
+
+/// A database, and the one of its metas that counts.
+#[derive(Debug)]
+pub struct Database<S> {
+    source: S,
+    /// In bytes, a trailer included.
+    length: u64,
+    metas: [Result<Meta, MetaError>; 2],
+    /// Which pages the metas say that they are.
+    meta_ids: [u64; 2],
+    meta: Meta,
+}
+
+/// A bucket: where its entries are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bucket {
+    pub(crate) root: Root,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Root {
+    Page(u64),
+    /// A small bucket is a page within its parent's entry.
+    Inline {
+        page: Vec<u8>,
+        within: Location,
+    },
+}
+
+impl<S: ReadAt> Database<S> {
+    /// Finds the metas. Fails with [`Finding::NotAnEtcdDatabase`] where neither is readable.
+    pub fn open(source: S) -> Result<Self, ReadError> {
+        let length = source.length()?;
+        let meta_at = |offset: u64| -> io::Result<(u64, Result<Meta, MetaError>)> {
+            let mut head = [0; META_PAGE];
+            let read = read_up_to(&source, &mut head, offset)?;
+            let id = Header::parse(&head).map_or(0, |header| header.id);
+            Ok((id, Meta::parse(&head[..read])))
+        };
+        let (first_id, first) = meta_at(0)?;
+        let (second_id, second) = match first {
+            Ok(first) => meta_at(u64::from(first.page_size))?,
+            Err(_) => {
+                let mut found = (1, Err(MetaError::Short));
+                for size in page_sizes() {
+                    let (id, meta) = meta_at(u64::from(size))?;
+                    if meta.is_ok_and(|meta| meta.page_size == size) {
+                        found = (id, meta);
+                        break;
+                    }
+                }
+                found
+            }
+        };
+        let meta = Meta::newer(first, second).ok_or(Finding::NotAnEtcdDatabase)?;
+        Ok(Self { source, length, metas: [first, second], meta_ids: [first_id, second_id], meta })
+    }
+
+    pub fn source(&self) -> &S {
+        &self.source
+    }
+
+    /// In bytes, a trailer included.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// The meta that counts: of the sound ones that of the later transaction.
+    pub fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    pub fn metas(&self) -> &[Result<Meta, MetaError>; 2] {
+        &self.metas
+    }
+
+    pub(crate) fn meta_ids(&self) -> [u64; 2] {
+        self.meta_ids
+    }
+
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&self.metas, self.length)
+    }
+
+    /// The pages that are in use by the meta and really there.
+    pub fn pages(&self) -> u64 {
+        self.meta.high_water.min(self.length / u64::from(self.meta.page_size))
+    }
+
+    /// The bucket of buckets.
+    pub fn root(&self) -> Bucket {
+        Bucket { root: Root::Page(self.meta.root) }
+    }
+
+    /// `None` where there is no bucket of that name.
+    pub fn bucket(&self, name: &[u8]) -> Result<Option<Bucket>, ReadError> {
+        let mut cursor = self.cursor(&self.root());
+        cursor.seek(name);
+        match cursor.next()? {
+            Some(entry) if entry.key == name && entry.is_bucket => Ok(Some(entry.bucket()?)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The entries of `bucket`, in the order of their keys.
+    pub fn cursor(&self, bucket: &Bucket) -> Cursor<'_, S> {
+        Cursor::new(self, bucket)
+    }
+
+    /// The entry at a place that a cursor of this database gave. `page` is overwritten, and lends the entry.
+    pub fn at<'b>(&self, at: Location, page: &'b mut PageBuffer) -> Result<Entry<'b>, ReadError> {
+        let missing = || damaged(at.page, Damage::PastEnd);
+        let header = page.read(self, at.page)?;
+        if header.kind() != Some(Kind::Leaf) {
+            return Err(damaged(at.page, Damage::Kind));
+        }
+        let mut element =
+            leaf_element(&page.bytes, header.count, usize::from(at.element)).ok_or_else(missing)?;
+        if let Some(inner) = at.inner {
+            let within = element.value.get(BUCKET_HEADER..).ok_or_else(missing)?;
+            let header = Header::parse(within).ok_or_else(missing)?;
+            element = leaf_element(within, header.count, usize::from(inner)).ok_or_else(missing)?;
+        }
+        let Element { key, value, raw, is_bucket, .. } = element;
+        Ok(Entry { key, value, raw, is_bucket, at })
+    }
+}
+
+/// One whole page, with what it goes on over, and a stretch that is read ahead. Used again for the next page.
+#[derive(Debug, Default)]
+pub struct PageBuffer {
+    window: Window,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl PageBuffer {
+    /// Reads a page and holds its header against its place. What it holds is not checked.
+    pub(crate) fn read<S: ReadAt>(&mut self, database: &Database<S>, page: u64) -> Result<Header, ReadError> {
+        self.bytes.clear();
+        let pages = database.pages();
+        if page >= pages {
+            return Err(damaged(page, Damage::PastEnd));
+        }
+        let page_size = u64::from(database.meta.page_size);
+        // Below the number of pages that are really there, so this can't overflow.
+        let offset = page * page_size;
+        let one = database.meta.page_size as usize;
+        let header = Header::parse(self.window.get(&database.source, offset, one)?)
+            .ok_or_else(|| damaged(page, Damage::PastEnd))?;
+        if header.id != page {
+            return Err(damaged(page, Damage::Id { says: header.id }));
+        }
+        let longest = match header.kind() {
+            None => return Err(damaged(page, Damage::Flags(header.flags))),
+            Some(Kind::Branch) => LONGEST_BRANCH.max(page_size),
+            Some(_) => LONGEST_LEAF,
+        };
+        let claimed = u64::from(header.overflow) + 1;
+        let length = claimed.saturating_mul(page_size);
+        if claimed > pages - page || length > longest {
+            return Err(damaged(page, Damage::Overflow { pages: claimed }));
+        }
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let bytes = self.window.get(&database.source, offset, length)?;
+        if bytes.len() < length {
+            return Err(damaged(page, Damage::PastEnd));
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(header)
+    }
+}
+
+impl Fingerprint {
+    pub(crate) fn of(metas: &[Result<Meta, MetaError>; 2], length: u64) -> Self {
+        match metas {
+            [Ok(first), Ok(second)] if first.streamed_with(second) => Self::Stream,
+            [Ok(_), Ok(_)] => Self::Copy,
+            [Ok(meta), Err(_)] | [Err(_), Ok(meta)] => {
+                if meta.bytes().and_then(|bytes| bytes.checked_add(TRAILER_LEN as u64)) == Some(length) {
+                    Self::Stream
+                } else {
+                    Self::Copy
+                }
+            }
+            [Err(_), Err(_)] => Self::NotEtcd,
+        }
+    }
+}
+
+pub(crate) fn damaged(page: u64, damage: Damage) -> ReadError {
+    ReadError::Damaged(Finding::Page { page, damage })
+}

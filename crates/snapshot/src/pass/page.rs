@@ -1,0 +1,146 @@
+//! One whole page that may be live, boiled down to what is kept of it.
+
+use crate::change::Change;
+use crate::database::LONGEST_BRANCH;
+use crate::finding::Misfit;
+use crate::page::{Header, Kind, Scan, overflow_fits};
+
+use super::children::encode;
+use super::units::{Begins, Pages, Unit, fault_number, misfit_number};
+
+/// What a branch's sum takes of one child, and of the key that the branch knows it by.
+pub fn pair(child: u64, key: u32) -> u64 {
+    // The finaliser of SplitMix64: sums of its results don't cancel out.
+    let mut mixed = child.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(key);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+impl Pages {
+    /// `bytes` begin with the page's header and end with the page, or later.
+    pub fn whole(&mut self, number: u64, bytes: &[u8]) -> Unit {
+        let Some(header) = Header::parse(bytes) else { return Unit::new(Begins::Unchecked, 0) };
+        let length = (u64::from(header.overflow) + 1) * u64::from(self.page_size);
+        let bytes = usize::try_from(length).ok().and_then(|length| bytes.get(..length)).unwrap_or(bytes);
+        // The one page number that is kept is one of 32 bits: of the smallest pages 4 TiB.
+        let Ok(page) = u32::try_from(number) else { return Unit::new(Begins::Unchecked, 0) };
+        let unit = match header.kind() {
+            Some(Kind::Leaf) => self.leaf(page, &header, bytes),
+            Some(Kind::Branch) => self.branch(page, &header, bytes),
+            Some(Kind::Freelist) => {
+                self.freelist = Some(bytes.to_vec());
+                Unit::new(Begins::Freelist, 0)
+            }
+            Some(Kind::Meta) | None => Unit::new(Begins::Unchecked, 0),
+        };
+        unit.with_overflow(header.overflow)
+    }
+
+    fn leaf(&mut self, page: u32, header: &Header, bytes: &[u8]) -> Unit {
+        let mut scan = Scan::leaf(header.count);
+        let (mut key, mut last, mut tombstones) = (0, 0, 0);
+        let mut misfit: Option<(u16, Misfit)> = None;
+        let mut bucket = None;
+        loop {
+            let index = u16::try_from(scan.index()).unwrap_or(u16::MAX);
+            let element = match scan.next(bytes) {
+                None => break,
+                Some(Ok(element)) => element,
+                Some(Err(fault)) => {
+                    return Unit { extra: index, ..Unit::new(Begins::Faulty, fault_number(fault)) };
+                }
+            };
+            if index == 0 {
+                key = crc32c::crc32c(element.key);
+            }
+            if element.is_bucket {
+                bucket = bucket.or(Some(index));
+            } else if misfit.is_none() {
+                match Change::parse(element.key, element.value) {
+                    Ok(change) => {
+                        last = change.revision.main;
+                        tombstones += u16::from(change.tombstone);
+                    }
+                    Err(what) => misfit = Some((index, what)),
+                }
+            }
+        }
+        if !overflow_fits(scan.used(), header.overflow, self.page_size) {
+            return Unit::new(Begins::Misfitting, u64::from(header.overflow) + 1);
+        }
+        let (begins, number, extra) = match (bucket, misfit) {
+            (Some(bucket), _) => (Begins::Buckets, misfit_number(Misfit::NotARevision), bucket),
+            (None, Some((index, what))) => (Begins::Entries, misfit_number(what), index),
+            (None, None) => (Begins::Changes, last, tombstones),
+        };
+        if begins != Begins::Changes {
+            let is_root = self.metas.iter().flatten().any(|meta| meta.root == u64::from(page));
+            self.copies.keep(page, bytes.get(..scan.used()).unwrap_or_default(), header.count, is_root);
+        }
+        Unit { key, count: header.count, extra, ..Unit::new(begins, number) }
+    }
+
+    fn branch(&mut self, page: u32, header: &Header, bytes: &[u8]) -> Unit {
+        if bytes.len() as u64 > LONGEST_BRANCH.max(u64::from(self.page_size)) {
+            return Unit::new(Begins::TooLong, u64::from(header.overflow) + 1);
+        }
+        let mut scan = Scan::branch(header.count);
+        let (mut key, mut sum, mut last) = (0, 0u64, 0);
+        self.scratch.clear();
+        loop {
+            let index = u16::try_from(scan.index()).unwrap_or(u16::MAX);
+            let element = match scan.next(bytes) {
+                None => break,
+                Some(Ok(element)) => element,
+                Some(Err(fault)) => {
+                    return Unit { extra: index, ..Unit::new(Begins::Faulty, fault_number(fault)) };
+                }
+            };
+            let own = crc32c::crc32c(element.key);
+            if index == 0 {
+                key = own;
+            }
+            sum = sum.wrapping_add(pair(element.child, own));
+            encode(element.child, last, &mut self.scratch);
+            last = element.child;
+        }
+        if !overflow_fits(scan.used(), header.overflow, self.page_size) {
+            return Unit::new(Begins::Misfitting, u64::from(header.overflow) + 1);
+        }
+        if self.children.bytes() >= self.weed_at {
+            self.weed();
+        }
+        if !self.children.keep(page, &self.scratch, header.count) {
+            return Unit::new(Begins::Unchecked, 0);
+        }
+        Unit { key, count: header.count, ..Unit::new(Begins::Branch, sum) }
+    }
+
+    /// Lets go of branches whose children have all come by and are others by now: such a branch is old, and were it
+    /// live, then that would be what is wrong with it.
+    fn weed(&mut self) {
+        let units = &mut self.units;
+        self.children.retain(|page, children| {
+            let Some(branch) = units.get(u64::from(page)).copied() else { return true };
+            let mut sum = 0u64;
+            for child in children {
+                // One that is still open, or was not looked into, says nothing.
+                let decided = units.get(child).filter(|child| {
+                    !matches!(child.begins(), Begins::TooLong | Begins::Unchecked | Begins::Stray)
+                });
+                match decided {
+                    Some(unit) => sum = sum.wrapping_add(pair(child, unit.key)),
+                    None => return true,
+                }
+            }
+            let stays = sum == branch.number();
+            if !stays {
+                let stray = Unit { key: branch.key, count: branch.count, ..Unit::new(Begins::Stray, 0) };
+                units.set(u64::from(page), stray.with_overflow(branch.overflow()));
+            }
+            stays
+        });
+        self.weed_at = (self.children.bytes() * 2).max(self.weed_at);
+    }
+}

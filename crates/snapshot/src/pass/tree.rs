@@ -1,0 +1,262 @@
+//! At the end of the stream: from the root through what was kept, to what is live and what is wrong with it.
+
+use crate::bits::Bits;
+use crate::facts::{Collector, Facts, Known};
+use crate::finding::{Damage, Findings};
+use crate::freelist;
+use crate::meta::Meta;
+use crate::page::{BUCKET_HEADER, Element, Header, Kind, Scan};
+
+use super::page::pair;
+use super::units::{Begins, Pages, Unit};
+
+/// As deep as the other reader goes.
+const DEEPEST: u32 = 32;
+
+/// Finds what is live, and says what is wrong with it.
+pub fn settle(mut pages: Pages, meta: &Meta, findings: &mut Findings) -> Facts {
+    pages.children.sort();
+    let there = meta.high_water.min(pages.units.len());
+    let mut settler = Settler {
+        pages: &pages,
+        used: Bits::new(there),
+        there,
+        collector: Collector::default(),
+        findings: Findings::default(),
+        tally: Tally::default(),
+    };
+    settler.run(meta);
+    let Settler { collector, findings: damages, tally, .. } = settler;
+    let whole = damages.is_empty();
+    findings.extend(damages);
+    let mut facts = collector.finish(findings);
+    facts.size = meta.bytes();
+    if whole {
+        facts.revision = Some(tally.revision);
+        facts.entries = Some(tally.entries);
+        facts.revisions = Some(tally.revisions);
+        facts.tombstones = Some(tally.tombstones);
+    }
+    facts
+}
+
+#[derive(Default)]
+struct Tally {
+    revision: u64,
+    entries: u64,
+    revisions: u64,
+    tombstones: u64,
+}
+
+struct Settler<'p> {
+    pages: &'p Pages,
+    used: Bits,
+    /// How many pages there are.
+    there: u64,
+    collector: Collector,
+    findings: Findings,
+    tally: Tally,
+}
+
+impl<'p> Settler<'p> {
+    fn run(&mut self, meta: &Meta) {
+        for page in 0..2 {
+            self.used.insert(page);
+        }
+        let free = meta.freelist.and_then(|page| self.freelist(page, meta.high_water));
+        self.tree(meta.root, Settler::buckets);
+        if let Some(free) = free {
+            freelist::compare(&free, &self.used, self.there, &mut self.findings);
+        }
+    }
+
+    /// The pages that are listed as free.
+    fn freelist(&mut self, page: u64, high_water: u64) -> Option<Bits> {
+        let Some(unit) = self.pages.units.get(page).filter(|_| page < self.there) else {
+            self.findings.page(page, Damage::PastEnd);
+            return None;
+        };
+        if unit.begins() != Begins::Freelist {
+            let damage = unit.damage().unwrap_or(Damage::Kind);
+            self.findings.page(page, damage);
+            return None;
+        }
+        for page in page..=page + u64::from(unit.overflow()) {
+            self.used.insert(page);
+        }
+        let bytes = self.pages.freelist.as_deref().unwrap_or_default();
+        freelist::read(page, bytes, high_water, self.there, &mut self.findings)
+    }
+
+    /// Goes through one tree in the order of its keys, and hands on its leaves.
+    fn tree(&mut self, root: u64, mut leaf: impl FnMut(&mut Self, u64, &'p Unit)) {
+        let mut stack = vec![(root, 0)];
+        while let Some((page, depth)) = stack.pop() {
+            match self.enter(page, depth) {
+                Err(damage) => self.findings.page(page, damage),
+                Ok(unit) if unit.begins() == Begins::Branch => self.branch(page, depth, unit, &mut stack),
+                Ok(unit) => leaf(self, page, unit),
+            }
+        }
+    }
+
+    fn enter(&mut self, page: u64, depth: u32) -> Result<&'p Unit, Damage> {
+        let pages = self.pages;
+        let unit = pages.units.get(page).filter(|_| page < self.there).ok_or(Damage::PastEnd)?;
+        if let Some(damage) = unit.damage() {
+            return Err(damage);
+        }
+        if page + u64::from(unit.overflow()) >= self.there {
+            return Err(Damage::Overflow { pages: u64::from(unit.overflow()) + 1 });
+        }
+        for claimed in page..=page + u64::from(unit.overflow()) {
+            if !self.used.insert(claimed) {
+                return Err(Damage::Twice);
+            }
+        }
+        if depth > DEEPEST {
+            return Err(Damage::Deep);
+        }
+        if unit.count == 0 && (depth > 0 || unit.begins() == Begins::Branch) {
+            return Err(Damage::Empty);
+        }
+        Ok(unit)
+    }
+
+    fn branch(&mut self, page: u64, depth: u32, unit: &Unit, stack: &mut Vec<(u64, u32)>) {
+        let Some(children) = u32::try_from(page).ok().and_then(|page| self.pages.children.of(page)) else {
+            self.findings.page(page, Damage::Unchecked);
+            return;
+        };
+        let from = stack.len();
+        let mut sum = 0u64;
+        let mut readable = true;
+        for child in children {
+            stack.push((child, depth + 1));
+            match self.pages.units.get(child).filter(|child| child.damage().is_none()) {
+                Some(unit) => sum = sum.wrapping_add(pair(child, unit.key)),
+                // It has a finding of its own.
+                None => readable = false,
+            }
+        }
+        if readable && sum != unit.number() {
+            self.findings.page(page, Damage::ChildKeys);
+        }
+        if let Some(children) = stack.get_mut(from..) {
+            children.reverse();
+        }
+    }
+
+    /// A leaf of the bucket of buckets.
+    fn buckets(&mut self, page: u64, unit: &Unit) {
+        if unit.count == 0 {
+            return;
+        }
+        let Some(copy) = self.copy(page) else {
+            self.findings.page(page, Damage::Unchecked);
+            return;
+        };
+        let mut scan = Scan::leaf(unit.count);
+        loop {
+            let index = u16::try_from(scan.index()).unwrap_or(u16::MAX);
+            let Some(Ok(element)) = scan.next(copy) else { break };
+            if let Err(damage) = self.bucket(index, &element) {
+                self.findings.page(page, damage);
+            }
+        }
+    }
+
+    fn bucket(&mut self, element: u16, entry: &Element<'_>) -> Result<(), Damage> {
+        if !entry.is_bucket {
+            return Err(Damage::NotABucket { element });
+        }
+        let cut = Damage::Bucket { element };
+        let root = entry.value.first_chunk().map(|root| u64::from_le_bytes(*root)).ok_or(cut)?;
+        let inline = entry.value.get(BUCKET_HEADER..).ok_or(cut)?;
+        let known = Known::of(entry.key);
+        self.collector.begin(known);
+        if root == 0 {
+            return self.inline(known, element, inline);
+        }
+        let mut last = 0;
+        self.tree(root, |settler, page, unit| {
+            settler.leaf(known, page, unit, &mut last);
+        });
+        Ok(())
+    }
+
+    /// A bucket whose only page lies within its entry.
+    fn inline(&mut self, known: Known, element: u16, page: &[u8]) -> Result<(), Damage> {
+        let header = Header::parse(page).ok_or(Damage::Bucket { element })?;
+        if header.kind() != Some(Kind::Leaf) || header.id != 0 || header.overflow != 0 {
+            return Err(Damage::Bucket { element });
+        }
+        self.small(known, page, header.count, Some(element))
+    }
+
+    /// A leaf of one of etcd's buckets.
+    fn leaf(&mut self, known: Known, page: u64, unit: &Unit, last: &mut u64) {
+        self.tally.entries += u64::from(unit.count);
+        if known == Known::Key {
+            self.tally.revisions += u64::from(unit.count);
+            if let Some(what) = unit.misfit() {
+                self.findings.page(page, Damage::Revision { element: unit.extra, what });
+            } else if unit.count > 0 {
+                self.tally.tombstones += u64::from(unit.extra);
+                // In one transaction there may be more changes than fit into a page.
+                if unit.number() < *last {
+                    self.findings.page(page, Damage::Order);
+                }
+                *last = unit.number();
+                self.tally.revision = *last;
+            }
+            return;
+        }
+        if unit.begins() == Begins::Buckets {
+            self.findings.page(page, Damage::NestedBucket { element: unit.extra });
+            return;
+        }
+        match self.copy(page) {
+            Some(copy) => {
+                self.tally.entries -= u64::from(unit.count);
+                if let Err(damage) = self.small(known, copy, unit.count, None) {
+                    self.findings.page(page, damage);
+                }
+            }
+            None if unit.count > 0 => self.collector.give_up(known),
+            None => {}
+        }
+    }
+
+    /// The entries of a page that is at hand. `within` is the element that it lies in, if it lies in one.
+    fn small(&mut self, known: Known, page: &[u8], count: u16, within: Option<u16>) -> Result<(), Damage> {
+        let mut scan = Scan::leaf(count);
+        loop {
+            let index = u16::try_from(scan.index()).unwrap_or(u16::MAX);
+            let place = within.unwrap_or(index);
+            let element = match scan.next(page) {
+                None => return Ok(()),
+                Some(Ok(element)) => element,
+                Some(Err(fault)) => return Err(Damage::Element { element: place, fault }),
+            };
+            self.tally.entries += 1;
+            if element.is_bucket {
+                return Err(Damage::NestedBucket { element: place });
+            }
+            if known == Known::Key {
+                self.tally.revisions += 1;
+                let change = crate::change::Change::parse(element.key, element.value)
+                    .map_err(|what| Damage::Revision { element: place, what })?;
+                self.tally.revision = change.revision.main;
+                self.tally.tombstones += u64::from(change.tombstone);
+            } else {
+                self.collector.entry(known, element.key, element.value, &mut self.findings);
+            }
+        }
+    }
+
+    fn copy(&self, page: u64) -> Option<&'p [u8]> {
+        let pages = self.pages;
+        u32::try_from(page).ok().and_then(|page| pages.copies.of(page))
+    }
+}

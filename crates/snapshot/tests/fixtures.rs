@@ -1,0 +1,89 @@
+//! Every fixture is read as the etcd that made it reads it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
+mod support;
+
+use nightshift_snapshot::{Database, Fingerprint, PageBuffer, Pass, RevisionKey, walk};
+use support::fixtures;
+
+#[test]
+fn every_entry_is_read_and_read_again_at_its_place() {
+    for fixture in fixtures() {
+        let database = Database::open(&fixture.bytes).unwrap();
+        let wanted = if fixture.name.ends_with("copy") { Fingerprint::Copy } else { Fingerprint::Stream };
+        assert_eq!(database.fingerprint(), wanted, "{}", fixture.name);
+        let mut page = PageBuffer::default();
+        let (mut entries, mut revision) = (0, 0);
+        let mut buckets = database.cursor(&database.root());
+        while let Some(bucket) = buckets.next().unwrap() {
+            assert!(bucket.is_bucket);
+            let mut cursor = database.cursor(&bucket.bucket().unwrap());
+            while let Some(entry) = cursor.next().unwrap() {
+                assert_eq!(database.at(entry.at, &mut page).unwrap(), entry, "{}", fixture.name);
+                entries += 1;
+                if bucket.key == b"key" {
+                    revision = RevisionKey::parse(entry.key).unwrap().revision.main;
+                }
+            }
+        }
+        assert_eq!(
+            (entries, revision),
+            (fixture.status.total_key, fixture.status.revision),
+            "{}",
+            fixture.name
+        );
+    }
+}
+
+#[test]
+fn a_sought_entry_is_the_first_that_is_not_less() {
+    for fixture in fixtures() {
+        let database = Database::open(&fixture.bytes).unwrap();
+        let bucket = database.bucket(b"key").unwrap().unwrap();
+        let mut keys: Vec<Vec<u8>> = Vec::new();
+        let mut cursor = database.cursor(&bucket);
+        while let Some(entry) = cursor.next().unwrap() {
+            keys.push(entry.key.to_vec());
+        }
+        for (index, key) in keys.iter().enumerate() {
+            let after = [&key[..], &[0]].concat();
+            for (sought, found) in [(key, Some(key)), (&after, keys.get(index + 1))] {
+                let mut cursor = database.cursor(&bucket);
+                cursor.seek(sought);
+                assert_eq!(cursor.next().unwrap().map(|entry| entry.key.to_vec()).as_ref(), found);
+            }
+        }
+        assert!(database.bucket(b"nothing").unwrap().is_none());
+    }
+}
+
+#[test]
+fn a_walk_prints_the_numbers_that_status_prints() {
+    for fixture in fixtures() {
+        let report = walk(&fixture.bytes, &mut ()).unwrap();
+        assert!(report.is_sound(), "{}: {:?}", fixture.name, report.findings);
+        let facts = report.facts;
+        let status = &fixture.status;
+        assert_eq!(facts.hash, Some(status.hash), "{}", fixture.name);
+        assert_eq!(facts.revision, Some(status.revision), "{}", fixture.name);
+        assert_eq!(facts.entries, Some(status.total_key), "{}", fixture.name);
+        assert_eq!(facts.size, Some(status.total_size), "{}", fixture.name);
+        println!("{} {facts:?}", fixture.name);
+    }
+}
+
+#[test]
+fn a_pass_finds_a_real_snapshot_sound_and_knows_what_a_walk_knows() {
+    for fixture in fixtures().into_iter().filter(|fixture| !fixture.name.ends_with("copy")) {
+        for chunk in [1000, 4096, 32 << 10, usize::MAX] {
+            let mut pass = Pass::default();
+            fixture.bytes.chunks(chunk.min(fixture.bytes.len())).for_each(|chunk| pass.update(chunk));
+            let passed = pass.finish();
+            assert!(passed.is_sound(), "{}: {:?}", fixture.name, passed.findings);
+            let mut walked = walk(&fixture.bytes, &mut ()).unwrap();
+            assert!(walked.facts.hash.take().is_some());
+            assert_eq!(passed, walked, "{}", fixture.name);
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The snapshots that real etcds made, with what `snapshot status` of the same version says of them.
+
+#![allow(dead_code, clippy::disallowed_methods)]
+
+use std::fs;
+use std::io::Read as _;
+use std::path::Path;
+
+use flate2::read::GzDecoder;
+use sha2::{Digest as _, Sha256};
+
+pub struct Fixture {
+    /// `3.4-few`.
+    pub name: String,
+    pub bytes: Vec<u8>,
+    pub status: Status,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    pub hash: u32,
+    pub revision: u64,
+    pub total_key: u64,
+    pub total_size: u64,
+}
+
+pub fn fixtures() -> Vec<Fixture> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    let mut names: Vec<String> = fs::read_dir(&folder)
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().to_str()?.strip_suffix(".db.gz").map(str::to_owned))
+        .collect();
+    names.sort();
+    assert!(names.len() >= 18, "{names:?}");
+    names.into_iter().map(|name| fixture(&name)).collect()
+}
+
+pub fn fixture(name: &str) -> Fixture {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    let packed = fs::File::open(folder.join(format!("{name}.db.gz"))).unwrap();
+    let mut bytes = Vec::new();
+    GzDecoder::new(packed).read_to_end(&mut bytes).unwrap();
+    let status = fs::read_to_string(folder.join(format!("{name}.json"))).unwrap();
+    Fixture { name: name.to_owned(), bytes, status: serde_json::from_str(&status).unwrap() }
+}
+
+/// The same snapshot with a trailer that matches what it now holds.
+pub fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+    let body = bytes.len() - 32;
+    let sum = Sha256::digest(&bytes[..body]);
+    bytes[body..].copy_from_slice(&sum);
+    bytes
+}
