@@ -19,11 +19,10 @@ pub fn judge(record: &Record) -> Judgement {
     let mut failed = false;
 
     if !record.night.is_extra() {
-        let wants_etcd = record.expected.iter().any(|expected| expected.role == Role::Etcd);
-        let has_etcd = record.sets.iter().any(|report| {
-            report.set.role == Role::Etcd && report.fate.is_held() && report.grade.is_some_and(Grade::is_copy)
-        });
-        if wants_etcd && !has_etcd {
+        // A host that is no master sees nobody's but its own, which it may have left to another.
+        let wants_etcd = (record.expected.iter())
+            .any(|expected| expected.role == Role::Etcd && !record.is_left_to_another(expected));
+        if wants_etcd && !record.has_copy(Role::Etcd) {
             failed = true;
             reasons.push("no good etcd snapshot of the cluster".to_owned());
         }
@@ -69,9 +68,9 @@ pub fn judge(record: &Record) -> Judgement {
 
 /// What is wrong with one expected set, if anything is.
 fn complaint(record: &Record, expected: &Expected) -> Option<String> {
-    let Expected { host, role, new } = expected;
+    let Expected { host, role, new, .. } = expected;
     let Some(held) = record.best_set(host, *role) else {
-        if *new {
+        if *new || record.is_left_to_another(expected) {
             return None;
         }
         let reason = record.reason_for(host, *role).map(|reason| format!(": {reason}")).unwrap_or_default();

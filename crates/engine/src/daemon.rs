@@ -1,5 +1,6 @@
 //! The daemon: load, build, ready, serve, drain. One loop hears everything and decides nothing itself.
 
+mod accept;
 mod requests;
 mod signals;
 mod status_line;
@@ -248,8 +249,9 @@ impl Daemon {
             return self.supervisor.start(Task::Stage(stage), stop, task);
         }
         let (Some(tonight), Some(plan)) = (&self.tonight, self.agenda.night()) else { return };
-        let peers = plan.stage(stage).map(|planned| planned.peers.clone()).unwrap_or_default();
-        let starting = Starting { stage, attempt, why, until, peers };
+        let planned = plan.stage(stage).cloned();
+        let (at, peers) = planned.map_or((Timestamp::now(), Vec::new()), |it| (it.at, it.peers));
+        let starting = Starting { stage, attempt, why, at, until, peers };
         let ctx = tonight.context(starting, &self.audit, stop.clone());
         let task = async move { TaskEnd::Stage(runner::run(ctx).await) };
         self.supervisor.start(Task::Stage(stage), stop, task);
@@ -263,7 +265,7 @@ impl Daemon {
         }
         let stop = CancellationToken::new();
         let (stage, until) = (Stage::Prune, clock.now);
-        let starting = Starting { stage, attempt: 0, why: Why::Due, until, peers: Vec::new() };
+        let starting = Starting { stage, attempt: 0, why: Why::Due, at: until, until, peers: Vec::new() };
         let ctx = tonight.context(starting, &self.audit, stop.clone());
         let task = async move {
             prune::before_tonight(&ctx).await;

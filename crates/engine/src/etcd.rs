@@ -1,9 +1,12 @@
-//! The local etcd member: where it answers, how it is, and a snapshot of it.
+//! The local etcd member: where it answers, how it is, whether the others agree with it, and a snapshot of it.
 //!
-//! Only the member of this host is ever asked, over its own TLS material; its data directory is never read.
+//! Members are asked over this host's own TLS material; no data directory is ever read.
 
+mod agreement;
 mod client;
+mod cluster;
 mod discover;
+mod expiry;
 mod gzip;
 mod health;
 mod kv;
@@ -13,9 +16,13 @@ mod pod;
 mod snapshot;
 mod store;
 mod trouble;
+mod turns;
 
+pub use agreement::{Agreeing, agreement};
 pub use client::Client;
+pub use cluster::{Cluster, Seen};
 pub use discover::{DiscoverError, LocalMember, TlsFiles, discover};
-pub use health::{Alarm, Complaint, Member, examine};
+pub use expiry::{Expiry, complaints as expiry_complaints, expiries};
+pub use health::{Alarm, Complaint, Concern, Member, examine, hex};
 pub use snapshot::{Header, Limits, SnapshotError, Taken, take};
 pub use trouble::ClientError;

@@ -2,7 +2,7 @@
 
 pub(crate) mod collect_role;
 pub(crate) mod drill;
-mod held;
+pub(crate) mod held;
 pub(crate) mod mirror_masters;
 mod own_set;
 pub(crate) mod pack_archive;

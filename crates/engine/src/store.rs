@@ -1,6 +1,7 @@
 //! The vault: sets on disk. Written aside, synced, then made visible by one rename; never changed again.
 
 mod fault;
+mod judge;
 mod layout;
 mod partial;
 mod proofs;
@@ -11,6 +12,7 @@ mod sync;
 mod tests;
 
 pub use fault::{IoContext, StoreError};
+pub use judge::{Judge, Judged};
 pub use layout::Vault;
 pub(crate) use layout::{create_folders, read_bounded, read_tail};
 pub(crate) use partial::hash_file;

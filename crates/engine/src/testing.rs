@@ -134,6 +134,7 @@ pub fn context(settings: Settings, night: &str, stage: Stage) -> StageContext {
         stage,
         attempt: 1,
         why: Why::Due,
+        at: Timestamp::now(),
         until: Timestamp::now() + SignedDuration::from_mins(10),
         peers: Vec::new(),
         vault: Vault::new(&settings.vault.path),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use nightshift_core::name::RemoteName;
 use nightshift_core::night::Night;
+use nightshift_core::set_path::SetId;
 
 /// Backs up a cluster's control plane every night.
 ///
@@ -56,8 +57,11 @@ pub enum Command {
         #[arg(long, help = JSON)]
         json: bool,
     },
-    /// List the sets in this host's vault
+    /// List the sets in this host's vault, or accept one of them
+    #[command(args_conflicts_with_subcommands = true)]
     Sets {
+        #[command(subcommand)]
+        command: Option<Sets>,
         #[arg(long, help = JSON)]
         json: bool,
     },
@@ -142,6 +146,21 @@ pub struct Drill {
     pub data_dir: Option<PathBuf>,
     #[arg(long, help = JSON)]
     pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Sets {
+    /// Say that a suspicious or diverged set is right
+    ///
+    /// It counts as a good copy from then on, and its host's sets are pruned again. That is written beside the set, with
+    /// your name. To accept a later set settles the earlier ones of its host as well.
+    Accept {
+        /// Such as etcd1/2026-11-22/etcd
+        set: SetId,
+        /// Don't ask
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

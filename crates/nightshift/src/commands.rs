@@ -25,7 +25,7 @@ use nightshift_engine::peer::CredentialsError;
 use nightshift_engine::store::StoreError;
 use nightshift_ssh::{ConnectError, IdentityError, KnownHostsError};
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, Sets};
 use crate::exit::Exit;
 
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +80,10 @@ pub fn run(cli: Cli) -> Result<Exit, CommandError> {
         Command::Run(args) => here(run::run(&config, args)),
         Command::Reload => here(reload::run(&config)),
         Command::Nights { night, json } => nights::run(&config, night, json),
-        Command::Sets { json } => sets::run(&config, json),
+        Command::Sets { command: Some(Sets::Accept { set, yes }), .. } => {
+            here(sets::accept(&config, set, yes))
+        }
+        Command::Sets { command: None, json } => sets::run(&config, json),
         Command::Verify { what, identity } => verify::run(&config, &what, identity.as_deref()),
         Command::Drill(args) => drill::run(&config, &args),
         Command::DrillWorker { parent } => drill_worker::run(parent),

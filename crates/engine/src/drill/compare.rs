@@ -1,5 +1,7 @@
 //! What was restored, held against the manifest and against the stored copy.
 
+use std::time::Duration;
+
 use nightshift_core::etcd_facts::{Agreement, AgreementWord, EtcdFacts};
 use nightshift_core::proof::Comparison;
 
@@ -7,6 +9,9 @@ use super::contents::Contents;
 use super::fault::Fault;
 use super::server::{Server, refused};
 use crate::etcd::{Client, ClientError};
+
+/// How long the restored etcd may take to read all its keys.
+const HASHING: Duration = Duration::from_secs(300);
 
 /// What must be the same.
 pub struct Compare<'a> {
@@ -59,7 +64,7 @@ impl Compare<'_> {
             return Ok(());
         };
         let what = format!("HashKV at revision {}", agreement.revision);
-        match client.hash_kv(agreement.revision).await {
+        match client.hash_kv(agreement.revision, HASHING).await {
             Ok(answer) if answer.compact_revision == agreement.compacted => {
                 self.put(&what, format!("{expected:08x}"), format!("{:08x}", answer.hash));
             }

@@ -64,13 +64,15 @@ impl Client {
         self.ask("Alarm", "/etcdserverpb.Maintenance/Alarm", Empty {}).await
     }
 
-    pub async fn members(&self) -> Result<MemberListResponse, ClientError> {
-        self.ask("MemberList", "/etcdserverpb.Cluster/MemberList", Empty {}).await
+    /// The hash of every key and value up to a revision, 0 for the newest one. From etcd 3.3 on; reads all of them, so
+    /// `patience` goes by the database's size.
+    pub async fn hash_kv(&self, revision: i64, patience: Duration) -> Result<HashKvResponse, ClientError> {
+        let request = HashKvRequest { revision };
+        self.ask_with("HashKV", "/etcdserverpb.Maintenance/HashKV", request, patience).await
     }
 
-    /// The hash of all keys up to a revision, and the one that this member has compacted to. From 3.3 on.
-    pub async fn hash_kv(&self, revision: i64) -> Result<HashKvResponse, ClientError> {
-        self.ask("HashKV", "/etcdserverpb.Maintenance/HashKV", HashKvRequest { revision }).await
+    pub async fn members(&self) -> Result<MemberListResponse, ClientError> {
+        self.ask("MemberList", "/etcdserverpb.Cluster/MemberList", Empty {}).await
     }
 
     /// Opens the stream; what comes after is the reader's to time.
@@ -101,12 +103,25 @@ impl Client {
         Q: Message + Default + Send + Sync + 'static,
         T: Message + Default + Send + 'static,
     {
+        self.ask_with(call, path, question, self.patience).await
+    }
+
+    async fn ask_with<Q, T>(
+        &self,
+        call: &'static str,
+        path: &'static str,
+        request: Q,
+        patience: Duration,
+    ) -> Result<T, ClientError>
+    where
+        Q: Message + Send + Sync + 'static,
+        T: Message + Default + Send + 'static,
+    {
         let asked = async {
             let mut grpc = self.ready().await?;
-            grpc.unary(Request::new(question), PathAndQuery::from_static(path), ProstCodec::default()).await
+            grpc.unary(Request::new(request), PathAndQuery::from_static(path), ProstCodec::default()).await
         };
-        let answer =
-            timeout(self.patience, asked).await.map_err(|_| self.peer.timed_out(call, self.patience))?;
+        let answer = timeout(patience, asked).await.map_err(|_| self.peer.timed_out(call, patience))?;
         answer.map(tonic::Response::into_inner).map_err(|status| self.failed(call, status))
     }
 

@@ -93,21 +93,26 @@ pub struct ListedMember {
     pub name: String,
     #[prost(string, repeated, tag = "4")]
     pub client_urls: Vec<String>,
+    /// From 3.4 on.
+    #[prost(bool, tag = "5")]
+    pub is_learner: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
 pub struct HashKvRequest {
-    /// 0 is the member's newest.
+    /// 0 for the newest one.
     #[prost(int64, tag = "1")]
     pub revision: i64,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
 pub struct HashKvResponse {
+    /// Its revision is the newest one when the hash was made.
     #[prost(message, optional, tag = "1")]
     pub header: Option<ResponseHeader>,
     #[prost(uint32, tag = "2")]
     pub hash: u32,
+    /// What lies below was compacted, and is in nobody's hash.
     #[prost(int64, tag = "3")]
     pub compact_revision: i64,
 }

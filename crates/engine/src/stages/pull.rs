@@ -76,6 +76,7 @@ impl Tally {
                     self.lacking.push(format!("{}: {grade}", host.name));
                 }
             }
+            Answer::Left => {}
             Answer::NotYet(reason) | Answer::Trouble(reason) | Answer::Hopeless(reason) => {
                 missing(ctx, host, role, &reason).await;
                 self.lacking.push(format!("{}: {reason}", host.name));

@@ -1,6 +1,7 @@
 //! `nightshift check`: the config, and with --connect everything that it names.
 
 mod connect;
+mod etcd;
 mod machine;
 
 use std::path::Path;

@@ -45,7 +45,7 @@ pub async fn run(ctx: &StageContext, prover: &Host) -> StageEnd {
             .boxed()
     };
     let reason = match queue.next(&look).await {
-        None | Some((_, Answer::Held { .. })) => return StageEnd::done(),
+        None | Some((_, Answer::Held { .. } | Answer::Left)) => return StageEnd::done(),
         Some((_, Answer::NotYet(reason) | Answer::Trouble(reason) | Answer::Hopeless(reason))) => reason,
     };
     let reason = format!("no proof of {}, whose turn it was: {reason}", prover.name);

@@ -10,6 +10,7 @@ use nightshift_core::outcome::{Grade, Outcome};
 use nightshift_core::record::Fate;
 use nightshift_core::role::Role;
 use nightshift_core::set_path::{MOST_ATTEMPTS, SetFolder, SetId};
+use nightshift_core::settings::EtcdMembers;
 use nightshift_core::stage::Stage;
 use nightshift_ssh::{FileKind, SftpError};
 
@@ -57,6 +58,7 @@ pub async fn pull(
     session.close().await;
     Ok(match answer? {
         Some(held) => held,
+        None if left_to_another(ctx, hint.as_ref(), role) => Answer::Left,
         None => not_yet(hint.as_ref(), ctx.night, role),
     })
 }
@@ -135,6 +137,15 @@ pub async fn published_at(
     sets.sort();
     sets.truncate(usize::from(MOST_ATTEMPTS) * Role::ALL.len());
     Ok(sets)
+}
+
+/// Whether a peer that has no etcd set says that it is done: where one member's snapshot will do, it left it to another.
+fn left_to_another(ctx: &StageContext, hint: Option<&Hint>, role: Role) -> bool {
+    let done = |hint: &Hint| {
+        hint.night == Some(ctx.night)
+            && hint.stages.get(&Stage::SnapshotEtcd).is_some_and(|told| told.outcome == Outcome::Done)
+    };
+    role == Role::Etcd && ctx.settings.etcd.members == EtcdMembers::One && hint.is_some_and(done)
 }
 
 /// Why a peer has no set: it says so itself, or it has just not got there.

@@ -20,6 +20,8 @@ const FIRST_PAUSE: Duration = Duration::from_secs(6);
 pub enum Answer {
     /// Its set is in this vault; `fresh` says that it came just now.
     Held { grade: Grade, fresh: bool },
+    /// It hands in none tonight, for another host's will do.
+    Left,
     /// It has not published yet.
     NotYet(String),
     /// Something went wrong that may pass.
@@ -103,7 +105,7 @@ impl<'a> Queue<'a> {
 
     /// Keeps a peer for another look, or gives its answer back as the last word.
     fn put_back(&mut self, asked: Waiting<'a>, answer: Answer) -> Option<Answer> {
-        if matches!(answer, Answer::Held { .. } | Answer::Hopeless(_)) {
+        if matches!(answer, Answer::Held { .. } | Answer::Left | Answer::Hopeless(_)) {
             return Some(answer);
         }
         let seed = format!("{}/{}", self.caller, asked.host.name);

@@ -8,7 +8,7 @@ use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
 use nightshift_engine::drill::{Job, Scratch, Stored, Way};
-use nightshift_engine::store::Vault;
+use nightshift_engine::store::{Judged, Vault};
 
 use super::from_archive;
 use crate::args::Drill;
@@ -80,18 +80,19 @@ fn job(settings: &Settings, copy: String, folder: &Path, manifest: &Manifest) ->
 
 /// The best etcd set of the newest night that has one.
 fn newest(settings: &Settings, vault: &Vault) -> Result<Manifest, CommandError> {
-    let mut newest: Option<Manifest> = None;
+    let mut newest: Option<Judged> = None;
     for host in settings.inventory.with_role(Role::Etcd) {
         for night in vault.nights_of(&host.name)?.into_iter().rev() {
             let best = vault.best(&host.name, night, Role::Etcd)?.filter(|best| best.grade.is_copy());
             let Some(best) = best else { continue };
-            if newest.as_ref().is_none_or(|known| (known.night, known.grade) < (best.night, best.grade)) {
+            let rank = |judged: &Judged| (judged.manifest.night, judged.grade);
+            if newest.as_ref().is_none_or(|known| rank(known) < rank(&best)) {
                 newest = Some(best);
             }
             break;
         }
     }
-    newest.ok_or_else(|| {
+    newest.map(|judged| judged.manifest).ok_or_else(|| {
         CommandError::Usage(format!("no etcd set that counts as a copy is in {}", vault.root().display()))
     })
 }
