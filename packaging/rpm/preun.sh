@@ -2,6 +2,6 @@
 if [ "$1" -eq 0 ]; then
     systemctl --no-reload --quiet disable nightshift.service
     if [ -d /run/systemd/system ]; then
-        systemctl stop nightshift.service
+        systemctl stop nightshift.service nightshift-drill.socket 'nightshift-drill@*.service'
     fi
 fi

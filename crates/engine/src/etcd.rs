@@ -9,6 +9,7 @@ mod discover;
 mod expiry;
 mod gzip;
 mod health;
+mod kv;
 mod message;
 mod options;
 mod pod;
