@@ -1,8 +1,13 @@
 //! Stored copies restored into a scratch etcd: proved, or told why not, and nothing left behind.
 
 use std::fs;
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
 
 use kit::lab::Role::{Etcd, Master, Node};
 use kit::lab::cmd::{Cmd, poll};
@@ -294,4 +299,61 @@ fn a_set_in_an_archive_is_proved_as_well() {
     let ran = good(site.run("m1", &["drill", "--archive", archive.to_str().unwrap()]).unwrap());
     assert!(ran.stdout.contains("took a write") && ran.stdout.contains(".tgz: proved"), "{ran:?}");
     wait_for_nothing_left(&site, "m1");
+}
+
+/// Stands in for systemd: listens where the drill's unit is asked for, and answers each caller as `answer` does.
+fn instead_of_systemd(site: &Site, host: &str, answer: impl Fn(UnixStream) + Send + 'static) {
+    let listener = UnixListener::bind(site.run_folder(host).join("drill.sock")).unwrap();
+    thread::spawn(move || listener.incoming().for_each(|stream| answer(stream.unwrap())));
+}
+
+#[test]
+fn where_systemd_listens_the_drill_runs_in_its_unit_and_one_that_is_ended_proves_nothing() {
+    let mut site = alone();
+    fs::create_dir_all(site.run_folder("e1")).unwrap();
+    let program = kit::daemon::program().unwrap();
+    instead_of_systemd(&site, "e1", move |stream| {
+        let end = |stream: UnixStream| Stdio::from(OwnedFd::from(stream));
+        let mut worker = Command::new(&program)
+            .arg("drill-worker")
+            .stdin(end(stream.try_clone().unwrap()))
+            .stdout(end(stream))
+            .spawn()
+            .unwrap();
+        worker.wait().unwrap();
+    });
+    site.night().unwrap();
+    let (_, status) = site.status("e1").unwrap();
+    assert_eq!(verdict(&status), "complete", "{:#}", status["night"]["reasons"]);
+    let proof = &proofs(&site, "e1")[0]["statement"]["drill"];
+    assert!(proof["tools"].as_str().unwrap().ends_with(", in a unit of its own"), "{proof:#}");
+    wait_for_nothing_left(&site, "e1");
+
+    fs::remove_file(site.run_folder("e1").join("drill.sock")).unwrap();
+    instead_of_systemd(&site, "e1", |mut stream| {
+        stream.write_all(b"{\"say\":\"hello\"}\n").unwrap();
+    });
+    let ran = ends_with(site.run("e1", &["drill"]).unwrap(), 3);
+    assert!(ran.stdout.contains("not proved: the drill's unit was ended (out of memory"), "{ran:?}");
+}
+
+#[test]
+fn a_cold_copy_is_proved_and_one_with_authentication_is_not_and_says_why() {
+    let mut site = alone();
+    let etcd = site.etcd.as_mut().unwrap();
+    let data = etcd.data(E1).unwrap();
+    etcd.stop();
+    let ran = good(site.run("e1", &["drill", "--data-dir", data.to_str().unwrap()]).unwrap());
+    assert!(ran.stdout.contains("took a write") && ran.stdout.contains("live keys"), "{ran:?}");
+
+    let copy = site.host("e1").state().join("secured");
+    fs::create_dir_all(copy.parent().unwrap()).unwrap();
+    crate::support::shell("cp -a \"$1\" \"$2\"", &[&data, &copy]);
+    let mut secured = kit::etcd::Etcd::start_forced(&copy).unwrap();
+    secured.secure().unwrap();
+    secured.stop();
+    let ran = ends_with(site.run("e1", &["drill", "--data-dir", copy.to_str().unwrap()]).unwrap(), 3);
+    assert!(ran.stdout.contains("not proved: authentication is on in it"), "{ran:?}");
+    assert!(!ran.stdout.contains("DIFFERS"), "{ran:?}");
+    wait_for_nothing_left(&site, "e1");
 }

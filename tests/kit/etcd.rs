@@ -79,6 +79,13 @@ impl Etcd {
             .ok_or_else(|| Error::Refused(format!("there is no etcd member {name}")))
     }
 
+    /// Lets nobody in any more without a password.
+    pub fn secure(&self) -> Result<()> {
+        self.etcdctl(&["user", "add", "root:secret"])?;
+        self.etcdctl(&["user", "grant-role", "root", "root"])?;
+        self.etcdctl(&["auth", "enable"]).map(drop)
+    }
+
     /// What `etcdctl endpoint health` says.
     pub fn health(&self) -> Result<String> {
         self.etcdctl(&["endpoint", "health"]).map(|output| output.text() + &output.stderr)
