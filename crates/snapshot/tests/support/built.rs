@@ -4,6 +4,8 @@
 #![allow(dead_code)]
 
 pub const PAGE: usize = 4096;
+/// The children of a branch.
+const FAN: u64 = 100;
 const NO_FREELIST: u64 = u64::MAX;
 
 /// What to build: leaves of bucket `key` one after another, then the branches above them, then the root.
@@ -29,20 +31,13 @@ impl Default for Plan {
 pub fn build(plan: &Plan, mut sink: impl FnMut(&[u8])) {
     let first = 2 + plan.gap;
     let span = (leaf_of(plan, first, 0).len() / PAGE) as u64;
-    let mut level: Vec<(u64, u64)> =
-        (0..plan.leaves).map(|leaf| (revision(plan, leaf), first + leaf * span)).collect();
-    let mut next = first + plan.leaves * span;
-    let mut branches = Vec::new();
-    while level.len() > 1 {
-        let mut above = Vec::new();
-        for children in level.chunks(100) {
-            above.push((children[0].0, next));
-            branches.push(branch(next, children));
-            next += 1;
-        }
-        level = above;
+    // Each level's first page, how many pages one of its nodes has, and how many nodes there are.
+    let mut levels = vec![(first, span, plan.leaves)];
+    while let Some((begin, span, nodes)) = levels.last().copied().filter(|(_, _, nodes)| *nodes > 1) {
+        levels.push((begin + span * nodes, 1, nodes.div_ceil(FAN)));
     }
-    let root = next;
+    let (top, top_span, _) = levels[levels.len() - 1];
+    let root = top + top_span;
     let freelist = if plan.freelist { root + 1 } else { NO_FREELIST };
     let high_water = root + 1 + u64::from(plan.freelist);
     for (id, txid) in [(0, 8), (1, 7)] {
@@ -54,10 +49,16 @@ pub fn build(plan: &Plan, mut sink: impl FnMut(&[u8])) {
     for leaf in 0..plan.leaves {
         sink(&leaf_of(plan, first + leaf * span, leaf));
     }
-    for branch in branches {
-        sink(&branch);
+    for (level, pair) in levels.windows(2).enumerate() {
+        let ((below, span, children), (begin, _, nodes)) = (pair[0], pair[1]);
+        for node in 0..nodes {
+            let range = node * FAN..(node * FAN + FAN).min(children);
+            let key = |child: u64| revision(plan, child * FAN.pow(level as u32));
+            let children: Vec<_> = range.map(|child| (key(child), below + child * span)).collect();
+            sink(&branch(begin + node, &children));
+        }
     }
-    let key = [level[0].1.to_le_bytes(), [0; 8]].concat();
+    let key = [top.to_le_bytes(), [0; 8]].concat();
     let index = leaf(0, &[(0, b"consistent_index".to_vec(), 77u64.to_be_bytes().to_vec())], false);
     let meta_bucket = [&[0; 16], &index[..]].concat();
     sink(&leaf(root, &[(1, b"key".to_vec(), key), (1, b"meta".to_vec(), meta_bucket)], true));
