@@ -3,6 +3,7 @@
 mod commands;
 mod crash;
 mod etcd;
+mod inspect;
 mod journal;
 mod links;
 mod night;
