@@ -71,3 +71,24 @@ fn wishes_that_cannot_be_granted_are_refused_by_name() {
     let again = good(site.run("n1", &["run", "collect-node", "--wait"]).unwrap());
     assert!(again.stdout.contains("collect-node done"), "{again:?}");
 }
+
+#[test]
+fn a_suspicious_set_is_accepted_by_the_daemon_for_whoever_says_yes() {
+    let mut site = Plan::new(&[("n1", &[Node])]).build().unwrap();
+    site.night().unwrap();
+    let manifest = set_folder(&site, "n1", "n1", "node").join("manifest.json");
+    let text = fs::read_to_string(&manifest).unwrap();
+    fs::write(&manifest, text.replace("\"grade\": \"good\"", "\"grade\": \"suspicious\"")).unwrap();
+    let set = format!("n1.site.test/{}/node", night_of(&site, "n1"));
+    let listed = good(site.run("n1", &["sets"]).unwrap()).stdout;
+    assert!(listed.contains("suspicious"), "{listed}");
+
+    let unsure = ends_with(site.run("n1", &["sets", "accept", &set]).unwrap(), 1);
+    assert!(unsure.stderr.contains("nothing is accepted"), "{unsure:?}");
+    let accepted = good(site.run("n1", &["sets", "accept", &set, "--yes"]).unwrap()).stdout;
+    assert!(accepted.contains("it counts as a good copy from now on"), "{accepted}");
+    let listed = good(site.run("n1", &["sets"]).unwrap()).stdout;
+    assert!(listed.contains("good, accepted"), "{listed}");
+    ends_with(site.run("n1", &["sets", "accept", "n2/2026-11-22/node", "--yes"]).unwrap(), 1);
+    ends_with(site.run("n1", &["sets", "accept", "nonsense"]).unwrap(), 2);
+}

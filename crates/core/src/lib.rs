@@ -15,6 +15,7 @@ pub mod name;
 pub mod night;
 pub mod outcome;
 pub mod plan;
+pub mod plausible;
 pub mod proof;
 pub mod ranges;
 pub mod record;

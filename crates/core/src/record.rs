@@ -9,7 +9,7 @@ use crate::digest::Digest;
 use crate::name::{HostName, RemoteName};
 use crate::night::Night;
 use crate::outcome::{Grade, Outcome, Verdict};
-use crate::proof::DrillVerdict;
+use crate::proof::{DrillReport, DrillVerdict, Proof};
 use crate::role::Role;
 use crate::set_path::SetId;
 use crate::stage::Stage;
@@ -98,6 +98,9 @@ pub struct Expected {
     /// Never seen before and added lately: not missing yet.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub new: bool,
+    /// A copy from any host of the role will do.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub any: bool,
 }
 
 /// What became of one host's set.
@@ -161,6 +164,24 @@ pub struct ProofReport {
     pub reason: Option<String>,
     #[serde(default)]
     pub took_ms: u64,
+}
+
+impl ProofReport {
+    /// What a proof tells of its drill; `None` where it tells of none.
+    pub fn of(proof: &Proof) -> Option<Self> {
+        Some(Self::of_drill(&proof.set, &proof.by, proof.drill()?))
+    }
+
+    pub fn of_drill(set: &SetId, by: &HostName, report: &DrillReport) -> Self {
+        Self {
+            set: set.clone(),
+            by: by.clone(),
+            verdict: report.verdict,
+            copy: report.copy.clone(),
+            reason: report.reason.clone(),
+            took_ms: report.took_ms(),
+        }
+    }
 }
 
 /// A night as its lines tell it.
@@ -353,6 +374,25 @@ impl Record {
             .iter()
             .filter(|report| report.set.host == *host && report.set.role == role && report.fate.is_held())
             .max_by_key(|report| (report.grade, report.set.attempt))
+    }
+
+    /// Whether a copy of this role is held, of whichever host.
+    pub fn has_copy(&self, role: Role) -> bool {
+        let is_copy = |report: &SetReport| report.fate.is_held() && report.grade.is_some_and(Grade::is_copy);
+        self.sets.iter().any(|report| report.set.role == role && is_copy(report))
+    }
+
+    /// Whether a set that is not held need not be: another host's stands for it, or, where none is to be seen from
+    /// here, this host's own stage left it to another.
+    pub fn is_left_to_another(&self, expected: &Expected) -> bool {
+        let stood_back = || {
+            let stage = Stage::ALL.into_iter().find(|stage| stage.makes() == Some(expected.role));
+            expected.host == self.host
+                && stage.and_then(|stage| self.stages.get(&stage)?.outcome) == Some(Outcome::Done)
+        };
+        expected.any
+            && self.best_set(&expected.host, expected.role).is_none()
+            && (self.has_copy(expected.role) || stood_back())
     }
 
     fn expects(&self, host: &HostName, role: Role) -> bool {

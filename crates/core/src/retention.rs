@@ -6,6 +6,7 @@ use std::fmt;
 use jiff::civil::Date;
 
 use crate::name::HostName;
+use crate::night::Night;
 use crate::outcome::{Grade, Verdict};
 use crate::role::Role;
 use crate::set_path::SetId;
@@ -38,17 +39,28 @@ impl fmt::Display for Keep {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     pub set: SetId,
+    /// What it is worth, with everything that was stated about it later.
     pub grade: Grade,
     pub proved: bool,
+    /// A person says that it is right.
+    pub accepted: bool,
 }
 
 /// Why a set stays or goes. The first reason that holds is the one given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Because {
     FromTheFuture,
+    /// A suspicious set of this night may mean that only older ones are of use.
+    AwaitsAcceptance(Night),
     AmongNewest(u16),
-    NightOfWeek { year: i16, week: i8 },
-    NightOfMonth { year: i16, month: i8 },
+    NightOfWeek {
+        year: i16,
+        week: i8,
+    },
+    NightOfMonth {
+        year: i16,
+        month: i8,
+    },
     LastGood,
     NewestCopy,
     LastProved,
@@ -59,6 +71,10 @@ impl fmt::Display for Because {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::FromTheFuture => f.write_str("its night lies in the future"),
+            Self::AwaitsAcceptance(night) => write!(
+                f,
+                "nothing of this host is pruned until its suspicious set of {night} is accepted (`nightshift sets accept`)"
+            ),
             Self::AmongNewest(nights) => write!(f, "among the newest {nights} nights"),
             Self::NightOfWeek { year, week } => write!(f, "the night kept for week {year}-W{week:02}"),
             Self::NightOfMonth { year, month } => write!(f, "the night kept for {year}-{month:02}"),
@@ -101,6 +117,7 @@ pub fn decide(candidates: &[Candidate], policy: &Policy<'_>) -> Vec<Decision> {
     let last_good = newest(candidates, policy.today, |candidate| candidate.grade == Grade::Good);
     let newest_copy = newest(candidates, policy.today, |candidate| candidate.grade.is_copy());
     let last_proved = newest(candidates, policy.today, |candidate| candidate.proved);
+    let awaited = awaited(candidates);
 
     candidates
         .iter()
@@ -117,6 +134,8 @@ pub fn decide(candidates: &[Candidate], policy: &Policy<'_>) -> Vec<Decision> {
                     > keep.reach();
             let reason = if set.night.date > policy.today {
                 Some(Because::FromTheFuture)
+            } else if let Some(night) = awaited.get(&set.host) {
+                Some(Because::AwaitsAcceptance(*night))
             } else if let Some(because) = chosen.get(&set.night.date) {
                 Some(because.clone())
             } else if !expired && last_good.get(&key) == Some(&set) {
@@ -135,6 +154,24 @@ pub fn decide(candidates: &[Candidate], policy: &Policy<'_>) -> Vec<Decision> {
             }
         })
         .collect()
+}
+
+/// The hosts of which a suspicious set waits for a person's word, with its night. To accept a later set of the same role
+/// settles the earlier ones too.
+fn awaited(candidates: &[Candidate]) -> BTreeMap<&HostName, Night> {
+    let mut awaited = BTreeMap::new();
+    for candidate in candidates.iter().filter(|candidate| candidate.grade == Grade::Suspicious) {
+        let set = &candidate.set;
+        let settled = candidates.iter().any(|later| {
+            later.accepted
+                && (&later.set.host, later.set.role) == (&set.host, set.role)
+                && (later.set.night, later.set.attempt) > (set.night, set.attempt)
+        });
+        if !settled {
+            awaited.insert(&set.host, set.night);
+        }
+    }
+    awaited
 }
 
 /// The nights that the policy keeps, each with its reason: chosen by date alone, so that every host of
@@ -200,7 +237,6 @@ fn newest(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::night::Night;
     use jiff::ToSpan;
     use jiff::civil::date;
 
@@ -208,7 +244,12 @@ mod tests {
     const ETCD: Keep = Keep { nights: 3, weeks: 2, months: 0 };
 
     fn set(host: &str, date: Date, role: Role, grade: Grade) -> Candidate {
-        Candidate { set: SetId::first(host.parse().unwrap(), Night::of(date), role), grade, proved: false }
+        Candidate {
+            set: SetId::first(host.parse().unwrap(), Night::of(date), role),
+            grade,
+            proved: false,
+            accepted: false,
+        }
     }
 
     fn kept(candidates: &[Candidate], today: Date, nights: &BTreeMap<Date, Verdict>) -> Vec<Date> {
@@ -293,5 +334,47 @@ mod tests {
             .chain([set("n1", date(2026, 11, 1), Role::Node, Grade::Good)])
             .collect();
         assert_eq!(kept(&sets, today, &BTreeMap::new()).len(), 8);
+    }
+
+    #[test]
+    fn nothing_of_a_host_goes_while_its_suspicious_set_waits_for_a_word() {
+        let today = date(2026, 11, 22);
+        let old = date(2025, 1, 1);
+        let mut sets: Vec<_> = (0..30)
+            .flat_map(|ago| ["e1", "e2"].map(|host| set(host, today - ago.days(), Role::Etcd, Grade::Good)))
+            .chain(["e1", "e2"].map(|host| set(host, old, Role::Node, Grade::Good)))
+            .collect();
+        let suspicious = sets.iter().position(|it| it.set.night.date == today - 9.days()).unwrap();
+        assert_eq!(sets[suspicious].set.host.as_str(), "e1");
+        sets[suspicious].grade = Grade::Suspicious;
+        let dropped = |sets: &[Candidate], host: &str| {
+            let policy = Policy {
+                today,
+                files: FILES,
+                etcd: ETCD,
+                nights: &BTreeMap::new(),
+                retired: &BTreeSet::new(),
+            };
+            let decisions = decide(sets, &policy);
+            let of_host = decisions.into_iter().filter(|it| it.set.host.as_str() == host);
+            of_host.filter(|it| !it.keep).count()
+        };
+        assert_eq!(dropped(&sets, "e1"), 0, "of whatever role");
+        assert!(dropped(&sets, "e2") > 20, "another host is none of its business");
+        let policy =
+            Policy { today, files: FILES, etcd: ETCD, nights: &BTreeMap::new(), retired: &BTreeSet::new() };
+        let because = decide(&sets, &policy)[suspicious].because.to_string();
+        assert!(because.contains("until its suspicious set of 2026-11-13 is accepted"), "{because}");
+
+        // Accepted itself it is good; a later one accepted settles it as well, an earlier one does not.
+        let accept = |ago: i32, grade| {
+            let mut sets = sets.clone();
+            let one = sets.iter_mut().find(|it| it.set.night.date == today - ago.days()).unwrap();
+            (one.grade, one.accepted) = (grade, true);
+            dropped(&sets, "e1")
+        };
+        assert!(accept(9, Grade::Good) > 20);
+        assert!(accept(3, Grade::Good) > 20);
+        assert_eq!(accept(12, Grade::Good), 0);
     }
 }

@@ -24,6 +24,8 @@ pub struct StageContext {
     pub stage: Stage,
     pub attempt: u32,
     pub why: Why,
+    /// When it was planned to start.
+    pub at: Timestamp,
     /// Until when to wait for what is not there yet.
     pub until: Timestamp,
     pub peers: Vec<HostName>,

@@ -4,6 +4,7 @@ mod client;
 mod server;
 
 use nightshift_core::night::Night;
+use nightshift_core::set_path::SetId;
 use nightshift_core::stage::Stage;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,10 @@ pub enum Request {
     /// The whole night, now.
     RunNight {
         wait: bool,
+    },
+    /// A person says that a suspicious or diverged set is right.
+    Accept {
+        set: SetId,
     },
     /// What the daemon, in its sandbox, can read of what it is to collect.
     Readable,

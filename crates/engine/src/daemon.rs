@@ -1,8 +1,10 @@
 //! The daemon: load, build, ready, serve, drain. One loop hears everything and decides nothing itself.
 
+mod accept;
 mod requests;
 mod signals;
 mod status_line;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod tonight;
@@ -13,7 +15,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use nightshift_core::agenda::{Action, Agenda, Clock, Ended as StageEnded, Event as AgendaEvent};
 use nightshift_core::audit::{Event, Kind};
-use nightshift_core::night::Night;
 use nightshift_core::outcome::Outcome;
 use nightshift_core::record::{Step, Why};
 use nightshift_core::settings::Settings;
@@ -28,7 +29,6 @@ use crate::control::{Pending, Server, ServerError, converse};
 use crate::heartbeat::{Heartbeat, HeartbeatError};
 use crate::hint_file;
 use crate::offload;
-use crate::outbox::Outbox;
 use crate::record_file::Records;
 use crate::runner;
 use crate::stages::prune;
@@ -38,6 +38,7 @@ use crate::systemd::Systemd;
 
 use requests::Waiting;
 use signals::Signals;
+use sweep::sweep;
 use tonight::{Starting, Tonight};
 
 /// How long running stages may go on after a stop was asked for; the unit's TimeoutStopSec is longer.
@@ -248,8 +249,9 @@ impl Daemon {
             return self.supervisor.start(Task::Stage(stage), stop, task);
         }
         let (Some(tonight), Some(plan)) = (&self.tonight, self.agenda.night()) else { return };
-        let peers = plan.stage(stage).map(|planned| planned.peers.clone()).unwrap_or_default();
-        let starting = Starting { stage, attempt, why, until, peers };
+        let planned = plan.stage(stage).cloned();
+        let (at, peers) = planned.map_or((Timestamp::now(), Vec::new()), |it| (it.at, it.peers));
+        let starting = Starting { stage, attempt, why, at, until, peers };
         let ctx = tonight.context(starting, &self.audit, stop.clone());
         let task = async move { TaskEnd::Stage(runner::run(ctx).await) };
         self.supervisor.start(Task::Stage(stage), stop, task);
@@ -263,7 +265,7 @@ impl Daemon {
         }
         let stop = CancellationToken::new();
         let (stage, until) = (Stage::Prune, clock.now);
-        let starting = Starting { stage, attempt: 0, why: Why::Due, until, peers: Vec::new() };
+        let starting = Starting { stage, attempt: 0, why: Why::Due, at: until, until, peers: Vec::new() };
         let ctx = tonight.context(starting, &self.audit, stop.clone());
         let task = async move {
             prune::before_tonight(&ctx).await;
@@ -367,24 +369,6 @@ impl Daemon {
                 ended = self.supervisor.next() => tracing::debug!("{:?} was stopped", ended.name),
                 () = tokio::time::sleep_until(grace) => return,
             }
-        }
-    }
-}
-
-/// Removes what a crash left. What cannot be swept is in nobody's way, so it does not keep the daemon down.
-async fn sweep(settings: Arc<Settings>, open: Option<Night>) {
-    let swept = offload::run(move || {
-        let vault = Vault::new(&settings.vault.path).sweep(open);
-        [vault, Outbox::new(settings.paths.outbox()).sweep()]
-    });
-    for swept in swept.await {
-        match swept {
-            Ok(paths) => {
-                for path in paths {
-                    tracing::info!("swept {}, which a crash or a removal cut short had left", path.display());
-                }
-            }
-            Err(error) => tracing::error!("what a crash left cannot be swept: {}", chain(&error)),
         }
     }
 }

@@ -3,7 +3,7 @@
 use nightshift_core::night::Night;
 use nightshift_core::record::{Expected, NEW_FOR_NIGHTS, Record, came_lately};
 use nightshift_core::role::Role;
-use nightshift_core::settings::Settings;
+use nightshift_core::settings::{EtcdMembers, Settings};
 
 use crate::context::chain;
 use crate::record_file::Records;
@@ -12,11 +12,13 @@ use crate::store::Vault;
 /// Its own sets; on a master those of every host that is expected.
 pub fn sets(settings: &Settings) -> Vec<Expected> {
     let master = settings.roles().has(Role::Master);
+    let any = |role| role == Role::Etcd && settings.etcd.members == EtcdMembers::One;
     settings
         .inventory
         .hosts()
         .filter(|host| host.expected && (master || host.name == settings.this))
-        .flat_map(|host| host.roles.iter().map(|role| Expected { host: host.name.clone(), role, new: false }))
+        .flat_map(|host| host.roles.iter().map(|role| (host.name.clone(), role)))
+        .map(|(host, role)| Expected { host, role, new: false, any: any(role) })
         .collect()
 }
 

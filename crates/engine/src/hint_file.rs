@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use nightshift_core::hint::{self, Hint, StageHint};
-use nightshift_core::manifest::Manifest;
 use nightshift_core::record::Record;
 use nightshift_core::role::Role;
 use nightshift_core::settings::Settings;
@@ -50,7 +49,7 @@ pub fn write(
             .best(&settings.this, record.night, Role::Etcd)
             .ok()
             .flatten()
-            .and_then(|set: Manifest| set.etcd)
+            .and_then(|best| best.manifest.etcd)
             .map(|etcd| etcd.revision);
     }
     let folder = vault.host_folder(&settings.this);

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use flate2::write::MultiGzDecoder;
 use nightshift_core::digest::{Digest, Hasher};
 use nightshift_core::manifest::{Item, ItemKind, Manifest};
+use serde::{Deserialize, Serialize};
 
 use crate::space::{self, SpaceError};
 
@@ -14,7 +15,8 @@ use crate::space::{self, SpaceError};
 const STRIDE: u64 = 64 << 20;
 
 /// How a snapshot is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Packing {
     Plain,
     Gzip,

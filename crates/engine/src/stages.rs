@@ -2,7 +2,8 @@
 
 pub(crate) mod collect_role;
 pub(crate) mod drill;
-mod held;
+mod etcd_data;
+pub(crate) mod held;
 pub(crate) mod mirror_masters;
 mod own_set;
 pub(crate) mod pack_archive;

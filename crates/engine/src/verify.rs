@@ -58,15 +58,8 @@ pub fn verify_set(
         verified.bytes += size;
         if let Some(finding) = check_file(&path, Written { size, sha256 }, hashed) {
             verified.findings.push(format!("{name}: {finding}"));
-        } else if ["snapshot.db.gz", "snapshot.db.zst"].contains(&name.as_str()) && !bad_at_birth {
-            match check_snapshot(&path) {
-                Ok(report) => {
-                    verified
-                        .findings
-                        .extend(report.findings.iter().map(|finding| format!("{name}: {finding}")));
-                }
-                Err(error) => verified.findings.push(format!("{name}: {error}")),
-            }
+        } else if is_snapshot(&name) && !bad_at_birth {
+            verified.findings.extend(pass_stored(&path).into_iter().map(|said| format!("{name}: {said}")));
         }
     }
     Ok(verified)
@@ -106,6 +99,30 @@ fn check_file(path: &Path, wanted: Written, hashed: &mut Hashed) -> Option<Strin
         }
         Err(error) => Some(error.to_string()),
     }
+}
+
+/// Whether a set's file is the snapshot of a v3 database.
+pub fn is_snapshot(name: &str) -> bool {
+    ["snapshot.db.gz", "snapshot.db.zst"].contains(&name)
+}
+
+/// What is wrong with a stored snapshot, or why that cannot be told. Blocks.
+pub fn pass_stored(path: &Path) -> Vec<String> {
+    match check_snapshot(path) {
+        Ok(report) => told(&report),
+        Err(error) => vec![error.to_string()],
+    }
+}
+
+/// The first findings, and how many more there are.
+pub fn told(report: &Report) -> Vec<String> {
+    const SHOWN: usize = 10;
+    let mut told: Vec<String> = report.findings.iter().take(SHOWN).map(ToString::to_string).collect();
+    let more = (report.findings.len().saturating_sub(SHOWN) as u64).saturating_add(report.further_findings);
+    if more > 0 {
+        told.push(format!("and {more} further findings"));
+    }
+    told
 }
 
 /// Decompresses a stored snapshot and gives it the checks that it had at birth.

@@ -9,6 +9,7 @@
 )]
 
 mod support {
+    #[allow(dead_code)] // each file of tests uses its part
     pub mod etcd;
 }
 

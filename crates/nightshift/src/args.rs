@@ -57,8 +57,11 @@ pub enum Command {
         #[arg(long, help = JSON)]
         json: bool,
     },
-    /// List the sets in this host's vault
+    /// List the sets in this host's vault, or accept one of them
+    #[command(args_conflicts_with_subcommands = true)]
     Sets {
+        #[command(subcommand)]
+        command: Option<Sets>,
         #[arg(long, help = JSON)]
         json: bool,
     },
@@ -70,6 +73,11 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         identity: Option<PathBuf>,
     },
+    /// Restore a stored etcd snapshot into a scratch etcd and prove that it works
+    ///
+    /// The best of the newest night is taken where no set is named. Ends with 0 where the copy is proved, with 1 where
+    /// it does not restore, and with 3 where that could not be tried.
+    Drill(Drill),
     /// Look into a set, an archive or a snapshot: files, keys, one object, two nights compared
     ///
     /// Reads the vault and files and asks no daemon. A compressed snapshot is unpacked into a scratch folder, an
@@ -80,9 +88,30 @@ pub enum Command {
     Keys(Keys),
     /// Show the host keys of hosts and pin them
     Trust(Trust),
+    /// What systemd runs for the cold copy
+    #[command(hide = true, subcommand)]
+    ColdCopy(ColdCopy),
     /// Write man pages, completions and the journal's message catalog
     #[command(hide = true)]
     Generate { folder: PathBuf },
+    /// Do one drill, told on standard input: what the daemon and the drill's unit start
+    #[command(hide = true)]
+    DrillWorker {
+        /// The process to end with
+        #[arg(long)]
+        parent: Option<u32>,
+    },
+    /// Become a program that is killed when the parent ends
+    #[command(hide = true)]
+    DrillEtcd {
+        #[arg(long)]
+        parent: u32,
+        #[arg(last = true, required = true)]
+        program: Vec<OsString>,
+    },
+    /// Remove what killed drills left in a scratch folder
+    #[command(hide = true)]
+    DrillSweep { scratch: PathBuf },
 }
 
 const JSON: &str = "Print JSON";
@@ -108,6 +137,38 @@ pub struct Run {
     /// The extra night to run them in
     #[arg(long)]
     pub night: Option<Night>,
+}
+
+#[derive(Debug, Args)]
+pub struct Drill {
+    /// A set such as master1/2026-11-22/etcd, in this host's vault or in the archive
+    pub set: Option<String>,
+    /// Take the set from this archive
+    #[arg(long, value_name = "FILE")]
+    pub archive: Option<PathBuf>,
+    /// A file with the age identity that opens an encrypted archive
+    #[arg(long, value_name = "FILE", requires = "archive")]
+    pub identity: Option<PathBuf>,
+    /// Prove a copy that nightshift did not make: a data dir, started by --force-new-cluster on a copy of it
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["set", "archive"])]
+    pub data_dir: Option<PathBuf>,
+    #[arg(long, help = JSON)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Sets {
+    /// Say that a suspicious or diverged set is right
+    ///
+    /// It counts as a good copy from then on, and its host's sets are pruned again. That is written beside the set, with
+    /// your name. To accept a later set settles the earlier ones of its host as well.
+    Accept {
+        /// Such as etcd1/2026-11-22/etcd
+        set: SetId,
+        /// Don't ask
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -191,6 +252,14 @@ pub enum Keys {
         #[arg(long, value_name = "NAME")]
         remote: Option<RemoteName>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ColdCopy {
+    /// Take one cold copy of the etcd member, for the daemon at the other end of standard input
+    Serve,
+    /// Start the member that a cold copy left stopped
+    Recover,
 }
 
 #[derive(Debug, Args)]

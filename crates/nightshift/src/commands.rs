@@ -2,7 +2,10 @@
 
 mod archive_file;
 mod check;
+mod cold_copy;
 mod daemon;
+mod drill;
+mod drill_worker;
 mod generate;
 mod inspect;
 mod keys;
@@ -18,13 +21,16 @@ mod verify;
 use std::io;
 use std::path::PathBuf;
 
+use nightshift_engine::cold_copy::{RecoverError, ServeError, ServiceError};
 use nightshift_engine::control::ClientError;
 use nightshift_engine::daemon::DaemonError;
+use nightshift_engine::drill::{FollowError, ScratchError, become_program, sweep};
+use nightshift_engine::etcd::DiscoverError;
 use nightshift_engine::peer::CredentialsError;
 use nightshift_engine::store::StoreError;
 use nightshift_ssh::{ConnectError, IdentityError, KnownHostsError};
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, Sets};
 use crate::exit::Exit;
 
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +66,7 @@ pub enum CommandError {
     #[error("the manifest in {} cannot be used", folder.display())]
     Manifest { folder: PathBuf, source: nightshift_core::manifest::ManifestError },
     #[error("{what} cannot be unpacked into {}; --scratch names another folder", scratch.display())]
-    Scratch { what: String, scratch: PathBuf, source: nightshift_engine::spool::SpoolError },
+    UnpackInto { what: String, scratch: PathBuf, source: nightshift_engine::spool::SpoolError },
     #[error("{what} cannot be unpacked")]
     Unpack { what: String, source: nightshift_engine::spool::SpoolError },
     #[error("{what} cannot be read")]
@@ -73,10 +79,26 @@ pub enum CommandError {
     Output(#[source] io::Error),
     #[error("cannot print it as YAML")]
     Yaml(#[from] serde_saphyr::SerializeError),
+    #[error("standard input is no connection of the cold copy's socket")]
+    NoConnection(#[source] io::Error),
+    #[error(transparent)]
+    Member(#[from] DiscoverError),
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
     #[error("cannot print it as JSON")]
     Json(#[from] serde_json::Error),
     #[error("{0}")]
     Usage(String),
+    #[error("the drill's process cannot go on")]
+    Worker(#[source] io::Error),
+    #[error(transparent)]
+    Follow(#[from] FollowError),
+    #[error(transparent)]
+    Scratch(#[from] ScratchError),
 }
 
 pub fn run(cli: Cli) -> Result<Exit, CommandError> {
@@ -89,17 +111,25 @@ pub fn run(cli: Cli) -> Result<Exit, CommandError> {
         Command::Run(args) => here(run::run(&config, args)),
         Command::Reload => here(reload::run(&config)),
         Command::Nights { night, json } => nights::run(&config, night, json),
-        Command::Sets { json } => sets::run(&config, json),
+        Command::Sets { command: Some(Sets::Accept { set, yes }), .. } => {
+            here(sets::accept(&config, set, yes))
+        }
+        Command::Sets { command: None, json } => sets::run(&config, json),
         Command::Verify { what, identity } => verify::run(&config, &what, identity.as_deref()),
+        Command::Drill(args) => drill::run(&config, &args),
+        Command::DrillWorker { parent } => drill_worker::run(parent),
+        Command::DrillEtcd { parent, program } => Err(become_program(parent, &program).into()),
+        Command::DrillSweep { scratch } => Ok(sweep(&scratch).map(|()| Exit::Good)?),
         Command::Inspect(args) => inspect::run(&config, args),
         Command::Keys(keys) => keys::run(&config, keys),
         Command::Trust(args) => here(trust::run(&config, &args)),
+        Command::ColdCopy(words) => here(cold_copy::run(&config, words)),
         Command::Generate { folder } => generate::run(&folder),
     }
 }
 
 /// Runs a short command on this thread.
-fn here(work: impl Future<Output = Result<Exit, CommandError>>) -> Result<Exit, CommandError> {
+fn here<T>(work: impl Future<Output = Result<T, CommandError>>) -> Result<T, CommandError> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

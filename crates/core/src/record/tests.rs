@@ -4,7 +4,7 @@ use super::*;
 fn night(expected: &[&str]) -> Record {
     let expected = expected
         .iter()
-        .map(|host| Expected { host: host.parse().unwrap(), role: Role::Node, new: false })
+        .map(|host| Expected { host: host.parse().unwrap(), role: Role::Node, new: false, any: false })
         .collect();
     let step = Step::Opened {
         format: FORMAT,

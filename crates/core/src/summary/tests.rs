@@ -9,7 +9,7 @@ fn line(step: Step) -> Line {
 }
 
 fn expected(host: &str, role: Role, new: bool) -> Expected {
-    Expected { host: host.parse().unwrap(), role, new }
+    Expected { host: host.parse().unwrap(), role, new, any: false }
 }
 
 /// The night of a master with an etcd member, a node and one remote.
@@ -179,4 +179,74 @@ fn a_further_attempt_that_is_good_makes_up_for_a_degraded_first() {
     second.set.attempt = 2;
     let steps = vec![held("m1", Role::Master), held("e1", Role::Etcd), first];
     assert_eq!(of(steps, vec![Step::Set(second)]).0, Verdict::Complete);
+}
+
+fn any(host: &str) -> Expected {
+    Expected { any: true, ..expected(host, Role::Etcd, false) }
+}
+
+#[test]
+fn where_one_etcd_set_will_do_a_good_one_of_any_host_satisfies_all() {
+    let expect = || vec![any("e1"), any("e2"), any("m1"), expected("m1", Role::Master, false)];
+    let done =
+        |stage| Step::Ended { stage, attempt: 1, outcome: Outcome::Done, reason: None, duration_ms: 1 };
+    let master = || vec![held("m1", Role::Master), done(Stage::SnapshotEtcd)];
+    let with = |steps: Vec<Step>| night(expect(), [master(), steps].concat());
+    assert_eq!(with(vec![held("e2", Role::Etcd)]), Judgement { verdict: Verdict::Complete, reasons: vec![] });
+
+    let judged = with(vec![]);
+    assert_eq!(judged.verdict, Verdict::Failed, "left by everybody to another: {judged:?}");
+    assert_eq!(judged.reasons[0], "no good etcd snapshot of the cluster");
+    // A bad one is held, and stays worth a word.
+    let bad = set("e1", Role::Etcd, Fate::Pulled, Some(Grade::Diverged), Some("it differs"));
+    let judged = with(vec![held("e2", Role::Etcd), bad]);
+    assert_eq!(judged.verdict, Verdict::Degraded);
+    assert_eq!(judged.reasons, ["e1 etcd: diverged (it differs)"]);
+}
+
+#[test]
+fn an_etcd_host_that_left_its_snapshot_to_another_has_a_complete_night_and_one_that_failed_has_not() {
+    let ended = |outcome| Step::Ended {
+        stage: Stage::SnapshotEtcd,
+        attempt: 1,
+        outcome,
+        reason: Some("left to e1".into()),
+        duration_ms: 1,
+    };
+    // The record's own host is m1, which here sees nobody's sets.
+    assert_eq!(night(vec![any("m1")], vec![ended(Outcome::Done)]).verdict, Verdict::Complete);
+    assert_eq!(night(vec![any("m1")], vec![ended(Outcome::Failed)]).verdict, Verdict::Failed);
+    assert_eq!(night(vec![any("m1")], vec![]).verdict, Verdict::Failed);
+}
+
+fn proof(set: &str, verdict: DrillVerdict, reason: Option<&str>) -> Step {
+    Step::Proved(ProofReport {
+        set: set.parse().unwrap(),
+        by: "e2".parse().unwrap(),
+        verdict,
+        copy: "the vault of e2".into(),
+        reason: reason.map(str::to_owned),
+        took_ms: 1,
+    })
+}
+
+#[test]
+fn a_night_whose_copy_does_not_restore_has_failed_and_says_so_once() {
+    let unfit = proof("e1/2026-11-22/etcd", DrillVerdict::NotRestorable, Some("it takes no write"));
+    let stage = ended(Stage::Drill, Outcome::Degraded, "e1/2026-11-22/etcd does not restore");
+    assert_eq!(
+        of(everything(), vec![unfit.clone(), stage.clone()]),
+        (Verdict::Failed, "e2's copy of e1/2026-11-22/etcd does not restore: it takes no write".to_owned())
+    );
+    let another = proof("e2/2026-11-22/etcd", DrillVerdict::Proved, None);
+    assert_eq!(of(everything(), vec![unfit, another, stage]).0, Verdict::Degraded);
+}
+
+#[test]
+fn a_night_without_a_proof_is_degraded_with_the_reason() {
+    let reason = "verified, not proved: no etcd binary";
+    let (verdict, reasons) = of(everything(), vec![ended(Stage::Drill, Outcome::Degraded, reason)]);
+    assert_eq!((verdict, reasons), (Verdict::Degraded, format!("drill degraded: {reason}")));
+    let proved = proof("e1/2026-11-22/etcd", DrillVerdict::Proved, None);
+    assert_eq!(of(everything(), vec![proved]).0, Verdict::Complete);
 }

@@ -40,6 +40,7 @@ impl Daemon {
                 let ask = Ask::Night { extra: self.next_extra() };
                 return self.run_by_hand(ask, Vec::new(), wait, &who, reply).await;
             }
+            Request::Accept { set } => self.accept(set, who).await,
             Request::Readable => self.readable().await,
         };
         // A client that went away hears nothing; what it asked for is done all the same.

@@ -28,6 +28,7 @@ pub(super) struct Starting {
     pub stage: Stage,
     pub attempt: u32,
     pub why: Why,
+    pub at: Timestamp,
     pub until: Timestamp,
     pub peers: Vec<HostName>,
 }
@@ -55,6 +56,10 @@ impl Tonight {
     /// A look at the record so far.
     pub fn look<T>(&self, look: impl FnOnce(Option<&Record>) -> T) -> T {
         self.journal.look(look)
+    }
+
+    pub fn journal(&self) -> Journal {
+        self.journal.clone()
     }
 
     pub fn record(&self) -> Option<Record> {
@@ -95,13 +100,14 @@ impl Tonight {
     }
 
     pub fn context(&self, start: Starting, audit: &Audit, stop: CancellationToken) -> StageContext {
-        let Starting { stage, attempt, why, until, peers } = start;
+        let Starting { stage, attempt, why, at, until, peers } = start;
         StageContext {
             settings: Arc::clone(&self.settings),
             night: self.night,
             stage,
             attempt,
             why,
+            at,
             until,
             peers,
             vault: Vault::new(&self.settings.vault.path),

@@ -12,7 +12,9 @@ use tonic::{Request, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 use super::discover::{LocalMember, TlsFiles};
-use super::message::{AlarmResponse, Empty, MemberListResponse, SnapshotResponse, StatusResponse};
+use super::message::{
+    AlarmResponse, Empty, HashKvRequest, HashKvResponse, MemberListResponse, SnapshotResponse, StatusResponse,
+};
 use super::options::read_small;
 use super::trouble::{ClientError, Peer};
 
@@ -54,16 +56,23 @@ impl Client {
     }
 
     pub async fn status(&self) -> Result<StatusResponse, ClientError> {
-        self.ask("Status", "/etcdserverpb.Maintenance/Status").await
+        self.ask("Status", "/etcdserverpb.Maintenance/Status", Empty {}).await
     }
 
     /// The alarms of all members. Goes through raft, so it needs a leader.
     pub async fn alarms(&self) -> Result<AlarmResponse, ClientError> {
-        self.ask("Alarm", "/etcdserverpb.Maintenance/Alarm").await
+        self.ask("Alarm", "/etcdserverpb.Maintenance/Alarm", Empty {}).await
+    }
+
+    /// The hash of every key and value up to a revision, 0 for the newest one. From etcd 3.3 on; reads all of them, so
+    /// `patience` goes by the database's size.
+    pub async fn hash_kv(&self, revision: i64, patience: Duration) -> Result<HashKvResponse, ClientError> {
+        let request = HashKvRequest { revision };
+        self.ask_with("HashKV", "/etcdserverpb.Maintenance/HashKV", request, patience).await
     }
 
     pub async fn members(&self) -> Result<MemberListResponse, ClientError> {
-        self.ask("MemberList", "/etcdserverpb.Cluster/MemberList").await
+        self.ask("MemberList", "/etcdserverpb.Cluster/MemberList", Empty {}).await
     }
 
     /// Opens the stream; what comes after is the reader's to time.
@@ -84,20 +93,47 @@ impl Client {
         self.peer.calling(call, status)
     }
 
-    async fn ask<T>(&self, call: &'static str, path: &'static str) -> Result<T, ClientError>
+    pub(super) async fn ask<Q, T>(
+        &self,
+        call: &'static str,
+        path: &'static str,
+        question: Q,
+    ) -> Result<T, ClientError>
     where
+        Q: Message + Default + Send + Sync + 'static,
+        T: Message + Default + Send + 'static,
+    {
+        self.ask_with(call, path, question, self.patience).await
+    }
+
+    async fn ask_with<Q, T>(
+        &self,
+        call: &'static str,
+        path: &'static str,
+        request: Q,
+        patience: Duration,
+    ) -> Result<T, ClientError>
+    where
+        Q: Message + Send + Sync + 'static,
         T: Message + Default + Send + 'static,
     {
         let asked = async {
             let mut grpc = self.ready().await?;
-            grpc.unary(Request::new(Empty {}), PathAndQuery::from_static(path), ProstCodec::default()).await
+            grpc.unary(Request::new(request), PathAndQuery::from_static(path), ProstCodec::default()).await
         };
-        let answer =
-            timeout(self.patience, asked).await.map_err(|_| self.peer.timed_out(call, self.patience))?;
+        let answer = timeout(patience, asked).await.map_err(|_| self.peer.timed_out(call, patience))?;
         answer.map(tonic::Response::into_inner).map_err(|status| self.failed(call, status))
     }
 
-    async fn ready(&self) -> Result<Grpc<Channel>, Status> {
+    pub(super) const fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    pub(super) fn timed_out(&self, call: &'static str) -> ClientError {
+        self.peer.timed_out(call, self.patience)
+    }
+
+    pub(super) async fn ready(&self) -> Result<Grpc<Channel>, Status> {
         let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(LARGEST_MESSAGE);
         grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
         Ok(grpc)

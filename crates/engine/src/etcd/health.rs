@@ -1,6 +1,7 @@
 //! How the local member is, and whether it is the local member at all.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use super::client::Client;
 use super::discover::LocalMember;
@@ -26,6 +27,13 @@ pub struct Member {
     pub db_size: u64,
     /// Reasons to distrust what it hands out, worst news first; none where all is well.
     pub complaints: Vec<Complaint>,
+}
+
+impl Member {
+    /// Its name, or its id where that could not be asked.
+    pub fn label(&self) -> &str {
+        if self.name.is_empty() { &self.member_id } else { &self.name }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +64,34 @@ pub enum Complaint {
     SaysItself(String),
     #[error("its {what} could not be asked: {why}")]
     Unknown { what: &'static str, why: String },
+    #[error("does not answer: {0}")]
+    Silent(String),
+    #[error("is {behind} raft entries behind the leader: what it holds may be old")]
+    Lagging { behind: u64 },
+    #[error("runs etcd {version}, and this host's member {own}")]
+    OtherVersion { version: String, own: String },
+    #[error(
+        "has a certificate in {} that {} on {on}: renew it",
+        .path.display(),
+        match .days {
+            ..0 => "expired".to_owned(),
+            days => format!("expires in {days} days,"),
+        }
+    )]
+    Expires { path: PathBuf, on: String, days: i64 },
+}
+
+/// What speaks against one of the members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Concern {
+    pub member: String,
+    pub complaint: Complaint,
+}
+
+impl fmt::Display for Concern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.member, self.complaint)
+    }
 }
 
 /// Asks the member about itself. Only when it does not answer at all is that an error.
@@ -138,7 +174,7 @@ fn described(listed: &[ListedMember], id: u64) -> String {
 }
 
 /// What etcd lists as errors repeats the leader and the alarms, which have complaints of their own.
-fn said_itself(status: &StatusResponse, alarms_known: bool) -> impl Iterator<Item = Complaint> {
+pub fn said_itself(status: &StatusResponse, alarms_known: bool) -> impl Iterator<Item = Complaint> {
     status
         .errors
         .iter()

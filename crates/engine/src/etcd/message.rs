@@ -42,6 +42,12 @@ pub struct StatusResponse {
     /// 0 where there is none.
     #[prost(uint64, tag = "4")]
     pub leader: u64,
+    /// What raft has committed.
+    #[prost(uint64, tag = "5")]
+    pub raft_index: u64,
+    /// From 3.4 on.
+    #[prost(uint64, tag = "7")]
+    pub raft_applied_index: u64,
     /// From 3.4 on.
     #[prost(string, repeated, tag = "8")]
     pub errors: Vec<String>,
@@ -87,4 +93,82 @@ pub struct ListedMember {
     pub name: String,
     #[prost(string, repeated, tag = "4")]
     pub client_urls: Vec<String>,
+    /// From 3.4 on.
+    #[prost(bool, tag = "5")]
+    pub is_learner: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct HashKvRequest {
+    /// 0 for the newest one.
+    #[prost(int64, tag = "1")]
+    pub revision: i64,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct HashKvResponse {
+    /// Its revision is the newest one when the hash was made.
+    #[prost(message, optional, tag = "1")]
+    pub header: Option<ResponseHeader>,
+    #[prost(uint32, tag = "2")]
+    pub hash: u32,
+    /// What lies below was compacted, and is in nobody's hash.
+    #[prost(int64, tag = "3")]
+    pub compact_revision: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct RangeRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub key: Vec<u8>,
+    /// Empty for the one key, a zero byte for all that follow it.
+    #[prost(bytes = "vec", tag = "2")]
+    pub range_end: Vec<u8>,
+    #[prost(int64, tag = "3")]
+    pub limit: i64,
+    /// Answered by this member alone, which may lag.
+    #[prost(bool, tag = "7")]
+    pub serializable: bool,
+    #[prost(bool, tag = "8")]
+    pub keys_only: bool,
+    #[prost(bool, tag = "9")]
+    pub count_only: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct RangeResponse {
+    #[prost(message, repeated, tag = "2")]
+    pub kvs: Vec<StoredKeyValue>,
+    #[prost(int64, tag = "4")]
+    pub count: i64,
+}
+
+/// `mvccpb.KeyValue`, as far as it is read here.
+#[derive(Clone, PartialEq, Message)]
+pub struct StoredKeyValue {
+    #[prost(bytes = "vec", tag = "5")]
+    pub value: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct PutRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub key: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub value: Vec<u8>,
+    /// 0 for none.
+    #[prost(int64, tag = "3")]
+    pub lease: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct DeleteRangeRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub key: Vec<u8>,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct DeleteRangeResponse {
+    #[prost(int64, tag = "2")]
+    pub deleted: i64,
 }

@@ -1,5 +1,7 @@
 //! `mirror-masters`: the other masters' own sets, and from them whatever this vault still lacks of anyone.
 
+use std::collections::BTreeSet;
+
 use nightshift_core::inventory::Host;
 use nightshift_core::name::HostName;
 use nightshift_core::outcome::Grade;
@@ -40,13 +42,19 @@ async fn lacking(ctx: &StageContext) -> Result<Vec<Expected>, StoreError> {
     let (settings, vault, night) = (ctx.settings.clone(), ctx.vault.clone(), ctx.night);
     offload::run(move || {
         let mut lacking = Vec::new();
+        let mut covered = BTreeSet::new();
         for expected in expected::sets(&settings) {
-            let best = vault.best(&expected.host, night, expected.role)?;
-            if expected.host != settings.this && best.is_none_or(|best| best.grade != Grade::Good) {
-                lacking.push(expected);
+            let grade = vault.best(&expected.host, night, expected.role)?.map(|best| best.grade);
+            if grade.is_some_and(Grade::is_copy) {
+                covered.insert(expected.role);
+            }
+            if expected.host != settings.this && grade != Some(Grade::Good) {
+                lacking.push((expected, grade.is_none()));
             }
         }
-        Ok(lacking)
+        // What a host left to another is not lacking where the other's is here.
+        lacking.retain(|(expected, absent)| !(expected.any && *absent && covered.contains(&expected.role)));
+        Ok(lacking.into_iter().map(|(expected, _)| expected).collect())
     })
     .await
 }

@@ -34,6 +34,10 @@ pub struct Draft {
     pub faults: Vec<String>,
     /// What makes it bad: evidence, never a copy.
     pub bad: Vec<String>,
+    /// Why its member is not believed.
+    pub diverged: Vec<String>,
+    /// What makes it suspicious beside the last good one.
+    pub suspicious: Vec<String>,
     pub notes: Vec<String>,
     pub vanished: Vec<String>,
     pub etcd: Option<EtcdFacts>,
@@ -51,15 +55,21 @@ pub enum OwnSetError {
     Manifest(#[from] serde_json::Error),
 }
 
-/// Begins tonight's set of a host and role; `None` where a good one is published already.
-pub async fn begin(ctx: &StageContext, host: &HostName, role: Role) -> Result<Option<Begun>, OwnSetError> {
+/// Whether a good set of a host and role is published already; one that is gets into the record.
+pub async fn is_published(ctx: &StageContext, host: &HostName, role: Role) -> Result<bool, OwnSetError> {
     let (vault, night, owner) = (ctx.vault.clone(), ctx.night, host.clone());
     let best = offload::run(move || vault.best(&owner, night, role)).await?;
-    if let Some(best) = best.filter(|best| best.grade == Grade::Good) {
-        held::make_known(ctx, &best, Fate::Published).await?;
+    let Some(best) = best.filter(|best| best.grade == Grade::Good) else { return Ok(false) };
+    held::make_known(ctx, &best, Fate::Published).await?;
+    Ok(true)
+}
+
+/// Begins tonight's set of a host and role; `None` where a good one is published already.
+pub async fn begin(ctx: &StageContext, host: &HostName, role: Role) -> Result<Option<Begun>, OwnSetError> {
+    if is_published(ctx, host, role).await? {
         return Ok(None);
     }
-    let (vault, host) = (ctx.vault.clone(), host.clone());
+    let (vault, host, night) = (ctx.vault.clone(), host.clone(), ctx.night);
     let leave = ctx.settings.vault.min_free;
     offload::run(move || {
         let previous = vault.previous(&host, night, role)?;
@@ -125,11 +135,15 @@ pub async fn publish(ctx: &StageContext, partial: Partial, draft: Draft) -> Resu
 }
 
 fn compose(ctx: &StageContext, set: &SetId, draft: Draft) -> Manifest {
-    let grade = match (draft.bad.is_empty(), draft.faults.is_empty()) {
-        (false, _) => Grade::Bad,
-        (true, false) => Grade::Degraded,
-        (true, true) => Grade::Good,
-    };
+    // The worst that is said of it counts.
+    let said = [
+        (Grade::Bad, draft.bad),
+        (Grade::Diverged, draft.diverged),
+        (Grade::Suspicious, draft.suspicious),
+        (Grade::Degraded, draft.faults),
+        (Grade::Good, draft.notes),
+    ];
+    let grade = said.iter().find(|(_, words)| !words.is_empty()).map_or(Grade::Good, |(grade, _)| *grade);
     let own = set.host == ctx.settings.this;
     Manifest {
         format: manifest::FORMAT,
@@ -144,7 +158,7 @@ fn compose(ctx: &StageContext, set: &SetId, draft: Draft) -> Manifest {
         // What is read of an agentless host tells nothing about its machine.
         machine: if own { machine::describe() } else { manifest::Machine::default() },
         grade,
-        notes: draft.bad.into_iter().chain(draft.faults).chain(draft.notes).collect(),
+        notes: said.into_iter().flat_map(|(_, words)| words).collect(),
         vanished: draft.vanished,
         etcd: draft.etcd,
         items: draft.items,

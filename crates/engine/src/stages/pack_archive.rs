@@ -141,6 +141,7 @@ fn request(
     let missing = expected
         .into_iter()
         .filter(|wanted| !wanted.new)
+        .filter(|wanted| !record.as_ref().is_some_and(|record| record.is_left_to_another(wanted)))
         .filter(|wanted| !ids.iter().any(|id| id.host == wanted.host && id.role == wanted.role))
         .map(|wanted| {
             let reason = record.as_ref().and_then(|record| record.reason_for(&wanted.host, wanted.role));

@@ -11,6 +11,7 @@ use jiff::civil::Date;
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::name::HostName;
 use nightshift_core::outcome::Verdict;
+use nightshift_core::proof::Proof;
 use nightshift_core::record::Step;
 use nightshift_core::retention::{Candidate, Decision, Policy, decide};
 use nightshift_core::settings::Settings;
@@ -19,7 +20,7 @@ use crate::context::{StageContext, StageEnd, chain};
 use crate::offload;
 use crate::outbox::Outbox;
 use crate::record_file::Records;
-use crate::store::{StoreError, Vault};
+use crate::store::{Judge, Judged, StoreError, Vault};
 
 pub async fn run(ctx: StageContext) -> StageEnd {
     let mut faults = Vec::new();
@@ -81,15 +82,15 @@ pub fn decisions(
     let mut candidates = Vec::new();
     let mut unreadable = Vec::new();
     let mut retired: BTreeSet<HostName> = BTreeSet::new();
+    let mut judge = Judge::new(vault);
     for set in vault.sets()? {
         if settings.inventory.get(&set.host).is_none() {
             retired.insert(set.host.clone());
         }
-        match vault.manifest(&set) {
-            Ok(manifest) => {
-                let proofs = vault.folder(&set).with_file_name(format!("{}.proofs", set.folder()));
-                let proved = proofs.read_dir().is_ok_and(|mut entries| entries.next().is_some());
-                candidates.push(Candidate { set, grade: manifest.grade, proved });
+        match judge.judge(&set) {
+            Ok(Judged { grade, accepted, .. }) => {
+                let proved = vault.proofs(&set)?.iter().any(Proof::is_proved);
+                candidates.push(Candidate { set, grade, proved, accepted });
             }
             // What cannot be read cannot be judged, and is never removed by itself.
             Err(error) => unreadable.push(chain(&error)),

@@ -1,27 +1,27 @@
 //! `snapshot-etcd`: the local member's snapshot, streamed, checked at birth, and published with /etc/etcd.
 
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
-use std::time::Duration;
+mod agreement;
+mod draft;
+mod sight;
+mod turn;
 
-use jiff::Timestamp;
-use nightshift_core::audit::{Event, Kind};
-use nightshift_core::etcd_facts::EtcdFacts;
-use nightshift_core::manifest::{Item, ItemKind, Owner};
+use std::path::Path;
+
+use nightshift_core::etcd_facts::Agreement;
+use nightshift_core::outcome::Outcome;
 use nightshift_core::role::Role;
 use nightshift_core::settings::Compression;
 
+use self::sight::Sight;
 use super::collect_role;
-use super::own_set::{self, Begun, Draft, OwnSetError};
+use super::etcd_data;
+use super::own_set::{self, Begun, OwnSetError};
 use crate::collect::CollectError;
 use crate::context::{StageContext, StageEnd, chain};
 use crate::etcd::{self, Client, Complaint, LocalMember, Member, Taken};
 use crate::offload;
 use crate::space::{self, SpaceError};
 use crate::store::{Partial, StoreError};
-
-/// How long one question to the member may take.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
@@ -52,22 +52,50 @@ pub async fn run(ctx: StageContext) -> StageEnd {
 }
 
 async fn try_run(ctx: &StageContext) -> Result<StageEnd, Error> {
+    if own_set::is_published(ctx, &ctx.settings.this, Role::Etcd).await? {
+        return Ok(StageEnd::done());
+    }
+    let settings = ctx.settings.etcd.clone();
+    let local = offload::run(move || etcd::discover(&settings, Path::new("/"))).await?;
+    let mut sight = Sight::of(&local).await?;
+    if turn::wait(ctx, &sight).await {
+        // Minutes have passed.
+        sight = Sight::of(&local).await?;
+    }
+    if let Some(reason) = turn::left_to_another(ctx, &sight).await? {
+        tracing::info!("no snapshot of this member tonight: {reason}");
+        return Ok(StageEnd { reason: Some(reason), ..StageEnd::done() });
+    }
+    sight.report(ctx);
+    let agreement = agreement::ask(ctx, &sight).await;
+    let end = one_set(ctx, &local, &sight, agreement.clone()).await?;
+    if end.outcome != Outcome::Failed {
+        return Ok(end);
+    }
+    // It was damaged on its way, or the member itself is: a second one tells, and a third would tell no more.
+    let end = one_set(ctx, &local, &sight, agreement).await?;
+    Ok(if end.outcome == Outcome::Failed { StageEnd { retry: false, ..end } } else { end })
+}
+
+/// One attempt at tonight's set: the snapshot, and the files beside it.
+async fn one_set(
+    ctx: &StageContext,
+    local: &LocalMember,
+    sight: &Sight,
+    agreement: Option<Agreement>,
+) -> Result<StageEnd, Error> {
     let Some(Begun { partial, previous }) = own_set::begin(ctx, &ctx.settings.this, Role::Etcd).await? else {
         return Ok(StageEnd::done());
     };
-    let settings = ctx.settings.etcd.clone();
-    let local = offload::run(move || etcd::discover(&settings, Path::new("/"))).await?;
-    let client = Client::connect(&local, PATIENCE).await?;
-    let member = etcd::examine(&client, &local).await?;
-    report(ctx, &member);
-    if let Some(complaint) = member.complaints.iter().find(|c| matches!(c, Complaint::NotOwn { .. })) {
-        return Err(Error::NotOwn(complaint.clone()));
-    }
-    demand_room(ctx, &local, &member)?;
-
-    let (name, taken) = take(ctx, &client, &partial).await?;
+    demand_room(ctx, local, &sight.member)?;
+    let (name, taken) = take(ctx, &sight.client, &partial).await?;
     let (partial, mut draft) = collect_role::files(ctx, Role::Etcd, partial, previous).await?;
-    complete(&mut draft, name, &client, &member, taken);
+    draft::complete(&mut draft, name, sight, taken, agreement);
+    draft::doubt(ctx, &mut draft).await?;
+    // For a set that is no copy anyway no member is stopped.
+    if draft.bad.is_empty() {
+        etcd_data::add(ctx, &sight.client, local, &sight.member, &partial, &mut draft).await;
+    }
     Ok(own_set::publish(ctx, partial, draft).await?)
 }
 
@@ -75,18 +103,13 @@ async fn try_run(ctx: &StageContext) -> Result<StageEnd, Error> {
 fn demand_room(ctx: &StageContext, local: &LocalMember, member: &Member) -> Result<(), Error> {
     let vault = ctx.vault.root();
     let mut leave = ctx.settings.vault.min_free;
-    if let Some(data_dir) = local.data_dir.as_deref().filter(|data_dir| same_file_system(data_dir, vault)) {
+    if let Some(data_dir) =
+        local.data_dir.as_deref().filter(|data_dir| space::same_file_system(data_dir, vault))
+    {
         let tenth = space::room(data_dir)?.total / 10;
         leave = leave.max(tenth).max(member.db_size.saturating_mul(2));
     }
     Ok(space::demand(vault, member.db_size, 1, leave)?)
-}
-
-fn same_file_system(one: &Path, other: &Path) -> bool {
-    let device = |path: &Path| {
-        path.ancestors().find_map(|path| std::fs::metadata(path).ok()).map(|metadata| metadata.dev())
-    };
-    device(one) == device(other)
 }
 
 async fn take(
@@ -105,54 +128,5 @@ async fn take(
     Ok((name, taken))
 }
 
-/// Adds the snapshot to what was collected, with everything that is to be known of it.
-fn complete(draft: &mut Draft, name: &str, client: &Client, member: &Member, taken: Taken) {
-    for complaint in &member.complaints {
-        match complaint {
-            Complaint::Learner | Complaint::NoLeader | Complaint::Alarm(_) => {
-                draft.faults.push(format!("the member {complaint}"));
-            }
-            _ => draft.notes.push(format!("the member {complaint}")),
-        }
-    }
-    // The snapshot comes after the files, so among those alone last night's looked gone.
-    draft.vanished.retain(|path| path != name);
-    draft.bad.extend(taken.birth.findings.iter().map(|finding| format!("{name}: {finding}")));
-    draft.items.push(Item {
-        path: name.to_owned(),
-        source: format!("{}/etcdserverpb.Maintenance/Snapshot", client.endpoint()),
-        kind: ItemKind::File { size: taken.stored_size, sha256: taken.stored_sha256 },
-        owner: Owner { uid: 0, gid: 0, user: Some("root".to_owned()), group: Some("root".to_owned()) },
-        mode: 0o600,
-        modified: Timestamp::now(),
-        selinux: None,
-        changed: false,
-    });
-    draft.etcd = Some(EtcdFacts {
-        cluster_id: taken.header.cluster_id,
-        member_id: taken.header.member_id,
-        member_name: member.name.clone(),
-        revision: taken.header.revision,
-        raft_term: taken.header.raft_term,
-        version: member.version.clone(),
-        learner: member.learner,
-        leader: member.leader,
-        alarms: member.alarms.iter().map(ToString::to_string).collect(),
-        raw_size: taken.birth.length,
-        raw_sha256: taken.birth.sha256.into(),
-        checked: "trailer, meta pages and length, as it streamed by".to_owned(),
-        passed: None,
-        agreement: None,
-    });
-}
-
-fn report(ctx: &StageContext, member: &Member) {
-    for complaint in &member.complaints {
-        let reason = complaint.to_string();
-        ctx.tell(Event {
-            role: Some(Role::Etcd),
-            reason: Some(reason.clone()),
-            ..Event::warning(Kind::EtcdUnwell, format!("etcd member {} {reason}", member.name))
-        });
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! Where sets lie in a vault, and which ones are there.
 
 use std::fs;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Seek as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,7 @@ use nightshift_core::role::Role;
 use nightshift_core::set_path::{SetFolder, SetId};
 
 use super::fault::{IoContext as _, StoreError};
+use super::judge::{Judge, Judged};
 
 /// The folder of sets on this host: `<host>/<night>/<role>/`.
 #[derive(Debug, Clone)]
@@ -47,11 +48,16 @@ impl Vault {
     pub fn sets(&self) -> Result<Vec<SetId>, StoreError> {
         let mut sets = Vec::new();
         for host in entries::<HostName>(&self.root)? {
-            for night in entries::<Night>(&self.host_folder(&host))? {
+            for night in self.nights_of(&host)? {
                 sets.extend(self.sets_of(&host, night)?);
             }
         }
         Ok(sets)
+    }
+
+    /// The nights of which this vault has a folder for a host, in order.
+    pub fn nights_of(&self, host: &HostName) -> Result<Vec<Night>, StoreError> {
+        entries(&self.host_folder(host))
     }
 
     /// The published sets of one host and night.
@@ -75,43 +81,68 @@ impl Vault {
         Ok(sets)
     }
 
+    /// What a set is worth, with everything that was found or stated about it later.
+    pub fn judge(&self, set: &SetId) -> Result<Judged, StoreError> {
+        Judge::new(self).judge(set)
+    }
+
     /// The best set of a host, role and night: the best grade, then the highest attempt.
-    pub fn best(&self, host: &HostName, night: Night, role: Role) -> Result<Option<Manifest>, StoreError> {
-        let mut best: Option<Manifest> = None;
+    pub fn best(&self, host: &HostName, night: Night, role: Role) -> Result<Option<Judged>, StoreError> {
+        let mut best: Option<Judged> = None;
+        let mut judge = Judge::new(self);
         for set in self.sets_of(host, night)?.iter().filter(|set| set.role == role) {
-            let manifest = match self.manifest(set) {
-                Ok(manifest) => manifest,
+            let judged = match judge.judge(set) {
+                Ok(judged) => judged,
                 // Of a newer format, gone bad, or just now removed: it does not hide the others.
                 Err(error) => {
                     tracing::warn!("{set} is passed over: {}", crate::chain(&error));
                     continue;
                 }
             };
-            if best
-                .as_ref()
-                .is_none_or(|best| (best.grade, best.attempt) < (manifest.grade, manifest.attempt))
-            {
-                best = Some(manifest);
+            let rank = |judged: &Judged| (judged.grade, judged.manifest.attempt);
+            if best.as_ref().is_none_or(|best| rank(best) < rank(&judged)) {
+                best = Some(judged);
             }
         }
         Ok(best)
     }
 
-    /// The newest set of a host and role from an earlier night that counts as a copy.
+    /// The newest set of a host and role from an earlier night whose files are what they should be.
     pub fn previous(
         &self,
         host: &HostName,
         before: Night,
         role: Role,
     ) -> Result<Option<Manifest>, StoreError> {
-        let mut nights = entries::<Night>(&self.host_folder(host))?;
+        let sound = |grade: Grade| grade.is_copy() || grade == Grade::Suspicious;
+        Ok(self.earlier(host, before, role, sound)?.map(|judged| judged.manifest))
+    }
+
+    /// The newest set of a host and role from an earlier night that counts as a copy.
+    pub fn previous_copy(
+        &self,
+        host: &HostName,
+        before: Night,
+        role: Role,
+    ) -> Result<Option<Manifest>, StoreError> {
+        Ok(self.earlier(host, before, role, Grade::is_copy)?.map(|judged| judged.manifest))
+    }
+
+    fn earlier(
+        &self,
+        host: &HostName,
+        before: Night,
+        role: Role,
+        wanted: impl Fn(Grade) -> bool,
+    ) -> Result<Option<Judged>, StoreError> {
+        let mut nights = self.nights_of(host)?;
         nights.retain(|night| *night < before);
         for night in nights.into_iter().rev() {
             // A set that cannot be read is no reason to fail tonight's: there is an older one, or none.
-            if let Ok(Some(manifest)) = self.best(host, night, role)
-                && (manifest.grade.is_copy() || manifest.grade == Grade::Suspicious)
+            if let Ok(Some(judged)) = self.best(host, night, role)
+                && wanted(judged.grade)
             {
-                return Ok(Some(manifest));
+                return Ok(Some(judged));
             }
         }
         Ok(None)
@@ -156,6 +187,16 @@ pub fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>, StoreError> {
     if bytes.len() as u64 > most {
         return Err(StoreError::TooBig { path: path.to_owned(), size: bytes.len() as u64, most });
     }
+    Ok(bytes)
+}
+
+/// The last bytes of a file, at most so many.
+pub(crate) fn read_tail(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut file = fs::File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(io::SeekFrom::Start(length.saturating_sub(most)))?;
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

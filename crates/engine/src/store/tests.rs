@@ -9,6 +9,7 @@ use nightshift_core::manifest::{self, Item, ItemKind, Owner};
 use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Grade;
+use nightshift_core::proof::{Proof, Statement};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 
@@ -280,7 +281,7 @@ fn a_reader_takes_the_best_grade_then_the_highest_attempt() {
         publish(&room.vault, &SetId { attempt, ..first.clone() }, grade, &FILES);
     }
     let best = room.vault.best(&host(), first.night, Role::Node).unwrap().unwrap();
-    assert_eq!((best.attempt, best.grade), (3, Grade::Good));
+    assert_eq!((best.manifest.attempt, best.grade), (3, Grade::Good));
     assert_eq!(room.vault.next_attempt(&host(), first.night, Role::Node).unwrap(), 5);
 }
 
@@ -293,7 +294,7 @@ fn a_set_that_cannot_be_read_does_not_hide_the_others() {
     publish(&room.vault, &second, Grade::Good, &FILES);
     fs::write(room.vault.folder(&second).join(manifest::FILE), b"\0\0\0").unwrap();
     let best = room.vault.best(&host(), first.night, Role::Node).unwrap().unwrap();
-    assert_eq!(best.attempt, 1);
+    assert_eq!(best.manifest.attempt, 1);
 }
 
 #[test]
@@ -379,4 +380,39 @@ fn a_small_file_is_replaced_whole_and_synced() {
     assert_eq!(fs::read_dir(room.vault.root()).unwrap().count(), 1);
     assert!(matches!(read_bounded(&path, 2), Err(StoreError::TooBig { .. })));
     drop(File::open(&path).unwrap());
+}
+
+fn accepted(vault: &Vault, set: &SetId, at: &str) -> Proof {
+    Proof {
+        format: 1,
+        cluster: "prod".parse().unwrap(),
+        set: set.clone(),
+        manifest: vault.manifest_digest(set).unwrap(),
+        by: "m1".parse().unwrap(),
+        at: at.parse().unwrap(),
+        with: "0".into(),
+        statement: Statement::Accepted { who: "root".into() },
+    }
+}
+
+#[test]
+fn an_acceptance_raises_what_is_suspicious_and_never_what_is_bad() {
+    let room = room();
+    for (night, grade, worth) in [
+        ("2026-11-20", Grade::Suspicious, Grade::Good),
+        ("2026-11-21", Grade::Diverged, Grade::Good),
+        ("2026-11-22", Grade::Bad, Grade::Bad),
+        ("2026-11-23", Grade::Degraded, Grade::Degraded),
+    ] {
+        let set = id(night);
+        publish(&room.vault, &set, grade, &FILES);
+        assert_eq!(room.vault.judge(&set).unwrap().grade, grade);
+        let proof = accepted(&room.vault, &set, "2026-11-24T08:00:00Z");
+        room.vault.put_proof(&proof).unwrap();
+        assert_eq!(room.vault.judge(&set).unwrap().grade, worth, "{grade}");
+    }
+    let suspicious = SetId { attempt: 2, ..id("2026-11-20") };
+    publish(&room.vault, &suspicious, Grade::Suspicious, &FILES);
+    let best = room.vault.best(&host(), suspicious.night, Role::Node).unwrap().unwrap();
+    assert_eq!(best.manifest.attempt, 1, "accepted, it is better than a further suspicious one");
 }

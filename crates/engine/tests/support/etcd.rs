@@ -28,8 +28,9 @@ pub fn available() -> bool {
 
 pub struct Etcd {
     child: Child,
+    arguments: Vec<String>,
     /// Gone with the member.
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     pub url: String,
     pub port: u16,
     pub peer_url: String,
@@ -59,20 +60,71 @@ impl Etcd {
         let port = free_port();
         let scheme = if flags.iter().any(|flag| flag.starts_with("--cert-file")) { "https" } else { "http" };
         let url = format!("{scheme}://127.0.0.1:{port}");
-        let log = std::fs::File::create(folder.path().join("log")).unwrap();
-        let child = Command::new("etcd")
-            .args(["--name", name, "--listen-client-urls", &url, "--advertise-client-urls", &url])
-            .args(["--listen-peer-urls", peer_url, "--initial-advertise-peer-urls", peer_url])
-            .arg("--data-dir")
-            .arg(folder.path().join("data"))
-            .args(flags)
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let etcd = Self { child, _folder: folder, url, port, peer_url: peer_url.to_owned() };
-        eventually("etcd listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        let data = folder.path().join("data").display().to_string();
+        let arguments: Vec<String> = ["--name", name, "--listen-client-urls", &url]
+            .into_iter()
+            .chain(["--advertise-client-urls", &url, "--listen-peer-urls", peer_url])
+            .chain(["--initial-advertise-peer-urls", peer_url, "--data-dir", &data])
+            .chain(flags.iter().copied())
+            .map(str::to_owned)
+            .collect();
+        let child = spawn(&folder, &arguments);
+        let etcd = Self { child, arguments, folder, url, port, peer_url: peer_url.to_owned() };
+        eventually("etcd listens", || etcd.listens());
         etcd
+    }
+
+    /// A cluster of so many, named e1, e2 and so on, once all of them are well.
+    pub fn start_cluster(size: usize) -> Vec<Self> {
+        let peers: Vec<String> = (0..size).map(|_| format!("http://127.0.0.1:{}", free_port())).collect();
+        let listed: Vec<String> =
+            peers.iter().enumerate().map(|(at, peer)| format!("e{}={peer}", at + 1)).collect();
+        let cluster = format!("--initial-cluster={}", listed.join(","));
+        let members: Vec<Self> = (peers.iter().enumerate())
+            .map(|(at, peer)| Self::start_in(&format!("e{}", at + 1), peer, &[&cluster]))
+            .collect();
+        for member in &members {
+            member.is_well();
+        }
+        members
+    }
+
+    /// Waits until it takes part in the cluster.
+    pub fn is_well(&self) {
+        eventually("etcd is well", || self.etcdctl(&["endpoint", "health"]).status.success());
+    }
+
+    fn listens(&self) -> bool {
+        TcpStream::connect(("127.0.0.1", self.port)).is_ok()
+    }
+
+    /// Ends it as systemd would: what it holds is in its database then.
+    pub fn stop(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again on its data.
+    pub fn start_again(&mut self) {
+        self.child = spawn(&self.folder, &self.arguments);
+        eventually("etcd listens again", || self.listens());
+        self.is_well();
+    }
+
+    /// Changes what a stopped member holds, behind everybody's back: a database's pages have no checksums.
+    pub fn alter(&self, before: &[u8], after: &[u8]) {
+        assert_eq!(before.len(), after.len());
+        let path = self.folder.path().join("data/member/snap/db");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let places: Vec<usize> = (0..bytes.len().saturating_sub(before.len()))
+            .filter(|at| bytes[*at..].starts_with(before))
+            .collect();
+        assert!(!places.is_empty(), "the database does not hold it");
+        for at in places {
+            bytes[at..at + after.len()].copy_from_slice(after);
+        }
+        std::fs::write(&path, bytes).unwrap();
     }
 
     pub fn etcdctl(&self, arguments: &[&str]) -> Output {
@@ -83,6 +135,11 @@ impl Etcd {
             .output()
             .unwrap()
     }
+}
+
+fn spawn(folder: &tempfile::TempDir, arguments: &[String]) -> Child {
+    let log = std::fs::File::options().create(true).append(true).open(folder.path().join("log")).unwrap();
+    Command::new("etcd").args(arguments).stdout(Stdio::null()).stderr(log).spawn().unwrap()
 }
 
 impl Drop for Etcd {
@@ -279,6 +336,8 @@ pub enum Harm {
     CutAfter(u64),
     /// One bit of the first of these is flipped, wherever it comes by.
     Flip(&'static [u8]),
+    /// One bit of each of these is.
+    FlipEach(&'static [u8]),
 }
 
 /// A TCP proxy in front of a member.
@@ -329,6 +388,12 @@ fn forward(mut from: TcpStream, mut to: TcpStream, harm: Harm, harmed: &AtomicBo
             }
             Harm::Flip(mark) if !harmed.load(Ordering::SeqCst) => {
                 if let Some(at) = bytes.windows(mark.len()).position(|window| window == mark) {
+                    bytes[at] ^= 1;
+                    harmed.store(true, Ordering::SeqCst);
+                }
+            }
+            Harm::FlipEach(mark) => {
+                while let Some(at) = bytes.windows(mark.len()).position(|window| window == mark) {
                     bytes[at] ^= 1;
                     harmed.store(true, Ordering::SeqCst);
                 }

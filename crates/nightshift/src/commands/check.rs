@@ -1,6 +1,8 @@
 //! `nightshift check`: the config, and with --connect everything that it names.
 
 mod connect;
+mod etcd;
+mod etcd_data;
 mod machine;
 
 use std::path::Path;

@@ -1,11 +1,12 @@
-//! `nightshift sets`: what this host's vault holds.
+//! `nightshift sets`: what this host's vault holds, and a person's word on one of them.
 
 use std::path::Path;
 
-use nightshift_core::manifest::Manifest;
 use nightshift_core::outcome::Grade;
+use nightshift_core::set_path::SetId;
+use nightshift_engine::control::{Request, ask};
 use nightshift_engine::space::bytes;
-use nightshift_engine::store::{StoreError, Vault};
+use nightshift_engine::store::{Judge, Judged, StoreError, Vault};
 use serde::Serialize;
 
 use super::CommandError;
@@ -25,18 +26,32 @@ struct Row {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Content {
-    Known { grade: Grade, files: usize, bytes: u64, made_by: String, etcd_revision: Option<i64> },
-    Unusable { unusable: String },
+    Known {
+        grade: Grade,
+        /// Why it is not good, with what was found or stated about it later.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        accepted: bool,
+        files: usize,
+        bytes: u64,
+        made_by: String,
+        etcd_revision: Option<i64>,
+    },
+    Unusable {
+        unusable: String,
+    },
 }
 
 pub fn run(config: &Path, json: bool) -> Result<Exit, CommandError> {
     let settings = config_file::settings(config)?;
     let vault = Vault::new(&settings.vault.path);
+    let mut judge = Judge::new(&vault);
     let mut rows = Vec::new();
     for set in vault.sets()? {
         let manifest_sha256 = vault.manifest_digest(&set)?.to_string();
-        let content = match vault.manifest(&set) {
-            Ok(manifest) => known(&manifest),
+        let content = match judge.judge(&set) {
+            Ok(judged) => known(&judged),
             Err(StoreError::Manifest { source, .. }) => Content::Unusable { unusable: source.to_string() },
             Err(error) => return Err(error.into()),
         };
@@ -50,9 +65,12 @@ pub fn run(config: &Path, json: bool) -> Result<Exit, CommandError> {
     Ok(Exit::Good)
 }
 
-fn known(manifest: &Manifest) -> Content {
+fn known(judged: &Judged) -> Content {
+    let manifest = &judged.manifest;
     Content::Known {
-        grade: manifest.grade,
+        grade: judged.grade,
+        reason: judged.reason(),
+        accepted: judged.accepted,
         files: manifest.files().count(),
         bytes: manifest.total_bytes(),
         made_by: manifest.made_by.to_string(),
@@ -60,11 +78,27 @@ fn known(manifest: &Manifest) -> Content {
     }
 }
 
+/// Shows what speaks against a set, asks, and has the daemon write that it is right all the same.
+pub async fn accept(config: &Path, set: SetId, yes: bool) -> Result<Exit, CommandError> {
+    let settings = config_file::settings(config)?;
+    let judged = Vault::new(&settings.vault.path).judge(&set)?;
+    out::say(format!("{set} is {}", judged.grade));
+    for note in &judged.notes {
+        out::say(format!("  {note}"));
+    }
+    if !(yes || out::confirm("Have you looked into it, and is it right all the same?")) {
+        out::complain("nothing is accepted: answer y, or give --yes");
+        return Ok(Exit::Failed);
+    }
+    Ok(super::run::tell(ask(&settings.paths.socket(), &Request::Accept { set }).await?))
+}
+
 fn shown(row: Row) -> Vec<String> {
     match row.content {
-        Content::Known { grade, files, bytes: size, made_by, etcd_revision } => {
+        Content::Known { grade, accepted, files, bytes: size, made_by, etcd_revision, .. } => {
             let revision = etcd_revision.map(|revision| format!("revision {revision}")).unwrap_or_default();
-            vec![row.set, grade.to_string(), files.to_string(), bytes(size), made_by, revision]
+            let grade = if accepted { format!("{grade}, accepted") } else { grade.to_string() };
+            vec![row.set, grade, files.to_string(), bytes(size), made_by, revision]
         }
         Content::Unusable { unusable } => {
             vec![row.set, "unusable".to_owned(), String::new(), String::new(), String::new(), unusable]

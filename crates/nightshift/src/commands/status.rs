@@ -9,7 +9,7 @@ use nightshift_core::outcome::Grade;
 use nightshift_core::record::{Expected, Fate, Record};
 use nightshift_engine::control::{Answer, ClientError, Request, ask};
 use nightshift_engine::space::bytes;
-use nightshift_engine::status::{self, NightReport, Report};
+use nightshift_engine::status::{self, EtcdState, NightReport, Report};
 
 use super::CommandError;
 use crate::config_file;
@@ -72,6 +72,7 @@ pub fn show_night(night: &NightReport, zone: &TimeZone) {
     show_stages(night, zone);
     out::say("");
     show_sets(record, night.settled);
+    show_etcd(&night.etcd);
     show_archives(record);
 }
 
@@ -97,8 +98,9 @@ fn show_stages(night: &NightReport, zone: &TimeZone) {
 }
 
 fn show_sets(record: &Record, settled: bool) {
-    let rows =
-        record.expected.iter().map(|Expected { host, role, new }| match record.best_set(host, *role) {
+    let rows = record.expected.iter().map(|expected| {
+        let Expected { host, role, .. } = expected;
+        match record.best_set(host, *role) {
             Some(held) => {
                 let grade = held.grade.as_ref().map_or("?", |grade: &Grade| grade.as_str());
                 let how = match (held.fate, &held.from) {
@@ -110,17 +112,36 @@ fn show_sets(record: &Record, settled: bool) {
                 vec![host.to_string(), role.to_string(), grade.to_owned(), bytes(held.bytes), how]
             }
             None => {
-                let reported = record.reason_for(host, *role).is_some();
-                let word = match (new, settled || reported) {
-                    (true, _) => "new",
-                    (false, true) => "missing",
-                    (false, false) => "awaited",
+                let reason = record.reason_for(host, *role);
+                let word = match reason.is_some() || settled {
+                    _ if expected.new => "new",
+                    true if record.is_left_to_another(expected) => "left",
+                    true => "missing",
+                    false => "awaited",
                 };
-                let reason = record.reason_for(host, *role).unwrap_or_default();
-                vec![host.to_string(), role.to_string(), word.to_owned(), String::new(), reason.to_owned()]
+                let how = reason.unwrap_or(if word == "left" { "another member's will do" } else { "" });
+                vec![host.to_string(), role.to_string(), word.to_owned(), String::new(), how.to_owned()]
             }
-        });
+        }
+    });
     out::table(&["HOST", "ROLE", "SET", "SIZE", "HOW"], rows);
+}
+
+/// A snapshot that nobody has restored is a hope.
+fn show_etcd(etcd: &[EtcdState]) {
+    if etcd.is_empty() {
+        return;
+    }
+    out::say("");
+    let rows = etcd.iter().map(|state| {
+        vec![
+            state.set.host.to_string(),
+            state.verified.clone(),
+            state.agreed.clone().unwrap_or_else(|| "-".to_owned()),
+            state.proved(),
+        ]
+    });
+    out::table(&["ETCD", "VERIFIED", "AGREED", "PROVED"], rows);
 }
 
 fn show_archives(record: &Record) {

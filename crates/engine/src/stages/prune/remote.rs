@@ -91,6 +91,7 @@ fn droppable<'a>(ctx: &StageContext, remote: &Remote, there: &'a [ArchiveName]) 
             set: SetId::first(name.host.clone(), Night { date: name.date, extra: name.extra }, Role::Master),
             grade: Grade::Good,
             proved: false,
+            accepted: false,
         })
         .collect();
     let policy = Policy {

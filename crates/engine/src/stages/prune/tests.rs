@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use nightshift_core::manifest;
 use nightshift_core::outcome::Grade;
+use nightshift_core::proof::Statement;
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_core::stage::Stage;
@@ -57,4 +58,47 @@ async fn a_set_that_cannot_be_judged_stays_and_is_named() {
     let end = run(ctx.clone()).await;
     assert!(end.reason.unwrap().contains("upgrade masters first"));
     assert_eq!(nights(&ctx), ["2026-11-18", "2026-11-20", "2026-11-21"]);
+}
+
+fn accept(vault: &Vault, set: &SetId) {
+    let proof = Proof {
+        format: 1,
+        cluster: "prod".parse().unwrap(),
+        set: set.clone(),
+        manifest: vault.manifest_digest(set).unwrap(),
+        by: "m1".parse().unwrap(),
+        at: jiff::Timestamp::now(),
+        with: "0".into(),
+        statement: Statement::Accepted { who: "root".into() },
+    };
+    vault.put_proof(&proof).unwrap();
+}
+
+#[tokio::test]
+async fn a_suspicious_set_keeps_everything_of_its_host_until_it_is_accepted() {
+    let dir = tempfile::tempdir().unwrap();
+    let ctx = context(dir.path());
+    publish(&ctx.vault, "e1/2026-11-01/node", Grade::Good);
+    for night in ["2026-11-17", "2026-11-18", "2026-11-19"] {
+        publish(&ctx.vault, &format!("e1/{night}/etcd"), Grade::Good);
+    }
+    let suspicious: SetId = "e1/2026-11-20/etcd".parse().unwrap();
+    publish(&ctx.vault, "e1/2026-11-20/etcd", Grade::Suspicious);
+    publish(&ctx.vault, "e1/2026-11-21/etcd", Grade::Good);
+    let held = || -> Vec<String> {
+        let sets = ctx.vault.sets().unwrap();
+        sets.iter().filter(|set| set.host.as_str() == "e1").map(ToString::to_string).collect()
+    };
+    let all = held();
+    run(ctx.clone()).await;
+    assert_eq!(held(), all, "older ones may be all there is");
+    assert_eq!(
+        nights(&ctx).iter().filter(|night| *night == "2026-11-18").count(),
+        1,
+        "the other host's went"
+    );
+
+    accept(&ctx.vault, &suspicious);
+    run(ctx.clone()).await;
+    assert_eq!(held(), ["e1/2026-11-20/etcd", "e1/2026-11-21/etcd"]);
 }

@@ -17,7 +17,9 @@ use crate::context::StageContext;
 use crate::offload;
 use crate::peer;
 use crate::space::{self, SpaceError};
+use crate::stages::held;
 use crate::store::{Partial, StoreError, Written};
+use crate::verify;
 
 /// The longest signature: an RSA key of 16,384 bits makes 6 KB.
 const SIGNATURE: usize = 16 << 10;
@@ -49,6 +51,8 @@ pub enum FetchError {
     Signature(SetId, #[source] SignatureError),
     #[error("{path} of {set} came twice with another content than its manifest says")]
     Content { set: SetId, path: String },
+    #[error("the snapshot of {set} is not sound, though its maker called it {grade}: {findings}")]
+    Unsound { set: SetId, grade: Grade, findings: String },
     #[error("{path} of {set} cannot be written")]
     Write { set: SetId, path: String, source: std::io::Error },
     #[error("no room for {0}")]
@@ -67,6 +71,7 @@ impl FetchError {
                 | Self::Unsigned { .. }
                 | Self::Signature(..)
                 | Self::Content { .. }
+                | Self::Unsound { .. }
         )
     }
 }
@@ -126,6 +131,10 @@ impl Fetch<'_> {
         let Reused { partial, wanted, machine } = self.reuse(partial, list).await?;
         let there = format!("{}/{}", self.source.vault, self.set);
         Download { sftp: self.source.sftp, there, set, partial: &partial }.all(&wanted).await?;
+        let partial = match &manifest {
+            Some(manifest) => self.pass(partial, manifest).await?,
+            None => partial,
+        };
         let digest = offload::run(move || partial.publish(&bytes, signature.as_deref())).await?;
         if let Some(manifest) = &manifest {
             self.tell_other_machine(machine, manifest);
@@ -233,6 +242,19 @@ impl Fetch<'_> {
         .await
     }
 
+    /// Its maker's word is not enough for a snapshot: it may know less of what to look for.
+    async fn pass(&self, partial: Partial, manifest: &Manifest) -> Result<Partial, FetchError> {
+        let snapshot = manifest.items.iter().find(|item| verify::is_snapshot(&item.path));
+        let (Some(item), true) = (snapshot, manifest.grade > Grade::Bad) else { return Ok(partial) };
+        let path = partial.folder().join(&item.path);
+        let findings = offload::run(move || verify::pass_stored(&path)).await;
+        if findings.is_empty() {
+            return Ok(partial);
+        }
+        let (set, grade) = (self.set.clone(), manifest.grade);
+        Err(FetchError::Unsound { set, grade, findings: findings.join("; ") })
+    }
+
     /// Another machine under a known name is worth a look: it was reinstalled, or it is not who it says.
     fn tell_other_machine(&self, before: Option<String>, manifest: &Manifest) {
         let (Some(before), Some(now)) = (before, &manifest.machine.machine_id) else { return };
@@ -257,9 +279,14 @@ impl Fetch<'_> {
         let late = self.ctx.why == Why::LookAgain;
         let made_by = manifest.map_or(&self.set.host, |manifest| &manifest.made_by);
         let from = (self.source.host != made_by).then(|| self.source.host.clone());
-        let grade = manifest.map(|manifest| manifest.grade);
-        let reason = match manifest {
-            Some(manifest) => (manifest.grade != Grade::Good).then(|| manifest.notes.join("; ")),
+        let (vault, set) = (self.ctx.vault.clone(), self.set.clone());
+        let judged = match manifest {
+            Some(_) => Some(offload::run(move || vault.judge(&set)).await?),
+            None => None,
+        };
+        let grade = judged.as_ref().map(|judged| judged.grade);
+        let reason = match &judged {
+            Some(judged) => judged.reason(),
             None => Some(newer(format)),
         };
         let report = SetReport {
@@ -271,7 +298,10 @@ impl Fetch<'_> {
             sha256: Some(digest),
             reason: reason.clone(),
         };
-        self.ctx.note(Step::Set(report)).await?;
+        self.ctx.note(Step::Set(report.clone())).await?;
+        if grade == Some(Grade::Diverged) {
+            held::tell_diverged(self.ctx, &report);
+        }
         let worth = grade.map_or_else(|| newer(format), |grade| grade.to_string());
         let (kind, word) = if late { (Kind::SetLate, "late") } else { (Kind::SetPulled, "pulled") };
         self.ctx.tell(Event {
@@ -284,6 +314,10 @@ impl Fetch<'_> {
             reason,
             ..Event::info(kind, format!("{} {word}: {worth}, {}", self.set, space::bytes(bytes)))
         });
+        // Its agreement may name a member whose set is here already.
+        if self.set.role == Role::Etcd {
+            held::judge_again(self.ctx).await?;
+        }
         Ok(())
     }
 

@@ -20,6 +20,8 @@ const FIRST_PAUSE: Duration = Duration::from_secs(6);
 pub enum Answer {
     /// Its set is in this vault; `fresh` says that it came just now.
     Held { grade: Grade, fresh: bool },
+    /// It hands in none tonight, for another host's will do.
+    Left,
     /// It has not published yet.
     NotYet(String),
     /// Something went wrong that may pass.
@@ -62,6 +64,11 @@ impl<'a> Queue<'a> {
         }
     }
 
+    /// With another pause before what is not there yet is asked for again.
+    pub fn paced(self, first_pause: Duration) -> Self {
+        Self { first_pause, ..self }
+    }
+
     /// The next peer that answers for good, or for which the waiting is over; everyone is asked once at
     /// least. `None` when all have answered.
     pub async fn next(
@@ -98,7 +105,7 @@ impl<'a> Queue<'a> {
 
     /// Keeps a peer for another look, or gives its answer back as the last word.
     fn put_back(&mut self, asked: Waiting<'a>, answer: Answer) -> Option<Answer> {
-        if matches!(answer, Answer::Held { .. } | Answer::Hopeless(_)) {
+        if matches!(answer, Answer::Held { .. } | Answer::Left | Answer::Hopeless(_)) {
             return Some(answer);
         }
         let seed = format!("{}/{}", self.caller, asked.host.name);

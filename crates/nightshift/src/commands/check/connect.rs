@@ -1,21 +1,17 @@
 //! Every peer, every remote and the local etcd member: reached, logged in, asked for space.
 
-use std::path::Path;
-use std::time::Duration;
-
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use nightshift_core::inventory::Host;
 use nightshift_core::role::Role;
 use nightshift_core::settings::{Remote, Settings};
 use nightshift_engine::chain;
-use nightshift_engine::etcd;
 use nightshift_engine::peer::{self, Credentials};
 use nightshift_engine::space::bytes;
 
+use super::{etcd, etcd_data};
 use crate::out;
 
-const PATIENCE: Duration = Duration::from_secs(20);
 /// Connections at a time.
 const PARALLEL: usize = 16;
 
@@ -23,7 +19,8 @@ const PARALLEL: usize = 16;
 pub async fn run(settings: &Settings) -> bool {
     let mut good = true;
     if settings.roles().has(Role::Etcd) {
-        good &= tell("etcd", check_etcd(settings).await);
+        good &= etcd::check(settings).await;
+        good &= etcd_data::tell(settings).await;
     }
     if !settings.roles().has(Role::Master) {
         return good;
@@ -46,7 +43,7 @@ pub async fn run(settings: &Settings) -> bool {
     good
 }
 
-fn tell(who: &str, result: Result<String, String>) -> bool {
+pub(super) fn tell(who: &str, result: Result<String, String>) -> bool {
     match &result {
         Ok(how) => out::say(format!("{who}: {how}")),
         Err(why) => out::complain(&format!("{who}: {why}")),
@@ -78,20 +75,4 @@ async fn check_remote(settings: &Settings, remote: &Remote) -> Result<String, St
         Ok(None) => Ok(format!("host key pinned, login taken, cannot tell its space{synced}")),
         Err(error) => Err(chain(&error)),
     }
-}
-
-async fn check_etcd(settings: &Settings) -> Result<String, String> {
-    let local = etcd::discover(&settings.etcd, Path::new("/")).map_err(|error| chain(&error))?;
-    let client = etcd::Client::connect(&local, PATIENCE).await.map_err(|error| chain(&error))?;
-    let member = etcd::examine(&client, &local).await.map_err(|error| chain(&error))?;
-    if let Some(complaint) = member.complaints.first() {
-        return Err(format!("member {} {complaint}", member.name));
-    }
-    Ok(format!(
-        "member {} of etcd {} answers at {}, database {}",
-        member.name,
-        member.version,
-        client.endpoint(),
-        bytes(member.db_size)
-    ))
 }

@@ -131,7 +131,7 @@ impl Unpacking<'_> {
         let what = self.what.to_owned();
         match source {
             SpoolError::Unfinished(_) => CommandError::Unpack { what, source },
-            _ => CommandError::Scratch { what, scratch: self.scratch.to_owned(), source },
+            _ => CommandError::UnpackInto { what, scratch: self.scratch.to_owned(), source },
         }
     }
 }

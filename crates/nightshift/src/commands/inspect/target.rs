@@ -9,7 +9,7 @@ use nightshift_core::manifest::{self, Manifest};
 use nightshift_core::night::Night;
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
-use nightshift_engine::store::Vault;
+use nightshift_engine::store::{Judged, Vault};
 
 use crate::args::Choice;
 use crate::commands::{CommandError, archive_file};
@@ -61,16 +61,16 @@ pub fn find_both(config: &Path, words: [&str; 2], choice: &Choice) -> Result<[Ta
         return Ok([find(config, words[0], choice)?, find(config, words[1], choice)?]);
     };
     let vault = vault(config)?;
-    let mut best: Option<[Manifest; 2]> = None;
+    let mut best: Option<[Judged; 2]> = None;
     for before in candidates(&vault, first)? {
-        let Some(after) = vault.best(&before.host, second, Role::Etcd)? else { continue };
-        let worse = |pair: &[Manifest; 2]| pair[0].grade.min(pair[1].grade);
+        let Some(after) = vault.best(&before.manifest.host, second, Role::Etcd)? else { continue };
+        let worse = |pair: &[Judged; 2]| pair[0].grade.min(pair[1].grade);
         let pair = [before, after];
         if best.as_ref().is_none_or(|best| worse(best) < worse(&pair)) {
             best = Some(pair);
         }
     }
-    let Some(pair) = best else {
+    let Some(pair) = best.map(|pair| pair.map(|judged| judged.manifest)) else {
         return Err(CommandError::Absent(format!(
             "{} holds no host's etcd set of both {first} and {second}: name two sets",
             vault.root().display()
@@ -94,10 +94,10 @@ fn in_folder(folder: &Path) -> Result<Target, CommandError> {
 
 fn of_night(vault: &Vault, night: Night, choice: &Choice) -> Result<Target, CommandError> {
     let mut candidates = candidates(vault, night)?;
-    candidates.retain(|set| choice.host.as_ref().is_none_or(|host| *host == set.host));
+    candidates.retain(|set| choice.host.as_ref().is_none_or(|host| *host == set.manifest.host));
     // The first of the best, in the order of hosts.
     candidates.reverse();
-    let Some(manifest) = candidates.into_iter().max_by_key(|set| set.grade) else {
+    let Some(Judged { manifest, .. }) = candidates.into_iter().max_by_key(|set| set.grade) else {
         let of = choice.host.as_ref().map(|host| format!(" of {host}")).unwrap_or_default();
         return Err(CommandError::Absent(format!(
             "{} holds no etcd set of night {night}{of}: `nightshift sets` lists those that there are",
@@ -109,7 +109,7 @@ fn of_night(vault: &Vault, night: Night, choice: &Choice) -> Result<Target, Comm
 }
 
 /// Each host's best etcd set of a night, in the order of hosts.
-fn candidates(vault: &Vault, night: Night) -> Result<Vec<Manifest>, CommandError> {
+fn candidates(vault: &Vault, night: Night) -> Result<Vec<Judged>, CommandError> {
     let mut hosts: Vec<_> = (vault.sets_of_night(night)?.into_iter())
         .filter(|set| set.role == Role::Etcd)
         .map(|set| set.host)

@@ -1,0 +1,93 @@
+//! Whether an etcd snapshot is plausible beside the last good one of the same host: sound pages may still hold much less
+//! than they should.
+
+use crate::etcd_facts::EtcdFacts;
+
+/// What speaks against `now` beside `before`. `below` is in percent of the earlier keys and bytes.
+pub fn doubts(before: &EtcdFacts, now: &EtcdFacts, below: u8) -> Vec<String> {
+    let mut doubts = Vec::new();
+    if before.cluster_id != now.cluster_id {
+        doubts.push(format!(
+            "it is of cluster {}, and the last good one was of {}: was the cluster restored or rebuilt?",
+            now.cluster_id, before.cluster_id
+        ));
+    }
+    // What was passed is what is stored; the member's word came just before it.
+    let revision = |facts: &EtcdFacts| facts.passed.as_ref().map_or(facts.revision, |passed| passed.revision);
+    if revision(now) < revision(before) {
+        doubts.push(format!(
+            "its revision is {}, and the last good one had {} already",
+            revision(now),
+            revision(before)
+        ));
+    }
+    if let (Some(before), Some(now)) = (&before.passed, &now.passed) {
+        doubts.extend(shrunk("entries", before.entries, now.entries, below));
+        doubts.extend(shrunk("bytes", before.size, now.size, below));
+    } else {
+        doubts.extend(shrunk("bytes", before.raw_size, now.raw_size, below));
+    }
+    doubts
+}
+
+fn shrunk(what: &str, before: u64, now: u64, below: u8) -> Option<String> {
+    let least = u128::from(before) * u128::from(below);
+    (u128::from(now) * 100 < least).then(|| {
+        format!("it has {now} {what}, less than {below} % of the {before} that the last good one had")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+    use crate::etcd_facts::Passed;
+
+    fn facts(revision: i64, entries: u64, size: u64) -> EtcdFacts {
+        EtcdFacts {
+            cluster_id: "c1".into(),
+            member_id: "a".into(),
+            member_name: "e1".into(),
+            revision,
+            raft_term: 2,
+            version: "3.4.23".into(),
+            learner: false,
+            leader: false,
+            alarms: vec![],
+            raw_size: size + 32,
+            raw_sha256: Digest::of(b""),
+            checked: String::new(),
+            passed: Some(Passed { revision, compacted: None, entries, revisions: entries, size }),
+            agreement: None,
+            data: None,
+        }
+    }
+
+    #[test]
+    fn growth_and_the_same_again_are_plausible_and_so_is_half_of_it() {
+        let before = facts(1000, 100, 10_000);
+        for now in [before.clone(), facts(2000, 300, 90_000), facts(1000, 50, 5000)] {
+            assert_eq!(doubts(&before, &now, 50), Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn what_went_backwards_shrank_or_changed_its_cluster_is_named_with_both_numbers() {
+        let before = facts(1000, 100, 10_000);
+        let said = |now: EtcdFacts| doubts(&before, &now, 50).join("; ");
+        assert!(said(facts(999, 100, 10_000)).contains("999, and the last good one had 1000"));
+        assert!(said(facts(1001, 49, 10_000)).contains("49 entries, less than 50 % of the 100"));
+        assert!(said(facts(1001, 100, 4999)).contains("4999 bytes, less than 50 % of the 10000"));
+        let other = EtcdFacts { cluster_id: "c2".into(), ..before.clone() };
+        assert!(said(other).contains("cluster c2, and the last good one was of c1"));
+        assert_eq!(doubts(&before, &facts(1, 1, 1), 50).len(), 3);
+    }
+
+    #[test]
+    fn without_counts_the_sizes_of_the_snapshots_are_compared() {
+        let before = EtcdFacts { passed: None, ..facts(1000, 100, 10_000) };
+        assert_eq!(doubts(&before, &facts(1000, 1, 4000), 50).len(), 1);
+        assert_eq!(doubts(&before, &facts(1000, 1, 9000), 50).len(), 0);
+        assert_eq!(doubts(&before, &facts(1000, 1, 4000), 0).len(), 0, "0 % turns it off");
+    }
+}

@@ -1,0 +1,76 @@
+//! The local etcd member and what it tells of the others: each of them seen, whether they can be compared, and how long
+//! the certificates still hold.
+
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use nightshift_core::settings::Settings;
+use nightshift_engine::chain;
+use nightshift_engine::etcd::{self, Client, Cluster, LocalMember, Member};
+use nightshift_engine::space::bytes;
+
+use super::connect::tell;
+use crate::out;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+/// A hash reads the whole database.
+const HASHING: Duration = Duration::from_secs(120);
+
+/// Prints a line for the member, one for the others, and one for whatever is amiss; true where nothing is.
+pub async fn check(settings: &Settings) -> bool {
+    let (local, client, member) = match reach(settings).await {
+        Ok(reached) => reached,
+        Err(why) => return tell("etcd", Err(why)),
+    };
+    let own = member.complaints.first().map_or_else(
+        || {
+            let (version, size) = (&member.version, bytes(member.db_size));
+            Ok(format!(
+                "member {} of etcd {version} answers at {}, database {size}",
+                member.name,
+                client.endpoint()
+            ))
+        },
+        |complaint| Err(format!("member {} {complaint}", member.label())),
+    );
+    let mut good = tell("etcd", own);
+    let cluster = Cluster::ask(&client, &local).await;
+    good &= tell("etcd", others(cluster, &client, &member).await);
+    let expiries = etcd::expiries(&local);
+    for complaint in etcd::expiry_complaints(&expiries, Timestamp::now()) {
+        good = false;
+        out::complain(&format!("etcd: member {} {complaint}", member.label()));
+    }
+    good
+}
+
+async fn reach(settings: &Settings) -> Result<(LocalMember, Client, Member), String> {
+    let local = etcd::discover(&settings.etcd, Path::new("/")).map_err(|error| chain(&error))?;
+    let client = Client::connect(&local, PATIENCE).await.map_err(|error| chain(&error))?;
+    let member = etcd::examine(&client, &local).await.map_err(|error| chain(&error))?;
+    Ok((local, client, member))
+}
+
+/// How many members are seen, and whether they can be compared.
+async fn others(
+    cluster: Result<Cluster, etcd::ClientError>,
+    client: &Client,
+    member: &Member,
+) -> Result<String, String> {
+    let cluster = cluster.map_err(|error| format!("the other members cannot be seen: {}", chain(&error)))?;
+    let id = u64::from_str_radix(&member.member_id, 16).unwrap_or_default();
+    let concerns: Vec<String> = cluster.concerns(id).iter().map(ToString::to_string).collect();
+    if !concerns.is_empty() {
+        return Err(format!("member {}", concerns.join("; member ")));
+    }
+    let count = cluster.members.len();
+    if count < 2 {
+        return Ok("it is the only member, so there is none to compare it with".to_owned());
+    }
+    match client.hash_kv(0, HASHING).await {
+        Ok(_) => Ok(format!("all {count} members answer, and can be compared")),
+        // The night says the same, and goes on.
+        Err(error) => Ok(format!("all {count} members answer, but cannot be compared: {}", chain(&error))),
+    }
+}
