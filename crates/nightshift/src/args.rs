@@ -172,8 +172,9 @@ pub enum Sets {
 }
 
 #[derive(Debug, Args)]
-#[command(override_usage = "nightshift inspect [OPTIONS] WHAT [keys|get|history]\n       \
-                            nightshift inspect [OPTIONS] diff WHAT WHAT")]
+#[command(override_usage = "nightshift inspect WHAT [OPTIONS]\n       \
+                            nightshift inspect WHAT keys [PREFIX] | get KEY | history KEY\n       \
+                            nightshift inspect diff WHAT WHAT")]
 pub struct Inspect {
     /// A set such as master1/2026-11-22/etcd or its folder, a night, an archive, or a snapshot
     pub what: Option<String>,

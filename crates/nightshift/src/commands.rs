@@ -65,8 +65,10 @@ pub enum CommandError {
     Archive { path: PathBuf, source: nightshift_engine::archive::ListError },
     #[error("the manifest in {} cannot be used", folder.display())]
     Manifest { folder: PathBuf, source: nightshift_core::manifest::ManifestError },
-    #[error("the snapshot of {what} cannot be unpacked into {}: --scratch names another folder", scratch.display())]
-    Unpack { what: String, scratch: PathBuf, source: nightshift_engine::spool::SpoolError },
+    #[error("{what} cannot be unpacked into {}; --scratch names another folder", scratch.display())]
+    UnpackInto { what: String, scratch: PathBuf, source: nightshift_engine::spool::SpoolError },
+    #[error("{what} cannot be unpacked")]
+    Unpack { what: String, source: nightshift_engine::spool::SpoolError },
     #[error("{what} cannot be read")]
     Snapshot { what: String, source: nightshift_snapshot::ReadError },
     #[error("the keys of {what} cannot be listed")]

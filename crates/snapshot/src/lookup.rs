@@ -15,6 +15,8 @@ pub struct Found {
     /// The newest revision of the key that was asked for; a deletion too.
     pub revision: Option<KeyRevision>,
     pub value: Vec<u8>,
+    /// The main revision of the last change that was seen.
+    pub last: u64,
     pub findings: Findings,
 }
 
@@ -51,6 +53,7 @@ pub fn scan<S: ReadAt>(
 pub fn get<S: ReadAt>(database: &Database<S>, key: &[u8], revision: Option<u64>) -> Result<Found, ReadError> {
     let mut found = Found::default();
     found.findings = scan(database, |change| {
+        found.last = change.revision.main;
         if revision.is_some_and(|newest| change.revision.main > newest) {
             return ControlFlow::Break(());
         }

@@ -89,13 +89,13 @@ fn of_archive(
         return Err(CommandError::Absent(format!("{name} holds no etcd set that was asked for")));
     };
     let what = format!("{set} in {name}");
-    let unpack = |source| CommandError::Unpack { what: what.clone(), scratch: scratch.clone(), source };
+    let unpacking = Unpacking { what: &what, scratch: &scratch };
     if let Some(refused) = refused {
-        return Err(unpack(refused));
+        return Err(unpacking.failed(refused));
     }
     visited.map_err(|source| CommandError::Archive { path: path.to_owned(), source })?;
     let snapshot = snapshot.ok_or_else(|| no_snapshot(&what))?;
-    let spooled = snapshot.spool.finish().map_err(unpack)?;
+    let spooled = snapshot.spool.finish().map_err(|source| unpacking.failed(source))?;
     let doubts = differences(&snapshot.manifest, &spooled);
     opened(what, spooled.file, doubts, scratch)
 }
@@ -107,8 +107,7 @@ struct Unpacking<'u> {
 
 impl Unpacking<'_> {
     fn begin(&self, packing: Packing, expected: Option<u64>) -> Result<Spool, CommandError> {
-        let spool = Spool::new(self.scratch, packing, expected).map_err(|source| self.failed(source))?;
-        Ok(spool)
+        Spool::new(self.scratch, packing, expected).map_err(|source| self.failed(source))
     }
 
     /// Unpacks a file of so many bytes.
@@ -129,7 +128,11 @@ impl Unpacking<'_> {
     }
 
     fn failed(&self, source: SpoolError) -> CommandError {
-        CommandError::Unpack { what: self.what.to_owned(), scratch: self.scratch.to_owned(), source }
+        let what = self.what.to_owned();
+        match source {
+            SpoolError::Unfinished(_) => CommandError::Unpack { what, source },
+            _ => CommandError::UnpackInto { what, scratch: self.scratch.to_owned(), source },
+        }
     }
 }
 

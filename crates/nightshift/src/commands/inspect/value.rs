@@ -22,6 +22,10 @@ pub fn value(
     let found = get(&opened.database, key, revision)
         .map_err(|source| CommandError::Snapshot { what: opened.what.clone(), source })?;
     opened.doubt(found.findings);
+    if let Some(later) = revision.filter(|revision| *revision > found.last) {
+        let Opened { what, .. } = opened;
+        return Err(CommandError::Absent(format!("{what} ends at revision {}, before {later}", found.last)));
+    }
     let Some(newest) = found.revision else { return Err(opened.lacks(key, revision)) };
     if newest.tombstone {
         return Err(CommandError::Absent(format!(
