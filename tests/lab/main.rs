@@ -2,6 +2,7 @@
 
 mod absent;
 mod cluster;
+mod cold_copy;
 mod crash;
 mod diverged;
 mod drill;

@@ -1,7 +1,6 @@
 //! What is known of a night's etcd sets: verified, agreed, proved.
 
 use nightshift_core::etcd_facts::Agreement;
-use nightshift_core::manifest::Manifest;
 use nightshift_core::name::HostName;
 use nightshift_core::outcome::Grade;
 use nightshift_core::proof::DrillVerdict;
@@ -12,7 +11,7 @@ use nightshift_core::settings::Settings;
 use serde::{Deserialize, Serialize};
 
 use crate::space;
-use crate::store::{StoreError, Vault};
+use crate::store::{Judged, StoreError, Vault};
 
 /// The best etcd set of one host and night in this vault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,25 +56,24 @@ pub fn of_night(settings: &Settings, record: &Record) -> Result<Vec<EtcdState>, 
     for host in hosts {
         held.extend(vault.best(host, record.night, Role::Etcd)?);
     }
-    let asked =
-        held.iter().find_map(|manifest: &Manifest| manifest.etcd.as_ref()?.agreement.clone().map(Box::new));
-    held.iter().map(|manifest| state(&vault, record, manifest, asked.as_deref())).collect()
+    let asked = held.iter().find_map(|judged| judged.manifest.etcd.as_ref()?.agreement.as_ref());
+    held.iter().map(|judged| state(&vault, record, judged, asked)).collect()
 }
 
 fn state(
     vault: &Vault,
     record: &Record,
-    manifest: &Manifest,
+    judged: &Judged,
     asked: Option<&Agreement>,
 ) -> Result<EtcdState, StoreError> {
-    let set = manifest.id();
+    let set = judged.manifest.id();
     let mut drills: Vec<ProofReport> = vault.proofs(&set)?.iter().filter_map(ProofReport::of).collect();
     // What could not be tried has no file.
     let untried = |drill: &&ProofReport| drill.set == set && drill.verdict == DrillVerdict::NotProved;
     drills.splice(0..0, record.proofs.iter().filter(untried).cloned());
-    let facts = manifest.etcd.as_ref();
+    let facts = judged.manifest.etcd.as_ref();
     Ok(EtcdState {
-        grade: manifest.grade,
+        grade: judged.grade,
         verified: facts.map(|facts| facts.checked.clone()).unwrap_or_default(),
         agreed: asked.map(|asked| agreed(asked, facts.map(|facts| facts.member_id.as_str()))),
         set,
