@@ -14,14 +14,17 @@ mod support {
 }
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nightshift_core::proof::DrillVerdict;
 use nightshift_core::settings::Compression;
+use nightshift_engine::drill::{Job, Packing, Stored, Word};
 use nightshift_engine::etcd::{Client, Limits, LocalMember, TlsFiles, take};
 use nightshift_snapshot::{Finding, Fingerprint, Pass, walk};
 use support::etcd::{Etcd, Random, Writer, available, object};
@@ -37,6 +40,8 @@ const COPIES_OF_EACH: usize = 3;
 const SNAPSHOTS: usize = 50;
 /// As often as this, so that pages are freed and used again, as they are in a cluster of some days.
 const COMPACTION: [&str; 2] = ["--auto-compaction-mode=periodic", "--auto-compaction-retention=5s"];
+/// Of those snapshots each fifth is drilled.
+const DRILLED_EVERY: usize = 5;
 /// How many lanes of writers there are, and how long each waits between two writes.
 const WRITERS: u64 = 8;
 const PAUSE: Duration = Duration::from_millis(5);
@@ -84,16 +89,29 @@ async fn every_snapshot_under_the_same_load_is_sound() {
     let client = Client::connect(&member(&etcd.url), PATIENCE).await.unwrap();
     for number in 0..SNAPSHOTS {
         let before = load.written();
-        let path = scratch.path().join("snapshot");
+        let path = scratch.path().join(format!("snapshot-{number}"));
         let file = File::options().write(true).create_new(true).open(&path).unwrap();
         let packed = if number % 2 == 0 { Compression::Gzip } else { Compression::Zstd };
         let taken = take(&client, file, packed, LIMITS, |_, _| {}).await.unwrap();
         assert!(taken.birth.is_sound(), "snapshot {number}: {:?}", taken.birth.findings);
         assert!(taken.birth.length > FILLED as u64);
         assert!(load.written() > before, "nothing was written during snapshot {number}");
-        std::fs::remove_file(&path).unwrap();
+        if number % DRILLED_EVERY > 0 {
+            std::fs::remove_file(&path).unwrap();
+        }
     }
     println!("{} writes", load.written());
+    drop(load);
+    let kept: Vec<PathBuf> = scratch.path().read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(kept.len(), 10);
+    for path in kept {
+        let packing = if path.to_string_lossy().ends_with(['0', '2', '4', '6', '8']) {
+            Packing::Gzip
+        } else {
+            Packing::Zstd
+        };
+        drilled(path, packing, scratch.path());
+    }
 }
 
 fn member(url: &str) -> LocalMember {
@@ -193,4 +211,36 @@ fn damages(path: &Path) -> [Vec<String>; 2] {
         });
         damages.map(ToString::to_string).collect()
     })
+}
+
+/// Has the program that is shipped restore a snapshot, and wants it to call that proved.
+fn drilled(file: PathBuf, packing: Packing, scratch: &Path) {
+    let own = std::env::current_exe().unwrap();
+    let program = own.ancestors().nth(2).unwrap().join("nightshift");
+    assert!(program.exists(), "there is no nightshift to test: `cargo build -p nightshift`");
+    let job = Job {
+        copy: file.display().to_string(),
+        stored: Stored::Snapshot { file, packing },
+        facts: None,
+        tools: None,
+        scratch: scratch.join("scratch"),
+        leave: 0,
+        rate: 1 << 40,
+        deadline_ms: 120_000,
+    };
+    let mut worker = Command::new(program)
+        .arg("drill-worker")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = worker.stdin.take().unwrap();
+    writeln!(input, "{}", serde_json::to_string(&job).unwrap()).unwrap();
+    // Its input stays open until then: an end would tell it that nobody waits.
+    let last = BufReader::new(worker.stdout.take().unwrap()).lines().map_while(Result::ok).last().unwrap();
+    drop(input);
+    worker.wait().unwrap();
+    let word: Word = serde_json::from_str(&last).unwrap();
+    let Word::Report(report) = word else { panic!("the drill ended with {word:?}") };
+    assert_eq!(report.verdict, DrillVerdict::Proved, "{report:?}");
 }
