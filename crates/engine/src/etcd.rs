@@ -9,6 +9,7 @@ mod discover;
 mod expiry;
 mod gzip;
 mod health;
+mod kv;
 mod message;
 mod options;
 mod pod;
@@ -18,7 +19,7 @@ mod trouble;
 mod turns;
 
 pub use agreement::{Agreeing, agreement};
-pub use client::Client;
+pub use client::{Client, HASHING};
 pub use cluster::{Cluster, Seen};
 pub use discover::{DiscoverError, LocalMember, TlsFiles, discover};
 pub use expiry::{Expiry, complaints as expiry_complaints, expiries};

@@ -24,6 +24,9 @@ const CONNECTION_WINDOW: u32 = 3 << 20;
 /// etcd sends 32 KiB at a time, and no other answer used here is larger than a list of members.
 const LARGEST_MESSAGE: usize = 1 << 20;
 
+/// How long the hash of a whole database may take, which is read for it.
+pub const HASHING: Duration = Duration::from_secs(120);
+
 /// A connection to one member, whose every call ends within `patience`.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -56,23 +59,23 @@ impl Client {
     }
 
     pub async fn status(&self) -> Result<StatusResponse, ClientError> {
-        self.ask("Status", "/etcdserverpb.Maintenance/Status").await
+        self.ask("Status", "/etcdserverpb.Maintenance/Status", Empty {}).await
     }
 
     /// The alarms of all members. Goes through raft, so it needs a leader.
     pub async fn alarms(&self) -> Result<AlarmResponse, ClientError> {
-        self.ask("Alarm", "/etcdserverpb.Maintenance/Alarm").await
+        self.ask("Alarm", "/etcdserverpb.Maintenance/Alarm", Empty {}).await
     }
 
     /// The hash of every key and value up to a revision, 0 for the newest one. From etcd 3.3 on; reads all of them, so
     /// `patience` goes by the database's size.
     pub async fn hash_kv(&self, revision: i64, patience: Duration) -> Result<HashKvResponse, ClientError> {
         let request = HashKvRequest { revision };
-        self.ask_with("HashKV", "/etcdserverpb.Maintenance/HashKV", request, patience).await
+        self.ask_for(patience, "HashKV", "/etcdserverpb.Maintenance/HashKV", request).await
     }
 
     pub async fn members(&self) -> Result<MemberListResponse, ClientError> {
-        self.ask("MemberList", "/etcdserverpb.Cluster/MemberList").await
+        self.ask("MemberList", "/etcdserverpb.Cluster/MemberList", Empty {}).await
     }
 
     /// Opens the stream; what comes after is the reader's to time.
@@ -93,19 +96,25 @@ impl Client {
         self.peer.calling(call, status)
     }
 
-    async fn ask<T>(&self, call: &'static str, path: &'static str) -> Result<T, ClientError>
-    where
-        T: Message + Default + Send + 'static,
-    {
-        self.ask_with(call, path, Empty {}, self.patience).await
-    }
-
-    async fn ask_with<Q, T>(
+    pub(super) async fn ask<Q, T>(
         &self,
         call: &'static str,
         path: &'static str,
-        request: Q,
+        question: Q,
+    ) -> Result<T, ClientError>
+    where
+        Q: Message + Send + Sync + 'static,
+        T: Message + Default + Send + 'static,
+    {
+        self.ask_for(self.patience, call, path, question).await
+    }
+
+    async fn ask_for<Q, T>(
+        &self,
         patience: Duration,
+        call: &'static str,
+        path: &'static str,
+        question: Q,
     ) -> Result<T, ClientError>
     where
         Q: Message + Send + Sync + 'static,
@@ -113,7 +122,7 @@ impl Client {
     {
         let asked = async {
             let mut grpc = self.ready().await?;
-            grpc.unary(Request::new(request), PathAndQuery::from_static(path), ProstCodec::default()).await
+            grpc.unary(Request::new(question), PathAndQuery::from_static(path), ProstCodec::default()).await
         };
         let answer = timeout(patience, asked).await.map_err(|_| self.peer.timed_out(call, patience))?;
         answer.map(tonic::Response::into_inner).map_err(|status| self.failed(call, status))

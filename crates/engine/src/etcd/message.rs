@@ -115,3 +115,49 @@ pub struct HashKvResponse {
     #[prost(int64, tag = "3")]
     pub compact_revision: i64,
 }
+
+#[derive(Clone, PartialEq, Message)]
+pub struct RangeRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub key: Vec<u8>,
+    /// Empty for the one key, a zero byte for all that follow it.
+    #[prost(bytes = "vec", tag = "2")]
+    pub range_end: Vec<u8>,
+    #[prost(bool, tag = "9")]
+    pub count_only: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct RangeResponse {
+    #[prost(message, repeated, tag = "2")]
+    pub kvs: Vec<StoredKeyValue>,
+    #[prost(int64, tag = "4")]
+    pub count: i64,
+}
+
+/// `mvccpb.KeyValue`, as far as it is read here.
+#[derive(Clone, PartialEq, Message)]
+pub struct StoredKeyValue {
+    #[prost(bytes = "vec", tag = "5")]
+    pub value: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct PutRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub key: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub value: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct DeleteRangeRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub key: Vec<u8>,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct DeleteRangeResponse {
+    #[prost(int64, tag = "2")]
+    pub deleted: i64,
+}

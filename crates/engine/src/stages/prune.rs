@@ -11,7 +11,6 @@ use jiff::civil::Date;
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::name::HostName;
 use nightshift_core::outcome::Verdict;
-use nightshift_core::proof::Proof;
 use nightshift_core::record::Step;
 use nightshift_core::retention::{Candidate, Decision, Policy, decide};
 use nightshift_core::settings::Settings;
@@ -20,7 +19,7 @@ use crate::context::{StageContext, StageEnd, chain};
 use crate::offload;
 use crate::outbox::Outbox;
 use crate::record_file::Records;
-use crate::store::{Judge, Judged, StoreError, Vault, proofs};
+use crate::store::{Judge, Judged, StoreError, Vault};
 
 pub async fn run(ctx: StageContext) -> StageEnd {
     let mut faults = Vec::new();
@@ -88,8 +87,7 @@ pub fn decisions(
             retired.insert(set.host.clone());
         }
         match judge.judge(&set) {
-            Ok(Judged { grade, accepted, .. }) => {
-                let proved = proofs::read(vault, &set).iter().any(Proof::is_proved);
+            Ok(Judged { grade, accepted, proved, .. }) => {
                 candidates.push(Candidate { set, grade, proved, accepted });
             }
             // What cannot be read cannot be judged, and is never removed by itself.

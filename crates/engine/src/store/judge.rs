@@ -13,7 +13,6 @@ use nightshift_core::set_path::SetId;
 
 use super::fault::StoreError;
 use super::layout::Vault;
-use super::proofs;
 
 /// A set and its worth.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +23,8 @@ pub struct Judged {
     pub notes: Vec<String>,
     /// A person says that it is right.
     pub accepted: bool,
+    /// A drill restored it.
+    pub proved: bool,
 }
 
 impl Judged {
@@ -55,7 +56,12 @@ impl<'a> Judge<'a> {
 
     pub fn judge(&mut self, set: &SetId) -> Result<Judged, StoreError> {
         let manifest = self.vault.manifest(set)?;
-        let accepted = proofs::read(self.vault, set).iter().any(Proof::is_accepted);
+        // What cannot be read states nothing.
+        let proofs = self.vault.proofs(set).unwrap_or_else(|error| {
+            tracing::warn!("what was stated of {set} is passed over: {}", crate::chain(&error));
+            Vec::new()
+        });
+        let (accepted, proved) = (proofs.iter().any(Proof::is_accepted), proofs.iter().any(Proof::is_proved));
         let mut grade = manifest.grade;
         let mut notes = manifest.notes.clone();
         if let Some(note) = self.diverged(&manifest)
@@ -67,7 +73,7 @@ impl<'a> Judge<'a> {
         if accepted && matches!(grade, Grade::Suspicious | Grade::Diverged) {
             grade = Grade::Good;
         }
-        Ok(Judged { manifest, grade, notes, accepted })
+        Ok(Judged { manifest, grade, notes, accepted, proved })
     }
 
     /// What an agreement of that night says against the member that this set was taken of.
