@@ -345,7 +345,6 @@ pub(crate) mod testing {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::testing::settings;
-    use super::*;
 
     #[test]
     fn the_provers_take_turns_across_months_and_years() {

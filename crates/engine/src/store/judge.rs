@@ -70,7 +70,7 @@ impl<'a> Judge<'a> {
             grade = Grade::Diverged;
             notes.insert(0, note);
         }
-        if accepted && matches!(grade, Grade::Suspicious | Grade::Diverged) {
+        if accepted && grade.awaits_acceptance() {
             grade = Grade::Good;
         }
         Ok(Judged { manifest, grade, notes, accepted, proved })
