@@ -158,8 +158,8 @@ fn names(facts: &Facts<'_>, wanted: impl Fn(Role) -> bool) -> String {
     format!("{names:?}")
 }
 
-/// For other hosts.
-fn waits(stage: &str) -> bool {
+/// Whether a stage waits for other hosts, and so has an `until`.
+pub fn waits(stage: &str) -> bool {
     stage.starts_with("pull-") || stage.starts_with("mirror-") || stage == "drill"
 }
 

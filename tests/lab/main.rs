@@ -2,7 +2,10 @@
 
 mod absent;
 mod cluster;
+mod cold_copy;
 mod crash;
+mod diverged;
+mod drill;
 mod login;
 mod night;
 mod power;

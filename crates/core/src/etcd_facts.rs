@@ -30,6 +30,42 @@ pub struct EtcdFacts {
     /// Asked by one member a night; the others' manifests have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agreement: Option<Agreement>,
+    /// Which stores held keys, and what of the set covers the older one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<DataFound>,
+}
+
+/// Which of etcd's two stores held keys, as far as that was asked, and what of the set holds the v2 ones.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataFound {
+    pub v3: bool,
+    pub v2: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cold_copy: Option<ColdCopy>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub v2_backup: Option<V2Backup>,
+}
+
+/// The whole `member/` folder, copied while its member was stopped: a tar, compressed as the snapshot is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColdCopy {
+    /// Its path in the set.
+    pub item: String,
+    /// Of the tar before compression.
+    pub raw_size: u64,
+    pub raw_sha256: Digest,
+    /// How long the member was stopped.
+    pub stopped_ms: u64,
+}
+
+/// What `etcdctl backup` made of the v2 store. It counts only where it was replayed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct V2Backup {
+    /// The data directory, as a path in the set: `v2`.
+    pub folder: String,
+    /// The keys that a scratch etcd held after replaying it; `None` where it was not replayed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<u64>,
 }
 
 /// What was read in the snapshot while it streamed by.

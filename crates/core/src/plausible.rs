@@ -59,6 +59,7 @@ mod tests {
             checked: String::new(),
             passed: Some(Passed { revision, compacted: None, entries, revisions: entries, size }),
             agreement: None,
+            data: None,
         }
     }
 

@@ -4,7 +4,7 @@ mod command;
 mod copy;
 mod expand;
 pub(crate) mod glob;
-mod safe_open;
+pub(crate) mod safe_open;
 #[cfg(test)]
 mod tests;
 

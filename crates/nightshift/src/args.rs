@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
-use nightshift_core::name::RemoteName;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use nightshift_core::name::{HostName, RemoteName};
 use nightshift_core::night::Night;
 use nightshift_core::set_path::SetId;
 
@@ -78,11 +78,19 @@ pub enum Command {
     /// The best of the newest night is taken where no set is named. Ends with 0 where the copy is proved, with 1 where
     /// it does not restore, and with 3 where that could not be tried.
     Drill(Drill),
+    /// Look into a set, an archive or a snapshot: files, keys, one object, two nights compared
+    ///
+    /// Reads the vault and files and asks no daemon. A compressed snapshot is unpacked into a scratch folder, an
+    /// archive's on the way. In a terminal the answer goes through $PAGER, or else less.
+    Inspect(Inspect),
     /// Make SSH identities, and print the lines that authorise them
     #[command(subcommand)]
     Keys(Keys),
     /// Show the host keys of hosts and pin them
     Trust(Trust),
+    /// What systemd runs for the cold copy
+    #[command(hide = true, subcommand)]
+    ColdCopy(ColdCopy),
     /// Write man pages, completions and the journal's message catalog
     #[command(hide = true)]
     Generate { folder: PathBuf },
@@ -164,6 +172,73 @@ pub enum Sets {
     },
 }
 
+#[derive(Debug, Args)]
+#[command(override_usage = "nightshift inspect [OPTIONS] WHAT [keys|get|history]\n       \
+                            nightshift inspect [OPTIONS] diff WHAT WHAT")]
+pub struct Inspect {
+    /// A set such as master1/2026-11-22/etcd or its folder, a night, an archive, or a snapshot
+    pub what: Option<String>,
+    #[command(subcommand)]
+    pub ask: Option<Ask>,
+    #[command(flatten)]
+    pub choice: Choice,
+    #[arg(long, global = true, help = JSON)]
+    pub json: bool,
+}
+
+/// Which snapshot is meant where there are several, and what it takes to open it.
+#[derive(Debug, Args)]
+pub struct Choice {
+    /// Of a night or an archive, the etcd set of this host; of all hosts the best one by default
+    #[arg(long, global = true)]
+    pub host: Option<HostName>,
+    /// Of an archive, this set, such as master1/2026-11-22/etcd.2
+    #[arg(long, global = true)]
+    pub set: Option<SetId>,
+    /// A file with the age identity that opens encrypted archives
+    #[arg(long, global = true, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// Where to unpack and to sort; $TMPDIR or /var/tmp by default
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub scratch: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Ask {
+    /// List the keys that are there, in order
+    Keys {
+        /// Only those that begin with this, such as /kubernetes.io/secrets/
+        prefix: Option<OsString>,
+    },
+    /// Write the value of a key
+    Get {
+        key: OsString,
+        /// As it was at this revision; the newest by default
+        #[arg(long)]
+        rev: Option<u64>,
+        /// `raw` is the value byte by byte; of protobuf `json` and `yaml` show which object it is
+        #[arg(long, value_enum)]
+        output: Option<Output>,
+    },
+    /// List the revisions of a key that were not compacted away, oldest first
+    History { key: OsString },
+    /// List the keys that were added, removed or changed from the first to the second
+    Diff {
+        #[arg(required = true, num_args = 1..=2, value_name = "WHAT")]
+        what: Vec<String>,
+        /// Only keys that begin with this
+        #[arg(long)]
+        prefix: Option<OsString>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    Raw,
+    Json,
+    Yaml,
+}
+
 #[derive(Debug, Subcommand)]
 pub enum Keys {
     /// Make this master's SSH identity, and one for each remote, where they are not there yet
@@ -177,6 +252,14 @@ pub enum Keys {
         #[arg(long, value_name = "NAME")]
         remote: Option<RemoteName>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ColdCopy {
+    /// Take one cold copy of the etcd member, for the daemon at the other end of standard input
+    Serve,
+    /// Start the member that a cold copy left stopped
+    Recover,
 }
 
 #[derive(Debug, Args)]

@@ -15,7 +15,7 @@ use crate::source::{ReadAt, read_up_to};
 use crate::trailer::{Ending, TrailerCheck};
 
 /// How much is hashed at a time, in bytes.
-const STRETCH: usize = 512 << 10;
+const STRETCH: usize = 128 << 10;
 
 /// Walks through a snapshot or a copied database file, and shows each change to `visitor`. The whole is hashed by a
 /// thread of its own meanwhile. Fails only where the source or the visitor does: damage is for the report to say.
@@ -46,14 +46,15 @@ pub fn walk(source: &(impl ReadAt + Sync), visitor: &mut impl Visitor) -> io::Re
 
 fn hash(source: &impl ReadAt) -> io::Result<Ending> {
     let mut check = TrailerCheck::default();
-    let mut buffer = vec![0; STRETCH];
+    let stretch = usize::try_from(source.length()?).unwrap_or(STRETCH).clamp(1, STRETCH);
+    let mut buffer = vec![0; stretch];
     let mut offset = 0;
     loop {
         match read_up_to(source, &mut buffer, offset)? {
             0 => return Ok(check.finish()),
             read => check.update(&buffer[..read]),
         }
-        offset += STRETCH as u64;
+        offset += stretch as u64;
     }
 }
 

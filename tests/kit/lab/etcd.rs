@@ -51,9 +51,14 @@ impl<'lab> EtcdCluster<'lab> {
             // It reports ready only when there is a leader, so the members must start side by side.
             host.systemctl("start etcd.service")
         })?;
-        let cluster = Self { members };
+        let cluster = Self::of(lab);
         cluster.wait_healthy()?;
         Ok(cluster)
+    }
+
+    /// The cluster that was founded in this lab.
+    pub fn of(lab: &'lab Lab) -> Self {
+        Self { members: lab.with(Role::Etcd) }
     }
 
     pub fn members(&self) -> &[&'lab Host] {
@@ -72,6 +77,16 @@ impl<'lab> EtcdCluster<'lab> {
     /// Runs etcdctl on a member and against it.
     pub fn etcdctl(&self, on: &Host, words: &str) -> Result<String> {
         etcdctl(on, &client_url(on), words)
+    }
+
+    /// Runs etcdctl on a member and against it, in words of the v2 API.
+    pub fn etcdctl2(&self, on: &Host, words: &str) -> Result<String> {
+        let line = format!(
+            "ETCDCTL_API=2 etcdctl --ca-file=/etc/etcd/ca.crt --cert-file=/etc/etcd/peer.crt \
+             --key-file=/etc/etcd/peer.key --endpoints={} {words}",
+            client_url(on)
+        );
+        Ok(on.run(&line)?.text())
     }
 
     /// Writes without a pause through this member until the handle is dropped: some hundred objects a second.
@@ -140,6 +155,7 @@ fn etcd_conf(host: &Host, initial_cluster: &str) -> String {
          ETCD_INITIAL_CLUSTER_TOKEN=etcd-cluster-1\n\
          ETCD_ADVERTISE_CLIENT_URLS={client}\n\
          ETCD_QUOTA_BACKEND_BYTES=4294967296\n\
+         ETCD_ENABLE_V2=true\n\
          \n\
          #[security]\n\
          ETCD_TRUSTED_CA_FILE=/etc/etcd/ca.crt\n\

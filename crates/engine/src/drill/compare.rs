@@ -1,12 +1,17 @@
 //! What was restored, held against the manifest and against the stored copy.
 
+use std::time::Duration;
+
 use nightshift_core::etcd_facts::{Agreement, AgreementWord, EtcdFacts};
 use nightshift_core::proof::Comparison;
 
 use super::contents::Contents;
 use super::fault::Fault;
 use super::server::{Server, refused};
-use crate::etcd::{Client, ClientError, HASHING};
+use crate::etcd::{Client, ClientError};
+
+/// How long the restored etcd may take to read all its keys.
+const HASHING: Duration = Duration::from_secs(300);
 
 /// What must be the same.
 pub struct Compare<'a> {

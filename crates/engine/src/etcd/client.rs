@@ -128,7 +128,15 @@ impl Client {
         answer.map(tonic::Response::into_inner).map_err(|status| self.failed(call, status))
     }
 
-    async fn ready(&self) -> Result<Grpc<Channel>, Status> {
+    pub(super) const fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    pub(super) fn timed_out(&self, call: &'static str) -> ClientError {
+        self.peer.timed_out(call, self.patience)
+    }
+
+    pub(super) async fn ready(&self) -> Result<Grpc<Channel>, Status> {
         let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(LARGEST_MESSAGE);
         grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
         Ok(grpc)

@@ -9,7 +9,8 @@ use super::options::{Options, read_small};
 use super::pod::Pod;
 
 /// Where static pods are described: OpenShift 3.10 and 3.11, and kubeadm.
-const POD_MANIFESTS: [&str; 2] = ["/etc/origin/node/pods/etcd.yaml", "/etc/kubernetes/manifests/etcd.yaml"];
+pub(crate) const POD_MANIFESTS: [&str; 2] =
+    ["/etc/origin/node/pods/etcd.yaml", "/etc/kubernetes/manifests/etcd.yaml"];
 
 /// How to reach this host's member, and what describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -123,6 +123,13 @@ pub struct RangeRequest {
     /// Empty for the one key, a zero byte for all that follow it.
     #[prost(bytes = "vec", tag = "2")]
     pub range_end: Vec<u8>,
+    #[prost(int64, tag = "3")]
+    pub limit: i64,
+    /// Answered by this member alone, which may lag.
+    #[prost(bool, tag = "7")]
+    pub serializable: bool,
+    #[prost(bool, tag = "8")]
+    pub keys_only: bool,
     #[prost(bool, tag = "9")]
     pub count_only: bool,
 }
@@ -148,6 +155,9 @@ pub struct PutRequest {
     pub key: Vec<u8>,
     #[prost(bytes = "vec", tag = "2")]
     pub value: Vec<u8>,
+    /// 0 for none.
+    #[prost(int64, tag = "3")]
+    pub lease: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -38,12 +38,21 @@ pub struct Stored {
 pub fn store(pieces: mpsc::Receiver<Piece>, file: File, compression: Compression) -> io::Result<Stored> {
     let mut input = Checked { pieces, pass: Pass::default(), current: Bytes::new(), ended: false };
     let mut output = Hashed { file, hasher: Hasher::default(), size: 0 };
-    match compression {
-        Compression::Gzip => gzip::compress(&mut input, &mut output, GZIP_LEVEL, WORKERS)?,
-        Compression::Zstd => zstd(&mut input, &mut output)?,
-    }
+    compress(&mut input, &mut output, compression)?;
     output.file.sync_all()?;
     Ok(Stored { birth: input.pass.finish(), size: output.size, sha256: output.hasher.finish() })
+}
+
+/// Compresses what is large and comes from etcd.
+pub fn compress(
+    input: &mut impl BufRead,
+    output: &mut impl Write,
+    compression: Compression,
+) -> io::Result<()> {
+    match compression {
+        Compression::Gzip => gzip::compress(input, output, GZIP_LEVEL, WORKERS),
+        Compression::Zstd => zstd(input, output),
+    }
 }
 
 fn zstd(input: &mut impl BufRead, output: &mut impl Write) -> io::Result<()> {

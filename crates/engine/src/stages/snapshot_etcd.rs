@@ -14,6 +14,7 @@ use nightshift_core::settings::Compression;
 
 use self::sight::Sight;
 use super::collect_role;
+use super::etcd_data;
 use super::own_set::{self, Begun, OwnSetError};
 use crate::collect::CollectError;
 use crate::context::{StageContext, StageEnd, chain};
@@ -91,6 +92,10 @@ async fn one_set(
     let (partial, mut draft) = collect_role::files(ctx, Role::Etcd, partial, previous).await?;
     draft::complete(&mut draft, name, sight, taken, agreement);
     draft::doubt(ctx, &mut draft).await?;
+    // For a set that is no copy anyway no member is stopped.
+    if draft.bad.is_empty() {
+        etcd_data::add(ctx, &sight.client, local, &sight.member, &partial, &mut draft).await;
+    }
     Ok(own_set::publish(ctx, partial, draft).await?)
 }
 

@@ -2,6 +2,7 @@
 
 mod connect;
 mod etcd;
+mod etcd_data;
 mod machine;
 
 use std::path::Path;

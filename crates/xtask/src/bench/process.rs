@@ -45,6 +45,23 @@ impl Process {
         kib.map(|kib| kib / 1024.0).ok_or_else(|| Error::Missing(format!("{}: no {name}", self.name)))
     }
 
+    /// Lets it end well, and returns the most memory in MiB that it was seen to have: what it took in its last
+    /// milliseconds may be missing.
+    pub fn peak_memory(&mut self) -> Result<f64> {
+        let mut peak = f64::NAN;
+        loop {
+            // A process that has ended has no memory left to tell of.
+            if let Ok(memory) = self.memory("VmHWM") {
+                peak = memory;
+            }
+            match self.child.try_wait().map_err(Error::io("wait for", &self.name))? {
+                None => thread::sleep(Duration::from_millis(2)),
+                Some(status) if status.success() => return Ok(peak),
+                Some(status) => return Err(Error::Failed { line: self.name.clone(), status }),
+            }
+        }
+    }
+
     /// CPU time spent so far in milliseconds, that of children it has waited for included.
     pub fn cpu(&self) -> Result<f64> {
         let text = self.kernel_file("stat")?;

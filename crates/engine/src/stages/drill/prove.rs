@@ -1,5 +1,7 @@
 //! This host's turn: tonight's best etcd set is drilled from this vault, and what that showed is published.
 
+use std::cmp::Reverse;
+
 use jiff::Timestamp;
 use nightshift_core::backoff;
 use nightshift_core::manifest::Manifest;
@@ -48,17 +50,18 @@ pub async fn run(ctx: &StageContext) -> Result<StageEnd, StoreError> {
     Ok(StageEnd::degraded(unfit.join("; ")))
 }
 
-/// Tonight's sets that count as copies: good ones first, and of those one that was pulled, another one each night.
+/// Tonight's sets by their worth, and of the best ones one that was pulled, another one each night. Where no copy is good
+/// because the members differ, a drill says which side restores.
 fn candidates(ctx: &StageContext) -> Result<Vec<Manifest>, StoreError> {
     let mut found = Vec::new();
     for host in ctx.settings.inventory.with_role(Role::Etcd) {
         let best = ctx.vault.best(&host.name, ctx.night, Role::Etcd)?;
-        found.extend(best.filter(|best| best.grade.is_copy() && stored(ctx, &best.manifest).is_some()));
+        found.extend(best.filter(|set| set.grade != Grade::Bad && stored(ctx, &set.manifest).is_some()));
     }
     let night = ctx.night.to_string();
-    found.sort_by_key(|Judged { grade, manifest, .. }| {
+    found.sort_by_key(|Judged { manifest, grade, .. }| {
         let own = manifest.host == ctx.settings.this;
-        (*grade != Grade::Good, own, backoff::order(&night, manifest.host.as_str()))
+        (Reverse(*grade), own, backoff::order(&night, manifest.host.as_str()))
     });
     Ok(found.into_iter().map(|judged| judged.manifest).collect())
 }

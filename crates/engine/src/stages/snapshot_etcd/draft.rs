@@ -75,6 +75,7 @@ fn facts(sight: &Sight, taken: Taken, agreement: Option<Agreement>) -> EtcdFacts
         raw_sha256: taken.birth.sha256.into(),
         checked: checked(&taken.birth),
         passed: passed(&taken.birth.facts),
+        data: None,
         agreement,
     }
 }

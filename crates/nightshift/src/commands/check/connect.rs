@@ -9,7 +9,7 @@ use nightshift_engine::chain;
 use nightshift_engine::peer::{self, Credentials};
 use nightshift_engine::space::bytes;
 
-use super::etcd;
+use super::{etcd, etcd_data};
 use crate::out;
 
 /// Connections at a time.
@@ -20,6 +20,7 @@ pub async fn run(settings: &Settings) -> bool {
     let mut good = true;
     if settings.roles().has(Role::Etcd) {
         good &= etcd::check(settings).await;
+        good &= etcd_data::tell(settings).await;
     }
     if !settings.roles().has(Role::Master) {
         return good;

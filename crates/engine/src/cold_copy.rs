@@ -1,0 +1,67 @@
+//! The cold copy: the whole `member/` folder of one etcd member, taken while that member is stopped.
+//!
+//! Where etcd's older store holds keys beside the newer one, no snapshot has both, and a v2 backup beside a snapshot does
+//! not restore (facts: `facts/etcd.md` D.1). So one member a night is stopped, copied, and seen healthy again. The daemon
+//! cannot stop anything: it asks `nightshift cold-copy serve`, which systemd starts as root on a socket that is off until
+//! somebody enables it. `recover` starts the member again, however that ended.
+
+mod ask;
+mod explain;
+mod frame;
+mod health;
+mod lock;
+mod marker;
+mod pack;
+mod proof;
+mod quorum;
+mod recover;
+mod serve;
+mod service;
+
+use std::path::PathBuf;
+
+use nightshift_core::name::{ClusterName, HostName};
+use nightshift_core::night::NightWindow;
+use nightshift_core::settings::Settings;
+
+pub use ask::{AskError, Asked, Copied, ask};
+pub use explain::{Enabled, enabled, explain};
+pub use frame::{Request, Said};
+pub use marker::MarkerError;
+pub use recover::{RecoverError, recover};
+pub use serve::{ServeError, refuse, serve};
+pub use service::{Runs, Service, ServiceError, find};
+
+use crate::etcd::LocalMember;
+
+/// The socket's name, in the folder for what lives as long as the daemon.
+pub const SOCKET: &str = "cold-copy.sock";
+/// Root's own folder: what was stopped stands there until it runs again.
+pub const STATE: &str = "/var/lib/nightshift-cold-copy";
+/// How an operator opts in, in words for messages.
+pub const OPT_IN: &str = "systemctl enable --now nightshift-cold-copy.socket";
+
+/// This host's member, and how it is stopped and started.
+#[derive(Debug, Clone)]
+pub struct Host<S> {
+    pub cluster: ClusterName,
+    pub this: HostName,
+    pub window: NightWindow,
+    pub local: LocalMember,
+    pub service: S,
+    /// Where the marker lies: `STATE` but in tests.
+    pub state: PathBuf,
+}
+
+impl<S> Host<S> {
+    pub fn new(settings: &Settings, local: LocalMember, service: S, state: impl Into<PathBuf>) -> Self {
+        Self {
+            this: settings.this.clone(),
+            window: settings.window.clone(),
+            cluster: settings.cluster.clone(),
+            local,
+            service,
+            state: state.into(),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! How all members are, each asked itself: before one is stopped, and until it is back.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::quorum::Seen;
+use crate::context::chain;
+use crate::etcd::message::{ListedMember, StatusResponse};
+use crate::etcd::{Client, ClientError, LocalMember, hex};
+
+const PATIENCE: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Entries of the raft log by which a healthy member may be behind at the moment it is asked.
+const MOST_LAG: u64 = 5_000;
+
+/// The cluster, as it looked just now.
+#[derive(Debug)]
+pub struct Survey {
+    pub cluster_id: String,
+    pub own: u64,
+    pub leads: bool,
+    pub members: Vec<Seen>,
+    /// The others that answered.
+    pub others: Vec<Other>,
+}
+
+#[derive(Debug)]
+pub struct Other {
+    pub id: u64,
+    pub client: Client,
+    pub raft_index: u64,
+}
+
+impl Survey {
+    pub fn called(&self) -> String {
+        self.members.iter().find(|member| member.id == self.own).map_or_else(|| hex(self.own), Seen::called)
+    }
+
+    pub fn clients(&self) -> Vec<Client> {
+        self.others.iter().map(|other| other.client.clone()).collect()
+    }
+}
+
+/// Asks every member, each by its own client URL and with this host's certificate.
+pub async fn survey(local: &LocalMember) -> Result<Survey, ClientError> {
+    let client = Client::connect(local, PATIENCE).await?;
+    let status = client.status().await?;
+    let header = status.header.unwrap_or_default();
+    let own = header.member_id;
+    let mut answers = vec![(own, Ok((client.clone(), status.clone())))];
+    let listed = client.members().await?.members;
+    for member in listed.iter().filter(|member| member.id != own) {
+        answers.push((member.id, ask(local, member).await));
+    }
+    let newest = answers.iter().filter_map(|(_, answer)| Some(answer.as_ref().ok()?.1.raft_index)).max();
+    let members = listed.iter().map(|member| {
+        let trouble = match answers.iter().find(|(id, _)| *id == member.id) {
+            Some((_, Ok((_, answer)))) => {
+                trouble(member, answer, newest.unwrap_or_default(), header.cluster_id)
+            }
+            Some((_, Err(why))) => Some(why.clone()),
+            None => Some("it was not asked".to_owned()),
+        };
+        Seen { id: member.id, name: member.name.clone(), learner: member.is_learner, trouble }
+    });
+    Ok(Survey {
+        cluster_id: hex(header.cluster_id),
+        own,
+        leads: status.leader == own,
+        members: members.collect(),
+        others: answers
+            .into_iter()
+            .filter(|(id, _)| *id != own)
+            .filter_map(|(id, answer)| {
+                let (client, status) = answer.ok()?;
+                Some(Other { id, client, raft_index: status.raft_index })
+            })
+            .collect(),
+    })
+}
+
+async fn ask(local: &LocalMember, member: &ListedMember) -> Result<(Client, StatusResponse), String> {
+    let mut why = "it has not started yet".to_owned();
+    for url in &member.client_urls {
+        let place = LocalMember { endpoint: url.clone(), ..local.clone() };
+        let asked = async {
+            let client = Client::connect(&place, PATIENCE).await?;
+            let status = client.status().await?;
+            Ok::<_, ClientError>((client, status))
+        };
+        match asked.await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => why = chain(&error),
+        }
+    }
+    Err(why)
+}
+
+fn trouble(member: &ListedMember, status: &StatusResponse, newest: u64, cluster_id: u64) -> Option<String> {
+    let header = status.header.unwrap_or_default();
+    if header.member_id != member.id || header.cluster_id != cluster_id {
+        return Some("another member answers at its client URL".to_owned());
+    }
+    if status.leader == 0 {
+        return Some("it has no leader".to_owned());
+    }
+    if status.raft_index.saturating_add(MOST_LAG) < newest {
+        return Some(format!("it is {} entries behind", newest - status.raft_index));
+    }
+    (!status.errors.is_empty()).then(|| status.errors.join("; ").chars().take(200).collect())
+}
+
+/// Waits until this member takes part again: it answers, follows the leader that the others follow, and has applied what
+/// they had when this began. What it lacks at the end is the error.
+pub async fn wait_back(local: &LocalMember, others: &[Client], within: Duration) -> Result<(), String> {
+    let until = Instant::now() + within;
+    let mut goal = None;
+    loop {
+        if goal.is_none() {
+            goal = agreed(others).await;
+        }
+        let lacks = match status_of(local).await {
+            Err(error) => chain(&error),
+            Ok(status) => match lacks(&status, others, goal) {
+                None => return Ok(()),
+                Some(lacks) => lacks,
+            },
+        };
+        if Instant::now() >= until {
+            return Err(lacks);
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+async fn status_of(local: &LocalMember) -> Result<StatusResponse, ClientError> {
+    Client::connect(local, PATIENCE).await?.status().await
+}
+
+/// The leader that one of the others follows, and how far its log goes.
+async fn agreed(others: &[Client]) -> Option<(u64, u64)> {
+    for other in others {
+        if let Ok(status) = other.status().await
+            && status.leader != 0
+        {
+            return Some((status.leader, status.raft_index));
+        }
+    }
+    None
+}
+
+fn lacks(status: &StatusResponse, others: &[Client], goal: Option<(u64, u64)>) -> Option<String> {
+    if status.leader == 0 {
+        return Some("it has no leader".to_owned());
+    }
+    if let Some(error) = status.errors.first() {
+        return Some(error.chars().take(200).collect());
+    }
+    // Up to 3.3 it is not told what was applied; what was committed is.
+    let reached = if status.raft_applied_index > 0 { status.raft_applied_index } else { status.raft_index };
+    match goal {
+        Some((_, index)) if reached < index => Some(format!("it is {} entries behind", index - reached)),
+        None if !others.is_empty() => Some("none of the others answers".to_owned()),
+        _ => None,
+    }
+}

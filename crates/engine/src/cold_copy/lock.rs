@@ -1,0 +1,114 @@
+//! One cold copy at a time in a cluster: a key in etcd itself that hangs on a lease, kept alive through the other members,
+//! for this one is going to be stopped.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+
+use crate::etcd::{Client, ClientError};
+
+const KEY: &str = "/nightshift/cold-copy-lock";
+/// How long it outlives a holder that is no more.
+const TTL: Duration = Duration::from_secs(60);
+const RENEW: Duration = Duration::from_secs(10);
+/// Without a renewal for so long it is given up, well before somebody else could have it.
+const LOST: Duration = Duration::from_secs(40);
+const RETRY: Duration = Duration::from_secs(1);
+
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    #[error("{0} has the lock {KEY} in etcd: another cold copy is being taken")]
+    Held(String),
+    #[error("the lock {KEY} in etcd cannot be taken")]
+    NotTaken(#[source] ClientError),
+    #[error("the lock {KEY} in etcd was lost: its lease has ended")]
+    Ended,
+    #[error("the lock {KEY} in etcd could not be kept alive for {} s", LOST.as_secs())]
+    NotKept(#[source] Option<ClientError>),
+}
+
+#[derive(Debug)]
+pub struct Lock {
+    others: Vec<Client>,
+    lease: i64,
+    renewed: Instant,
+}
+
+impl Lock {
+    /// Takes it through the first of the others that answers.
+    pub async fn take(others: Vec<Client>, holder: &str) -> Result<Self, LockError> {
+        let renewed = Instant::now();
+        let mut refused = None;
+        for other in &others {
+            let lease = match other.grant_lease(TTL).await {
+                Ok(lease) => lease,
+                Err(error) => {
+                    refused = Some(error);
+                    continue;
+                }
+            };
+            let lock = Self { others: others.clone(), lease, renewed };
+            return match other.claim(KEY, holder, lease).await {
+                Ok(Ok(())) => Ok(lock),
+                Ok(Err(by)) => {
+                    lock.release().await;
+                    Err(LockError::Held(by.chars().take(200).collect()))
+                }
+                // It may have been taken all the same, so its lease is ended.
+                Err(error) => {
+                    lock.release().await;
+                    Err(LockError::NotTaken(error))
+                }
+            };
+        }
+        match refused {
+            Some(error) => Err(LockError::NotTaken(error)),
+            None => Err(LockError::NotKept(None)),
+        }
+    }
+
+    /// Keeps it alive, and returns only when it is lost.
+    pub async fn keep(&mut self) -> Result<Infallible, LockError> {
+        loop {
+            sleep_until(self.renewed + RENEW).await;
+            self.renew().await?;
+        }
+    }
+
+    async fn renew(&mut self) -> Result<(), LockError> {
+        let until = self.renewed + LOST;
+        let mut last = None;
+        loop {
+            for other in &self.others {
+                let asked = Instant::now();
+                match timeout_at(until, other.keep_lease(self.lease)).await {
+                    Ok(Ok(true)) => {
+                        self.renewed = asked;
+                        return Ok(());
+                    }
+                    Ok(Ok(false)) => return Err(LockError::Ended),
+                    Ok(Err(error)) => last = Some(error),
+                    Err(_) => return Err(LockError::NotKept(last)),
+                }
+            }
+            if Instant::now() >= until {
+                return Err(LockError::NotKept(last));
+            }
+            sleep(RETRY).await;
+        }
+    }
+
+    /// Lets the next one have it. What fails here ends by itself with the lease.
+    pub async fn release(self) {
+        for other in &self.others {
+            if other.revoke_lease(self.lease).await.is_ok() {
+                return;
+            }
+        }
+        tracing::warn!(
+            "the lock {KEY} in etcd could not be given back: it ends by itself within {} s",
+            TTL.as_secs()
+        );
+    }
+}

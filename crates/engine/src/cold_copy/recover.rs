@@ -1,0 +1,82 @@
+//! A member that was left stopped is started again: after a helper that ended early, and at boot.
+
+use std::path::Path;
+use std::time::Duration;
+
+use nightshift_core::audit::{Event, Kind};
+use nightshift_core::role::Role;
+use tokio::time::{Instant, sleep};
+
+use super::marker::{Marker, MarkerError, State};
+use super::proof::listens;
+use super::service::{Runs, ServiceError};
+use crate::audit::Audit;
+
+/// How long a helper that is ending may still hold the marker.
+const HELD: Duration = Duration::from_secs(10);
+/// How long it is watched for. At boot a member may wait for its peers for longer, which is no reason to start it again.
+const SEEN: Duration = Duration::from_secs(40);
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    #[error(transparent)]
+    Marker(#[from] MarkerError),
+    #[error("a cold copy is being taken just now")]
+    Held,
+    #[error("the etcd member {member} was left stopped and cannot be started; start it by hand")]
+    NotStarted { member: String, source: ServiceError },
+    #[error(
+        "the etcd member {member} was left stopped and was started, but nothing listens at {endpoint} yet"
+    )]
+    NotSeen { member: String, endpoint: String },
+}
+
+/// Starts the member that the marker names, and removes that once the member was seen to listen. Gives the member's name,
+/// if one was left stopped. It needs no config.
+pub async fn recover<S: Runs>(folder: &Path) -> Result<Option<String>, RecoverError> {
+    let state = hold(folder).await?;
+    let Some(marker) = start_marked::<S>(&state).await? else { return Ok(None) };
+    let until = Instant::now() + SEEN;
+    while !listens(&marker.endpoint).await {
+        if Instant::now() >= until {
+            // The marker stays: whoever comes next starts it again.
+            return Err(RecoverError::NotSeen { member: marker.member, endpoint: marker.endpoint });
+        }
+        sleep(LOOK_EVERY).await;
+    }
+    state.clear()?;
+    let message = format!("etcd member {} was left stopped by a cold copy, and runs again", marker.member);
+    Audit::new(marker.cluster, marker.host).emit(&Event {
+        night: Some(marker.night),
+        role: Some(Role::Etcd),
+        outcome: Some("interrupted"),
+        ..Event::warning(Kind::MemberStarted, message)
+    });
+    Ok(Some(marker.member))
+}
+
+async fn hold(folder: &Path) -> Result<State, RecoverError> {
+    let until = Instant::now() + HELD;
+    loop {
+        match State::hold(folder)? {
+            Some(state) => return Ok(state),
+            None if Instant::now() >= until => return Err(RecoverError::Held),
+            None => sleep(LOOK_EVERY).await,
+        }
+    }
+}
+
+/// Asks for the start of what the marker names, if there is one. The marker stays.
+pub(super) async fn start_marked<S: Runs>(state: &State) -> Result<Option<Marker<S>>, RecoverError> {
+    let Some(marker) = state.read::<S>()? else { return Ok(None) };
+    tracing::warn!(
+        "etcd member {} was left stopped in the night {}: it is started",
+        marker.member,
+        marker.night
+    );
+    match marker.service.start().await {
+        Ok(()) => Ok(Some(marker)),
+        Err(source) => Err(RecoverError::NotStarted { member: marker.member, source }),
+    }
+}

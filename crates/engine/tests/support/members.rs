@@ -1,0 +1,178 @@
+//! Three etcd members on loopback that can be stopped and started, as systemd would on hosts of their own.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use jiff::civil::Date;
+use nightshift_core::night::{Night, NightWindow};
+use nightshift_engine::cold_copy::{Host, Runs, ServiceError};
+use nightshift_engine::etcd::{LocalMember, TlsFiles};
+use serde::{Deserialize, Serialize};
+
+use super::etcd::{eventually, free_port};
+
+/// Runs a member by two scripts. It is asked to stop and not waited for: that it has stopped is for others to prove.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scripts {
+    folder: PathBuf,
+}
+
+impl Scripts {
+    fn run(&self, script: &str) {
+        let status = Command::new("sh")
+            .args(["-c", script])
+            .current_dir(&self.folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(status.success(), "{script}");
+    }
+}
+
+impl Runs for Scripts {
+    fn how(&self) -> String {
+        "a script".to_owned()
+    }
+
+    async fn stop(&self) -> Result<(), ServiceError> {
+        self.run("touch stopped && kill $(cat pid)");
+        Ok(())
+    }
+
+    async fn start(&self) -> Result<(), ServiceError> {
+        // The old one may still be ending, and holds the lock as long.
+        self.run("if [ -e stopped ]; then rm stopped; setsid flock running sh ./etcd.sh >> log 2>&1 & fi");
+        Ok(())
+    }
+}
+
+pub struct Member {
+    pub name: String,
+    pub url: String,
+    pub service: Scripts,
+    folder: tempfile::TempDir,
+}
+
+impl Member {
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn local(&self) -> LocalMember {
+        LocalMember {
+            endpoint: self.url.clone(),
+            tls: TlsFiles::default(),
+            name: Some(self.name.clone()),
+            data_dir: Some(self.folder().join("data")),
+            files: Vec::new(),
+        }
+    }
+
+    pub fn host(&self) -> Host<Scripts> {
+        Host {
+            cluster: "test".parse().unwrap(),
+            this: format!("{}.example.com", self.name).parse().unwrap(),
+            window: NightWindow {
+                opens: jiff::civil::time(22, 0, 0, 0),
+                closes: jiff::civil::time(4, 0, 0, 0),
+                zone: jiff::tz::TimeZone::UTC,
+            },
+            local: self.local(),
+            service: self.service.clone(),
+            state: self.folder().join("state"),
+        }
+    }
+
+    pub fn marker(&self) -> PathBuf {
+        self.folder().join("state/stopped")
+    }
+
+    pub fn etcdctl(&self, api: &str, words: &[&str]) -> Output {
+        Command::new("etcdctl")
+            .env("ETCDCTL_API", api)
+            .args(["--endpoints", &self.url])
+            .args(words)
+            .output()
+            .unwrap()
+    }
+
+    pub fn told(&self, api: &str, words: &[&str]) -> String {
+        let output = self.etcdctl(api, words);
+        assert!(output.status.success(), "{words:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    pub fn is_healthy(&self) -> bool {
+        self.etcdctl("3", &["--command-timeout=1s", "endpoint", "health"]).status.success()
+    }
+
+    pub fn status(&self) -> serde_json::Value {
+        serde_json::from_str(&self.told("3", &["endpoint", "status", "-w", "json"])).unwrap()
+    }
+
+    pub fn id(&self) -> u64 {
+        self.status().pointer("/0/Status/header/member_id").unwrap().as_u64().unwrap()
+    }
+
+    pub fn leads(&self) -> bool {
+        let status = self.status();
+        status.pointer("/0/Status/leader").unwrap().as_u64() == Some(self.id())
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        // It waits for its lock first where it is about to start.
+        self.service.run("rm -f stopped etcd.sh; kill -9 $(cat pid) || true");
+    }
+}
+
+/// A cluster of so many members, each with v2 and v3 keys in it.
+pub fn cluster(size: usize) -> Vec<Member> {
+    let names: Vec<String> = (1..=size).map(|number| format!("etcd{number}")).collect();
+    let peers: Vec<String> = names.iter().map(|_| format!("http://127.0.0.1:{}", free_port())).collect();
+    let all: Vec<String> = names.iter().zip(&peers).map(|(name, peer)| format!("{name}={peer}")).collect();
+    let members: Vec<Member> = names
+        .into_iter()
+        .zip(&peers)
+        .map(|(name, peer)| {
+            let folder = tempfile::tempdir().unwrap();
+            let url = format!("http://127.0.0.1:{}", free_port());
+            let script = format!(
+                "echo $$ > pid; exec etcd --name {name} --data-dir data --enable-v2 --heartbeat-interval 50 --election-timeout 500 \
+                 --listen-client-urls {url} --advertise-client-urls {url} --listen-peer-urls {peer} \
+                 --initial-advertise-peer-urls {peer} --initial-cluster {}",
+                all.join(",")
+            );
+            std::fs::write(folder.path().join("etcd.sh"), script).unwrap();
+            let service = Scripts { folder: folder.path().to_owned() };
+            service.run("touch stopped");
+            service.run("rm stopped; setsid flock running sh ./etcd.sh >> log 2>&1 &");
+            Member { name, url, service, folder }
+        })
+        .collect();
+    for member in &members {
+        eventually("every member is healthy", || member.is_healthy());
+    }
+    members[0].told("2", &["set", "/openshift.io/old", "from v2"]);
+    members[0].told("3", &["put", "/kubernetes.io/new", "from v3"]);
+    members
+}
+
+pub fn today() -> Date {
+    jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date()
+}
+
+/// The member whose turn it is in the night of a date: by id, one after the other.
+pub fn whose_turn(members: &[Member], date: Date) -> &Member {
+    let mut by_id: Vec<&Member> = members.iter().collect();
+    by_id.sort_by_key(|member| member.id());
+    let days = jiff::civil::date(1970, 1, 1).until(date).unwrap().get_days() as usize;
+    by_id[days % members.len()]
+}
+
+pub fn night(date: Date) -> Night {
+    Night::of(date)
+}

@@ -1,0 +1,64 @@
+//! What the local member holds besides what a snapshot has, and what a cold copy of it would do.
+
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use nightshift_core::night::Night;
+use nightshift_core::settings::{EtcdData, Settings};
+use nightshift_engine::cold_copy::{self, Enabled};
+use nightshift_engine::{chain, etcd};
+
+use crate::out;
+
+/// How long one question may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Prints its lines; false where keys of the member would not be in a set. A member that cannot be asked was complained of
+/// already.
+pub async fn tell(settings: &Settings) -> bool {
+    let Ok(local) = etcd::discover(&settings.etcd, Path::new("/")) else { return true };
+    let Ok(client) = etcd::Client::connect(&local, PATIENCE).await else { return true };
+    let (v3, v2) = match settings.etcd.data {
+        EtcdData::V3 => (true, false),
+        EtcdData::V2 => (false, true),
+        EtcdData::Mixed => (true, true),
+        EtcdData::Auto => {
+            let found = etcd::look(&client, &local, PATIENCE).await;
+            match found.v2 {
+                // What could not be asked of v3 is in the snapshot anyway.
+                Ok(v2) => (found.v3.unwrap_or(true), v2),
+                Err(error) => {
+                    out::complain(&format!(
+                        "etcd data: whether it holds v2 keys is not known: {}; set `data` in [etcd]",
+                        chain(&error)
+                    ));
+                    return false;
+                }
+            }
+        }
+    };
+    match (v3, v2) {
+        (_, false) => {
+            out::say("etcd data: v3 keys only, which a snapshot has whole");
+            true
+        }
+        (false, true) => {
+            out::say("etcd data: v2 keys only, taken by `etcdctl backup` and replayed in a scratch etcd");
+            true
+        }
+        (true, true) => mixed(settings, &local).await,
+    }
+}
+
+async fn mixed(settings: &Settings, local: &etcd::LocalMember) -> bool {
+    out::say("etcd data: v2 keys beside v3 keys: a snapshot has only the v3 ones, a cold copy both");
+    let socket = settings.paths.run.join(cold_copy::SOCKET);
+    let window = &settings.window;
+    let now = Timestamp::now();
+    let night = Night::of(window.open_at(now).unwrap_or_else(|| window.next_after(now)));
+    for line in cold_copy::explain(local, night, &socket).await {
+        out::say(format!("cold copy: {line}"));
+    }
+    cold_copy::enabled(&socket) == Enabled::Yes
+}

@@ -1,0 +1,46 @@
+//! `nightshift cold-copy`: what systemd starts as root, for one connection of the socket, and after it.
+
+use std::io;
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use nightshift_engine::cold_copy::{self, Host, Service};
+use nightshift_engine::{etcd, logging};
+
+use super::CommandError;
+use crate::args::ColdCopy;
+use crate::config_file;
+use crate::exit::Exit;
+
+pub async fn run(config: &Path, words: ColdCopy) -> Result<Exit, CommandError> {
+    logging::begin();
+    match words {
+        ColdCopy::Serve => serve(config).await?,
+        ColdCopy::Recover => {
+            cold_copy::recover::<Service>(Path::new(cold_copy::STATE)).await?;
+        }
+    }
+    Ok(Exit::Good)
+}
+
+async fn serve(config: &Path) -> Result<(), CommandError> {
+    let connection = io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from);
+    let connection = connection.map_err(CommandError::NoConnection)?;
+    // A file or a terminal is turned away before anything is looked at.
+    connection.peer_addr().map_err(CommandError::NoConnection)?;
+    match host(config).await {
+        Ok(host) => Ok(cold_copy::serve(&host, connection).await?),
+        Err(error) => {
+            cold_copy::refuse(&connection, &nightshift_engine::chain(&error));
+            Err(error)
+        }
+    }
+}
+
+/// Everything that matters, from root's own files.
+async fn host(config: &Path) -> Result<Host<Service>, CommandError> {
+    let settings = config_file::settings(config)?;
+    let local = etcd::discover(&settings.etcd, Path::new("/"))?;
+    Ok(Host::new(&settings, local, cold_copy::find().await?, cold_copy::STATE))
+}

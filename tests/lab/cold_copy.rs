@@ -1,0 +1,268 @@
+use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
+
+use kit::lab::cmd::poll;
+use kit::lab::etcd::EtcdCluster;
+use kit::lab::nightshift::enable;
+use kit::lab::{DiskSpec, FileSystem, Host, HostFile, Role, Schedule, Topology, available};
+
+use crate::site::{Site, story};
+
+/// A member has to be back within it, whatever was killed.
+const BACK: Duration = Duration::from_secs(60);
+const COPY: Duration = Duration::from_secs(240);
+/// A lock outlives its dead holder by a minute.
+const LOCK: Duration = Duration::from_secs(90);
+const MEMBER_DATA: u64 = 160 << 20;
+
+/// Asks the helper as the daemon does, and prints what it says.
+const CLIENT: &str = r#"use Socket;
+socket(S, PF_UNIX, SOCK_STREAM, 0) or die $!;
+connect(S, sockaddr_un("/run/nightshift/cold-copy.sock")) or die $!;
+syswrite S, qq({"night":"$ARGV[0]","cluster_id":"$ARGV[1]"}\n);
+while (read(S, $head, 5) == 5) {
+    my ($kind, $length) = unpack("aN", $head);
+    my $bytes = "";
+    while (length($bytes) < $length) { read(S, $bytes, $length - length($bytes), length($bytes)) or die "cut short"; }
+    print "$bytes\n" if $kind eq "w";
+}
+"#;
+
+#[test]
+fn a_cold_copy_under_load_leaves_no_member_stopped_whatever_is_killed() {
+    if !kit::require(available()) {
+        return;
+    }
+    let topology = Topology::new()
+        .with(1, Role::Master)
+        .with(3, Role::Etcd)
+        .state_disk(DiskSpec { file_system: FileSystem::Ext4, mib: 1536 });
+    let site = Site::up("coldcopy", &topology, &Schedule::due_in(170));
+    let etcd = EtcdCluster::of(&site.lab);
+    let other_than =
+        |host: &Host| etcd.members().iter().find(|other| other.name != host.name).copied().unwrap();
+    etcd.etcdctl2(etcd.members()[0], "set /openshift.io/old from-v2").unwrap();
+    etcd.fill(etcd.members()[0], MEMBER_DATA).unwrap();
+    enable(&site.lab).unwrap();
+    let member = site.host(&whose_turn(etcd.members()[0]));
+    println!("tonight's member is {}", member.name);
+
+    without_consent_it_says_what_is_missing(member);
+    consent(&site);
+    let witness = other_than(member);
+    let _load = etcd.write_load(witness).unwrap();
+
+    let run = begin_copy(member);
+    kill_helper(member);
+    wait_back(&etcd, member);
+    drop(run);
+
+    wait_unlocked(&etcd, witness);
+    let run = begin_copy(member);
+    member.systemctl("kill --signal=KILL nightshift.service").unwrap();
+    wait_back(&etcd, member);
+    drop(run);
+
+    // The daemon is back too, and goes on where it was killed.
+    wait_copying(member);
+    member.power_cut().unwrap();
+    member.start().unwrap();
+    wait_back(&etcd, member);
+    assert!(
+        journal(member, "nightshift-cold-copy-recover.service").contains("was left stopped"),
+        "{}",
+        told(member)
+    );
+
+    wait_unlocked(&etcd, witness);
+    a_night_goes_well(&etcd, member);
+    the_copy_restores(&etcd, member);
+    the_others_say_whose_turn_it_was(witness, member);
+}
+
+#[test]
+fn of_two_members_started_in_the_same_second_one_is_copied() {
+    if !kit::require(available()) {
+        return;
+    }
+    let topology = Topology::new().with(1, Role::Master).with(3, Role::Etcd);
+    let site = Site::up("coldtwo", &topology, &Schedule::due_in(170));
+    let etcd = EtcdCluster::of(&site.lab);
+    etcd.etcdctl2(etcd.members()[0], "set /openshift.io/old from-v2").unwrap();
+    etcd.fill(etcd.members()[0], MEMBER_DATA / 4).unwrap();
+    for host in etcd.members() {
+        host.systemctl("enable --now --quiet nightshift-cold-copy.socket").unwrap();
+        host.write_file(&HostFile::new("/root/ask.pl", 0o600, CLIENT)).unwrap();
+    }
+    let status = etcd.etcdctl(etcd.members()[0], "--write-out=json endpoint status").unwrap();
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    let cluster = status.pointer("/0/Status/header/cluster_id").and_then(serde_json::Value::as_u64).unwrap();
+
+    // Two hosts that do not agree which night it is, and a third that is wrong in any case.
+    let _load = etcd.write_load(etcd.members()[2]).unwrap();
+    let ask = |host: &Host, days_ago: u8| {
+        let line = format!("perl /root/ask.pl $(date -u -d '{days_ago} days ago' +%F) {cluster:x}");
+        host.run_for(&line, COPY).unwrap().text()
+    };
+    let answers = thread::scope(|scope| {
+        let asking = etcd.members().iter().flat_map(|host| [0, 1].map(|days_ago| (host, days_ago)));
+        let asking: Vec<_> =
+            asking.map(|(host, days_ago)| scope.spawn(move || ask(host, days_ago))).collect();
+        asking.into_iter().map(|asked| asked.join().unwrap()).collect::<Vec<_>>()
+    });
+    let count =
+        |word: &str| answers.iter().filter(|answer| answer.contains(&format!("\"said\":\"{word}\""))).count();
+    assert_eq!((count("stopped"), count("done"), count("failed")), (1, 1, 0), "{answers:#?}");
+    assert!(count("busy") >= 1, "{answers:#?}");
+    etcd.wait_healthy().unwrap();
+}
+
+/// What `check` says of tonight.
+fn whose_turn(host: &Host) -> String {
+    let told = host.try_run("nightshift check --connect").unwrap();
+    let line =
+        told.text().lines().find(|line| line.contains("each night one member is stopped")).map(str::to_owned);
+    let line = line.unwrap_or_else(|| panic!("{}\n{}", told.text(), told.stderr));
+    println!("{}", told.text());
+    line.split(" it is ").nth(1).and_then(|rest| rest.split(',').next()).unwrap().to_owned()
+}
+
+fn without_consent_it_says_what_is_missing(member: &Host) {
+    let told = member.try_run("nightshift run snapshot-etcd --wait").unwrap();
+    let all = format!("{}{}", told.text(), told.stderr);
+    for words in ["v2 keys", "systemctl enable --now nightshift-cold-copy.socket"] {
+        assert!(all.contains(words), "{all}\n{}", story(member));
+    }
+}
+
+fn consent(site: &Site) {
+    for host in site.lab.with(Role::Etcd) {
+        // Its own folder lies on the disk that a power cut takes back, and etcd does not start by itself at boot.
+        host.run(
+            "install -d -m 0700 /var/lib/nightshift/.cold-copy-state /var/lib/nightshift-cold-copy && \
+             echo '/var/lib/nightshift/.cold-copy-state /var/lib/nightshift-cold-copy none bind 0 0' >> /etc/fstab && \
+             mount /var/lib/nightshift-cold-copy && systemctl daemon-reload && systemctl --quiet disable etcd.service",
+        )
+        .unwrap();
+        host.systemctl("enable --now --quiet nightshift-cold-copy.socket").unwrap();
+    }
+}
+
+/// Starts the stage, and waits until the member's data is on its way.
+fn begin_copy(member: &Host) -> kit::lab::cmd::Running {
+    let run = member.spawn("nightshift run snapshot-etcd --wait", Stdio::null()).unwrap();
+    wait_copying(member);
+    run
+}
+
+fn wait_copying(member: &Host) {
+    let partial = "/var/lib/nightshift/vault/*/*/.etcd*.partial/member.tar.gz";
+    poll("a copy that has begun", COPY, || {
+        let size =
+            member.try_run(&format!("stat -c %s {partial}")).map_err(|error| error.to_string())?.text();
+        match size.parse::<u64>() {
+            Ok(size) if size > 1_000_000 => Ok(()),
+            _ => Err(size),
+        }
+    })
+    .unwrap_or_else(|error| panic!("{error}\n{}", told(member)));
+    assert_eq!(member.try_run("systemctl is-active etcd.service").unwrap().text(), "inactive");
+}
+
+fn kill_helper(member: &Host) {
+    member.systemctl("kill --signal=KILL --kill-who=main 'nightshift-cold-copy@*.service'").unwrap();
+}
+
+fn wait_back(etcd: &EtcdCluster<'_>, member: &Host) {
+    poll("the member's return", BACK, || {
+        etcd.etcdctl(member, "endpoint health").map_err(|error| error.to_string())
+    })
+    .unwrap_or_else(|error| panic!("{error}\n{}", told(member)));
+    poll("the marker's end", BACK, || {
+        let marker = member.try_run("cat /var/lib/nightshift-cold-copy/stopped").unwrap();
+        if marker.status == 0 { Err(marker.text()) } else { Ok(()) }
+    })
+    .unwrap_or_else(|error| panic!("{error}\n{}", told(member)));
+}
+
+fn wait_unlocked(etcd: &EtcdCluster<'_>, witness: &Host) {
+    poll("the end of the lock", LOCK, || {
+        let lock = etcd.etcdctl(witness, "get --print-value-only /nightshift/cold-copy-lock");
+        match lock.map_err(|error| error.to_string())? {
+            empty if empty.is_empty() => Ok(()),
+            holder => Err(holder),
+        }
+    })
+    .unwrap();
+}
+
+fn a_night_goes_well(etcd: &EtcdCluster<'_>, member: &Host) {
+    poll("a good set", COPY, || {
+        let run = member.run_for("nightshift run snapshot-etcd --wait", COPY);
+        match run {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                wait_unlocked(etcd, member);
+                Err(error.to_string())
+            }
+        }
+    })
+    .unwrap_or_else(|error| panic!("{error}\n{}", told(member)));
+    // Not a moment later: the stage ends when the member is back.
+    assert!(etcd.etcdctl(member, "endpoint health").is_ok(), "{}", told(member));
+    for event in ["member-stopped", "member-started"] {
+        assert!(!member.journal(&[&format!("NIGHTSHIFT_EVENT={event}")]).unwrap().is_empty(), "{event}");
+    }
+    println!(
+        "{}",
+        member
+            .run("systemd-analyze security --no-pager nightshift-cold-copy-recover.service | tail -1")
+            .unwrap()
+            .text()
+    );
+}
+
+/// The copy, as a restore would start it: both stores are there, and both take a write.
+fn the_copy_restores(etcd: &EtcdCluster<'_>, member: &Host) {
+    let restored = member
+        .run_for(
+            "set -e; set -- /var/lib/nightshift/vault/*/*/etcd*/member.tar.gz; mkdir /root/restored; \
+             tar -xzf \"$1\" -C /root/restored; \
+             etcd --name restored --data-dir /root/restored --force-new-cluster --enable-v2 \
+             --listen-client-urls http://127.0.0.1:12379 --advertise-client-urls http://127.0.0.1:12379 \
+             --listen-peer-urls http://127.0.0.1:12380 > /root/restored.log 2>&1 & \
+             export ETCDCTL_API=3; \
+             for second in $(seq 60); do \
+                 etcdctl --endpoints=http://127.0.0.1:12379 put canary alive && break; sleep 1; done; \
+             etcdctl --endpoints=http://127.0.0.1:12379 get --keys-only --limit=1 --prefix /kubernetes.io/; \
+             ETCDCTL_API=2 etcdctl --endpoints=http://127.0.0.1:12379 get /openshift.io/old; \
+             ETCDCTL_API=2 etcdctl --endpoints=http://127.0.0.1:12379 set /canary v2-alive; kill %1; wait || true",
+            COPY,
+        )
+        .unwrap_or_else(|error| panic!("{error}\n{}", told(member)))
+        .text();
+    for words in ["/kubernetes.io/", "from-v2", "v2-alive"] {
+        assert!(restored.contains(words), "{restored}");
+    }
+    etcd.wait_healthy().unwrap();
+}
+
+fn the_others_say_whose_turn_it_was(witness: &Host, member: &Host) {
+    witness.run_for("nightshift run snapshot-etcd --wait", COPY).unwrap();
+    let manifest = witness.run("cat /var/lib/nightshift/vault/*/*/etcd/manifest.json").unwrap().text();
+    assert!(manifest.contains(&format!("cold copy of {}", member.name)), "{manifest}");
+}
+
+fn journal(host: &Host, unit: &str) -> String {
+    host.run(&format!("journalctl --unit={unit} --output=short-precise --no-pager")).unwrap().text()
+}
+
+fn told(host: &Host) -> String {
+    format!(
+        "{}\n{}\n{}",
+        story(host),
+        journal(host, "'nightshift-cold-copy*'"),
+        host.run("systemctl status --no-pager --lines=20 etcd.service || true").unwrap().text()
+    )
+}
