@@ -161,7 +161,8 @@ pub enum Sets {
     /// Say that a suspicious or diverged set is right
     ///
     /// It counts as a good copy from then on, and its host's sets are pruned again. That is written beside the set, with
-    /// your name. To accept a later set settles the earlier ones of its host as well.
+    /// your name; the masters copy it when they pull next. To accept a later set settles the earlier ones of its host
+    /// as well.
     Accept {
         /// Such as etcd1/2026-11-22/etcd
         set: SetId,

@@ -42,10 +42,9 @@ pub struct StatusResponse {
     /// 0 where there is none.
     #[prost(uint64, tag = "4")]
     pub leader: u64,
-    /// What raft has committed.
     #[prost(uint64, tag = "5")]
     pub raft_index: u64,
-    /// From 3.4 on.
+    /// From 3.3 on.
     #[prost(uint64, tag = "7")]
     pub raft_applied_index: u64,
     /// From 3.4 on.

@@ -1,5 +1,6 @@
 //! Proofs from another host's vault: only those that it states itself, and only of what is held here.
 
+use nightshift_core::audit::{Event, Kind};
 use nightshift_core::proof::{MOST_BYTES, Proof, ProofError};
 use nightshift_core::record::ProofReport;
 use nightshift_core::role::Role;
@@ -10,8 +11,8 @@ use super::fetch::Source;
 use crate::context::{StageContext, chain};
 use crate::offload;
 use crate::peer::ReachError;
-use crate::stages::drill;
-use crate::store::StoreError;
+use crate::stages::{drill, held};
+use crate::store::{Judge, StoreError};
 
 /// The most entries that a folder of proofs is believed to have, and of those the newest are read.
 const MOST_ENTRIES: usize = 200;
@@ -84,6 +85,40 @@ pub async fn copy_late(ctx: &StageContext, source: Source<'_>) -> Result<(), Sft
             ctx.tell(drill::event(ctx, &report));
         }
     }
+    Ok(())
+}
+
+/// Looks for a person's word on the etcd sets here that wait for one: it may have been given on the source's host.
+pub async fn copy_accepted(ctx: &StageContext, source: Source<'_>) -> Result<(), SftpOrStore> {
+    let (settings, vault) = (ctx.settings.clone(), ctx.vault.clone());
+    let waiting = offload::run(move || {
+        let mut judge = Judge::new(&vault);
+        let mut waiting = Vec::new();
+        for host in settings.inventory.with_role(Role::Etcd) {
+            for night in vault.nights_of(&host.name)? {
+                let mut sets = vault.sets_of(&host.name, night)?;
+                sets.retain(|set| set.role == Role::Etcd);
+                sets.retain(|set| judge.judge(set).is_ok_and(|judged| judged.grade.awaits_acceptance()));
+                waiting.extend(sets);
+            }
+        }
+        Ok::<_, StoreError>(waiting)
+    });
+    for set in waiting.await?.iter().rev().take(MOST_READ) {
+        copy_proofs(ctx, source, set).await?;
+        let (vault, of) = (ctx.vault.clone(), set.clone());
+        let judged = offload::run(move || vault.judge(&of)).await?;
+        if judged.accepted {
+            ctx.tell(Event {
+                peer: Some(source.host.clone()),
+                role: Some(set.role),
+                path: Some(set.to_string()),
+                outcome: Some("accepted"),
+                ..Event::info(Kind::SetAccepted, format!("{set} was accepted on {}", source.host))
+            });
+        }
+    }
+    held::judge_again(ctx).await?;
     Ok(())
 }
 
