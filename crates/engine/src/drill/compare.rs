@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nightshift_core::etcd_facts::{Agreement, AgreementWord, EtcdFacts};
+use nightshift_core::etcd_facts::{Agreement, EtcdFacts};
 use nightshift_core::proof::Comparison;
 
 use super::contents::Contents;
@@ -57,32 +57,33 @@ impl Compare<'_> {
         Ok(())
     }
 
-    /// The hash that the members agreed on: comparable only while nothing more was compacted.
+    /// The hash that the member told when all were asked: comparable only while nothing more was compacted.
     async fn hash(&mut self, client: &Client, agreement: &Agreement) -> Result<(), ClientError> {
-        let mut hashes = agreement.members.iter().filter_map(|member| member.hash);
-        let (AgreementWord::Agreed, Some(expected)) = (agreement.word, hashes.next()) else {
-            return Ok(());
-        };
+        let own = self.facts.map(|facts| facts.member_id.as_str());
+        let told = agreement.members.iter().find(|member| Some(member.member_id.as_str()) == own);
+        let Some(expected) = told.and_then(|member| member.hash) else { return Ok(()) };
         let what = format!("HashKV at revision {}", agreement.revision);
         match client.hash_kv(agreement.revision, HASHING).await {
             Ok(answer) if answer.compact_revision == agreement.compacted => {
                 self.put(&what, format!("{expected:08x}"), format!("{:08x}", answer.hash));
             }
-            // Neither is the copy's fault, and both are said.
-            Ok(answer) => self.not_comparable(&what, answer.compact_revision, agreement),
+            // None of these is the copy's fault, and each is said.
+            Ok(answer) => {
+                self.not_comparable(&what, format!("compacted to {} since", answer.compact_revision))
+            }
             Err(ClientError::Answered { message, .. }) if message.contains("compacted") => {
-                self.not_comparable(&what, agreement.revision, agreement);
+                self.not_comparable(&what, "compacted since".to_owned());
+            }
+            Err(ClientError::Answered { message, .. }) if message.contains("future revision") => {
+                self.not_comparable(&what, "taken before the members were asked".to_owned());
             }
             Err(error) => return Err(error),
         }
         Ok(())
     }
 
-    fn not_comparable(&mut self, what: &str, compacted: i64, agreement: &Agreement) {
-        let word = format!(
-            "not comparable: compacted to {compacted} since, and to {} when the members were asked",
-            agreement.compacted
-        );
+    fn not_comparable(&mut self, what: &str, why: String) {
+        let word = format!("not comparable: {why}");
         self.put(what, &word, &word);
     }
 

@@ -1,6 +1,8 @@
 //! Proofs from another host's vault: only those that it states itself, and only of what is held here.
 
 use nightshift_core::audit::{Event, Kind};
+use nightshift_core::digest::Digest;
+use nightshift_core::name::HostName;
 use nightshift_core::proof::{MOST_BYTES, Proof, ProofError};
 use nightshift_core::record::ProofReport;
 use nightshift_core::role::Role;
@@ -58,16 +60,21 @@ enum TakeError {
 }
 
 async fn take(ctx: &StageContext, source: Source<'_>, set: &SetId, bytes: &[u8]) -> Result<(), TakeError> {
-    let proof = Proof::decode(bytes)?;
-    if proof.by != *source.host {
-        return Err(ProofError::OtherProver(proof.by).into());
-    }
-    let (vault, set) = (ctx.vault.clone(), set.clone());
+    let (vault, set, from, bytes) = (ctx.vault.clone(), set.clone(), source.host.clone(), bytes.to_owned());
     offload::run(move || {
-        proof.expect(&set, vault.manifest_digest(&set)?)?;
+        let proof = accepted(&bytes, &from, &set, vault.manifest_digest(&set)?)?;
         Ok(vault.put_proof(&proof)?)
     })
     .await
+}
+
+/// A proof that its prover hands out itself, and that is of what is held here.
+fn accepted(bytes: &[u8], from: &HostName, set: &SetId, manifest: Digest) -> Result<Proof, ProofError> {
+    let proof = Proof::decode(bytes)?;
+    if proof.by != *from {
+        return Err(ProofError::OtherProver(proof.by));
+    }
+    proof.expect(set, manifest).map(|()| proof)
 }
 
 fn refused(source: Source<'_>, set: &SetId, name: &str, error: &(dyn std::error::Error + 'static)) {
@@ -152,4 +159,23 @@ async fn unproved(ctx: &StageContext, source: Source<'_>) -> Result<Vec<SetId>, 
         Ok(unproved)
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+    use nightshift_core::proof::DrillVerdict;
+
+    #[test]
+    fn a_proof_is_taken_from_its_prover_alone_and_for_what_is_held_here() {
+        let set: SetId = "e1/2026-11-22/etcd".parse().unwrap();
+        let held = Digest::of(b"manifest");
+        let bytes = testing::proof(&set, held, DrillVerdict::Proved).encode().unwrap();
+        let from = |host: &str| accepted(&bytes, &host.parse().unwrap(), &set, held);
+        assert!(from("e2").unwrap().is_proved());
+        assert!(matches!(from("m9"), Err(ProofError::OtherProver(_))), "passed on by somebody else");
+        let of_another = accepted(&bytes, &"e2".parse().unwrap(), &set, Digest::of(b"another"));
+        assert!(matches!(of_another, Err(ProofError::OtherContent)));
+    }
 }
