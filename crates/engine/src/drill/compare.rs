@@ -69,7 +69,7 @@ impl Compare<'_> {
             }
             // None of these is the copy's fault, and each is said.
             Ok(answer) => {
-                self.not_comparable(&what, format!("compacted to {} since", answer.compact_revision))
+                self.not_comparable(&what, format!("compacted to {} since", answer.compact_revision));
             }
             Err(ClientError::Answered { message, .. }) if message.contains("compacted") => {
                 self.not_comparable(&what, "compacted since".to_owned());
