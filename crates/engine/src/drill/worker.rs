@@ -114,7 +114,7 @@ async fn drill(job: &Job, book: &mut Book<'_>) -> Result<(), Fault> {
     let mut server = book.step("start", Server::start(&tools, &scratch, &data, db_size, origin)).await?;
     let (facts, mut compared) = (job.facts.as_ref(), Vec::new());
     let compare =
-        Compare { server: &mut server, contents: contents.as_ref(), facts, compared: &mut compared };
+        Compare { server: &mut server, origin, contents: contents.as_ref(), facts, compared: &mut compared };
     let same = book.step("compare", compare.all()).await;
     book.compared = compared;
     same?;
