@@ -2,7 +2,7 @@
 if [ "$1" -eq 0 ]; then
     systemctl --no-reload --quiet disable nightshift.service nightshift-cold-copy.socket nightshift-cold-copy-recover.service
     if [ -d /run/systemd/system ]; then
-        systemctl stop nightshift-cold-copy.socket nightshift.service
+        systemctl stop nightshift-cold-copy.socket nightshift.service nightshift-drill.socket 'nightshift-drill@*.service'
         # Which starts a member that one of them has stopped.
         systemctl stop 'nightshift-cold-copy@*.service'
     fi

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use kit::lab::Role::{Master, Node};
 use kit::site::Plan;
-use kit::site_config::{STAGES, Zone};
+use kit::site_config::{STAGES, Zone, waits};
 use serde_json::Value;
 
 use crate::support::{ends_with, good, names, night_of, set_folder, sets};
@@ -50,7 +50,7 @@ fn a_night_by_hand_outside_the_schedule_is_an_extra_one_that_a_master_can_fetch(
             format!("[night]\nopens = \"{}\"\ncloses = \"{}\"\n", zone.clock(120), zone.clock(360));
         for stage in STAGES {
             text.push_str(&format!("[stage.{stage}]\nat = \"{}\"\n", zone.crontab(150)));
-            if stage.starts_with("pull") || stage.starts_with("mirror") {
+            if waits(stage) {
                 text.push_str(&format!("until = \"{}\"\n", zone.clock(180)));
             }
         }

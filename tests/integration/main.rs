@@ -2,6 +2,7 @@
 
 mod commands;
 mod crash;
+mod drill;
 mod etcd;
 mod journal;
 mod links;

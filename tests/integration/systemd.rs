@@ -43,13 +43,13 @@ fn the_status_line_counts_stages_and_names_what_runs_and_what_comes_next() {
     site.start("m1").unwrap();
 
     let night = night_of(&site, "m1");
-    let begins = format!("STATUS=night {night}: 2 of 7 stages done, pull-nodes 0/1, next mirror-masters ");
+    let begins = format!("STATUS=night {night}: 2 of 8 stages done, pull-nodes 0/1, next mirror-masters ");
     let daemon = site.host("m1").daemon();
     daemon.wait_notice(SOON, |notice| notice.starts_with(&begins)).unwrap();
     site.host("n1").proxy.as_ref().unwrap().release();
-    let ends = format!("STATUS=night {night}: 7 of 7 stages done");
+    let ends = format!("STATUS=night {night}: 8 of 8 stages done");
     daemon.wait_notice(SOON, |notice| notice.starts_with(&ends)).unwrap();
-    assert!(daemon.status_line().unwrap().starts_with(&format!("night {night}: 7 of 7")));
+    assert!(daemon.status_line().unwrap().starts_with(&format!("night {night}: 8 of 8")));
 }
 
 #[test]

@@ -77,6 +77,11 @@ impl Daemon {
         Ok(Self { child, notices, log })
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Everything it told systemd so far, one assignment each.
     pub fn notices(&self) -> Vec<String> {
         self.notices.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -289,8 +289,9 @@ impl Site {
         self.scratch.path().join("root").join(&self.host(host).name)
     }
 
-    fn run_folder(&self, name: &str) -> PathBuf {
-        self.scratch.path().join("run").join(name)
+    /// Where a host's sockets lie.
+    pub fn run_folder(&self, host: &str) -> PathBuf {
+        self.scratch.path().join("run").join(&self.host(host).name)
     }
 }
 

@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use crate::lab::{Error, Result, Role};
 
 /// The stages of a night, in order.
-pub const STAGES: [&str; 9] = [
+pub const STAGES: [&str; 10] = [
     "snapshot-etcd",
     "collect-node",
     "pull-etcd",
@@ -18,6 +18,7 @@ pub const STAGES: [&str; 9] = [
     "mirror-masters",
     "pack-archive",
     "ship-archive",
+    "drill",
     "prune",
 ];
 
@@ -126,7 +127,7 @@ pub(crate) fn text(facts: &Facts<'_>) -> Result<String> {
     );
     for stage in STAGES {
         let at = zone.crontab(-5);
-        let until = if is_pull(stage) { format!("until = \"{}\"\n", zone.clock(10)) } else { String::new() };
+        let until = if waits(stage) { format!("until = \"{}\"\n", zone.clock(10)) } else { String::new() };
         let _ = writeln!(text, "[stage.{stage}]\nat = \"{at}\"\njitter = \"0s\"\nbackoff = \"1s\"\n{until}");
     }
     for host in facts.known {
@@ -157,8 +158,9 @@ fn names(facts: &Facts<'_>, wanted: impl Fn(Role) -> bool) -> String {
     format!("{names:?}")
 }
 
-fn is_pull(stage: &str) -> bool {
-    stage.starts_with("pull-") || stage.starts_with("mirror-")
+/// Whether a stage waits for other hosts, and so has an `until`.
+pub fn waits(stage: &str) -> bool {
+    stage.starts_with("pull-") || stage.starts_with("mirror-") || stage == "drill"
 }
 
 fn archive(facts: &Facts<'_>) -> String {

@@ -13,6 +13,7 @@ mod tests;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 
 pub use clock::Clock;
 use open_night::OpenNight;
@@ -102,15 +103,18 @@ pub struct Agenda {
     open: Option<OpenNight>,
     /// The newest night that was ever open here, and the last thing that happened in it.
     newest: Option<(Night, Timestamp)>,
+    /// The newest night of the schedule, which an extra one after it does not make forgotten.
+    scheduled: Option<Date>,
     doubted: Option<String>,
 }
 
 impl Agenda {
     /// Takes up where the records end: `newest` is the last of them, open or closed.
     pub fn new(settings: Arc<Settings>, newest: Option<&Record>) -> Self {
-        let mut agenda = Self { settings, open: None, newest: None, doubted: None };
+        let mut agenda = Self { settings, open: None, newest: None, scheduled: None, doubted: None };
         if let Some(record) = newest {
             agenda.newest = Some((record.night, record.newest));
+            agenda.scheduled = (!record.night.is_extra()).then_some(record.night.date);
             if record.closed.is_none() {
                 agenda.open = Some(OpenNight::resumed(Arc::clone(&agenda.settings), record));
             }
@@ -185,6 +189,9 @@ impl Agenda {
 
     fn begin(&mut self, plan: NightPlan) -> Action {
         self.open = Some(OpenNight::fresh(Arc::clone(&self.settings), plan.clone()));
+        if !plan.night.is_extra() {
+            self.scheduled = Some(plan.night.date);
+        }
         self.newest = Some((plan.night, self.newest.map_or(plan.opens, |(_, at)| at.max(plan.opens))));
         Action::Open(plan)
     }
@@ -237,9 +244,8 @@ impl Agenda {
 
     fn open_if_due(&mut self, clock: Clock, actions: &mut Vec<Action>) {
         let Some(date) = self.settings.window.open_at(clock.now) else { return };
-        let night = Night::of(date);
         // A night that was closed is not opened again, whatever the clock says now.
-        if self.newest.is_some_and(|(newest, _)| newest.date > date || newest == night) {
+        if self.newest.is_some_and(|(newest, _)| newest.date > date) || self.scheduled >= Some(date) {
             return;
         }
         let plan = NightPlan::of(&self.settings, date);

@@ -32,6 +32,26 @@ pub struct Proof {
     pub statement: Statement,
 }
 
+/// Why bytes are no proof of a set.
+#[derive(Debug, thiserror::Error)]
+pub enum ProofError {
+    #[error("it is not valid JSON of the expected shape")]
+    Shape(#[source] serde_json::Error),
+    #[error("it has format {0}, newer than this nightshift understands")]
+    Newer(u32),
+    #[error("it is about {0}")]
+    OtherSet(SetId),
+    #[error("it is about a set with another manifest than the one here")]
+    OtherContent,
+    #[error("it says that {0} states it")]
+    OtherProver(HostName),
+}
+
+#[derive(Deserialize)]
+struct Versioned {
+    format: u32,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Statement {
@@ -91,6 +111,24 @@ pub enum DrillVerdict {
     NotProved,
 }
 
+impl DrillReport {
+    /// One of a drill that could not begin.
+    pub fn not_proved(copy: String, reason: impl Into<String>) -> Self {
+        Self {
+            verdict: DrillVerdict::NotProved,
+            reason: Some(reason.into()),
+            copy,
+            tools: String::new(),
+            compared: Vec::new(),
+            steps: Vec::new(),
+        }
+    }
+
+    pub fn took_ms(&self) -> u64 {
+        self.steps.iter().fold(0, |sum, step| sum.saturating_add(step.took_ms))
+    }
+}
+
 impl DrillVerdict {
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -108,9 +146,58 @@ impl fmt::Display for DrillVerdict {
 }
 
 impl Proof {
+    /// What a drill of the set with this manifest showed.
+    pub fn of_drill(
+        cluster: ClusterName,
+        set: SetId,
+        manifest: Digest,
+        by: HostName,
+        at: Timestamp,
+        report: DrillReport,
+    ) -> Self {
+        let with = env!("CARGO_PKG_VERSION").to_owned();
+        let statement = Statement::Drill(report);
+        Self { format: FORMAT, cluster, set, manifest, by, at, with, statement }
+    }
+
     /// `<prover>-<utc>.json`.
     pub fn file_name(&self) -> String {
         format!("{}-{}.json", self.by, self.at.strftime("%Y%m%dT%H%M%SZ"))
+    }
+
+    /// The bytes that are stored.
+    pub fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let mut bytes = serde_json::to_vec_pretty(self)?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+
+    /// Reads a proof that anybody may have written.
+    pub fn decode(bytes: &[u8]) -> Result<Self, ProofError> {
+        let Versioned { format } = serde_json::from_slice(bytes).map_err(ProofError::Shape)?;
+        if format > FORMAT {
+            return Err(ProofError::Newer(format));
+        }
+        serde_json::from_slice(bytes).map_err(ProofError::Shape)
+    }
+
+    /// Refuses a proof that is not of this set, or of another content than is held.
+    pub fn expect(&self, set: &SetId, manifest: Digest) -> Result<(), ProofError> {
+        if self.set != *set {
+            return Err(ProofError::OtherSet(self.set.clone()));
+        }
+        if self.manifest != manifest {
+            return Err(ProofError::OtherContent);
+        }
+        Ok(())
+    }
+
+    /// How its drill went, if it tells of one.
+    pub const fn drill(&self) -> Option<&DrillReport> {
+        match &self.statement {
+            Statement::Drill(report) => Some(report),
+            Statement::Accepted { .. } => None,
+        }
     }
 
     pub fn is_proved(&self) -> bool {
@@ -119,5 +206,49 @@ impl Proof {
 
     pub fn is_accepted(&self) -> bool {
         matches!(self.statement, Statement::Accepted { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn proof() -> Proof {
+        Proof {
+            format: FORMAT,
+            cluster: "prod".parse().unwrap(),
+            set: "e1/2026-11-22/etcd.2".parse().unwrap(),
+            manifest: Digest::of(b"manifest"),
+            by: "m1".parse().unwrap(),
+            at: "2026-11-23T00:20:07Z".parse().unwrap(),
+            with: "0".into(),
+            statement: Statement::Drill(DrillReport {
+                verdict: DrillVerdict::Proved,
+                reason: None,
+                copy: "the vault of m1".into(),
+                tools: String::new(),
+                compared: Vec::new(),
+                steps: vec![DrillStep { name: "write".into(), took_ms: 3 }],
+            }),
+        }
+    }
+
+    #[test]
+    fn a_proof_holds_for_its_own_set_and_content_alone() {
+        let proof = Proof::decode(&proof().encode().unwrap()).unwrap();
+        assert_eq!(proof.file_name(), "m1-20261123T002007Z.json");
+        assert!(proof.is_proved() && !proof.is_accepted());
+        let expect =
+            |set: &str, content: &[u8]| proof.expect(&set.parse().unwrap(), Digest::of(content)).is_ok();
+        assert!(expect("e1/2026-11-22/etcd.2", b"manifest"));
+        assert!(!expect("e1/2026-11-22/etcd", b"manifest"));
+        assert!(!expect("e1/2026-11-22/etcd.2", b"another"));
+    }
+
+    #[test]
+    fn what_is_no_proof_of_this_format_is_refused() {
+        assert!(matches!(Proof::decode(br#"{"format": 2, "statement": "?"}"#), Err(ProofError::Newer(2))));
+        assert!(matches!(Proof::decode(b"{}"), Err(ProofError::Shape(_))));
     }
 }

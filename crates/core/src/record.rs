@@ -9,7 +9,7 @@ use crate::digest::Digest;
 use crate::name::{HostName, RemoteName};
 use crate::night::Night;
 use crate::outcome::{Grade, Outcome, Verdict};
-use crate::proof::DrillVerdict;
+use crate::proof::{DrillReport, DrillVerdict, Proof};
 use crate::role::Role;
 use crate::set_path::SetId;
 use crate::stage::Stage;
@@ -164,6 +164,24 @@ pub struct ProofReport {
     pub reason: Option<String>,
     #[serde(default)]
     pub took_ms: u64,
+}
+
+impl ProofReport {
+    /// What a proof tells of its drill; `None` where it tells of none.
+    pub fn of(proof: &Proof) -> Option<Self> {
+        Some(Self::of_drill(&proof.set, &proof.by, proof.drill()?))
+    }
+
+    pub fn of_drill(set: &SetId, by: &HostName, report: &DrillReport) -> Self {
+        Self {
+            set: set.clone(),
+            by: by.clone(),
+            verdict: report.verdict,
+            copy: report.copy.clone(),
+            reason: report.reason.clone(),
+            took_ms: report.took_ms(),
+        }
+    }
 }
 
 /// A night as its lines tell it.

@@ -1,7 +1,8 @@
 //! What a night was worth, judged from its record.
 
 use crate::outcome::{Grade, Outcome, Verdict};
-use crate::record::{Expected, Fate, Record};
+use crate::proof::DrillVerdict;
+use crate::record::{Expected, Fate, ProofReport, Record};
 use crate::role::Role;
 use crate::stage::Stage;
 
@@ -38,9 +39,16 @@ pub fn judge(record: &Record) -> Judgement {
         }
     }
     reasons.extend(not_shipped(record));
+    let unfit: Vec<String> = not_restorable(record).collect();
+    failed |= !unfit.is_empty() && !record.proofs.iter().any(|proof| proof.verdict == DrillVerdict::Proved);
+    let told_by_proofs = !unfit.is_empty();
+    reasons.extend(unfit);
     for (stage, state) in &record.stages {
-        // What a pull or a pack lacks is told set by set; what prune found, by nothing else.
-        let told_elsewhere = |outcome| outcome == Outcome::Degraded && *stage != Stage::Prune;
+        // What a pull or a pack lacks is told set by set; what prune found, or why nothing is proved, by nothing else.
+        let told_elsewhere = |outcome| {
+            let alone = *stage == Stage::Prune || *stage == Stage::Drill && !told_by_proofs;
+            outcome == Outcome::Degraded && !alone
+        };
         let amiss = state.outcome.filter(|outcome| *outcome != Outcome::Done && !told_elsewhere(*outcome));
         if let Some(outcome) = amiss {
             let because = state.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
@@ -80,6 +88,15 @@ fn complaint(record: &Record, expected: &Expected) -> Option<String> {
         words.push("late".to_owned());
     }
     (!words.is_empty()).then(|| format!("{host} {role}: {}", words.join(", ")))
+}
+
+/// The copies that were tried and do not restore.
+fn not_restorable(record: &Record) -> impl Iterator<Item = String> {
+    let unfit = record.proofs.iter().filter(|proof| proof.verdict == DrillVerdict::NotRestorable);
+    unfit.map(|ProofReport { set, by, reason, .. }| {
+        let because = reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        format!("{by}'s copy of {set} does not restore{because}")
+    })
 }
 
 /// Work on what is held that was done in part only: a damaged set left out of the archive, a remote that cannot be

@@ -21,9 +21,11 @@ mod tar_writer;
 #[cfg(test)]
 mod tests;
 mod unpack;
+mod visit;
 
 pub use contents::{ArchivedSet, Attached, Contents, ContentsError};
 pub use damage::Damage;
 pub use encrypted::{Identities, IdentityError, open_encrypted};
-pub use list::{ListError, Listing, list, list_blocking};
+pub use list::{ListError, Listing, list, list_blocking, visit_blocking};
 pub use pack::{HeldSet, PackError, PackRequest, Packed, pack};
+pub use visit::Visitor;

@@ -4,6 +4,7 @@ mod accept;
 mod requests;
 mod signals;
 mod status_line;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod tonight;
@@ -14,7 +15,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use nightshift_core::agenda::{Action, Agenda, Clock, Ended as StageEnded, Event as AgendaEvent};
 use nightshift_core::audit::{Event, Kind};
-use nightshift_core::night::Night;
 use nightshift_core::outcome::Outcome;
 use nightshift_core::record::{Step, Why};
 use nightshift_core::settings::Settings;
@@ -29,7 +29,6 @@ use crate::control::{Pending, Server, ServerError, converse};
 use crate::heartbeat::{Heartbeat, HeartbeatError};
 use crate::hint_file;
 use crate::offload;
-use crate::outbox::Outbox;
 use crate::record_file::Records;
 use crate::runner;
 use crate::stages::prune;
@@ -39,6 +38,7 @@ use crate::systemd::Systemd;
 
 use requests::Waiting;
 use signals::Signals;
+use sweep::sweep;
 use tonight::{Starting, Tonight};
 
 /// How long running stages may go on after a stop was asked for; the unit's TimeoutStopSec is longer.
@@ -369,24 +369,6 @@ impl Daemon {
                 ended = self.supervisor.next() => tracing::debug!("{:?} was stopped", ended.name),
                 () = tokio::time::sleep_until(grace) => return,
             }
-        }
-    }
-}
-
-/// Removes what a crash left. What cannot be swept is in nobody's way, so it does not keep the daemon down.
-async fn sweep(settings: Arc<Settings>, open: Option<Night>) {
-    let swept = offload::run(move || {
-        let vault = Vault::new(&settings.vault.path).sweep(open);
-        [vault, Outbox::new(settings.paths.outbox()).sweep()]
-    });
-    for swept in swept.await {
-        match swept {
-            Ok(paths) => {
-                for path in paths {
-                    tracing::info!("swept {}, which a crash or a removal cut short had left", path.display());
-                }
-            }
-            Err(error) => tracing::error!("what a crash left cannot be swept: {}", chain(&error)),
         }
     }
 }

@@ -11,6 +11,7 @@ mod expiry;
 mod gzip;
 mod health;
 mod kv;
+mod lease;
 pub(crate) mod message;
 mod options;
 mod pod;

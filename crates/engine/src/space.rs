@@ -1,5 +1,6 @@
 //! Room on a file system, asked for before it is used.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::store::{IoContext as _, StoreError};
@@ -44,6 +45,19 @@ pub fn demand(path: &Path, need: u64, files: u64, leave: u64) -> Result<(), Spac
         Some(free) if free < files => Err(SpaceError::Inodes { path: path.to_owned(), free, need: files }),
         _ => Ok(()),
     }
+}
+
+/// Whether two paths, or the nearest folders above them that are there, lie on one file system.
+pub fn same_file_system(one: &Path, other: &Path) -> bool {
+    let device = |path: &Path| {
+        path.ancestors().find_map(|path| std::fs::metadata(path).ok()).map(|metadata| metadata.dev())
+    };
+    device(one) == device(other)
+}
+
+/// Milliseconds as a person reads them.
+pub fn seconds(ms: u64) -> String {
+    format!("{}.{} s", ms / 1000, ms % 1000 / 100)
 }
 
 /// A number of bytes as a person reads it.

@@ -1,6 +1,8 @@
 //! How it stands: the night so far or the last one, and what is stale. Made from records alone, so it can be
 //! told with the daemon down.
 
+mod etcd_state;
+
 use jiff::Timestamp;
 use nightshift_core::name::{ClusterName, HostName};
 use nightshift_core::night::Night;
@@ -10,6 +12,8 @@ use nightshift_core::record::Record;
 use nightshift_core::settings::Settings;
 use nightshift_core::summary::{self, Judgement};
 use serde::{Deserialize, Serialize};
+
+pub use etcd_state::EtcdState;
 
 use crate::record_file::Records;
 use crate::store::StoreError;
@@ -42,6 +46,9 @@ pub struct NightReport {
     pub record: Record,
     /// What each stage of an open night is at, for those that count.
     pub progress: Vec<(String, String)>,
+    /// Of the etcd sets that are held here.
+    #[serde(default)]
+    pub etcd: Vec<EtcdState>,
 }
 
 impl Report {
@@ -72,14 +79,14 @@ pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError>
         daemon: None,
         at: now,
         stale: stale(settings, now, last_good, records.nights()?.first().copied()),
-        night: newest.map(night_report),
+        night: newest.map(|record| night_report(settings, record)).transpose()?,
         last_good,
         opens: window.opening(window.next_after(now)),
     })
 }
 
 /// A record, judged: as it was at its closing, or so far.
-pub fn night_report(record: Record) -> NightReport {
+pub fn night_report(settings: &Settings, record: Record) -> Result<NightReport, StoreError> {
     let open = record.closed.is_none();
     let settled = !open
         || record.planned.iter().all(|stage| record.stages.get(stage).is_some_and(|s| s.outcome.is_some()));
@@ -90,7 +97,8 @@ pub fn night_report(record: Record) -> NightReport {
             (verdict, reasons)
         }
     };
-    NightReport { open, settled, verdict, reasons, record, progress: Vec::new() }
+    let etcd = etcd_state::of_night(settings, &record)?;
+    Ok(NightReport { open, settled, verdict, reasons, record, progress: Vec::new(), etcd })
 }
 
 /// A restorable night is due once its closing has passed, if this host kept records by then.

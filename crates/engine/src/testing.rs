@@ -9,10 +9,12 @@ use std::time::Duration;
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use nightshift_core::digest::Digest;
 use nightshift_core::inventory::{Host, Inventory};
 use nightshift_core::manifest::{self, Item, Machine, Manifest};
 use nightshift_core::night::{Night, NightWindow};
 use nightshift_core::outcome::Grade;
+use nightshift_core::proof::{self, DrillReport, DrillVerdict, Proof, Statement};
 use nightshift_core::record::{Step, Why};
 use nightshift_core::retention::Keep;
 use nightshift_core::role::{Role, Roles};
@@ -162,5 +164,27 @@ pub fn manifest(set: &SetId, grade: Grade, items: Vec<Item>) -> Manifest {
         vanished: Vec::new(),
         etcd: None,
         items,
+    }
+}
+
+/// What a drill on `e2` said of a set.
+pub fn proof(set: &SetId, manifest: Digest, verdict: DrillVerdict) -> Proof {
+    let report = DrillReport {
+        verdict,
+        reason: None,
+        copy: "the vault of e2".into(),
+        tools: String::new(),
+        compared: Vec::new(),
+        steps: Vec::new(),
+    };
+    Proof {
+        format: proof::FORMAT,
+        cluster: "prod".parse().unwrap(),
+        set: set.clone(),
+        manifest,
+        by: "e2".parse().unwrap(),
+        at: Timestamp::UNIX_EPOCH,
+        with: "0".into(),
+        statement: Statement::Drill(report),
     }
 }

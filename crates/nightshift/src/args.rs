@@ -1,5 +1,6 @@
 //! The words of the command line, each with its meaning: help, man pages and completions come from here.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -72,6 +73,11 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         identity: Option<PathBuf>,
     },
+    /// Restore a stored etcd snapshot into a scratch etcd and prove that it works
+    ///
+    /// The best of the newest night is taken where no set is named. Ends with 0 where the copy is proved, with 1 where
+    /// it does not restore, and with 3 where that could not be tried.
+    Drill(Drill),
     /// Make SSH identities, and print the lines that authorise them
     #[command(subcommand)]
     Keys(Keys),
@@ -83,6 +89,24 @@ pub enum Command {
     /// Write man pages, completions and the journal's message catalog
     #[command(hide = true)]
     Generate { folder: PathBuf },
+    /// Do one drill, told on standard input: what the daemon and the drill's unit start
+    #[command(hide = true)]
+    DrillWorker {
+        /// The process to end with
+        #[arg(long)]
+        parent: Option<u32>,
+    },
+    /// Become a program that is killed when the parent ends
+    #[command(hide = true)]
+    DrillEtcd {
+        #[arg(long)]
+        parent: u32,
+        #[arg(last = true, required = true)]
+        program: Vec<OsString>,
+    },
+    /// Remove what killed drills left in a scratch folder
+    #[command(hide = true)]
+    DrillSweep { scratch: PathBuf },
 }
 
 const JSON: &str = "Print JSON";
@@ -108,6 +132,23 @@ pub struct Run {
     /// The extra night to run them in
     #[arg(long)]
     pub night: Option<Night>,
+}
+
+#[derive(Debug, Args)]
+pub struct Drill {
+    /// A set such as master1/2026-11-22/etcd, in this host's vault or in the archive
+    pub set: Option<String>,
+    /// Take the set from this archive
+    #[arg(long, value_name = "FILE")]
+    pub archive: Option<PathBuf>,
+    /// A file with the age identity that opens an encrypted archive
+    #[arg(long, value_name = "FILE", requires = "archive")]
+    pub identity: Option<PathBuf>,
+    /// Prove a copy that nightshift did not make: a data dir, started by --force-new-cluster on a copy of it
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["set", "archive"])]
+    pub data_dir: Option<PathBuf>,
+    #[arg(long, help = JSON)]
+    pub json: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -3,6 +3,8 @@
 mod check;
 mod cold_copy;
 mod daemon;
+mod drill;
+mod drill_worker;
 mod generate;
 mod keys;
 mod nights;
@@ -20,6 +22,7 @@ use std::path::PathBuf;
 use nightshift_engine::cold_copy::{RecoverError, ServeError, ServiceError};
 use nightshift_engine::control::ClientError;
 use nightshift_engine::daemon::DaemonError;
+use nightshift_engine::drill::{FollowError, ScratchError, become_program, sweep};
 use nightshift_engine::etcd::DiscoverError;
 use nightshift_engine::peer::CredentialsError;
 use nightshift_engine::store::StoreError;
@@ -70,6 +73,14 @@ pub enum CommandError {
     Json(#[from] serde_json::Error),
     #[error("{0}")]
     Usage(String),
+    #[error("{} is no archive that may be used", path.display())]
+    Archive { path: PathBuf, source: nightshift_engine::archive::ListError },
+    #[error("the drill's process cannot go on")]
+    Worker(#[source] io::Error),
+    #[error(transparent)]
+    Follow(#[from] FollowError),
+    #[error(transparent)]
+    Scratch(#[from] ScratchError),
 }
 
 pub fn run(cli: Cli) -> Result<Exit, CommandError> {
@@ -87,6 +98,10 @@ pub fn run(cli: Cli) -> Result<Exit, CommandError> {
         }
         Command::Sets { command: None, json } => sets::run(&config, json),
         Command::Verify { what, identity } => verify::run(&config, &what, identity.as_deref()),
+        Command::Drill(args) => drill::run(&config, &args),
+        Command::DrillWorker { parent } => drill_worker::run(parent),
+        Command::DrillEtcd { parent, program } => Err(become_program(parent, &program).into()),
+        Command::DrillSweep { scratch } => Ok(sweep(&scratch).map(|()| Exit::Good)?),
         Command::Keys(keys) => keys::run(&config, keys),
         Command::Trust(args) => here(trust::run(&config, &args)),
         Command::ColdCopy(words) => here(cold_copy::run(&config, words)),
@@ -95,7 +110,7 @@ pub fn run(cli: Cli) -> Result<Exit, CommandError> {
 }
 
 /// Runs a short command on this thread.
-fn here(work: impl Future<Output = Result<Exit, CommandError>>) -> Result<Exit, CommandError> {
+fn here<T>(work: impl Future<Output = Result<T, CommandError>>) -> Result<T, CommandError> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

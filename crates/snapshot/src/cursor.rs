@@ -77,6 +77,7 @@ struct Leaf {
     bytes: Vec<u8>,
     scan: Scan,
     at: Location,
+    /// `None`: it is the page of a small bucket, and has nothing behind its last entry.
     overflow: Option<u32>,
 }
 
@@ -166,13 +167,18 @@ impl<'d, S: ReadAt> Cursor<'d, S> {
                     return Err(damaged(page, Damage::Element { element, fault }));
                 }
                 None => {
-                    let (page, used) = (leaf.at.page, leaf.scan.used());
-                    let wrong = leaf
-                        .overflow
-                        .filter(|overflow| !overflow_fits(used, *overflow, self.database.meta().page_size));
+                    let (at, used, size) = (leaf.at, leaf.scan.used(), leaf.bytes.len());
+                    let page_size = self.database.meta().page_size;
+                    let damage = match leaf.overflow {
+                        None if used != size => Some(Damage::Bucket { element: at.element }),
+                        Some(overflow) if !overflow_fits(used, overflow, page_size) => {
+                            Some(Damage::Size { pages: u64::from(overflow) + 1 })
+                        }
+                        _ => None,
+                    };
                     self.leave_leaf();
-                    return match wrong {
-                        Some(overflow) => Err(damaged(page, Damage::Size { pages: u64::from(overflow) + 1 })),
+                    return match damage {
+                        Some(damage) => Err(damaged(at.page, damage)),
                         None => Ok(false),
                     };
                 }
@@ -266,7 +272,7 @@ impl<'d, S: ReadAt> Cursor<'d, S> {
             _ => return Err(damaged(page, Damage::Kind)),
         };
         let is_leaf = header.kind() == Some(Kind::Leaf);
-        if header.count == 0 && (expected.is_some() || !is_leaf) {
+        if header.count == 0 {
             return Err(damaged(page, Damage::Empty));
         }
         if let Some(Ok(first)) = scan.clone().next(&self.buffer.bytes) {

@@ -49,7 +49,7 @@ pub enum Damage {
     Overflow { pages: u64 },
     #[error("it claims {pages} pages, but what it holds needs another number of them")]
     Size { pages: u64 },
-    #[error("it is empty, which only the root of an empty bucket may be")]
+    #[error("it is empty, which no page of a tree is: what it held is lost")]
     Empty,
     #[error("its element {element} {fault}")]
     Element { element: u16, fault: Fault },
@@ -65,7 +65,7 @@ pub enum Damage {
     Twice,
     #[error("it lies deeper than any tree of this size can be")]
     Deep,
-    #[error("its element {element} is a bucket whose header is cut off")]
+    #[error("its element {element} is a bucket that is not as long as it says")]
     Bucket { element: u16 },
     #[error("its element {element} is a bucket where none can be")]
     NestedBucket { element: u16 },

@@ -46,14 +46,15 @@ pub fn walk(source: &(impl ReadAt + Sync), visitor: &mut impl Visitor) -> io::Re
 
 fn hash(source: &impl ReadAt) -> io::Result<Ending> {
     let mut check = TrailerCheck::default();
-    let mut buffer = vec![0; STRETCH];
+    let stretch = usize::try_from(source.length()?).unwrap_or(STRETCH).clamp(1, STRETCH);
+    let mut buffer = vec![0; stretch];
     let mut offset = 0;
     loop {
         match read_up_to(source, &mut buffer, offset)? {
             0 => return Ok(check.finish()),
             read => check.update(&buffer[..read]),
         }
-        offset += STRETCH as u64;
+        offset += stretch as u64;
     }
 }
 

@@ -108,7 +108,8 @@ pub fn config_text(lab: &Lab, schedule: &Schedule, recipients: &[String]) -> Str
         "version = 1\n\n[cluster]\nname = \"lab\"\n\n[hosts]\nmasters = {}\netcd = {}\nnodes = {}\n\n\
          [night]\nopens = \"{}\"\ncloses = \"{}\"\ntime-zone = \"UTC\"\n\
          # A container's clock is its machine's: nobody in it keeps it right.\ntrust-clock = true\n\n\
-         [archive]\nrecipients = {recipients:?}\n\n[vault]\nmin-free = \"16MiB\"\n",
+         [archive]\nrecipients = {recipients:?}\n\n[vault]\nmin-free = \"16MiB\"\n\n\
+         [etcd]\n# Three members that stream at once are no burden here.\nslot = \"0s\"\n",
         names(lab, &[Role::Master]),
         names(lab, &[Role::Etcd]),
         names(lab, &[Role::Node, Role::Agentless]),
@@ -126,7 +127,7 @@ pub fn config_text(lab: &Lab, schedule: &Schedule, recipients: &[String]) -> Str
     for stage in ["pull-etcd", "pull-nodes", "mirror-masters"] {
         let _ = write!(text, "\n[stage.{stage}]\nat = \"{}\"\nuntil = \"{until}\"\n", at(schedule.collects));
     }
-    for stage in ["pack-archive", "ship-archive", "prune"] {
+    for stage in ["pack-archive", "ship-archive", "drill", "prune"] {
         let _ = write!(text, "\n[stage.{stage}]\nat = \"{}\"\njitter = \"0s\"\n", at(schedule.packs));
     }
     for host in lab.with(Role::BackupServer) {

@@ -160,7 +160,7 @@ impl Watch {
     }
 }
 
-fn date_of(now: Timestamp) -> jiff::civil::Date {
+fn date_of(now: Timestamp) -> Date {
     now.to_zoned(jiff::tz::TimeZone::UTC).date()
 }
 

@@ -154,6 +154,7 @@ fn a_night_runs_its_stages_once_at_their_times() {
             "23:45 mirror-masters",
             "23:50 pack-archive",
             "23:55 ship-archive",
+            "00:20 drill",
             "00:30 prune",
         ]
     );
@@ -260,7 +261,7 @@ fn the_closing_stops_what_runs_and_misses_what_waits_but_shipping_goes_on() {
     stuck.run_until("2026-11-23T12:00:00Z");
     assert_eq!(stuck.count(|action| matches!(action, Action::Close)), 1);
     assert_eq!(stuck.count(|action| matches!(action, Action::Stop { .. })), 5);
-    assert_eq!(stuck.count(|action| matches!(action, Action::Miss { .. })), 4);
+    assert_eq!(stuck.count(|action| matches!(action, Action::Miss { .. })), 5);
 }
 
 #[test]
@@ -292,7 +293,7 @@ fn a_clock_that_jumps_past_the_closing_closes_the_night_and_says_what_was_missed
     world.now = "2026-11-23T09:00:00Z".parse().unwrap();
     world.run_until("2026-11-23T09:00:00Z");
     assert_eq!(world.count(|action| matches!(action, Action::Close)), 1);
-    assert_eq!(world.count(|action| matches!(action, Action::Miss { .. })), 7);
+    assert_eq!(world.count(|action| matches!(action, Action::Miss { .. })), 8);
 }
 
 #[test]
@@ -369,7 +370,7 @@ fn a_record_left_open_is_closed_when_its_night_is_over() {
     world.agenda = Agenda::new(Arc::new(all_roles()), Some(&record));
     world.run_until("2026-11-23T10:01:00Z");
     assert_eq!(world.count(|action| matches!(action, Action::Close)), 1);
-    assert_eq!(world.count(|action| matches!(action, Action::Miss { .. })), 9);
+    assert_eq!(world.count(|action| matches!(action, Action::Miss { .. })), 10);
 }
 
 #[test]
@@ -529,4 +530,18 @@ fn what_is_pulled_before_packing_is_packed_once() {
     }
     world.run_until("2026-11-23T04:00:00Z");
     assert_eq!(world.starts_of(Stage::PackArchive).len(), 1);
+}
+
+#[test]
+fn a_night_that_was_closed_is_not_opened_again_for_an_extra_one_after_it() {
+    let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
+    world.run_until("2026-11-23T03:10:00Z");
+    // Back inside the night that has closed, but after all that its record knows of.
+    world.now = "2026-11-23T02:30:00Z".parse().unwrap();
+    let extra: Night = "2026-11-22.1".parse().unwrap();
+    let actions = world.agenda.ask(world.clock(), Ask::Night { extra }).unwrap();
+    world.take(actions);
+    world.run_until("2026-11-23T02:50:00Z");
+    let opened = world.count(|action| matches!(action, Action::Open(plan) if !plan.night.is_extra()));
+    assert_eq!(opened, 1);
 }

@@ -218,3 +218,35 @@ fn an_etcd_host_that_left_its_snapshot_to_another_has_a_complete_night_and_one_t
     assert_eq!(night(vec![any("m1")], vec![ended(Outcome::Failed)]).verdict, Verdict::Failed);
     assert_eq!(night(vec![any("m1")], vec![]).verdict, Verdict::Failed);
 }
+
+fn proof(set: &str, verdict: DrillVerdict, reason: Option<&str>) -> Step {
+    Step::Proved(ProofReport {
+        set: set.parse().unwrap(),
+        by: "e2".parse().unwrap(),
+        verdict,
+        copy: "the vault of e2".into(),
+        reason: reason.map(str::to_owned),
+        took_ms: 1,
+    })
+}
+
+#[test]
+fn a_night_whose_copy_does_not_restore_has_failed_and_says_so_once() {
+    let unfit = proof("e1/2026-11-22/etcd", DrillVerdict::NotRestorable, Some("it takes no write"));
+    let stage = ended(Stage::Drill, Outcome::Degraded, "e1/2026-11-22/etcd does not restore");
+    assert_eq!(
+        of(everything(), vec![unfit.clone(), stage.clone()]),
+        (Verdict::Failed, "e2's copy of e1/2026-11-22/etcd does not restore: it takes no write".to_owned())
+    );
+    let another = proof("e2/2026-11-22/etcd", DrillVerdict::Proved, None);
+    assert_eq!(of(everything(), vec![unfit, another, stage]).0, Verdict::Degraded);
+}
+
+#[test]
+fn a_night_without_a_proof_is_degraded_with_the_reason() {
+    let reason = "verified, not proved: no etcd binary";
+    let (verdict, reasons) = of(everything(), vec![ended(Stage::Drill, Outcome::Degraded, reason)]);
+    assert_eq!((verdict, reasons), (Verdict::Degraded, format!("drill degraded: {reason}")));
+    let proved = proof("e1/2026-11-22/etcd", DrillVerdict::Proved, None);
+    assert_eq!(of(everything(), vec![proved]).0, Verdict::Complete);
+}

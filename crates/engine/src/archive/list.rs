@@ -1,6 +1,6 @@
 //! Reads an archive from end to end and checks every entry against the manifests inside.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 use nightshift_core::archive::{ArchiveName, MANIFEST};
 use nightshift_core::digest::{Digest, Hasher};
@@ -13,6 +13,7 @@ use super::entries::{Entries, Found, FoundKind};
 use super::inline::Inline;
 use super::set_check::SetCheck;
 use super::unpack::{Bound, Meter, decode};
+use super::visit::{Nobody, Visitor};
 
 const BUFFER: usize = 256 << 10;
 
@@ -53,6 +54,8 @@ pub enum ListError {
     TooLarge { path: String, found: u64, most: u64 },
     #[error("{path} unpacks to far more than any archive of ours: reading was given up")]
     Bomb { path: String },
+    #[error("{path} cannot be taken out")]
+    Taken { path: String, source: io::Error },
     #[error("the reading could not be begun")]
     Runtime(#[source] io::Error),
 }
@@ -61,12 +64,21 @@ pub enum ListError {
 ///
 /// Unpacking takes a core: where a runtime has other work, `list_blocking` belongs on a thread of its own.
 pub async fn list(reader: impl AsyncRead + Unpin + Send, name: &ArchiveName) -> Result<Listing, ListError> {
-    check(reader, name, Bound::Ratio).await
+    check(reader, name, Bound::Ratio, &mut Nobody).await
 }
 
 /// As `list`, on the calling thread, which must not be one of a runtime's workers.
 pub fn list_blocking(reader: impl Read + Unpin + Send, name: &ArchiveName) -> Result<Listing, ListError> {
     check_blocking(reader, name, Bound::Ratio)
+}
+
+/// As `list_blocking`, for a visitor, who may end the reading early: then what follows is not checked.
+pub fn visit_blocking(
+    reader: impl Read + Unpin + Send,
+    name: &ArchiveName,
+    visitor: &mut dyn Visitor,
+) -> Result<(), ListError> {
+    read_blocking(reader, name, Bound::Ratio, visitor).map(drop)
 }
 
 /// The runtime is one of this thread alone, with neither timer nor sockets: the reader never waits for
@@ -76,30 +88,42 @@ pub(super) fn check_blocking(
     name: &ArchiveName,
     bound: Bound,
 ) -> Result<Listing, ListError> {
+    read_blocking(reader, name, bound, &mut Nobody)
+}
+
+fn read_blocking(
+    reader: impl Read + Unpin + Send,
+    name: &ArchiveName,
+    bound: Bound,
+    visitor: &mut dyn Visitor,
+) -> Result<Listing, ListError> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(ListError::Runtime)?;
-    runtime.block_on(check(Inline(reader), name, bound))
+    runtime.block_on(check(Inline(reader), name, bound, visitor))
 }
 
 async fn check(
     reader: impl AsyncRead + Unpin + Send,
     name: &ArchiveName,
     bound: Bound,
+    visitor: &mut dyn Visitor,
 ) -> Result<Listing, ListError> {
     let (decoded, meter) = decode(reader, name, bound);
     let data = Data { meter, buffer: vec![0; BUFFER], bytes: 0 };
-    Check { entries: Entries::new(decoded)?, data, top: top_folder(name), seen: 0 }.run(name).await
+    Check { entries: Entries::new(decoded)?, data, top: top_folder(name), seen: 0, visitor }.run(name).await
 }
 
-struct Check<'r> {
+struct Check<'r, 'v> {
     entries: Entries<'r>,
     data: Data,
     top: String,
     seen: u64,
+    visitor: &'v mut dyn Visitor,
 }
 
-impl<'r> Check<'r> {
+impl<'r> Check<'r, '_> {
     async fn run(mut self, name: &ArchiveName) -> Result<Listing, ListError> {
         let (contents, contents_sha256) = self.contents(name).await?;
+        self.visitor.contents(&contents);
         let mut sets = contents.sets.iter();
         let mut set: Option<SetCheck> = None;
         while let Some(mut found) = self.next().await? {
@@ -110,14 +134,20 @@ impl<'r> Check<'r> {
             let below = below.unwrap_or_default().to_owned();
             if let Some(expected) = set.as_mut().and_then(|set| set.take(&below)) {
                 expected.matches(&found)?;
-                let sha256 = self.data.hash(&mut found).await?;
+                let sha256 = self.data.hash(&mut found, self.visitor.file(&below)).await?;
                 expected.matches_content(&found.path, sha256)?;
+                if self.visitor.has_all() {
+                    let (entries, bytes) = (self.seen, self.data.bytes);
+                    return Ok(Listing { contents, contents_sha256, entries, bytes });
+                }
                 continue;
             }
             let next = sets.next().filter(|next| below == manifest_path(next));
             let next = next.ok_or(ListError::Unexpected { path: found.path.clone() })?;
             nothing_absent(set.as_ref(), &self.top)?;
-            set = Some(self.data.manifest(&mut found, next).await?);
+            let manifest = self.data.manifest(&mut found, next).await?;
+            self.visitor.set(next, &manifest);
+            set = Some(SetCheck::new(next, &manifest));
         }
         self.entries.end().await?;
         nothing_absent(set.as_ref(), &self.top)?;
@@ -167,7 +197,12 @@ struct Data {
 }
 
 impl Data {
-    async fn hash(&mut self, found: &mut Found<'_>) -> Result<Digest, ListError> {
+    /// Hashes an entry's data, and hands it on to whoever takes it.
+    async fn hash(
+        &mut self,
+        found: &mut Found<'_>,
+        mut taker: Option<&mut dyn Write>,
+    ) -> Result<Digest, ListError> {
         let mut hasher = Hasher::default();
         loop {
             let length = found.read(&mut self.buffer).await?;
@@ -177,6 +212,10 @@ impl Data {
             self.bytes += length as u64;
             self.meter.unpacked(length as u64, &found.path)?;
             hasher.update(&self.buffer[..length]);
+            if let Some(taker) = &mut taker {
+                let taken = taker.write_all(&self.buffer[..length]);
+                taken.map_err(|source| ListError::Taken { path: found.path.clone(), source })?;
+            }
         }
     }
 
@@ -200,7 +239,7 @@ impl Data {
         }
     }
 
-    async fn manifest(&mut self, found: &mut Found<'_>, set: &ArchivedSet) -> Result<SetCheck, ListError> {
+    async fn manifest(&mut self, found: &mut Found<'_>, set: &ArchivedSet) -> Result<Manifest, ListError> {
         let bytes = self.read(found, manifest::MOST_BYTES).await?;
         let sha256 = Digest::of(&bytes);
         if sha256 != set.manifest_sha256 {
@@ -216,6 +255,6 @@ impl Data {
         if id != set.id {
             return Err(refused(ManifestError::OtherSet { expected: set.id.clone(), found: id }));
         }
-        Ok(SetCheck::new(set, &manifest))
+        Ok(manifest)
     }
 }

@@ -12,7 +12,7 @@ use crate::context::chain;
 use crate::control::Answer;
 use crate::offload;
 use crate::stages::held;
-use crate::store::{Judged, StoreError, Vault, proofs};
+use crate::store::{Judged, StoreError, Vault};
 
 /// Why a set cannot be accepted.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +78,7 @@ fn accept(settings: &Settings, set: SetId, who: String) -> Result<Judged, Accept
         with: env!("CARGO_PKG_VERSION").to_owned(),
         statement: Statement::Accepted { who },
     };
-    proofs::write(&vault, &proof)?;
+    vault.put_proof(&proof)?;
     Ok(judged)
 }
 
@@ -111,7 +111,7 @@ mod tests {
         let judged = vault.judge(&set).unwrap();
         assert_eq!((judged.grade, judged.accepted), (Grade::Good, true));
         assert_eq!(vault.manifest(&set).unwrap().grade, Grade::Suspicious, "a published set never changes");
-        let [proof] = &proofs::read(&vault, &set)[..] else { panic!("one proof is expected") };
+        let [proof] = &vault.proofs(&set).unwrap()[..] else { panic!("one proof is expected") };
         assert_eq!(proof.statement, Statement::Accepted { who: "alice".into() });
         assert_eq!(proof.by, settings.this);
     }
@@ -123,7 +123,7 @@ mod tests {
         let bad: SetId = "e1/2026-11-22/etcd".parse().unwrap();
         let refused = accept(&settings, bad.clone(), "alice".into()).unwrap_err();
         assert!(matches!(refused, AcceptError::Bad(..)), "{refused}");
-        assert!(proofs::read(&vault, &bad).is_empty());
+        assert!(vault.proofs(&bad).unwrap().is_empty());
         let absent: SetId = "e2/2026-11-22/etcd".parse().unwrap();
         let refused = accept(&settings, absent.clone(), "alice".into()).unwrap_err();
         assert!(refused.to_string().contains("is not in this host's vault"), "{refused}");

@@ -56,12 +56,12 @@ impl Client {
     }
 
     pub async fn status(&self) -> Result<StatusResponse, ClientError> {
-        self.ask("Status", "/etcdserverpb.Maintenance/Status").await
+        self.ask("Status", "/etcdserverpb.Maintenance/Status", Empty {}).await
     }
 
     /// The alarms of all members. Goes through raft, so it needs a leader.
     pub async fn alarms(&self) -> Result<AlarmResponse, ClientError> {
-        self.ask("Alarm", "/etcdserverpb.Maintenance/Alarm").await
+        self.ask("Alarm", "/etcdserverpb.Maintenance/Alarm", Empty {}).await
     }
 
     /// The hash of every key and value up to a revision, 0 for the newest one. From etcd 3.3 on; reads all of them, so
@@ -72,7 +72,7 @@ impl Client {
     }
 
     pub async fn members(&self) -> Result<MemberListResponse, ClientError> {
-        self.ask("MemberList", "/etcdserverpb.Cluster/MemberList").await
+        self.ask("MemberList", "/etcdserverpb.Cluster/MemberList", Empty {}).await
     }
 
     /// Opens the stream; what comes after is the reader's to time.
@@ -93,25 +93,17 @@ impl Client {
         self.peer.calling(call, status)
     }
 
-    async fn ask<T>(&self, call: &'static str, path: &'static str) -> Result<T, ClientError>
-    where
-        T: Message + Default + Send + 'static,
-    {
-        self.request(call, path, Empty {}).await
-    }
-
-    /// Asks one question with an answer of its own type.
-    pub(super) async fn request<Q, T>(
+    pub(super) async fn ask<Q, T>(
         &self,
         call: &'static str,
         path: &'static str,
-        request: Q,
+        question: Q,
     ) -> Result<T, ClientError>
     where
-        Q: Message + Send + Sync + 'static,
+        Q: Message + Default + Send + Sync + 'static,
         T: Message + Default + Send + 'static,
     {
-        self.ask_with(call, path, request, self.patience).await
+        self.ask_with(call, path, question, self.patience).await
     }
 
     async fn ask_with<Q, T>(

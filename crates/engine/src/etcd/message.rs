@@ -42,9 +42,10 @@ pub struct StatusResponse {
     /// 0 where there is none.
     #[prost(uint64, tag = "4")]
     pub leader: u64,
+    /// What raft has committed.
     #[prost(uint64, tag = "5")]
     pub raft_index: u64,
-    /// From 3.3 on.
+    /// From 3.4 on.
     #[prost(uint64, tag = "7")]
     pub raft_applied_index: u64,
     /// From 3.4 on.
@@ -114,4 +115,50 @@ pub struct HashKvResponse {
     /// What lies below was compacted, and is in nobody's hash.
     #[prost(int64, tag = "3")]
     pub compact_revision: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct RangeRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub key: Vec<u8>,
+    /// Empty for the one key, a zero byte for all that follow it.
+    #[prost(bytes = "vec", tag = "2")]
+    pub range_end: Vec<u8>,
+    #[prost(bool, tag = "9")]
+    pub count_only: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct RangeResponse {
+    #[prost(message, repeated, tag = "2")]
+    pub kvs: Vec<StoredKeyValue>,
+    #[prost(int64, tag = "4")]
+    pub count: i64,
+}
+
+/// `mvccpb.KeyValue`, as far as it is read here.
+#[derive(Clone, PartialEq, Message)]
+pub struct StoredKeyValue {
+    #[prost(bytes = "vec", tag = "5")]
+    pub value: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct PutRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub key: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub value: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct DeleteRangeRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub key: Vec<u8>,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct DeleteRangeResponse {
+    #[prost(int64, tag = "2")]
+    pub deleted: i64,
 }

@@ -20,7 +20,7 @@ use crate::context::{StageContext, StageEnd, chain};
 use crate::offload;
 use crate::outbox::Outbox;
 use crate::record_file::Records;
-use crate::store::{Judge, Judged, StoreError, Vault, proofs};
+use crate::store::{Judge, Judged, StoreError, Vault};
 
 pub async fn run(ctx: StageContext) -> StageEnd {
     let mut faults = Vec::new();
@@ -89,7 +89,7 @@ pub fn decisions(
         }
         match judge.judge(&set) {
             Ok(Judged { grade, accepted, .. }) => {
-                let proved = proofs::read(vault, &set).iter().any(Proof::is_proved);
+                let proved = vault.proofs(&set)?.iter().any(Proof::is_proved);
                 candidates.push(Candidate { set, grade, proved, accepted });
             }
             // What cannot be read cannot be judged, and is never removed by itself.

@@ -5,6 +5,7 @@ mod download;
 mod fetch;
 mod file_sink;
 mod peer_sets;
+mod proofs;
 mod queue;
 mod remote_files;
 mod rival;
@@ -19,7 +20,8 @@ use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 
 pub(super) use fetch::{Fetch, Source};
-pub(super) use peer_sets::published_at;
+pub(super) use peer_sets::{hint_of, published_at};
+pub(super) use proofs::copy_proofs;
 pub(super) use queue::{Answer, Queue};
 
 use crate::context::{StageContext, StageEnd, chain};

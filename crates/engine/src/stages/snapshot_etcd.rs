@@ -5,7 +5,6 @@ mod draft;
 mod sight;
 mod turn;
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use nightshift_core::etcd_facts::Agreement;
@@ -104,18 +103,13 @@ async fn one_set(
 fn demand_room(ctx: &StageContext, local: &LocalMember, member: &Member) -> Result<(), Error> {
     let vault = ctx.vault.root();
     let mut leave = ctx.settings.vault.min_free;
-    if let Some(data_dir) = local.data_dir.as_deref().filter(|data_dir| same_file_system(data_dir, vault)) {
+    if let Some(data_dir) =
+        local.data_dir.as_deref().filter(|data_dir| space::same_file_system(data_dir, vault))
+    {
         let tenth = space::room(data_dir)?.total / 10;
         leave = leave.max(tenth).max(member.db_size.saturating_mul(2));
     }
     Ok(space::demand(vault, member.db_size, 1, leave)?)
-}
-
-fn same_file_system(one: &Path, other: &Path) -> bool {
-    let device = |path: &Path| {
-        path.ancestors().find_map(|path| std::fs::metadata(path).ok()).map(|metadata| metadata.dev())
-    };
-    device(one) == device(other)
 }
 
 async fn take(

@@ -13,7 +13,6 @@ use nightshift_core::set_path::SetId;
 
 use super::fault::StoreError;
 use super::layout::Vault;
-use super::proofs;
 
 /// A set and its worth.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +54,7 @@ impl<'a> Judge<'a> {
 
     pub fn judge(&mut self, set: &SetId) -> Result<Judged, StoreError> {
         let manifest = self.vault.manifest(set)?;
-        let accepted = proofs::read(self.vault, set).iter().any(Proof::is_accepted);
+        let accepted = self.vault.proofs(set)?.iter().any(Proof::is_accepted);
         let mut grade = manifest.grade;
         let mut notes = manifest.notes.clone();
         if let Some(note) = self.diverged(&manifest)

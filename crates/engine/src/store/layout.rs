@@ -1,7 +1,7 @@
 //! Where sets lie in a vault, and which ones are there.
 
 use std::fs;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Seek as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
@@ -48,11 +48,16 @@ impl Vault {
     pub fn sets(&self) -> Result<Vec<SetId>, StoreError> {
         let mut sets = Vec::new();
         for host in entries::<HostName>(&self.root)? {
-            for night in entries::<Night>(&self.host_folder(&host))? {
+            for night in self.nights_of(&host)? {
                 sets.extend(self.sets_of(&host, night)?);
             }
         }
         Ok(sets)
+    }
+
+    /// The nights of which this vault has a folder for a host, in order.
+    pub fn nights_of(&self, host: &HostName) -> Result<Vec<Night>, StoreError> {
+        entries(&self.host_folder(host))
     }
 
     /// The published sets of one host and night.
@@ -130,7 +135,7 @@ impl Vault {
         role: Role,
         wanted: impl Fn(Grade) -> bool,
     ) -> Result<Option<Judged>, StoreError> {
-        let mut nights = entries::<Night>(&self.host_folder(host))?;
+        let mut nights = self.nights_of(host)?;
         nights.retain(|night| *night < before);
         for night in nights.into_iter().rev() {
             // A set that cannot be read is no reason to fail tonight's: there is an older one, or none.
@@ -182,6 +187,16 @@ pub fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>, StoreError> {
     if bytes.len() as u64 > most {
         return Err(StoreError::TooBig { path: path.to_owned(), size: bytes.len() as u64, most });
     }
+    Ok(bytes)
+}
+
+/// The last bytes of a file, at most so many.
+pub(crate) fn read_tail(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut file = fs::File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(io::SeekFrom::Start(length.saturating_sub(most)))?;
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -27,8 +27,7 @@ impl Vault {
         fs::remove_file(&manifest).on("remove", &manifest)?;
         sync_folder(&folder).on("sync", &folder)?;
         fs::remove_dir_all(&folder).on("remove", &folder)?;
-        let proofs = folder.with_file_name(format!("{}.proofs", set.folder()));
-        remove_tree(&proofs)?;
+        remove_tree(&self.root().join(set.proofs()))?;
         self.remove_empty_parents(&folder)
     }
 
@@ -37,13 +36,19 @@ impl Vault {
     pub fn sweep(&self, open: Option<Night>) -> Result<Vec<PathBuf>, StoreError> {
         let mut swept = Vec::new();
         for host in self.host_folders()? {
-            swept.extend(sweep_hints(&host)?);
+            swept.extend(sweep_halves(&host)?);
             for (night, folder) in night_folders(&host)? {
                 for entry in fs::read_dir(&folder).on("list", &folder)? {
                     let path = entry.on("list", &folder)?.path();
                     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
                     let torn = name.parse::<SetFolder>().is_ok() && !path.join(manifest::FILE).exists();
                     let stale = Some(night) != open && is_left_over(&path, name)?;
+                    if let Some(of) = name.strip_suffix(".proofs")
+                        && of.parse::<SetFolder>().is_ok()
+                        && path.with_file_name(of).exists()
+                    {
+                        swept.extend(sweep_halves(&path)?);
+                    }
                     if torn || stale {
                         remove_tree(&path)?;
                         swept.push(path);
@@ -83,8 +88,12 @@ fn night_folders(host: &Path) -> Result<Vec<(Night, PathBuf)>, StoreError> {
     Ok(nights.filter_map(|folder| Some((parsed(&folder)?, folder))).collect())
 }
 
-/// Whether an entry of a past night is what a crash left of a set that was being written.
+/// Whether an entry of a past night is what a crash left: of a set that was being written, or of one that was removed
+/// before its proofs were.
 fn is_left_over(path: &Path, name: &str) -> Result<bool, StoreError> {
+    if let Some(of) = name.strip_suffix(".proofs") {
+        return Ok(of.parse::<SetFolder>().is_ok() && !path.with_file_name(of).exists());
+    }
     if !name.starts_with('.') {
         return Ok(false);
     }
@@ -92,11 +101,11 @@ fn is_left_over(path: &Path, name: &str) -> Result<bool, StoreError> {
     Ok(name.ends_with(".link") || (name.ends_with(".partial") && Guard::take(path)?.is_some()))
 }
 
-/// Removes halves of `now.json` that a crash left: none takes an hour to write.
-fn sweep_hints(host: &Path) -> Result<Vec<PathBuf>, StoreError> {
+/// Removes halves of `now.json` and of proofs that a crash left: none takes an hour to write.
+fn sweep_halves(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let mut swept = Vec::new();
-    for entry in fs::read_dir(host).on("list", host)? {
-        let entry = entry.on("list", host)?;
+    for entry in fs::read_dir(folder).on("list", folder)? {
+        let entry = entry.on("list", folder)?;
         let is_part = entry.file_name().to_str().is_some_and(|n| n.starts_with('.') && n.ends_with(".part"));
         let age =
             entry.metadata().and_then(|there| there.modified()).map(|at| at.elapsed().unwrap_or_default());

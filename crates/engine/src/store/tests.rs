@@ -396,35 +396,6 @@ fn accepted(vault: &Vault, set: &SetId, at: &str) -> Proof {
 }
 
 #[test]
-fn a_statement_is_written_once_and_holds_for_its_manifest_alone() {
-    let room = room();
-    let set = id("2026-11-22");
-    publish(&room.vault, &set, Grade::Suspicious, &FILES);
-    let proof = accepted(&room.vault, &set, "2026-11-23T08:00:00Z");
-    let path = proofs::write(&room.vault, &proof).unwrap();
-    assert!(path.ends_with("n1/2026-11-22/node.proofs/m1-20261123T080000Z.json"), "{}", path.display());
-    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
-    for synced in
-        [path.clone(), path.parent().unwrap().to_owned(), path.ancestors().nth(2).unwrap().to_owned()]
-    {
-        assert!(sync::synced().contains(&fs::metadata(&synced).unwrap().ino()), "{}", synced.display());
-    }
-    assert!(proofs::write(&room.vault, &proof).is_err(), "never replaced");
-    assert_eq!(proofs::read(&room.vault, &set), [proof.clone()]);
-
-    // About another manifest, of a newer format, cut short, or half written: no statement about this set.
-    let other =
-        Proof { manifest: Digest::of(b"other"), ..accepted(&room.vault, &set, "2026-11-23T09:00:00Z") };
-    proofs::write(&room.vault, &other).unwrap();
-    let newer = Proof { format: 2, ..accepted(&room.vault, &set, "2026-11-23T10:00:00Z") };
-    proofs::write(&room.vault, &newer).unwrap();
-    let folder = path.parent().unwrap();
-    fs::write(folder.join("m2-20261123T080000Z.json"), b"{\"format\": 1").unwrap();
-    fs::copy(&path, folder.join(".m3.part")).unwrap();
-    assert_eq!(proofs::read(&room.vault, &set), [proof]);
-}
-
-#[test]
 fn an_acceptance_raises_what_is_suspicious_and_never_what_is_bad() {
     let room = room();
     for (night, grade, worth) in [
@@ -437,7 +408,7 @@ fn an_acceptance_raises_what_is_suspicious_and_never_what_is_bad() {
         publish(&room.vault, &set, grade, &FILES);
         assert_eq!(room.vault.judge(&set).unwrap().grade, grade);
         let proof = accepted(&room.vault, &set, "2026-11-24T08:00:00Z");
-        proofs::write(&room.vault, &proof).unwrap();
+        room.vault.put_proof(&proof).unwrap();
         assert_eq!(room.vault.judge(&set).unwrap().grade, worth, "{grade}");
     }
     let suspicious = SetId { attempt: 2, ..id("2026-11-20") };

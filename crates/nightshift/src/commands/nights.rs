@@ -22,7 +22,7 @@ pub fn run(config: &Path, night: Option<Night>, json: bool) -> Result<Exit, Comm
         if json {
             out::say(serde_json::to_string_pretty(&record)?);
         } else {
-            super::status::show_night(&status::night_report(record), &settings.window.zone);
+            super::status::show_night(&status::night_report(&settings, record)?, &settings.window.zone);
         }
         return Ok(Exit::Good);
     }

@@ -9,7 +9,7 @@ use nightshift_core::outcome::Grade;
 use nightshift_core::record::{Expected, Fate, Record};
 use nightshift_engine::control::{Answer, ClientError, Request, ask};
 use nightshift_engine::space::bytes;
-use nightshift_engine::status::{self, NightReport, Report};
+use nightshift_engine::status::{self, EtcdState, NightReport, Report};
 
 use super::CommandError;
 use crate::config_file;
@@ -72,6 +72,7 @@ pub fn show_night(night: &NightReport, zone: &TimeZone) {
     show_stages(night, zone);
     out::say("");
     show_sets(record, night.settled);
+    show_etcd(&night.etcd);
     show_archives(record);
 }
 
@@ -124,6 +125,23 @@ fn show_sets(record: &Record, settled: bool) {
         }
     });
     out::table(&["HOST", "ROLE", "SET", "SIZE", "HOW"], rows);
+}
+
+/// A snapshot that nobody has restored is a hope.
+fn show_etcd(etcd: &[EtcdState]) {
+    if etcd.is_empty() {
+        return;
+    }
+    out::say("");
+    let rows = etcd.iter().map(|state| {
+        vec![
+            state.set.host.to_string(),
+            state.verified.clone(),
+            state.agreed.clone().unwrap_or_else(|| "-".to_owned()),
+            state.proved(),
+        ]
+    });
+    out::table(&["ETCD", "VERIFIED", "AGREED", "PROVED"], rows);
 }
 
 fn show_archives(record: &Record) {

@@ -117,7 +117,7 @@ impl<'p> Settler<'p> {
         if depth > DEEPEST {
             return Err(Damage::Deep);
         }
-        if unit.count == 0 && (depth > 0 || unit.begins() == Begins::Branch) {
+        if unit.count == 0 {
             return Err(Damage::Empty);
         }
         Ok(unit)
@@ -149,9 +149,6 @@ impl<'p> Settler<'p> {
 
     /// A leaf of the bucket of buckets.
     fn buckets(&mut self, page: u64, unit: &Unit) {
-        if unit.count == 0 {
-            return;
-        }
         let Some(copy) = self.copy(page) else {
             self.findings.page(page, Damage::Unchecked);
             return;
@@ -201,7 +198,7 @@ impl<'p> Settler<'p> {
             self.tally.revisions += u64::from(unit.count);
             if let Some(what) = unit.misfit() {
                 self.findings.page(page, Damage::Revision { element: unit.extra, what });
-            } else if unit.count > 0 {
+            } else {
                 self.tally.tombstones += u64::from(unit.extra);
                 // In one transaction there may be more changes than fit into a page.
                 if unit.number() < *last {
@@ -223,8 +220,7 @@ impl<'p> Settler<'p> {
                     self.findings.page(page, damage);
                 }
             }
-            None if unit.count > 0 => self.collector.give_up(known),
-            None => {}
+            None => self.collector.give_up(known),
         }
     }
 
@@ -235,6 +231,10 @@ impl<'p> Settler<'p> {
             let index = u16::try_from(scan.index()).unwrap_or(u16::MAX);
             let place = within.unwrap_or(index);
             let element = match scan.next(page) {
+                // A small bucket has nothing behind its last entry.
+                None if within.is_some() && scan.used() != page.len() => {
+                    return Err(Damage::Bucket { element: place });
+                }
                 None => return Ok(()),
                 Some(Ok(element)) => element,
                 Some(Err(fault)) => return Err(Damage::Element { element: place, fault }),

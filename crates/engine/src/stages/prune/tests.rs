@@ -71,7 +71,7 @@ fn accept(vault: &Vault, set: &SetId) {
         with: "0".into(),
         statement: Statement::Accepted { who: "root".into() },
     };
-    proofs::write(vault, &proof).unwrap();
+    vault.put_proof(&proof).unwrap();
 }
 
 #[tokio::test]

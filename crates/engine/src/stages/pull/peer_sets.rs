@@ -12,9 +12,10 @@ use nightshift_core::role::Role;
 use nightshift_core::set_path::{MOST_ATTEMPTS, SetFolder, SetId};
 use nightshift_core::settings::EtcdMembers;
 use nightshift_core::stage::Stage;
-use nightshift_ssh::{FileKind, Sftp, SftpError};
+use nightshift_ssh::{FileKind, SftpError};
 
 use super::fetch::{Fetch, Source};
+use super::proofs;
 use super::queue::Answer;
 use super::rival;
 use super::verdict::PullError;
@@ -46,10 +47,14 @@ pub async fn pull(
         }
     };
     let vault = host.vault.to_string_lossy().into_owned();
-    let hint = read_hint(ctx, &sftp, &vault, host).await;
     let source =
         Source { sftp: &sftp, vault: &vault, host: &host.name, known_hosts: &credentials.known_hosts };
+    let hint = hint_of(source).await;
+    tell_oddities(ctx, host, hint.as_ref());
     let answer = pull_published(ctx, source, &host.name, role).await;
+    if let Err(error) = proofs::copy_late(ctx, source).await {
+        tracing::debug!("{}: its earlier proofs: {}", host.name, chain(&error));
+    }
     session.close().await;
     Ok(match answer? {
         Some(held) => held,
@@ -160,20 +165,24 @@ fn not_yet(hint: Option<&Hint>, night: Night, role: Role) -> Answer {
     }
 }
 
-/// Reads a peer's hint, and reports what is odd about it. Nothing rests on it.
-async fn read_hint(ctx: &StageContext, sftp: &Sftp, vault: &str, host: &Host) -> Option<Hint> {
-    let path = format!("{vault}/{}/{}", host.name, hint::FILE);
-    let bytes = sftp.read_small(&path, hint::MOST_BYTES as usize).await.ok()?;
-    let hint: Hint = serde_json::from_slice(&bytes).ok()?;
+/// Reads a host's own hint. Nothing rests on it.
+pub async fn hint_of(source: Source<'_>) -> Option<Hint> {
+    let path = format!("{}/{}/{}", source.vault, source.host, hint::FILE);
+    let bytes = source.sftp.read_small(&path, hint::MOST_BYTES as usize).await.ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+/// Reports what is odd about a peer.
+fn tell_oddities(ctx: &StageContext, host: &Host, hint: Option<&Hint>) {
+    let Some(hint) = hint.filter(|_| ctx.attempt == 1) else { return };
     let odd = hint.oddities(&hint_file::basics(&ctx.settings), Timestamp::now());
-    if !odd.is_empty() && ctx.attempt == 1 {
+    if !odd.is_empty() {
         ctx.tell(Event {
             peer: Some(host.name.clone()),
             reason: Some(odd.join("; ")),
             ..Event::warning(Kind::PeerOdd, format!("{}: {}", host.name, odd.join("; ")))
         });
     }
-    Some(hint)
 }
 
 /// A host key that changed and a refused login stand out in the journal: somebody has to act.

@@ -64,6 +64,11 @@ impl<'a> Queue<'a> {
         }
     }
 
+    /// With another pause before what is not there yet is asked for again.
+    pub fn paced(self, first_pause: Duration) -> Self {
+        Self { first_pause, ..self }
+    }
+
     /// The next peer that answers for good, or for which the waiting is over; everyone is asked once at
     /// least. `None` when all have answered.
     pub async fn next(

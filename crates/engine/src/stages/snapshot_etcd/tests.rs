@@ -16,7 +16,7 @@ use nightshift_core::stage::Stage;
 
 use super::*;
 use crate::stages::held;
-use crate::store::{Judged, Vault, proofs};
+use crate::store::{Judged, Vault};
 use crate::testing;
 use support::{Etcd, Harm, Proxy, Writer, available};
 
@@ -169,7 +169,7 @@ async fn the_set_of_a_member_that_diverged_is_marked_wherever_the_agreement_is_k
         with: "0".into(),
         statement: Statement::Accepted { who: "root".into() },
     };
-    proofs::write(&master.vault, &proof).unwrap();
+    master.vault.put_proof(&proof).unwrap();
     held::judge_again(&master).await.unwrap();
     let record = master.record.record().unwrap();
     assert!(record.sets.iter().all(|report| report.grade == Some(Grade::Good)), "{:?}", record.sets);

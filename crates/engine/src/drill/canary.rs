@@ -1,0 +1,61 @@
+//! A key of our own, written, read and deleted: the one thing that health checks do not show.
+
+use jiff::Timestamp;
+
+use super::fault::Fault;
+use super::server::{Server, refused};
+use crate::etcd::ClientError;
+
+/// Writes, reads back and deletes a key that nobody else has.
+pub async fn write(server: &mut Server) -> Result<(), Fault> {
+    let number = format!("{:x}-{:x}", Timestamp::now().as_nanosecond(), std::process::id());
+    let key = format!("/nightshift/canary/{number}").into_bytes();
+    let before = applied(server).await;
+    if let Err(error) = server.client.put(&key, number.as_bytes()).await {
+        return Err(not_written(server, error, before).await);
+    }
+    let client = server.client.clone();
+    match client.get(&key).await {
+        Ok(Some(read)) if read == number.as_bytes() => {}
+        Ok(Some(_)) => return Err(Fault::Copy("it gives back another value than was written".to_owned())),
+        Ok(None) => return Err(Fault::Copy("it took a write and does not have it".to_owned())),
+        Err(error) => return Err(refused(server, &error)),
+    }
+    match client.delete(&key).await {
+        Ok(1) => {}
+        Ok(count) => return Err(Fault::Copy(format!("it deleted {count} keys where one was written"))),
+        Err(error) => return Err(refused(server, &error)),
+    }
+    match client.get(&key).await {
+        Ok(None) => Ok(()),
+        Ok(Some(_)) => Err(Fault::Copy("it still has the key that was deleted".to_owned())),
+        Err(error) => Err(refused(server, &error)),
+    }
+}
+
+/// A write that times out is either one that raft took and the store dropped, as where a database is ahead of its log
+/// (facts/etcd.md D.1), or one that this machine is too slow for. Only the first is the copy's fault.
+async fn not_written(server: &mut Server, error: ClientError, before: u64) -> Fault {
+    let timed_out =
+        matches!(&error, ClientError::Answered { message, .. } if message.contains("request timed out"));
+    let reason = format!("it takes no write: {}", crate::chain(&error));
+    match (timed_out, applied(server).await > before) {
+        (true, true) => Fault::Copy(format!(
+            "{reason}, and dropped it: its database is ahead of its log, or of another one"
+        )),
+        (true, false) => {
+            Fault::Here(format!("this machine was too slow for a write: {}", crate::chain(&error)))
+        }
+        (false, _) => match refused(server, &error) {
+            Fault::Copy(_) => Fault::Copy(reason),
+            here => here,
+        },
+    }
+}
+
+/// How far raft has come.
+async fn applied(server: &Server) -> u64 {
+    let status = server.client.status().await.unwrap_or_default();
+    // Before 3.4 only what is committed is told.
+    if status.raft_applied_index > 0 { status.raft_applied_index } else { status.raft_index }
+}

@@ -1,0 +1,90 @@
+//! `snapshot restore` by etcd's own program, with its hash check on.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::path::Path;
+
+use super::child::Child;
+use super::fault::{Fault, Here as _};
+use super::scratch::Scratch;
+use super::tools::Tools;
+use crate::store;
+
+/// What the restored member is called.
+pub const NAME: &str = "drill";
+/// Nobody listens there: the restored member is alone, and is told another one when it starts.
+const PEER: &str = "http://127.0.0.1:1";
+/// How much of a program's last words is read.
+const LAST_WORDS: u64 = 64 << 10;
+
+pub async fn restore(tools: &Tools, scratch: &Scratch, snapshot: &Path, data: &Path) -> Result<(), Fault> {
+    let program = &tools.restorer;
+    let doing = || format!("{} cannot be run", program.path.display());
+    let log = scratch.path("restore.log");
+    let file = File::create(&log).here(doing)?;
+    let mut arguments: Vec<OsString> = ["snapshot", "restore"].map(OsString::from).into();
+    arguments.push(snapshot.into());
+    arguments.extend(["--data-dir".into(), data.into()]);
+    let cluster = format!("{NAME}={PEER}");
+    arguments.extend(["--name", NAME, "--initial-cluster", &cluster].map(OsString::from));
+    arguments.extend(["--initial-advertise-peer-urls", PEER].map(OsString::from));
+    // A token of its own keeps it from ever joining the real cluster.
+    arguments.extend(["--initial-cluster-token", "nightshift-drill"].map(OsString::from));
+    let status = Child::start(&program.path, &arguments, &file).here(doing)?.end().await.here(doing)?;
+    if status.success() {
+        return Ok(());
+    }
+    let said = last_words(&log);
+    Err(judge(
+        format!("`{} snapshot restore` ended with {status}: {said}", program.name()),
+        status.code(),
+        &said,
+    ))
+}
+
+/// Whether a program that failed says something about the copy: not where it was killed, or found no room.
+pub fn judge(reason: String, code: Option<i32>, said: &str) -> Fault {
+    let no_room = said.contains("no space left on device") || said.contains("disk quota exceeded");
+    let no_memory = said.contains("cannot allocate memory") || said.contains("out of memory");
+    if code.is_none() || no_room || no_memory { Fault::Here(reason) } else { Fault::Copy(reason) }
+}
+
+/// The last line that a program printed, cut to what a person reads.
+pub fn last_words(log: &Path) -> String {
+    let said = store::read_tail(log, LAST_WORDS).unwrap_or_default();
+    let said = String::from_utf8_lossy(&said);
+    let errors =
+        said.lines().rev().find(|line| line.starts_with("Error:") || line.contains("\"level\":\"fatal\""));
+    let panics = || said.lines().find(|line| line.starts_with("panic:"));
+    let last = || said.lines().rev().find(|line| !line.trim().is_empty());
+    let line = errors.or_else(panics).or_else(last).unwrap_or("it said nothing");
+    line.trim().chars().take(400).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_and_a_killed_program_say_nothing_about_the_copy() {
+        let judged = |code, said: &str| judge("r".to_owned(), code, said);
+        assert_eq!(judged(Some(1), "Error: expected sha256 [1], got [2]"), Fault::Copy("r".to_owned()));
+        assert_eq!(judged(None, ""), Fault::Here("r".to_owned()));
+        assert_eq!(judged(Some(1), "Error: write db: no space left on device"), Fault::Here("r".to_owned()));
+    }
+
+    #[test]
+    fn the_line_that_says_why_is_found_among_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        for (text, found) in [
+            ("{\"level\":\"info\"}\nError: expected sha256\n", "Error: expected sha256"),
+            ("panic: a page\n\ngoroutine 1\nmain.go:7\n", "panic: a page"),
+            ("one\ntwo\n\n", "two"),
+            ("", "it said nothing"),
+        ] {
+            std::fs::write(&log, text).unwrap();
+            assert_eq!(last_words(&log), found);
+        }
+    }
+}

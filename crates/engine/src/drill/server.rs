@@ -1,0 +1,164 @@
+//! The scratch etcd: on loopback, with ports and a data dir of its own.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::child::Child;
+use super::fault::{Fault, Here as _};
+use super::restore::{NAME, judge, last_words};
+use super::scratch::Scratch;
+use super::tools::{Tools, Version};
+use crate::etcd::{Client, ClientError, LocalMember, TlsFiles};
+
+/// Each call ends within this: etcd itself gives up on a write after 7 s.
+const PATIENCE: Duration = Duration::from_secs(20);
+const GLANCE: Duration = Duration::from_millis(50);
+/// Ports that were free when they were chosen may be taken by the time etcd binds them.
+const TRIES: usize = 3;
+/// etcd refuses writes to a database beyond its quota, which by default is 2 GiB: no fault of the copy.
+const LEAST_QUOTA: u64 = 8 << 30;
+
+pub struct Server {
+    /// Dropped first.
+    child: Child,
+    pub client: Client,
+    log: PathBuf,
+}
+
+/// What a data dir has to be told when it is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// It was restored as a member alone.
+    Restored,
+    /// It is one of a cluster whose others are gone.
+    ForceNewCluster,
+}
+
+impl Server {
+    /// Starts etcd on a data dir and waits until it leads itself.
+    pub async fn start(
+        tools: &Tools,
+        scratch: &Scratch,
+        data: &Path,
+        db_size: u64,
+        origin: Origin,
+    ) -> Result<Self, Fault> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match Self::try_start(tools, scratch, data, db_size, origin).await {
+                Err(Fault::Copy(reason)) if reason.contains("address already in use") => {
+                    if tries == TRIES {
+                        return Err(Fault::Here(reason));
+                    }
+                }
+                other => return other,
+            }
+        }
+    }
+
+    async fn try_start(
+        tools: &Tools,
+        scratch: &Scratch,
+        data: &Path,
+        db_size: u64,
+        origin: Origin,
+    ) -> Result<Self, Fault> {
+        let doing = || format!("{} cannot be started", tools.etcd.path.display());
+        let [client, peer] = free_ports().here(doing)?.map(|port| format!("http://127.0.0.1:{port}"));
+        let log = scratch.path("etcd.log");
+        let file = File::create(&log).here(doing)?;
+        let arguments = arguments(tools.etcd.version, data, db_size, origin, &client, &peer);
+        let child = Child::start(&tools.etcd.path, &arguments, &file).here(doing)?;
+        Self::wait(child, &client, log).await
+    }
+
+    async fn wait(mut child: Child, endpoint: &str, log: PathBuf) -> Result<Self, Fault> {
+        let member = LocalMember {
+            endpoint: endpoint.to_owned(),
+            tls: TlsFiles::default(),
+            name: None,
+            data_dir: None,
+            files: Vec::new(),
+        };
+        loop {
+            if let Some(fault) = how_it_ended(&mut child, &log) {
+                return Err(fault);
+            }
+            if let Ok(client) = Client::connect(&member, PATIENCE).await
+                && client.status().await.is_ok_and(|status| status.leader != 0)
+            {
+                return Ok(Self { child, client, log });
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+    }
+
+    /// Why it ended, if it has: then no answer of it says anything.
+    pub fn ended(&mut self) -> Option<Fault> {
+        how_it_ended(&mut self.child, &self.log)
+    }
+}
+
+/// What a call that failed says of the copy.
+pub fn refused(server: &mut Server, error: &ClientError) -> Fault {
+    // The silence of an etcd that has ended is explained by its end.
+    if let Some(fault) = server.ended() {
+        return fault;
+    }
+    let reason = crate::chain(error);
+    match error {
+        ClientError::NotAuthorised { .. } => Fault::Here(
+            "authentication is on in it, so it starts and shows its revision, but lets nobody count keys or write \
+             without a user's password"
+                .to_owned(),
+        ),
+        ClientError::Answered { .. } => Fault::Copy(format!("the restored etcd refuses: {reason}")),
+        _ => Fault::Here(format!("the restored etcd does not answer: {reason}")),
+    }
+}
+
+fn how_it_ended(child: &mut Child, log: &Path) -> Option<Fault> {
+    match child.ended() {
+        Ok(None) => None,
+        Ok(Some(status)) => {
+            let said = last_words(log);
+            let reason = format!("the restored etcd ended with {status}: {said}");
+            Some(judge(reason, status.code(), &said))
+        }
+        Err(error) => Some(Fault::Here(format!("the restored etcd cannot be watched: {error}"))),
+    }
+}
+
+fn arguments(
+    version: Version,
+    data: &Path,
+    db_size: u64,
+    origin: Origin,
+    client: &str,
+    peer: &str,
+) -> Vec<OsString> {
+    let quota = LEAST_QUOTA.max(db_size.saturating_mul(2)).to_string();
+    let cluster = format!("{NAME}={peer}");
+    let mut arguments: Vec<OsString> = vec!["--data-dir".into(), data.into()];
+    let mut put = |words: &[&str]| arguments.extend(words.iter().map(OsString::from));
+    put(&["--name", NAME, "--initial-cluster", &cluster, "--initial-advertise-peer-urls", peer]);
+    put(&["--listen-peer-urls", peer, "--listen-client-urls", client, "--advertise-client-urls", client]);
+    put(&["--quota-backend-bytes", &quota]);
+    if origin == Origin::ForceNewCluster {
+        put(&["--force-new-cluster"]);
+    }
+    if version >= Version::of(3, 4) {
+        put(&["--logger", "zap", "--log-level", "error"]);
+    }
+    arguments
+}
+
+fn free_ports() -> std::io::Result<[u16; 2]> {
+    // Held side by side, so that they differ.
+    let (one, other) = (TcpListener::bind(("127.0.0.1", 0))?, TcpListener::bind(("127.0.0.1", 0))?);
+    Ok([one.local_addr()?.port(), other.local_addr()?.port()])
+}

@@ -1,0 +1,149 @@
+//! The worker: one job from standard input, its story to standard output, nothing left behind.
+
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::time::Duration;
+
+use nightshift_core::proof::DrillReport;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Stdin, Take};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, timeout};
+
+use super::book::Book;
+use super::compare::Compare;
+use super::contents::{self, Contents};
+use super::fault::{Fault, Here as _};
+use super::job::{Job, Stored};
+use super::scratch::{Scratch, ScratchError};
+use super::server::{Origin, Server};
+use super::tools::Tools;
+use super::words::Word;
+use super::{canary, copy, restore};
+
+/// Who connects has so long to say what is to be proved.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// For so long the one before may go on cleaning up.
+const LEAVES: Duration = Duration::from_secs(10);
+const GLANCE: Duration = Duration::from_millis(100);
+/// The longest job: a manifest's facts about etcd.
+const LONGEST_JOB: u64 = 256 << 10;
+/// The name of a drill's folder below the scratch folder.
+pub const FOLDER: &str = "drill";
+
+type Input = BufReader<Take<Stdin>>;
+
+/// Does one job. `Ok` says that its report was handed over, whatever it says.
+pub async fn work() -> io::Result<()> {
+    drop_capabilities()?;
+    let mut input = BufReader::new(tokio::io::stdin().take(LONGEST_JOB));
+    let job = read_job(&mut input).await?;
+    tell(&Word::Hello)?;
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut teller = |word: Word| {
+        // Whoever does not read any more has hung up, which is heard elsewhere.
+        let _gone = tell(&word);
+    };
+    let mut book = Book::new(job.copy.clone(), &mut teller);
+    let result = tokio::select! {
+        biased;
+        () = hangs_up(&mut input) => return Err(io::ErrorKind::BrokenPipe.into()),
+        _ = terminated.recv() => Err(Fault::Here("it was told to stop".to_owned())),
+        result = timeout(job.deadline(), drill(&job, &mut book)) => result.unwrap_or_else(|_| {
+            Err(Fault::Here(format!("it was not done within {} s, [drill] deadline", job.deadline().as_secs())))
+        }),
+    };
+    let report: DrillReport = book.close(result);
+    tell(&Word::Report(report))
+}
+
+async fn read_job(input: &mut Input) -> io::Result<Job> {
+    let mut line = String::new();
+    timeout(PATIENCE, input.read_line(&mut line)).await??;
+    Ok(serde_json::from_str(&line)?)
+}
+
+/// Nothing more is ever said: an end, or an error, means that nobody waits any more.
+async fn hangs_up(input: &mut Input) {
+    let mut byte = [0];
+    while matches!(input.read(&mut byte).await, Ok(1..)) {}
+}
+
+fn tell(word: &Word) -> io::Result<()> {
+    let mut line = serde_json::to_vec(word)?;
+    line.push(b'\n');
+    let mut out = io::stdout().lock();
+    out.write_all(&line)?;
+    out.flush()
+}
+
+/// The daemon's one capability reads root's files: a drill has no use for it, and etcd none at all.
+fn drop_capabilities() -> io::Result<()> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    rustix::thread::clear_ambient_capability_set()?;
+    let none = rustix::thread::CapabilitySet::empty();
+    let sets = rustix::thread::CapabilitySets { effective: none, permitted: none, inheritable: none };
+    Ok(rustix::thread::set_capabilities(None, sets)?)
+}
+
+async fn drill(job: &Job, book: &mut Book<'_>) -> Result<(), Fault> {
+    let scratch = take(&job.scratch).await.here(|| "there is no place to restore to".to_owned())?;
+    let tools = Tools::find(job.tools.as_deref(), &scratch).await?;
+    book.tools = tools.to_string();
+    tools.demand_version(job.facts.as_ref().map(|facts| facts.version.as_str()))?;
+    let data = scratch.path("data");
+    let db_size = size(job)?;
+    copy::demand_room(scratch.folder(), db_size, job.leave)?;
+
+    let (contents, origin) = match &job.stored {
+        Stored::Snapshot { file, packing } => {
+            let db = scratch.path("snapshot.db");
+            let unpacked = copy::unpack(file.clone(), *packing, db.clone(), job.rate, job.facts.as_ref());
+            book.step("unpack", unpacked).await?;
+            let contents = book.step("walk", contents::read(db.clone())).await?;
+            book.step("restore", restore::restore(&tools, &scratch, &db, &data)).await?;
+            (Some(contents), Origin::Restored)
+        }
+        Stored::DataDir { folder } => {
+            book.step("copy", copy::data_dir(folder.clone(), data.clone(), job.rate)).await?;
+            let contents = book.step("walk", walk_member(&data)).await?;
+            (contents, Origin::ForceNewCluster)
+        }
+    };
+    let mut server = book.step("start", Server::start(&tools, &scratch, &data, db_size, origin)).await?;
+    let (facts, mut compared) = (job.facts.as_ref(), Vec::new());
+    let compare =
+        Compare { server: &mut server, contents: contents.as_ref(), facts, compared: &mut compared };
+    let same = book.step("compare", compare.all()).await;
+    book.compared = compared;
+    same?;
+    book.step("write", canary::write(&mut server)).await
+}
+
+/// A drill that was given up in this moment may still be cleaning up.
+async fn take(root: &Path) -> Result<Scratch, ScratchError> {
+    let until = Instant::now() + LEAVES;
+    loop {
+        match Scratch::take(root, FOLDER) {
+            Err(ScratchError::Busy { .. }) if Instant::now() < until => tokio::time::sleep(GLANCE).await,
+            taken => return taken,
+        }
+    }
+}
+
+/// A data dir of v2 keys alone need not have a database.
+async fn walk_member(data: &Path) -> Result<Option<Contents>, Fault> {
+    let db = data.join("member/snap/db");
+    if db.is_file() { contents::read(db).await.map(Some) } else { Ok(None) }
+}
+
+/// The bytes of what is to be restored.
+fn size(job: &Job) -> Result<u64, Fault> {
+    let doing = || "the stored copy cannot be read".to_owned();
+    match (&job.facts, &job.stored) {
+        (Some(facts), _) => Ok(facts.raw_size),
+        (None, Stored::Snapshot { file, .. }) => Ok(std::fs::metadata(file).here(doing)?.len()),
+        (None, Stored::DataDir { folder }) => copy::size_of(folder).here(doing),
+    }
+}

@@ -1,0 +1,109 @@
+//! This host's turn: tonight's best etcd set is drilled from this vault, and what that showed is published.
+
+use std::cmp::Reverse;
+
+use jiff::Timestamp;
+use nightshift_core::backoff;
+use nightshift_core::manifest::Manifest;
+use nightshift_core::outcome::Grade;
+use nightshift_core::proof::{DrillReport, DrillVerdict, Proof};
+use nightshift_core::record::ProofReport;
+use nightshift_core::role::Role;
+
+use super::told;
+use crate::context::{StageContext, StageEnd};
+use crate::drill::{Job, Stored, Way, Word, perform};
+use crate::offload;
+use crate::store::{Judged, StoreError};
+
+/// Copies that are tried where the ones before them do not restore.
+const MOST_TRIED: usize = 3;
+/// What a drill of a snapshot goes through, for the status line.
+const STEPS: usize = 6;
+
+pub async fn run(ctx: &StageContext) -> Result<StageEnd, StoreError> {
+    let offloaded = ctx.clone();
+    let candidates = offload::run(move || candidates(&offloaded)).await?;
+    if candidates.is_empty() {
+        let reason = "no etcd set of tonight that is held here can be restored";
+        return Ok(StageEnd::degraded(format!("not proved: {reason}")));
+    }
+    let mut unfit = Vec::new();
+    for manifest in candidates.into_iter().take(MOST_TRIED) {
+        let set = manifest.id();
+        let report = match earlier(ctx, &manifest).await? {
+            Some(report) => report,
+            None => drill(ctx, &manifest).await?,
+        };
+        told::known(ctx, report.clone()).await?;
+        let reason = report.reason.unwrap_or_default();
+        match report.verdict {
+            DrillVerdict::Proved if unfit.is_empty() => return Ok(StageEnd::done()),
+            DrillVerdict::Proved => break,
+            DrillVerdict::NotRestorable => unfit.push(format!("{set} does not restore: {reason}")),
+            DrillVerdict::NotProved => {
+                unfit.push(format!("verified, not proved: {reason}"));
+                break;
+            }
+        }
+    }
+    Ok(StageEnd::degraded(unfit.join("; ")))
+}
+
+/// Tonight's sets by their worth, and of the best ones one that was pulled, another one each night. Where no copy is good
+/// because the members differ, a drill says which side restores.
+fn candidates(ctx: &StageContext) -> Result<Vec<Manifest>, StoreError> {
+    let mut found = Vec::new();
+    for host in ctx.settings.inventory.with_role(Role::Etcd) {
+        let best = ctx.vault.best(&host.name, ctx.night, Role::Etcd)?;
+        found.extend(best.filter(|set| set.grade != Grade::Bad && stored(ctx, &set.manifest).is_some()));
+    }
+    let night = ctx.night.to_string();
+    found.sort_by_key(|Judged { manifest, grade, .. }| {
+        let own = manifest.host == ctx.settings.this;
+        (Reverse(*grade), own, backoff::order(&night, manifest.host.as_str()))
+    });
+    Ok(found.into_iter().map(|judged| judged.manifest).collect())
+}
+
+fn stored(ctx: &StageContext, manifest: &Manifest) -> Option<Stored> {
+    Stored::of(&ctx.vault.folder(&manifest.id()), manifest)
+}
+
+/// What this host has proved of a set already, before the daemon was ended.
+async fn earlier(ctx: &StageContext, manifest: &Manifest) -> Result<Option<ProofReport>, StoreError> {
+    let (vault, set) = (ctx.vault.clone(), manifest.id());
+    let proofs = offload::run(move || vault.proofs(&set)).await?;
+    Ok(proofs.iter().filter(|proof| proof.by == ctx.settings.this).rev().find_map(ProofReport::of))
+}
+
+/// Drills one set. Only what says something about the copy becomes a proof.
+async fn drill(ctx: &StageContext, manifest: &Manifest) -> Result<ProofReport, StoreError> {
+    let settings = &ctx.settings;
+    let set = manifest.id();
+    let copy = format!("the vault of {}", settings.this);
+    let report = match stored(ctx, manifest) {
+        Some(stored) => {
+            let job = Job::new(settings, copy, stored, manifest.etcd.clone());
+            ctx.board.begin(ctx.stage, STEPS);
+            let on_word = |word: &Word| {
+                if matches!(word, Word::Done(_)) {
+                    ctx.board.advance(ctx.stage);
+                }
+            };
+            perform(&job, &Way::of(settings), on_word).await
+        }
+        None => DrillReport::not_proved(copy, "it holds nothing that can be restored"),
+    };
+    let (cluster, by) = (settings.cluster.clone(), settings.this.clone());
+    let reported = ProofReport::of_drill(&set, &by, &report);
+    if report.verdict != DrillVerdict::NotProved {
+        let vault = ctx.vault.clone();
+        offload::run(move || {
+            let manifest = vault.manifest_digest(&set)?;
+            vault.put_proof(&Proof::of_drill(cluster, set, manifest, by, Timestamp::now(), report))
+        })
+        .await?;
+    }
+    Ok(reported)
+}

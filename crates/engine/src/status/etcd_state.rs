@@ -1,0 +1,94 @@
+//! What is known of a night's etcd sets: verified, agreed, proved.
+
+use nightshift_core::etcd_facts::Agreement;
+use nightshift_core::name::HostName;
+use nightshift_core::outcome::Grade;
+use nightshift_core::proof::DrillVerdict;
+use nightshift_core::record::{ProofReport, Record};
+use nightshift_core::role::Role;
+use nightshift_core::set_path::SetId;
+use nightshift_core::settings::Settings;
+use serde::{Deserialize, Serialize};
+
+use crate::space;
+use crate::store::{Judged, StoreError, Vault};
+
+/// The best etcd set of one host and night in this vault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EtcdState {
+    pub set: SetId,
+    pub grade: Grade,
+    /// Which checks it passed, in words.
+    pub verified: String,
+    /// Whether all members held the same, in words; `None` where nobody asked them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agreed: Option<String>,
+    /// What drills said of it, on which copy and by whom.
+    #[serde(default)]
+    pub drills: Vec<ProofReport>,
+}
+
+impl EtcdState {
+    /// What the drills come to: one that proved it counts for more than one that did not.
+    pub fn proved(&self) -> String {
+        let of = |verdict| self.drills.iter().rev().find(|drill| drill.verdict == verdict);
+        let found = of(DrillVerdict::Proved)
+            .or_else(|| of(DrillVerdict::NotRestorable))
+            .or_else(|| of(DrillVerdict::NotProved));
+        let Some(ProofReport { by, verdict, copy, reason, took_ms, .. }) = found else {
+            return "-".to_owned();
+        };
+        match (verdict, reason) {
+            (DrillVerdict::Proved, _) => format!("by {by}, from {copy}, in {}", space::seconds(*took_ms)),
+            (_, Some(reason)) => format!("{verdict} by {by}, from {copy}: {reason}"),
+            (_, None) => format!("{verdict} by {by}, from {copy}"),
+        }
+    }
+}
+
+/// The states of a night's etcd sets; a set that is not here has none.
+pub fn of_night(settings: &Settings, record: &Record) -> Result<Vec<EtcdState>, StoreError> {
+    let vault = Vault::new(&settings.vault.path);
+    let mut hosts: Vec<&HostName> = record.expected.iter().map(|expected| &expected.host).collect();
+    hosts.sort();
+    hosts.dedup();
+    let mut held = Vec::new();
+    for host in hosts {
+        held.extend(vault.best(host, record.night, Role::Etcd)?);
+    }
+    let asked = held.iter().find_map(|set| set.manifest.etcd.as_ref()?.agreement.clone().map(Box::new));
+    held.iter().map(|set| state(&vault, record, set, asked.as_deref())).collect()
+}
+
+fn state(
+    vault: &Vault,
+    record: &Record,
+    judged: &Judged,
+    asked: Option<&Agreement>,
+) -> Result<EtcdState, StoreError> {
+    let manifest = &judged.manifest;
+    let set = manifest.id();
+    let mut drills: Vec<ProofReport> = vault.proofs(&set)?.iter().filter_map(ProofReport::of).collect();
+    // What could not be tried has no file.
+    let untried = |drill: &&ProofReport| drill.set == set && drill.verdict == DrillVerdict::NotProved;
+    drills.splice(0..0, record.proofs.iter().filter(untried).cloned());
+    let facts = manifest.etcd.as_ref();
+    Ok(EtcdState {
+        grade: judged.grade,
+        verified: facts.map(|facts| facts.checked.clone()).unwrap_or_default(),
+        agreed: asked.map(|asked| agreed(asked, facts.map(|facts| facts.member_id.as_str()))),
+        set,
+        drills,
+    })
+}
+
+/// What the members' answers say of one of them.
+fn agreed(asked: &Agreement, member: Option<&str>) -> String {
+    if asked.diverged().iter().any(|diverged| Some(diverged.member_id.as_str()) == member) {
+        return format!("DIVERGED at revision {}", asked.revision);
+    }
+    match &asked.reason {
+        Some(reason) => format!("{}: {reason}", asked.word.as_str()),
+        None => format!("{} at revision {}", asked.word.as_str(), asked.revision),
+    }
+}

@@ -1,0 +1,84 @@
+//! `nightshift drill`: a stored copy restored in the foreground, step by step, and proved or not.
+
+mod from_archive;
+mod subject;
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use nightshift_core::digest::Digest;
+use nightshift_core::proof::{DrillReport, DrillVerdict, Proof};
+use nightshift_core::set_path::SetId;
+use nightshift_core::settings::Settings;
+use nightshift_engine::drill::{Word, perform};
+use nightshift_engine::space::seconds;
+use nightshift_engine::store::Vault;
+
+use super::CommandError;
+use crate::args::Drill;
+use crate::config_file;
+use crate::exit::Exit;
+use crate::out;
+use subject::Subject;
+
+pub fn run(config: &Path, args: &Drill) -> Result<Exit, CommandError> {
+    let settings = config_file::settings(config)?;
+    let Subject { job, way, held, spool } = Subject::of(&settings, args)?;
+    let on_word = |word: &Word| match word {
+        Word::Done(step) if !args.json => out::say(format!("{:<8} {}", step.name, seconds(step.took_ms))),
+        _ => {}
+    };
+    let report = super::here(async { Ok(perform(&job, &way, on_word).await) })?;
+    // What was unpacked for the drill goes with it.
+    drop(spool);
+    if args.json {
+        out::say(serde_json::to_string_pretty(&report)?);
+    } else {
+        show(&report);
+    }
+    let exit = match report.verdict {
+        DrillVerdict::Proved => Exit::Good,
+        DrillVerdict::NotRestorable => Exit::Failed,
+        DrillVerdict::NotProved => Exit::Degraded,
+    };
+    if let Some((set, manifest)) = held
+        && report.verdict != DrillVerdict::NotProved
+    {
+        publish(&settings, set, manifest, report);
+    }
+    Ok(exit)
+}
+
+fn show(report: &DrillReport) {
+    if !report.compared.is_empty() {
+        out::say("");
+        let rows = report.compared.iter().map(|one| {
+            let word = if one.is_same() { "same" } else { "DIFFERS" };
+            vec![one.what.clone(), one.expected.clone(), one.found.clone(), word.to_owned()]
+        });
+        out::table(&["COMPARED", "STORED", "RESTORED", ""], rows);
+        out::say("");
+    }
+    let DrillReport { verdict, reason, copy, tools, .. } = report;
+    match reason {
+        Some(reason) => out::say(format!("{copy}: {verdict}: {reason}")),
+        None => {
+            out::say(format!(
+                "{copy}: {verdict}: it was restored and took a write, in {}",
+                seconds(report.took_ms())
+            ));
+        }
+    }
+    if !tools.is_empty() {
+        out::say(format!("with {tools}"));
+    }
+}
+
+/// Keeps what was shown beside the set, where this user may write there.
+fn publish(settings: &Settings, set: SetId, manifest: Digest, report: DrillReport) {
+    let (cluster, by) = (settings.cluster.clone(), settings.this.clone());
+    let proof = Proof::of_drill(cluster, set, manifest, by, Timestamp::now(), report);
+    if let Err(error) = Vault::new(&settings.vault.path).put_proof(&proof) {
+        out::complain(&format!("the proof is not kept: {}", nightshift_engine::chain(&error)));
+    }
+}

@@ -1,0 +1,134 @@
+//! An etcd set taken out of an archive, decrypted in the foreground, into the scratch folder.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufReader, Read, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use nightshift_core::archive::ArchiveName;
+use nightshift_core::manifest::Manifest;
+use nightshift_core::role::Role;
+use nightshift_core::set_path::SetId;
+use nightshift_core::settings::Settings;
+use nightshift_engine::archive::{
+    ArchivedSet, Contents, Identities, Visitor, open_encrypted, visit_blocking,
+};
+use nightshift_engine::drill::Scratch;
+use nightshift_engine::{space, spool};
+
+use crate::commands::CommandError;
+
+/// The folder below the scratch folder.
+const FOLDER: &str = "archive";
+
+/// Takes the set, or the best etcd set where none is named; what is taken is checked on the way.
+pub fn take(
+    settings: &Settings,
+    archive: &Path,
+    identity: Option<&Path>,
+    wanted: Option<SetId>,
+) -> Result<(Scratch, Manifest), CommandError> {
+    let usage = |what: String| CommandError::Usage(format!("{}: {what}", archive.display()));
+    let name: ArchiveName = (archive.file_name().and_then(|name| name.to_str()).unwrap_or_default())
+        .parse()
+        .map_err(|error: nightshift_core::archive::NotAnArchive| usage(error.to_string()))?;
+    let scratch = Scratch::take(&settings.drill.scratch, FOLDER)?;
+    let mut taker =
+        Taker { scratch: &scratch, wanted, chosen: None, taken: None, trouble: None, begun: false };
+    let visited = visit_blocking(open(archive, &name, identity)?, &name, &mut taker);
+    let Taker { taken, trouble, .. } = taker;
+    if let Some(trouble) = trouble {
+        return Err(usage(trouble));
+    }
+    visited.map_err(|source| CommandError::Archive { path: archive.to_owned(), source })?;
+    let Some(Taken { manifest, item, .. }) = taken else {
+        return Err(usage("it holds no such etcd snapshot".to_owned()));
+    };
+    scratch.hand_over(&item)?;
+    Ok((scratch, manifest))
+}
+
+fn open(
+    path: &Path,
+    name: &ArchiveName,
+    identity: Option<&Path>,
+) -> Result<Box<dyn Read + Send>, CommandError> {
+    let read = |path: &Path| {
+        File::open(path)
+            .map(BufReader::new)
+            .map_err(|source| CommandError::Read { path: path.to_owned(), source })
+    };
+    let file = read(path)?;
+    match (name.encrypted, identity) {
+        (false, _) => Ok(Box::new(file)),
+        (true, Some(identity)) => {
+            let unusable = |error| CommandError::Usage(format!("{}: {error}", identity.display()));
+            let identities = Identities::read(read(identity)?).map_err(unusable)?;
+            let opened = open_encrypted(file, &identities)
+                .map_err(|source| CommandError::Unopened { path: path.to_owned(), source })?;
+            Ok(Box::new(opened))
+        }
+        (true, None) => Err(CommandError::Usage(format!(
+            "{} is encrypted: name the file with your age identity by --identity",
+            path.display()
+        ))),
+    }
+}
+
+struct Taker<'a> {
+    scratch: &'a Scratch,
+    wanted: Option<SetId>,
+    chosen: Option<ArchivedSet>,
+    taken: Option<Taken>,
+    trouble: Option<String>,
+    /// The snapshot was handed over; it is whole once its check went well.
+    begun: bool,
+}
+
+struct Taken {
+    manifest: Manifest,
+    item: String,
+    path: String,
+    file: File,
+}
+
+impl Taker<'_> {
+    fn begin(&self, set: &ArchivedSet, manifest: &Manifest) -> Result<Taken, String> {
+        let (item, _, size) = spool::snapshot_of(manifest).ok_or("it holds no etcd snapshot")?;
+        space::demand(self.scratch.folder(), size, 1, 0).map_err(|error| nightshift_engine::chain(&error))?;
+        let path = self.scratch.path(&item.path);
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        let file = file.map_err(|error| format!("{} cannot be created: {error}", path.display()))?;
+        let path = format!("{}/{}", set.folder(), item.path);
+        Ok(Taken { manifest: manifest.clone(), item: item.path.clone(), path, file })
+    }
+}
+
+impl Visitor for Taker<'_> {
+    fn contents(&mut self, contents: &Contents) {
+        let sets = contents.sets.iter().filter(|set| match &self.wanted {
+            Some(wanted) => set.id == *wanted,
+            None => set.id.role == Role::Etcd,
+        });
+        self.chosen = sets.max_by_key(|set| (set.grade, set.id.attempt)).cloned();
+    }
+
+    fn set(&mut self, set: &ArchivedSet, manifest: &Manifest) {
+        if self.chosen.as_ref().is_some_and(|chosen| chosen.id == set.id) {
+            match self.begin(set, manifest) {
+                Ok(taken) => self.taken = Some(taken),
+                Err(trouble) => self.trouble = Some(trouble),
+            }
+        }
+    }
+
+    fn file(&mut self, path: &str) -> Option<&mut dyn Write> {
+        let taken = self.taken.as_mut().filter(|taken| taken.path == path)?;
+        self.begun = true;
+        Some(&mut taken.file)
+    }
+
+    fn has_all(&self) -> bool {
+        self.begun || self.chosen.is_none() || self.trouble.is_some()
+    }
+}

@@ -1,0 +1,98 @@
+//! What is to be proved: a set of this vault, one of an archive, or a copy that nightshift did not make.
+
+use std::path::Path;
+
+use nightshift_core::digest::Digest;
+use nightshift_core::manifest::Manifest;
+use nightshift_core::role::Role;
+use nightshift_core::set_path::SetId;
+use nightshift_core::settings::Settings;
+use nightshift_engine::drill::{Job, Scratch, Stored, Way};
+use nightshift_engine::store::{Judged, Vault};
+
+use super::from_archive;
+use crate::args::Drill;
+use crate::commands::CommandError;
+
+/// Below the scratch folder: root's own drills, so that what a killed one leaves is in nobody's way.
+const FOREIGN: &str = "foreign";
+
+pub struct Subject {
+    pub job: Job,
+    pub way: Way,
+    /// The set of this vault, and the SHA-256 of its manifest.
+    pub held: Option<(SetId, Digest)>,
+    /// What was taken out of an archive.
+    pub spool: Option<Scratch>,
+}
+
+impl Subject {
+    pub fn of(settings: &Settings, args: &Drill) -> Result<Self, CommandError> {
+        let set = args.set.as_deref().map(str::parse::<SetId>).transpose();
+        let set = set.map_err(|error| CommandError::Usage(error.to_string()))?;
+        match (&args.data_dir, &args.archive) {
+            (Some(folder), _) => foreign(settings, folder),
+            (None, Some(archive)) => archived(settings, archive, args.identity.as_deref(), set),
+            (None, None) => held(settings, set),
+        }
+    }
+}
+
+fn foreign(settings: &Settings, folder: &Path) -> Result<Subject, CommandError> {
+    let unreadable = |source| CommandError::Read { path: folder.to_owned(), source };
+    let folder = folder.canonicalize().map_err(unreadable)?;
+    let stored = Stored::DataDir { folder: folder.clone() };
+    let job = Job::new(settings, folder.display().to_string(), stored, None);
+    let job = Job { scratch: job.scratch.join(FOREIGN), ..job };
+    Ok(Subject { job, way: Way::Same, held: None, spool: None })
+}
+
+fn archived(
+    settings: &Settings,
+    archive: &Path,
+    identity: Option<&Path>,
+    set: Option<SetId>,
+) -> Result<Subject, CommandError> {
+    let (spool, manifest) = from_archive::take(settings, archive, identity, set)?;
+    let copy = format!("{} of {}", manifest.id(), archive.display());
+    let job = job(settings, copy, spool.folder(), &manifest)?;
+    Ok(Subject { job, way: Way::Child, held: None, spool: Some(spool) })
+}
+
+fn held(settings: &Settings, set: Option<SetId>) -> Result<Subject, CommandError> {
+    let vault = Vault::new(&settings.vault.path);
+    let manifest = match set {
+        Some(set) => vault.manifest(&set)?,
+        None => newest(settings, &vault)?,
+    };
+    let id = manifest.id();
+    let digest = vault.manifest_digest(&id)?;
+    let job = job(settings, format!("the vault of {}", settings.this), &vault.folder(&id), &manifest)?;
+    Ok(Subject { job, way: Way::of(settings), held: Some((id, digest)), spool: None })
+}
+
+fn job(settings: &Settings, copy: String, folder: &Path, manifest: &Manifest) -> Result<Job, CommandError> {
+    let stored = Stored::of(folder, manifest).ok_or_else(|| {
+        CommandError::Usage(format!("{} holds no etcd snapshot that could be restored", manifest.id()))
+    })?;
+    Ok(Job::new(settings, copy, stored, manifest.etcd.clone()))
+}
+
+/// The best etcd set of the newest night that has one.
+fn newest(settings: &Settings, vault: &Vault) -> Result<Manifest, CommandError> {
+    let mut newest: Option<Judged> = None;
+    for host in settings.inventory.with_role(Role::Etcd) {
+        for night in vault.nights_of(&host.name)?.into_iter().rev() {
+            let best = vault.best(&host.name, night, Role::Etcd)?.filter(|best| best.grade.is_copy());
+            let Some(best) = best else { continue };
+            let rank = |judged: &Judged| (judged.manifest.night, judged.grade);
+            if newest.as_ref().is_none_or(|known| rank(known) < rank(&best)) {
+                newest = Some(best);
+            }
+            break;
+        }
+    }
+    newest.map(|judged| judged.manifest).ok_or_else(|| {
+        CommandError::Usage(format!("no etcd set that counts as a copy is in {}", vault.root().display()))
+    })
+}
