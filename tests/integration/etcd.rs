@@ -1,9 +1,15 @@
-//! A night without etcd.
+//! Nights without etcd, with one member's snapshot for all, and with a snapshot that is not what its maker says.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use kit::lab::Role::{Etcd, Master, Node};
 use kit::site::Plan;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
-use crate::support::{outcome, reason, verdict};
+use crate::support::{good, outcome, reason, set_folder, set_report, verdict};
 
 #[test]
 fn without_etcd_its_stage_fails_with_the_reason_and_all_else_goes_on() {
@@ -32,4 +38,64 @@ fn without_etcd_its_stage_fails_with_the_reason_and_all_else_goes_on() {
     }
     let reasons = status["night"]["reasons"].to_string();
     assert!(reasons.contains("no good etcd snapshot of the cluster"), "{reasons}");
+}
+
+#[test]
+fn where_one_snapshot_will_do_the_masters_miss_nobody_and_the_night_is_complete() {
+    let plan: &[(&str, &[_])] = &[("m1", &[Master]), ("e1", &[Etcd]), ("e2", &[Etcd]), ("e3", &[Etcd])];
+    let mut site = Plan::new(plan).build().unwrap();
+    for host in ["m1", "e1", "e2", "e3"] {
+        site.drop_in(host, "50-one.toml", "[etcd]\nmembers = \"one\"\nslot = \"1s\"\n").unwrap();
+    }
+    site.night().unwrap();
+    let mut made = 0;
+    for host in ["e1", "e2", "e3"] {
+        let (code, status) = site.status(host).unwrap();
+        assert_eq!((code, verdict(&status)), (0, "complete"), "{host}: {:#}", status["night"]["reasons"]);
+        made += usize::from(!status["night"]["record"]["sets"].as_array().unwrap().is_empty());
+    }
+    assert_eq!(made, 1);
+    let (_, status) = site.status("m1").unwrap();
+    assert_eq!(verdict(&status), "complete", "{:#}", status["night"]["reasons"]);
+    assert_eq!(outcome(&status, "pull-etcd"), "done", "{}", reason(&status, "pull-etcd"));
+    let shown = good(site.run("m1", &["status"]).unwrap()).stdout;
+    assert_eq!(shown.matches("another member's will do").count(), 2, "{shown}");
+}
+
+/// Cuts off the stored snapshot's end, and lets the manifest call that what was taken.
+fn shorten_snapshot(set: &Path) {
+    let (path, plain) = (set.join("snapshot.db.gz"), set.join("plain"));
+    let unpacked = Command::new("gzip").args(["-dc"]).arg(&path).output().unwrap().stdout;
+    fs::write(&plain, &unpacked[..unpacked.len() - 4096]).unwrap();
+    let packed =
+        Command::new("gzip").args(["-c"]).arg(&plain).stderr(Stdio::inherit()).output().unwrap().stdout;
+    fs::remove_file(&plain).unwrap();
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, &packed).unwrap();
+    let manifest = set.join("manifest.json");
+    let mut value: Value = serde_json::from_slice(&fs::read(&manifest).unwrap()).unwrap();
+    let items = value["items"].as_array_mut().unwrap();
+    let item = items.iter_mut().find(|item| item["path"] == "snapshot.db.gz").unwrap();
+    let hex: String = Sha256::digest(&packed).iter().map(|byte| format!("{byte:02x}")).collect();
+    (item["size"], item["sha256"]) = (json!(packed.len()), json!(hex));
+    fs::write(&manifest, serde_json::to_vec(&value).unwrap()).unwrap();
+    fs::remove_file(set.join("manifest.json.sig")).unwrap();
+}
+
+#[test]
+fn a_snapshot_that_does_not_pass_is_refused_whatever_its_maker_says() {
+    let mut site = Plan::new(&[("m1", &[Master]), ("e1", &[Etcd])]).build().unwrap();
+    site.start("e1").unwrap();
+    site.settle("e1").unwrap();
+    shorten_snapshot(&set_folder(&site, "e1", "e1", "etcd"));
+    site.start("m1").unwrap();
+    let status = site.settle("m1").unwrap();
+    let report = set_report(&status, "e1.site.test", "etcd");
+    assert_eq!(report["fate"], "refused", "{report:#}");
+    assert!(
+        report["reason"].as_str().unwrap().contains("is not sound, though its maker called it good"),
+        "{report:#}"
+    );
+    assert_eq!(verdict(&status), "failed");
+    assert!(!set_folder(&site, "m1", "e1", "etcd").exists());
 }

@@ -4,6 +4,7 @@ mod commands;
 mod crash;
 mod drill;
 mod etcd;
+mod inspect;
 mod journal;
 mod links;
 mod night;

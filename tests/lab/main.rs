@@ -4,6 +4,8 @@ mod absent;
 mod cluster;
 mod cold_copy;
 mod crash;
+mod diverged;
+mod drill;
 mod login;
 mod night;
 mod power;

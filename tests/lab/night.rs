@@ -57,6 +57,7 @@ fn an_unattended_night_of_twelve_hosts() {
         the_journal_tells_it(host, &night);
         println!("{:<20} {}", host.name, memory(host));
     }
+    every_master_shows_a_proof(&lab, &etcd);
     every_master_holds_everything(&lab, &night);
     the_snapshots_are_of_the_cluster_under_load(&lab, &etcd, &night);
     the_backup_server_holds_three_archives(&lab, &key, &night);
@@ -91,9 +92,15 @@ fn the_night_is_complete(host: &Host, night: &str) {
     assert_eq!(shown(host, "NRestarts"), "0");
 }
 
-/// How many stages a host of one role has: its own, and pruning.
+/// How many stages a host of one role has: its own, the drill on masters and etcd hosts, and pruning.
 fn stages(host: &Host) -> usize {
-    if host.has(Role::Master) { 7 } else { 2 }
+    if host.has(Role::Master) {
+        8
+    } else if host.has(Role::Etcd) {
+        3
+    } else {
+        2
+    }
 }
 
 /// What an auditor reads: each stage begun and ended well, each set and archive by name, and nothing amiss.
@@ -131,6 +138,23 @@ fn the_journal_tells_it(host: &Host, night: &str) {
     }
     let explained = host.run(&format!("journalctl --catalog --no-pager {of_night}")).unwrap().text();
     assert!(explained.contains("Defined-By: nightshift") || explained.contains("Support: man:nightshift(1)"));
+}
+
+/// One etcd host restored a copy in the drill's unit, and each master has its word.
+fn every_master_shows_a_proof(lab: &Lab, etcd: &EtcdCluster<'_>) {
+    for master in lab.with(Role::Master) {
+        let status = Status::of(master);
+        let proofs =
+            status.report.pointer("/night/record/proofs").and_then(serde_json::Value::as_array).unwrap();
+        let [proof] = &proofs[..] else { panic!("{}: {proofs:?}", master.name) };
+        assert_eq!(proof["verdict"], "proved", "{proof}");
+        assert!(etcd.members().iter().any(|member| proof["by"] == member.name.as_str()), "{proof}");
+        let shown = master.run("nightshift status").unwrap().text();
+        let by = format!("by {}", proof["by"].as_str().unwrap());
+        assert!(shown.contains("PROVED") && shown.contains(&by), "{shown}");
+        let kept = master.run("cat /var/lib/nightshift/vault/*/*/etcd.proofs/*.json").unwrap().text();
+        assert!(kept.contains("in a unit of its own"), "{kept}");
+    }
 }
 
 /// Every host's set, the same bytes on every master, and the same as on the host that made it.

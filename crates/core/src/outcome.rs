@@ -25,6 +25,11 @@ impl Grade {
         matches!(self, Self::Good | Self::Degraded)
     }
 
+    /// Whether a person's word can make it a copy.
+    pub const fn awaits_acceptance(self) -> bool {
+        matches!(self, Self::Suspicious | Self::Diverged)
+    }
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Bad => "bad",

@@ -24,7 +24,7 @@ mod v2_backup;
 mod v2_replay;
 
 pub use agreement::{Agreeing, agreement};
-pub use client::Client;
+pub use client::{Client, HASHING};
 pub use cluster::{Cluster, Seen};
 pub use data_kind::{Found, look};
 pub(crate) use discover::POD_MANIFESTS;

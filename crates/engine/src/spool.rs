@@ -60,7 +60,7 @@ pub enum SpoolError {
     Room(#[source] SpaceError),
     #[error("no file can be made in {}", folder.display())]
     Create { folder: PathBuf, source: io::Error },
-    #[error("it does not unpack to its end: it is damaged or cut off")]
+    #[error("it does not unpack to its end")]
     Unfinished(#[source] io::Error),
 }
 

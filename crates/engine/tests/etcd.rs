@@ -8,6 +8,7 @@
     clippy::disallowed_methods
 )]
 
+#[allow(dead_code)] // each test uses its part
 mod support {
     #[allow(dead_code)] // each file of tests uses its part
     pub mod etcd;

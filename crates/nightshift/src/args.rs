@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
-use nightshift_core::name::RemoteName;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use nightshift_core::name::{HostName, RemoteName};
 use nightshift_core::night::Night;
 use nightshift_core::set_path::SetId;
 
@@ -78,6 +78,11 @@ pub enum Command {
     /// The best of the newest night is taken where no set is named. Ends with 0 where the copy is proved, with 1 where
     /// it does not restore, and with 3 where that could not be tried.
     Drill(Drill),
+    /// Look into a set, an archive or a snapshot: files, keys, one object, two nights compared
+    ///
+    /// Reads the vault and files and asks no daemon. A compressed snapshot is unpacked into a scratch folder, an
+    /// archive's on the way. In a terminal the answer goes through $PAGER, or else less.
+    Inspect(Inspect),
     /// Make SSH identities, and print the lines that authorise them
     #[command(subcommand)]
     Keys(Keys),
@@ -156,7 +161,8 @@ pub enum Sets {
     /// Say that a suspicious or diverged set is right
     ///
     /// It counts as a good copy from then on, and its host's sets are pruned again. That is written beside the set, with
-    /// your name. To accept a later set settles the earlier ones of its host as well.
+    /// your name; the masters copy it when they pull next. To accept a later set settles the earlier ones of its host
+    /// as well.
     Accept {
         /// Such as etcd1/2026-11-22/etcd
         set: SetId,
@@ -164,6 +170,74 @@ pub enum Sets {
         #[arg(long)]
         yes: bool,
     },
+}
+
+#[derive(Debug, Args)]
+#[command(override_usage = "nightshift inspect WHAT [OPTIONS]\n       \
+                            nightshift inspect WHAT keys [PREFIX] | get KEY | history KEY\n       \
+                            nightshift inspect diff WHAT WHAT")]
+pub struct Inspect {
+    /// A set such as master1/2026-11-22/etcd or its folder, a night, an archive, or a snapshot
+    pub what: Option<String>,
+    #[command(subcommand)]
+    pub ask: Option<Ask>,
+    #[command(flatten)]
+    pub choice: Choice,
+    #[arg(long, global = true, help = JSON)]
+    pub json: bool,
+}
+
+/// Which snapshot is meant where there are several, and what it takes to open it.
+#[derive(Debug, Args)]
+pub struct Choice {
+    /// Of a night or an archive, the etcd set of this host; of all hosts the best one by default
+    #[arg(long, global = true)]
+    pub host: Option<HostName>,
+    /// Of an archive, this set, such as master1/2026-11-22/etcd.2
+    #[arg(long, global = true)]
+    pub set: Option<SetId>,
+    /// A file with the age identity that opens encrypted archives
+    #[arg(long, global = true, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// Where to unpack and to sort; $TMPDIR or /var/tmp by default
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub scratch: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Ask {
+    /// List the keys that are there, in order
+    Keys {
+        /// Only those that begin with this, such as /kubernetes.io/secrets/
+        prefix: Option<OsString>,
+    },
+    /// Write the value of a key
+    Get {
+        key: OsString,
+        /// As it was at this revision; the newest by default
+        #[arg(long)]
+        rev: Option<u64>,
+        /// `raw` is the value byte by byte; of protobuf `json` and `yaml` show which object it is
+        #[arg(long, value_enum)]
+        output: Option<Output>,
+    },
+    /// List the revisions of a key that were not compacted away, oldest first
+    History { key: OsString },
+    /// List the keys that were added, removed or changed from the first to the second
+    Diff {
+        #[arg(required = true, num_args = 1..=2, value_name = "WHAT")]
+        what: Vec<String>,
+        /// Only keys that begin with this
+        #[arg(long)]
+        prefix: Option<OsString>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    Raw,
+    Json,
+    Yaml,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,11 +1,13 @@
 //! The commands, one file each.
 
+mod archive_file;
 mod check;
 mod cold_copy;
 mod daemon;
 mod drill;
 mod drill_worker;
 mod generate;
+mod inspect;
 mod keys;
 mod nights;
 mod plan;
@@ -59,6 +61,24 @@ pub enum CommandError {
     KnownHosts(#[from] KnownHostsError),
     #[error("{host}: its host keys cannot be read")]
     Scan { host: String, source: ConnectError },
+    #[error("{} is no archive that may be used", path.display())]
+    Archive { path: PathBuf, source: nightshift_engine::archive::ListError },
+    #[error("the manifest in {} cannot be used", folder.display())]
+    Manifest { folder: PathBuf, source: nightshift_core::manifest::ManifestError },
+    #[error("{what} cannot be unpacked into {}; --scratch names another folder", scratch.display())]
+    UnpackInto { what: String, scratch: PathBuf, source: nightshift_engine::spool::SpoolError },
+    #[error("{what} cannot be unpacked")]
+    Unpack { what: String, source: nightshift_engine::spool::SpoolError },
+    #[error("{what} cannot be read")]
+    Snapshot { what: String, source: nightshift_snapshot::ReadError },
+    #[error("the keys of {what} cannot be listed")]
+    Index { what: String, source: nightshift_snapshot::IndexError },
+    #[error("{0}")]
+    Absent(String),
+    #[error("cannot write to standard output")]
+    Output(#[source] io::Error),
+    #[error("cannot print it as YAML")]
+    Yaml(#[from] serde_saphyr::SerializeError),
     #[error("standard input is no connection of the cold copy's socket")]
     NoConnection(#[source] io::Error),
     #[error(transparent)]
@@ -73,8 +93,6 @@ pub enum CommandError {
     Json(#[from] serde_json::Error),
     #[error("{0}")]
     Usage(String),
-    #[error("{} is no archive that may be used", path.display())]
-    Archive { path: PathBuf, source: nightshift_engine::archive::ListError },
     #[error("the drill's process cannot go on")]
     Worker(#[source] io::Error),
     #[error(transparent)]
@@ -102,6 +120,7 @@ pub fn run(cli: Cli) -> Result<Exit, CommandError> {
         Command::DrillWorker { parent } => drill_worker::run(parent),
         Command::DrillEtcd { parent, program } => Err(become_program(parent, &program).into()),
         Command::DrillSweep { scratch } => Ok(sweep(&scratch).map(|()| Exit::Good)?),
+        Command::Inspect(args) => inspect::run(&config, args),
         Command::Keys(keys) => keys::run(&config, keys),
         Command::Trust(args) => here(trust::run(&config, &args)),
         Command::ColdCopy(words) => here(cold_copy::run(&config, words)),

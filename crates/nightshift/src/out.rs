@@ -22,12 +22,16 @@ pub fn confirm(question: &str) -> bool {
     std::io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
 }
 
-/// A table without borders that a person can read and `awk` can cut.
 pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
+    say(rows_of(header, rows));
+}
+
+/// A table without borders that a person can read and `awk` can cut.
+pub fn rows_of(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING).set_header(header.iter().copied());
     for row in rows {
         table.add_row(row);
     }
-    say(table.trim_fmt());
+    table.trim_fmt()
 }

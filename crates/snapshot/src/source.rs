@@ -70,12 +70,12 @@ pub fn read_up_to(source: &(impl ReadAt + ?Sized), buffer: &mut [u8], offset: u6
 }
 
 /// The longest single read ahead, in bytes.
-const LONGEST: usize = 256 << 10;
+const LONGEST: usize = 128 << 10;
 /// The shortest, in bytes: where pages lie scattered nothing is gained by more.
 const SHORTEST: usize = 4 << 10;
 
 /// A stretch of the source, read ahead for as long as the reads go forward. Never longer than the longest
-/// page that was asked for, or 256 KiB.
+/// page that was asked for, or 128 KiB.
 #[derive(Debug, Default)]
 pub struct Window {
     start: u64,

@@ -15,7 +15,7 @@ use crate::source::{ReadAt, read_up_to};
 use crate::trailer::{Ending, TrailerCheck};
 
 /// How much is hashed at a time, in bytes.
-const STRETCH: usize = 512 << 10;
+const STRETCH: usize = 128 << 10;
 
 /// Walks through a snapshot or a copied database file, and shows each change to `visitor`. The whole is hashed by a
 /// thread of its own meanwhile. Fails only where the source or the visitor does: damage is for the report to say.

@@ -8,7 +8,9 @@ mod machine;
 mod measure;
 mod process;
 mod row;
+mod snapshot;
 mod transfer;
+mod worker;
 
 use std::fs;
 use std::path::PathBuf;
@@ -31,8 +33,14 @@ struct Part {
     measure: fn() -> Result<Vec<Row>>,
 }
 
-const PARTS: [Part; 3] = [
+const PARTS: [Part; 4] = [
     Part { name: "etcd", title: "The etcd stage", about: etcd::ABOUT, measure: etcd::rows },
+    Part {
+        name: "snapshot",
+        title: "Snapshots read and drilled",
+        about: snapshot::ABOUT,
+        measure: snapshot::rows,
+    },
     Part {
         name: "transfer",
         title: "One large file over SFTP",
@@ -70,6 +78,8 @@ fn build() -> Result<()> {
     step(command(&["cargo", "build", "--release", "--locked", "--examples"]).args([
         "--package",
         "nightshift-engine",
+        "--package",
+        "nightshift-snapshot",
         "--package",
         "nightshift-ssh",
     ]))

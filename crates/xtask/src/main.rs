@@ -4,6 +4,7 @@ mod bench;
 mod demo;
 mod error;
 mod lab;
+mod newer_etcd;
 mod package;
 mod run;
 mod setup;

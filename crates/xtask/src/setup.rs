@@ -1,6 +1,7 @@
 //! Installs what a command needs and this machine lacks: Debian packages, parts of the toolchain, cargo's tools.
 
 use crate::error::Result;
+use crate::newer_etcd;
 use crate::run::{command, output, step, succeeds};
 
 /// What building and packaging need.
@@ -33,13 +34,15 @@ pub fn for_tests() -> Result<()> {
     if is_root() {
         for_lab()?;
     }
+    newer_etcd::ensure()?;
     toolchain_parts()?;
     cargo_tool(&DENY)
 }
 
 /// The servers that the benchmarks and the demo run for real, and a compiler.
 pub fn for_servers() -> Result<()> {
-    debian_packages(&[BUILD, SERVERS].concat())
+    debian_packages(&[BUILD, SERVERS].concat())?;
+    newer_etcd::ensure()
 }
 
 pub fn for_packages() -> Result<()> {

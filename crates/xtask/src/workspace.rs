@@ -18,6 +18,11 @@ pub fn release() -> PathBuf {
     target().join("release")
 }
 
+/// Programs that the tests run beside those that are installed.
+pub fn tools() -> PathBuf {
+    target().join("tools")
+}
+
 pub fn packages() -> PathBuf {
     root().join("target/packages")
 }

@@ -73,13 +73,38 @@ impl Cgroup {
 
     /// Removes it with all that the host's systemd made below it.
     pub fn remove(&self) -> Result<()> {
-        for folder in self.folders() {
+        for folder in self.folders().into_iter().chain([self.limited()]) {
             // A process that has just died may hold its folder for some milliseconds.
             poll(&format!("removal of {}", folder.display()), Duration::from_secs(5), || {
                 remove_tree(&folder).map_err(|error| error.to_string())
             })?;
         }
         Ok(())
+    }
+
+    /// The pids, as this machine numbers them, of what runs in units whose names begin so.
+    pub fn pids_of_units(&self, prefix: &str) -> Vec<u32> {
+        let mut pids = Vec::new();
+        if let Some(folder) = self.v2_folder() {
+            units(&folder, prefix).iter().for_each(|unit| collect_pids(unit, &mut pids));
+        }
+        pids
+    }
+
+    /// Gives processes, and all that they start, so much memory and no more. A container's systemd cannot where cgroup v1
+    /// has the memory: it has no such controller of its own.
+    pub fn limit_memory_of(&self, pids: &[u32], bytes: u64) -> Result<()> {
+        let folder = self.limited();
+        if !folder.with_file_name("cgroup.procs").exists() {
+            return Ok(());
+        }
+        let write = |name: &str, value: &dyn ToString| {
+            let path = folder.join(name);
+            fs::write(&path, value.to_string()).map_err(Error::io(format!("writing {}", path.display())))
+        };
+        fs::create_dir_all(&folder).map_err(Error::io(format!("making {}", folder.display())))?;
+        write("memory.limit_in_bytes", &bytes)?;
+        pids.iter().try_for_each(|pid| write("cgroup.procs", pid))
     }
 
     fn pids(&self) -> Vec<u32> {
@@ -92,6 +117,10 @@ impl Cgroup {
 
     fn v2_folder(&self) -> Option<PathBuf> {
         Some(v2_root()?.join(&self.name))
+    }
+
+    fn limited(&self) -> PathBuf {
+        Path::new(ROOT).join("memory").join(format!("{}-limited", self.name))
     }
 
     fn folders(&self) -> Vec<PathBuf> {
@@ -127,6 +156,18 @@ fn collect_pids(folder: &Path, pids: &mut Vec<u32>) {
             collect_pids(&entry.path(), pids);
         }
     }
+}
+
+/// The folders of units, templates' instances among them, wherever their slices lie.
+fn units(folder: &Path, prefix: &str) -> Vec<PathBuf> {
+    let below = fs::read_dir(folder).into_iter().flatten().flatten();
+    let folders = below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    folders
+        .flat_map(|entry| {
+            let is_unit = entry.file_name().to_string_lossy().starts_with(prefix);
+            if is_unit { vec![entry.path()] } else { units(&entry.path(), prefix) }
+        })
+        .collect()
 }
 
 fn remove_tree(folder: &Path) -> io::Result<()> {

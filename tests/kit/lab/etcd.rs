@@ -51,12 +51,12 @@ impl<'lab> EtcdCluster<'lab> {
             // It reports ready only when there is a leader, so the members must start side by side.
             host.systemctl("start etcd.service")
         })?;
-        let cluster = Self { members };
+        let cluster = Self::of(lab);
         cluster.wait_healthy()?;
         Ok(cluster)
     }
 
-    /// The cluster that `found` made of these hosts.
+    /// The cluster that was founded in this lab.
     pub fn of(lab: &'lab Lab) -> Self {
         Self { members: lab.with(Role::Etcd) }
     }

@@ -212,6 +212,14 @@ impl Host {
         disk.lose_what_was_in_memory()
     }
 
+    /// Gives what runs in units whose names begin so, and all that it starts, so much memory and no more; says how many
+    /// processes that are. Where the host's own systemd can limit memory, this does nothing.
+    pub fn limit_memory_of(&self, units: &str, bytes: u64) -> Result<usize> {
+        let pids = self.cgroup.pids_of_units(units);
+        self.cgroup.limit_memory_of(&pids, bytes)?;
+        Ok(pids.len())
+    }
+
     pub fn cut_link(&self) -> Result<()> {
         self.link.cut()
     }

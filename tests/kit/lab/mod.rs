@@ -89,7 +89,15 @@ fn network_namespaces() -> std::result::Result<(), String> {
 
 /// Where images and labs lie.
 fn folder() -> PathBuf {
-    let target = env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("target"), PathBuf::from);
-    target.join("lab")
+    target().join("lab")
+}
+
+/// Programs that are run beside those that are installed, such as `etcd-3.5/usr/bin/etcd`.
+pub fn tools() -> PathBuf {
+    target().join("tools")
+}
+
+fn target() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("target"), PathBuf::from)
 }

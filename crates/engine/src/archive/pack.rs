@@ -11,6 +11,7 @@ use nightshift_core::digest::{Digest, Hasher};
 use nightshift_core::manifest::Manifest;
 use nightshift_core::name::{ClusterName, HostName};
 use nightshift_core::night::Night;
+use nightshift_core::outcome::Grade;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Compression;
 
@@ -51,6 +52,8 @@ pub struct HeldSet {
     pub id: SetId,
     pub folder: PathBuf,
     pub manifest: Manifest,
+    /// What it is worth, with what was found and stated about it later.
+    pub grade: Grade,
 }
 
 /// An archive that is on the disk and was proved readable.

@@ -125,7 +125,7 @@ impl<'a> PlannedSet<'a> {
         }
         let archived = ArchivedSet {
             id: held.id.clone(),
-            grade: held.manifest.grade,
+            grade: held.grade,
             manifest_sha256: Digest::of(&bytes),
             attached,
         };

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use nightshift_core::etcd_facts::{Agreement, AgreementWord, EtcdFacts};
+use nightshift_core::etcd_facts::{Agreement, EtcdFacts};
 use nightshift_core::proof::Comparison;
 
 use super::contents::Contents;
 use super::fault::Fault;
-use super::server::{Server, refused};
+use super::server::{Origin, Server, refused};
 use crate::etcd::{Client, ClientError};
 
 /// How long the restored etcd may take to read all its keys.
@@ -16,6 +16,7 @@ const HASHING: Duration = Duration::from_secs(300);
 /// What must be the same.
 pub struct Compare<'a> {
     pub server: &'a mut Server,
+    pub origin: Origin,
     pub contents: Option<&'a Contents>,
     pub facts: Option<&'a EtcdFacts>,
     pub compared: &'a mut Vec<Comparison>,
@@ -41,14 +42,14 @@ impl Compare<'_> {
         let revision = client.status().await?.header.unwrap_or_default().revision;
         if let Some(contents) = self.contents {
             // An empty store stands at 1, and one that is compacted beyond its last key at where it was.
-            self.put("revision", contents.revision.max(contents.compacted).max(1), revision);
-            if let Some(passed) = self.facts.and_then(|facts| facts.passed.as_ref()) {
-                self.put("entries in the manifest and in the copy", passed.entries, contents.entries);
-            }
-            self.put("live keys", contents.live, client.count(b"").await?);
-            for (prefix, count) in &contents.prefixes {
-                let what = format!("keys below {}", String::from_utf8_lossy(prefix));
-                self.put(&what, *count, client.count(prefix).await?);
+            let expected = contents.revision.max(contents.compacted).max(1);
+            if self.origin == Origin::ForceNewCluster && revision > expected {
+                // A member that was killed has in its log what its database does not hold yet.
+                let word = format!("{expected} in the database, {} more from the log", revision - expected);
+                self.put("revision", &word, &word);
+            } else {
+                self.put("revision", expected, revision);
+                self.counts(client, contents).await?;
             }
         }
         if let Some(agreement) = self.facts.and_then(|facts| facts.agreement.as_ref()) {
@@ -57,32 +58,45 @@ impl Compare<'_> {
         Ok(())
     }
 
-    /// The hash that the members agreed on: comparable only while nothing more was compacted.
+    async fn counts(&mut self, client: &Client, contents: &Contents) -> Result<(), ClientError> {
+        if let Some(passed) = self.facts.and_then(|facts| facts.passed.as_ref()) {
+            self.put("entries in the manifest and in the copy", passed.entries, contents.entries);
+        }
+        self.put("live keys", contents.live, client.count(b"").await?);
+        for (prefix, count) in &contents.prefixes {
+            let what = format!("keys below {}", String::from_utf8_lossy(prefix));
+            self.put(&what, *count, client.count(prefix).await?);
+        }
+        Ok(())
+    }
+
+    /// The hash that the member told when all were asked: comparable only while nothing more was compacted.
     async fn hash(&mut self, client: &Client, agreement: &Agreement) -> Result<(), ClientError> {
-        let mut hashes = agreement.members.iter().filter_map(|member| member.hash);
-        let (AgreementWord::Agreed, Some(expected)) = (agreement.word, hashes.next()) else {
-            return Ok(());
-        };
+        let own = self.facts.map(|facts| facts.member_id.as_str());
+        let told = agreement.members.iter().find(|member| Some(member.member_id.as_str()) == own);
+        let Some(expected) = told.and_then(|member| member.hash) else { return Ok(()) };
         let what = format!("HashKV at revision {}", agreement.revision);
         match client.hash_kv(agreement.revision, HASHING).await {
             Ok(answer) if answer.compact_revision == agreement.compacted => {
                 self.put(&what, format!("{expected:08x}"), format!("{:08x}", answer.hash));
             }
-            // Neither is the copy's fault, and both are said.
-            Ok(answer) => self.not_comparable(&what, answer.compact_revision, agreement),
+            // None of these is the copy's fault, and each is said.
+            Ok(answer) => {
+                self.not_comparable(&what, format!("compacted to {} since", answer.compact_revision));
+            }
             Err(ClientError::Answered { message, .. }) if message.contains("compacted") => {
-                self.not_comparable(&what, agreement.revision, agreement);
+                self.not_comparable(&what, "compacted since".to_owned());
+            }
+            Err(ClientError::Answered { message, .. }) if message.contains("future revision") => {
+                self.not_comparable(&what, "taken before the members were asked".to_owned());
             }
             Err(error) => return Err(error),
         }
         Ok(())
     }
 
-    fn not_comparable(&mut self, what: &str, compacted: i64, agreement: &Agreement) {
-        let word = format!(
-            "not comparable: compacted to {compacted} since, and to {} when the members were asked",
-            agreement.compacted
-        );
+    fn not_comparable(&mut self, what: &str, why: String) {
+        let word = format!("not comparable: {why}");
         self.put(what, &word, &word);
     }
 

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use nightshift_core::etcd_facts::EtcdFacts;
 use nightshift_core::manifest::{Item, ItemKind, Manifest, is_safe_path};
+use nightshift_core::role::Role;
 use nightshift_core::settings::Settings;
 use serde::{Deserialize, Serialize};
 
 use crate::space;
 use crate::spool::{self, Packing};
+use crate::store::{StoreError, Vault};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
@@ -94,6 +96,20 @@ impl Job {
             rate: drill.rate,
             deadline_ms: u64::try_from(drill.deadline.as_millis()).unwrap_or(u64::MAX),
         }
+    }
+
+    /// What is known of a set's etcd: its own manifest's facts, and what the members answered that night, which stands in
+    /// the manifest of the one host that asked.
+    pub fn facts_of(vault: &Vault, manifest: &Manifest) -> Result<Option<EtcdFacts>, StoreError> {
+        let Some(mut facts) = manifest.etcd.clone() else { return Ok(None) };
+        if facts.agreement.is_none() {
+            let same_night = vault.sets_of_night(manifest.night)?.into_iter();
+            facts.agreement = same_night.filter(|set| set.role == Role::Etcd).find_map(|set| {
+                let other = vault.manifest(&set).ok()?.etcd?;
+                other.agreement.filter(|_| other.cluster_id == facts.cluster_id)
+            });
+        }
+        Ok(Some(facts))
     }
 
     pub const fn deadline(&self) -> Duration {

@@ -123,7 +123,7 @@ async fn drill(job: &Job, book: &mut Book<'_>) -> Result<(), Fault> {
     let facts = job.facts.as_ref().filter(|_| matches!(job.stored, Stored::Snapshot { .. }));
     let mut compared = Vec::new();
     let compare =
-        Compare { server: &mut server, contents: contents.as_ref(), facts, compared: &mut compared };
+        Compare { server: &mut server, origin, contents: contents.as_ref(), facts, compared: &mut compared };
     let same = book.step("compare", compare.all()).await;
     book.compared = compared;
     same?;

@@ -7,6 +7,7 @@ use nightshift_core::etcd_facts::{Agreement, AgreementWord, MemberHash};
 use tokio::time::{sleep, timeout};
 use tonic::Code;
 
+use super::client::HASHING;
 use super::cluster::{Answering, Cluster, Seen};
 use super::health::hex;
 use super::message::HashKvResponse;
@@ -27,12 +28,7 @@ pub struct Agreeing {
 
 impl Default for Agreeing {
     fn default() -> Self {
-        Self {
-            each: Duration::from_secs(120),
-            all: Duration::from_secs(900),
-            rounds: 5,
-            pause: Duration::from_secs(1),
-        }
+        Self { each: HASHING, all: Duration::from_secs(900), rounds: 5, pause: Duration::from_secs(1) }
     }
 }
 

@@ -24,6 +24,9 @@ const CONNECTION_WINDOW: u32 = 3 << 20;
 /// etcd sends 32 KiB at a time, and no other answer used here is larger than a list of members.
 const LARGEST_MESSAGE: usize = 1 << 20;
 
+/// How long the hash of a whole database may take, which is read for it.
+pub const HASHING: Duration = Duration::from_secs(120);
+
 /// A connection to one member, whose every call ends within `patience`.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -68,7 +71,7 @@ impl Client {
     /// `patience` goes by the database's size.
     pub async fn hash_kv(&self, revision: i64, patience: Duration) -> Result<HashKvResponse, ClientError> {
         let request = HashKvRequest { revision };
-        self.ask_with("HashKV", "/etcdserverpb.Maintenance/HashKV", request, patience).await
+        self.ask_for(patience, "HashKV", "/etcdserverpb.Maintenance/HashKV", request).await
     }
 
     pub async fn members(&self) -> Result<MemberListResponse, ClientError> {
@@ -100,18 +103,18 @@ impl Client {
         question: Q,
     ) -> Result<T, ClientError>
     where
-        Q: Message + Default + Send + Sync + 'static,
+        Q: Message + Send + Sync + 'static,
         T: Message + Default + Send + 'static,
     {
-        self.ask_with(call, path, question, self.patience).await
+        self.ask_for(self.patience, call, path, question).await
     }
 
-    async fn ask_with<Q, T>(
+    async fn ask_for<Q, T>(
         &self,
+        patience: Duration,
         call: &'static str,
         path: &'static str,
-        request: Q,
-        patience: Duration,
+        question: Q,
     ) -> Result<T, ClientError>
     where
         Q: Message + Send + Sync + 'static,
@@ -119,7 +122,7 @@ impl Client {
     {
         let asked = async {
             let mut grpc = self.ready().await?;
-            grpc.unary(Request::new(request), PathAndQuery::from_static(path), ProstCodec::default()).await
+            grpc.unary(Request::new(question), PathAndQuery::from_static(path), ProstCodec::default()).await
         };
         let answer = timeout(patience, asked).await.map_err(|_| self.peer.timed_out(call, patience))?;
         answer.map(tonic::Response::into_inner).map_err(|status| self.failed(call, status))

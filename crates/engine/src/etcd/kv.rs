@@ -15,7 +15,7 @@ impl Client {
             [] => (vec![0], vec![0]),
             prefix => (prefix.to_vec(), end_of(prefix)),
         };
-        let question = RangeRequest { key, range_end, count_only: true };
+        let question = RangeRequest { key, range_end, count_only: true, ..RangeRequest::default() };
         Ok(self.ask::<_, RangeResponse>("Range", RANGE, question).await?.count)
     }
 
@@ -26,7 +26,7 @@ impl Client {
     }
 
     pub async fn put(&self, key: &[u8], value: &[u8]) -> Result<(), ClientError> {
-        let question = PutRequest { key: key.to_vec(), value: value.to_vec() };
+        let question = PutRequest { key: key.to_vec(), value: value.to_vec(), lease: 0 };
         self.ask::<_, Empty>("Put", "/etcdserverpb.KV/Put", question).await.map(drop)
     }
 

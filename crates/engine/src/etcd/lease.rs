@@ -12,47 +12,11 @@ use tonic::Request;
 use tonic_prost::ProstCodec;
 
 use super::client::Client;
-use super::message::Empty;
+use super::message::{Empty, PutRequest, RangeRequest, RangeResponse};
 use super::trouble::ClientError;
 
 /// `Compare.target`: the revision at which the key was created; 0 where there is none.
 const CREATE: i32 = 1;
-
-#[derive(Clone, PartialEq, Message)]
-struct RangeRequest {
-    #[prost(bytes = "vec", tag = "1")]
-    key: Vec<u8>,
-    #[prost(bytes = "vec", tag = "2")]
-    range_end: Vec<u8>,
-    #[prost(int64, tag = "3")]
-    limit: i64,
-    #[prost(bool, tag = "7")]
-    serializable: bool,
-    #[prost(bool, tag = "8")]
-    keys_only: bool,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct RangeResponse {
-    #[prost(message, repeated, tag = "2")]
-    kvs: Vec<KeyValue>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct KeyValue {
-    #[prost(bytes = "vec", tag = "5")]
-    value: Vec<u8>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct PutRequest {
-    #[prost(bytes = "vec", tag = "1")]
-    key: Vec<u8>,
-    #[prost(bytes = "vec", tag = "2")]
-    value: Vec<u8>,
-    #[prost(int64, tag = "3")]
-    lease: i64,
-}
 
 /// A union of which one is set.
 #[derive(Clone, PartialEq, Message)]
@@ -133,8 +97,14 @@ impl Client {
     /// Whether the v3 store holds any key.
     pub async fn has_v3_keys(&self) -> Result<bool, ClientError> {
         // From the first possible key, with no end.
-        let all =
-            RangeRequest { key: vec![0], range_end: vec![0], limit: 1, serializable: true, keys_only: true };
+        let all = RangeRequest {
+            key: vec![0],
+            range_end: vec![0],
+            limit: 1,
+            serializable: true,
+            keys_only: true,
+            ..RangeRequest::default()
+        };
         let found: RangeResponse = self.ask("Range", "/etcdserverpb.KV/Range", all).await?;
         Ok(!found.kvs.is_empty())
     }

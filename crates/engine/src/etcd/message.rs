@@ -42,10 +42,9 @@ pub struct StatusResponse {
     /// 0 where there is none.
     #[prost(uint64, tag = "4")]
     pub leader: u64,
-    /// What raft has committed.
     #[prost(uint64, tag = "5")]
     pub raft_index: u64,
-    /// From 3.4 on.
+    /// From 3.3 on.
     #[prost(uint64, tag = "7")]
     pub raft_applied_index: u64,
     /// From 3.4 on.
@@ -124,6 +123,13 @@ pub struct RangeRequest {
     /// Empty for the one key, a zero byte for all that follow it.
     #[prost(bytes = "vec", tag = "2")]
     pub range_end: Vec<u8>,
+    #[prost(int64, tag = "3")]
+    pub limit: i64,
+    /// Answered by this member alone, which may lag.
+    #[prost(bool, tag = "7")]
+    pub serializable: bool,
+    #[prost(bool, tag = "8")]
+    pub keys_only: bool,
     #[prost(bool, tag = "9")]
     pub count_only: bool,
 }
@@ -149,6 +155,9 @@ pub struct PutRequest {
     pub key: Vec<u8>,
     #[prost(bytes = "vec", tag = "2")]
     pub value: Vec<u8>,
+    /// 0 for none.
+    #[prost(int64, tag = "3")]
+    pub lease: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]

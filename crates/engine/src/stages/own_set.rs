@@ -109,7 +109,11 @@ pub async fn publish(ctx: &StageContext, partial: Partial, draft: Draft) -> Resu
         reason: reason.clone(),
     }))
     .await?;
-    let severity = if manifest.grade == Grade::Good { Severity::Info } else { Severity::Warning };
+    let severity = match manifest.grade {
+        Grade::Good => Severity::Info,
+        Grade::Degraded => Severity::Warning,
+        Grade::Suspicious | Grade::Diverged | Grade::Bad => Severity::Error,
+    };
     let files = manifest.files().count();
     ctx.tell(Event {
         role: Some(set.role),

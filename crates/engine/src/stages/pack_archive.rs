@@ -16,7 +16,7 @@ use crate::expected;
 use crate::offload;
 use crate::outbox::Outbox;
 use crate::space::{self, SpaceError};
-use crate::store::{IoContext as _, StoreError};
+use crate::store::{IoContext as _, Judge, Judged, StoreError};
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
@@ -127,10 +127,11 @@ fn request(
     let settings = &ctx.settings;
     let mut sets = Vec::new();
     let mut unreadable = Vec::new();
+    let mut judge = Judge::new(&ctx.vault);
     for id in ids {
-        match ctx.vault.manifest(id) {
-            Ok(manifest) => {
-                sets.push(HeldSet { id: id.clone(), folder: ctx.vault.folder(id), manifest });
+        match judge.judge(id) {
+            Ok(Judged { manifest, grade, .. }) => {
+                sets.push(HeldSet { id: id.clone(), folder: ctx.vault.folder(id), manifest, grade });
             }
             // Gone bad, or of a newer format: it costs the others nothing.
             Err(error) => unreadable.push(chain(&error)),

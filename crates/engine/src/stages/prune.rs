@@ -11,7 +11,6 @@ use jiff::civil::Date;
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::name::HostName;
 use nightshift_core::outcome::Verdict;
-use nightshift_core::proof::Proof;
 use nightshift_core::record::Step;
 use nightshift_core::retention::{Candidate, Decision, Policy, decide};
 use nightshift_core::settings::Settings;
@@ -88,8 +87,7 @@ pub fn decisions(
             retired.insert(set.host.clone());
         }
         match judge.judge(&set) {
-            Ok(Judged { grade, accepted, .. }) => {
-                let proved = vault.proofs(&set)?.iter().any(Proof::is_proved);
+            Ok(Judged { grade, accepted, proved, .. }) => {
                 candidates.push(Candidate { set, grade, proved, accepted });
             }
             // What cannot be read cannot be judged, and is never removed by itself.

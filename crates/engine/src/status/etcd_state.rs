@@ -56,8 +56,8 @@ pub fn of_night(settings: &Settings, record: &Record) -> Result<Vec<EtcdState>, 
     for host in hosts {
         held.extend(vault.best(host, record.night, Role::Etcd)?);
     }
-    let asked = held.iter().find_map(|set| set.manifest.etcd.as_ref()?.agreement.clone().map(Box::new));
-    held.iter().map(|set| state(&vault, record, set, asked.as_deref())).collect()
+    let asked = held.iter().find_map(|judged| judged.manifest.etcd.as_ref()?.agreement.as_ref());
+    held.iter().map(|judged| state(&vault, record, judged, asked)).collect()
 }
 
 fn state(
@@ -66,13 +66,12 @@ fn state(
     judged: &Judged,
     asked: Option<&Agreement>,
 ) -> Result<EtcdState, StoreError> {
-    let manifest = &judged.manifest;
-    let set = manifest.id();
+    let set = judged.manifest.id();
     let mut drills: Vec<ProofReport> = vault.proofs(&set)?.iter().filter_map(ProofReport::of).collect();
     // What could not be tried has no file.
     let untried = |drill: &&ProofReport| drill.set == set && drill.verdict == DrillVerdict::NotProved;
     drills.splice(0..0, record.proofs.iter().filter(untried).cloned());
-    let facts = manifest.etcd.as_ref();
+    let facts = judged.manifest.etcd.as_ref();
     Ok(EtcdState {
         grade: judged.grade,
         verified: facts.map(|facts| facts.checked.clone()).unwrap_or_default(),

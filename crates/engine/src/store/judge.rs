@@ -23,6 +23,8 @@ pub struct Judged {
     pub notes: Vec<String>,
     /// A person says that it is right.
     pub accepted: bool,
+    /// A drill restored it.
+    pub proved: bool,
 }
 
 impl Judged {
@@ -54,7 +56,12 @@ impl<'a> Judge<'a> {
 
     pub fn judge(&mut self, set: &SetId) -> Result<Judged, StoreError> {
         let manifest = self.vault.manifest(set)?;
-        let accepted = self.vault.proofs(set)?.iter().any(Proof::is_accepted);
+        // What cannot be read states nothing.
+        let proofs = self.vault.proofs(set).unwrap_or_else(|error| {
+            tracing::warn!("what was stated of {set} is passed over: {}", crate::chain(&error));
+            Vec::new()
+        });
+        let (accepted, proved) = (proofs.iter().any(Proof::is_accepted), proofs.iter().any(Proof::is_proved));
         let mut grade = manifest.grade;
         let mut notes = manifest.notes.clone();
         if let Some(note) = self.diverged(&manifest)
@@ -63,10 +70,10 @@ impl<'a> Judge<'a> {
             grade = Grade::Diverged;
             notes.insert(0, note);
         }
-        if accepted && matches!(grade, Grade::Suspicious | Grade::Diverged) {
+        if accepted && grade.awaits_acceptance() {
             grade = Grade::Good;
         }
-        Ok(Judged { manifest, grade, notes, accepted })
+        Ok(Judged { manifest, grade, notes, accepted, proved })
     }
 
     /// What an agreement of that night says against the member that this set was taken of.

@@ -26,8 +26,39 @@ pub fn available() -> bool {
     found
 }
 
+/// The programs of one release of etcd.
+#[derive(Debug, Clone, Default)]
+pub struct Release {
+    /// None for those on the path.
+    folder: Option<PathBuf>,
+}
+
+impl Release {
+    /// etcd 3.5, as `cargo xtask setup` unpacks it; says why not, or fails where it must be.
+    pub fn newer() -> Option<Self> {
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+        let folder =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(target).join("tools/etcd-3.5/usr/bin");
+        if folder.join("etcd").exists() {
+            return Some(Self { folder: Some(folder) });
+        }
+        let required = std::env::var("NIGHTSHIFT_LAB").is_ok_and(|value| value == "required");
+        assert!(!required, "there is no etcd 3.5 in {}, and NIGHTSHIFT_LAB=required", folder.display());
+        println!("skipped: there is no etcd 3.5 here: cargo xtask setup");
+        None
+    }
+
+    pub fn program(&self, name: &str) -> Command {
+        let path = self.folder.as_ref().map_or_else(|| name.into(), |folder| folder.join(name));
+        let mut command = Command::new(path);
+        command.env("ETCDCTL_API", "3");
+        command
+    }
+}
+
 pub struct Etcd {
     child: Child,
+    release: Release,
     arguments: Vec<String>,
     /// Gone with the member.
     folder: tempfile::TempDir,
@@ -55,7 +86,18 @@ impl Etcd {
         Self::start_in(name, &peer, &[&[cluster.as_str()], flags].concat())
     }
 
+    /// A cluster of one, of another release than the one on the path.
+    pub fn start_of(release: &Release, flags: &[&str]) -> Self {
+        let peer = format!("http://127.0.0.1:{}", free_port());
+        let cluster = format!("--initial-cluster=alone={peer}");
+        Self::launch(release, "alone", &peer, &[&[cluster.as_str()], flags].concat())
+    }
+
     pub fn start_in(name: &str, peer_url: &str, flags: &[&str]) -> Self {
+        Self::launch(&Release::default(), name, peer_url, flags)
+    }
+
+    fn launch(release: &Release, name: &str, peer_url: &str, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = free_port();
         let scheme = if flags.iter().any(|flag| flag.starts_with("--cert-file")) { "https" } else { "http" };
@@ -68,8 +110,9 @@ impl Etcd {
             .chain(flags.iter().copied())
             .map(str::to_owned)
             .collect();
-        let child = spawn(&folder, &arguments);
-        let etcd = Self { child, arguments, folder, url, port, peer_url: peer_url.to_owned() };
+        let child = spawn(release, &folder, &arguments);
+        let (release, peer_url) = (release.clone(), peer_url.to_owned());
+        let etcd = Self { child, release, arguments, folder, url, port, peer_url };
         eventually("etcd listens", || etcd.listens());
         etcd
     }
@@ -107,7 +150,7 @@ impl Etcd {
 
     /// Starts it again on its data.
     pub fn start_again(&mut self) {
-        self.child = spawn(&self.folder, &self.arguments);
+        self.child = spawn(&self.release, &self.folder, &self.arguments);
         eventually("etcd listens again", || self.listens());
         self.is_well();
     }
@@ -115,7 +158,7 @@ impl Etcd {
     /// Changes what a stopped member holds, behind everybody's back: a database's pages have no checksums.
     pub fn alter(&self, before: &[u8], after: &[u8]) {
         assert_eq!(before.len(), after.len());
-        let path = self.folder.path().join("data/member/snap/db");
+        let path = self.database();
         let mut bytes = std::fs::read(&path).unwrap();
         let places: Vec<usize> = (0..bytes.len().saturating_sub(before.len()))
             .filter(|at| bytes[*at..].starts_with(before))
@@ -127,19 +170,19 @@ impl Etcd {
         std::fs::write(&path, bytes).unwrap();
     }
 
+    /// The database that the member has open.
+    pub fn database(&self) -> PathBuf {
+        self.folder.path().join("data/member/snap/db")
+    }
+
     pub fn etcdctl(&self, arguments: &[&str]) -> Output {
-        Command::new("etcdctl")
-            .env("ETCDCTL_API", "3")
-            .args(["--endpoints", &self.url])
-            .args(arguments)
-            .output()
-            .unwrap()
+        self.release.program("etcdctl").args(["--endpoints", &self.url]).args(arguments).output().unwrap()
     }
 }
 
-fn spawn(folder: &tempfile::TempDir, arguments: &[String]) -> Child {
+fn spawn(release: &Release, folder: &tempfile::TempDir, arguments: &[String]) -> Child {
     let log = std::fs::File::options().create(true).append(true).open(folder.path().join("log")).unwrap();
-    Command::new("etcd").args(arguments).stdout(Stdio::null()).stderr(log).spawn().unwrap()
+    release.program("etcd").args(arguments).stdout(Stdio::null()).stderr(log).spawn().unwrap()
 }
 
 impl Drop for Etcd {

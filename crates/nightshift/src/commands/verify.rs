@@ -1,20 +1,19 @@
 //! `nightshift verify`: stored copies hashed again, snapshots and signatures checked, archives read through.
 
 use std::collections::BTreeSet;
-use std::io::BufReader;
 use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use nightshift_core::archive::ArchiveName;
+use nightshift_core::archive::NotAnArchive;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
-use nightshift_engine::archive::{Identities, list_blocking, open_encrypted};
+use nightshift_engine::archive::list_blocking;
 use nightshift_engine::space::bytes;
 use nightshift_engine::store::Vault;
 use nightshift_engine::verify::{Verified, verify_set};
 use nightshift_ssh::KnownHosts;
 
-use super::CommandError;
+use super::{CommandError, archive_file};
 use crate::config_file;
 use crate::exit::Exit;
 use crate::out;
@@ -78,34 +77,10 @@ fn style() -> ProgressStyle {
 }
 
 fn archive_is_good(path: &Path, identity: Option<&Path>) -> Result<bool, CommandError> {
-    let read = |path: &Path| {
-        std::fs::File::open(path)
-            .map(BufReader::new)
-            .map_err(|source| CommandError::Read { path: path.to_owned(), source })
-    };
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let name: ArchiveName =
-        name.parse().map_err(|error| CommandError::Usage(format!("{}: {error}", path.display())))?;
-    let file = read(path)?;
-    let listing = match (name.encrypted, identity) {
-        (false, _) => list_blocking(file, &name),
-        (true, Some(identity)) => {
-            let unusable = |error: &dyn std::error::Error| {
-                CommandError::Usage(format!("{}: {error}", identity.display()))
-            };
-            let identities = Identities::read(read(identity)?).map_err(|error| unusable(&error))?;
-            let opened = open_encrypted(file, &identities)
-                .map_err(|source| CommandError::Unopened { path: path.to_owned(), source })?;
-            list_blocking(opened, &name)
-        }
-        (true, None) => {
-            return Err(CommandError::Usage(format!(
-                "{} is encrypted: name the file with your age identity by --identity",
-                path.display()
-            )));
-        }
-    };
-    match listing {
+    let name = archive_file::name_of(path)
+        .ok_or_else(|| CommandError::Usage(format!("{}: {NotAnArchive}", path.display())))?;
+    let archive = archive_file::open(path, &name, identity, &ProgressBar::hidden())?;
+    match list_blocking(archive, &name) {
         Ok(listing) => {
             let sets = listing.contents.sets.len();
             out::say(format!(

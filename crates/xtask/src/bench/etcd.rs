@@ -70,7 +70,8 @@ fn process_ready(member: &Member) -> Result<()> {
     timed(etcdctl(member).args(["--command-timeout", "30s", "endpoint", "health"])).map(drop)
 }
 
-fn etcdctl(member: &Member) -> Command {
+/// etcd's own tool, asking this member.
+pub fn etcdctl(member: &Member) -> Command {
     let mut command = Command::new("etcdctl");
     command.env("ETCDCTL_API", "3").args(["--endpoints", &member.url]);
     command

@@ -19,6 +19,7 @@ pub enum Target {
     RatioAtMost(f64),
     RatioAtLeast(f64),
     AtMost(f64),
+    AtLeast(f64),
     /// Ours may exceed theirs by so much.
     MoreByAtMost(f64),
 }
@@ -59,6 +60,7 @@ impl Row {
             Target::RatioAtMost(most) => self.ratio()? <= most,
             Target::RatioAtLeast(least) => self.ratio()? >= least,
             Target::AtMost(most) => ours <= most,
+            Target::AtLeast(least) => ours >= least,
             Target::MoreByAtMost(most) => ours - theirs <= most,
         })
     }
@@ -68,6 +70,7 @@ impl Row {
             None => "—".to_owned(),
             Some(Target::RatioAtMost(most)) => format!("≤ {most:.2} ×"),
             Some(Target::RatioAtLeast(least)) => format!("≥ {least:.1} ×"),
+            Some(Target::AtLeast(least)) => format!("≥ {least:.0} {}", self.unit),
             Some(Target::AtMost(most)) => format!("≤ {most:.0} {}", self.unit),
             Some(Target::MoreByAtMost(most)) => format!("≤ theirs + {most:.0} {}", self.unit),
         }
@@ -157,6 +160,8 @@ mod tests {
         assert_eq!(reached(Target::RatioAtLeast(0.75)), Some(true));
         assert_eq!(reached(Target::RatioAtLeast(0.76)), Some(false));
         assert_eq!(reached(Target::AtMost(2.9)), Some(false));
+        assert_eq!(reached(Target::AtLeast(3.0)), Some(true));
+        assert_eq!(reached(Target::AtLeast(3.1)), Some(false));
         assert_eq!(reached(Target::MoreByAtMost(-1.0)), Some(true));
     }
 }

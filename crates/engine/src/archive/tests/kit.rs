@@ -102,7 +102,7 @@ impl Vault {
         };
         fs::write(folder.join("manifest.json"), manifest.encode().unwrap()).unwrap();
         fs::write(folder.join("manifest.json.sig"), "a signature").unwrap();
-        HeldSet { id, folder, manifest }
+        HeldSet { id, folder, grade: manifest.grade, manifest }
     }
 
     /// An etcd set with a big snapshot and a proof, and a node set with names and links of all kinds.

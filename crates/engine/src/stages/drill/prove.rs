@@ -87,7 +87,9 @@ async fn drill(ctx: &StageContext, manifest: &Manifest) -> Result<ProofReport, S
     let copy = format!("the vault of {}", settings.this);
     let report = match stored(ctx, manifest) {
         Some(stored) => {
-            let job = Job::new(settings, copy, stored, manifest.etcd.clone());
+            let (vault, of) = (ctx.vault.clone(), manifest.clone());
+            let facts = offload::run(move || Job::facts_of(&vault, &of)).await?;
+            let job = Job::new(settings, copy, stored, facts);
             ctx.board.begin(ctx.stage, STEPS);
             let on_word = |word: &Word| {
                 if matches!(word, Word::Done(_)) {

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use nightshift_core::manifest;
 use nightshift_core::outcome::Grade;
-use nightshift_core::proof::Statement;
+use nightshift_core::proof::{Proof, Statement};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_core::stage::Stage;

@@ -52,6 +52,11 @@ pub async fn pull(
     let hint = hint_of(source).await;
     tell_oddities(ctx, host, hint.as_ref());
     let answer = pull_published(ctx, source, &host.name, role).await;
+    if role != Role::Node
+        && let Err(error) = proofs::copy_accepted(ctx, source).await
+    {
+        tracing::debug!("{}: what was accepted there: {}", host.name, chain(&error));
+    }
     if let Err(error) = proofs::copy_late(ctx, source).await {
         tracing::debug!("{}: its earlier proofs: {}", host.name, chain(&error));
     }

@@ -1,5 +1,8 @@
 //! Proofs from another host's vault: only those that it states itself, and only of what is held here.
 
+use nightshift_core::audit::{Event, Kind};
+use nightshift_core::digest::Digest;
+use nightshift_core::name::HostName;
 use nightshift_core::proof::{MOST_BYTES, Proof, ProofError};
 use nightshift_core::record::ProofReport;
 use nightshift_core::role::Role;
@@ -10,8 +13,8 @@ use super::fetch::Source;
 use crate::context::{StageContext, chain};
 use crate::offload;
 use crate::peer::ReachError;
-use crate::stages::drill;
-use crate::store::StoreError;
+use crate::stages::{drill, held};
+use crate::store::{Judge, StoreError};
 
 /// The most entries that a folder of proofs is believed to have, and of those the newest are read.
 const MOST_ENTRIES: usize = 200;
@@ -57,16 +60,21 @@ enum TakeError {
 }
 
 async fn take(ctx: &StageContext, source: Source<'_>, set: &SetId, bytes: &[u8]) -> Result<(), TakeError> {
-    let proof = Proof::decode(bytes)?;
-    if proof.by != *source.host {
-        return Err(ProofError::OtherProver(proof.by).into());
-    }
-    let (vault, set) = (ctx.vault.clone(), set.clone());
+    let (vault, set, from, bytes) = (ctx.vault.clone(), set.clone(), source.host.clone(), bytes.to_owned());
     offload::run(move || {
-        proof.expect(&set, vault.manifest_digest(&set)?)?;
+        let proof = accepted(&bytes, &from, &set, vault.manifest_digest(&set)?)?;
         Ok(vault.put_proof(&proof)?)
     })
     .await
+}
+
+/// A proof that its prover hands out itself, and that is of what is held here.
+fn accepted(bytes: &[u8], from: &HostName, set: &SetId, manifest: Digest) -> Result<Proof, ProofError> {
+    let proof = Proof::decode(bytes)?;
+    if proof.by != *from {
+        return Err(ProofError::OtherProver(proof.by));
+    }
+    proof.expect(set, manifest).map(|()| proof)
 }
 
 fn refused(source: Source<'_>, set: &SetId, name: &str, error: &(dyn std::error::Error + 'static)) {
@@ -84,6 +92,40 @@ pub async fn copy_late(ctx: &StageContext, source: Source<'_>) -> Result<(), Sft
             ctx.tell(drill::event(ctx, &report));
         }
     }
+    Ok(())
+}
+
+/// Looks for a person's word on the etcd sets here that wait for one: it may have been given on the source's host.
+pub async fn copy_accepted(ctx: &StageContext, source: Source<'_>) -> Result<(), SftpOrStore> {
+    let (settings, vault) = (ctx.settings.clone(), ctx.vault.clone());
+    let waiting = offload::run(move || {
+        let mut judge = Judge::new(&vault);
+        let mut waiting = Vec::new();
+        for host in settings.inventory.with_role(Role::Etcd) {
+            for night in vault.nights_of(&host.name)? {
+                let mut sets = vault.sets_of(&host.name, night)?;
+                sets.retain(|set| set.role == Role::Etcd);
+                sets.retain(|set| judge.judge(set).is_ok_and(|judged| judged.grade.awaits_acceptance()));
+                waiting.extend(sets);
+            }
+        }
+        Ok::<_, StoreError>(waiting)
+    });
+    for set in waiting.await?.iter().rev().take(MOST_READ) {
+        copy_proofs(ctx, source, set).await?;
+        let (vault, of) = (ctx.vault.clone(), set.clone());
+        let judged = offload::run(move || vault.judge(&of)).await?;
+        if judged.accepted {
+            ctx.tell(Event {
+                peer: Some(source.host.clone()),
+                role: Some(set.role),
+                path: Some(set.to_string()),
+                outcome: Some("accepted"),
+                ..Event::info(Kind::SetAccepted, format!("{set} was accepted on {}", source.host))
+            });
+        }
+    }
+    held::judge_again(ctx).await?;
     Ok(())
 }
 
@@ -117,4 +159,23 @@ async fn unproved(ctx: &StageContext, source: Source<'_>) -> Result<Vec<SetId>, 
         Ok(unproved)
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+    use nightshift_core::proof::DrillVerdict;
+
+    #[test]
+    fn a_proof_is_taken_from_its_prover_alone_and_for_what_is_held_here() {
+        let set: SetId = "e1/2026-11-22/etcd".parse().unwrap();
+        let held = Digest::of(b"manifest");
+        let bytes = testing::proof(&set, held, DrillVerdict::Proved).encode().unwrap();
+        let from = |host: &str| accepted(&bytes, &host.parse().unwrap(), &set, held);
+        assert!(from("e2").unwrap().is_proved());
+        assert!(matches!(from("m9"), Err(ProofError::OtherProver(_))), "passed on by somebody else");
+        let of_another = accepted(&bytes, &"e2".parse().unwrap(), &set, Digest::of(b"another"));
+        assert!(matches!(of_another, Err(ProofError::OtherContent)));
+    }
 }

@@ -14,8 +14,6 @@ use super::connect::tell;
 use crate::out;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-/// A hash reads the whole database.
-const HASHING: Duration = Duration::from_secs(120);
 
 /// Prints a line for the member, one for the others, and one for whatever is amiss; true where nothing is.
 pub async fn check(settings: &Settings) -> bool {
@@ -68,7 +66,7 @@ async fn others(
     if count < 2 {
         return Ok("it is the only member, so there is none to compare it with".to_owned());
     }
-    match client.hash_kv(0, HASHING).await {
+    match client.hash_kv(0, etcd::HASHING).await {
         Ok(_) => Ok(format!("all {count} members answer, and can be compared")),
         // The night says the same, and goes on.
         Err(error) => Ok(format!("all {count} members answer, but cannot be compared: {}", chain(&error))),

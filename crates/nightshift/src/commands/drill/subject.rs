@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use nightshift_core::digest::Digest;
+use nightshift_core::etcd_facts::EtcdFacts;
 use nightshift_core::manifest::Manifest;
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
@@ -55,7 +56,7 @@ fn archived(
 ) -> Result<Subject, CommandError> {
     let (spool, manifest) = from_archive::take(settings, archive, identity, set)?;
     let copy = format!("{} of {}", manifest.id(), archive.display());
-    let job = job(settings, copy, spool.folder(), &manifest)?;
+    let job = job(settings, copy, spool.folder(), &manifest, manifest.etcd.clone())?;
     Ok(Subject { job, way: Way::Child, held: None, spool: Some(spool) })
 }
 
@@ -67,15 +68,22 @@ fn held(settings: &Settings, set: Option<SetId>) -> Result<Subject, CommandError
     };
     let id = manifest.id();
     let digest = vault.manifest_digest(&id)?;
-    let job = job(settings, format!("the vault of {}", settings.this), &vault.folder(&id), &manifest)?;
+    let facts = Job::facts_of(&vault, &manifest)?;
+    let job = job(settings, format!("the vault of {}", settings.this), &vault.folder(&id), &manifest, facts)?;
     Ok(Subject { job, way: Way::of(settings), held: Some((id, digest)), spool: None })
 }
 
-fn job(settings: &Settings, copy: String, folder: &Path, manifest: &Manifest) -> Result<Job, CommandError> {
+fn job(
+    settings: &Settings,
+    copy: String,
+    folder: &Path,
+    manifest: &Manifest,
+    facts: Option<EtcdFacts>,
+) -> Result<Job, CommandError> {
     let stored = Stored::of(folder, manifest).ok_or_else(|| {
         CommandError::Usage(format!("{} holds no etcd snapshot that could be restored", manifest.id()))
     })?;
-    Ok(Job::new(settings, copy, stored, manifest.etcd.clone()))
+    Ok(Job::new(settings, copy, stored, facts))
 }
 
 /// The best etcd set of the newest night that has one.

@@ -1,0 +1,173 @@
+//! What we read in a snapshot beside what etcd's own `snapshot status` prints of it, on etcd 3.4 and 3.5.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_methods
+)]
+
+#[allow(dead_code)] // each test uses its part
+mod support {
+    pub mod etcd;
+}
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use nightshift_snapshot::{Pass, Report, walk};
+use serde_json::Value;
+use support::etcd::{Etcd, Release, Writer, available};
+
+/// Of values in the largest database; the file is a little larger.
+const LARGE: usize = 500 << 20;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_numbers_are_those_that_etcdctl_3_4_prints() {
+    if available() {
+        every_database_has_the_numbers_of(&Release::default(), "etcdctl").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_numbers_are_those_that_etcdutl_3_5_prints() {
+    if let Some(release) = Release::newer() {
+        every_database_has_the_numbers_of(&release, "etcdutl").await;
+    }
+}
+
+/// One member is taken through the life of a cluster, and a snapshot of each stage is read by both.
+async fn every_database_has_the_numbers_of(release: &Release, tool: &str) {
+    let etcd = Etcd::start_of(release, &["--quota-backend-bytes=4000000000"]);
+    let life = Life { etcd: &etcd, release, tool, scratch: tempfile::tempdir().unwrap() };
+    etcd_answers(&etcd);
+    life.same_numbers("empty");
+
+    life.ctl("put /registry/namespaces/default {}");
+    life.same_numbers("one key");
+
+    for number in 0..300 {
+        life.ctl(&format!("put /registry/configmaps/default/object-{} value-{number}", number % 40));
+    }
+    life.ctl("del --prefix /registry/configmaps/default/object-1");
+    life.ctl("put /registry/configmaps/default/object-1 again");
+    life.same_numbers("history and tombstones");
+
+    for holder in 0..5 {
+        let lease = life.ctl("lease grant 3600");
+        let id = lease.split_whitespace().nth(1).unwrap();
+        life.ctl(&format!("put --lease={id} /registry/masterleases/10.0.3.{holder} held"));
+    }
+    life.same_numbers("leases");
+
+    life.ctl("compact 200");
+    life.same_numbers("compacted");
+    life.ctl("defrag");
+    life.same_numbers("defragmented");
+
+    life.ctl("user add root:secret");
+    life.ctl("role add reader");
+    life.ctl("role grant-permission reader --prefix=true read /registry/");
+    life.ctl("user add somebody:secret");
+    life.ctl("user grant-role somebody reader");
+    life.ctl("user grant-role root root");
+    life.ctl("auth enable");
+    life.same_numbers("authentication");
+    life.ctl("--user=root:secret auth disable");
+
+    Writer::connect(&etcd.url).await.fill(LARGE).await;
+    let size = life.same_numbers("large");
+    assert!(size >= 500 << 20, "{size} bytes");
+}
+
+fn etcd_answers(etcd: &Etcd) {
+    support::etcd::eventually("etcd is well", || etcd.etcdctl(&["endpoint", "health"]).status.success());
+}
+
+struct Life<'a> {
+    etcd: &'a Etcd,
+    release: &'a Release,
+    tool: &'a str,
+    scratch: tempfile::TempDir,
+}
+
+impl Life<'_> {
+    fn ctl(&self, words: &str) -> String {
+        let words: Vec<&str> = words.split(' ').collect();
+        let output = self.etcd.etcdctl(&[&["--command-timeout=60s"], words.as_slice()].concat());
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Takes a snapshot and has it read by both; returns its size.
+    fn same_numbers(&self, what: &str) -> u64 {
+        let path = self.scratch.path().join("snapshot.db");
+        let user = if what == "authentication" { "--user=root:secret " } else { "" };
+        self.ctl(&format!("{user}snapshot save {}", path.display()));
+        let theirs = self.their_status(&path);
+        let ours = our_status(&path);
+        println!("etcd's {} and ours of {what}: {ours:?}", self.tool);
+        assert_eq!(ours, theirs, "{what}");
+        std::fs::remove_file(&path).unwrap();
+        theirs.total_size
+    }
+
+    fn their_status(&self, path: &Path) -> Status {
+        let output = self
+            .release
+            .program(self.tool)
+            .args(["--write-out=json", "snapshot", "status"])
+            .arg(path)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let number = |name: &str| status[name].as_u64().unwrap();
+        Status {
+            hash: number("hash").try_into().unwrap(),
+            revision: number("revision"),
+            total_keys: number("totalKey"),
+            total_size: number("totalSize"),
+        }
+    }
+}
+
+/// What `snapshot status` prints.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Status {
+    hash: u32,
+    revision: u64,
+    total_keys: u64,
+    total_size: u64,
+}
+
+/// As `walk` gives it, once it has found nothing wrong; what `pass` knows of it is the same.
+fn our_status(path: &Path) -> Status {
+    let file = File::open(path).unwrap();
+    let walked = walk(&file, &mut ()).unwrap();
+    assert!(walked.is_sound(), "{:?}", walked.findings);
+    let passed = passed(&file);
+    assert!(passed.is_sound(), "{:?}", passed.findings);
+    let (facts, known) = (walked.facts, passed.facts);
+    assert_eq!(
+        (known.revision, known.entries, known.revisions, known.tombstones, known.size),
+        (facts.revision, facts.entries, facts.revisions, facts.tombstones, facts.size)
+    );
+    Status {
+        hash: facts.hash.unwrap(),
+        revision: facts.revision.unwrap(),
+        total_keys: facts.entries.unwrap(),
+        total_size: facts.size.unwrap(),
+    }
+}
+
+fn passed(mut file: &File) -> Report {
+    let mut pass = Pass::default();
+    let mut blob = vec![0; 32 << 10];
+    while let read @ 1.. = file.read(&mut blob).unwrap() {
+        pass.update(&blob[..read]);
+    }
+    pass.finish()
+}

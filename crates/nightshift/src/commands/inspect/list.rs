@@ -1,0 +1,99 @@
+//! Lists of any length, written as they come: lines for a person and `awk`, or one JSON array.
+
+use std::borrow::Cow;
+use std::io::Write;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use nightshift_snapshot::KeyRevision;
+use serde::Serialize;
+
+use crate::commands::CommandError;
+
+/// Writes a list; nothing before its first row or its end.
+pub struct List<'o> {
+    out: &'o mut dyn Write,
+    json: bool,
+    header: &'static str,
+    pub count: u64,
+}
+
+impl<'o> List<'o> {
+    /// The header is for people only.
+    pub fn new(out: &'o mut dyn Write, json: bool, header: &'static str) -> Self {
+        Self { out, json, header, count: 0 }
+    }
+
+    pub fn row(&mut self, row: &impl Serialize, line: impl FnOnce() -> String) -> Result<(), CommandError> {
+        self.count += 1;
+        let before = match (self.json, self.count) {
+            (true, 1) => "[\n  ",
+            (true, _) => ",\n  ",
+            (false, 1) => self.header,
+            (false, _) => "",
+        };
+        let line = if self.json { serde_json::to_string(row)? } else { format!("{}\n", line()) };
+        write!(self.out, "{before}{line}").map_err(CommandError::Output)
+    }
+
+    pub fn end(self) -> Result<(), CommandError> {
+        let end = match (self.json, self.count) {
+            (true, 0) => "[]\n",
+            (true, _) => "\n]\n",
+            (false, 0) => self.header,
+            (false, _) => "",
+        };
+        write!(self.out, "{end}").map_err(CommandError::Output)
+    }
+}
+
+/// A key as a terminal may show it: nothing in it moves the cursor.
+pub fn shown(key: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(key) {
+        Ok(text) if !text.chars().any(char::is_control) => Cow::Borrowed(text),
+        _ => Cow::Owned(key.escape_ascii().to_string()),
+    }
+}
+
+/// A key in JSON, which has no bytes.
+#[derive(Serialize)]
+pub struct JsonKey<'k> {
+    key: Cow<'k, str>,
+    /// Where the key is no UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_base64: Option<String>,
+}
+
+impl<'k> JsonKey<'k> {
+    pub fn of(key: &'k [u8]) -> Self {
+        let key_base64 = std::str::from_utf8(key).is_err().then(|| STANDARD.encode(key));
+        Self { key: String::from_utf8_lossy(key), key_base64 }
+    }
+}
+
+/// What is told of one revision of a key.
+#[derive(Serialize)]
+pub struct JsonRevision {
+    revision: u64,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    deleted: bool,
+    create_revision: i64,
+    version: i64,
+    value_size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease: Option<String>,
+}
+
+impl JsonRevision {
+    pub fn of(revision: &KeyRevision) -> Self {
+        Self {
+            revision: revision.revision.main,
+            deleted: revision.tombstone,
+            create_revision: revision.create_revision,
+            version: revision.version,
+            value_size: revision.value_size,
+            // As etcdctl prints it.
+            lease: (revision.lease != 0).then(|| format!("{:x}", revision.lease)),
+        }
+    }
+}

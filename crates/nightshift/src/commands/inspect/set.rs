@@ -1,0 +1,93 @@
+//! `inspect` of a set: what its manifest says, its files, and what its snapshot says of itself.
+
+use std::io::Write;
+use std::path::Path;
+
+use nightshift_core::manifest::{Item, ItemKind, Manifest};
+use nightshift_engine::space::bytes;
+use nightshift_engine::spool::snapshot_of;
+use serde_json::json;
+
+use super::list::shown;
+use super::opened::open;
+use super::snapshot::Looked;
+use super::target::Target;
+use crate::args::Choice;
+use crate::commands::CommandError;
+use crate::out;
+
+/// Tells of a set; gives what is wrong with its snapshot.
+pub fn tell(
+    folder: &Path,
+    manifest: Box<Manifest>,
+    choice: &Choice,
+    json: bool,
+    out: &mut dyn Write,
+) -> Result<Vec<String>, CommandError> {
+    let snapshot = match snapshot_of(&manifest) {
+        Some(_) => {
+            let target = Target::Set { folder: folder.to_owned(), manifest: manifest.clone() };
+            Some(Looked::at(open(target, choice)?)?)
+        }
+        None => None,
+    };
+    let text = if json {
+        let snapshot = snapshot.as_ref().map(Looked::json);
+        let told = json!({ "manifest": &*manifest, "snapshot": snapshot });
+        format!("{}\n", serde_json::to_string_pretty(&told)?)
+    } else {
+        let snapshot = snapshot.as_ref().map(|snapshot| format!("\n{}", snapshot.text()));
+        summary(&manifest) + &files(&manifest) + &snapshot.unwrap_or_default()
+    };
+    out.write_all(text.as_bytes()).map_err(CommandError::Output)?;
+    Ok(snapshot.as_ref().map(Looked::verdict).unwrap_or_default())
+}
+
+/// What a manifest says of its set, without the files.
+pub fn summary(manifest: &Manifest) -> String {
+    let Manifest { cluster, made_by, made_at, made_with, grade, .. } = manifest;
+    let mut lines = vec![
+        format!("set           {} of cluster {cluster}: {grade}", manifest.id()),
+        format!("made          by {made_by} at {made_at}, with nightshift {made_with}"),
+    ];
+    lines.extend(manifest.notes.iter().map(|note| format!("note          {}", shown(note.as_bytes()))));
+    lines.extend(manifest.vanished.iter().map(|path| format!("gone          {}", shown(path.as_bytes()))));
+    if let Some(etcd) = &manifest.etcd {
+        let role = match (etcd.leader, etcd.learner) {
+            (true, _) => "leader",
+            (_, true) => "learner",
+            _ => "follower",
+        };
+        lines.push(format!(
+            "etcd          member {} {} of cluster {}, {role}, version {}, revision {}",
+            shown(etcd.member_name.as_bytes()),
+            etcd.member_id,
+            etcd.cluster_id,
+            etcd.version,
+            etcd.revision
+        ));
+        lines.push(format!("checked       {}", shown(etcd.checked.as_bytes())));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// The files of a set as rows.
+pub fn files(manifest: &Manifest) -> String {
+    format!(
+        "\n{}\n",
+        out::rows_of(&["SIZE", "MODE", "OWNER", "PATH", "FROM"], manifest.items.iter().map(row))
+    )
+}
+
+fn row(item: &Item) -> Vec<String> {
+    let (size, path) = match &item.kind {
+        ItemKind::File { size, .. } => (bytes(*size), item.path.clone()),
+        ItemKind::Folder => (String::new(), format!("{}/", item.path)),
+        ItemKind::Symlink { target } => (String::new(), format!("{} -> {target}", item.path)),
+    };
+    let who = |name: &Option<String>, number: u32| name.clone().unwrap_or_else(|| number.to_string());
+    let owner =
+        format!("{}:{}", who(&item.owner.user, item.owner.uid), who(&item.owner.group, item.owner.gid));
+    let text = |text: String| shown(text.as_bytes()).into_owned();
+    vec![size, format!("{:04o}", item.mode), text(owner), text(path), text(item.source.clone())]
+}

@@ -1,0 +1,57 @@
+//! Keys with their newest revision.
+
+use std::iter::Peekable;
+
+use super::IndexError;
+use super::key_revision::KeyRevision;
+use super::merge::KeyRevisions;
+
+/// One key, and what all its revisions come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    pub newest: KeyRevision,
+    pub revisions: u64,
+    /// Of the key and the value in each revision.
+    pub bytes: u64,
+}
+
+impl Key {
+    /// Whether the key is there: its newest revision is no deletion.
+    pub fn is_live(&self) -> bool {
+        !self.newest.tombstone
+    }
+}
+
+/// Every key in order, deleted ones included.
+pub struct Keys<'i>(Peekable<KeyRevisions<'i>>);
+
+impl<'i> Keys<'i> {
+    pub(super) fn new(entries: KeyRevisions<'i>) -> Self {
+        Self(entries.peekable())
+    }
+}
+
+impl Iterator for Keys<'_> {
+    type Item = Result<Key, IndexError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let newest = match self.0.next()? {
+            Ok(entry) => entry,
+            Err(error) => return Some(Err(error)),
+        };
+        let mut key = Key { revisions: 1, bytes: newest.size(), newest };
+        while let Some(next) =
+            self.0.next_if(|next| next.as_ref().map_or(true, |next| next.key == key.newest.key))
+        {
+            match next {
+                Ok(next) => {
+                    key.revisions += 1;
+                    key.bytes = key.bytes.saturating_add(next.size());
+                    key.newest = next;
+                }
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        Some(Ok(key))
+    }
+}

@@ -1,0 +1,223 @@
+//! What a stored value says of itself: Kubernetes keeps objects as JSON, as protobuf or encrypted.
+//!
+//! Facts: Kubernetes `apimachinery/pkg/runtime/serializer/protobuf/doc.go` and `pkg/runtime/types.proto`
+//! for the envelope, `apimachinery/pkg/apis/meta/v1/generated.proto` for the metadata, and
+//! `apiserver/pkg/server/options/encryptionconfig` for the prefixes of encrypted values.
+
+use prost::Message;
+use serde::{Deserialize, Serialize};
+
+/// In front of every object that is stored as protobuf.
+const PROTOBUF: &[u8] = b"k8s\0";
+/// In front of every object that is stored encrypted; provider, version and key follow, each with a colon.
+const ENCRYPTED: &[u8] = b"k8s:enc:";
+/// The longest name of a provider or key that is told.
+const LONGEST_NAME: usize = 253;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stored {
+    Object(Envelope),
+    /// Only the API server's own configuration can open it.
+    Encrypted {
+        /// Such as `aescbc` or `kms`.
+        provider: String,
+        key: Option<String>,
+    },
+    /// No object of Kubernetes, or none that can be read.
+    Other,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Encoding {
+    Json,
+    Protobuf,
+}
+
+/// Which object it is. What the object does not say is empty.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Envelope {
+    pub encoding: Encoding,
+    pub api_version: String,
+    pub kind: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub uid: String,
+    /// Of the whole stored value, in bytes.
+    pub size: u64,
+}
+
+impl Stored {
+    /// Reads a value that anybody may have written.
+    pub fn of(value: &[u8]) -> Self {
+        if let Some(rest) = value.strip_prefix(ENCRYPTED) {
+            let mut names = rest.split(|byte| *byte == b':').map(name);
+            let provider = names.next().flatten();
+            return provider
+                .map_or(Self::Other, |provider| Self::Encrypted { provider, key: names.nth(1).flatten() });
+        }
+        let object = match value.strip_prefix(PROTOBUF) {
+            Some(message) => protobuf(message),
+            None => json(value),
+        };
+        match object {
+            Some((encoding, ObjectType { api_version, kind }, meta)) => Self::Object(Envelope {
+                encoding,
+                api_version,
+                kind,
+                namespace: meta.namespace,
+                name: meta.name,
+                uid: meta.uid,
+                size: value.len() as u64,
+            }),
+            None => Self::Other,
+        }
+    }
+}
+
+fn name(bytes: &[u8]) -> Option<String> {
+    let told = bytes.len() <= LONGEST_NAME && bytes.iter().all(u8::is_ascii_graphic) && !bytes.is_empty();
+    told.then(|| String::from_utf8_lossy(bytes).into_owned())
+}
+
+type Object = (Encoding, ObjectType, ObjectMeta);
+
+fn protobuf(message: &[u8]) -> Option<Object> {
+    let Unknown { type_meta, raw } = Unknown::decode(message).ok()?;
+    // Field 1 of nearly every kind is its metadata; where it is something else, no name is told.
+    let meta = Raw::decode(raw.as_slice()).ok().and_then(|raw| raw.metadata).unwrap_or_default();
+    Some((Encoding::Protobuf, type_meta?, meta))
+}
+
+fn json(value: &[u8]) -> Option<Object> {
+    if value.first() != Some(&b'{') {
+        return None;
+    }
+    let Json { api_version, kind, metadata } = serde_json::from_slice(value).ok()?;
+    Some((Encoding::Json, ObjectType { api_version, kind }, metadata.unwrap_or_default()))
+}
+
+/// `runtime.Unknown`
+#[derive(Clone, PartialEq, Message)]
+struct Unknown {
+    #[prost(message, optional, tag = "1")]
+    type_meta: Option<ObjectType>,
+    #[prost(bytes = "vec", tag = "2")]
+    raw: Vec<u8>,
+}
+
+/// `runtime.TypeMeta`
+#[derive(Clone, PartialEq, Message)]
+struct ObjectType {
+    #[prost(string, tag = "1")]
+    api_version: String,
+    #[prost(string, tag = "2")]
+    kind: String,
+}
+
+/// Any kind whose metadata is its first field.
+#[derive(Clone, PartialEq, Message)]
+struct Raw {
+    #[prost(message, optional, tag = "1")]
+    metadata: Option<ObjectMeta>,
+}
+
+#[derive(Clone, PartialEq, Message, Deserialize)]
+struct ObjectMeta {
+    #[prost(string, tag = "1")]
+    #[serde(default)]
+    name: String,
+    #[prost(string, tag = "3")]
+    #[serde(default)]
+    namespace: String,
+    #[prost(string, tag = "5")]
+    #[serde(default)]
+    uid: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Json {
+    api_version: String,
+    kind: String,
+    metadata: Option<ObjectMeta>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn pod() -> Vec<u8> {
+        let metadata = ObjectMeta { name: "web-1".into(), namespace: "shop".into(), uid: "u-1".into() };
+        // A pod has a spec as well, which is none of our business.
+        let mut raw = Raw { metadata: Some(metadata) }.encode_to_vec();
+        raw.extend_from_slice(b"\x12\x04\x0a\x02xx");
+        let type_meta = Some(ObjectType { api_version: "v1".into(), kind: "Pod".into() });
+        let mut value = PROTOBUF.to_vec();
+        value.extend(Unknown { type_meta, raw }.encode_to_vec());
+        value.extend_from_slice(b"\x1a\x00\x22\x00");
+        value
+    }
+
+    fn envelope(encoding: Encoding, size: usize) -> Stored {
+        Stored::Object(Envelope {
+            encoding,
+            api_version: "v1".into(),
+            kind: "Pod".into(),
+            namespace: "shop".into(),
+            name: "web-1".into(),
+            uid: "u-1".into(),
+            size: size as u64,
+        })
+    }
+
+    #[test]
+    fn an_object_says_which_it_is_in_protobuf_and_in_json() {
+        assert_eq!(Stored::of(&pod()), envelope(Encoding::Protobuf, pod().len()));
+        let json = br#"{"kind":"Pod","apiVersion":"v1","metadata":{"labels":{"a":"b"},"name":"web-1","namespace":"shop","uid":"u-1"},"spec":{}}"#;
+        assert_eq!(Stored::of(json), envelope(Encoding::Json, json.len()));
+    }
+
+    #[test]
+    fn a_value_that_is_encrypted_says_by_what_and_nothing_more() {
+        for (value, provider, key) in [
+            (b"k8s:enc:aescbc:v1:key1:\x01\x02:\xff".as_slice(), "aescbc", Some("key1")),
+            (b"k8s:enc:kms:v2:vault:\x00", "kms", Some("vault")),
+            (b"k8s:enc:secretbox", "secretbox", None),
+        ] {
+            let key = key.map(str::to_owned);
+            assert_eq!(Stored::of(value), Stored::Encrypted { provider: provider.into(), key });
+        }
+    }
+
+    #[test]
+    fn what_is_no_object_is_called_none() {
+        for value in [b"".as_slice(), b"k8s", b"k8s\0", b"k8s:enc:", b"12", b"{}", b"{\"kind\":1}", b"[{}]"] {
+            assert_eq!(Stored::of(value), Stored::Other, "{value:?}");
+        }
+        // Nested far deeper than any object.
+        let deep = [b"{\"a\":".repeat(100_000), b"1".to_vec()].concat();
+        assert_eq!(Stored::of(&deep), Stored::Other);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_break_it(bytes in proptest::collection::vec(any::<u8>(), 0..200), cut in 0usize..80, at in 0usize..80) {
+            Stored::of(&bytes);
+            Stored::of(&[PROTOBUF, &bytes].concat());
+            Stored::of(&[ENCRYPTED, &bytes].concat());
+            let mut pod = pod();
+            pod.truncate(cut);
+            Stored::of(&pod);
+            if let (Some(byte), Some(other)) = (pod.get_mut(at), bytes.first()) {
+                *byte = *other;
+            }
+            Stored::of(&pod);
+        }
+    }
+}

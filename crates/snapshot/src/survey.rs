@@ -1,0 +1,19 @@
+//! A walk that counts keys as well: all that can be said of a snapshot without being asked for one key.
+
+use crate::index::{IndexBuilder, IndexError, IndexOptions};
+use crate::prefixes::Prefixes;
+use crate::report::Report;
+use crate::source::ReadAt;
+use crate::walk::walk;
+
+/// Walks a snapshot with an index by key beside it, so that the report knows how many keys live.
+pub fn survey(
+    source: &(impl ReadAt + Sync),
+    options: IndexOptions,
+) -> Result<(Report, Prefixes), IndexError> {
+    let mut builder = IndexBuilder::new(options);
+    let mut report = walk(source, &mut builder).map_err(IndexError::Walk)?;
+    let prefixes = Prefixes::of(&builder.finish()?)?;
+    report.facts.live_keys = report.facts.revisions.map(|_| prefixes.total.keys);
+    Ok((report, prefixes))
+}

@@ -1,0 +1,133 @@
+//! Databases that no etcd of today writes, and such as nobody writes but who means harm.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
+mod support {
+    pub mod built;
+}
+
+use nightshift_snapshot::{Damage, Database, Finding, Pass, Report, walk};
+use sha2::{Digest as _, Sha256};
+use support::built::{PAGE, Plan, built, leaf};
+
+fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+    let sum = Sha256::digest(&bytes);
+    bytes.extend_from_slice(&sum);
+    bytes
+}
+
+fn pass(bytes: &[u8], chunk: usize) -> Report {
+    let mut pass = Pass::default();
+    bytes.chunks(chunk).for_each(|chunk| pass.update(chunk));
+    pass.finish()
+}
+
+/// Both readers' findings, which must be about the same pages.
+fn findings(bytes: Vec<u8>) -> Vec<Finding> {
+    let bytes = sealed(bytes);
+    let (passed, walked) = (pass(&bytes, 32 << 10), walk(&bytes, &mut ()).unwrap());
+    assert_eq!(passed.is_sound(), walked.is_sound(), "{:?} against {:?}", passed.findings, walked.findings);
+    passed.findings
+}
+
+fn damage(page: u64, damage: Damage) -> Finding {
+    Finding::Page { page, damage }
+}
+
+#[test]
+fn pages_of_many_units_are_read_whole_however_the_stream_is_cut() {
+    for value in [100, 3000, 5000, 100_000, 3 << 20] {
+        let plan = Plan { leaves: 7, changes: 2, value, ..Plan::default() };
+        let bytes = sealed(built(&plan));
+        let mut walked = walk(&bytes, &mut ()).unwrap();
+        assert!(walked.is_sound(), "{:?}", walked.findings);
+        assert!(walked.facts.hash.take().is_some());
+        assert_eq!((walked.facts.revisions, walked.facts.revision), (Some(14), Some(15)));
+        for chunk in [PAGE - 1, PAGE, 32 << 10, 100_000, bytes.len()] {
+            assert_eq!(pass(&bytes, chunk), walked, "{value} {chunk}");
+        }
+    }
+}
+
+#[test]
+fn three_levels_of_branches_are_sound_and_in_order() {
+    let bytes = sealed(built(&Plan { leaves: 10_500, changes: 2, value: 10, ..Plan::default() }));
+    assert!(walk(&bytes, &mut ()).unwrap().is_sound());
+    assert_eq!(pass(&bytes, 32 << 10).facts.revisions, Some(21_000));
+}
+
+#[test]
+fn old_pages_whose_length_covers_live_ones_count_for_nothing() {
+    let plan = Plan { leaves: 40, gap: 6, ..Plan::default() };
+    let mut bytes = built(&plan);
+    // Free pages 2 to 7 each claim to go on over live ones; of some the first unit is all that is left.
+    for page in 2..8usize {
+        let mut old = leaf(page as u64, &[(0, b"old".to_vec(), vec![b'o'; 40 * PAGE])], true);
+        old.truncate(PAGE);
+        bytes[page * PAGE..][..PAGE].copy_from_slice(&old);
+    }
+    assert_eq!(findings(bytes), []);
+}
+
+#[test]
+fn raw_bytes_of_a_value_that_look_like_a_page_are_no_page() {
+    let plan = Plan { leaves: 5, changes: 2, value: 40_000, ..Plan::default() };
+    let mut bytes = built(&plan);
+    let decoy = leaf(6, &[(0, b"decoy".to_vec(), vec![b'd'; 30 * PAGE])], true);
+    bytes[6 * PAGE..][..PAGE].copy_from_slice(&decoy[..PAGE]);
+    assert_eq!(findings(bytes), []);
+}
+
+#[test]
+fn a_list_of_free_pages_is_held_against_what_is_in_use() {
+    let plan = Plan { leaves: 20, gap: 4, freelist: true, ..Plan::default() };
+    assert_eq!(findings(built(&plan)), []);
+    let list = built(&plan).len() - PAGE;
+    let with = |element: usize, number: u64| {
+        let mut bytes = built(&plan);
+        bytes[list + 16 + element * 8..][..8].copy_from_slice(&number.to_le_bytes());
+        findings(bytes)
+    };
+    assert_eq!(with(0, 3), [damage(3, Damage::FreeTwice), damage(2, Damage::Lost)]);
+    assert_eq!(with(1, 7), [damage(3, Damage::Lost), damage(7, Damage::InUseAndFree)]);
+    assert_eq!(with(2, 1 << 40), [damage(1 << 40, Damage::FreePastEnd), damage(4, Damage::Lost)]);
+}
+
+#[test]
+fn lengths_that_promise_more_than_there_is_cost_no_memory_and_are_found() {
+    let good = built(&Plan::default());
+    for (at, damaged) in [
+        (12, Damage::Overflow { pages: 1 << 32 }),
+        (8, Damage::Flags(0xffff)),
+        (0, Damage::Id { says: u64::from(u32::MAX) }),
+    ] {
+        let mut bytes = good.clone();
+        let length = if at == 8 { 2 } else { 4 };
+        bytes[5 * PAGE + at..][..length].fill(0xff);
+        assert_eq!(findings(bytes), [damage(5, damaged)]);
+    }
+    let mut bytes = good;
+    bytes[5 * PAGE + 10..][..2].fill(0xff);
+    assert!(matches!(findings(bytes)[..], [Finding::Page { page: 5, damage: Damage::Element { .. } }]));
+}
+
+#[test]
+fn a_tree_that_bites_its_tail_ends() {
+    let good = built(&Plan { leaves: 300, ..Plan::default() });
+    // Page 302 is the first branch, 305 the one above: its first child becomes itself, then the one above.
+    for child in [302u64, 305, 3, u64::MAX, 0] {
+        let mut bytes = good.clone();
+        bytes[302 * PAGE + 16 + 8..][..8].copy_from_slice(&child.to_le_bytes());
+        assert!(!findings(bytes).is_empty(), "{child}");
+    }
+}
+
+#[test]
+fn a_database_that_is_cut_off_is_found_and_read_as_far_as_it_goes() {
+    let good = built(&Plan::default());
+    for pages in [0, 1, 2, 3, 50, 290] {
+        assert!(!findings(good[..pages * PAGE].to_vec()).is_empty(), "{pages}");
+    }
+    assert!(Database::open(&good[..100]).is_ok());
+    assert!(Database::open(&good[..70]).is_err());
+}

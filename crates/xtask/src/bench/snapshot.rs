@@ -1,0 +1,148 @@
+//! The readers of snapshots beside etcd's own, and a drill beside a restore by hand.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::etcd::{Member, etcdctl};
+use super::measure::{Sample, in_turns, timed};
+use super::row::{Row, Target, Unit};
+use super::{folder, fresh, worker};
+use crate::error::{Error, Result};
+use crate::workspace;
+
+pub const ABOUT: &str = "\
+A snapshot of the same etcd, read where the page cache holds it. `walk` checks every page, key and value and gives the \
+numbers of `snapshot status`; `pass` checks a snapshot while it streams by, its SHA-256 included, here on one core. What \
+`pass` adds at birth is its time beyond that of the SHA-256, which the stage computed before there was a `pass`, beside \
+the wall time of the whole stage: an upper bound, for the stage has more than one core. Memory is that of a snapshot of \
+8 GB with half a million leaf pages. A drill unpacks a stored snapshot, walks it, restores it, starts an etcd on it, \
+compares what that holds and writes to it; *by hand* is `etcdctl snapshot restore` of the uncompressed file and nothing \
+else.";
+
+/// Of the snapshot that memory is measured on.
+const LARGE_MEGABYTES: &str = "8000";
+
+pub fn rows() -> Result<Vec<Row>> {
+    let work = fresh("snapshot")?;
+    let member = Member::filled()?;
+    let file = work.join("snapshot.db");
+    timed(etcdctl(&member).args(["snapshot", "save"]).arg(&file))?;
+    let mut rows = readers(&file)?;
+    rows.push(birth(&member, &file, &work)?);
+    drop(member);
+    rows.extend(memory()?);
+    rows.extend(drills(&file, &work)?);
+    fs::remove_dir_all(&work).map_err(Error::io("remove", &work))?;
+    Ok(rows)
+}
+
+fn readers(file: &Path) -> Result<Vec<Row>> {
+    let etcdutl = workspace::tools().join("etcd-3.5/usr/bin/etcdutl");
+    let megabytes = fs::metadata(file).map_err(Error::io("read", file))?.len() as f64 / 1e6;
+    let [walk, status, pass, sha256sum] = in_turns([
+        &mut || seconds(example("walk").arg(file)),
+        &mut || seconds(Command::new(&etcdutl).args(["snapshot", "status"]).arg(file)),
+        &mut || seconds(on_one_core(&example_path("pass")).arg(file)),
+        &mut || seconds(on_one_core(Path::new("sha256sum")).arg(file)),
+    ])?;
+    let speed = |sample: Sample| sample.map(|seconds| megabytes / seconds);
+    Ok(vec![
+        Row::new(format!("walk, {megabytes:.0} MB"), Unit::Seconds, walk)
+            .beside("`etcdutl snapshot status` 3.5", status)
+            .target(Target::RatioAtMost(1.0), WALK_MISSED),
+        Row::new("pass, on one core", Unit::MegabytesPerSecond, speed(pass))
+            .beside("`sha256sum`", speed(sha256sum))
+            .target(Target::AtLeast(1000.0), PASS_MISSED),
+    ])
+}
+
+const WALK_MISSED: &str =
+    "It checks what `status` does not: every value is parsed, and every page's place is counted.";
+const PASS_MISSED: &str = "Most of it is the SHA-256, which no snapshot can be called good without.";
+
+/// What `pass` takes beyond the hash, beside the whole stage.
+fn birth(member: &Member, file: &Path, work: &Path) -> Result<Row> {
+    let stored = work.join("stored");
+    let [pass, hash, stage] = in_turns([
+        &mut || seconds(example("pass").arg(file)),
+        &mut || seconds(example("pass").arg("--hash-only").arg(file)),
+        &mut || {
+            let taken = seconds(example("etcd_snapshot").arg(&member.url).arg(&stored).arg("gzip"))?;
+            fs::remove_file(&stored).map_err(Error::io("remove", &stored))?;
+            Ok(taken)
+        },
+    ])?;
+    let row = Row::new("pass at birth, beyond the hash", Unit::Seconds, pass.median() - hash.median());
+    Ok(row.beside("the whole stage, gzip", stage).target(Target::RatioAtMost(0.15), ""))
+}
+
+/// On a file that is kept for the next time.
+fn memory() -> Result<Vec<Row>> {
+    let file = folder().join(format!("large-{LARGE_MEGABYTES}.db"));
+    if !file.exists() {
+        println!("  making a snapshot of {LARGE_MEGABYTES} MB");
+        let aside = file.with_extension("partial");
+        if aside.exists() {
+            fs::remove_file(&aside).map_err(Error::io("remove", &aside))?;
+        }
+        timed(example("large").arg(&aside).arg(LARGE_MEGABYTES))?;
+        fs::rename(&aside, &file).map_err(Error::io("rename", &aside))?;
+    }
+    ["walk", "pass"].into_iter().map(|name| peak(name, &file)).collect()
+}
+
+/// As the example tells it of itself: `peak-rss=KIB kB`.
+fn peak(name: &str, file: &Path) -> Result<Row> {
+    let (text, _) = timed(example(name).arg(file))?;
+    let told = text.split_whitespace().find_map(|word| word.strip_prefix("peak-rss=")?.parse::<f64>().ok());
+    let kib = told.ok_or_else(|| Error::Missing(format!("the example `{name}` tells no peak-rss")))?;
+    let row = Row::new(format!("{name}, peak memory on 8 GB"), Unit::Mebibytes, kib / 1024.0);
+    Ok(row.target(Target::AtMost(64.0), ""))
+}
+
+fn drills(file: &Path, work: &Path) -> Result<Vec<Row>> {
+    let stored = work.join("stored.gz");
+    timed(Command::new("sh").args(["-c", "gzip -1 < \"$1\" > \"$2\"", "sh"]).arg(file).arg(&stored))?;
+    let restored = work.join("restored");
+    let [unhindered, paced, by_hand] = in_turns([
+        &mut || worker::drill(&stored, work, None),
+        &mut || worker::drill(&stored, work, Some(50_000_000)),
+        &mut || {
+            let mut restore = Command::new("etcdctl");
+            restore
+                .env("ETCDCTL_API", "3")
+                .args(["snapshot", "restore"])
+                .arg(file)
+                .arg("--data-dir")
+                .arg(&restored);
+            let taken = seconds(&mut restore)?;
+            fs::remove_dir_all(&restored).map_err(Error::io("remove", &restored))?;
+            Ok(taken)
+        },
+    ])?;
+    Ok(vec![
+        Row::new("a drill, at full speed", Unit::Seconds, unhindered)
+            .beside("restored by hand", by_hand.clone()),
+        Row::new("a drill, at its default rate of 50 MB/s", Unit::Seconds, paced)
+            .beside("restored by hand", by_hand),
+    ])
+}
+
+fn seconds(command: &mut Command) -> Result<f64> {
+    timed(command).map(|(_, seconds)| seconds)
+}
+
+fn on_one_core(program: &Path) -> Command {
+    let mut command = Command::new("taskset");
+    command.args(["--cpu-list", "0"]).arg(program);
+    command
+}
+
+fn example(name: &str) -> Command {
+    Command::new(example_path(name))
+}
+
+fn example_path(name: &str) -> PathBuf {
+    workspace::release().join("examples").join(name)
+}
