@@ -12,8 +12,8 @@ use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
 use nightshift_engine::archive::{ArchivedSet, Contents, Visitor, visit_blocking};
-use nightshift_engine::drill::Scratch;
-use nightshift_engine::{space, spool};
+use nightshift_engine::drill::{Scratch, Stored};
+use nightshift_engine::space;
 
 use crate::commands::{CommandError, archive_file};
 
@@ -67,7 +67,10 @@ struct Taken {
 
 impl Taker<'_> {
     fn begin(&self, set: &ArchivedSet, manifest: &Manifest) -> Result<Taken, String> {
-        let (item, _, size) = spool::snapshot_of(manifest).ok_or("it holds no etcd snapshot")?;
+        let (item, size) = Stored::file_in(manifest).ok_or(
+            "it holds no etcd snapshot in one file: a backup of v2 keys alone is a folder, so unpack it and name that by \
+             --data-dir",
+        )?;
         space::demand(self.scratch.folder(), size, 1, 0).map_err(|error| nightshift_engine::chain(&error))?;
         let path = self.scratch.path(&item.path);
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
