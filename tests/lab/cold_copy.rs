@@ -38,7 +38,7 @@ fn a_cold_copy_under_load_leaves_no_member_stopped_whatever_is_killed() {
         .with(1, Role::Master)
         .with(3, Role::Etcd)
         .state_disk(DiskSpec { file_system: FileSystem::Ext4, mib: 1536 });
-    let site = Site::up("coldcopy", &topology, &Schedule::due_in(170));
+    let site = Site::up("coldcopy", &topology, &Schedule::due_in(120));
     let etcd = EtcdCluster::of(&site.lab);
     let other_than =
         |host: &Host| etcd.members().iter().find(|other| other.name != host.name).copied().unwrap();
@@ -87,7 +87,7 @@ fn of_two_members_started_in_the_same_second_one_is_copied() {
         return;
     }
     let topology = Topology::new().with(1, Role::Master).with(3, Role::Etcd);
-    let site = Site::up("coldtwo", &topology, &Schedule::due_in(170));
+    let site = Site::up("coldtwo", &topology, &Schedule::due_in(120));
     let etcd = EtcdCluster::of(&site.lab);
     etcd.etcdctl2(etcd.members()[0], "set /openshift.io/old from-v2").unwrap();
     etcd.fill(etcd.members()[0], MEMBER_DATA / 4).unwrap();

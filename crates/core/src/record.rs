@@ -1,5 +1,7 @@
 //! The record: what happened in one night on one host, line by line while it is open.
 
+mod proof_report;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -9,10 +11,11 @@ use crate::digest::Digest;
 use crate::name::{HostName, RemoteName};
 use crate::night::Night;
 use crate::outcome::{Grade, Outcome, Verdict};
-use crate::proof::{DrillReport, DrillVerdict, Proof};
 use crate::role::Role;
 use crate::set_path::SetId;
 use crate::stage::Stage;
+
+pub use proof_report::ProofReport;
 
 /// The format written, and the newest one understood.
 pub const FORMAT: u32 = 1;
@@ -149,39 +152,6 @@ pub struct Packed {
     pub sets: usize,
     pub missing: Vec<String>,
     pub encrypted: bool,
-}
-
-/// What a drill said of a set, here or on another host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProofReport {
-    pub set: SetId,
-    pub by: HostName,
-    pub verdict: DrillVerdict,
-    /// Which copy was restored, in words.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub copy: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    #[serde(default)]
-    pub took_ms: u64,
-}
-
-impl ProofReport {
-    /// What a proof tells of its drill; `None` where it tells of none.
-    pub fn of(proof: &Proof) -> Option<Self> {
-        Some(Self::of_drill(&proof.set, &proof.by, proof.drill()?))
-    }
-
-    pub fn of_drill(set: &SetId, by: &HostName, report: &DrillReport) -> Self {
-        Self {
-            set: set.clone(),
-            by: by.clone(),
-            verdict: report.verdict,
-            copy: report.copy.clone(),
-            reason: report.reason.clone(),
-            took_ms: report.took_ms(),
-        }
-    }
 }
 
 /// A night as its lines tell it.

@@ -13,11 +13,13 @@ mod contents;
 mod copy;
 mod fault;
 mod job;
+mod member;
 mod perform;
 mod restore;
 mod scratch;
 mod server;
 mod tools;
+mod v2_store;
 mod words;
 mod worker;
 

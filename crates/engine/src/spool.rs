@@ -94,7 +94,7 @@ struct Sink {
 }
 
 impl Spool {
-    /// Makes the file, where there is room for `expected` bytes and a tenth of the file system stays free.
+    /// Makes the file, where there is room for `expected` bytes and some more.
     pub fn new(folder: &Path, packing: Packing, expected: Option<u64>) -> Result<Self, SpoolError> {
         let first = expected.unwrap_or(STRIDE);
         demand(folder, first).map_err(SpoolError::Room)?;
@@ -161,8 +161,11 @@ impl Write for Sink {
     }
 }
 
+/// A tenth of the file system stays free, but of a large one no more than this.
+const MOST_LEFT: u64 = 1 << 30;
+
 fn demand(folder: &Path, need: u64) -> Result<(), SpaceError> {
-    let leave = space::room(folder)?.total / 10;
+    let leave = (space::room(folder)?.total / 10).min(MOST_LEFT);
     space::demand(folder, need, 1, leave)
 }
 

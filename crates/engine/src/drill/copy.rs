@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nightshift_core::digest::Hasher;
-use nightshift_core::etcd_facts::EtcdFacts;
+use nightshift_core::etcd_facts::{ColdCopy, EtcdFacts};
 
 use super::fault::{Fault, Here as _};
 use crate::offload;
@@ -94,6 +94,19 @@ fn pour(file: &Path, packing: Packing, to: &Path, most: u64, mut pace: Pace) -> 
     }
 }
 
+/// Unpacks the tar of a cold copy, and makes sure that it is what its manifest says.
+pub async fn member(
+    file: PathBuf,
+    packing: Packing,
+    to: PathBuf,
+    rate: u64,
+    expected: Option<ColdCopy>,
+) -> Result<(), Fault> {
+    let leash = Leash::default();
+    let pace = Pace { rate, begun: Instant::now(), moved: 0, stop: Arc::clone(&leash.0) };
+    offload::run(move || super::member::unpack(&file, packing, &to, expected.as_ref(), pace)).await
+}
+
 /// Copies a data dir; links and devices have no business in one.
 pub async fn data_dir(from: PathBuf, to: PathBuf, rate: u64) -> Result<(), Fault> {
     let leash = Leash::default();
@@ -160,7 +173,7 @@ impl Private for fs::DirBuilder {
 }
 
 /// Holds what is copied to a rate, and ends it when nobody waits for it any more.
-struct Pace {
+pub(super) struct Pace {
     rate: u64,
     begun: Instant,
     moved: u64,
@@ -168,7 +181,12 @@ struct Pace {
 }
 
 impl Pace {
-    fn moved(&mut self, bytes: u64) -> Result<(), Fault> {
+    #[cfg(test)]
+    pub(super) fn unbounded() -> Self {
+        Self { rate: u64::MAX, begun: Instant::now(), moved: 0, stop: Arc::default() }
+    }
+
+    pub(super) fn moved(&mut self, bytes: u64) -> Result<(), Fault> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(Fault::Here("it was stopped".to_owned()));
         }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nightshift_core::etcd_facts::EtcdFacts;
-use nightshift_core::manifest::Manifest;
+use nightshift_core::manifest::{Item, ItemKind, Manifest, is_safe_path};
 use nightshift_core::role::Role;
 use nightshift_core::settings::Settings;
 use serde::{Deserialize, Serialize};
@@ -38,13 +38,44 @@ pub struct Job {
 pub enum Stored {
     /// What a member streams: unpacked, and restored by `snapshot restore` with its hash checked.
     Snapshot { file: PathBuf, packing: Packing },
+    /// The tar of a cold copy: unpacked, and started by `--force-new-cluster`.
+    Member { file: PathBuf, packing: Packing },
     /// A data dir as a cold copy or `etcdctl backup` leaves it: a copy of it is started by `--force-new-cluster`.
     DataDir { folder: PathBuf },
 }
 
 impl Stored {
     /// How the set in this folder is restored; `None` where it holds nothing that can be.
+    ///
+    /// A set with v2 keys is restored from what holds them; a snapshot alone would lack them.
     pub fn of(folder: &Path, manifest: &Manifest) -> Option<Self> {
+        let data = manifest.etcd.as_ref().and_then(|facts| facts.data.as_ref());
+        // Names that anybody may have written: of an item, which was checked.
+        let cold_copy = data.and_then(|data| manifest.item(&data.cold_copy.as_ref()?.item));
+        if let Some(item) = cold_copy {
+            let packing = if item.path.ends_with(".zst") { Packing::Zstd } else { Packing::Gzip };
+            return Some(Self::Member { file: folder.join(&item.path), packing });
+        }
+        let v2_backup = data.filter(|data| !data.v3).and_then(|data| data.v2_backup.as_ref());
+        if let Some(backup) = v2_backup.filter(|backup| is_safe_path(&backup.folder)) {
+            return Some(Self::DataDir { folder: folder.join(&backup.folder) });
+        }
+        Self::snapshot_of(folder, manifest)
+    }
+
+    /// The one file that a drill of this set needs, and its size; `None` where it takes a whole folder.
+    pub fn file_in(manifest: &Manifest) -> Option<(&Item, u64)> {
+        let (Self::Snapshot { file, .. } | Self::Member { file, .. }) = Self::of(Path::new(""), manifest)?
+        else {
+            return None;
+        };
+        manifest.items.iter().find_map(|item| match item.kind {
+            ItemKind::File { size, .. } if Path::new(&item.path) == file => Some((item, size)),
+            _ => None,
+        })
+    }
+
+    fn snapshot_of(folder: &Path, manifest: &Manifest) -> Option<Self> {
         let (item, packing, _) = spool::snapshot_of(manifest)?;
         Some(Self::Snapshot { file: folder.join(&item.path), packing })
     }

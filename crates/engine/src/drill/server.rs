@@ -150,6 +150,10 @@ fn arguments(
     put(&["--quota-backend-bytes", &quota]);
     if origin == Origin::ForceNewCluster {
         put(&["--force-new-cluster"]);
+        // It may hold v2 keys. They went with 3.6, and with them the flag.
+        if version >= Version::of(3, 2) && version < Version::of(3, 6) {
+            put(&["--enable-v2"]);
+        }
     }
     if version >= Version::of(3, 4) {
         put(&["--logger", "zap", "--log-level", "error"]);

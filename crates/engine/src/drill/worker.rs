@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
+use nightshift_core::etcd_facts::DataFound;
 use nightshift_core::proof::DrillReport;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Stdin, Take};
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,7 +19,7 @@ use super::scratch::{Scratch, ScratchError};
 use super::server::{Origin, Server};
 use super::tools::Tools;
 use super::words::Word;
-use super::{canary, copy, restore};
+use super::{canary, copy, restore, v2_store};
 
 /// Who connects has so long to say what is to be proved.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -105,6 +106,12 @@ async fn drill(job: &Job, book: &mut Book<'_>) -> Result<(), Fault> {
             book.step("restore", restore::restore(&tools, &scratch, &db, &data)).await?;
             (Some(contents), Origin::Restored)
         }
+        Stored::Member { file, packing } => {
+            let expected = data_of(job).and_then(|data| data.cold_copy.clone());
+            let unpacked = copy::member(file.clone(), *packing, data.clone(), job.rate, expected);
+            book.step("unpack", unpacked).await?;
+            (book.step("walk", walk_member(&data)).await?, Origin::ForceNewCluster)
+        }
         Stored::DataDir { folder } => {
             book.step("copy", copy::data_dir(folder.clone(), data.clone(), job.rate)).await?;
             let contents = book.step("walk", walk_member(&data)).await?;
@@ -112,13 +119,27 @@ async fn drill(job: &Job, book: &mut Book<'_>) -> Result<(), Fault> {
         }
     };
     let mut server = book.step("start", Server::start(&tools, &scratch, &data, db_size, origin)).await?;
-    let (facts, mut compared) = (job.facts.as_ref(), Vec::new());
+    // What the manifest says of a snapshot is not said of the copies beside it.
+    let facts = job.facts.as_ref().filter(|_| matches!(job.stored, Stored::Snapshot { .. }));
+    let mut compared = Vec::new();
     let compare =
         Compare { server: &mut server, origin, contents: contents.as_ref(), facts, compared: &mut compared };
     let same = book.step("compare", compare.all()).await;
     book.compared = compared;
     same?;
-    book.step("write", canary::write(&mut server)).await
+    book.step("write", canary::write(&mut server)).await?;
+    if origin == Origin::Restored {
+        return Ok(());
+    }
+    let mut compared = Vec::new();
+    let checked = v2_store::check(&mut server, data_of(job), &mut compared);
+    let checked = book.step("v2", checked).await;
+    book.compared.extend(compared);
+    checked
+}
+
+fn data_of(job: &Job) -> Option<&DataFound> {
+    job.facts.as_ref()?.data.as_ref()
 }
 
 /// A drill that was given up in this moment may still be cleaning up.
@@ -142,8 +163,12 @@ async fn walk_member(data: &Path) -> Result<Option<Contents>, Fault> {
 fn size(job: &Job) -> Result<u64, Fault> {
     let doing = || "the stored copy cannot be read".to_owned();
     match (&job.facts, &job.stored) {
-        (Some(facts), _) => Ok(facts.raw_size),
+        (Some(facts), Stored::Snapshot { .. }) => Ok(facts.raw_size),
+        (_, Stored::Member { file, .. }) => match data_of(job).and_then(|data| data.cold_copy.as_ref()) {
+            Some(cold_copy) => Ok(cold_copy.raw_size),
+            None => Ok(std::fs::metadata(file).here(doing)?.len()),
+        },
         (None, Stored::Snapshot { file, .. }) => Ok(std::fs::metadata(file).here(doing)?.len()),
-        (None, Stored::DataDir { folder }) => copy::size_of(folder).here(doing),
+        (_, Stored::DataDir { folder }) => copy::size_of(folder).here(doing),
     }
 }

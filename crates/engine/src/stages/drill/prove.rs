@@ -61,7 +61,10 @@ fn candidates(ctx: &StageContext) -> Result<Vec<Manifest>, StoreError> {
     let night = ctx.night.to_string();
     found.sort_by_key(|Judged { manifest, grade, .. }| {
         let own = manifest.host == ctx.settings.this;
-        (Reverse(*grade), own, backoff::order(&night, manifest.host.as_str()))
+        // The set with the v2 keys in it says more than one without.
+        let data = manifest.etcd.as_ref().and_then(|facts| facts.data.as_ref());
+        let v2_missing = !data.is_some_and(|data| data.cold_copy.is_some() || data.v2_backup.is_some());
+        (Reverse(*grade), v2_missing, own, backoff::order(&night, manifest.host.as_str()))
     });
     Ok(found.into_iter().map(|judged| judged.manifest).collect())
 }

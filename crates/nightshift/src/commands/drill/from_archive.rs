@@ -1,22 +1,21 @@
 //! An etcd set taken out of an archive, decrypted in the foreground, into the scratch folder.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufReader, Read, Write};
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use indicatif::ProgressBar;
 use nightshift_core::archive::ArchiveName;
 use nightshift_core::manifest::Manifest;
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
-use nightshift_engine::archive::{
-    ArchivedSet, Contents, Identities, Visitor, open_encrypted, visit_blocking,
-};
-use nightshift_engine::drill::Scratch;
-use nightshift_engine::{space, spool};
+use nightshift_engine::archive::{ArchivedSet, Contents, Visitor, visit_blocking};
+use nightshift_engine::drill::{Scratch, Stored};
+use nightshift_engine::space;
 
-use crate::commands::CommandError;
+use crate::commands::{CommandError, archive_file};
 
 /// The folder below the scratch folder.
 const FOLDER: &str = "archive";
@@ -35,7 +34,8 @@ pub fn take(
     let scratch = Scratch::take(&settings.drill.scratch, FOLDER)?;
     let mut taker =
         Taker { scratch: &scratch, wanted, chosen: None, taken: None, trouble: None, begun: false };
-    let visited = visit_blocking(open(archive, &name, identity)?, &name, &mut taker);
+    let opened = archive_file::open(archive, &name, identity, &ProgressBar::hidden())?;
+    let visited = visit_blocking(opened, &name, &mut taker);
     let Taker { taken, trouble, .. } = taker;
     if let Some(trouble) = trouble {
         return Err(usage(trouble));
@@ -46,33 +46,6 @@ pub fn take(
     };
     scratch.hand_over(&item)?;
     Ok((scratch, manifest))
-}
-
-fn open(
-    path: &Path,
-    name: &ArchiveName,
-    identity: Option<&Path>,
-) -> Result<Box<dyn Read + Send>, CommandError> {
-    let read = |path: &Path| {
-        File::open(path)
-            .map(BufReader::new)
-            .map_err(|source| CommandError::Read { path: path.to_owned(), source })
-    };
-    let file = read(path)?;
-    match (name.encrypted, identity) {
-        (false, _) => Ok(Box::new(file)),
-        (true, Some(identity)) => {
-            let unusable = |error| CommandError::Usage(format!("{}: {error}", identity.display()));
-            let identities = Identities::read(read(identity)?).map_err(unusable)?;
-            let opened = open_encrypted(file, &identities)
-                .map_err(|source| CommandError::Unopened { path: path.to_owned(), source })?;
-            Ok(Box::new(opened))
-        }
-        (true, None) => Err(CommandError::Usage(format!(
-            "{} is encrypted: name the file with your age identity by --identity",
-            path.display()
-        ))),
-    }
 }
 
 struct Taker<'a> {
@@ -94,7 +67,10 @@ struct Taken {
 
 impl Taker<'_> {
     fn begin(&self, set: &ArchivedSet, manifest: &Manifest) -> Result<Taken, String> {
-        let (item, _, size) = spool::snapshot_of(manifest).ok_or("it holds no etcd snapshot")?;
+        let (item, size) = Stored::file_in(manifest).ok_or(
+            "it holds no etcd snapshot in one file: a backup of v2 keys alone is a folder, so unpack it and name that by \
+             --data-dir",
+        )?;
         space::demand(self.scratch.folder(), size, 1, 0).map_err(|error| nightshift_engine::chain(&error))?;
         let path = self.scratch.path(&item.path);
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);

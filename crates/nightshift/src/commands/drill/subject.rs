@@ -23,7 +23,7 @@ pub struct Subject {
     pub way: Way,
     /// The set of this vault, and the SHA-256 of its manifest.
     pub held: Option<(SetId, Digest)>,
-    /// What was taken out of an archive.
+    /// A place of its own in the scratch folder, for what was taken out of an archive say.
     pub spool: Option<Scratch>,
 }
 
@@ -43,9 +43,10 @@ fn foreign(settings: &Settings, folder: &Path) -> Result<Subject, CommandError> 
     let unreadable = |source| CommandError::Read { path: folder.to_owned(), source };
     let folder = folder.canonicalize().map_err(unreadable)?;
     let stored = Stored::DataDir { folder: folder.clone() };
+    let spool = Scratch::take(&settings.drill.scratch, FOREIGN)?;
     let job = Job::new(settings, folder.display().to_string(), stored, None);
-    let job = Job { scratch: job.scratch.join(FOREIGN), ..job };
-    Ok(Subject { job, way: Way::Same, held: None, spool: None })
+    let job = Job { scratch: spool.folder().to_owned(), ..job };
+    Ok(Subject { job, way: Way::Same, held: None, spool: Some(spool) })
 }
 
 fn archived(
