@@ -122,6 +122,8 @@ impl Host {
             "--link-journal=no",
             // Rights of every real host: reading the state of the clock, and keeping a little memory from being swapped out.
             "--system-call-filter=adjtimex clock_adjtime @memlock",
+            // A unit with a network of its own has its loopback brought up.
+            "--capability=CAP_NET_ADMIN",
         ]
         .map(str::to_owned)
         .into();
