@@ -208,7 +208,7 @@ impl<'a> Ground<'a> {
             let found = self.host.run(&line).map_err(|error| error.to_string())?.text();
             if found.is_empty() { Err("nothing is in the scratch folder".to_owned()) } else { Ok(()) }
         })
-        .unwrap_or_else(|error| panic!("{error}\n{}", self.story()));
+        .unwrap_or_else(|error| panic!("{error}\n{}", story(self.host)));
     }
 
     fn ended(&self, drill: Running) -> Drill {
@@ -216,7 +216,7 @@ impl<'a> Ground<'a> {
             let exit = self.host.run("cat /tmp/drill.exit").map_err(|error| error.to_string())?.text();
             exit.parse().map_err(|_| format!("exit `{exit}`"))
         })
-        .unwrap_or_else(|error| panic!("{error}\n{}", self.story()));
+        .unwrap_or_else(|error| panic!("{error}\n{}", story(self.host)));
         drop(drill);
         let text = self.host.run("cat /tmp/drill.log").unwrap().text();
         println!("{text}");
@@ -253,24 +253,15 @@ impl<'a> Ground<'a> {
             }
             Ok(())
         })
-        .unwrap_or_else(|error| panic!("{error}\n{}", self.story()));
+        .unwrap_or_else(|error| panic!("{error}\n{}", story(self.host)));
     }
 
     /// The daemon and the real member are the same processes, and the member takes writes.
     fn is_untouched(&self) {
-        assert_eq!(processes(self.host), self.untouched, "{}", self.story());
+        assert_eq!(processes(self.host), self.untouched, "{}", story(self.host));
         let put = "ETCDCTL_API=3 etcdctl --cacert=/etc/etcd/ca.crt --cert=/etc/etcd/peer.crt --key=/etc/etcd/peer.key \
                    --endpoints=https://$(hostname):2379 put /kubernetes.io/canary alive";
         self.host.run(put).unwrap();
-    }
-
-    fn story(&self) -> String {
-        let units = self.host.try_run(&format!("journalctl --no-pager --lines=40 --unit='{UNIT}*'"));
-        format!(
-            "{}\n{}",
-            story(self.host),
-            units.map_or_else(|error| error.to_string(), |output| output.text())
-        )
     }
 }
 

@@ -91,10 +91,12 @@ pub fn wait_settled(host: &Host, within: Duration) -> Status {
     settled.unwrap_or_else(|error| panic!("{error}\n{}", story(host)))
 }
 
-/// What a host's daemon has said, for whoever reads a failed test.
+/// What a host's daemon and the units that it has started have said, for whoever reads a failed test.
 pub fn story(host: &Host) -> String {
-    host.run("journalctl --unit=nightshift --output=short-precise --no-pager --lines=60")
-        .map_or_else(|error| error.to_string(), |output| format!("{}:\n{}", host.name, output.text()))
+    host.run(
+        "journalctl --unit=nightshift --unit='nightshift-*' --output=short-precise --no-pager --lines=60",
+    )
+    .map_or_else(|error| error.to_string(), |output| format!("{}:\n{}", host.name, output.text()))
 }
 
 /// The set's files with their hashes, as `sha256sum` prints them, of everything in the vault that makers publish.
