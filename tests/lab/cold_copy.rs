@@ -244,13 +244,13 @@ fn the_copy_restores(etcd: &EtcdCluster<'_>, member: &Host) {
              tar -xzf \"$1\" -C /root/restored; \
              etcd --name restored --data-dir /root/restored --force-new-cluster --enable-v2 \
              --listen-client-urls http://127.0.0.1:12379 --advertise-client-urls http://127.0.0.1:12379 \
-             --listen-peer-urls http://127.0.0.1:12380 > /root/restored.log 2>&1 & \
+             --listen-peer-urls http://127.0.0.1:12380 > /root/restored.log 2>&1 & scratch=$!; \
              export ETCDCTL_API=3; \
              for second in $(seq 60); do \
                  etcdctl --endpoints=http://127.0.0.1:12379 put canary alive && break; sleep 1; done; \
              etcdctl --endpoints=http://127.0.0.1:12379 get --keys-only --limit=1 --prefix /kubernetes.io/; \
              ETCDCTL_API=2 etcdctl --endpoints=http://127.0.0.1:12379 get /openshift.io/old; \
-             ETCDCTL_API=2 etcdctl --endpoints=http://127.0.0.1:12379 set /canary v2-alive; kill %1; wait || true",
+             ETCDCTL_API=2 etcdctl --endpoints=http://127.0.0.1:12379 set /canary v2-alive; kill $scratch; wait || true",
             COPY,
         )
         .unwrap_or_else(|error| panic!("{error}\n{}", told(member)))
