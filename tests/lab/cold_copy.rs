@@ -64,9 +64,11 @@ fn a_cold_copy_under_load_leaves_no_member_stopped_whatever_is_killed() {
     wait_back(&etcd, member);
     drop(run);
 
-    // The daemon is back too, and goes on where it was killed.
-    wait_copying(member);
+    wait_unlocked(&etcd, witness);
+    wait_daemon(member);
+    let run = begin_copy(member);
     member.power_cut().unwrap();
+    drop(run);
     member.start().unwrap();
     wait_back(&etcd, member);
     assert!(
@@ -78,6 +80,7 @@ fn a_cold_copy_under_load_leaves_no_member_stopped_whatever_is_killed() {
     wait_unlocked(&etcd, witness);
     a_night_goes_well(&etcd, member);
     the_copy_restores(&etcd, member);
+    the_copy_is_proved(member);
     the_others_say_whose_turn_it_was(witness, member);
 }
 
@@ -156,18 +159,28 @@ fn begin_copy(member: &Host) -> kit::lab::cmd::Running {
     run
 }
 
+/// Waits until the member is stopped and some of its data has come. A daemon that was killed leaves its file behind, and one
+/// that goes on begins it anew: so only both together tell.
 fn wait_copying(member: &Host) {
-    let partial = "/var/lib/nightshift/vault/*/*/.etcd*.partial/member.tar.gz";
+    let line = "systemctl is-active etcd.service; stat -c %s /var/lib/nightshift/vault/*/*/.etcd*.partial/member.tar.gz";
     poll("a copy that has begun", COPY, || {
-        let size =
-            member.try_run(&format!("stat -c %s {partial}")).map_err(|error| error.to_string())?.text();
-        match size.parse::<u64>() {
-            Ok(size) if size > 1_000_000 => Ok(()),
-            _ => Err(size),
+        let told = member.try_run(line).map_err(|error| error.to_string())?.text();
+        match told.split_once('\n').map(|(state, size)| (state, size.parse::<u64>())) {
+            Some(("inactive", Ok(size))) if size > 1_000_000 => Ok(()),
+            _ => Err(told),
         }
     })
     .unwrap_or_else(|error| panic!("{error}\n{}", told(member)));
-    assert_eq!(member.try_run("systemctl is-active etcd.service").unwrap().text(), "inactive");
+}
+
+/// systemd starts a killed daemon again.
+fn wait_daemon(member: &Host) {
+    poll("the daemon's return", BACK, || {
+        let state =
+            member.try_run("systemctl is-active nightshift.service").map_err(|error| error.to_string())?;
+        if state.text() == "active" { Ok(()) } else { Err(state.text()) }
+    })
+    .unwrap_or_else(|error| panic!("{error}\n{}", told(member)));
 }
 
 fn kill_helper(member: &Host) {
@@ -231,13 +244,13 @@ fn the_copy_restores(etcd: &EtcdCluster<'_>, member: &Host) {
              tar -xzf \"$1\" -C /root/restored; \
              etcd --name restored --data-dir /root/restored --force-new-cluster --enable-v2 \
              --listen-client-urls http://127.0.0.1:12379 --advertise-client-urls http://127.0.0.1:12379 \
-             --listen-peer-urls http://127.0.0.1:12380 > /root/restored.log 2>&1 & \
+             --listen-peer-urls http://127.0.0.1:12380 > /root/restored.log 2>&1 & scratch=$!; \
              export ETCDCTL_API=3; \
              for second in $(seq 60); do \
                  etcdctl --endpoints=http://127.0.0.1:12379 put canary alive && break; sleep 1; done; \
              etcdctl --endpoints=http://127.0.0.1:12379 get --keys-only --limit=1 --prefix /kubernetes.io/; \
              ETCDCTL_API=2 etcdctl --endpoints=http://127.0.0.1:12379 get /openshift.io/old; \
-             ETCDCTL_API=2 etcdctl --endpoints=http://127.0.0.1:12379 set /canary v2-alive; kill %1; wait || true",
+             ETCDCTL_API=2 etcdctl --endpoints=http://127.0.0.1:12379 set /canary v2-alive; kill $scratch; wait || true",
             COPY,
         )
         .unwrap_or_else(|error| panic!("{error}\n{}", told(member)))
@@ -246,6 +259,16 @@ fn the_copy_restores(etcd: &EtcdCluster<'_>, member: &Host) {
         assert!(restored.contains(words), "{restored}");
     }
     etcd.wait_healthy().unwrap();
+}
+
+/// The drill takes what a restore would: the cold copy, not the snapshot beside it.
+fn the_copy_is_proved(member: &Host) {
+    let told = member.run_for("nightshift drill", COPY).unwrap_or_else(|error| panic!("{error}\n{}", told(member)));
+    println!("{}", told.text());
+    let proof = member.run("cat /var/lib/nightshift/vault/*/*/etcd*proofs/*.json").unwrap().text();
+    for words in ["\"proved\"", "v2 keys"] {
+        assert!(proof.contains(words), "{proof}");
+    }
 }
 
 fn the_others_say_whose_turn_it_was(witness: &Host, member: &Host) {

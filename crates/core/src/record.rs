@@ -322,6 +322,8 @@ impl Record {
         match self.sets.iter_mut().find(|known| known.set == report.set) {
             // What is held stays held: a later look that missed the peer takes nothing away.
             Some(known) if known.fate.is_held() && !report.fate.is_held() => {}
+            // What came and was not taken says more than that nothing is here.
+            Some(known) if known.fate == Fate::Refused && report.fate == Fate::Missing => {}
             Some(known) => *known = report,
             None => self.sets.push(report),
         }

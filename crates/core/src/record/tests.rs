@@ -54,3 +54,23 @@ fn what_is_held_stays_held_when_a_later_look_misses_it() {
     assert_eq!(record.sets.len(), 1);
     assert_eq!(record.sets[0].fate, Fate::Pulled);
 }
+
+#[test]
+fn what_was_refused_is_not_just_missing() {
+    let report = |fate| SetReport {
+        set: SetId::first("n1".parse().unwrap(), "2026-11-22".parse().unwrap(), Role::Node),
+        fate,
+        grade: None,
+        from: None,
+        bytes: 0,
+        sha256: None,
+        reason: None,
+    };
+    let mut record = night(&["n1"]);
+    for (fate, stands) in
+        [(Fate::Refused, Fate::Refused), (Fate::Missing, Fate::Refused), (Fate::Pulled, Fate::Pulled)]
+    {
+        record.apply(Line { at: Timestamp::UNIX_EPOCH, step: Step::Set(report(fate)) });
+        assert_eq!(record.sets[0].fate, stands);
+    }
+}

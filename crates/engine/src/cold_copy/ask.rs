@@ -106,6 +106,7 @@ async fn next(line: &mut UnixStream) -> Result<Frame, AskError> {
     match timeout(SILENCE, read_frame(line)).await {
         Ok(Ok(Some(frame))) => Ok(frame),
         Ok(Ok(None)) => Err(AskError::HungUp),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Err(AskError::HungUp),
         Ok(Err(error)) => Err(AskError::BrokenOff(error)),
         Err(_) => Err(AskError::Silent),
     }
