@@ -263,7 +263,8 @@ fn the_copy_restores(etcd: &EtcdCluster<'_>, member: &Host) {
 
 /// The drill takes what a restore would: the cold copy, not the snapshot beside it.
 fn the_copy_is_proved(member: &Host) {
-    let told = member.run_for("nightshift drill", COPY).unwrap_or_else(|error| panic!("{error}\n{}", told(member)));
+    let told =
+        member.run_for("nightshift drill", COPY).unwrap_or_else(|error| panic!("{error}\n{}", told(member)));
     println!("{}", told.text());
     let proof = member.run("cat /var/lib/nightshift/vault/*/*/etcd*proofs/*.json").unwrap().text();
     for words in ["\"proved\"", "v2 keys"] {

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -68,7 +68,8 @@ impl Server {
         origin: Origin,
     ) -> Result<Self, Fault> {
         let doing = || format!("{} cannot be started", tools.etcd.path.display());
-        let [client, peer] = free_ports().here(doing)?.map(|port| format!("http://127.0.0.1:{port}"));
+        let ports = free_ports().here(|| "there is no loopback network for a restored etcd".to_owned())?;
+        let [client, peer] = ports.map(|port| format!("http://127.0.0.1:{port}"));
         let log = scratch.path("etcd.log");
         let file = File::create(&log).here(doing)?;
         let arguments = arguments(tools.etcd.version, data, db_size, origin, &client, &peer);
@@ -164,5 +165,7 @@ fn arguments(
 fn free_ports() -> std::io::Result<[u16; 2]> {
     // Held side by side, so that they differ.
     let (one, other) = (TcpListener::bind(("127.0.0.1", 0))?, TcpListener::bind(("127.0.0.1", 0))?);
+    // In a container that may not bring up the loopback of its unit's network, one listens and nobody gets there.
+    TcpStream::connect_timeout(&one.local_addr()?, PATIENCE)?;
     Ok([one.local_addr()?.port(), other.local_addr()?.port()])
 }
