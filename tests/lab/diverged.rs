@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use kit::lab::etcd::EtcdCluster;
-use kit::lab::nightshift::enable;
-use kit::lab::{Role, Schedule, Topology, available};
+use kit::lab::nightshift::{configure, enable};
+use kit::lab::{Host, Role, Schedule, Topology, available};
 use serde_json::Value;
 
 use crate::site::{Site, story, wait_settled, wait_stage};
@@ -15,7 +15,11 @@ fn a_member_that_holds_other_data_is_named_and_the_good_side_is_proved() {
         return;
     }
     let topology = Topology::new().with(1, Role::Master).with(3, Role::Etcd);
-    let site = Site::up("diverged", &topology, &Schedule::due_in(-1));
+    let evening = Schedule::due_in(-1);
+    let site = Site::up("diverged", &topology, &evening);
+    // A host that holds every member's set picks one of the good side; a member has its own alone.
+    let config = format!("{}\n[drill]\nhosts = [\"master1.lab.test\"]\n", site.config(&evening));
+    configure(&site.lab, &config).unwrap();
     let etcd = EtcdCluster::of(&site.lab);
     let [first, liar, _] = etcd.members() else { panic!("three members were asked for") };
     for number in 0..40 {
@@ -58,27 +62,32 @@ fn a_member_that_holds_other_data_is_named_and_the_good_side_is_proved() {
         (etcd.members().iter()).filter_map(|member| agreement(&site, &member.name, status.night())).collect();
     assert_eq!(asked.len(), 1, "{asked:?}");
     assert_eq!(asked[0].pointer("/word").and_then(Value::as_str), Some("diverged"), "{asked:?}");
-    let loud: String = (etcd.members().iter())
-        .map(|member| {
-            member
-                .run("journalctl --unit=nightshift --priority=warning --quiet --no-pager -o cat")
-                .unwrap()
-                .text()
-        })
-        .collect();
-    assert!(loud.contains(&liar.name) && loud.contains("diverged"), "{loud}");
+    let loud = |host: &Host| {
+        host.run("journalctl --unit=nightshift --priority=warning --quiet --no-pager -o cat").unwrap().text()
+    };
+    let told: String = etcd.members().iter().map(|member| loud(member)).collect();
+    assert!(
+        told.contains(&format!("member {}", liar.name)) && told.contains("holds something else"),
+        "{told}"
+    );
+    let told = loud(master);
+    assert!(told.contains(&format!("{}/{}/etcd has diverged", liar.name, status.night())), "{told}");
 
-    // Drilled, the good side is proved; the other one is what it is, however well it restores.
-    for member in etcd.members() {
-        let set = format!("{}/{}/etcd", member.name, status.night());
-        let drill = member.try_run_for(&format!("nightshift drill {set} 2>&1"), NIGHT).unwrap();
-        println!("{}: {} {}", member.name, drill.status, drill.text());
-        if member.name != liar.name {
-            assert_eq!(drill.status, 0, "{}", drill.text());
-        }
-    }
-    let sets = liar.run("nightshift sets").unwrap().text();
-    println!("{sets}");
+    // The night's own drill took the good side, and the master says whose.
+    let proofs = status.report.pointer("/night/record/proofs").and_then(Value::as_array).unwrap();
+    let [proof] = &proofs[..] else { panic!("{proofs:?}") };
+    let proved = proof["set"].as_str().unwrap();
+    assert_eq!(proof["verdict"], "proved", "{proof}");
+    assert!(!proved.starts_with(&liar.name), "{proof}");
+    let row = text.lines().find(|line| line.contains("by master1.lab.test")).unwrap();
+    assert!(proved.starts_with(row.split_whitespace().next().unwrap()), "{text}");
+    // By hand the other side is tried too: it restores, and stays what it is.
+    let set = format!("{}/{}/etcd", liar.name, status.night());
+    let drill = master.try_run_for(&format!("nightshift drill {set} 2>&1"), NIGHT).unwrap();
+    println!("{}", drill.text());
+    let text = master.try_run("nightshift sets").unwrap().text();
+    let row = text.lines().find(|line| line.contains(&set)).unwrap();
+    assert!(row.contains("diverged"), "{text}");
 }
 
 /// What a master's copy of an etcd set says of how the members agreed.
