@@ -38,7 +38,7 @@ fn a_drill_says_the_right_word_whatever_hinders_it_and_nothing_else_feels_it() {
 }
 
 #[test]
-fn a_killed_drill_leaves_nothing_and_the_next_one_proves() {
+fn a_killed_drill_leaves_nothing_whoever_of_the_two_is_killed() {
     if !kit::require(available()) {
         return;
     }
@@ -57,15 +57,6 @@ fn a_killed_drill_leaves_nothing_and_the_next_one_proves() {
     drop(drill);
     ground.nothing_is_left();
     ground.is_untouched();
-
-    // The daemon is killed while it waits for its stage: back again, it has another one made.
-    ground.configure(SLOWLY);
-    ground.host.run("nightshift reload; nightshift run drill").unwrap();
-    ground.is_at_work();
-    let before = shown(ground.host, "nightshift.service", "MainPID");
-    ground.host.run(&format!("kill -KILL {before}")).unwrap();
-    ground.nothing_is_left();
-    and_again_without_hindrance(&Ground::of(&site));
 }
 
 /// A master that is etcd too, its night complete, a database of some size in its vault.
