@@ -13,6 +13,7 @@ pub mod drill;
 pub mod etcd;
 mod expected;
 mod hash_sink;
+mod hashed_file;
 mod heartbeat;
 mod hint_file;
 pub mod logging;

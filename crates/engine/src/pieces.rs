@@ -36,10 +36,15 @@ impl BufRead for Pieces {
 
 impl Read for Pieces {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let ready = self.fill_buf()?;
-        let taken = ready.len().min(buffer.len());
-        buffer[..taken].copy_from_slice(&ready[..taken]);
-        self.consume(taken);
-        Ok(taken)
+        read_ready(self, buffer)
     }
+}
+
+/// Reads what is ready, for whoever has a buffer of its own already.
+pub fn read_ready(input: &mut impl BufRead, buffer: &mut [u8]) -> io::Result<usize> {
+    let ready = input.fill_buf()?;
+    let taken = ready.len().min(buffer.len());
+    buffer[..taken].copy_from_slice(&ready[..taken]);
+    input.consume(taken);
+    Ok(taken)
 }

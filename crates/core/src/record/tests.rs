@@ -36,9 +36,8 @@ fn on_the_first_night_of_all_nobody_is_new() {
     assert!(!came_lately(&"n2".parse().unwrap(), Role::Node, &[]));
 }
 
-#[test]
-fn what_is_held_stays_held_when_a_later_look_misses_it() {
-    let report = |fate| SetReport {
+fn report(fate: Fate) -> SetReport {
+    SetReport {
         set: SetId::first("n1".parse().unwrap(), "2026-11-22".parse().unwrap(), Role::Node),
         fate,
         grade: None,
@@ -46,7 +45,11 @@ fn what_is_held_stays_held_when_a_later_look_misses_it() {
         bytes: 0,
         sha256: None,
         reason: None,
-    };
+    }
+}
+
+#[test]
+fn what_is_held_stays_held_when_a_later_look_misses_it() {
     let mut record = night(&["n1"]);
     for fate in [Fate::Missing, Fate::Pulled, Fate::Missing] {
         record.apply(Line { at: Timestamp::UNIX_EPOCH, step: Step::Set(report(fate)) });
@@ -57,15 +60,6 @@ fn what_is_held_stays_held_when_a_later_look_misses_it() {
 
 #[test]
 fn what_was_refused_is_not_just_missing() {
-    let report = |fate| SetReport {
-        set: SetId::first("n1".parse().unwrap(), "2026-11-22".parse().unwrap(), Role::Node),
-        fate,
-        grade: None,
-        from: None,
-        bytes: 0,
-        sha256: None,
-        reason: None,
-    };
     let mut record = night(&["n1"]);
     for (fate, stands) in
         [(Fate::Refused, Fate::Refused), (Fate::Missing, Fate::Refused), (Fate::Pulled, Fate::Pulled)]

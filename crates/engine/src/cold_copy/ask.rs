@@ -1,7 +1,7 @@
 //! The daemon's side: asks the helper, and stores what it sends, compressed as a snapshot is.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::frame::{Frame, Request, Said, encode_request, read_frame};
 use crate::etcd::compress;
+use crate::hashed_file::HashedFile;
 use crate::offload;
 use crate::pieces::Pieces;
 
@@ -134,10 +135,9 @@ fn problem(said: Said) -> AskError {
 async fn store(line: &mut UnixStream, file: File, compression: Compression) -> Result<Copied, AskError> {
     let (pieces, queue) = mpsc::channel(AHEAD);
     let storing = offload::offload(move || {
-        let mut output = Hashed { file, hasher: Hasher::default(), size: 0 };
+        let mut output = HashedFile::new(file);
         compress(&mut Pieces::new(queue), &mut output, compression)?;
-        output.file.sync_all()?;
-        Ok((output.size, output.hasher.finish()))
+        output.finish()
     });
     let received = receive(line, &pieces).await;
     drop(pieces);
@@ -167,25 +167,5 @@ async fn receive(line: &mut UnixStream, pieces: &mpsc::Sender<Bytes>) -> Result<
             }
             Frame::Said(other) => return Err(problem(other)),
         }
-    }
-}
-
-/// The file, hashed as it is written.
-struct Hashed {
-    file: File,
-    hasher: Hasher,
-    size: u64,
-}
-
-impl Write for Hashed {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        self.size += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
     }
 }

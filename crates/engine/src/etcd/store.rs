@@ -4,12 +4,14 @@ use std::fs::File;
 use std::io::{self, BufRead, Read, Write};
 
 use bytes::{Buf as _, Bytes};
-use nightshift_core::digest::{Digest, Hasher};
+use nightshift_core::digest::Digest;
 use nightshift_core::settings::Compression;
 use nightshift_snapshot::{Pass, Report};
 use tokio::sync::mpsc;
 
 use super::gzip;
+use crate::hashed_file::HashedFile;
+use crate::pieces::read_ready;
 
 /// etcd itself needs a core while it streams, and the others of a small master are not ours.
 const WORKERS: usize = 2;
@@ -37,10 +39,10 @@ pub struct Stored {
 /// Drains `pieces` into `file`. Ends early, with what was written left where it is, when the other side is dropped.
 pub fn store(pieces: mpsc::Receiver<Piece>, file: File, compression: Compression) -> io::Result<Stored> {
     let mut input = Checked { pieces, pass: Pass::default(), current: Bytes::new(), ended: false };
-    let mut output = Hashed { file, hasher: Hasher::default(), size: 0 };
+    let mut output = HashedFile::new(file);
     compress(&mut input, &mut output, compression)?;
-    output.file.sync_all()?;
-    Ok(Stored { birth: input.pass.finish(), size: output.size, sha256: output.hasher.finish() })
+    let (size, sha256) = output.finish()?;
+    Ok(Stored { birth: input.pass.finish(), size, sha256 })
 }
 
 /// Compresses what is large and comes from etcd.
@@ -101,30 +103,6 @@ impl BufRead for Checked {
 
 impl Read for Checked {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let ready = self.fill_buf()?;
-        let taken = ready.len().min(buffer.len());
-        buffer[..taken].copy_from_slice(&ready[..taken]);
-        self.consume(taken);
-        Ok(taken)
-    }
-}
-
-/// The file, hashed as it is written.
-struct Hashed {
-    file: File,
-    hasher: Hasher,
-    size: u64,
-}
-
-impl Write for Hashed {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        self.size += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        read_ready(self, buffer)
     }
 }
