@@ -1,11 +1,9 @@
 //! What the stored copy itself says that it holds, read key by key: what the restored etcd is held against.
 
-use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 
-use nightshift_snapshot::{Change, Facts, Location, Visitor, walk};
+use nightshift_snapshot::{Facts, IndexBuilder, IndexOptions, walk};
 
 use super::fault::{Fault, Here as _};
 use crate::offload;
@@ -30,62 +28,59 @@ pub struct Contents {
     pub auth: bool,
 }
 
-/// Walks a database; a finding is the copy's fault.
-pub async fn read(db: PathBuf) -> Result<Contents, Fault> {
-    offload::run(move || walk_file(&db)).await
+/// Walks a database; a finding is the copy's fault. What its keys need beyond memory goes to `scratch`.
+pub async fn read(db: PathBuf, scratch: PathBuf) -> Result<Contents, Fault> {
+    offload::run(move || walk_file(&db, &scratch)).await
 }
 
-fn walk_file(db: &Path) -> Result<Contents, Fault> {
+fn walk_file(db: &Path, scratch: &Path) -> Result<Contents, Fault> {
     let doing = || format!("{} cannot be read", db.display());
     let file = File::open(db).here(doing)?;
-    let mut live = Live::default();
-    let report = walk(&file, &mut live).here(doing)?;
+    let mut builder = IndexBuilder::new(IndexOptions::in_folder(scratch));
+    let report = walk(&file, &mut builder).here(doing)?;
     if !report.is_sound() {
         let told: Vec<String> = report.findings.iter().take(TOLD).map(ToString::to_string).collect();
         return Err(Fault::Copy(format!("the stored copy is damaged: {}", told.join("; "))));
+    }
+    let mut live = Live::default();
+    for key in builder.finish().here(doing)?.live(b"").here(doing)? {
+        live.add(&key.here(doing)?.newest.key);
     }
     let Facts { revision, compacted, entries, auth_enabled, .. } = report.facts;
     let signed = |number: Option<u64>| i64::try_from(number.unwrap_or(0)).unwrap_or(i64::MAX);
     Ok(Contents {
         revision: signed(revision),
         compacted: signed(compacted),
-        live: live.keys.len() as u64,
+        live: live.count,
         entries: entries.unwrap_or(0),
-        prefixes: live.prefixes(),
+        prefixes: live.largest(),
         auth: auth_enabled.unwrap_or(false),
     })
 }
 
-/// The keys that live. The restored etcd will hold as much in memory, and more.
+/// The keys that live, counted in their order: so those of one prefix come together.
 #[derive(Debug, Default)]
 struct Live {
-    keys: HashSet<Vec<u8>>,
-}
-
-impl Visitor for Live {
-    fn change(&mut self, change: &Change<'_>, _: Location) -> io::Result<()> {
-        let key = change.content.key;
-        if change.tombstone {
-            self.keys.remove(key);
-        } else if !key.is_empty() && !self.keys.contains(key) {
-            self.keys.insert(key.to_vec());
-        }
-        Ok(())
-    }
+    count: u64,
+    prefixes: Vec<(Vec<u8>, u64)>,
 }
 
 impl Live {
-    /// The largest groups of keys with the same first two names: `/registry/pods/`.
-    fn prefixes(&self) -> Vec<(Vec<u8>, u64)> {
-        let mut counts: BTreeMap<&[u8], u64> = BTreeMap::new();
-        for prefix in self.keys.iter().filter_map(|key| prefix_of(key)) {
-            *counts.entry(prefix).or_default() += 1;
+    fn add(&mut self, key: &[u8]) {
+        self.count += 1;
+        let Some(prefix) = prefix_of(key) else { return };
+        match self.prefixes.last_mut() {
+            Some((last, count)) if last == prefix => *count += 1,
+            _ => self.prefixes.push((prefix.to_vec(), 1)),
         }
-        let mut largest: Vec<(&[u8], u64)> = counts.into_iter().collect();
-        largest.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        largest.truncate(MOST_PREFIXES);
-        largest.sort_unstable();
-        largest.into_iter().map(|(prefix, count)| (prefix.to_vec(), count)).collect()
+    }
+
+    /// The largest groups of keys with the same first two names: `/registry/pods/`.
+    fn largest(mut self) -> Vec<(Vec<u8>, u64)> {
+        self.prefixes.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        self.prefixes.truncate(MOST_PREFIXES);
+        self.prefixes.sort_unstable();
+        self.prefixes
     }
 }
 
@@ -111,8 +106,12 @@ mod tests {
         ] {
             assert_eq!(prefix_of(key), prefix, "{}", String::from_utf8_lossy(key));
         }
-        let keys = ["/a/b/1", "/a/b/2", "/a/c/1", "x"].map(|key| key.as_bytes().to_vec()).into();
-        assert_eq!(Live { keys }.prefixes(), [(b"/a/b/".to_vec(), 2), (b"/a/c/".to_vec(), 1)]);
+        let mut live = Live::default();
+        for key in ["/a/b/1", "/a/b/2", "/a/c/1", "x"] {
+            live.add(key.as_bytes());
+        }
+        assert_eq!(live.count, 4);
+        assert_eq!(live.largest(), [(b"/a/b/".to_vec(), 2), (b"/a/c/".to_vec(), 1)]);
     }
 
     #[test]
@@ -120,7 +119,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let db = folder.path().join("db");
         std::fs::write(&db, [7; 8192]).unwrap();
-        assert!(matches!(walk_file(&db), Err(Fault::Copy(_))));
-        assert!(matches!(walk_file(&folder.path().join("gone")), Err(Fault::Here(_))));
+        assert!(matches!(walk_file(&db, folder.path()), Err(Fault::Copy(_))));
+        assert!(matches!(walk_file(&folder.path().join("gone"), folder.path()), Err(Fault::Here(_))));
     }
 }

@@ -106,7 +106,7 @@ async fn drill(job: &Job, book: &mut Book<'_>) -> Result<(), Fault> {
             let db = scratch.path("snapshot.db");
             let unpacked = copy::unpack(file.clone(), *packing, db.clone(), job.rate, job.facts.as_ref());
             book.step("unpack", unpacked).await?;
-            let contents = book.step("walk", contents::read(db.clone())).await?;
+            let contents = book.step("walk", contents::read(db.clone(), scratch.folder().to_owned())).await?;
             book.step("restore", restore::restore(&tools, &scratch, &db, &data)).await?;
             (Some(contents), Origin::Restored)
         }
@@ -114,11 +114,11 @@ async fn drill(job: &Job, book: &mut Book<'_>) -> Result<(), Fault> {
             let expected = data_of(job).and_then(|data| data.cold_copy.clone());
             let unpacked = copy::member(file.clone(), *packing, data.clone(), job.rate, expected);
             book.step("unpack", unpacked).await?;
-            (book.step("walk", walk_member(&data)).await?, Origin::ForceNewCluster)
+            (book.step("walk", walk_member(&data, &scratch)).await?, Origin::ForceNewCluster)
         }
         Stored::DataDir { folder } => {
             book.step("copy", copy::data_dir(folder.clone(), data.clone(), job.rate)).await?;
-            let contents = book.step("walk", walk_member(&data)).await?;
+            let contents = book.step("walk", walk_member(&data, &scratch)).await?;
             (contents, Origin::ForceNewCluster)
         }
     };
@@ -158,9 +158,12 @@ async fn take(root: &Path) -> Result<Scratch, ScratchError> {
 }
 
 /// A data dir of v2 keys alone need not have a database.
-async fn walk_member(data: &Path) -> Result<Option<Contents>, Fault> {
+async fn walk_member(data: &Path, scratch: &Scratch) -> Result<Option<Contents>, Fault> {
     let db = data.join("member/snap/db");
-    if db.is_file() { contents::read(db).await.map(Some) } else { Ok(None) }
+    if !db.is_file() {
+        return Ok(None);
+    }
+    contents::read(db, scratch.folder().to_owned()).await.map(Some)
 }
 
 /// The bytes of what is to be restored.
