@@ -144,7 +144,9 @@ async fn the_set_of_a_member_that_diverged_is_marked_wherever_the_agreement_is_k
         let (manifest, sha256) =
             (master.vault.manifest(&set).unwrap(), Some(master.vault.manifest_digest(&set).unwrap()));
         let (bytes, grade) = (manifest.total_bytes(), Some(manifest.grade));
-        let report = SetReport { set, fate: Fate::Pulled, grade, from: None, bytes, sha256, reason: None };
+        // As a pull has it: where the asker itself is the one that differs, its own manifest says so.
+        let reason = (manifest.grade != Grade::Good).then(|| manifest.notes.join("; "));
+        let report = SetReport { set, fate: Fate::Pulled, grade, from: None, bytes, sha256, reason };
         master.note(Step::Set(report)).await.unwrap();
         held::judge_again(&master).await.unwrap();
     }
