@@ -25,7 +25,7 @@ mod v2_replay;
 
 pub use agreement::{Agreeing, agreement};
 pub use client::{Client, HASHING};
-pub use cluster::{Cluster, Seen};
+pub use cluster::{Cluster, Seen, applied};
 pub use data_kind::{Found, look};
 pub(crate) use discover::POD_MANIFESTS;
 pub use discover::{DiscoverError, LocalMember, TlsFiles, discover};

@@ -6,8 +6,8 @@ use tokio::time::{Instant, sleep};
 
 use super::quorum::Seen;
 use crate::context::chain;
-use crate::etcd::message::{ListedMember, StatusResponse};
-use crate::etcd::{Client, ClientError, LocalMember, hex};
+use crate::etcd::message::StatusResponse;
+use crate::etcd::{Client, ClientError, Cluster, LocalMember, applied, hex};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -45,62 +45,37 @@ impl Survey {
 /// Asks every member, each by its own client URL and with this host's certificate.
 pub async fn survey(local: &LocalMember) -> Result<Survey, ClientError> {
     let client = Client::connect(local, PATIENCE).await?;
-    let status = client.status().await?;
-    let header = status.header.unwrap_or_default();
+    let cluster = Cluster::ask(&client, local).await?;
+    let header = cluster.local.header.unwrap_or_default();
     let own = header.member_id;
-    let mut answers = vec![(own, Ok((client.clone(), status.clone())))];
-    let listed = client.members().await?.members;
-    for member in listed.iter().filter(|member| member.id != own) {
-        answers.push((member.id, ask(local, member).await));
-    }
-    let newest = answers.iter().filter_map(|(_, answer)| Some(answer.as_ref().ok()?.1.raft_index)).max();
-    let members = listed.iter().map(|member| {
-        let trouble = match answers.iter().find(|(id, _)| *id == member.id) {
-            Some((_, Ok((_, answer)))) => {
-                trouble(member, answer, newest.unwrap_or_default(), header.cluster_id)
-            }
-            Some((_, Err(why))) => Some(why.clone()),
-            None => Some("it was not asked".to_owned()),
+    let answers =
+        || cluster.members.iter().filter_map(|member| Some((member.id, member.answering.as_ref().ok()?)));
+    let newest = answers().map(|(_, answer)| answer.status.raft_index).max().unwrap_or_default();
+    let members = cluster.members.iter().map(|member| {
+        let trouble = match &member.answering {
+            Ok(answer) => trouble(&answer.status, newest, header.cluster_id),
+            Err(why) => Some(why.clone()),
         };
-        Seen { id: member.id, name: member.name.clone(), learner: member.is_learner, trouble }
+        Seen { id: member.id, name: member.name.clone(), learner: member.learner, trouble }
+    });
+    let others = answers().filter(|(id, _)| *id != own).map(|(id, answer)| Other {
+        id,
+        client: answer.client.clone(),
+        raft_index: answer.status.raft_index,
     });
     Ok(Survey {
         cluster_id: hex(header.cluster_id),
         own,
-        leads: status.leader == own,
+        leads: cluster.local.leader == own,
         members: members.collect(),
-        others: answers
-            .into_iter()
-            .filter(|(id, _)| *id != own)
-            .filter_map(|(id, answer)| {
-                let (client, status) = answer.ok()?;
-                Some(Other { id, client, raft_index: status.raft_index })
-            })
-            .collect(),
+        others: others.collect(),
     })
 }
 
-async fn ask(local: &LocalMember, member: &ListedMember) -> Result<(Client, StatusResponse), String> {
-    let mut why = "it has not started yet".to_owned();
-    for url in &member.client_urls {
-        let place = LocalMember { endpoint: url.clone(), ..local.clone() };
-        let asked = async {
-            let client = Client::connect(&place, PATIENCE).await?;
-            let status = client.status().await?;
-            Ok::<_, ClientError>((client, status))
-        };
-        match asked.await {
-            Ok(answer) => return Ok(answer),
-            Err(error) => why = chain(&error),
-        }
-    }
-    Err(why)
-}
-
-fn trouble(member: &ListedMember, status: &StatusResponse, newest: u64, cluster_id: u64) -> Option<String> {
+fn trouble(status: &StatusResponse, newest: u64, cluster_id: u64) -> Option<String> {
     let header = status.header.unwrap_or_default();
-    if header.member_id != member.id || header.cluster_id != cluster_id {
-        return Some("another member answers at its client URL".to_owned());
+    if header.cluster_id != cluster_id {
+        return Some("a member of another cluster answers at its client URL".to_owned());
     }
     if status.leader == 0 {
         return Some("it has no leader".to_owned());
@@ -157,8 +132,7 @@ fn lacks(status: &StatusResponse, others: &[Client], goal: Option<(u64, u64)>) -
     if let Some(error) = status.errors.first() {
         return Some(error.chars().take(200).collect());
     }
-    // Up to 3.3 it is not told what was applied; what was committed is.
-    let reached = if status.raft_applied_index > 0 { status.raft_applied_index } else { status.raft_index };
+    let reached = applied(status);
     match goal {
         Some((_, index)) if reached < index => Some(format!("it is {} entries behind", index - reached)),
         None if !others.is_empty() => Some("none of the others answers".to_owned()),

@@ -23,7 +23,8 @@ const FAR_BEHIND: u64 = 5000;
 #[derive(Debug)]
 pub struct Cluster {
     pub members: Vec<Seen>,
-    leader: u64,
+    /// What the local member says of itself.
+    pub local: StatusResponse,
 }
 
 /// A member as this host sees it.
@@ -49,11 +50,10 @@ impl Cluster {
     pub async fn ask(client: &Client, local: &LocalMember) -> Result<Self, super::ClientError> {
         let status = client.status().await?;
         let own = status.header.unwrap_or_default().member_id;
-        let leader = status.leader;
         let mut listed = client.members().await?.members;
         listed.truncate(MOST_MEMBERS);
-        let order = turns(listed.iter().map(|member| (member.id, member.is_learner)), leader);
-        let mut own_answer = Some(Answering { client: client.clone(), status });
+        let order = turns(listed.iter().map(|member| (member.id, member.is_learner)), status.leader);
+        let mut own_answer = Some(Answering { client: client.clone(), status: status.clone() });
         let looks = listed.into_iter().map(|member| {
             let known = if member.id == own { own_answer.take() } else { None };
             async move {
@@ -66,7 +66,7 @@ impl Cluster {
         });
         let mut members = join_all(looks).await;
         members.sort_by_key(|member| order.iter().position(|id| *id == member.id));
-        Ok(Self { members, leader })
+        Ok(Self { members, local: status })
     }
 
     /// This member's place in the order; `None` for one that has none: a learner.
@@ -91,7 +91,7 @@ impl Cluster {
     /// What speaks against the members, beyond what the local one says of itself.
     pub fn concerns(&self, own: u64) -> Vec<Concern> {
         let applied = |seen: &Seen| seen.answering.as_ref().ok().map(|it| applied(&it.status));
-        let leader = self.members.iter().find(|member| member.id == self.leader).and_then(applied);
+        let leader = self.members.iter().find(|member| member.id == self.local.leader).and_then(applied);
         let version = (self.members.iter())
             .find(|member| member.id == own)
             .and_then(|member| Some(member.answering.as_ref().ok()?.status.version.clone()));
@@ -152,8 +152,8 @@ impl Seen {
     }
 }
 
-/// Up to etcd 3.2 only the index that was received is told.
-fn applied(status: &StatusResponse) -> u64 {
+/// How far a member has come. Up to etcd 3.2 only the index that was received is told.
+pub fn applied(status: &StatusResponse) -> u64 {
     if status.raft_applied_index == 0 { status.raft_index } else { status.raft_applied_index }
 }
 
