@@ -6,7 +6,7 @@ use crate::cursor::{Cursor, Entry, Location};
 use crate::finding::{Damage, Finding};
 use crate::meta::{META_PAGE, Meta, MetaError, page_sizes};
 use crate::page::{BUCKET_HEADER, Element, Header, Kind, leaf_element};
-use crate::source::{ReadAt, Window, read_up_to};
+use crate::source::{ReadAt, Window, append, read_up_to};
 use crate::trailer::TRAILER_LEN;
 
 /// The longest leaf page that is read, in bytes. etcd's requests are limited to some MiB, and bbolt gives no page
@@ -200,7 +200,7 @@ impl PageBuffer {
         if bytes.len() < length {
             return Err(damaged(page, Damage::PastEnd));
         }
-        self.bytes.extend_from_slice(bytes);
+        append(&mut self.bytes, bytes);
         Ok(header)
     }
 }

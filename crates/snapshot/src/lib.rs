@@ -46,5 +46,5 @@ pub use report::Report;
 pub use revision::{Revision, RevisionKey};
 pub use source::{ReadAt, read_up_to};
 pub use survey::survey;
-pub use trailer::{TRAILER_LEN, Trailer, TrailerCheck};
-pub use walk::walk;
+pub use trailer::{Ending, TRAILER_LEN, Trailer, TrailerCheck};
+pub use walk::{walk, walk_hashed};

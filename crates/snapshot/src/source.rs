@@ -69,6 +69,15 @@ pub fn read_up_to(source: &(impl ReadAt + ?Sized), buffer: &mut [u8], offset: u6
     Ok(filled)
 }
 
+/// Appends `bytes`, in pieces that a libc copies by registers. Longer ones glibc leaves to `rep movsb`, which some
+/// processors (AMD's EPYC among them) do at a quarter of the speed where the target is not aligned as the source is.
+pub fn append(target: &mut Vec<u8>, bytes: &[u8]) {
+    target.reserve(bytes.len());
+    for piece in bytes.chunks(1 << 10) {
+        target.extend_from_slice(piece);
+    }
+}
+
 /// The longest single read ahead, in bytes.
 const LONGEST: usize = 128 << 10;
 /// The shortest, in bytes: where pages lie scattered nothing is gained by more.

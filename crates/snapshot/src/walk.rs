@@ -28,20 +28,28 @@ pub fn walk(source: &(impl ReadAt + Sync), visitor: &mut impl Visitor) -> io::Re
         let ending = hashing.join().map_err(|_| io::Error::other("the thread that hashes broke down"));
         (walked, ending)
     });
-    let (walked, ending) = (walked?, ending??);
+    Ok(judge(walked?, ending??))
+}
+
+/// As [`walk`], of a file whose bytes were hashed before, say while it was written: `ending` comes of a
+/// [`TrailerCheck`] of all of it.
+pub fn walk_hashed(source: &impl ReadAt, ending: Ending, visitor: &mut impl Visitor) -> io::Result<Report> {
+    Ok(judge(walk_tree(source, visitor)?, ending))
+}
+
+fn judge<S: ReadAt>(walked: Option<Walked<'_, S>>, ending: Ending) -> Report {
+    let mut findings = Findings::default();
     let Some(Walked { database, facts, damages }) = walked else {
-        let mut findings = Findings::default();
         check_trailer(&ending, false, &mut findings);
         findings.push(Finding::NotAnEtcdDatabase);
-        return Ok(Report::new(ending, None, Fingerprint::NotEtcd, Facts::default(), findings));
+        return Report::new(ending, None, Fingerprint::NotEtcd, Facts::default(), findings);
     };
     let fingerprint = database.fingerprint();
     let copy = fingerprint == Fingerprint::Copy;
-    let mut findings = Findings::default();
     check_trailer(&ending, copy, &mut findings);
     check_metas(database.metas(), database.meta_ids(), &ending, copy, &mut findings);
     findings.extend(damages);
-    Ok(Report::new(ending, Some(database.meta().page_size), fingerprint, facts, findings))
+    Report::new(ending, Some(database.meta().page_size), fingerprint, facts, findings)
 }
 
 fn hash(source: &impl ReadAt) -> io::Result<Ending> {

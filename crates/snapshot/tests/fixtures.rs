@@ -4,7 +4,9 @@
 
 mod support;
 
-use nightshift_snapshot::{Database, Fingerprint, PageBuffer, Pass, RevisionKey, walk};
+use nightshift_snapshot::{
+    Database, Fingerprint, PageBuffer, Pass, RevisionKey, TrailerCheck, walk, walk_hashed,
+};
 use support::fixtures;
 
 #[test]
@@ -70,6 +72,16 @@ fn a_walk_prints_the_numbers_that_status_prints() {
         assert_eq!(facts.entries, Some(status.total_key), "{}", fixture.name);
         assert_eq!(facts.size, Some(status.total_size), "{}", fixture.name);
         println!("{} {facts:?}", fixture.name);
+    }
+}
+
+#[test]
+fn a_walk_of_a_file_that_was_hashed_before_tells_the_same() {
+    for fixture in fixtures() {
+        let mut trailer = TrailerCheck::default();
+        trailer.update(&fixture.bytes);
+        let hashed = walk_hashed(&fixture.bytes, trailer.finish(), &mut ()).unwrap();
+        assert_eq!(hashed, walk(&fixture.bytes, &mut ()).unwrap(), "{}", fixture.name);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use nightshift_snapshot::{Facts, IndexBuilder, IndexOptions, walk};
+use nightshift_snapshot::{Ending, Facts, IndexBuilder, IndexOptions, walk, walk_hashed};
 
 use super::fault::{Fault, Here as _};
 use crate::offload;
@@ -28,16 +28,21 @@ pub struct Contents {
     pub auth: bool,
 }
 
-/// Walks a database; a finding is the copy's fault. What its keys need beyond memory goes to `scratch`.
-pub async fn read(db: PathBuf, scratch: PathBuf) -> Result<Contents, Fault> {
-    offload::run(move || walk_file(&db, &scratch)).await
+/// Walks a database, which is hashed as well unless its `ending` is known; a finding is the copy's fault. What its keys
+/// need beyond memory goes to `scratch`.
+pub async fn read(db: PathBuf, ending: Option<Ending>, scratch: PathBuf) -> Result<Contents, Fault> {
+    offload::run(move || walk_file(&db, ending, &scratch)).await
 }
 
-fn walk_file(db: &Path, scratch: &Path) -> Result<Contents, Fault> {
+fn walk_file(db: &Path, ending: Option<Ending>, scratch: &Path) -> Result<Contents, Fault> {
     let doing = || format!("{} cannot be read", db.display());
     let file = File::open(db).here(doing)?;
     let mut builder = IndexBuilder::new(IndexOptions::in_folder(scratch));
-    let report = walk(&file, &mut builder).here(doing)?;
+    let report = match ending {
+        Some(ending) => walk_hashed(&file, ending, &mut builder),
+        None => walk(&file, &mut builder),
+    };
+    let report = report.here(doing)?;
     if !report.is_sound() {
         let told: Vec<String> = report.findings.iter().take(TOLD).map(ToString::to_string).collect();
         return Err(Fault::Copy(format!("the stored copy is damaged: {}", told.join("; "))));
@@ -119,7 +124,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let db = folder.path().join("db");
         std::fs::write(&db, [7; 8192]).unwrap();
-        assert!(matches!(walk_file(&db, folder.path()), Err(Fault::Copy(_))));
-        assert!(matches!(walk_file(&folder.path().join("gone"), folder.path()), Err(Fault::Here(_))));
+        assert!(matches!(walk_file(&db, None, folder.path()), Err(Fault::Copy(_))));
+        assert!(matches!(walk_file(&folder.path().join("gone"), None, folder.path()), Err(Fault::Here(_))));
     }
 }

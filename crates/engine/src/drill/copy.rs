@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nightshift_core::digest::Hasher;
+use nightshift_core::digest::Digest;
 use nightshift_core::etcd_facts::{ColdCopy, EtcdFacts};
+use nightshift_snapshot::{Ending, TrailerCheck};
 
 use super::fault::{Fault, Here as _};
 use crate::offload;
 use crate::space;
 use crate::spool::Packing;
-use crate::store::Written;
 
 const CHUNK: usize = 256 << 10;
 /// The log that a restored member begins with: etcd lays out two segments ahead, and a third while it cuts one.
@@ -39,32 +39,33 @@ impl Drop for Leash {
     }
 }
 
-/// Unpacks a snapshot, and makes sure that it is what its manifest says.
+/// Unpacks a snapshot, makes sure that it is what its manifest says, and tells how it ends.
 pub async fn unpack(
     file: PathBuf,
     packing: Packing,
     to: PathBuf,
     rate: u64,
     facts: Option<&EtcdFacts>,
-) -> Result<(), Fault> {
+) -> Result<Ending, Fault> {
     let leash = Leash::default();
     let most = facts.map_or(u64::MAX, |facts| facts.raw_size);
     let pace = Pace { rate, begun: Instant::now(), moved: 0, stop: Arc::clone(&leash.0) };
-    let written = offload::run(move || pour(&file, packing, &to, most, pace)).await?;
+    let ending = offload::run(move || pour(&file, packing, &to, most, pace)).await?;
+    let sha256 = Digest::from(ending.sha256);
     match facts {
-        Some(facts) if written.size != facts.raw_size => Err(Fault::Copy(format!(
+        Some(facts) if ending.length != facts.raw_size => Err(Fault::Copy(format!(
             "it unpacks to {} bytes, and {} were taken",
-            written.size, facts.raw_size
+            ending.length, facts.raw_size
         ))),
-        Some(facts) if written.sha256 != facts.raw_sha256 => Err(Fault::Copy(format!(
-            "unpacked it has the SHA-256 {}, and {} was taken",
-            written.sha256, facts.raw_sha256
+        Some(facts) if sha256 != facts.raw_sha256 => Err(Fault::Copy(format!(
+            "unpacked it has the SHA-256 {sha256}, and {} was taken",
+            facts.raw_sha256
         ))),
-        _ => Ok(()),
+        _ => Ok(ending),
     }
 }
 
-fn pour(file: &Path, packing: Packing, to: &Path, most: u64, mut pace: Pace) -> Result<Written, Fault> {
+fn pour(file: &Path, packing: Packing, to: &Path, most: u64, mut pace: Pace) -> Result<Ending, Fault> {
     let source = File::open(file).here(|| format!("{} cannot be opened", file.display()))?;
     let unreadable =
         |error: io::Error| Fault::Copy(format!("{} cannot be unpacked: {error}", file.display()));
@@ -74,12 +75,12 @@ fn pour(file: &Path, packing: Packing, to: &Path, most: u64, mut pace: Pace) -> 
         Packing::Zstd => Box::new(zstd::Decoder::new(source).map_err(unreadable)?),
     };
     let mut target = fresh(to)?;
-    let mut hasher = Hasher::default();
+    let mut trailer = TrailerCheck::default();
     let mut size = 0;
     let mut buffer = vec![0; CHUNK];
     loop {
         let read = match source.read(&mut buffer) {
-            Ok(0) => return Ok(Written { size, sha256: hasher.finish() }),
+            Ok(0) => return Ok(trailer.finish()),
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(unreadable(error)),
@@ -88,7 +89,7 @@ fn pour(file: &Path, packing: Packing, to: &Path, most: u64, mut pace: Pace) -> 
         if size > most {
             return Err(Fault::Copy(format!("it unpacks to more than the {most} bytes that were taken")));
         }
-        hasher.update(&buffer[..read]);
+        trailer.update(&buffer[..read]);
         target.write_all(&buffer[..read]).here(|| format!("{} cannot be written", to.display()))?;
         pace.moved(read as u64)?;
     }
@@ -205,7 +206,6 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nightshift_core::digest::Digest;
 
     fn pace(rate: u64) -> Pace {
         Pace { rate, begun: Instant::now(), moved: 0, stop: Arc::default() }
@@ -227,8 +227,8 @@ mod tests {
         gz.write_all(&plain).unwrap();
         let mut bytes = gz.finish().unwrap();
         fs::write(&packed, &bytes).unwrap();
-        let written = pour(&packed, Packing::Gzip, &out, u64::MAX, pace(u64::MAX)).unwrap();
-        assert_eq!(written, Written { size: plain.len() as u64, sha256: Digest::of(&plain) });
+        let ending = pour(&packed, Packing::Gzip, &out, u64::MAX, pace(u64::MAX)).unwrap();
+        assert_eq!((ending.length, Digest::from(ending.sha256)), (plain.len() as u64, Digest::of(&plain)));
 
         fs::remove_file(&out).unwrap();
         assert!(matches!(pour(&packed, Packing::Gzip, &out, 1000, pace(u64::MAX)), Err(Fault::Copy(_))));

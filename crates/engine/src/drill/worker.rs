@@ -105,8 +105,9 @@ async fn drill(job: &Job, book: &mut Book<'_>) -> Result<(), Fault> {
         Stored::Snapshot { file, packing } => {
             let db = scratch.path("snapshot.db");
             let unpacked = copy::unpack(file.clone(), *packing, db.clone(), job.rate, job.facts.as_ref());
-            book.step("unpack", unpacked).await?;
-            let contents = book.step("walk", contents::read(db.clone(), scratch.folder().to_owned())).await?;
+            let ending = book.step("unpack", unpacked).await?;
+            let walked = contents::read(db.clone(), Some(ending), scratch.folder().to_owned());
+            let contents = book.step("walk", walked).await?;
             book.step("restore", restore::restore(&tools, &scratch, &db, &data)).await?;
             (Some(contents), Origin::Restored)
         }
@@ -163,7 +164,7 @@ async fn walk_member(data: &Path, scratch: &Scratch) -> Result<Option<Contents>,
     if !db.is_file() {
         return Ok(None);
     }
-    contents::read(db, scratch.folder().to_owned()).await.map(Some)
+    contents::read(db, None, scratch.folder().to_owned()).await.map(Some)
 }
 
 /// The bytes of what is to be restored.

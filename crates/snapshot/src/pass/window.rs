@@ -1,11 +1,12 @@
 //! The bytes of pages that go on over several units, and may overlap: of two that do, one is old.
 
 use crate::database::LONGEST_LEAF;
+use crate::source::append;
 
 /// How many pages may be open at once. Old ones overlap by the few.
 const MOST: usize = 64;
 /// Bytes that no open page needs are let go of when there are so many.
-const SLACK: usize = 4 << 20;
+const SLACK: usize = 128 << 10;
 
 #[derive(Debug, Default)]
 pub struct Window {
@@ -46,7 +47,7 @@ impl Window {
     /// Takes a unit, where a page needs it.
     pub fn take(&mut self, unit: &[u8]) {
         if !self.open.is_empty() {
-            self.bytes.extend_from_slice(unit);
+            append(&mut self.bytes, unit);
         }
     }
 
