@@ -58,7 +58,7 @@ in turns, on an otherwise idle machine, with everything over loopback. A figure 
 smallest and the largest beside it; the ratio is that of the medians. `cargo xtask bench PART` measures one part anew.
 ";
 
-/// Measures the named parts, or all of them, and writes the page from what was measured last of each.
+/// Measures the named parts, or all of them; on the page the others stay as they are.
 pub fn run(names: &[&str]) -> Result<()> {
     if let Some(name) = names.iter().find(|name| PARTS.iter().all(|part| part.name != **name)) {
         let parts = PARTS.map(|part| part.name).join(", ");
@@ -67,9 +67,10 @@ pub fn run(names: &[&str]) -> Result<()> {
     setup::for_servers()?;
     build()?;
     for part in PARTS.iter().filter(|part| names.is_empty() || names.contains(&part.name)) {
-        measure(part)?;
+        let text = measure(part)?;
+        write_page(part, &text)?;
     }
-    write_page()
+    Ok(())
 }
 
 /// What is measured is built as it is shipped.
@@ -85,36 +86,31 @@ fn build() -> Result<()> {
     ]))
 }
 
-fn measure(part: &Part) -> Result<()> {
+fn measure(part: &Part) -> Result<String> {
     let busy = machine::wait_until_quiet()?;
     println!("\n{}", part.title);
     let begun = Instant::now();
     let rows = (part.measure)()?;
     println!("  ({} s)", begun.elapsed().as_secs());
     let state = machine::describe(busy)?;
-    let text = format!("## {}\n\n{}\n\n{state}\n\n{}", part.title, part.about, row::table(&rows));
-    let path = section(part);
-    fs::write(&path, text).map_err(Error::io("write", &path))
+    Ok(format!("{}\n\n{}\n\n{state}\n\n{}", part.title, part.about, row::table(&rows)))
 }
 
-/// The page of all parts; one that was never measured here is left out, and named.
-fn write_page() -> Result<()> {
+/// The page with one part new; one that was never measured is left out, and named.
+fn write_page(measured: &Part, text: &str) -> Result<()> {
+    let path = workspace::root().join("BENCHMARKS.md");
+    let before = fs::read_to_string(&path).unwrap_or_default();
     let mut page = INTRODUCTION.to_owned();
     for part in &PARTS {
-        match fs::read_to_string(section(part)) {
-            Ok(text) => page.push_str(&format!("\n{text}")),
-            Err(_) => println!("not measured yet: cargo xtask bench {}", part.name),
+        let kept = before.split("\n## ").find(|section| section.starts_with(part.title));
+        match if part.name == measured.name { Some(text) } else { kept } {
+            Some(text) => page.push_str(&format!("\n## {}\n", text.trim_end())),
+            None => println!("not measured yet: cargo xtask bench {}", part.name),
         }
     }
-    let path = workspace::root().join("BENCHMARKS.md");
     fs::write(&path, page).map_err(Error::io("write", &path))?;
     println!("\nwritten: {}", path.display());
     Ok(())
-}
-
-/// Where a part's text waits for the others.
-fn section(part: &Part) -> PathBuf {
-    folder().join(part.name).with_extension("md")
 }
 
 /// Everything that is made for a benchmark lies here, on the disk that the build lies on.
