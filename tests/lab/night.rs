@@ -53,6 +53,7 @@ fn an_unattended_night_of_twelve_hosts() {
     }
     let night = wait_settled(lab.host("master1"), NIGHT).night().to_owned();
     for host in managed(&lab) {
+        wait_settled(host, NIGHT);
         the_night_is_complete(host, &night);
         the_journal_tells_it(host, &night);
         println!("{:<20} {}", host.name, memory(host));
