@@ -72,6 +72,10 @@ fn slowly(site: &Site, host: &str) {
     site.drop_in(host, "50-slow.toml", "[drill]\nrate = \"1MB\"\n").unwrap();
 }
 
+fn names_of(hosts: &[&str]) -> Value {
+    hosts.iter().map(|host| Value::from(format!("{host}.site.test"))).collect()
+}
+
 #[test]
 fn a_night_proves_a_pulled_copy_and_every_master_has_the_proof() {
     let mut site = Plan::new(&[("m1", &[Master]), ("m2", &[Master]), ("e1", &[Etcd])]).build().unwrap();
@@ -103,6 +107,15 @@ fn a_night_proves_a_pulled_copy_and_every_master_has_the_proof() {
         shown.lines().find(|line| line.starts_with(&format!(" {E1}")) && line.contains("by m1.site.test"))
     });
     assert!(row.is_some(), "{shown}");
+    // Asked once more, when both surely have it: where else the set lies.
+    good(site.run("m2", &["run", "drill", "--wait"]).unwrap());
+    let (_, status) = site.status("m2").unwrap();
+    let known = &status["night"]["etcd"][0];
+    assert_eq!((&known["masters"], &known["remotes"]), (&names_of(&["m2", "m1"]), &Value::Array(vec![])));
+    let shown = good(site.run("m2", &["status"]).unwrap()).stdout;
+    assert!(shown.contains("2 masters, 0 remotes"), "{shown}");
+    let planned = good(site.run("m2", &["plan"]).unwrap()).stdout;
+    assert!(planned.contains("the turn of m1.site.test"), "{planned}");
     wait_for_nothing_left(&site, "m1");
 }
 
@@ -166,6 +179,9 @@ fn what_keeps_a_drill_from_being_tried_says_nothing_about_the_copy() {
     let why = reason(&status, "drill");
     assert!(why.starts_with("verified, not proved: no etcd binary in "), "{why}");
     assert!(proofs(&site, "e1").is_empty());
+    let checked = site.run("e1", &["check"]).unwrap();
+    let told = "in its turn at the drill this host can prove nothing: no etcd binary in ";
+    assert!(checked.stderr.contains(told), "{checked:?}");
 
     for name in ["etcd", "etcdctl"] {
         let script = format!("#!/bin/sh\necho {name} Version: 3.5.16\n");

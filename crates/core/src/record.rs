@@ -2,7 +2,7 @@
 
 mod proof_report;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -60,6 +60,11 @@ pub enum Step {
         archive: String,
         remote: RemoteName,
         reason: String,
+    },
+    /// Another master holds the same, manifest for manifest.
+    Seen {
+        master: HostName,
+        sets: BTreeSet<SetId>,
     },
     Proved(ProofReport),
     Pruned {
@@ -150,6 +155,9 @@ pub struct Packed {
     pub bytes: u64,
     pub sha256: Digest,
     pub sets: usize,
+    /// The etcd sets among them.
+    #[serde(default)]
+    pub etcd: Vec<SetId>,
     pub missing: Vec<String>,
     pub encrypted: bool,
 }
@@ -170,6 +178,9 @@ pub struct Record {
     pub sets: Vec<SetReport>,
     pub archives: Vec<Packed>,
     pub shipped: Vec<Shipment>,
+    /// By other master: which of the etcd sets here lie there too.
+    #[serde(default)]
+    pub seen: BTreeMap<HostName, BTreeSet<SetId>>,
     #[serde(default)]
     pub proofs: Vec<ProofReport>,
     pub pruned: Vec<Pruned>,
@@ -250,6 +261,7 @@ impl Record {
             sets: Vec::new(),
             archives: Vec::new(),
             shipped: Vec::new(),
+            seen: BTreeMap::new(),
             proofs: Vec::new(),
             pruned: Vec::new(),
             closed: None,
@@ -296,6 +308,7 @@ impl Record {
                     reason: Some(reason),
                 });
             }
+            Step::Seen { master, sets } => self.seen.entry(master).or_default().extend(sets),
             Step::Proved(report) => self.proofs.push(report),
             Step::Pruned { what, because } => self.pruned.push(Pruned { what, because }),
             Step::Ended { stage, attempt, outcome, reason, duration_ms } => {
@@ -346,6 +359,25 @@ impl Record {
             .iter()
             .filter(|report| report.set.host == *host && report.set.role == role && report.fate.is_held())
             .max_by_key(|report| (report.grade, report.set.attempt))
+    }
+
+    /// The other masters that hold the same set.
+    pub fn masters_with(&self, set: &SetId) -> impl Iterator<Item = &HostName> {
+        self.seen.iter().filter(|(_, sets)| sets.contains(set)).map(|(master, _)| master)
+    }
+
+    /// The remotes on which an archive with this etcd set was verified.
+    pub fn remotes_with(&self, set: &SetId) -> BTreeSet<&RemoteName> {
+        let holding: Vec<&str> = self
+            .archives
+            .iter()
+            .filter(|packed| packed.etcd.contains(set))
+            .map(|packed| packed.archive.as_str())
+            .collect();
+        let there = |shipment: &&Shipment| {
+            shipment.verified.is_some() && holding.contains(&shipment.archive.as_str())
+        };
+        self.shipped.iter().filter(there).map(|shipment| &shipment.remote).collect()
     }
 
     /// Whether a copy of this role is held, of whichever host.

@@ -45,6 +45,15 @@ impl Settings {
         self.inventory.with_role(role).filter(|host| host.name != self.this && host.expected)
     }
 
+    /// Whether a host has an etcd set to restore whatever the night: a master those of all members, a member its own
+    /// unless it leaves that to another.
+    pub fn holds_an_etcd_set(&self, host: &HostName) -> bool {
+        self.inventory.get(host).is_some_and(|host| {
+            host.roles.has(Role::Master)
+                || host.roles.has(Role::Etcd) && self.etcd.members == EtcdMembers::All
+        })
+    }
+
     /// The files to collect for a role on a cluster of this generation.
     pub fn file_rules(&self, role: Role, generation: Generation) -> &[FileRule] {
         self.files.get(&role).map_or(&[], |lists| match generation {

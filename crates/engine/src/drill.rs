@@ -27,5 +27,6 @@ pub use child::{FollowError, become_program, follow_parent};
 pub use job::{Job, Stored};
 pub use perform::{Way, perform};
 pub use scratch::{Scratch, ScratchError, sweep};
+pub use tools::missing_tools;
 pub use words::Word;
 pub use worker::work;

@@ -453,6 +453,7 @@ fn nothing_is_packed_again_after_the_closing() {
         bytes: 1,
         sha256: Digest::of(b""),
         sets: 1,
+        etcd: Vec::new(),
         missing: vec![],
         encrypted: false,
     };

@@ -68,3 +68,55 @@ fn what_was_refused_is_not_just_missing() {
         assert_eq!(record.sets[0].fate, stands);
     }
 }
+
+#[test]
+fn a_set_lies_where_it_was_seen_and_on_the_remotes_that_have_an_archive_with_it() {
+    let mut record = night(&["n1"]);
+    let set: SetId = "e1/2026-11-22/etcd".parse().unwrap();
+    let other: SetId = "e2/2026-11-22/etcd".parse().unwrap();
+    let packed = |archive: &str, etcd: &[&SetId]| {
+        Step::Packed(Packed {
+            archive: archive.into(),
+            bytes: 1,
+            sha256: Digest::of(b""),
+            sets: 1,
+            etcd: etcd.iter().map(|set| (*set).clone()).collect(),
+            missing: vec![],
+            encrypted: false,
+        })
+    };
+    let shipped = |archive: &str, remote: &str| Step::Shipped {
+        archive: archive.into(),
+        remote: remote.parse().unwrap(),
+        bytes: 1,
+        sha256: Digest::of(b""),
+        verified: "by reading back".into(),
+    };
+    let seen = |master: &str, sets: &[&SetId]| Step::Seen {
+        master: master.parse().unwrap(),
+        sets: sets.iter().map(|set| (*set).clone()).collect(),
+    };
+    for step in [
+        seen("m2", &[&other]),
+        seen("m2", &[&set]),
+        seen("m3", &[]),
+        packed("first.tgz", &[&other]),
+        packed("second.tgz", &[&set, &other]),
+        shipped("first.tgz", "far"),
+        shipped("second.tgz", "near"),
+        Step::NotShipped {
+            archive: "second.tgz".into(),
+            remote: "down".parse().unwrap(),
+            reason: "x".into(),
+        },
+    ] {
+        record.apply(Line { at: Timestamp::UNIX_EPOCH, step });
+    }
+    let masters = |set| record.masters_with(set).map(ToString::to_string).collect::<Vec<_>>();
+    let remotes = |set| record.remotes_with(set).into_iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!((masters(&set), masters(&other)), (vec!["m2".to_owned()], vec!["m2".to_owned()]));
+    assert_eq!(
+        (remotes(&set), remotes(&other)),
+        (vec!["near".to_owned()], vec!["far".to_owned(), "near".to_owned()])
+    );
+}

@@ -61,6 +61,7 @@ fn packed(missing: &[&str]) -> Step {
         bytes: 1,
         sha256: Digest::of(b""),
         sets: 3,
+        etcd: Vec::new(),
         missing: missing.iter().map(|word| (*word).to_owned()).collect(),
         encrypted: false,
     })

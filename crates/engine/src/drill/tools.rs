@@ -39,21 +39,7 @@ pub struct Version {
 impl Tools {
     /// Finds the programs and asks each for its version.
     pub async fn find(folder: Option<&Path>, scratch: &Scratch) -> Result<Self, Fault> {
-        let places: Vec<&Path> = match folder {
-            Some(folder) => vec![folder],
-            None => USUAL.iter().map(Path::new).collect(),
-        };
-        let find = |name: &str| places.iter().map(|place| place.join(name)).find(|path| path.is_file());
-        let lacking = |what: &str| {
-            let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
-            Fault::Here(format!(
-                "no {what} in {}: name a folder with etcd's programs by [drill] etcd-tools",
-                places.join(", ")
-            ))
-        };
-        let etcd = find("etcd").ok_or_else(|| lacking("etcd binary"))?;
-        let restorer = find("etcdutl").or_else(|| find("etcdctl"));
-        let restorer = restorer.ok_or_else(|| lacking("etcdutl or etcdctl"))?;
+        let (etcd, restorer) = locate(folder).map_err(Fault::Here)?;
         Ok(Self {
             etcd: Program { version: ask(&etcd, "--version", scratch).await?, path: etcd },
             restorer: Program { version: ask(&restorer, "version", scratch).await?, path: restorer },
@@ -88,6 +74,30 @@ impl fmt::Display for Tools {
         let Self { etcd, restorer } = self;
         write!(f, "etcd {} and {} {} of {folder}", etcd.version, restorer.name(), restorer.version)
     }
+}
+
+/// Where etcd and its restorer lie, or what to do about it where they don't.
+fn locate(folder: Option<&Path>) -> Result<(PathBuf, PathBuf), String> {
+    let places: Vec<&Path> = match folder {
+        Some(folder) => vec![folder],
+        None => USUAL.iter().map(Path::new).collect(),
+    };
+    let find = |name: &str| places.iter().map(|place| place.join(name)).find(|path| path.is_file());
+    let lacking = |what: &str| {
+        let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
+        format!(
+            "no {what} in {}: name a folder with etcd's programs by [drill] etcd-tools",
+            places.join(", ")
+        )
+    };
+    let etcd = find("etcd").ok_or_else(|| lacking("etcd binary"))?;
+    let restorer = find("etcdutl").or_else(|| find("etcdctl"));
+    Ok((etcd, restorer.ok_or_else(|| lacking("etcdutl or etcdctl"))?))
+}
+
+/// What a drill would complain of before it began.
+pub fn missing_tools(folder: Option<&Path>) -> Option<String> {
+    locate(folder).err()
 }
 
 async fn ask(program: &Path, word: &str, scratch: &Scratch) -> Result<Version, Fault> {

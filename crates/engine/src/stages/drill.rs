@@ -1,13 +1,13 @@
 //! `drill`: a stored snapshot restored into a scratch etcd, and proved to work. One host does it, each master waits for
-//! its proof.
+//! its proof, and looks on which other masters the night's snapshots lie.
 
 mod await_proof;
+mod elsewhere;
 mod prove;
 mod told;
 
 use nightshift_core::name::HostName;
 use nightshift_core::role::Role;
-use nightshift_core::settings::EtcdMembers;
 
 pub(super) use told::event;
 
@@ -16,20 +16,30 @@ use crate::offload;
 use crate::store::StoreError;
 
 pub async fn run(ctx: StageContext) -> StageEnd {
+    let end = prove_or_wait(&ctx).await;
+    if ctx.settings.roles().has(Role::Master)
+        && let Err(error) = elsewhere::look(&ctx).await
+    {
+        tracing::warn!("on which masters tonight's etcd sets lie was not seen: {}", chain(&error));
+    }
+    end
+}
+
+async fn prove_or_wait(ctx: &StageContext) -> StageEnd {
     let settings = &ctx.settings;
-    let prover = match prover(&ctx).await {
+    let prover = match prover(ctx).await {
         Ok(Some(prover)) => prover,
         Ok(None) => return StageEnd::done(),
         Err(error) => return StageEnd::failed(chain(&error)),
     };
     if prover == settings.this {
-        return prove::run(&ctx).await.unwrap_or_else(|error| StageEnd::failed(chain(&error)));
+        return prove::run(ctx).await.unwrap_or_else(|error| StageEnd::failed(chain(&error)));
     }
     if !settings.roles().has(Role::Master) {
         return StageEnd::done();
     }
     match settings.inventory.get(&prover).filter(|host| host.expected) {
-        Some(host) => await_proof::run(&ctx, host).await,
+        Some(host) => await_proof::run(ctx, host).await,
         None => StageEnd::degraded(format!("tonight it was the turn of {prover}, which is not expected")),
     }
 }
@@ -42,8 +52,7 @@ async fn prover(ctx: &StageContext) -> Result<Option<HostName>, StoreError> {
         return Ok(None);
     }
     let Some(turn) = settings.drill.prover(ctx.night).cloned() else { return Ok(None) };
-    let holds_all = settings.inventory.get(&turn).is_some_and(|host| host.roles.has(Role::Master));
-    if holds_all || settings.etcd.members == EtcdMembers::All {
+    if settings.holds_an_etcd_set(&turn) {
         return Ok(Some(turn));
     }
     let (vault, night) = (ctx.vault.clone(), ctx.night);

@@ -3,6 +3,8 @@
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::outcome::Grade;
 use nightshift_core::record::{Fate, SetReport, Step};
+use nightshift_core::role::Role;
+use nightshift_core::set_path::SetId;
 
 use crate::context::StageContext;
 use crate::offload;
@@ -27,6 +29,19 @@ pub async fn make_known(ctx: &StageContext, held: &Judged, fate: Fate) -> Result
         sha256: Some(digest),
         reason: held.reason(),
     }))
+    .await
+}
+
+/// Tonight's etcd sets in this vault.
+pub async fn etcd_sets(ctx: &StageContext) -> Result<Vec<SetId>, StoreError> {
+    let (settings, vault, night) = (ctx.settings.clone(), ctx.vault.clone(), ctx.night);
+    offload::run(move || {
+        let mut held = Vec::new();
+        for host in settings.inventory.with_role(Role::Etcd) {
+            held.extend(vault.sets_of(&host.name, night)?.into_iter().filter(|set| set.role == Role::Etcd));
+        }
+        Ok(held)
+    })
     .await
 }
 

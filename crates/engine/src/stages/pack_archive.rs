@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use nightshift_core::archive::{self as names, ArchiveName};
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::record::{Packed as PackedStep, Step, Why};
+use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_ssh::Signer;
 use sha2::{Digest as _, Sha512};
@@ -48,12 +49,15 @@ async fn try_run(ctx: &StageContext) -> Result<StageEnd, Error> {
     };
     let archive = packed.name.to_string();
     let encrypted = packed.name.encrypted;
-    let sets = packed.listing.contents.sets.len();
+    let held = &packed.listing.contents.sets;
+    let sets = held.len();
+    let etcd = held.iter().map(|held| held.id.clone()).filter(|set| set.role == Role::Etcd).collect();
     ctx.note(Step::Packed(PackedStep {
         archive: archive.clone(),
         bytes: packed.bytes,
         sha256: packed.sha256,
         sets,
+        etcd,
         missing: missing.clone(),
         encrypted,
     }))

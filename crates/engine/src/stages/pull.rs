@@ -20,7 +20,7 @@ use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 
 pub(super) use fetch::{Fetch, Source};
-pub(super) use peer_sets::{hint_of, published_at};
+pub(super) use peer_sets::{hint_of, manifest_at, published_at};
 pub(super) use proofs::copy_proofs;
 pub(super) use queue::{Answer, Queue};
 

@@ -1,7 +1,7 @@
 //! What is known of a night's etcd sets: verified, agreed, proved.
 
 use nightshift_core::etcd_facts::Agreement;
-use nightshift_core::name::HostName;
+use nightshift_core::name::{HostName, RemoteName};
 use nightshift_core::outcome::Grade;
 use nightshift_core::proof::DrillVerdict;
 use nightshift_core::record::{ProofReport, Record};
@@ -26,9 +26,24 @@ pub struct EtcdState {
     /// What drills said of it, on which copy and by whom.
     #[serde(default)]
     pub drills: Vec<ProofReport>,
+    /// Where this host knows it to be: no other than a master knows of more than itself.
+    #[serde(default)]
+    pub masters: Vec<HostName>,
+    #[serde(default)]
+    pub remotes: Vec<RemoteName>,
 }
 
 impl EtcdState {
+    /// On how many masters and remotes it lies, as far as this host knows.
+    pub fn copies(&self) -> String {
+        let count =
+            |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+        match (self.masters.len(), self.remotes.len()) {
+            (0, 0) => "ask a master".to_owned(),
+            (masters, remotes) => format!("{}, {}", count(masters, "master"), count(remotes, "remote")),
+        }
+    }
+
     /// What the drills come to: one that proved it counts for more than one that did not.
     pub fn proved(&self) -> String {
         let of = |verdict| self.drills.iter().rev().find(|drill| drill.verdict == verdict);
@@ -57,7 +72,8 @@ pub fn of_night(settings: &Settings, record: &Record) -> Result<Vec<EtcdState>, 
         held.extend(vault.best(host, record.night, Role::Etcd)?);
     }
     let asked = held.iter().find_map(|judged| judged.manifest.etcd.as_ref()?.agreement.as_ref());
-    held.iter().map(|judged| state(&vault, record, judged, asked)).collect()
+    let masters = settings.roles().has(Role::Master).then(|| settings.this.clone());
+    held.iter().map(|judged| state(&vault, record, judged, asked, masters.clone())).collect()
 }
 
 fn state(
@@ -65,6 +81,7 @@ fn state(
     record: &Record,
     judged: &Judged,
     asked: Option<&Agreement>,
+    this_master: Option<HostName>,
 ) -> Result<EtcdState, StoreError> {
     let set = judged.manifest.id();
     let mut drills: Vec<ProofReport> = vault.proofs(&set)?.iter().filter_map(ProofReport::of).collect();
@@ -76,6 +93,8 @@ fn state(
         grade: judged.grade,
         verified: facts.map(|facts| facts.checked.clone()).unwrap_or_default(),
         agreed: asked.map(|asked| agreed(asked, facts.map(|facts| facts.member_id.as_str()))),
+        masters: this_master.into_iter().chain(record.masters_with(&set).cloned()).collect(),
+        remotes: record.remotes_with(&set).into_iter().cloned().collect(),
         set,
         drills,
     })

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use nightshift_core::night::Night;
 use nightshift_core::plan::{NightPlan, PlannedStage};
 use nightshift_core::settings::{FileRule, Settings};
+use nightshift_core::stage::Stage;
 
 use super::CommandError;
 use crate::config_file;
@@ -39,7 +40,12 @@ pub fn run(config: &Path, night: Option<Night>, json: bool) -> Result<Exit, Comm
         return Ok(Exit::Good);
     }
     let rows = plan.stages.iter().map(|planned| {
-        vec![planned.stage.to_string(), show(planned.at), show(planned.until), what(&settings, planned)]
+        vec![
+            planned.stage.to_string(),
+            show(planned.at),
+            show(planned.until),
+            what(&settings, &plan, planned),
+        ]
     });
     out::table(&["STAGE", "AT", "UNTIL", "WITH"], rows);
     files(&settings, &plan);
@@ -47,12 +53,19 @@ pub fn run(config: &Path, night: Option<Night>, json: bool) -> Result<Exit, Comm
 }
 
 /// Whom a stage asks, or what it is about.
-fn what(settings: &Settings, planned: &PlannedStage) -> String {
+fn what(settings: &Settings, plan: &NightPlan, planned: &PlannedStage) -> String {
+    if planned.stage == Stage::Drill {
+        return match settings.drill.prover(plan.night) {
+            Some(prover) if settings.holds_an_etcd_set(prover) => format!("the turn of {prover}"),
+            Some(_) => "the turn of the member that makes the snapshot".to_owned(),
+            None => String::new(),
+        };
+    }
     match planned.peers.as_slice() {
         [] => settings
             .remotes
             .iter()
-            .filter(|_| planned.stage == nightshift_core::stage::Stage::ShipArchive)
+            .filter(|_| planned.stage == Stage::ShipArchive)
             .map(|remote| remote.name.to_string())
             .collect::<Vec<_>>()
             .join(", "),

@@ -138,10 +138,11 @@ fn show_etcd(etcd: &[EtcdState]) {
             state.set.host.to_string(),
             state.verified.clone(),
             state.agreed.clone().unwrap_or_else(|| "-".to_owned()),
+            state.copies(),
             state.proved(),
         ]
     });
-    out::table(&["ETCD", "VERIFIED", "AGREED", "PROVED"], rows);
+    out::table(&["ETCD", "VERIFIED", "AGREED", "COPIES", "PROVED"], rows);
 }
 
 fn show_archives(record: &Record) {

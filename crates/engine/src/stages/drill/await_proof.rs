@@ -7,14 +7,13 @@ use nightshift_core::audit::{Event, Kind};
 use nightshift_core::inventory::Host;
 use nightshift_core::outcome::{Grade, Outcome};
 use nightshift_core::record::ProofReport;
-use nightshift_core::role::Role;
-use nightshift_core::set_path::SetId;
 use nightshift_core::stage::Stage;
 
 use super::told;
 use crate::context::{StageContext, StageEnd, chain};
 use crate::offload;
 use crate::peer::{self, Credentials, ReachError};
+use crate::stages::held;
 use crate::stages::pull::{Answer, Queue, Source, copy_proofs, hint_of};
 use crate::store::StoreError;
 
@@ -65,7 +64,7 @@ async fn look(ctx: &StageContext, prover: &Host, credentials: &Credentials) -> R
         Source { sftp: &sftp, vault: &vault, host: &prover.name, known_hosts: &credentials.known_hosts };
     // Read first: what it says that it has ended, it has published.
     let hint = hint_of(source).await;
-    for set in held(ctx).await? {
+    for set in held::etcd_sets(ctx).await? {
         copy_proofs(ctx, source, &set).await?;
     }
     session.close().await;
@@ -95,22 +94,9 @@ async fn look(ctx: &StageContext, prover: &Host, credentials: &Credentials) -> R
     })
 }
 
-/// Tonight's etcd sets in this vault.
-async fn held(ctx: &StageContext) -> Result<Vec<SetId>, StoreError> {
-    let (settings, vault, night) = (ctx.settings.clone(), ctx.vault.clone(), ctx.night);
-    offload::run(move || {
-        let mut held = Vec::new();
-        for host in settings.inventory.with_role(Role::Etcd) {
-            held.extend(vault.sets_of(&host.name, night)?.into_iter().filter(|set| set.role == Role::Etcd));
-        }
-        Ok(held)
-    })
-    .await
-}
-
 /// What the prover has stated of them.
 async fn proved_by(ctx: &StageContext, prover: &Host) -> Result<Vec<ProofReport>, StoreError> {
-    let sets = held(ctx).await?;
+    let sets = held::etcd_sets(ctx).await?;
     let (vault, prover) = (ctx.vault.clone(), prover.name.clone());
     offload::run(move || {
         let mut reports = Vec::new();

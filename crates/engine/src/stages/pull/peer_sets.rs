@@ -2,8 +2,10 @@
 
 use jiff::Timestamp;
 use nightshift_core::audit::{Event, Kind};
+use nightshift_core::digest::Digest;
 use nightshift_core::hint::{self, Hint};
 use nightshift_core::inventory::Host;
+use nightshift_core::manifest;
 use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
 use nightshift_core::outcome::{Grade, Outcome};
@@ -142,6 +144,16 @@ pub async fn published_at(
     sets.sort();
     sets.truncate(usize::from(MOST_ATTEMPTS) * Role::ALL.len());
     Ok(sets)
+}
+
+/// The SHA-256 of a set's manifest in a peer's vault; `None` where it is not there, or was withdrawn or pruned.
+pub async fn manifest_at(source: Source<'_>, set: &SetId) -> Result<Option<Digest>, SftpError> {
+    let path = format!("{}/{set}/{}", source.vault, manifest::FILE);
+    match source.sftp.read_small(&path, manifest::MOST_BYTES as usize).await {
+        Ok(bytes) => Ok(Some(Digest::of(&bytes))),
+        Err(error) if error.is_gone() => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether a peer that has no etcd set says that it is done: where one member's snapshot will do, it left it to another.

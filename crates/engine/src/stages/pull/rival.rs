@@ -4,12 +4,12 @@
 
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::digest::Digest;
-use nightshift_core::manifest;
 use nightshift_core::outcome::Grade;
 use nightshift_core::record::{Fate, SetReport, Step};
 use nightshift_core::set_path::SetId;
 
 use super::fetch::Source;
+use super::peer_sets::manifest_at;
 use super::verdict::PullError;
 use crate::context::StageContext;
 use crate::offload;
@@ -17,13 +17,7 @@ use crate::offload;
 /// Whether the maker of a set that is held here shows another manifest under its name. If so, that is recorded and
 /// told, once a night.
 pub async fn find(ctx: &StageContext, source: Source<'_>, set: &SetId) -> Result<bool, PullError> {
-    let there = format!("{}/{set}/{}", source.vault, manifest::FILE);
-    let theirs = match source.sftp.read_small(&there, manifest::MOST_BYTES as usize).await {
-        Ok(bytes) => Digest::of(&bytes),
-        // Withdrawn, or pruned there.
-        Err(error) if error.is_gone() => return Ok(false),
-        Err(error) => return Err(error.into()),
-    };
+    let Some(theirs) = manifest_at(source, set).await? else { return Ok(false) };
     let (vault, held) = (ctx.vault.clone(), set.clone());
     let ours = offload::run(move || vault.manifest_digest(&held)).await?;
     if ours != theirs {

@@ -1,4 +1,4 @@
-//! What of this machine may get in the way: a journal that forgets, a vault that will be full.
+//! What of this machine may get in the way: a journal that forgets, a vault that will be full, no etcd to drill with.
 
 use std::fs;
 use std::path::Path;
@@ -8,6 +8,7 @@ use nightshift_core::night::Night;
 use nightshift_core::retention::Keep;
 use nightshift_core::role::Role;
 use nightshift_core::settings::Settings;
+use nightshift_engine::drill::missing_tools;
 use nightshift_engine::space::{self, bytes};
 use nightshift_engine::store::{StoreError, Vault};
 
@@ -21,6 +22,7 @@ const LINES_PER_HOST: u64 = 4;
 pub fn warnings(settings: &Settings) -> Result<Vec<String>, StoreError> {
     let mut warnings = journal(settings);
     warnings.extend(vault(settings)?);
+    warnings.extend(drill(settings));
     Ok(warnings)
 }
 
@@ -39,6 +41,14 @@ fn journal(settings: &Settings) -> Vec<String> {
         ));
     }
     warnings
+}
+
+/// Whether this host can do what it will be asked for when it is its turn.
+fn drill(settings: &Settings) -> Option<String> {
+    let drill = &settings.drill;
+    let missing =
+        missing_tools(drill.etcd_tools.as_deref()).filter(|_| drill.hosts.contains(&settings.this))?;
+    Some(format!("in its turn at the drill this host can prove nothing: {missing}"))
 }
 
 /// The last `RateLimitBurst=` that is set on this machine, drop-ins last.
