@@ -1,10 +1,11 @@
 use std::process::Stdio;
+use std::thread;
 use std::time::Duration;
 
 use kit::lab::cmd::poll;
 use kit::lab::etcd::EtcdCluster;
 use kit::lab::nightshift::enable;
-use kit::lab::{DiskSpec, FileSystem, Host, Role, Schedule, Topology, available};
+use kit::lab::{DiskSpec, FileSystem, Host, HostFile, Role, Schedule, Topology, available};
 
 use crate::site::{Site, story};
 
@@ -14,6 +15,19 @@ const COPY: Duration = Duration::from_secs(240);
 /// A lock outlives its dead holder by a minute.
 const LOCK: Duration = Duration::from_secs(90);
 const MEMBER_DATA: u64 = 160 << 20;
+
+/// Asks the helper as the daemon does, and prints what it says.
+const CLIENT: &str = r#"use Socket;
+socket(S, PF_UNIX, SOCK_STREAM, 0) or die $!;
+connect(S, sockaddr_un("/run/nightshift/cold-copy.sock")) or die $!;
+syswrite S, qq({"night":"$ARGV[0]","cluster_id":"$ARGV[1]"}\n);
+while (read(S, $head, 5) == 5) {
+    my ($kind, $length) = unpack("aN", $head);
+    my $bytes = "";
+    while (length($bytes) < $length) { read(S, $bytes, $length - length($bytes), length($bytes)) or die "cut short"; }
+    print "$bytes\n" if $kind eq "w";
+}
+"#;
 
 #[test]
 fn a_cold_copy_under_load_leaves_no_member_stopped_whatever_is_killed() {
@@ -66,6 +80,45 @@ fn a_cold_copy_under_load_leaves_no_member_stopped_whatever_is_killed() {
     wait_unlocked(&etcd, witness);
     a_night_goes_well(&etcd, member);
     the_copy_restores(&etcd, member);
+    the_copy_is_proved(member);
+    the_others_say_whose_turn_it_was(witness, member);
+}
+
+#[test]
+fn of_two_members_started_in_the_same_second_one_is_copied() {
+    if !kit::require(available()) {
+        return;
+    }
+    let topology = Topology::new().with(1, Role::Master).with(3, Role::Etcd);
+    let site = Site::up("coldtwo", &topology, &Schedule::due_in(120));
+    let etcd = EtcdCluster::of(&site.lab);
+    etcd.etcdctl2(etcd.members()[0], "set /openshift.io/old from-v2").unwrap();
+    etcd.fill(etcd.members()[0], MEMBER_DATA / 4).unwrap();
+    for host in etcd.members() {
+        host.systemctl("enable --now --quiet nightshift-cold-copy.socket").unwrap();
+        host.write_file(&HostFile::new("/root/ask.pl", 0o600, CLIENT)).unwrap();
+    }
+    let status = etcd.etcdctl(etcd.members()[0], "--write-out=json endpoint status").unwrap();
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    let cluster = status.pointer("/0/Status/header/cluster_id").and_then(serde_json::Value::as_u64).unwrap();
+
+    // Two hosts that do not agree which night it is, and a third that is wrong in any case.
+    let _load = etcd.write_load(etcd.members()[2]).unwrap();
+    let ask = |host: &Host, days_ago: u8| {
+        let line = format!("perl /root/ask.pl $(date -u -d '{days_ago} days ago' +%F) {cluster:x}");
+        host.run_for(&line, COPY).unwrap().text()
+    };
+    let answers = thread::scope(|scope| {
+        let asking = etcd.members().iter().flat_map(|host| [0, 1].map(|days_ago| (host, days_ago)));
+        let asking: Vec<_> =
+            asking.map(|(host, days_ago)| scope.spawn(move || ask(host, days_ago))).collect();
+        asking.into_iter().map(|asked| asked.join().unwrap()).collect::<Vec<_>>()
+    });
+    let count =
+        |word: &str| answers.iter().filter(|answer| answer.contains(&format!("\"said\":\"{word}\""))).count();
+    assert_eq!((count("stopped"), count("done"), count("failed")), (1, 1, 0), "{answers:#?}");
+    assert!(count("busy") >= 1, "{answers:#?}");
+    etcd.wait_healthy().unwrap();
 }
 
 /// What `check` says of tonight.
@@ -206,6 +259,23 @@ fn the_copy_restores(etcd: &EtcdCluster<'_>, member: &Host) {
         assert!(restored.contains(words), "{restored}");
     }
     etcd.wait_healthy().unwrap();
+}
+
+/// The drill takes what a restore would: the cold copy, not the snapshot beside it.
+fn the_copy_is_proved(member: &Host) {
+    let drill = member.try_run_for("nightshift drill", COPY).unwrap();
+    println!("{}", drill.text());
+    assert_eq!(drill.status, 0, "{}\n{}\n{}", drill.text(), drill.stderr, told(member));
+    let proof = member.run("cat /var/lib/nightshift/vault/*/*/etcd*proofs/*.json").unwrap().text();
+    for words in ["\"proved\"", "v2 keys"] {
+        assert!(proof.contains(words), "{proof}");
+    }
+}
+
+fn the_others_say_whose_turn_it_was(witness: &Host, member: &Host) {
+    witness.run_for("nightshift run snapshot-etcd --wait", COPY).unwrap();
+    let manifest = witness.run("cat /var/lib/nightshift/vault/*/*/etcd/manifest.json").unwrap().text();
+    assert!(manifest.contains(&format!("cold copy of {}", member.name)), "{manifest}");
 }
 
 fn journal(host: &Host, unit: &str) -> String {

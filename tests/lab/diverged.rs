@@ -73,12 +73,19 @@ fn a_member_that_holds_other_data_is_named_and_the_good_side_is_proved() {
     let told = loud(master);
     assert!(told.contains(&format!("{}/{}/etcd has diverged", liar.name, status.night())), "{told}");
 
-    // The night's own drill took the good side.
+    // The night's own drill took the good side, and the master says whose.
     let proofs = status.report.pointer("/night/record/proofs").and_then(Value::as_array).unwrap();
     let [proof] = &proofs[..] else { panic!("{proofs:?}") };
-    let proved = proof.pointer("/set/host").and_then(Value::as_str).unwrap();
+    let proved = proof["set"]["host"].as_str().unwrap();
     assert_eq!(proof["verdict"], "proved", "{proof}");
     assert_ne!(proved, liar.name, "{proof}");
+    // By hand the other side is tried too: that it restores does not make it good.
+    let set = format!("{}/{}/etcd", liar.name, status.night());
+    let drill = master.try_run_for(&format!("nightshift drill {set} 2>&1"), NIGHT).unwrap();
+    println!("{}", drill.text());
+    let text = master.try_run("nightshift sets").unwrap().text();
+    let row = text.lines().find(|line| line.contains(&set)).unwrap_or_else(|| panic!("{text}"));
+    assert!(row.contains("diverged"), "{text}");
 }
 
 /// What a master's copy of an etcd set says of how the members agreed.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kit::lab::cmd::{Running, poll};
 use kit::lab::etcd::EtcdCluster;
-use kit::lab::nightshift::{CONFIG, enable};
+use kit::lab::nightshift::{CONFIG, configure, enable};
 use kit::lab::{Host, HostFile, Role, Schedule, Topology, available};
 
 use crate::site::{Site, Status, story, wait_settled};
@@ -38,20 +38,30 @@ fn a_drill_says_the_right_word_whatever_hinders_it_and_nothing_else_feels_it() {
 }
 
 #[test]
-fn a_killed_drill_leaves_nothing_whoever_of_the_two_is_killed() {
+fn a_killed_drill_leaves_nothing_whoever_takes_part_in_it_is_killed() {
     if !kit::require(available()) {
         return;
     }
-    let site = site("drillkill");
+    let evening = Schedule::due_in(-1);
+    let site = found("drillkill", &evening);
+    let master = site.host("master1");
+    configure(&site.lab, &format!("{}{SLOWLY}", site.config(&evening))).unwrap();
+    enable(&site.lab).unwrap();
+    // The daemon, while it waits for the night's own drill: back again, it has another one made.
+    is_at_work(master);
+    master.systemctl("kill --signal=KILL nightshift.service").unwrap();
+    is_proved(master);
     let ground = Ground::of(&site);
+    ground.nothing_is_left();
 
+    // The unit, while somebody waits for it.
     let drill = ground.begun();
     ground.host.run(&format!("systemctl kill --signal=KILL '{UNIT}*'")).unwrap();
     let ended = ground.ended(drill);
     assert_eq!(ended.exit, 3, "{}", ended.text);
     ground.is_untouched();
 
-    // The one who waits is killed: whoever works for nobody stops.
+    // And the one who waits: whoever works for nobody stops.
     let drill = ground.begun();
     ground.host.run("pkill --signal KILL --exact --full 'nightshift drill'").unwrap();
     drop(drill);
@@ -59,17 +69,39 @@ fn a_killed_drill_leaves_nothing_whoever_of_the_two_is_killed() {
     ground.is_untouched();
 }
 
-/// A master that is etcd too, its night complete, a database of some size in its vault.
-fn site(name: &str) -> Site {
+/// A master that is etcd too, with a database of some size.
+fn found(name: &str, evening: &Schedule) -> Site {
     let topology = Topology::new().host("master1", &[Role::Master, Role::Etcd]);
-    let site = Site::up(name, &topology, &Schedule::due_in(-1));
+    let site = Site::up(name, &topology, evening);
     let etcd = EtcdCluster::of(&site.lab);
     etcd.fill(etcd.members()[0], 24 << 20).unwrap();
+    site
+}
+
+/// One whose night is complete.
+fn site(name: &str) -> Site {
+    let site = found(name, &Schedule::due_in(-1));
     enable(&site.lab).unwrap();
-    let master = site.host("master1");
+    is_proved(site.host("master1"));
+    site
+}
+
+/// Its night ends well, which it does not without a proof.
+fn is_proved(master: &Host) {
     let status = wait_settled(master, NIGHT);
     assert_eq!((status.verdict(), status.exit), ("complete", 0), "{}\n{}", status.reasons(), story(master));
-    site
+    let proofs = status.report.pointer("/night/record/proofs").and_then(serde_json::Value::as_array).unwrap();
+    assert!(proofs.iter().any(|proof| proof["verdict"] == "proved"), "{proofs:?}");
+}
+
+/// A drill has something on its disk.
+fn is_at_work(host: &Host) {
+    poll("a drill at work", NIGHT, || {
+        let line = format!("find {SCRATCH} -name snapshot.db -size +2M");
+        let found = host.run(&line).map_err(|error| error.to_string())?.text();
+        if found.is_empty() { Err("nothing is in the scratch folder".to_owned()) } else { Ok(()) }
+    })
+    .unwrap_or_else(|error| panic!("{error}\n{}", story(host)));
 }
 
 fn the_unit_is_hardened(host: &Host) {
@@ -132,6 +164,8 @@ fn under_memory_pressure(ground: &Ground<'_>) {
     let ended = ground.ended(drill);
     ground.host.run(&format!("rm {drop_in} && systemctl daemon-reload")).unwrap();
     ended.could_not_be_tried(&[]);
+    // Which process the kernel takes is its own affair: etcd, its restorer, or with OOMPolicy=kill the whole unit.
+    assert!(["SIGKILL", "out of memory"].iter().any(|word| ended.text.contains(word)), "{}", ended.text);
 }
 
 fn and_again_without_hindrance(ground: &Ground<'_>) {
@@ -188,18 +222,8 @@ impl<'a> Ground<'a> {
         let line = "nightshift drill > /tmp/drill.log 2>&1; echo $? > /tmp/drill.exit";
         self.host.run("rm -f /tmp/drill.log /tmp/drill.exit").unwrap();
         let drill = self.host.spawn(line, Stdio::null()).unwrap();
-        self.is_at_work();
+        is_at_work(self.host);
         drill
-    }
-
-    /// It has something on its disk.
-    fn is_at_work(&self) {
-        poll("a drill at work", SOON, || {
-            let line = format!("find {SCRATCH} -name snapshot.db -size +2M");
-            let found = self.host.run(&line).map_err(|error| error.to_string())?.text();
-            if found.is_empty() { Err("nothing is in the scratch folder".to_owned()) } else { Ok(()) }
-        })
-        .unwrap_or_else(|error| panic!("{error}\n{}", story(self.host)));
     }
 
     fn ended(&self, drill: Running) -> Drill {

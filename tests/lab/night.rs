@@ -150,7 +150,11 @@ fn every_master_shows_a_proof(lab: &Lab, etcd: &EtcdCluster<'_>) {
         let [proof] = &proofs[..] else { panic!("{}: {proofs:?}", master.name) };
         assert_eq!(proof["verdict"], "proved", "{proof}");
         assert!(etcd.members().iter().any(|member| proof["by"] == member.name.as_str()), "{proof}");
+        // Once more when all have it: where each set lies.
+        master.run_for("nightshift run drill --wait", NIGHT).unwrap();
         let shown = master.run("nightshift status").unwrap().text();
+        println!("{shown}");
+        assert_eq!(shown.matches("3 masters, 1 remote").count(), 3, "{shown}");
         let by = format!("by {}", proof["by"].as_str().unwrap());
         assert!(shown.contains("PROVED") && shown.contains(&by), "{shown}");
         let kept = master.run("cat /var/lib/nightshift/vault/*/*/etcd.proofs/*.json").unwrap().text();
