@@ -3,6 +3,7 @@
 mod commands;
 mod crash;
 mod drill;
+mod drill_worker;
 mod etcd;
 mod inspect;
 mod journal;

@@ -5,6 +5,7 @@
 //! its job, lines of JSON tell how it goes, and the last of them is the report. Its standard input stays open as long
 //! as somebody waits for that.
 
+mod alarms;
 mod book;
 mod canary;
 mod child;
@@ -16,6 +17,7 @@ mod job;
 mod member;
 mod perform;
 mod restore;
+mod root_access;
 mod scratch;
 mod server;
 mod tools;

@@ -31,6 +31,7 @@ pub(crate) use discover::POD_MANIFESTS;
 pub use discover::{DiscoverError, LocalMember, TlsFiles, discover};
 pub use expiry::{Expiry, complaints as expiry_complaints, expiries};
 pub use health::{Alarm, Complaint, Concern, Member, examine, hex};
+pub use message::AlarmType;
 pub use snapshot::{Header, Limits, SnapshotError, Taken, take};
 pub(crate) use store::compress;
 pub use trouble::ClientError;

@@ -1,17 +1,24 @@
 //! A key of our own, written, read and deleted: the one thing that health checks do not show.
 
 use jiff::Timestamp;
+use nightshift_core::proof::Comparison;
 
+use super::alarms;
 use super::fault::Fault;
 use super::server::{Server, refused};
 use crate::etcd::ClientError;
 
-/// Writes, reads back and deletes a key that nobody else has.
-pub async fn write(server: &mut Server) -> Result<(), Fault> {
+/// Writes, reads back and deletes a key that nobody else has. What had to be done for that is added to `compared`.
+pub async fn write(server: &mut Server, compared: &mut Vec<Comparison>) -> Result<(), Fault> {
     let number = format!("{:x}-{:x}", Timestamp::now().as_nanosecond(), std::process::id());
     let key = format!("/nightshift/canary/{number}").into_bytes();
     let before = applied(server).await;
-    if let Err(error) = server.client.put(&key, number.as_bytes()).await {
+    let mut put = server.client.put(&key, number.as_bytes()).await;
+    if put.as_ref().is_err_and(is_full) {
+        compared.extend(alarms::disarm(server).await?);
+        put = server.client.put(&key, number.as_bytes()).await;
+    }
+    if let Err(error) = put {
         return Err(not_written(server, error, before).await);
     }
     let client = server.client.clone();
@@ -31,6 +38,11 @@ pub async fn write(server: &mut Server) -> Result<(), Fault> {
         Ok(Some(_)) => Err(Fault::Copy("it still has the key that was deleted".to_owned())),
         Err(error) => Err(refused(server, &error)),
     }
+}
+
+/// Whether an alarm for space, which a copy of a full etcd brings along, is all that refuses the write.
+fn is_full(error: &ClientError) -> bool {
+    matches!(error, ClientError::Answered { message, .. } if message.contains("database space exceeded"))
 }
 
 /// A write that times out is either one that raft took and the store dropped, as where a database is ahead of its log

@@ -9,9 +9,10 @@ use std::time::Duration;
 use super::child::Child;
 use super::fault::{Fault, Here as _};
 use super::restore::{NAME, judge, last_words};
+use super::root_access::RootAccess;
 use super::scratch::Scratch;
 use super::tools::{Tools, Version};
-use crate::etcd::{Client, ClientError, LocalMember, TlsFiles};
+use crate::etcd::{Client, ClientError, LocalMember};
 
 /// Each call ends within this: etcd itself gives up on a write after 7 s.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -25,10 +26,23 @@ pub struct Server {
     /// Dropped first.
     child: Child,
     pub client: Client,
+    /// How it is reached.
+    pub member: LocalMember,
     log: PathBuf,
 }
 
-/// What a data dir has to be told when it is started.
+/// What etcd has to be told of what it is started on.
+#[derive(Debug, Clone, Copy)]
+pub struct Start<'a> {
+    pub data: &'a Path,
+    /// In bytes.
+    pub db_size: u64,
+    pub origin: Origin,
+    /// Whether authentication is on in it.
+    pub auth: bool,
+}
+
+/// Where a data dir comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// It was restored as a member alone.
@@ -39,17 +53,12 @@ pub enum Origin {
 
 impl Server {
     /// Starts etcd on a data dir and waits until it leads itself.
-    pub async fn start(
-        tools: &Tools,
-        scratch: &Scratch,
-        data: &Path,
-        db_size: u64,
-        origin: Origin,
-    ) -> Result<Self, Fault> {
+    pub async fn start(tools: &Tools, scratch: &Scratch, start: Start<'_>) -> Result<Self, Fault> {
+        let access = start.auth.then(|| RootAccess::make(scratch)).transpose()?;
         let mut tries = 0;
         loop {
             tries += 1;
-            match Self::try_start(tools, scratch, data, db_size, origin).await {
+            match Self::try_start(tools, scratch, start, access.as_ref()).await {
                 Err(Fault::Copy(reason)) if reason.contains("address already in use") => {
                     if tries == TRIES {
                         return Err(Fault::Here(reason));
@@ -63,28 +72,30 @@ impl Server {
     async fn try_start(
         tools: &Tools,
         scratch: &Scratch,
-        data: &Path,
-        db_size: u64,
-        origin: Origin,
+        start: Start<'_>,
+        access: Option<&RootAccess>,
     ) -> Result<Self, Fault> {
         let doing = || format!("{} cannot be started", tools.etcd.path.display());
         let ports = free_ports().here(|| "there is no loopback network for a restored etcd".to_owned())?;
-        let [client, peer] = ports.map(|port| format!("http://127.0.0.1:{port}"));
+        let scheme = if access.is_some() { "https" } else { "http" };
+        let (client, peer) =
+            (format!("{scheme}://127.0.0.1:{}", ports[0]), format!("http://127.0.0.1:{}", ports[1]));
         let log = scratch.path("etcd.log");
         let file = File::create(&log).here(doing)?;
-        let arguments = arguments(tools.etcd.version, data, db_size, origin, &client, &peer);
+        let mut arguments = arguments(tools.etcd.version, start, &client, &peer);
+        arguments.extend(access.map(RootAccess::arguments).unwrap_or_default());
         let child = Child::start(&tools.etcd.path, &arguments, &file).here(doing)?;
-        Self::wait(child, &client, log).await
-    }
-
-    async fn wait(mut child: Child, endpoint: &str, log: PathBuf) -> Result<Self, Fault> {
         let member = LocalMember {
-            endpoint: endpoint.to_owned(),
-            tls: TlsFiles::default(),
+            endpoint: client,
+            tls: access.map(RootAccess::client).unwrap_or_default(),
             name: None,
             data_dir: None,
             files: Vec::new(),
         };
+        Self::wait(child, member, log).await
+    }
+
+    async fn wait(mut child: Child, member: LocalMember, log: PathBuf) -> Result<Self, Fault> {
         loop {
             if let Some(fault) = how_it_ended(&mut child, &log) {
                 return Err(fault);
@@ -92,7 +103,7 @@ impl Server {
             if let Ok(client) = Client::connect(&member, PATIENCE).await
                 && client.status().await.is_ok_and(|status| status.leader != 0)
             {
-                return Ok(Self { child, client, log });
+                return Ok(Self { child, client, member, log });
             }
             tokio::time::sleep(GLANCE).await;
         }
@@ -113,8 +124,7 @@ pub fn refused(server: &mut Server, error: &ClientError) -> Fault {
     let reason = crate::chain(error);
     match error {
         ClientError::NotAuthorised { .. } => Fault::Here(
-            "authentication is on in it, so it starts and shows its revision, but lets nobody count keys or write \
-             without a user's password"
+            "authentication is on in it, and its user root, whose certificate was shown, may not count keys or write"
                 .to_owned(),
         ),
         ClientError::Answered { .. } => Fault::Copy(format!("the restored etcd refuses: {reason}")),
@@ -134,14 +144,8 @@ fn how_it_ended(child: &mut Child, log: &Path) -> Option<Fault> {
     }
 }
 
-fn arguments(
-    version: Version,
-    data: &Path,
-    db_size: u64,
-    origin: Origin,
-    client: &str,
-    peer: &str,
-) -> Vec<OsString> {
+fn arguments(version: Version, start: Start<'_>, client: &str, peer: &str) -> Vec<OsString> {
+    let Start { data, db_size, origin, .. } = start;
     let quota = LEAST_QUOTA.max(db_size.saturating_mul(2)).to_string();
     let cluster = format!("{NAME}={peer}");
     let mut arguments: Vec<OsString> = vec!["--data-dir".into(), data.into()];

@@ -8,7 +8,7 @@ use nightshift_core::proof::Comparison;
 use super::fault::Fault;
 use super::server::Server;
 use crate::context::chain;
-use crate::etcd::{LocalMember, TlsFiles, V2, V2Error};
+use crate::etcd::{LocalMember, V2, V2Error};
 
 /// A listing of all keys takes as long as there are many.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -19,15 +19,8 @@ pub async fn check(
     data: Option<&DataFound>,
     compared: &mut Vec<Comparison>,
 ) -> Result<(), Fault> {
-    let member = LocalMember {
-        endpoint: server.client.endpoint().to_owned(),
-        tls: TlsFiles::default(),
-        name: None,
-        data_dir: None,
-        files: Vec::new(),
-    };
     let expected = data.is_some_and(|data| data.v2);
-    match try_check(&member, expected, data, compared).await {
+    match try_check(&server.member, expected, data, compared).await {
         Ok(()) => Ok(()),
         // The silence of an etcd that has ended is explained by its end.
         Err(error) => Err(server.ended().unwrap_or(error)),

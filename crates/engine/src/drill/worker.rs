@@ -16,7 +16,7 @@ use super::contents::{self, Contents};
 use super::fault::{Fault, Here as _};
 use super::job::{Job, Stored};
 use super::scratch::{Scratch, ScratchError};
-use super::server::{Origin, Server};
+use super::server::{Origin, Server, Start};
 use super::tools::Tools;
 use super::words::Word;
 use super::{canary, copy, restore, v2_store};
@@ -123,7 +123,9 @@ async fn drill(job: &Job, book: &mut Book<'_>) -> Result<(), Fault> {
             (contents, Origin::ForceNewCluster)
         }
     };
-    let mut server = book.step("start", Server::start(&tools, &scratch, &data, db_size, origin)).await?;
+    let auth = contents.as_ref().is_some_and(|contents| contents.auth);
+    let start = Start { data: &data, db_size, origin, auth };
+    let mut server = book.step("start", Server::start(&tools, &scratch, start)).await?;
     // What the manifest says of a snapshot is not said of the copies beside it.
     let facts = job.facts.as_ref().filter(|_| matches!(job.stored, Stored::Snapshot { .. }));
     let mut compared = Vec::new();
@@ -132,7 +134,10 @@ async fn drill(job: &Job, book: &mut Book<'_>) -> Result<(), Fault> {
     let same = book.step("compare", compare.all()).await;
     book.compared = compared;
     same?;
-    book.step("write", canary::write(&mut server)).await?;
+    let mut compared = Vec::new();
+    let written = book.step("write", canary::write(&mut server, &mut compared)).await;
+    book.compared.extend(compared);
+    written?;
     if origin == Origin::Restored {
         return Ok(());
     }

@@ -13,7 +13,8 @@ use tonic_prost::ProstCodec;
 
 use super::discover::{LocalMember, TlsFiles};
 use super::message::{
-    AlarmResponse, Empty, HashKvRequest, HashKvResponse, MemberListResponse, SnapshotResponse, StatusResponse,
+    AlarmAction, AlarmMember, AlarmRequest, AlarmResponse, Empty, HashKvRequest, HashKvResponse,
+    MemberListResponse, SnapshotResponse, StatusResponse,
 };
 use super::options::read_small;
 use super::trouble::{ClientError, Peer};
@@ -65,6 +66,13 @@ impl Client {
     /// The alarms of all members. Goes through raft, so it needs a leader.
     pub async fn alarms(&self) -> Result<AlarmResponse, ClientError> {
         self.ask("Alarm", "/etcdserverpb.Maintenance/Alarm", Empty {}).await
+    }
+
+    /// Switches an alarm off, in the whole cluster.
+    pub async fn disarm(&self, alarm: AlarmMember) -> Result<AlarmResponse, ClientError> {
+        let AlarmMember { member_id, alarm } = alarm;
+        let request = AlarmRequest { action: AlarmAction::Deactivate.into(), member_id, alarm };
+        self.ask("Alarm", "/etcdserverpb.Maintenance/Alarm", request).await
     }
 
     /// The hash of every key and value up to a revision, 0 for the newest one. From etcd 3.3 on; reads all of them, so

@@ -55,6 +55,25 @@ pub struct StatusResponse {
     pub is_learner: bool,
 }
 
+/// At its defaults it asks for all alarms: see [`Empty`].
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct AlarmRequest {
+    #[prost(enumeration = "AlarmAction", tag = "1")]
+    pub action: i32,
+    #[prost(uint64, tag = "2")]
+    pub member_id: u64,
+    #[prost(enumeration = "AlarmType", tag = "3")]
+    pub alarm: i32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
+#[repr(i32)]
+pub enum AlarmAction {
+    Get = 0,
+    Activate = 1,
+    Deactivate = 2,
+}
+
 #[derive(Clone, PartialEq, Message)]
 pub struct AlarmResponse {
     #[prost(message, repeated, tag = "2")]
