@@ -116,7 +116,8 @@ pub fn decide(candidates: &[Candidate], policy: &Policy<'_>) -> Vec<Decision> {
     let etcd = chosen_nights(&dates, policy.etcd, policy.nights);
     let last_good = newest(candidates, policy.today, |candidate| candidate.grade == Grade::Good);
     let newest_copy = newest(candidates, policy.today, |candidate| candidate.grade.is_copy());
-    let last_proved = newest(candidates, policy.today, |candidate| candidate.proved);
+    let last_proved =
+        newest(candidates, policy.today, |candidate| candidate.proved && candidate.grade.is_copy());
     let awaited = awaited(candidates);
 
     candidates

@@ -1,12 +1,14 @@
-//! What a set is worth: its manifest's grade, lowered where the members' agreement names its member, raised where a person
-//! accepts it. Wherever a grade decides, it is this one.
+//! What a set is worth: its manifest's grade, lowered where the members' agreement names its member or where it went back
+//! behind an earlier set that is held here, raised where a person accepts it. Wherever a grade decides, it is this one.
 
 use std::collections::BTreeMap;
 
-use nightshift_core::etcd_facts::Agreement;
+use jiff::Timestamp;
+use nightshift_core::etcd_facts::{Agreement, AgreementWord};
 use nightshift_core::manifest::Manifest;
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Grade;
+use nightshift_core::plausible;
 use nightshift_core::proof::Proof;
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
@@ -23,7 +25,7 @@ pub struct Judged {
     pub notes: Vec<String>,
     /// A person says that it is right.
     pub accepted: bool,
-    /// A drill restored it.
+    /// A drill restored it, and none of the same host has failed since.
     pub proved: bool,
 }
 
@@ -38,20 +40,21 @@ impl Judged {
 #[derive(Debug)]
 pub struct Judge<'a> {
     vault: &'a Vault,
-    disagreements: BTreeMap<Night, Vec<Disagreement>>,
+    told: BTreeMap<Night, Vec<Told>>,
 }
 
-/// One etcd host's word that the members do not hold the same.
+/// One etcd host's word on whether the members hold the same.
 #[derive(Debug)]
-struct Disagreement {
-    told_by: SetId,
+struct Told {
+    by: SetId,
+    at: Timestamp,
     cluster_id: String,
     agreement: Agreement,
 }
 
 impl<'a> Judge<'a> {
     pub fn new(vault: &'a Vault) -> Self {
-        Self { vault, disagreements: BTreeMap::new() }
+        Self { vault, told: BTreeMap::new() }
     }
 
     pub fn judge(&mut self, set: &SetId) -> Result<Judged, StoreError> {
@@ -61,7 +64,13 @@ impl<'a> Judge<'a> {
             tracing::warn!("what was stated of {set} is passed over: {}", crate::chain(&error));
             Vec::new()
         });
-        let (accepted, proved) = (proofs.iter().any(Proof::is_accepted), proofs.iter().any(Proof::is_proved));
+        let accepted = proofs.iter().any(Proof::is_accepted);
+        let is_last = |proof: &Proof| {
+            let later =
+                |other: &Proof| other.by == proof.by && other.at > proof.at && other.drill().is_some();
+            !proofs.iter().any(later)
+        };
+        let proved = proofs.iter().any(|proof| proof.is_proved() && is_last(proof));
         let mut grade = manifest.grade;
         let mut notes = manifest.notes.clone();
         if let Some(note) = self.diverged(&manifest)
@@ -70,39 +79,81 @@ impl<'a> Judge<'a> {
             grade = Grade::Diverged;
             notes.insert(0, note);
         }
+        if grade.is_copy()
+            && !accepted
+            && let Some(note) = self.went_back(&manifest)
+        {
+            grade = Grade::Suspicious;
+            notes.insert(0, note);
+        }
         if accepted && grade.awaits_acceptance() {
             grade = Grade::Good;
         }
         Ok(Judged { manifest, grade, notes, accepted, proved })
     }
 
-    /// What an agreement of that night says against the member that this set was taken of.
+    /// What the agreements of that night say against the member that this set was taken of. What was mended before the
+    /// set was made is past: somebody has asked again by then.
     fn diverged(&mut self, manifest: &Manifest) -> Option<String> {
         let etcd = manifest.etcd.as_ref()?;
         let vault = self.vault;
-        let night = manifest.night;
-        let told = self.disagreements.entry(night).or_insert_with(|| disagreements(vault, night));
-        told.iter().filter(|told| told.cluster_id == etcd.cluster_id).find_map(|told| {
+        let told = self.told.entry(manifest.night).or_insert_with(|| told_in(vault, manifest.night));
+        let told = told.iter().filter(|told| told.cluster_id == etcd.cluster_id);
+        let mended = told
+            .clone()
+            .filter(|told| told.agreement.word == AgreementWord::Agreed && told.at <= manifest.made_at)
+            .map(|told| told.at)
+            .max();
+        told.filter(|told| mended.is_none_or(|mended| told.at > mended)).find_map(|told| {
             let named = told.agreement.diverged().into_iter().find(|it| it.member_id == etcd.member_id)?;
             Some(format!(
                 "its member {} ({}) holds something else than the others: {}, as {} has it",
                 named.name,
                 named.member_id,
                 told.agreement.reason.as_deref().unwrap_or("their hashes differ"),
-                told.told_by
+                told.by
             ))
         })
     }
+
+    /// What speaks against it beside the newest earlier copy of its host that is held here. Its maker asks the same, but may
+    /// have lost what it had: an etcd that was set up anew begins with nothing, on a host that remembers nothing. How much
+    /// less there may be is for the maker to know.
+    fn went_back(&self, manifest: &Manifest) -> Option<String> {
+        let now = manifest.etcd.as_ref()?;
+        let nights = self.vault.nights_of(&manifest.host).ok()?;
+        let earlier = nights.into_iter().filter(|night| *night < manifest.night).rev();
+        let sets = earlier.flat_map(|night| {
+            self.vault.sets_of(&manifest.host, night).unwrap_or_default().into_iter().rev()
+        });
+        let copies = sets.filter(|set| set.role == Role::Etcd).filter_map(|set| {
+            let manifest = self.vault.manifest(&set).ok()?;
+            let counts = manifest.grade.is_copy()
+                || self.vault.proofs(&set).is_ok_and(|proofs| proofs.iter().any(Proof::is_accepted));
+            Some((set, manifest.etcd.filter(|_| counts)?))
+        });
+        let (set, before) = copies.into_iter().next()?;
+        let doubts = plausible::doubts(&before, now, 0);
+        (!doubts.is_empty()).then(|| format!("{} ({set})", doubts.join("; ")))
+    }
 }
 
-/// The agreements of a night that name somebody. A manifest that cannot be read names nobody.
-fn disagreements(vault: &Vault, night: Night) -> Vec<Disagreement> {
+/// What was said in a night of the members' agreement. A manifest that cannot be read says nothing.
+fn told_in(vault: &Vault, night: Night) -> Vec<Told> {
     let sets = vault.sets_of_night(night).unwrap_or_default();
     let etcd = sets.into_iter().filter(|set| set.role == Role::Etcd);
     etcd.filter_map(|set| {
-        let facts = vault.manifest(&set).ok()?.etcd?;
-        let agreement = facts.agreement.filter(|agreement| !agreement.diverged().is_empty())?;
-        Some(Disagreement { told_by: set, cluster_id: facts.cluster_id, agreement })
+        let manifest = vault.manifest(&set).ok()?;
+        let facts = manifest.etcd?;
+        Some(Told {
+            by: set,
+            at: manifest.made_at,
+            cluster_id: facts.cluster_id,
+            agreement: facts.agreement?,
+        })
     })
     .collect()
 }
+
+#[cfg(test)]
+mod tests;
