@@ -28,6 +28,9 @@ pub struct Report {
     pub at: Timestamp,
     /// The newest night, open or closed.
     pub night: Option<NightReport>,
+    /// How the last scheduled night before that one ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Verdict>,
     /// The newest night that is closed and restorable.
     pub last_good: Option<Night>,
     /// Why no restorable night is as new as it should be.
@@ -54,8 +57,12 @@ pub struct NightReport {
 impl Report {
     /// Whether somebody should look: the last settled night is not complete, or there is none in time.
     pub fn needs_attention(&self) -> bool {
-        self.stale.is_some()
-            || self.night.as_ref().is_some_and(|night| night.settled && night.verdict != Verdict::Complete)
+        // Until tonight's work has settled, the night before is the last that has.
+        let settled = match &self.night {
+            Some(night) if night.settled => Some(night.verdict),
+            _ => self.before,
+        };
+        self.stale.is_some() || settled.is_some_and(|verdict| verdict != Verdict::Complete)
     }
 }
 
@@ -63,10 +70,14 @@ impl Report {
 pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError> {
     let records = Records::new(settings.paths.records());
     let newest = records.newest()?;
-    let mut last_good = None;
+    let tonight = newest.as_ref().map(|record| record.night);
+    let (mut before, mut last_good) = (None, None);
     for night in records.nights()?.into_iter().rev().filter(|night| !night.is_extra()) {
-        let closed = records.read(night)?.and_then(|record| record.closed);
-        if closed.is_some_and(|closed| closed.verdict.is_restorable()) {
+        let Some(closed) = records.read(night)?.and_then(|record| record.closed) else { continue };
+        if Some(night) != tonight {
+            before = before.or(Some(closed.verdict));
+        }
+        if closed.verdict.is_restorable() {
             last_good = Some(night);
             break;
         }
@@ -80,6 +91,7 @@ pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError>
         at: now,
         stale: stale(settings, now, last_good, records.nights()?.first().copied()),
         night: newest.map(|record| night_report(settings, record)).transpose()?,
+        before,
         last_good,
         opens: window.opening(window.next_after(now)),
     })
@@ -122,5 +134,35 @@ fn stale(
         Some(good) if good.date >= date => None,
         Some(good) => Some(format!("the last restorable night is {good}, and {date} has closed since")),
         None => Some(format!("no restorable night is recorded, and {date} has closed")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn until_tonight_has_settled_the_night_before_says_whether_somebody_should_look() {
+        let report = |before| Report {
+            cluster: "prod".parse().unwrap(),
+            host: "m1".parse().unwrap(),
+            roles: "master".into(),
+            daemon: None,
+            at: Timestamp::UNIX_EPOCH,
+            night: None,
+            before,
+            last_good: None,
+            stale: None,
+            opens: Timestamp::UNIX_EPOCH,
+        };
+        for (before, look) in [
+            (None, false),
+            (Some(Verdict::Complete), false),
+            (Some(Verdict::Degraded), true),
+            (Some(Verdict::Failed), true),
+        ] {
+            assert_eq!(report(before).needs_attention(), look, "{before:?}");
+        }
     }
 }

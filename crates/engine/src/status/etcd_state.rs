@@ -1,6 +1,6 @@
 //! What is known of a night's etcd sets: verified, agreed, proved.
 
-use nightshift_core::etcd_facts::Agreement;
+use nightshift_core::etcd_facts::{Agreement, AgreementWord};
 use nightshift_core::name::{HostName, RemoteName};
 use nightshift_core::outcome::Grade;
 use nightshift_core::proof::DrillVerdict;
@@ -44,11 +44,22 @@ impl EtcdState {
         }
     }
 
-    /// What the drills come to: one that proved it counts for more than one that did not.
+    /// What the drills come to, the last of each prover: that a copy does not restore counts for more than that another
+    /// does.
     pub fn proved(&self) -> String {
-        let of = |verdict| self.drills.iter().rev().find(|drill| drill.verdict == verdict);
-        let found = of(DrillVerdict::Proved)
-            .or_else(|| of(DrillVerdict::NotRestorable))
+        let is_last = |at: usize, drill: &ProofReport| {
+            self.drills.iter().skip(at + 1).all(|later| later.by != drill.by)
+        };
+        let last: Vec<_> = self
+            .drills
+            .iter()
+            .enumerate()
+            .filter(|(at, drill)| is_last(*at, drill))
+            .map(|(_, drill)| drill)
+            .collect();
+        let of = |verdict| last.iter().rev().find(|drill| drill.verdict == verdict);
+        let found = of(DrillVerdict::NotRestorable)
+            .or_else(|| of(DrillVerdict::Proved))
             .or_else(|| of(DrillVerdict::NotProved));
         let Some(ProofReport { by, verdict, copy, reason, took_ms, .. }) = found else {
             return "-".to_owned();
@@ -71,7 +82,13 @@ pub fn of_night(settings: &Settings, record: &Record) -> Result<Vec<EtcdState>, 
     for host in hosts {
         held.extend(vault.best(host, record.night, Role::Etcd)?);
     }
-    let asked = held.iter().find_map(|judged| judged.manifest.etcd.as_ref()?.agreement.as_ref());
+    let told = held.iter().filter_map(|judged| judged.manifest.etcd.as_ref()?.agreement.as_ref());
+    // That somebody differs says more than that somebody else could not be asked.
+    let asked = told.max_by_key(|told| match told.word {
+        AgreementWord::Unknown => 0,
+        AgreementWord::Agreed => 1,
+        AgreementWord::Diverged => 2,
+    });
     let masters = settings.roles().has(Role::Master).then(|| settings.this.clone());
     held.iter().map(|judged| state(&vault, record, judged, asked, masters.clone())).collect()
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use nightshift_core::night::Night;
-use nightshift_core::outcome::Grade;
+use nightshift_core::outcome::{Grade, Verdict};
 use nightshift_core::record::{Expected, Fate, Record};
 use nightshift_engine::control::{Answer, ClientError, Request, ask};
 use nightshift_engine::space::bytes;
@@ -44,6 +44,9 @@ fn show(report: &Report, zone: &TimeZone) {
         None => out::say("no night has been recorded yet"),
     }
     out::say("");
+    if let Some(before) = report.before.filter(|before| *before != Verdict::Complete) {
+        out::say(format!("the night before was {before}: nightshift nights tells why"));
+    }
     out::say(format!(
         "last good night: {}",
         report.last_good.map_or("none".to_owned(), |night: Night| night.to_string())
