@@ -61,6 +61,10 @@ async fn which_stores_hold_keys_is_asked_of_the_member() {
     set("/openshift.io/older");
     let v2 = V2::of_member(&member, PATIENCE).unwrap();
     assert_eq!(v2.count_keys().await.unwrap(), 2);
+    // A copy that is replayed later does not have them any more.
+    let words = ["--endpoints", &etcd.url, "set", "--ttl", "3600", "/kubernetes.io/events/one", "value"];
+    assert!(Command::new("etcdctl").env("ETCDCTL_API", "2").args(words).status().unwrap().success());
+    assert_eq!(v2.count_keys().await.unwrap(), 2);
 }
 
 #[tokio::test]

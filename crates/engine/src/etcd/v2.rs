@@ -58,6 +58,17 @@ pub enum V2Error {
     Canary { endpoint: String, found: String },
 }
 
+impl V2Error {
+    /// Whether it is etcd's word on what it holds, rather than silence, or a word on how it fares.
+    pub fn is_of_the_copy(&self) -> bool {
+        match self {
+            Self::Refused { status, .. } => !status.is_server_error(),
+            Self::Canary { .. } | Self::Shape { .. } => true,
+            _ => false,
+        }
+    }
+}
+
 /// Where v2 keys are asked for. Each question has a connection of its own.
 #[derive(Clone)]
 pub struct V2 {
@@ -326,7 +337,8 @@ struct Leaf {
     value: String,
 }
 
-/// A node, with all below it, as no more than a number.
+/// A node, with all below it, as no more than a number. What has an expiry is not counted: it is gone when a copy is
+/// replayed later.
 struct Counted {
     keys: u64,
 }
@@ -336,11 +348,13 @@ impl<'de> Deserialize<'de> for Counted {
         #[derive(Deserialize)]
         struct Node {
             value: Option<IgnoredAny>,
+            expiration: Option<IgnoredAny>,
             #[serde(default)]
             nodes: Below,
         }
         let node = Node::deserialize(deserializer)?;
-        Ok(Self { keys: u64::from(node.value.is_some()) + node.nodes.0 })
+        let keys = u64::from(node.value.is_some()) + node.nodes.0;
+        Ok(Self { keys: if node.expiration.is_some() { 0 } else { keys } })
     }
 }
 
