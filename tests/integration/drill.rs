@@ -209,7 +209,7 @@ fn a_killed_daemon_leaves_neither_etcd_nor_scratch_and_the_next_one_proves() {
     slowly(&site, "e1");
     site.start("e1").unwrap();
     let folder = scratch(&site, "e1");
-    poll("the drill to copy", SOON, || match fs::metadata(folder.join("drill/snapshot.db")) {
+    poll("the drill to copy", SOON, || match fs::metadata(folder.join("nightshift-drill/snapshot.db")) {
         Ok(_) => Ok(()),
         Err(error) => Err(format!("{error}: {}", site.log("e1"))),
     })
@@ -232,7 +232,7 @@ fn a_killed_worker_proves_nothing_and_leaves_nothing_and_the_daemon_goes_on() {
     let folder = scratch(&site, "e1");
     let data = site.host("e1").daemon().id();
     let worker = poll("the drill's worker", SOON, || {
-        let copying = folder.join("drill/snapshot.db").exists();
+        let copying = folder.join("nightshift-drill/snapshot.db").exists();
         child_of(data, "drill-worker").filter(|_| copying).ok_or_else(|| site.log("e1"))
     })
     .unwrap();
@@ -358,6 +358,9 @@ fn a_cold_copy_is_proved_and_so_is_one_with_authentication_on() {
     let mut site = alone();
     let etcd = site.etcd.as_mut().unwrap();
     let data = etcd.data(E1).unwrap();
+    let running = ends_with(site.run("e1", &["drill", "--data-dir", data.to_str().unwrap()]).unwrap(), 2);
+    assert!(running.stderr.contains("in use by a running etcd"), "{running:?}");
+    let etcd = site.etcd.as_mut().unwrap();
     etcd.stop();
     let ran = good(site.run("e1", &["drill", "--data-dir", data.to_str().unwrap()]).unwrap());
     assert!(ran.stdout.contains("took a write") && ran.stdout.contains("revision"), "{ran:?}");

@@ -259,7 +259,7 @@ impl<'a> Ground<'a> {
         poll("the end of all that a drill made", SOON, || {
             let files = self.host.try_run(&format!("ls -A {SCRATCH} 2>/dev/null"));
             let units = self.host.try_run(&format!("systemctl list-units --plain --no-legend '{UNIT}*.service' --state=active,activating,deactivating"));
-            let processes = self.host.try_run(&format!("pgrep --full --list-full {SCRATCH}/[d]rill"));
+            let processes = self.host.try_run(&format!("pgrep --full --list-full {SCRATCH}/[n]ightshift"));
             for left in [files, units, processes] {
                 let left = left.map_err(|error| error.to_string())?.text();
                 if !left.is_empty() {

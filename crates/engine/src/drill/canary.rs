@@ -8,18 +8,22 @@ use super::fault::Fault;
 use super::server::{Server, refused};
 use crate::etcd::ClientError;
 
-/// Writes, reads back and deletes a key that nobody else has. What had to be done for that is added to `compared`.
-pub async fn write(server: &mut Server, compared: &mut Vec<Comparison>) -> Result<(), Fault> {
+/// Writes, reads back and deletes a key that nobody else has. `index` is the last entry of the log that the copy's
+/// database took in, where that is known. What had to be done for the write is added to `compared`.
+pub async fn write(
+    server: &mut Server,
+    index: Option<u64>,
+    compared: &mut Vec<Comparison>,
+) -> Result<(), Fault> {
     let number = format!("{:x}-{:x}", Timestamp::now().as_nanosecond(), std::process::id());
     let key = format!("/nightshift/canary/{number}").into_bytes();
-    let before = applied(server).await;
     let mut put = server.client.put(&key, number.as_bytes()).await;
     if put.as_ref().is_err_and(is_full) {
         compared.extend(alarms::disarm(server).await?);
         put = server.client.put(&key, number.as_bytes()).await;
     }
     if let Err(error) = put {
-        return Err(not_written(server, error, before).await);
+        return Err(not_written(server, error, index).await);
     }
     let client = server.client.clone();
     match client.get(&key).await {
@@ -45,29 +49,25 @@ fn is_full(error: &ClientError) -> bool {
     matches!(error, ClientError::Answered { message, .. } if message.contains("database space exceeded"))
 }
 
-/// A write that times out is either one that raft took and the store dropped, as where a database is ahead of its log
-/// (facts/etcd.md D.1), or one that this machine is too slow for. Only the first is the copy's fault.
-async fn not_written(server: &mut Server, error: ClientError, before: u64) -> Fault {
+/// A write that times out is either one that raft took and the store dropped, for the database is ahead of its log
+/// (facts/etcd.md D.1: it takes no entry twice), or one that this machine is too slow for. Only the first is the copy's
+/// fault.
+async fn not_written(server: &mut Server, error: ClientError, index: Option<u64>) -> Fault {
     let timed_out =
         matches!(&error, ClientError::Answered { message, .. } if message.contains("request timed out"));
     let reason = format!("it takes no write: {}", crate::chain(&error));
-    match (timed_out, applied(server).await > before) {
-        (true, true) => Fault::Copy(format!(
-            "{reason}, and dropped it: its database is ahead of its log, or of another one"
+    match (index, log_end(server).await) {
+        (Some(index), Some(end)) if timed_out && index >= end => Fault::Copy(format!(
+            "{reason}, and drops it: its database is at entry {index} of a log that ends at {end}, so it is of another log"
         )),
-        (true, false) => {
-            Fault::Here(format!("this machine was too slow for a write: {}", crate::chain(&error)))
-        }
-        (false, _) => match refused(server, &error) {
+        _ => match refused(server, &error) {
             Fault::Copy(_) => Fault::Copy(reason),
             here => here,
         },
     }
 }
 
-/// How far raft has come.
-async fn applied(server: &Server) -> u64 {
-    let status = server.client.status().await.unwrap_or_default();
-    // Before 3.4 only what is committed is told.
-    if status.raft_applied_index > 0 { status.raft_applied_index } else { status.raft_index }
+/// The last entry of the restored etcd's log.
+async fn log_end(server: &Server) -> Option<u64> {
+    server.client.status().await.ok().map(|status| status.raft_index)
 }

@@ -43,13 +43,21 @@ impl Compare<'_> {
         if let Some(contents) = self.contents {
             // An empty store stands at 1, and one that is compacted beyond its last key at where it was.
             let expected = contents.revision.max(contents.compacted).max(1);
-            if self.origin == Origin::ForceNewCluster && revision > expected {
+            match (self.origin, revision - expected) {
+                (_, ..=0) => {
+                    self.put("revision", expected, revision);
+                    self.counts(client, contents, expected).await?;
+                }
+                (Origin::Restored, more) => {
+                    let word = format!("{expected}, {more} more by leases that have run out since");
+                    self.put("revision", &word, &word);
+                    self.counts(client, contents, expected).await?;
+                }
                 // A member that was killed has in its log what its database does not hold yet.
-                let word = format!("{expected} in the database, {} more from the log", revision - expected);
-                self.put("revision", &word, &word);
-            } else {
-                self.put("revision", expected, revision);
-                self.counts(client, contents).await?;
+                (Origin::ForceNewCluster, more) => {
+                    let word = format!("{expected} in the database, {more} more from the log");
+                    self.put("revision", &word, &word);
+                }
             }
         }
         if let Some(agreement) = self.facts.and_then(|facts| facts.agreement.as_ref()) {
@@ -58,14 +66,20 @@ impl Compare<'_> {
         Ok(())
     }
 
-    async fn counts(&mut self, client: &Client, contents: &Contents) -> Result<(), ClientError> {
+    /// As of the copy's own revision: what a lease that has run out since took away is still there.
+    async fn counts(
+        &mut self,
+        client: &Client,
+        contents: &Contents,
+        revision: i64,
+    ) -> Result<(), ClientError> {
         if let Some(passed) = self.facts.and_then(|facts| facts.passed.as_ref()) {
             self.put("entries in the manifest and in the copy", passed.entries, contents.entries);
         }
-        self.put("live keys", contents.live, client.count(b"").await?);
+        self.put("live keys", contents.live, client.count(b"", revision).await?);
         for (prefix, count) in &contents.prefixes {
             let what = format!("keys below {}", String::from_utf8_lossy(prefix));
-            self.put(&what, *count, client.count(prefix).await?);
+            self.put(&what, *count, client.count(prefix, revision).await?);
         }
         Ok(())
     }

@@ -24,8 +24,8 @@ pub struct Contents {
     pub entries: u64,
     /// Live keys below each prefix.
     pub prefixes: Vec<(Vec<u8>, u64)>,
-    /// Whether authentication is on in it.
-    pub auth: bool,
+    /// The last entry of the log that it took in: it drops what the log says up to there.
+    pub consistent_index: Option<u64>,
 }
 
 /// Walks a database, which is hashed as well unless its `ending` is known; a finding is the copy's fault. What its keys
@@ -51,7 +51,7 @@ fn walk_file(db: &Path, ending: Option<Ending>, scratch: &Path) -> Result<Conten
     for key in builder.finish().here(doing)?.live(b"").here(doing)? {
         live.add(&key.here(doing)?.newest.key);
     }
-    let Facts { revision, compacted, entries, auth_enabled, .. } = report.facts;
+    let Facts { revision, compacted, entries, consistent_index, .. } = report.facts;
     let signed = |number: Option<u64>| i64::try_from(number.unwrap_or(0)).unwrap_or(i64::MAX);
     Ok(Contents {
         revision: signed(revision),
@@ -59,7 +59,7 @@ fn walk_file(db: &Path, ending: Option<Ending>, scratch: &Path) -> Result<Conten
         live: live.count,
         entries: entries.unwrap_or(0),
         prefixes: live.largest(),
-        auth: auth_enabled.unwrap_or(false),
+        consistent_index,
     })
 }
 

@@ -1,5 +1,6 @@
 //! What a worker is asked to prove.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -7,6 +8,8 @@ use nightshift_core::etcd_facts::EtcdFacts;
 use nightshift_core::manifest::{Item, ItemKind, Manifest, is_safe_path};
 use nightshift_core::role::Role;
 use nightshift_core::settings::Settings;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::space;
@@ -79,6 +82,13 @@ impl Stored {
         let (item, packing, _) = spool::snapshot_of(manifest)?;
         Some(Self::Snapshot { file: folder.join(&item.path), packing })
     }
+}
+
+/// Whether a running etcd has this data dir open: a copy of it would be of no moment in particular.
+pub fn is_in_use(data_dir: &Path) -> bool {
+    // bbolt holds a lock of its whole database for as long as it is open.
+    let Ok(db) = File::open(data_dir.join("member/snap/db")) else { return false };
+    flock(&db, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
 }
 
 impl Job {

@@ -34,28 +34,41 @@ pub async fn restore(tools: &Tools, scratch: &Scratch, snapshot: &Path, data: &P
     if status.success() {
         return Ok(());
     }
-    let said = last_words(&log);
-    Err(judge(
-        format!("`{} snapshot restore` ended with {status}: {said}", program.name()),
-        status.code(),
-        &said,
-    ))
+    let reason = format!("`{} snapshot restore` ended with {status}: {}", program.name(), last_words(&log));
+    Err(judge(reason, status.code(), &log))
 }
 
+/// What the kernel says where it has no more of something, or a disk is broken, in Go's words.
+const SCARCE: [&str; 9] = [
+    "no space left on device",
+    "disk quota exceeded",
+    "file too large",
+    "cannot allocate memory",
+    "out of memory",
+    "resource temporarily unavailable",
+    "too many open files",
+    "input/output error",
+    "read-only file system",
+];
+
 /// Whether a program that failed says something about the copy: not where it was killed, or found no room.
-pub fn judge(reason: String, code: Option<i32>, said: &str) -> Fault {
-    let no_room = said.contains("no space left on device") || said.contains("disk quota exceeded");
-    let no_memory = said.contains("cannot allocate memory") || said.contains("out of memory");
-    if code.is_none() || no_room || no_memory { Fault::Here(reason) } else { Fault::Copy(reason) }
+pub fn judge(reason: String, code: Option<i32>, log: &Path) -> Fault {
+    let said = tail(log);
+    let scarce = SCARCE.iter().any(|words| said.contains(words));
+    if code.is_none() || scarce { Fault::Here(reason) } else { Fault::Copy(reason) }
+}
+
+fn tail(log: &Path) -> String {
+    String::from_utf8_lossy(&store::read_tail(log, LAST_WORDS).unwrap_or_default()).into_owned()
 }
 
 /// The last line that a program printed, cut to what a person reads.
 pub fn last_words(log: &Path) -> String {
-    let said = store::read_tail(log, LAST_WORDS).unwrap_or_default();
-    let said = String::from_utf8_lossy(&said);
-    let errors =
-        said.lines().rev().find(|line| line.starts_with("Error:") || line.contains("\"level\":\"fatal\""));
-    let panics = || said.lines().find(|line| line.starts_with("panic:"));
+    let said = tail(log);
+    let grave = ["\"level\":\"fatal\"", "\"level\":\"panic\""];
+    let is_error = |line: &&str| line.starts_with("Error:") || grave.iter().any(|level| line.contains(level));
+    let errors = said.lines().rev().find(is_error);
+    let panics = || said.lines().find(|line| line.starts_with("panic:") || line.starts_with("fatal error:"));
     let last = || said.lines().rev().find(|line| !line.trim().is_empty());
     let line = errors.or_else(panics).or_else(last).unwrap_or("it said nothing");
     line.trim().chars().take(400).collect()
@@ -67,10 +80,17 @@ mod tests {
 
     #[test]
     fn a_full_disk_and_a_killed_program_say_nothing_about_the_copy() {
-        let judged = |code, said: &str| judge("r".to_owned(), code, said);
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let judged = |code, said: &str| {
+            std::fs::write(&log, said).unwrap();
+            judge("r".to_owned(), code, &log)
+        };
         assert_eq!(judged(Some(1), "Error: expected sha256 [1], got [2]"), Fault::Copy("r".to_owned()));
         assert_eq!(judged(None, ""), Fault::Here("r".to_owned()));
         assert_eq!(judged(Some(1), "Error: write db: no space left on device"), Fault::Here("r".to_owned()));
+        let buried = "mmap: cannot allocate memory\npanic: failed to open database\n\ngoroutine 1\n";
+        assert_eq!(judged(Some(2), buried), Fault::Here("r".to_owned()));
     }
 
     #[test]

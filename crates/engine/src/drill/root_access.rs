@@ -1,6 +1,7 @@
-//! A way in to a restored etcd in which authentication is on: nobody has its users' passwords, but etcd takes the common
-//! name of a client certificate for the user, and who starts it says which authority it trusts (facts: etcd, operations
-//! guide, authentication). The authority lives as long as the drill.
+//! The only way in to a restored etcd: it holds every secret of the cluster, and others may be on this host's loopback.
+//! And where authentication is on in it, nobody has its users' passwords; but etcd takes the common name of a client
+//! certificate for the user, and who starts it says which authority it trusts (facts: etcd, operations guide,
+//! authentication). The authority lives as long as the drill.
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
@@ -52,12 +53,15 @@ impl RootAccess {
         Ok(Self { server: issue("127.0.0.1", "server")?, client: issue(USER, "root")?, ca })
     }
 
-    /// What etcd has to be told.
+    /// What etcd has to be told, for its clients and for peers, of which it has none.
     pub fn arguments(&self) -> Vec<OsString> {
         let [cert, key] = &self.server;
-        let mut arguments: Vec<OsString> = vec!["--client-cert-auth".into()];
-        for (flag, path) in [("--trusted-ca-file", &self.ca), ("--cert-file", cert), ("--key-file", key)] {
-            arguments.extend([flag.into(), path.into()]);
+        let mut arguments: Vec<OsString> =
+            ["--client-cert-auth", "--peer-client-cert-auth"].map(OsString::from).into();
+        for of in ["--", "--peer-"] {
+            for (flag, path) in [("trusted-ca-file", &self.ca), ("cert-file", cert), ("key-file", key)] {
+                arguments.extend([format!("{of}{flag}").into(), path.into()]);
+            }
         }
         arguments
     }

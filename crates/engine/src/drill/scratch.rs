@@ -10,6 +10,12 @@ use rustix::io::Errno;
 
 use crate::store::{IoContext as _, StoreError};
 
+/// What the folders are called. Nothing else in the scratch folder is ours: a person may have named any.
+pub const DRILL: &str = "nightshift-drill";
+pub const ARCHIVE: &str = "nightshift-archive";
+pub const FOREIGN: &str = "nightshift-foreign";
+const OURS: [&str; 3] = [DRILL, ARCHIVE, FOREIGN];
+
 /// How often a folder that is removed under us by a sweep is made again.
 const TRIES: usize = 10;
 
@@ -77,17 +83,9 @@ impl Drop for Scratch {
 
 /// Removes what drills left that were killed. What is in use stays.
 pub fn sweep(root: &Path) -> Result<(), StoreError> {
-    let listing = match fs::read_dir(root) {
-        Ok(listing) => listing,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error).on("list", root),
-    };
-    for entry in listing {
-        let entry = entry.on("list", root)?;
-        let path = entry.path();
-        if entry.file_type().on("stat", &path)?.is_dir()
-            && let Ok(Some(_lock)) = lock(&path)
-        {
+    for path in OURS.map(|name| root.join(name)) {
+        let is_folder = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir());
+        if is_folder && let Ok(Some(_lock)) = lock(&path) {
             fs::remove_dir_all(&path).on("remove", &path)?;
         }
     }
@@ -126,13 +124,13 @@ mod tests {
     #[test]
     fn one_drill_at_a_time_and_what_a_killed_one_left_is_gone() {
         let root = tempfile::tempdir().unwrap();
-        let left = root.path().join("drill");
+        let left = root.path().join(DRILL);
         fs::create_dir_all(left.join("data/member")).unwrap();
-        let scratch = Scratch::take(root.path(), "drill").unwrap();
+        let scratch = Scratch::take(root.path(), DRILL).unwrap();
         assert!(!left.join("data").exists());
         fs::write(scratch.path("snapshot.db"), b"a").unwrap();
 
-        assert!(matches!(Scratch::take(root.path(), "drill"), Err(ScratchError::Busy { .. })));
+        assert!(matches!(Scratch::take(root.path(), DRILL), Err(ScratchError::Busy { .. })));
         sweep(root.path()).unwrap();
         assert!(left.join("snapshot.db").exists(), "a sweep took what is in use");
         drop(scratch);
@@ -140,11 +138,16 @@ mod tests {
     }
 
     #[test]
-    fn a_sweep_takes_what_nobody_holds() {
+    fn a_sweep_takes_what_nobody_holds_and_nothing_that_is_not_ours() {
         let root = tempfile::tempdir().unwrap();
-        fs::create_dir_all(root.path().join("drill/data")).unwrap();
+        for folder in ["nightshift-drill/data", "nightshift-archive", "etcd/member", "archive"] {
+            fs::create_dir_all(root.path().join(folder)).unwrap();
+        }
         sweep(root.path()).unwrap();
-        assert!(fs::read_dir(root.path()).unwrap().next().is_none());
+        let mut left: Vec<_> =
+            fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["archive", "etcd"]);
         sweep(&root.path().join("not there")).unwrap();
     }
 }

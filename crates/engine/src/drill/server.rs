@@ -12,6 +12,8 @@ use super::restore::{NAME, judge, last_words};
 use super::root_access::RootAccess;
 use super::scratch::Scratch;
 use super::tools::{Tools, Version};
+use tonic::Code;
+
 use crate::etcd::{Client, ClientError, LocalMember};
 
 /// Each call ends within this: etcd itself gives up on a write after 7 s.
@@ -38,8 +40,6 @@ pub struct Start<'a> {
     /// In bytes.
     pub db_size: u64,
     pub origin: Origin,
-    /// Whether authentication is on in it.
-    pub auth: bool,
 }
 
 /// Where a data dir comes from.
@@ -54,11 +54,11 @@ pub enum Origin {
 impl Server {
     /// Starts etcd on a data dir and waits until it leads itself.
     pub async fn start(tools: &Tools, scratch: &Scratch, start: Start<'_>) -> Result<Self, Fault> {
-        let access = start.auth.then(|| RootAccess::make(scratch)).transpose()?;
+        let access = RootAccess::make(scratch)?;
         let mut tries = 0;
         loop {
             tries += 1;
-            match Self::try_start(tools, scratch, start, access.as_ref()).await {
+            match Self::try_start(tools, scratch, start, &access).await {
                 Err(Fault::Copy(reason)) if reason.contains("address already in use") => {
                     if tries == TRIES {
                         return Err(Fault::Here(reason));
@@ -73,21 +73,19 @@ impl Server {
         tools: &Tools,
         scratch: &Scratch,
         start: Start<'_>,
-        access: Option<&RootAccess>,
+        access: &RootAccess,
     ) -> Result<Self, Fault> {
         let doing = || format!("{} cannot be started", tools.etcd.path.display());
         let ports = free_ports().here(|| "there is no loopback network for a restored etcd".to_owned())?;
-        let scheme = if access.is_some() { "https" } else { "http" };
-        let (client, peer) =
-            (format!("{scheme}://127.0.0.1:{}", ports[0]), format!("http://127.0.0.1:{}", ports[1]));
+        let [client, peer] = ports.map(|port| format!("https://127.0.0.1:{port}"));
         let log = scratch.path("etcd.log");
         let file = File::create(&log).here(doing)?;
         let mut arguments = arguments(tools.etcd.version, start, &client, &peer);
-        arguments.extend(access.map(RootAccess::arguments).unwrap_or_default());
+        arguments.extend(access.arguments());
         let child = Child::start(&tools.etcd.path, &arguments, &file).here(doing)?;
         let member = LocalMember {
             endpoint: client,
-            tls: access.map(RootAccess::client).unwrap_or_default(),
+            tls: access.client(),
             name: None,
             data_dir: None,
             files: Vec::new(),
@@ -127,25 +125,34 @@ pub fn refused(server: &mut Server, error: &ClientError) -> Fault {
             "authentication is on in it, and its user root, whose certificate was shown, may not count keys or write"
                 .to_owned(),
         ),
-        ClientError::Answered { .. } => Fault::Copy(format!("the restored etcd refuses: {reason}")),
+        ClientError::Answered { code, message, .. } if !is_of_this_machine(*code, message) => {
+            Fault::Copy(format!("the restored etcd refuses: {reason}"))
+        }
         _ => Fault::Here(format!("the restored etcd does not answer: {reason}")),
     }
+}
+
+/// Whether an answer is that of a machine that is too slow or too small, which says nothing about the copy.
+fn is_of_this_machine(code: Code, message: &str) -> bool {
+    let of_code = matches!(code, Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted);
+    // Said with one code or another, as the version goes.
+    let slow = ["request timed out", "leader changed", "too many requests"];
+    of_code || slow.iter().any(|words| message.contains(words))
 }
 
 fn how_it_ended(child: &mut Child, log: &Path) -> Option<Fault> {
     match child.ended() {
         Ok(None) => None,
         Ok(Some(status)) => {
-            let said = last_words(log);
-            let reason = format!("the restored etcd ended with {status}: {said}");
-            Some(judge(reason, status.code(), &said))
+            let reason = format!("the restored etcd ended with {status}: {}", last_words(log));
+            Some(judge(reason, status.code(), log))
         }
         Err(error) => Some(Fault::Here(format!("the restored etcd cannot be watched: {error}"))),
     }
 }
 
 fn arguments(version: Version, start: Start<'_>, client: &str, peer: &str) -> Vec<OsString> {
-    let Start { data, db_size, origin, .. } = start;
+    let Start { data, db_size, origin } = start;
     let quota = LEAST_QUOTA.max(db_size.saturating_mul(2)).to_string();
     let cluster = format!("{NAME}={peer}");
     let mut arguments: Vec<OsString> = vec!["--data-dir".into(), data.into()];

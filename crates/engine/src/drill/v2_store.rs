@@ -54,8 +54,5 @@ async fn try_check(
 /// What it answers is of the copy; that it does not answer is of this machine.
 fn judged(error: &V2Error) -> Fault {
     let reason = format!("its v2 store: {}", chain(error));
-    match error {
-        V2Error::Refused { .. } | V2Error::Canary { .. } | V2Error::Shape { .. } => Fault::Copy(reason),
-        _ => Fault::Here(reason),
-    }
+    if error.is_of_the_copy() { Fault::Copy(reason) } else { Fault::Here(reason) }
 }

@@ -15,7 +15,7 @@ use super::compare::Compare;
 use super::contents::{self, Contents};
 use super::fault::{Fault, Here as _};
 use super::job::{Job, Stored};
-use super::scratch::{Scratch, ScratchError};
+use super::scratch::{self, Scratch, ScratchError};
 use super::server::{Origin, Server, Start};
 use super::tools::Tools;
 use super::words::Word;
@@ -28,8 +28,6 @@ const LEAVES: Duration = Duration::from_secs(10);
 const GLANCE: Duration = Duration::from_millis(100);
 /// The longest job: a manifest's facts about etcd.
 const LONGEST_JOB: u64 = 256 << 10;
-/// The name of a drill's folder below the scratch folder.
-pub const FOLDER: &str = "drill";
 
 type Input = BufReader<Take<Stdin>>;
 
@@ -123,8 +121,7 @@ async fn drill(job: &Job, book: &mut Book<'_>) -> Result<(), Fault> {
             (contents, Origin::ForceNewCluster)
         }
     };
-    let auth = contents.as_ref().is_some_and(|contents| contents.auth);
-    let start = Start { data: &data, db_size, origin, auth };
+    let start = Start { data: &data, db_size, origin };
     let mut server = book.step("start", Server::start(&tools, &scratch, start)).await?;
     // What the manifest says of a snapshot is not said of the copies beside it.
     let facts = job.facts.as_ref().filter(|_| matches!(job.stored, Stored::Snapshot { .. }));
@@ -135,7 +132,8 @@ async fn drill(job: &Job, book: &mut Book<'_>) -> Result<(), Fault> {
     book.compared = compared;
     same?;
     let mut compared = Vec::new();
-    let written = book.step("write", canary::write(&mut server, &mut compared)).await;
+    let index = contents.as_ref().and_then(|contents| contents.consistent_index);
+    let written = book.step("write", canary::write(&mut server, index, &mut compared)).await;
     book.compared.extend(compared);
     written?;
     if origin == Origin::Restored {
@@ -156,7 +154,7 @@ fn data_of(job: &Job) -> Option<&DataFound> {
 async fn take(root: &Path) -> Result<Scratch, ScratchError> {
     let until = Instant::now() + LEAVES;
     loop {
-        match Scratch::take(root, FOLDER) {
+        match Scratch::take(root, scratch::DRILL) {
             Err(ScratchError::Busy { .. }) if Instant::now() < until => tokio::time::sleep(GLANCE).await,
             taken => return taken,
         }

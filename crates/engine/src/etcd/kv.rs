@@ -9,13 +9,13 @@ use super::trouble::ClientError;
 const RANGE: &str = "/etcdserverpb.KV/Range";
 
 impl Client {
-    /// How many keys begin with `prefix`; all keys begin with nothing.
-    pub async fn count(&self, prefix: &[u8]) -> Result<i64, ClientError> {
+    /// How many keys begin with `prefix` as of a revision, 0 for the newest one; all keys begin with nothing.
+    pub async fn count(&self, prefix: &[u8], revision: i64) -> Result<i64, ClientError> {
         let (key, range_end) = match prefix {
             [] => (vec![0], vec![0]),
             prefix => (prefix.to_vec(), end_of(prefix)),
         };
-        let question = RangeRequest { key, range_end, count_only: true, ..RangeRequest::default() };
+        let question = RangeRequest { key, range_end, revision, count_only: true, ..RangeRequest::default() };
         Ok(self.ask::<_, RangeResponse>("Range", RANGE, question).await?.count)
     }
 

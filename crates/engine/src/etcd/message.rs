@@ -144,6 +144,9 @@ pub struct RangeRequest {
     pub range_end: Vec<u8>,
     #[prost(int64, tag = "3")]
     pub limit: i64,
+    /// 0 for the newest one.
+    #[prost(int64, tag = "4")]
+    pub revision: i64,
     /// Answered by this member alone, which may lag.
     #[prost(bool, tag = "7")]
     pub serializable: bool,

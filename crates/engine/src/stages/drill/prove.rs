@@ -73,11 +73,16 @@ fn stored(ctx: &StageContext, manifest: &Manifest) -> Option<Stored> {
     Stored::of(&ctx.vault.folder(&manifest.id()), manifest)
 }
 
-/// What this host has proved of a set already, before the daemon was ended.
+/// What this host has proved of a set already, before the daemon was ended. That it did not restore is tried anew.
 async fn earlier(ctx: &StageContext, manifest: &Manifest) -> Result<Option<ProofReport>, StoreError> {
     let (vault, set) = (ctx.vault.clone(), manifest.id());
     let proofs = offload::run(move || vault.proofs(&set)).await?;
-    Ok(proofs.iter().filter(|proof| proof.by == ctx.settings.this).rev().find_map(ProofReport::of))
+    Ok(proofs
+        .iter()
+        .filter(|proof| proof.by == ctx.settings.this)
+        .rev()
+        .filter(|proof| proof.is_proved())
+        .find_map(ProofReport::of))
 }
 
 /// Drills one set. Only what says something about the copy becomes a proof.

@@ -12,13 +12,10 @@ use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
 use nightshift_engine::archive::{ArchivedSet, Contents, Visitor, visit_blocking};
-use nightshift_engine::drill::{Scratch, Stored};
+use nightshift_engine::drill::{ARCHIVE, Scratch, Stored};
 use nightshift_engine::space;
 
 use crate::commands::{CommandError, archive_file};
-
-/// The folder below the scratch folder.
-const FOLDER: &str = "archive";
 
 /// Takes the set, or the best etcd set where none is named; what is taken is checked on the way.
 pub fn take(
@@ -31,7 +28,7 @@ pub fn take(
     let name: ArchiveName = (archive.file_name().and_then(|name| name.to_str()).unwrap_or_default())
         .parse()
         .map_err(|error: nightshift_core::archive::NotAnArchive| usage(error.to_string()))?;
-    let scratch = Scratch::take(&settings.drill.scratch, FOLDER)?;
+    let scratch = Scratch::take(&settings.drill.scratch, ARCHIVE)?;
     let mut taker =
         Taker { scratch: &scratch, wanted, chosen: None, taken: None, trouble: None, begun: false };
     let opened = archive_file::open(archive, &name, identity, &ProgressBar::hidden())?;

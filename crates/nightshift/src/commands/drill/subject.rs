@@ -8,15 +8,12 @@ use nightshift_core::manifest::Manifest;
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
-use nightshift_engine::drill::{Job, Scratch, Stored, Way};
+use nightshift_engine::drill::{FOREIGN, Job, Scratch, Stored, Way, is_in_use};
 use nightshift_engine::store::{Judged, Vault};
 
 use super::from_archive;
 use crate::args::Drill;
 use crate::commands::CommandError;
-
-/// Below the scratch folder: root's own drills, so that what a killed one leaves is in nobody's way.
-const FOREIGN: &str = "foreign";
 
 pub struct Subject {
     pub job: Job,
@@ -42,7 +39,14 @@ impl Subject {
 fn foreign(settings: &Settings, folder: &Path) -> Result<Subject, CommandError> {
     let unreadable = |source| CommandError::Read { path: folder.to_owned(), source };
     let folder = folder.canonicalize().map_err(unreadable)?;
+    if is_in_use(&folder) {
+        return Err(CommandError::Usage(format!(
+            "{} is in use by a running etcd: a copy of it would prove nothing. Stop that etcd, or drill what was taken of it",
+            folder.display()
+        )));
+    }
     let stored = Stored::DataDir { folder: folder.clone() };
+    // Root's own drills have a folder of their own, so that what a killed one leaves is in nobody's way.
     let spool = Scratch::take(&settings.drill.scratch, FOREIGN)?;
     let job = Job::new(settings, folder.display().to_string(), stored, None);
     let job = Job { scratch: spool.folder().to_owned(), ..job };
