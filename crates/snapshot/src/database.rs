@@ -171,6 +171,17 @@ pub struct PageBuffer {
 impl PageBuffer {
     /// Reads a page and holds its header against its place. What it holds is not checked.
     pub(crate) fn read<S: ReadAt>(&mut self, database: &Database<S>, page: u64) -> Result<Header, ReadError> {
+        let header = self.header(database, page)?;
+        self.body(database, page, header)?;
+        Ok(header)
+    }
+
+    /// Reads a page's header only, and holds it against its place: the rest may be long.
+    pub(crate) fn header<S: ReadAt>(
+        &mut self,
+        database: &Database<S>,
+        page: u64,
+    ) -> Result<Header, ReadError> {
         self.bytes.clear();
         let pages = database.pages();
         if page >= pages {
@@ -191,17 +202,28 @@ impl PageBuffer {
             Some(_) => LONGEST_LEAF,
         };
         let claimed = u64::from(header.overflow) + 1;
-        let length = claimed.saturating_mul(page_size);
-        if claimed > pages - page || length > longest {
+        if claimed > pages - page || claimed.saturating_mul(page_size) > longest {
             return Err(damaged(page, Damage::Overflow { pages: claimed }));
         }
+        Ok(header)
+    }
+
+    /// Reads the whole of a page whose header [`PageBuffer::header`] gave.
+    pub(crate) fn body<S: ReadAt>(
+        &mut self,
+        database: &Database<S>,
+        page: u64,
+        header: Header,
+    ) -> Result<(), ReadError> {
+        let page_size = u64::from(database.meta.page_size);
+        let length = (u64::from(header.overflow) + 1).saturating_mul(page_size);
         let length = usize::try_from(length).unwrap_or(usize::MAX);
-        let bytes = self.window.get(&database.source, offset, length)?;
+        let bytes = self.window.get(&database.source, page.saturating_mul(page_size), length)?;
         if bytes.len() < length {
             return Err(damaged(page, Damage::PastEnd));
         }
         append(&mut self.bytes, bytes);
-        Ok(header)
+        Ok(())
     }
 }
 
