@@ -14,6 +14,14 @@ use crate::space::{self, SpaceError};
 /// So much is written between two looks at the room that is left, where the size is not known beforehand.
 const STRIDE: u64 = 64 << 20;
 
+/// The longest window that zstd may ask for, as a power of two: 128 MiB, as its own command takes.
+pub const WINDOW_LOG: u32 = 27;
+
+/// Why the unpacking of something is given up.
+pub fn more_than(expected: u64) -> String {
+    format!("it unpacks to more than the {expected} bytes that its manifest says")
+}
+
 /// How a snapshot is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -105,9 +113,11 @@ impl Spool {
         Ok(Self(match packing {
             Packing::Plain => Unpacker::Plain(sink),
             Packing::Gzip => Unpacker::Gzip(Box::new(MultiGzDecoder::new(sink))),
-            Packing::Zstd => Unpacker::Zstd(Box::new(
-                zstd::stream::write::Decoder::new(sink).map_err(SpoolError::Unfinished)?,
-            )),
+            Packing::Zstd => {
+                let mut decoder = zstd::stream::write::Decoder::new(sink).map_err(SpoolError::Unfinished)?;
+                decoder.window_log_max(WINDOW_LOG).map_err(SpoolError::Unfinished)?;
+                Unpacker::Zstd(Box::new(decoder))
+            }
         }))
     }
 
@@ -143,8 +153,7 @@ impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let after = self.written + bytes.len() as u64;
         if let Some(expected) = self.expected.filter(|expected| after > *expected) {
-            let why = format!("it unpacks to more than the {expected} bytes that its manifest says");
-            return Err(io::Error::other(why));
+            return Err(io::Error::other(more_than(expected)));
         }
         if after > self.cleared {
             demand(&self.folder, STRIDE).map_err(|error| io::Error::other(crate::chain(&error)))?;

@@ -22,6 +22,10 @@ pub enum Finding {
     MetasDisagree,
     #[error("it has {length} bytes, but {pages} pages of {page_size} bytes and a trailer are {expected}")]
     Length { length: u64, pages: u64, page_size: u32, expected: u64 },
+    #[error(
+        "it has {pages} pages, but a stream is checked up to {most}: `nightshift inspect` reads all of a file"
+    )]
+    TooManyPages { pages: u64, most: u64 },
     #[error("page {page}: {damage}")]
     Page { page: u64, damage: Damage },
     #[error("bucket `{bucket}` is missing: every database of etcd has it")]
