@@ -102,6 +102,8 @@ pub enum Misfit {
     NoKey,
     #[error("a change that says it was made in another revision")]
     ModRevision,
+    #[error("a change of a key that is longer than any request to etcd")]
+    LongKey,
     #[error("a change that says it was created after it was made")]
     CreateRevision,
     #[error("a change whose version is not positive")]

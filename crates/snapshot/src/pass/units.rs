@@ -115,13 +115,14 @@ impl Unit {
 }
 
 const FAULTS: [Fault; 5] = [Fault::Bounds, Fault::Position, Fault::NoKey, Fault::Flags, Fault::Order];
-const MISFITS: [Misfit; 10] = [
+const MISFITS: [Misfit; 11] = [
     Misfit::NotARevision,
     Misfit::KeyValue(KeyValueError::Cut),
     Misfit::KeyValue(KeyValueError::Number),
     Misfit::KeyValue(KeyValueError::Type),
     Misfit::KeyValue(KeyValueError::NoField),
     Misfit::NoKey,
+    Misfit::LongKey,
     Misfit::ModRevision,
     Misfit::CreateRevision,
     Misfit::Version,
