@@ -82,8 +82,8 @@ struct Leaf {
 }
 
 impl<'d, S: ReadAt> Cursor<'d, S> {
-    pub(crate) fn new(database: &'d Database<S>, bucket: &Bucket) -> Self {
-        Self::with_seen(database, bucket, Bits::new(database.pages()))
+    pub(crate) fn new(database: &'d Database<S>, bucket: &Bucket) -> Result<Self, ReadError> {
+        Ok(Self::with_seen(database, bucket, Bits::new(database.pages())?))
     }
 
     /// As [`Cursor::new`], but pages that others entered count as well.

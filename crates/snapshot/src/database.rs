@@ -129,7 +129,7 @@ impl<S: ReadAt> Database<S> {
 
     /// `None` where there is no bucket of that name.
     pub fn bucket(&self, name: &[u8]) -> Result<Option<Bucket>, ReadError> {
-        let mut cursor = self.cursor(&self.root());
+        let mut cursor = self.cursor(&self.root())?;
         cursor.seek(name);
         match cursor.next()? {
             Some(entry) if entry.key == name && entry.is_bucket => Ok(Some(entry.bucket()?)),
@@ -138,7 +138,7 @@ impl<S: ReadAt> Database<S> {
     }
 
     /// The entries of `bucket`, in the order of their keys.
-    pub fn cursor(&self, bucket: &Bucket) -> Cursor<'_, S> {
+    pub fn cursor(&self, bucket: &Bucket) -> Result<Cursor<'_, S>, ReadError> {
         Cursor::new(self, bucket)
     }
 

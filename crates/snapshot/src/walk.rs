@@ -120,7 +120,7 @@ struct Walker<'w, S, V> {
 
 impl<S: ReadAt, V: Visitor> Walker<'_, S, V> {
     fn run(&mut self) -> io::Result<()> {
-        let mut used = Bits::new(self.database.pages());
+        let mut used = Bits::new(self.database.pages())?;
         for page in 0..2 {
             used.insert(page);
         }
@@ -215,8 +215,8 @@ impl<S: ReadAt, V: Visitor> Walker<'_, S, V> {
                 for page in page..=page + u64::from(header.overflow) {
                     used.insert(page);
                 }
-                let pages = self.database.pages();
-                Ok(freelist::read(page, &buffer.bytes, meta.high_water, pages, &mut self.findings))
+                let free = Bits::new(self.database.pages())?;
+                Ok(freelist::read(page, &buffer.bytes, meta.high_water, free, &mut self.findings))
             }
             Err(error) => self.note(error).map(|()| None),
         }
