@@ -3,11 +3,12 @@
 use std::io;
 
 use crate::cursor::{Cursor, Entry, Location};
-use crate::finding::{Damage, Finding};
+use crate::finding::{Damage, Finding, Findings};
 use crate::meta::{META_PAGE, Meta, MetaError, page_sizes};
 use crate::page::{BUCKET_HEADER, Element, Header, Kind, leaf_element};
+use crate::report::{check_metas, check_trailer};
 use crate::source::{ReadAt, Window, append, read_up_to};
-use crate::trailer::TRAILER_LEN;
+use crate::trailer::{Ending, TRAILER_LEN, Trailer};
 
 /// The longest leaf page that is read, in bytes. etcd's requests are limited to some MiB, and bbolt gives no page
 /// more than four entries that don't fit into one.
@@ -109,12 +110,17 @@ impl<S: ReadAt> Database<S> {
         &self.metas
     }
 
-    pub(crate) fn meta_ids(&self) -> [u64; 2] {
-        self.meta_ids
-    }
-
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(&self.metas, self.length)
+    }
+
+    /// What the end of the file and its metas say against it. Only a file without a trailer may be a copy.
+    pub fn check_ending(&self, ending: &Ending) -> Findings {
+        let copy = self.fingerprint() == Fingerprint::Copy && ending.trailer == Trailer::Absent;
+        let mut findings = Findings::default();
+        check_trailer(ending, copy, &mut findings);
+        check_metas(&self.metas, self.meta_ids, ending.length, copy, &mut findings);
+        findings
     }
 
     /// The pages that are in use by the meta and really there.

@@ -20,6 +20,8 @@ pub enum Finding {
     Meta { page: u8, error: MetaError },
     #[error("the metas disagree, as they do in a file that was copied while etcd ran")]
     MetasDisagree,
+    #[error("its metas say pages of {} and of {} bytes, but a database has one size of pages", sizes[0], sizes[1])]
+    PageSizes { sizes: [u32; 2] },
     #[error("it has {length} bytes, but {pages} pages of {page_size} bytes and a trailer are {expected}")]
     Length { length: u64, pages: u64, page_size: u32, expected: u64 },
     #[error(
@@ -100,10 +102,10 @@ pub enum Misfit {
     KeyValue(KeyValueError),
     #[error("a change without a key")]
     NoKey,
-    #[error("a change that says it was made in another revision")]
-    ModRevision,
     #[error("a change of a key that is longer than any request to etcd")]
     LongKey,
+    #[error("a change that says it was made in another revision")]
+    ModRevision,
     #[error("a change that says it was created after it was made")]
     CreateRevision,
     #[error("a change whose version is not positive")]

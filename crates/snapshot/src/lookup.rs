@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use crate::change::Change;
 use crate::database::{Database, ReadError};
-use crate::finding::{Damage, Findings};
+use crate::finding::{Damage, Finding, Findings};
 use crate::index::KeyRevision;
 use crate::revision::RevisionKey;
 use crate::source::ReadAt;
@@ -26,7 +26,10 @@ pub fn scan<S: ReadAt>(
     mut visit: impl FnMut(&Change<'_>) -> ControlFlow<()>,
 ) -> Result<Findings, ReadError> {
     let mut findings = Findings::default();
-    let Some(bucket) = database.bucket(b"key")? else { return Ok(findings) };
+    let Some(bucket) = database.bucket(b"key")? else {
+        findings.push(Finding::NoBucket { bucket: "key" });
+        return Ok(findings);
+    };
     let mut cursor = database.cursor(&bucket)?;
     loop {
         let entry = match cursor.next() {

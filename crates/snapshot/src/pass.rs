@@ -76,7 +76,7 @@ impl Pass {
         };
         let Splitter { page_size, pages, .. } = *splitter;
         let metas = pages.metas;
-        check_metas(&metas, pages.meta_ids, &ending, false, &mut findings);
+        check_metas(&metas, pages.meta_ids, ending.length, false, &mut findings);
         let facts = match Meta::newer(metas[0], metas[1]) {
             Some(meta) if pages.units.len() >= pages.most && meta.high_water > pages.most => {
                 findings.push(Finding::TooManyPages { pages: meta.high_water, most: pages.most });
