@@ -6,11 +6,11 @@ use nightshift_snapshot::{Envelope, Stored, get};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::list::shown;
+use super::list::{pretty, shown};
 use super::opened::Opened;
 use crate::args::Output;
 use crate::commands::CommandError;
-use crate::out;
+use crate::out::{self, is_harmless};
 
 pub fn value(
     opened: &mut Opened,
@@ -44,14 +44,14 @@ pub fn value(
             Some(yaml(&readable(value, key)?)?)
         }
         None => None,
-        Some(Output::Json) => Some(format!("{}\n", serde_json::to_string_pretty(&readable(value, key)?)?)),
+        Some(Output::Json) => Some(pretty(&readable(value, key)?)?),
         Some(Output::Yaml) => Some(yaml(&readable(value, key)?)?),
     };
     out.write_all(text.as_ref().map_or(value, String::as_bytes)).map_err(CommandError::Output)
 }
 
 fn is_text(value: &[u8]) -> bool {
-    std::str::from_utf8(value).is_ok_and(|text| !text.chars().any(|c| c.is_control() && !c.is_whitespace()))
+    std::str::from_utf8(value).is_ok_and(|text| text.chars().all(|c| is_harmless(c) || "\n\r\t".contains(c)))
 }
 
 /// What can be told of a value as JSON or YAML.
