@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use flate2::write::MultiGzDecoder;
-use nightshift_core::digest::{Digest, Hasher};
 use nightshift_core::manifest::{Item, ItemKind, Manifest};
+use nightshift_snapshot::{Ending, TrailerCheck};
 use serde::{Deserialize, Serialize};
 
 use crate::space::{self, SpaceError};
@@ -79,9 +79,8 @@ pub struct Spool(Unpacker);
 #[derive(Debug)]
 pub struct Spooled {
     pub file: File,
-    /// In bytes.
-    pub size: u64,
-    pub sha256: Digest,
+    /// Its length, its hash, and whether it ends with that.
+    pub ending: Ending,
 }
 
 enum Unpacker {
@@ -93,7 +92,7 @@ enum Unpacker {
 struct Sink {
     file: File,
     folder: PathBuf,
-    hasher: Hasher,
+    check: TrailerCheck,
     written: u64,
     /// What its manifest says it has, in bytes.
     expected: Option<u64>,
@@ -108,8 +107,8 @@ impl Spool {
         demand(folder, first).map_err(SpoolError::Room)?;
         let file = tempfile::tempfile_in(folder)
             .map_err(|source| SpoolError::Create { folder: folder.to_owned(), source })?;
-        let hasher = Hasher::default();
-        let sink = Sink { file, folder: folder.to_owned(), hasher, written: 0, expected, cleared: first };
+        let check = TrailerCheck::default();
+        let sink = Sink { file, folder: folder.to_owned(), check, written: 0, expected, cleared: first };
         Ok(Self(match packing {
             Packing::Plain => Unpacker::Plain(sink),
             Packing::Gzip => Unpacker::Gzip(Box::new(MultiGzDecoder::new(sink))),
@@ -123,7 +122,7 @@ impl Spool {
 
     /// Ends the unpacking. That the whole snapshot came is for its size and hash to say.
     pub fn finish(self) -> Result<Spooled, SpoolError> {
-        let Sink { file, hasher, written, .. } = match self.0 {
+        let Sink { file, check, .. } = match self.0 {
             Unpacker::Plain(sink) => sink,
             Unpacker::Gzip(decoder) => decoder.finish().map_err(SpoolError::Unfinished)?,
             Unpacker::Zstd(mut decoder) => {
@@ -131,7 +130,7 @@ impl Spool {
                 decoder.into_inner()
             }
         };
-        Ok(Spooled { file, size: written, sha256: hasher.finish() })
+        Ok(Spooled { file, ending: check.finish() })
     }
 }
 
@@ -160,7 +159,7 @@ impl Write for Sink {
             self.cleared = after + STRIDE;
         }
         let written = self.file.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
+        self.check.update(&bytes[..written]);
         self.written += written as u64;
         Ok(written)
     }
@@ -181,6 +180,7 @@ fn demand(folder: &Path, need: u64) -> Result<(), SpaceError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nightshift_core::digest::Digest;
     use std::io::Read as _;
     use std::os::unix::fs::FileExt as _;
 
@@ -212,7 +212,8 @@ mod tests {
             let packed = packed(packing, &bytes);
             assert_eq!(Packing::of(&packed), packing);
             let spooled = spooled(packing, &packed, Some(bytes.len() as u64)).unwrap();
-            assert_eq!((spooled.size, spooled.sha256), (bytes.len() as u64, Digest::of(&bytes)));
+            let Ending { length, sha256, .. } = spooled.ending;
+            assert_eq!((length, Digest::from(sha256)), (bytes.len() as u64, Digest::of(&bytes)));
             let mut head = [0; TEXT.len()];
             spooled.file.read_exact_at(&mut head, 0).unwrap();
             assert_eq!(head, TEXT);
@@ -236,7 +237,9 @@ mod tests {
             spooled(packing, &packed, None)
         };
         assert!(cut(Packing::Gzip).is_err());
-        assert!(cut(Packing::Zstd).is_err() || cut(Packing::Zstd).unwrap().size < bytes.len() as u64);
+        assert!(
+            cut(Packing::Zstd).is_err() || cut(Packing::Zstd).unwrap().ending.length < bytes.len() as u64
+        );
     }
 
     #[test]

@@ -21,17 +21,17 @@ pub fn tell(
     choice: &Choice,
     json: bool,
     out: &mut dyn Write,
-) -> Result<Vec<String>, CommandError> {
+) -> Result<(), CommandError> {
     let progress = progress(std::fs::metadata(path).map_or(0, |metadata| metadata.len()));
     let reader = archive_file::open(path, name, choice.identity.as_deref(), &progress)?;
     let mut teller = Teller { name, contents: None, sets: Vec::new() };
     let visited = visit_blocking(reader, name, &mut teller);
     progress.finish_and_clear();
     let told = if json { teller.json()? } else { teller.text() };
-    // What came before the damage is worth seeing.
-    out.write_all(told.as_bytes()).map_err(CommandError::Output)?;
+    // What came before the damage is worth seeing, and the damage is said though nobody wants to see that.
+    let written = out.write_all(told.as_bytes()).map_err(CommandError::Output);
     visited.map_err(|source| CommandError::Archive { path: path.to_owned(), source })?;
-    Ok(Vec::new())
+    written
 }
 
 struct Teller<'n> {

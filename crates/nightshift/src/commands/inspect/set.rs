@@ -16,14 +16,15 @@ use crate::args::Choice;
 use crate::commands::CommandError;
 use crate::out;
 
-/// Tells of a set; gives what is wrong with its snapshot.
+/// Tells of a set; adds the verdict on its snapshot to `doubts`.
 pub fn tell(
     folder: &Path,
     manifest: Box<Manifest>,
     choice: &Choice,
     json: bool,
     out: &mut dyn Write,
-) -> Result<Vec<String>, CommandError> {
+    doubts: &mut Vec<String>,
+) -> Result<(), CommandError> {
     let snapshot = match snapshot_of(&manifest) {
         Some(_) => {
             let target = Target::Set { folder: folder.to_owned(), manifest: manifest.clone() };
@@ -31,6 +32,7 @@ pub fn tell(
         }
         None => None,
     };
+    doubts.extend(snapshot.iter().flat_map(Looked::verdict));
     let text = if json {
         let snapshot = snapshot.as_ref().map(Looked::json);
         let told = json!({ "manifest": &*manifest, "snapshot": snapshot });
@@ -39,8 +41,7 @@ pub fn tell(
         let snapshot = snapshot.as_ref().map(|snapshot| format!("\n{}", snapshot.text()));
         summary(&manifest) + &files(&manifest) + &snapshot.unwrap_or_default()
     };
-    out.write_all(text.as_bytes()).map_err(CommandError::Output)?;
-    Ok(snapshot.as_ref().map(Looked::verdict).unwrap_or_default())
+    out.write_all(text.as_bytes()).map_err(CommandError::Output)
 }
 
 /// What a manifest says of its set, without the files.

@@ -21,17 +21,20 @@ pub fn value(
 ) -> Result<(), CommandError> {
     let found = get(&opened.database, key, revision)
         .map_err(|source| CommandError::Snapshot { what: opened.what.clone(), source })?;
-    opened.doubt(found.findings);
+    opened.lacks_parts(found.findings);
     if let Some(later) = revision.filter(|revision| *revision > found.last) {
-        let Opened { what, .. } = opened;
-        return Err(CommandError::Absent(format!("{what} ends at revision {}, before {later}", found.last)));
+        let (what, but) = (&opened.what, opened.but_partly());
+        let ends = format!("{what} ends at revision {}, before {later}{but}", found.last);
+        return Err(CommandError::Absent(ends));
     }
     let Some(newest) = found.revision else { return Err(opened.lacks(key, revision)) };
     if newest.tombstone {
         return Err(CommandError::Absent(format!(
-            "`{}` was deleted in revision {}: `history` lists its revisions, `get --rev` gives an earlier one",
+            "in {} `{}` was deleted in revision {}{}: `history` lists its revisions, `get --rev` gives an earlier one",
+            opened.what,
             shown(key),
-            newest.revision.main
+            newest.revision.main,
+            opened.but_partly()
         )));
     }
     let value = found.value.as_slice();
