@@ -86,8 +86,24 @@ fn readable(value: &[u8], key: &[u8]) -> Result<Readable, CommandError> {
 
 fn yaml(value: &Readable) -> Result<String, CommandError> {
     let mut text = serde_saphyr::to_string(value)?;
+    // JSON is YAML too, and may write any character by its number.
+    if !is_text(text.as_bytes()) {
+        return Ok(pretty(value)?);
+    }
     if !text.ends_with('\n') {
         text.push('\n');
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn yaml_moves_turns_and_hides_nothing() {
+        let told = yaml(&Readable::Json(serde_json::json!({ "name": "a\u{1b}[2J\u{202e}b\u{9b}" }))).unwrap();
+        assert!(told.chars().all(|c| c == '\n' || is_harmless(c)), "{told:?}");
+        assert_eq!(yaml(&Readable::Json(serde_json::json!({ "name": "web" }))).unwrap(), "name: web\n");
+    }
 }
