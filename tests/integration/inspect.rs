@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use kit::daemon::program;
 use kit::lab::Role::{BackupServer, Etcd, Master, Node};
@@ -227,6 +227,47 @@ fn damage_is_said_and_ends_with_1() {
 }
 
 #[test]
+fn what_a_question_finds_out_of_damage_is_said_beside_every_answer() {
+    let folder = tempdir().unwrap();
+    let file = folder.path().join("snapshot.db");
+    shell("gzip -dc \"$1\" > \"$2\"", &[Path::new(&made("3.4-history")), &file]);
+    let name = file.to_str().unwrap();
+    let good = fs::read(&file).unwrap();
+    let key = "/kubernetes.io/configmaps/team1/map1";
+    let mut bad = good.clone();
+    *bad.last_mut().unwrap() ^= 1;
+    fs::write(&file, &bad).unwrap();
+    let packed = folder.path().join("snapshot.db.gz");
+    shell("gzip -c \"$1\" > \"$2\"", &[&file, &packed]);
+    for what in [name, packed.to_str().unwrap()] {
+        for words in [&["keys"][..], &["history", key], &["get", key], &["diff", &made("3.4-history")]] {
+            let words =
+                if words[0] == "diff" { vec!["diff", what, words[1]] } else { [&[what], words].concat() };
+            let told = ends_with(inspect(&words), 1);
+            assert!(told.stderr.contains("the SHA-256 at the end is not that of the content"), "{told:?}");
+            assert!(!told.stderr.contains("cannot be read"), "{told:?}");
+        }
+    }
+    // The leaf with revisions 62 and 63: the page is not where it says.
+    let mut bad = good;
+    bad[16 * 4096] ^= 1;
+    fs::write(&file, &bad).unwrap();
+    for (words, why) in [
+        (&["get", key][..], "was deleted in revision"),
+        (&["get", "/not/there"], "has no key"),
+        (&["get", key, "--rev", "1000000"], "ends at revision"),
+        (&["history", "/not/there"], "has no key"),
+    ] {
+        let told = ends_with(inspect(&[&[name], words].concat()), 1);
+        assert!(told.stderr.contains("page 16: its header says"), "{told:?}");
+        assert!(told.stderr.contains(why) && told.stderr.contains("parts of it cannot be read"), "{told:?}");
+    }
+    let left = unread(&[name, "keys"]);
+    let told = String::from_utf8_lossy(&left.stderr);
+    assert!(left.status.code() == Some(1) && told.contains("page 16: its header says"), "{left:?}");
+}
+
+#[test]
 fn words_that_name_nothing_end_with_2_and_say_what_would() {
     for (words, why) in [
         (&["nothing", "keys"][..], "`nothing` is no file"),
@@ -243,15 +284,21 @@ fn words_that_name_nothing_end_with_2_and_say_what_would() {
 
 #[test]
 fn a_reader_that_has_seen_enough_is_no_error() {
+    let output = unread(&[&made("3.4-history"), "keys"]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
+/// `inspect` whose reader goes away at once.
+fn unread(words: &[&str]) -> Output {
     let mut child = Command::new(program().unwrap())
-        .args(["inspect", &made("3.4-history"), "keys"])
+        .arg("inspect")
+        .args(words)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     drop(child.stdout.take());
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    child.wait_with_output().unwrap()
 }
 
 /// The night of the set that m1 made, once its daemon is down.

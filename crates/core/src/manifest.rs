@@ -134,9 +134,9 @@ pub enum ManifestError {
     OtherCluster { expected: ClusterName, found: ClusterName },
     #[error("the manifest lists more than {MOST_ITEMS} items")]
     TooManyItems,
-    #[error("the manifest lists `{0}`, which is no path within a set")]
+    #[error("the manifest lists `{}`, which is no path within a set", .0.escape_debug())]
     UnsafePath(String),
-    #[error("the manifest lists `{0}` twice, or as a file and as a folder at once")]
+    #[error("the manifest lists `{}` twice, or as a file and as a folder at once", .0.escape_debug())]
     Clash(String),
 }
 

@@ -5,14 +5,22 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use flate2::write::MultiGzDecoder;
-use nightshift_core::digest::{Digest, Hasher};
 use nightshift_core::manifest::{Item, ItemKind, Manifest};
+use nightshift_snapshot::{Ending, TrailerCheck};
 use serde::{Deserialize, Serialize};
 
 use crate::space::{self, SpaceError};
 
 /// So much is written between two looks at the room that is left, where the size is not known beforehand.
 const STRIDE: u64 = 64 << 20;
+
+/// The longest window that zstd may ask for, as a power of two: 128 MiB, as its own command takes.
+pub const WINDOW_LOG: u32 = 27;
+
+/// Why the unpacking of something is given up.
+pub fn more_than(expected: u64) -> String {
+    format!("it unpacks to more than the {expected} bytes that its manifest says")
+}
 
 /// How a snapshot is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,9 +79,8 @@ pub struct Spool(Unpacker);
 #[derive(Debug)]
 pub struct Spooled {
     pub file: File,
-    /// In bytes.
-    pub size: u64,
-    pub sha256: Digest,
+    /// Its length, its hash, and whether it ends with that.
+    pub ending: Ending,
 }
 
 enum Unpacker {
@@ -85,7 +92,7 @@ enum Unpacker {
 struct Sink {
     file: File,
     folder: PathBuf,
-    hasher: Hasher,
+    check: TrailerCheck,
     written: u64,
     /// What its manifest says it has, in bytes.
     expected: Option<u64>,
@@ -100,20 +107,22 @@ impl Spool {
         demand(folder, first).map_err(SpoolError::Room)?;
         let file = tempfile::tempfile_in(folder)
             .map_err(|source| SpoolError::Create { folder: folder.to_owned(), source })?;
-        let hasher = Hasher::default();
-        let sink = Sink { file, folder: folder.to_owned(), hasher, written: 0, expected, cleared: first };
+        let check = TrailerCheck::default();
+        let sink = Sink { file, folder: folder.to_owned(), check, written: 0, expected, cleared: first };
         Ok(Self(match packing {
             Packing::Plain => Unpacker::Plain(sink),
             Packing::Gzip => Unpacker::Gzip(Box::new(MultiGzDecoder::new(sink))),
-            Packing::Zstd => Unpacker::Zstd(Box::new(
-                zstd::stream::write::Decoder::new(sink).map_err(SpoolError::Unfinished)?,
-            )),
+            Packing::Zstd => {
+                let mut decoder = zstd::stream::write::Decoder::new(sink).map_err(SpoolError::Unfinished)?;
+                decoder.window_log_max(WINDOW_LOG).map_err(SpoolError::Unfinished)?;
+                Unpacker::Zstd(Box::new(decoder))
+            }
         }))
     }
 
     /// Ends the unpacking. That the whole snapshot came is for its size and hash to say.
     pub fn finish(self) -> Result<Spooled, SpoolError> {
-        let Sink { file, hasher, written, .. } = match self.0 {
+        let Sink { file, check, .. } = match self.0 {
             Unpacker::Plain(sink) => sink,
             Unpacker::Gzip(decoder) => decoder.finish().map_err(SpoolError::Unfinished)?,
             Unpacker::Zstd(mut decoder) => {
@@ -121,7 +130,7 @@ impl Spool {
                 decoder.into_inner()
             }
         };
-        Ok(Spooled { file, size: written, sha256: hasher.finish() })
+        Ok(Spooled { file, ending: check.finish() })
     }
 }
 
@@ -143,15 +152,14 @@ impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let after = self.written + bytes.len() as u64;
         if let Some(expected) = self.expected.filter(|expected| after > *expected) {
-            let why = format!("it unpacks to more than the {expected} bytes that its manifest says");
-            return Err(io::Error::other(why));
+            return Err(io::Error::other(more_than(expected)));
         }
         if after > self.cleared {
             demand(&self.folder, STRIDE).map_err(|error| io::Error::other(crate::chain(&error)))?;
             self.cleared = after + STRIDE;
         }
         let written = self.file.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
+        self.check.update(&bytes[..written]);
         self.written += written as u64;
         Ok(written)
     }
@@ -172,6 +180,7 @@ fn demand(folder: &Path, need: u64) -> Result<(), SpaceError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nightshift_core::digest::Digest;
     use std::io::Read as _;
     use std::os::unix::fs::FileExt as _;
 
@@ -203,7 +212,8 @@ mod tests {
             let packed = packed(packing, &bytes);
             assert_eq!(Packing::of(&packed), packing);
             let spooled = spooled(packing, &packed, Some(bytes.len() as u64)).unwrap();
-            assert_eq!((spooled.size, spooled.sha256), (bytes.len() as u64, Digest::of(&bytes)));
+            let Ending { length, sha256, .. } = spooled.ending;
+            assert_eq!((length, Digest::from(sha256)), (bytes.len() as u64, Digest::of(&bytes)));
             let mut head = [0; TEXT.len()];
             spooled.file.read_exact_at(&mut head, 0).unwrap();
             assert_eq!(head, TEXT);
@@ -227,7 +237,9 @@ mod tests {
             spooled(packing, &packed, None)
         };
         assert!(cut(Packing::Gzip).is_err());
-        assert!(cut(Packing::Zstd).is_err() || cut(Packing::Zstd).unwrap().size < bytes.len() as u64);
+        assert!(
+            cut(Packing::Zstd).is_err() || cut(Packing::Zstd).unwrap().ending.length < bytes.len() as u64
+        );
     }
 
     #[test]

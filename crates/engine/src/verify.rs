@@ -15,6 +15,7 @@ use nightshift_ssh::{KnownHosts, signature};
 
 use crate::context::chain;
 use crate::peer;
+use crate::spool::{WINDOW_LOG, more_than};
 use crate::store::{StoreError, Vault, Written, hash_file};
 
 /// What checking a set gave: no findings means that it is what its maker published.
@@ -51,7 +52,8 @@ pub fn verify_set(
     if let Some(manifest) = &manifest {
         verified.findings.extend(check_signature(settings, vault, manifest, &bytes, known_hosts));
     }
-    let bad_at_birth = manifest.is_some_and(|manifest| manifest.grade == Grade::Bad);
+    let bad_at_birth = manifest.as_ref().is_some_and(|manifest| manifest.grade == Grade::Bad);
+    let raw_size = manifest.as_ref().and_then(raw_size);
     for ListedFile { path: name, size, sha256 } in list.files {
         let path = vault.folder(set).join(&name);
         verified.files += 1;
@@ -59,7 +61,8 @@ pub fn verify_set(
         if let Some(finding) = check_file(&path, Written { size, sha256 }, hashed) {
             verified.findings.push(format!("{name}: {finding}"));
         } else if is_snapshot(&name) && !bad_at_birth {
-            verified.findings.extend(pass_stored(&path).into_iter().map(|said| format!("{name}: {said}")));
+            let told = pass_stored(&path, raw_size).into_iter();
+            verified.findings.extend(told.map(|said| format!("{name}: {said}")));
         }
     }
     Ok(verified)
@@ -106,9 +109,14 @@ pub fn is_snapshot(name: &str) -> bool {
     ["snapshot.db.gz", "snapshot.db.zst"].contains(&name)
 }
 
-/// What is wrong with a stored snapshot, or why that cannot be told. Blocks.
-pub fn pass_stored(path: &Path) -> Vec<String> {
-    match check_snapshot(path) {
+/// What a set's snapshot unpacks to by its manifest, in bytes.
+pub fn raw_size(manifest: &Manifest) -> Option<u64> {
+    manifest.etcd.as_ref().map(|etcd| etcd.raw_size)
+}
+
+/// What is wrong with a stored snapshot, which unpacks to so many bytes, or why that cannot be told. Blocks.
+pub fn pass_stored(path: &Path, raw_size: Option<u64>) -> Vec<String> {
+    match check_snapshot(path, raw_size) {
         Ok(report) => told(&report),
         Err(error) => vec![error.to_string()],
     }
@@ -125,19 +133,31 @@ pub fn told(report: &Report) -> Vec<String> {
     told
 }
 
-/// Decompresses a stored snapshot and gives it the checks that it had at birth.
-fn check_snapshot(path: &Path) -> io::Result<Report> {
+/// Decompresses a stored snapshot and gives it the checks that it had at birth. Stops where it unpacks to more than
+/// its manifest says: a small file may unpack to any length.
+fn check_snapshot(path: &Path, raw_size: Option<u64>) -> io::Result<Report> {
     let file = File::open(path)?;
     let mut reader: Box<dyn Read> = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("zst") => Box::new(zstd::Decoder::new(file)?),
+        Some("zst") => {
+            let mut decoder = zstd::Decoder::new(file)?;
+            decoder.window_log_max(WINDOW_LOG)?;
+            Box::new(decoder)
+        }
         _ => Box::new(flate2::read::MultiGzDecoder::new(file)),
     };
     let mut pass = Pass::default();
     let mut buffer = vec![0; 256 << 10];
+    let mut length = 0u64;
     loop {
         match reader.read(&mut buffer)? {
             0 => return Ok(pass.finish()),
-            read => pass.update(&buffer[..read]),
+            read => {
+                length += read as u64;
+                if let Some(most) = raw_size.filter(|most| length > *most) {
+                    return Err(io::Error::other(more_than(most)));
+                }
+                pass.update(&buffer[..read]);
+            }
         }
     }
 }
@@ -161,4 +181,20 @@ fn check_signature(
     signature::verify(manifest::NAMESPACE, bytes, &text, known_hosts?, &names, maker.port)
         .err()
         .map(|error| format!("its signature is refused: {}", chain(&error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_that_unpacks_to_more_than_its_manifest_says_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("snapshot.db.zst");
+        std::fs::write(&path, zstd::encode_all(&vec![0u8; 8 << 20][..], 1).unwrap()).unwrap();
+        let told = pass_stored(&path, Some(1 << 20)).join("; ");
+        assert!(told.contains("more than the 1048576 bytes that its manifest says"), "{told}");
+        let told = pass_stored(&path, Some(8 << 20)).join("; ");
+        assert!(told.contains("no etcd database"), "{told}");
+    }
 }

@@ -7,9 +7,24 @@ pub fn say(line: impl std::fmt::Display) {
     let _reader_gone = writeln!(std::io::stdout(), "{line}");
 }
 
-/// A line to standard error.
+/// A line to standard error. What an error quotes of others does nothing to the terminal.
 pub fn complain(line: &str) {
-    let _reader_gone = writeln!(std::io::stderr(), "{line}");
+    let mut harmless = String::with_capacity(line.len() + 1);
+    for c in line.chars() {
+        if "\n\t".contains(c) || is_harmless(c) {
+            harmless.push(c);
+        } else {
+            harmless.extend(c.escape_unicode());
+        }
+    }
+    let _reader_gone = writeln!(std::io::stderr(), "{harmless}");
+}
+
+/// Whether a terminal may be given it: it does not move the cursor, turn the direction of text, or hide.
+pub fn is_harmless(c: char) -> bool {
+    let formats =
+        ['\u{61c}'..='\u{61c}', '\u{200b}'..='\u{200f}', '\u{2028}'..='\u{202e}', '\u{2060}'..='\u{2069}'];
+    !c.is_control() && c != '\u{feff}' && !formats.iter().any(|range| range.contains(&c))
 }
 
 /// Asks a yes-or-no question on the terminal; no terminal means no.

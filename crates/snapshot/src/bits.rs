@@ -1,34 +1,60 @@
 //! One bit for each page of a database.
 
-/// A set of page numbers below a bound.
+use std::io;
+
+/// The words of a block: those of four million pages.
+const BLOCK: u64 = 1 << 16;
+
+/// A set of page numbers below a bound. Of a stretch that no page of was ever in it nothing is kept: a file may have
+/// far more pages than bytes on a disk.
 #[derive(Debug, Clone, Default)]
 pub struct Bits {
-    words: Vec<u64>,
+    blocks: Vec<Vec<u64>>,
     bound: u64,
 }
 
 impl Bits {
-    /// `bound` is the number of pages that a file really has, never one that a file only claims: it is allocated.
-    pub fn new(bound: u64) -> Self {
-        Self { words: vec![0; usize::try_from(bound.div_ceil(64)).unwrap_or(0)], bound }
+    /// `bound` is the number of pages that a file really has, never one that a file only claims. Fails where even
+    /// the list of blocks would not fit into memory.
+    pub fn new(bound: u64) -> io::Result<Self> {
+        let too_many = || {
+            let why = format!("there is no memory to keep track of {bound} pages");
+            io::Error::new(io::ErrorKind::OutOfMemory, why)
+        };
+        let count = usize::try_from(bound.div_ceil(64 * BLOCK)).map_err(|_| too_many())?;
+        let mut blocks = Vec::new();
+        blocks.try_reserve_exact(count).map_err(|_| too_many())?;
+        blocks.resize(count, Vec::new());
+        Ok(Self { blocks, bound })
+    }
+
+    pub fn bound(&self) -> u64 {
+        self.bound
     }
 
     /// Whether it is new. What is past the bound is never in the set.
     pub fn insert(&mut self, page: u64) -> bool {
-        let Some((word, bit)) = self.place(page) else { return false };
-        let Some(word) = self.words.get_mut(word) else { return false };
+        let Some((block, word, bit)) = self.place(page) else { return false };
+        let words = (self.bound.div_ceil(64) - block as u64 * BLOCK).min(BLOCK);
+        let Some(block) = self.blocks.get_mut(block) else { return false };
+        if block.is_empty() {
+            *block = vec![0; words as usize];
+        }
+        let Some(word) = block.get_mut(word) else { return false };
         let new = *word & bit == 0;
         *word |= bit;
         new
     }
 
     pub fn contains(&self, page: u64) -> bool {
-        self.place(page).is_some_and(|(word, bit)| self.words.get(word).is_some_and(|word| word & bit != 0))
+        let Some((block, word, bit)) = self.place(page) else { return false };
+        self.blocks.get(block).and_then(|block| block.get(word)).is_some_and(|word| word & bit != 0)
     }
 
-    fn place(&self, page: u64) -> Option<(usize, u64)> {
+    fn place(&self, page: u64) -> Option<(usize, usize, u64)> {
         (page < self.bound).then_some(())?;
-        Some((usize::try_from(page / 64).ok()?, 1 << (page % 64)))
+        let word = page / 64;
+        Some((usize::try_from(word / BLOCK).ok()?, (word % BLOCK) as usize, 1 << (page % 64)))
     }
 }
 
@@ -38,8 +64,19 @@ mod tests {
 
     #[test]
     fn a_page_is_new_once_and_never_past_the_bound() {
-        let mut bits = Bits::new(70);
+        let mut bits = Bits::new(70).unwrap();
         assert!(bits.insert(69) && !bits.insert(69) && bits.contains(69));
         assert!(!bits.contains(5) && !bits.insert(70) && !bits.contains(u64::MAX));
+    }
+
+    #[test]
+    fn pages_that_a_file_has_without_taking_room_on_a_disk_take_none_here() {
+        // What a sparse file of 16 TiB may have.
+        let mut bits = Bits::new((1 << 34) + 5).unwrap();
+        for page in [0, (64 * BLOCK) - 1, 64 * BLOCK, (1 << 34) + 4] {
+            assert!(!bits.contains(page) && bits.insert(page) && bits.contains(page) && !bits.insert(page));
+        }
+        assert_eq!(bits.blocks.iter().filter(|block| !block.is_empty()).count(), 3);
+        assert_eq!(Bits::new(u64::MAX).unwrap_err().kind(), io::ErrorKind::OutOfMemory);
     }
 }

@@ -7,6 +7,10 @@ use crate::finding::Misfit;
 use crate::key_value::KeyValue;
 use crate::revision::{Revision, RevisionKey};
 
+/// The longest key, in bytes. etcd takes requests of 1.5 MiB unless told otherwise, and keys are held in memory by
+/// the dozen where they are sorted.
+const LONGEST_KEY: usize = 2 << 20;
+
 /// A change, lent from the page that holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Change<'a> {
@@ -30,6 +34,9 @@ impl<'a> Change<'a> {
         }
         if content.key.is_empty() {
             return Err(Misfit::NoKey);
+        }
+        if content.key.len() > LONGEST_KEY {
+            return Err(Misfit::LongKey);
         }
         if tombstone {
             let only_key = content == KeyValue { key: content.key, ..KeyValue::default() };
@@ -78,6 +85,17 @@ mod tests {
         assert_eq!(parse(b"\x0a\x01k\x10\x06\x18\x05\x20\x02"), Err(Misfit::CreateRevision));
         assert_eq!(parse(b"\x0a\x01k\x10\x02\x18\x05"), Err(Misfit::Version));
         assert_eq!(parse(b"\x10\x02\x18\x05\x20\x02"), Err(Misfit::NoKey));
+        let long = |length: u8| {
+            // 0x80000 * length + 1 bytes.
+            let key = [
+                b"\x0a\x81\x80",
+                &[0x80 | length << 5, length >> 2][..],
+                &vec![b'k'; (usize::from(length) << 19) + 1],
+            ]
+            .concat();
+            parse(&[&key[..], b"\x10\x02\x18\x05\x20\x02"].concat()).map(drop)
+        };
+        assert_eq!((long(3), long(4)), (Ok(()), Err(Misfit::LongKey)));
         assert_eq!(Change::parse(b"consistent_index", b""), Err(Misfit::NotARevision));
     }
 

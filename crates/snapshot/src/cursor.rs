@@ -82,8 +82,8 @@ struct Leaf {
 }
 
 impl<'d, S: ReadAt> Cursor<'d, S> {
-    pub(crate) fn new(database: &'d Database<S>, bucket: &Bucket) -> Self {
-        Self::with_seen(database, bucket, Bits::new(database.pages()))
+    pub(crate) fn new(database: &'d Database<S>, bucket: &Bucket) -> Result<Self, ReadError> {
+        Ok(Self::with_seen(database, bucket, Bits::new(database.pages())?))
     }
 
     /// As [`Cursor::new`], but pages that others entered count as well.
@@ -260,7 +260,8 @@ impl<'d, S: ReadAt> Cursor<'d, S> {
     }
 
     fn enter(&mut self, page: u64, expected: Option<&[u8]>) -> Result<(), ReadError> {
-        let header = self.buffer.read(self.database, page)?;
+        // A page may be long, and any number of branches may point at it: it is read once.
+        let header = self.buffer.header(self.database, page)?;
         for claimed in page..=page + u64::from(header.overflow) {
             if !self.seen.insert(claimed) {
                 return Err(damaged(claimed, Damage::Twice));
@@ -275,6 +276,7 @@ impl<'d, S: ReadAt> Cursor<'d, S> {
         if header.count == 0 {
             return Err(damaged(page, Damage::Empty));
         }
+        self.buffer.body(self.database, page, header)?;
         if let Some(Ok(first)) = scan.clone().next(&self.buffer.bytes) {
             if expected.is_some_and(|expected| expected != first.key) {
                 return Err(damaged(page, Damage::FirstKey));

@@ -3,11 +3,12 @@
 use std::io;
 
 use crate::cursor::{Cursor, Entry, Location};
-use crate::finding::{Damage, Finding};
+use crate::finding::{Damage, Finding, Findings};
 use crate::meta::{META_PAGE, Meta, MetaError, page_sizes};
 use crate::page::{BUCKET_HEADER, Element, Header, Kind, leaf_element};
+use crate::report::{check_metas, check_trailer};
 use crate::source::{ReadAt, Window, append, read_up_to};
-use crate::trailer::TRAILER_LEN;
+use crate::trailer::{Ending, TRAILER_LEN, Trailer};
 
 /// The longest leaf page that is read, in bytes. etcd's requests are limited to some MiB, and bbolt gives no page
 /// more than four entries that don't fit into one.
@@ -109,12 +110,17 @@ impl<S: ReadAt> Database<S> {
         &self.metas
     }
 
-    pub(crate) fn meta_ids(&self) -> [u64; 2] {
-        self.meta_ids
-    }
-
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(&self.metas, self.length)
+    }
+
+    /// What the end of the file and its metas say against it. Only a file without a trailer may be a copy.
+    pub fn check_ending(&self, ending: &Ending) -> Findings {
+        let copy = self.fingerprint() == Fingerprint::Copy && ending.trailer == Trailer::Absent;
+        let mut findings = Findings::default();
+        check_trailer(ending, copy, &mut findings);
+        check_metas(&self.metas, self.meta_ids, ending.length, copy, &mut findings);
+        findings
     }
 
     /// The pages that are in use by the meta and really there.
@@ -129,7 +135,7 @@ impl<S: ReadAt> Database<S> {
 
     /// `None` where there is no bucket of that name.
     pub fn bucket(&self, name: &[u8]) -> Result<Option<Bucket>, ReadError> {
-        let mut cursor = self.cursor(&self.root());
+        let mut cursor = self.cursor(&self.root())?;
         cursor.seek(name);
         match cursor.next()? {
             Some(entry) if entry.key == name && entry.is_bucket => Ok(Some(entry.bucket()?)),
@@ -138,7 +144,7 @@ impl<S: ReadAt> Database<S> {
     }
 
     /// The entries of `bucket`, in the order of their keys.
-    pub fn cursor(&self, bucket: &Bucket) -> Cursor<'_, S> {
+    pub fn cursor(&self, bucket: &Bucket) -> Result<Cursor<'_, S>, ReadError> {
         Cursor::new(self, bucket)
     }
 
@@ -171,6 +177,17 @@ pub struct PageBuffer {
 impl PageBuffer {
     /// Reads a page and holds its header against its place. What it holds is not checked.
     pub(crate) fn read<S: ReadAt>(&mut self, database: &Database<S>, page: u64) -> Result<Header, ReadError> {
+        let header = self.header(database, page)?;
+        self.body(database, page, header)?;
+        Ok(header)
+    }
+
+    /// Reads a page's header only, and holds it against its place: the rest may be long.
+    pub(crate) fn header<S: ReadAt>(
+        &mut self,
+        database: &Database<S>,
+        page: u64,
+    ) -> Result<Header, ReadError> {
         self.bytes.clear();
         let pages = database.pages();
         if page >= pages {
@@ -191,17 +208,28 @@ impl PageBuffer {
             Some(_) => LONGEST_LEAF,
         };
         let claimed = u64::from(header.overflow) + 1;
-        let length = claimed.saturating_mul(page_size);
-        if claimed > pages - page || length > longest {
+        if claimed > pages - page || claimed.saturating_mul(page_size) > longest {
             return Err(damaged(page, Damage::Overflow { pages: claimed }));
         }
+        Ok(header)
+    }
+
+    /// Reads the whole of a page whose header [`PageBuffer::header`] gave.
+    pub(crate) fn body<S: ReadAt>(
+        &mut self,
+        database: &Database<S>,
+        page: u64,
+        header: Header,
+    ) -> Result<(), ReadError> {
+        let page_size = u64::from(database.meta.page_size);
+        let length = (u64::from(header.overflow) + 1).saturating_mul(page_size);
         let length = usize::try_from(length).unwrap_or(usize::MAX);
-        let bytes = self.window.get(&database.source, offset, length)?;
+        let bytes = self.window.get(&database.source, page.saturating_mul(page_size), length)?;
         if bytes.len() < length {
             return Err(damaged(page, Damage::PastEnd));
         }
         append(&mut self.bytes, bytes);
-        Ok(header)
+        Ok(())
     }
 }
 

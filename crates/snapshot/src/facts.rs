@@ -1,6 +1,7 @@
 //! What a database says of itself, for people and for comparing two of them.
 
 use crate::finding::{Finding, Findings};
+use crate::message::{self, Field};
 use crate::revision::RevisionKey;
 
 /// How many alarms and members are kept, and the longest text of one, in bytes: etcd has seven members at most.
@@ -71,6 +72,9 @@ pub enum Known {
     Members,
     Cluster,
     Auth,
+    AuthUsers,
+    AuthRoles,
+    Lease,
     Other,
 }
 
@@ -83,7 +87,20 @@ impl Known {
             b"members" => Self::Members,
             b"cluster" => Self::Cluster,
             b"auth" => Self::Auth,
+            b"authUsers" => Self::AuthUsers,
+            b"authRoles" => Self::AuthRoles,
+            b"lease" => Self::Lease,
             _ => Self::Other,
+        }
+    }
+
+    /// Of a bucket whose values are of one kind: its name, what each of them is, and of which fields.
+    fn message(self) -> Option<(&'static str, &'static str, &'static [Field])> {
+        match self {
+            Self::AuthUsers => Some(("authUsers", "a user", message::USER)),
+            Self::AuthRoles => Some(("authRoles", "a role", message::ROLE)),
+            Self::Lease => Some(("lease", "a lease", message::LEASE)),
+            _ => None,
         }
     }
 }
@@ -110,7 +127,7 @@ impl Collector {
             Known::Alarm => self.facts.alarms = Some(Vec::new()),
             Known::Members => self.facts.members = Some(Vec::new()),
             Known::Auth => self.facts.auth_enabled = Some(false),
-            Known::Cluster | Known::Other => {}
+            Known::Cluster | Known::AuthUsers | Known::AuthRoles | Known::Lease | Known::Other => {}
         }
     }
 
@@ -127,7 +144,7 @@ impl Collector {
             Known::Members => facts.members = None,
             Known::Auth => facts.auth_enabled = None,
             Known::Cluster => facts.cluster_version = None,
-            Known::Key | Known::Other => {}
+            Known::Key | Known::AuthUsers | Known::AuthRoles | Known::Lease | Known::Other => {}
         }
     }
 
@@ -164,7 +181,13 @@ impl Collector {
             Known::Auth if key == b"authRevision" && value.len() != 8 => {
                 findings.push(Finding::Value { bucket: "auth", key: "authRevision" });
             }
-            Known::Cluster | Known::Auth | Known::Key | Known::Other => {}
+            bucket => {
+                if let Some((bucket, key, fields)) = bucket.message()
+                    && message::check(value, fields).is_err()
+                {
+                    findings.push(Finding::Value { bucket, key });
+                }
+            }
         }
     }
 
@@ -327,6 +350,9 @@ mod tests {
             (Known::Auth, b"authEnabled", b"2"),
             (Known::Members, b"not hexadecimal", b"{}"),
             (Known::Alarm, b"\xff", b""),
+            (Known::Lease, b"12345678", b"\x08"),
+            (Known::AuthUsers, b"root", b"\x0a\x09root"),
+            (Known::AuthRoles, b"root", b"\x0a\x04root\x12\x02\x0a\x00"),
         ] {
             assert_eq!(collect(&[(bucket, key, value)]).1.len(), 1, "{bucket:?}");
         }

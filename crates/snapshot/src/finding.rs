@@ -20,8 +20,14 @@ pub enum Finding {
     Meta { page: u8, error: MetaError },
     #[error("the metas disagree, as they do in a file that was copied while etcd ran")]
     MetasDisagree,
+    #[error("its metas say pages of {} and of {} bytes, but a database has one size of pages", sizes[0], sizes[1])]
+    PageSizes { sizes: [u32; 2] },
     #[error("it has {length} bytes, but {pages} pages of {page_size} bytes and a trailer are {expected}")]
     Length { length: u64, pages: u64, page_size: u32, expected: u64 },
+    #[error(
+        "it has {pages} pages, but a stream is checked up to {most}: `nightshift inspect` reads all of a file"
+    )]
+    TooManyPages { pages: u64, most: u64 },
     #[error("page {page}: {damage}")]
     Page { page: u64, damage: Damage },
     #[error("bucket `{bucket}` is missing: every database of etcd has it")]
@@ -96,6 +102,8 @@ pub enum Misfit {
     KeyValue(KeyValueError),
     #[error("a change without a key")]
     NoKey,
+    #[error("a change of a key that is longer than any request to etcd")]
+    LongKey,
     #[error("a change that says it was made in another revision")]
     ModRevision,
     #[error("a change that says it was created after it was made")]

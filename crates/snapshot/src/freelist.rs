@@ -7,8 +7,14 @@ use crate::page::{HEADER, Header, Kind};
 /// In a page's count: the real count is the first number of the list.
 const MANY: u16 = u16::MAX;
 
-/// Reads the list at `page` from its bytes, its header on. `None` where it is no list.
-pub fn read(page: u64, bytes: &[u8], high_water: u64, pages: u64, findings: &mut Findings) -> Option<Bits> {
+/// Reads the list at `page` from its bytes, its header on, into `free`. `None` where it is no list.
+pub fn read(
+    page: u64,
+    bytes: &[u8],
+    high_water: u64,
+    mut free: Bits,
+    findings: &mut Findings,
+) -> Option<Bits> {
     let header = Header::parse(bytes)?;
     if header.kind() != Some(Kind::Freelist) {
         findings.page(page, Damage::Kind);
@@ -25,11 +31,10 @@ pub fn read(page: u64, bytes: &[u8], high_water: u64, pages: u64, findings: &mut
         findings.page(page, Damage::Freelist);
         return None;
     };
-    let mut free = Bits::new(pages);
     for number in numbers.iter().copied().map(u64::from_le_bytes) {
         if number < 2 || number >= high_water {
             findings.page(number, Damage::FreePastEnd);
-        } else if !free.insert(number) && number < pages {
+        } else if !free.insert(number) && number < free.bound() {
             findings.page(number, Damage::FreeTwice);
         }
     }
@@ -63,7 +68,7 @@ mod tests {
 
     fn read_list(page: &[u8]) -> (Option<Bits>, Vec<Finding>) {
         let mut findings = Findings::default();
-        (read(9, page, 20, 20, &mut findings), findings.kept)
+        (read(9, page, 20, Bits::new(20).unwrap(), &mut findings), findings.kept)
     }
 
     #[test]
@@ -89,7 +94,8 @@ mod tests {
 
     #[test]
     fn each_page_is_in_use_or_free() {
-        let (mut free, mut used, mut findings) = (Bits::new(4), Bits::new(4), Findings::default());
+        let (mut free, mut used, mut findings) =
+            (Bits::new(4).unwrap(), Bits::new(4).unwrap(), Findings::default());
         for page in 0..3 {
             used.insert(page);
         }

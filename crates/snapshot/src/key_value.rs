@@ -28,9 +28,9 @@ pub enum KeyValueError {
     NoField,
 }
 
-const VARINT: u64 = 0;
+pub(crate) const VARINT: u64 = 0;
 const FIXED64: u64 = 1;
-const BYTES: u64 = 2;
+pub(crate) const BYTES: u64 = 2;
 const FIXED32: u64 = 5;
 
 impl<'a> KeyValue<'a> {
@@ -49,11 +49,7 @@ impl<'a> KeyValue<'a> {
                 (5, BYTES) => parsed.value = sized(&mut rest)?,
                 (6, VARINT) => parsed.lease = varint(&mut rest)?.cast_signed(),
                 (1..=6, _) => return Err(KeyValueError::Type),
-                (_, VARINT) => drop(varint(&mut rest)?),
-                (_, FIXED64) => drop(take(&mut rest, 8)?),
-                (_, BYTES) => drop(sized(&mut rest)?),
-                (_, FIXED32) => drop(take(&mut rest, 4)?),
-                (_, _) => return Err(KeyValueError::Type),
+                (_, _) => skip(wire, &mut rest)?,
             }
         }
         Ok(parsed)
@@ -75,7 +71,18 @@ pub(crate) fn varint(rest: &mut &[u8]) -> Result<u64, KeyValueError> {
     Err(if rest.len() < 10 { KeyValueError::Cut } else { KeyValueError::Number })
 }
 
-fn sized<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], KeyValueError> {
+/// Passes over a field whose meaning is not known.
+pub(crate) fn skip(wire: u64, rest: &mut &[u8]) -> Result<(), KeyValueError> {
+    match wire {
+        VARINT => varint(rest).map(drop),
+        FIXED64 => take(rest, 8).map(drop),
+        BYTES => sized(rest).map(drop),
+        FIXED32 => take(rest, 4).map(drop),
+        _ => Err(KeyValueError::Type),
+    }
+}
+
+pub(crate) fn sized<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], KeyValueError> {
     let length = usize::try_from(varint(rest)?).map_err(|_| KeyValueError::Cut)?;
     take(rest, length)
 }

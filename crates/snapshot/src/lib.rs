@@ -15,6 +15,7 @@ mod index;
 mod key_value;
 mod kubernetes;
 mod lookup;
+mod message;
 mod meta;
 mod page;
 mod pass;

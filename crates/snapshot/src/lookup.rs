@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use crate::change::Change;
 use crate::database::{Database, ReadError};
-use crate::finding::{Damage, Findings};
+use crate::finding::{Damage, Finding, Findings};
 use crate::index::KeyRevision;
 use crate::revision::RevisionKey;
 use crate::source::ReadAt;
@@ -26,8 +26,11 @@ pub fn scan<S: ReadAt>(
     mut visit: impl FnMut(&Change<'_>) -> ControlFlow<()>,
 ) -> Result<Findings, ReadError> {
     let mut findings = Findings::default();
-    let Some(bucket) = database.bucket(b"key")? else { return Ok(findings) };
-    let mut cursor = database.cursor(&bucket);
+    let Some(bucket) = database.bucket(b"key")? else {
+        findings.push(Finding::NoBucket { bucket: "key" });
+        return Ok(findings);
+    };
+    let mut cursor = database.cursor(&bucket)?;
     loop {
         let entry = match cursor.next() {
             Ok(Some(entry)) => entry,
@@ -84,7 +87,7 @@ pub fn history<S: ReadAt>(
 /// The revision up to which older ones of each key are gone; `None` where nothing was compacted.
 pub fn compacted<S: ReadAt>(database: &Database<S>) -> Result<Option<u64>, ReadError> {
     let Some(bucket) = database.bucket(b"meta")? else { return Ok(None) };
-    let mut cursor = database.cursor(&bucket);
+    let mut cursor = database.cursor(&bucket)?;
     let name: &[u8] = b"scheduledCompactRev";
     cursor.seek(name);
     let stored = cursor.next()?.filter(|entry| entry.key == name);

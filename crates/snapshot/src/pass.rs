@@ -76,8 +76,12 @@ impl Pass {
         };
         let Splitter { page_size, pages, .. } = *splitter;
         let metas = pages.metas;
-        check_metas(&metas, pages.meta_ids, &ending, false, &mut findings);
+        check_metas(&metas, pages.meta_ids, ending.length, false, &mut findings);
         let facts = match Meta::newer(metas[0], metas[1]) {
+            Some(meta) if pages.units.len() >= pages.most && meta.high_water > pages.most => {
+                findings.push(Finding::TooManyPages { pages: meta.high_water, most: pages.most });
+                Facts { size: meta.bytes(), ..Facts::default() }
+            }
             Some(meta) => tree::settle(pages, &meta, &mut findings),
             None => Facts::default(),
         };
@@ -115,5 +119,42 @@ impl Splitter {
             self.pages.unit(unit);
         }
         self.partial.extend_from_slice(units.remainder());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::meta::tests::page;
+
+    const SIZE: u32 = 1024;
+
+    fn passing(high_water: u64) -> Splitter {
+        let mut splitter = Splitter::new(SIZE);
+        splitter.update(&page(0, SIZE, high_water, 8));
+        splitter.update(&page(1, SIZE, high_water, 7));
+        splitter
+    }
+
+    #[test]
+    fn what_streams_by_past_the_end_takes_no_memory() {
+        let mut splitter = passing(9);
+        for _ in 0..100 {
+            splitter.update(&[0; 10 * SIZE as usize]);
+        }
+        assert_eq!(splitter.pages.units.len(), 9);
+    }
+
+    #[test]
+    fn a_database_of_more_pages_than_are_kept_track_of_is_a_finding() {
+        let mut splitter = passing(u64::MAX / 2);
+        splitter.pages.most = 50;
+        splitter.update(&[0; 100 * SIZE as usize]);
+        assert_eq!(splitter.pages.units.len(), 50);
+        let pass = Pass { trailer: TrailerCheck::default(), stage: Stage::Pages(Box::new(splitter)) };
+        let findings = pass.finish().findings;
+        let wanted = Finding::TooManyPages { pages: u64::MAX / 2, most: 50 };
+        assert!(findings.contains(&wanted), "{findings:?}");
+        assert!(!findings.iter().any(|finding| matches!(finding, Finding::Page { .. })), "{findings:?}");
     }
 }

@@ -58,12 +58,12 @@ pub fn check_trailer(ending: &Ending, copy: bool, findings: &mut Findings) {
     }
 }
 
-/// Holds the metas against each other and against the length. A stream has two sound metas that differ in nothing
-/// but one transaction (facts/etcd.md D.6).
+/// Holds the metas against each other and against the length, in bytes. A stream has two sound metas that differ in
+/// nothing but one transaction (facts/etcd.md D.6); a copy may have any, but of one page size.
 pub fn check_metas(
     metas: &[Result<Meta, MetaError>; 2],
     ids: [u64; 2],
-    ending: &Ending,
+    length: u64,
     copy: bool,
     findings: &mut Findings,
 ) {
@@ -75,23 +75,50 @@ pub fn check_metas(
             Ok(_) => {}
         }
     }
-    if let [Ok(first), Ok(second)] = metas
-        && !first.streamed_with(second)
-        && !copy
-    {
-        findings.push(Finding::MetasDisagree);
+    if let [Ok(first), Ok(second)] = metas {
+        let sizes = [first.page_size, second.page_size];
+        if sizes[0] != sizes[1] {
+            findings.push(Finding::PageSizes { sizes });
+        } else if !copy && !first.streamed_with(second) {
+            findings.push(Finding::MetasDisagree);
+        }
     }
     let Some(meta) = Meta::newer(metas[0], metas[1]) else { return };
     let body = meta.bytes();
     let whole = body.and_then(|body| body.checked_add(TRAILER_LEN as u64));
     // A database file is longer than what is in use of it: bbolt lets it grow in steps.
-    let copied = copy && ending.trailer == Trailer::Absent && body.is_some_and(|body| body <= ending.length);
-    if whole != Some(ending.length) && !copied {
+    let copied = copy && body.is_some_and(|body| body <= length);
+    if whole != Some(length) && !copied {
         findings.push(Finding::Length {
-            length: ending.length,
+            length,
             pages: meta.high_water,
             page_size: meta.page_size,
             expected: whole.unwrap_or(u64::MAX),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::meta::tests::page;
+
+    fn findings(pages: [Vec<u8>; 2], length: u64, copy: bool) -> Vec<Finding> {
+        let mut findings = Findings::default();
+        check_metas(&pages.map(|page| Meta::parse(&page)), [0, 1], length, copy, &mut findings);
+        findings.kept
+    }
+
+    #[test]
+    fn only_a_copy_may_have_metas_of_two_transactions_and_none_those_of_two_page_sizes() {
+        let whole = 9 * 4096 + TRAILER_LEN as u64;
+        let metas = |txid, size| [page(0, 4096, 9, 8), page(1, size, 9, txid)];
+        assert_eq!(findings(metas(7, 4096), whole, false), []);
+        assert_eq!(findings(metas(5, 4096), whole, false), [Finding::MetasDisagree]);
+        assert_eq!(findings(metas(5, 4096), 9 * 4096, true), []);
+        for copy in [true, false] {
+            let sizes = Finding::PageSizes { sizes: [4096, 8192] };
+            assert!(findings(metas(7, 8192), whole, copy).contains(&sizes));
+        }
     }
 }

@@ -1,8 +1,14 @@
 //! The 32 bytes at the end of a snapshot: the SHA-256 of everything before them.
 
+use std::io;
+
 use sha2::{Digest as _, Sha256};
 
+use crate::source::{ReadAt, read_up_to};
+
 pub const TRAILER_LEN: usize = 32;
+/// How much of a file is hashed at a time, in bytes.
+const STRETCH: usize = 128 << 10;
 
 /// What the end of a snapshot says about the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +38,23 @@ pub struct Ending {
     pub length: u64,
     /// The SHA-256 of every byte, as `sha256sum` prints it.
     pub sha256: [u8; 32],
+}
+
+impl Ending {
+    /// Hashes all that is there.
+    pub fn of(source: &impl ReadAt) -> io::Result<Self> {
+        let mut check = TrailerCheck::default();
+        let stretch = usize::try_from(source.length()?).unwrap_or(STRETCH).clamp(1, STRETCH);
+        let mut buffer = vec![0; stretch];
+        let mut offset = 0;
+        loop {
+            match read_up_to(source, &mut buffer, offset)? {
+                0 => return Ok(check.finish()),
+                read => check.update(&buffer[..read]),
+            }
+            offset += stretch as u64;
+        }
+    }
 }
 
 impl TrailerCheck {

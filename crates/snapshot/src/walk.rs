@@ -10,12 +10,9 @@ use crate::database::{Bucket, Database, Fingerprint, PageBuffer, ReadError};
 use crate::facts::{Collector, Facts, Known};
 use crate::finding::{Damage, Finding, Findings};
 use crate::freelist;
-use crate::report::{Report, check_metas, check_trailer};
-use crate::source::{ReadAt, read_up_to};
-use crate::trailer::{Ending, TrailerCheck};
-
-/// How much is hashed at a time, in bytes.
-const STRETCH: usize = 128 << 10;
+use crate::report::{Report, check_trailer};
+use crate::source::ReadAt;
+use crate::trailer::Ending;
 
 /// Walks through a snapshot or a copied database file, and shows each change to `visitor`. The whole is hashed by a
 /// thread of its own meanwhile. Fails only where the source or the visitor does: damage is for the report to say.
@@ -23,7 +20,7 @@ const STRETCH: usize = 128 << 10;
 /// A copy without a trailer, and with one meta that is good, has no finding for that: see [`Report::fingerprint`].
 pub fn walk(source: &(impl ReadAt + Sync), visitor: &mut impl Visitor) -> io::Result<Report> {
     let (walked, ending) = thread::scope(|scope| {
-        let hashing = scope.spawn(|| hash(source));
+        let hashing = scope.spawn(|| Ending::of(source));
         let walked = walk_tree(source, visitor);
         let ending = hashing.join().map_err(|_| io::Error::other("the thread that hashes broke down"));
         (walked, ending)
@@ -32,7 +29,7 @@ pub fn walk(source: &(impl ReadAt + Sync), visitor: &mut impl Visitor) -> io::Re
 }
 
 /// As [`walk`], of a file whose bytes were hashed before, say while it was written: `ending` comes of a
-/// [`TrailerCheck`] of all of it.
+/// [`TrailerCheck`](crate::TrailerCheck) of all of it.
 pub fn walk_hashed(source: &impl ReadAt, ending: Ending, visitor: &mut impl Visitor) -> io::Result<Report> {
     Ok(judge(walk_tree(source, visitor)?, ending))
 }
@@ -44,26 +41,9 @@ fn judge<S: ReadAt>(walked: Option<Walked<'_, S>>, ending: Ending) -> Report {
         findings.push(Finding::NotAnEtcdDatabase);
         return Report::new(ending, None, Fingerprint::NotEtcd, Facts::default(), findings);
     };
-    let fingerprint = database.fingerprint();
-    let copy = fingerprint == Fingerprint::Copy;
-    check_trailer(&ending, copy, &mut findings);
-    check_metas(database.metas(), database.meta_ids(), &ending, copy, &mut findings);
+    findings.extend(database.check_ending(&ending));
     findings.extend(damages);
-    Report::new(ending, Some(database.meta().page_size), fingerprint, facts, findings)
-}
-
-fn hash(source: &impl ReadAt) -> io::Result<Ending> {
-    let mut check = TrailerCheck::default();
-    let stretch = usize::try_from(source.length()?).unwrap_or(STRETCH).clamp(1, STRETCH);
-    let mut buffer = vec![0; stretch];
-    let mut offset = 0;
-    loop {
-        match read_up_to(source, &mut buffer, offset)? {
-            0 => return Ok(check.finish()),
-            read => check.update(&buffer[..read]),
-        }
-        offset += stretch as u64;
-    }
+    Report::new(ending, Some(database.meta().page_size), database.fingerprint(), facts, findings)
 }
 
 struct Walked<'s, S> {
@@ -120,7 +100,7 @@ struct Walker<'w, S, V> {
 
 impl<S: ReadAt, V: Visitor> Walker<'_, S, V> {
     fn run(&mut self) -> io::Result<()> {
-        let mut used = Bits::new(self.database.pages());
+        let mut used = Bits::new(self.database.pages())?;
         for page in 0..2 {
             used.insert(page);
         }
@@ -215,8 +195,8 @@ impl<S: ReadAt, V: Visitor> Walker<'_, S, V> {
                 for page in page..=page + u64::from(header.overflow) {
                     used.insert(page);
                 }
-                let pages = self.database.pages();
-                Ok(freelist::read(page, &buffer.bytes, meta.high_water, pages, &mut self.findings))
+                let free = Bits::new(self.database.pages())?;
+                Ok(freelist::read(page, &buffer.bytes, meta.high_water, free, &mut self.findings))
             }
             Err(error) => self.note(error).map(|()| None),
         }

@@ -17,10 +17,10 @@ fn every_entry_is_read_and_read_again_at_its_place() {
         assert_eq!(database.fingerprint(), wanted, "{}", fixture.name);
         let mut page = PageBuffer::default();
         let (mut entries, mut revision) = (0, 0);
-        let mut buckets = database.cursor(&database.root());
+        let mut buckets = database.cursor(&database.root()).unwrap();
         while let Some(bucket) = buckets.next().unwrap() {
             assert!(bucket.is_bucket);
-            let mut cursor = database.cursor(&bucket.bucket().unwrap());
+            let mut cursor = database.cursor(&bucket.bucket().unwrap()).unwrap();
             while let Some(entry) = cursor.next().unwrap() {
                 assert_eq!(database.at(entry.at, &mut page).unwrap(), entry, "{}", fixture.name);
                 entries += 1;
@@ -44,14 +44,14 @@ fn a_sought_entry_is_the_first_that_is_not_less() {
         let database = Database::open(&fixture.bytes).unwrap();
         let bucket = database.bucket(b"key").unwrap().unwrap();
         let mut keys: Vec<Vec<u8>> = Vec::new();
-        let mut cursor = database.cursor(&bucket);
+        let mut cursor = database.cursor(&bucket).unwrap();
         while let Some(entry) = cursor.next().unwrap() {
             keys.push(entry.key.to_vec());
         }
         for (index, key) in keys.iter().enumerate() {
             let after = [&key[..], &[0]].concat();
             for (sought, found) in [(key, Some(key)), (&after, keys.get(index + 1))] {
-                let mut cursor = database.cursor(&bucket);
+                let mut cursor = database.cursor(&bucket).unwrap();
                 cursor.seek(sought);
                 assert_eq!(cursor.next().unwrap().map(|entry| entry.key.to_vec()).as_ref(), found);
             }

@@ -26,9 +26,9 @@ fn content(bytes: &[u8]) -> Content {
     let facts = walk(&bytes, &mut ()).unwrap().facts;
     let database = Database::open(bytes).unwrap();
     let mut entries = Vec::new();
-    let mut buckets = database.cursor(&database.root());
+    let mut buckets = database.cursor(&database.root()).unwrap();
     while let Some(bucket) = buckets.next().unwrap() {
-        let mut cursor = database.cursor(&bucket.bucket().unwrap());
+        let mut cursor = database.cursor(&bucket.bucket().unwrap()).unwrap();
         entries.push((bucket.key.to_vec(), Vec::new()));
         while let Some(entry) = cursor.next().unwrap() {
             entries.push((entry.key.to_vec(), entry.value.to_vec()));

@@ -148,7 +148,7 @@ fn what_is_damaged_is_passed_over_and_said() {
     let fixture = fixture("3.4-history");
     let mut other = fixture.bytes.clone();
     let database = Database::open(&fixture.bytes).unwrap();
-    let mut cursor = database.cursor(&database.bucket(b"key").unwrap().unwrap());
+    let mut cursor = database.cursor(&database.bucket(b"key").unwrap().unwrap()).unwrap();
     let page = cursor.next().unwrap().unwrap().at.page;
     other[page as usize * 4096] ^= 0xff;
     let (index, findings) = KeyIndex::of(&Database::open(&other).unwrap(), options()).unwrap();

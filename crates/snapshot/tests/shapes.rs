@@ -6,9 +6,13 @@ mod support {
     pub mod built;
 }
 
-use nightshift_snapshot::{Damage, Database, Finding, Pass, Report, walk};
+use std::cell::Cell;
+use std::io;
+use std::ops::ControlFlow;
+
+use nightshift_snapshot::{Damage, Database, Finding, Pass, ReadAt, Report, scan, walk};
 use sha2::{Digest as _, Sha256};
-use support::built::{PAGE, Plan, built, leaf};
+use support::built::{NO_FREELIST, PAGE, Plan, built, leaf, meta};
 
 fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
     let sum = Sha256::digest(&bytes);
@@ -130,4 +134,56 @@ fn a_database_that_is_cut_off_is_found_and_read_as_far_as_it_goes() {
     }
     assert!(Database::open(&good[..100]).is_ok());
     assert!(Database::open(&good[..70]).is_err());
+}
+
+/// Counts what is read.
+struct Counting<'b>(&'b [u8], Cell<u64>);
+
+impl ReadAt for Counting<'_> {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let read = self.0.read_at(buffer, offset)?;
+        self.1.set(self.1.get() + read as u64);
+        Ok(read)
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        self.0.length()
+    }
+}
+
+#[test]
+fn long_pages_that_a_branch_points_at_again_and_again_are_read_once() {
+    let plan = Plan { leaves: 50, changes: 1, value: 1 << 20, ..Plan::default() };
+    let mut bytes = built(&plan);
+    // The branch lies before the root, at the end.
+    let branch = bytes.len() - 2 * PAGE;
+    let [first, second] = [2, 2 + ((1 << 20) / PAGE as u64 + 1)];
+    for child in 0..50 {
+        let page = [first, second][child % 2];
+        bytes[branch + 16 + child * 16 + 8..][..8].copy_from_slice(&page.to_le_bytes());
+    }
+    let database = Database::open(Counting(&bytes, Cell::new(0))).unwrap();
+    let findings = scan(&database, |_| ControlFlow::Continue(())).unwrap();
+    let twice = (0..48).map(|child| damage([first, second][child % 2], Damage::Twice));
+    assert_eq!(findings.kept, twice.collect::<Vec<_>>());
+    assert!(database.source().1.get() < 4 << 20, "{} bytes were read", database.source().1.get());
+}
+
+#[test]
+fn metas_of_two_transactions_under_a_trailer_are_no_copy() {
+    let mut bytes = built(&Plan::default());
+    let pages = (bytes.len() / PAGE) as u64;
+    bytes[PAGE..2 * PAGE].copy_from_slice(&meta(1, pages - 1, NO_FREELIST, pages, 5));
+    assert_eq!(findings(bytes.clone()), [Finding::MetasDisagree]);
+    assert_eq!(walk(&bytes, &mut ()).unwrap().findings, []);
+}
+
+#[test]
+fn a_database_without_its_keys_does_not_pass_for_an_empty_one() {
+    let entry = [&[0; 16], &leaf(0, &[(0, b"k".to_vec(), b"v".to_vec())], false)[..]].concat();
+    let root = leaf(2, &[(1, b"other".to_vec(), entry)], true);
+    let bytes = [meta(0, 2, NO_FREELIST, 3, 8), meta(1, 2, NO_FREELIST, 3, 7), root].concat();
+    let database = Database::open(&bytes).unwrap();
+    let findings = scan(&database, |_| ControlFlow::Continue(())).unwrap();
+    assert_eq!(findings.kept, [Finding::NoBucket { bucket: "key" }]);
 }

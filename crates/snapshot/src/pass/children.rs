@@ -2,6 +2,8 @@
 
 /// How many bytes are held at most, of branches that may be live.
 const MOST: usize = 96 << 20;
+/// Between two looks so many more are held at least, for each goes through all of them.
+const STRIDE: usize = 8 << 20;
 /// One block of them. Blocks never move, so growing takes no more than it adds.
 const BLOCK: usize = 256 << 10;
 
@@ -11,6 +13,8 @@ pub struct Children {
     blocks: Vec<Vec<u8>>,
     /// The branch pages in the order in which they came, with the block and the place in it.
     index: Vec<Place>,
+    /// What the blocks take.
+    held: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +37,9 @@ impl Children {
 
     fn push(&mut self, page: u32, encoded: &[u8], count: u16) {
         if self.blocks.last().is_none_or(|block| block.len() + encoded.len() > block.capacity()) {
-            self.blocks.push(Vec::with_capacity(BLOCK.max(encoded.len())));
+            let capacity = BLOCK.max(encoded.len());
+            self.blocks.push(Vec::with_capacity(capacity));
+            self.held += capacity;
         }
         let number = self.blocks.len() - 1;
         if let Some(block) = self.blocks.last_mut() {
@@ -45,12 +51,19 @@ impl Children {
 
     /// In whole blocks.
     pub fn bytes(&self) -> usize {
-        self.blocks.len() * BLOCK
+        self.held
+    }
+
+    /// At how many bytes the branches are looked through again, where after a look there are `bytes` of them: at
+    /// twice as many, and a last time before there are too many. Never again where that would gain little.
+    pub fn look_again(bytes: usize, before: usize) -> usize {
+        let last = MOST - BLOCK;
+        if bytes + STRIDE > last { usize::MAX } else { (bytes * 2).max(before).min(last) }
     }
 
     /// Keeps only the branch pages for which `keep` says so.
     pub fn retain(&mut self, mut keep: impl FnMut(u32, Decoder<'_>) -> bool) {
-        let Self { mut blocks, index } = std::mem::take(self);
+        let Self { mut blocks, index, .. } = std::mem::take(self);
         let mut freed = 0;
         for place in index {
             // What was gone through is let go of at once.
@@ -127,6 +140,14 @@ mod tests {
             last = *child;
         }
         bytes
+    }
+
+    #[test]
+    fn branches_are_looked_through_before_there_are_too_many_and_not_over_and_over() {
+        assert_eq!(Children::look_again(2 << 20, 8 << 20), 8 << 20);
+        assert_eq!(Children::look_again(20 << 20, 8 << 20), 40 << 20);
+        assert!(Children::look_again(60 << 20, 40 << 20) < MOST);
+        assert_eq!(Children::look_again(MOST - BLOCK, MOST - BLOCK), usize::MAX);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Copies of the small pages that may hold the small buckets: in file order nobody knows yet which of them are live.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::page::Scan;
 
@@ -12,48 +12,51 @@ const LONGEST: usize = 64 << 10;
 /// The used bytes of small pages, by page.
 #[derive(Debug, Default)]
 pub struct Copies {
-    pages: BTreeMap<u32, Copy>,
+    pages: BTreeMap<u32, Box<[u8]>>,
+    /// Those that tell how far etcd had come when it wrote them, oldest first.
+    aged: BTreeSet<(u64, u32)>,
+    /// Those that don't, in the order in which they came.
+    ageless: VecDeque<u32>,
     bytes: usize,
-}
-
-#[derive(Debug)]
-struct Copy {
-    bytes: Box<[u8]>,
-    /// How far etcd had come when it wrote the page, where it says so.
-    age: Option<u64>,
 }
 
 impl Copies {
     /// Keeps a page. Roots are always kept: the metas name two of them at most.
     pub fn keep(&mut self, page: u32, used: &[u8], count: u16, is_root: bool) {
-        if used.len() > LONGEST && !is_root {
+        if is_root {
+            self.bytes += used.len();
+            self.pages.insert(page, used.into());
             return;
         }
-        let age = if is_root { Some(u64::MAX) } else { consistent_index(used, count) };
-        if self.bytes + used.len() > MOST {
-            self.drop_old();
+        if used.len() > LONGEST {
+            return;
         }
-        if self.bytes + used.len() <= MOST || is_root {
-            self.bytes += used.len();
-            self.pages.insert(page, Copy { bytes: used.into(), age });
+        while self.bytes + used.len() > MOST {
+            if !self.drop_oldest() {
+                return;
+            }
         }
+        match consistent_index(used, count) {
+            Some(age) => drop(self.aged.insert((age, page))),
+            None => self.ageless.push_back(page),
+        }
+        self.bytes += used.len();
+        self.pages.insert(page, used.into());
     }
 
     pub fn of(&self, page: u32) -> Option<&[u8]> {
-        self.pages.get(&page).map(|copy| &*copy.bytes)
+        self.pages.get(&page).map(|copy| &**copy)
     }
 
-    /// Of the pages that tell their age the older half goes: the one that is live is the newest.
-    fn drop_old(&mut self) {
-        let mut ages: Vec<u64> = self.pages.values().filter_map(|copy| copy.age).collect();
-        let middle = ages.len() / 2;
-        if middle == 0 {
-            return;
+    /// Of the pages that tell their age the one that is live is the newest, so the others go first. `false` where
+    /// nothing is left that may go.
+    fn drop_oldest(&mut self) -> bool {
+        let old = if self.aged.len() > 1 { self.aged.pop_first().map(|(_, page)| page) } else { None };
+        let Some(page) = old.or_else(|| self.ageless.pop_front()) else { return false };
+        if let Some(copy) = self.pages.remove(&page) {
+            self.bytes -= copy.len();
         }
-        let (_, median, _) = ages.select_nth_unstable(middle);
-        let median = *median;
-        self.pages.retain(|_, copy| copy.age.is_none_or(|age| age >= median));
-        self.bytes = self.pages.values().map(|copy| copy.bytes.len()).sum();
+        true
     }
 }
 
@@ -66,4 +69,35 @@ fn consistent_index(page: &[u8], count: u16) -> Option<u64> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::page::Header;
+    use crate::page::tests::leaf;
+
+    fn keep(copies: &mut Copies, page: u32, key: &[u8], value: &[u8]) {
+        let bytes = leaf(u64::from(page), 60 << 10, &[(key, value)]);
+        let count = Header::parse(&bytes).unwrap().count;
+        copies.keep(page, &bytes, count, false);
+    }
+
+    #[test]
+    fn the_newest_page_of_meta_and_the_last_of_the_others_are_kept() {
+        let mut copies = Copies::default();
+        copies.keep(2, &[0; 100 << 10], 0, true);
+        for page in 10..1000u32 {
+            // The newest comes in the middle.
+            let age = if page == 500 { u64::MAX } else { u64::from(page) };
+            keep(&mut copies, page, b"consistent_index", &age.to_be_bytes());
+            keep(&mut copies, page + 1000, b"a", b"member");
+            assert!(copies.bytes <= MOST);
+        }
+        assert!(copies.of(2).is_some() && copies.of(500).is_some() && copies.of(1999).is_some());
+        assert!(copies.of(10).is_none() && copies.of(1010).is_none());
+        let bytes: usize = copies.pages.values().map(|copy| copy.len()).sum();
+        assert_eq!(bytes, copies.bytes);
+        assert_eq!(copies.pages.len(), 1 + copies.aged.len() + copies.ageless.len());
+    }
 }

@@ -5,7 +5,7 @@ use crate::database::LONGEST_BRANCH;
 use crate::finding::Misfit;
 use crate::page::{Header, Kind, Scan, overflow_fits};
 
-use super::children::encode;
+use super::children::{Children, encode};
 use super::units::{Begins, Pages, Unit, fault_number, misfit_number};
 
 /// What a branch's sum takes of one child, and of the key that the branch knows it by.
@@ -141,6 +141,6 @@ impl Pages {
             }
             stays
         });
-        self.weed_at = (self.children.bytes() * 2).max(self.weed_at);
+        self.weed_at = Children::look_again(self.children.bytes(), self.weed_at);
     }
 }

@@ -19,7 +19,7 @@ pub fn settle(mut pages: Pages, meta: &Meta, findings: &mut Findings) -> Facts {
     let there = meta.high_water.min(pages.units.len());
     let mut settler = Settler {
         pages: &pages,
-        used: Bits::new(there),
+        used: bits(there),
         there,
         collector: Collector::default(),
         findings: Findings::default(),
@@ -38,6 +38,11 @@ pub fn settle(mut pages: Pages, meta: &Meta, findings: &mut Findings) -> Facts {
         facts.tombstones = Some(tally.tombstones);
     }
     facts
+}
+
+/// Of pages that a unit is kept for. Without the little memory that they take every page would be a finding.
+fn bits(there: u64) -> Bits {
+    Bits::new(there).unwrap_or_default()
 }
 
 #[derive(Default)]
@@ -85,7 +90,7 @@ impl<'p> Settler<'p> {
             self.used.insert(page);
         }
         let bytes = self.pages.freelist.as_deref().unwrap_or_default();
-        freelist::read(page, bytes, high_water, self.there, &mut self.findings)
+        freelist::read(page, bytes, high_water, bits(self.there), &mut self.findings)
     }
 
     /// Goes through one tree in the order of its keys, and hands on its leaves.

@@ -115,13 +115,14 @@ impl Unit {
 }
 
 const FAULTS: [Fault; 5] = [Fault::Bounds, Fault::Position, Fault::NoKey, Fault::Flags, Fault::Order];
-const MISFITS: [Misfit; 10] = [
+const MISFITS: [Misfit; 11] = [
     Misfit::NotARevision,
     Misfit::KeyValue(KeyValueError::Cut),
     Misfit::KeyValue(KeyValueError::Number),
     Misfit::KeyValue(KeyValueError::Type),
     Misfit::KeyValue(KeyValueError::NoField),
     Misfit::NoKey,
+    Misfit::LongKey,
     Misfit::ModRevision,
     Misfit::CreateRevision,
     Misfit::Version,
@@ -179,6 +180,10 @@ impl Units {
     }
 }
 
+/// No more pages are kept track of: those of 32 GiB, four times what etcd recommends at most. The units of so many
+/// take 160 MiB, and how many a meta claims is whoever made it's word.
+pub const MOST_UNITS: u64 = 8 << 20;
+
 /// All that is kept of the pages that came by.
 #[derive(Debug)]
 pub struct Pages {
@@ -187,6 +192,8 @@ pub struct Pages {
     /// Which pages the metas say that they are.
     pub meta_ids: [u64; 2],
     pub units: Units,
+    /// How many units are kept.
+    pub most: u64,
     pub children: Children,
     pub copies: Copies,
     /// The list of free pages that the meta names, its header included.
@@ -204,6 +211,7 @@ impl Pages {
             metas: [Err(MetaError::Short); 2],
             meta_ids: [0, 1],
             units: Units::default(),
+            most: MOST_UNITS,
             children: Children::default(),
             copies: Copies::default(),
             freelist: None,
@@ -221,6 +229,10 @@ impl Pages {
             self.metas[place] = Meta::parse(bytes);
             self.meta_ids[place] = header.id;
             self.units.push(Unit::new(Begins::Meta, 0));
+            return;
+        }
+        // What no page in use can lie in is only counted, by the length of the whole.
+        if number >= self.meta().map_or(0, |meta| meta.high_water).min(self.most) {
             return;
         }
         let unit = self.first_look(number, &header, bytes);

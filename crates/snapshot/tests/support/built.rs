@@ -6,7 +6,7 @@
 pub const PAGE: usize = 4096;
 /// The children of a branch.
 const FAN: u64 = 100;
-const NO_FREELIST: u64 = u64::MAX;
+pub const NO_FREELIST: u64 = u64::MAX;
 
 /// What to build: leaves of bucket `key` one after another, then the branches above them, then the root.
 #[derive(Debug, Clone)]
@@ -151,7 +151,7 @@ fn branch(id: u64, children: &[(u64, u64)]) -> Vec<u8> {
     page
 }
 
-fn meta(id: u64, root: u64, freelist: u64, high_water: u64, txid: u64) -> Vec<u8> {
+pub fn meta(id: u64, root: u64, freelist: u64, high_water: u64, txid: u64) -> Vec<u8> {
     let mut meta = Vec::new();
     for word in [0xED0C_DAEDu32, 2, PAGE as u32, 0] {
         meta.extend(word.to_le_bytes());

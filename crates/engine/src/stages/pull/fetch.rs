@@ -247,7 +247,8 @@ impl Fetch<'_> {
         let snapshot = manifest.items.iter().find(|item| verify::is_snapshot(&item.path));
         let (Some(item), true) = (snapshot, manifest.grade > Grade::Bad) else { return Ok(partial) };
         let path = partial.folder().join(&item.path);
-        let findings = offload::run(move || verify::pass_stored(&path)).await;
+        let raw_size = verify::raw_size(manifest);
+        let findings = offload::run(move || verify::pass_stored(&path, raw_size)).await;
         if findings.is_empty() {
             return Ok(partial);
         }

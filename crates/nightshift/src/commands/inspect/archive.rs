@@ -8,6 +8,7 @@ use nightshift_core::manifest::Manifest;
 use nightshift_engine::archive::{ArchivedSet, Contents, Visitor, visit_blocking};
 use serde_json::json;
 
+use super::list::{pretty, shown};
 use super::opened::progress;
 use super::set::{files, summary};
 use crate::args::Choice;
@@ -20,17 +21,17 @@ pub fn tell(
     choice: &Choice,
     json: bool,
     out: &mut dyn Write,
-) -> Result<Vec<String>, CommandError> {
+) -> Result<(), CommandError> {
     let progress = progress(std::fs::metadata(path).map_or(0, |metadata| metadata.len()));
     let reader = archive_file::open(path, name, choice.identity.as_deref(), &progress)?;
     let mut teller = Teller { name, contents: None, sets: Vec::new() };
     let visited = visit_blocking(reader, name, &mut teller);
     progress.finish_and_clear();
     let told = if json { teller.json()? } else { teller.text() };
-    // What came before the damage is worth seeing.
-    out.write_all(told.as_bytes()).map_err(CommandError::Output)?;
+    // What came before the damage is worth seeing, and the damage is said though nobody wants to see that.
+    let written = out.write_all(told.as_bytes()).map_err(CommandError::Output);
     visited.map_err(|source| CommandError::Archive { path: path.to_owned(), source })?;
-    Ok(Vec::new())
+    written
 }
 
 struct Teller<'n> {
@@ -53,7 +54,7 @@ impl Teller<'_> {
     fn json(&self) -> Result<String, CommandError> {
         let told =
             json!({ "archive": self.name.to_string(), "contents": self.contents, "manifests": self.sets });
-        Ok(format!("{}\n", serde_json::to_string_pretty(&told)?))
+        Ok(pretty(&told)?)
     }
 
     fn text(&self) -> String {
@@ -64,9 +65,12 @@ impl Teller<'_> {
                 "archive       {}: night {night} of cluster {cluster}, {} sets\n\
                  packed        by {host} at {made_at}, with nightshift {made_with}\n",
                 self.name,
-                sets.len()
+                sets.len(),
+                made_with = shown(made_with.as_bytes())
             ));
-            missing.iter().for_each(|missing| text.push_str(&format!("missing       {missing}\n")));
+            for missing in missing {
+                text.push_str(&format!("missing       {}\n", shown(missing.as_bytes())));
+            }
         }
         for manifest in &self.sets {
             text.push_str(&format!("\n{}{}", summary(manifest), files(manifest)));

@@ -53,9 +53,9 @@ pub fn revisions(
         });
         if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
-    written?;
     let findings = read.map_err(|source| CommandError::Snapshot { what: opened.what.clone(), source })?;
-    opened.doubt(findings);
+    opened.lacks_parts(findings);
+    written?;
     if list.count == 0 {
         return Err(opened.lacks(key, None));
     }
@@ -114,7 +114,7 @@ fn sorted(opened: &mut Opened, hashes: bool) -> Result<KeyIndex, CommandError> {
     let options = if hashes { options.with_hashes() } else { options };
     let (index, findings) =
         KeyIndex::of(&opened.database, options).map_err(|source| unsorted(&opened.what, source))?;
-    opened.doubt(findings);
+    opened.lacks_parts(findings);
     Ok(index)
 }
 
@@ -123,7 +123,18 @@ fn unsorted(what: &str, source: IndexError) -> CommandError {
 }
 
 impl Opened {
-    /// Adds what is damaged to what is doubted: beside it, what is missing means nothing.
+    /// As [`Opened::doubt`], of what was damaged on the way: beside it, what is missing means nothing.
+    pub fn lacks_parts(&mut self, findings: Findings) {
+        self.partly |= !findings.is_empty();
+        self.doubt(findings);
+    }
+
+    /// What is to be said beside anything that was not found, or not as it is now.
+    pub fn but_partly(&self) -> &'static str {
+        if self.partly { ", but parts of it cannot be read" } else { "" }
+    }
+
+    /// Adds to what is doubted.
     pub fn doubt(&mut self, findings: Findings) {
         self.doubts.extend(findings.kept.iter().map(ToString::to_string));
         if findings.further > 0 {
@@ -136,7 +147,7 @@ impl Opened {
         let at = revision.map(|revision| format!(" at revision {revision}")).unwrap_or_default();
         let compacted = nightshift_snapshot::compacted(&self.database).ok().flatten();
         let because = match (revision, compacted) {
-            _ if !self.doubts.is_empty() => ": parts of it cannot be read".to_owned(),
+            _ if self.partly => ": parts of it cannot be read".to_owned(),
             (Some(revision), Some(compacted)) if revision < compacted => {
                 format!(": what was before revision {compacted} was compacted away")
             }

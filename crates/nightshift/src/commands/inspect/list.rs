@@ -9,6 +9,7 @@ use nightshift_snapshot::KeyRevision;
 use serde::Serialize;
 
 use crate::commands::CommandError;
+use crate::out::is_harmless;
 
 /// Writes a list; nothing before its first row or its end.
 pub struct List<'o> {
@@ -32,7 +33,8 @@ impl<'o> List<'o> {
             (false, 1) => self.header,
             (false, _) => "",
         };
-        let line = if self.json { serde_json::to_string(row)? } else { format!("{}\n", line()) };
+        let line =
+            if self.json { harmless_json(serde_json::to_string(row)?) } else { format!("{}\n", line()) };
         write!(self.out, "{before}{line}").map_err(CommandError::Output)
     }
 
@@ -47,12 +49,37 @@ impl<'o> List<'o> {
     }
 }
 
-/// A key as a terminal may show it: nothing in it moves the cursor.
+/// A key, or any text of others, as a terminal may show it.
 pub fn shown(key: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(key) {
-        Ok(text) if !text.chars().any(char::is_control) => Cow::Borrowed(text),
+        Ok(text) if text.chars().all(is_harmless) => Cow::Borrowed(text),
         _ => Cow::Owned(key.escape_ascii().to_string()),
     }
+}
+
+/// What is told as JSON, for a person too.
+pub fn pretty(value: &impl Serialize) -> Result<String, serde_json::Error> {
+    Ok(harmless_json(serde_json::to_string_pretty(value)?) + "\n")
+}
+
+/// JSON that a terminal may show, and that means the same: within its strings any character may be written by its
+/// number. Those below a space are so already.
+fn harmless_json(json: String) -> String {
+    if json.chars().all(|c| c == '\n' || is_harmless(c)) {
+        return json;
+    }
+    let mut harmless = String::with_capacity(json.len() + 64);
+    for c in json.chars() {
+        if c == '\n' || is_harmless(c) {
+            harmless.push(c);
+        } else {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                harmless.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    harmless
 }
 
 /// A key in JSON, which has no bytes.
@@ -94,6 +121,24 @@ impl JsonRevision {
             value_size: revision.value_size,
             // As etcdctl prints it.
             lease: (revision.lease != 0).then(|| format!("{:x}", revision.lease)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_of_others_moves_the_cursor_or_turns_what_is_read() {
+        assert_eq!(shown("/registry/pods/größe".as_bytes()), "/registry/pods/größe");
+        for hostile in ['\x1b', '\x07', '\u{7f}', '\u{9b}', '\u{200b}', '\u{202e}', '\u{2066}', '\u{feff}'] {
+            let key = format!("a{hostile}b");
+            assert!(shown(key.as_bytes()).chars().all(is_harmless), "{hostile:?}");
+            let json = pretty(&JsonKey::of(key.as_bytes())).unwrap();
+            assert!(json.chars().all(|c| c == '\n' || is_harmless(c)), "{json:?}");
+            let read: serde_json::Value = serde_json::from_str(&json).unwrap();
+            assert_eq!(read["key"], key, "what is told as JSON is still the key");
         }
     }
 }

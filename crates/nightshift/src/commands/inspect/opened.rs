@@ -3,14 +3,16 @@
 use std::fs::File;
 use std::io::{self, BufReader, Write as _};
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use nightshift_core::archive::ArchiveName;
+use nightshift_core::digest::Digest;
 use nightshift_core::manifest::Manifest;
 use nightshift_engine::archive::visit_blocking;
 use nightshift_engine::space::bytes;
 use nightshift_engine::spool::{Packing, Spool, SpoolError, Spooled, snapshot_of};
-use nightshift_snapshot::{Database, ReadAt as _};
+use nightshift_snapshot::{Database, Ending, ReadAt as _};
 
 use super::picker::Picker;
 use super::target::Target;
@@ -23,7 +25,11 @@ pub struct Opened {
     pub database: Database<File>,
     /// What is wrong with it so far.
     pub doubts: Vec<String>,
+    /// Whether parts of it could not be read: what is not found may be there.
+    pub partly: bool,
     pub scratch: PathBuf,
+    /// How it ends, where all of it was hashed while it was unpacked.
+    ending: Option<Ending>,
 }
 
 /// Opens the snapshot of what was named.
@@ -50,13 +56,13 @@ fn of_file(path: &Path, scratch: PathBuf) -> Result<Opened, CommandError> {
     let what = path.display().to_string();
     let packing = Packing::of(&head[..read]);
     if packing == Packing::Plain {
-        return opened(what, file, Vec::new(), scratch);
+        return opened(what, file, Vec::new(), scratch, None);
     }
     let unpacking = Unpacking { what: &what, scratch: &scratch };
     let spool = unpacking.begin(packing, None)?;
     let length = file.metadata().map_err(failed)?.len();
     let spooled = unpacking.copy(&mut file, path, length, spool)?;
-    opened(what, spooled.file, Vec::new(), scratch)
+    opened(what, spooled.file, Vec::new(), scratch, Some(spooled.ending))
 }
 
 fn of_set(folder: &Path, manifest: &Manifest, scratch: PathBuf) -> Result<Opened, CommandError> {
@@ -68,7 +74,7 @@ fn of_set(folder: &Path, manifest: &Manifest, scratch: PathBuf) -> Result<Opened
     let spool = unpacking.begin(packing, expected(manifest))?;
     let spooled = unpacking.copy(&mut file, &path, size, spool)?;
     let doubts = differences(manifest, &spooled);
-    opened(what, spooled.file, doubts, scratch)
+    opened(what, spooled.file, doubts, scratch, Some(spooled.ending))
 }
 
 fn of_archive(
@@ -97,7 +103,7 @@ fn of_archive(
     let snapshot = snapshot.ok_or_else(|| no_snapshot(&what))?;
     let spooled = snapshot.spool.finish().map_err(|source| unpacking.failed(source))?;
     let doubts = differences(&snapshot.manifest, &spooled);
-    opened(what, spooled.file, doubts, scratch)
+    opened(what, spooled.file, doubts, scratch, Some(spooled.ending))
 }
 
 struct Unpacking<'u> {
@@ -154,9 +160,15 @@ fn copy(
     }
 }
 
-fn opened(what: String, file: File, doubts: Vec<String>, scratch: PathBuf) -> Result<Opened, CommandError> {
+fn opened(
+    what: String,
+    file: File,
+    doubts: Vec<String>,
+    scratch: PathBuf,
+    ending: Option<Ending>,
+) -> Result<Opened, CommandError> {
     match Database::open(file) {
-        Ok(database) => Ok(Opened { what, database, doubts, scratch }),
+        Ok(database) => Ok(Opened { what, database, doubts, partly: false, scratch, ending }),
         Err(source) => Err(CommandError::Snapshot { what, source }),
     }
 }
@@ -169,13 +181,14 @@ pub fn expected(manifest: &Manifest) -> Option<u64> {
 /// How what was unpacked differs from what the manifest says.
 fn differences(manifest: &Manifest, spooled: &Spooled) -> Vec<String> {
     let Some(etcd) = &manifest.etcd else { return Vec::new() };
-    if spooled.size == etcd.raw_size && spooled.sha256 == etcd.raw_sha256 {
+    let (length, sha256) = (spooled.ending.length, Digest::from(spooled.ending.sha256));
+    if length == etcd.raw_size && sha256 == etcd.raw_sha256 {
         return Vec::new();
     }
-    let finding = if spooled.size == etcd.raw_size {
-        format!("its SHA-256 is {} where its manifest says {}", spooled.sha256, etcd.raw_sha256)
+    let finding = if length == etcd.raw_size {
+        format!("its SHA-256 is {sha256} where its manifest says {}", etcd.raw_sha256)
     } else {
-        format!("it has {} where its manifest says {}", bytes(spooled.size), bytes(etcd.raw_size))
+        format!("it has {} where its manifest says {}", bytes(length), bytes(etcd.raw_size))
     };
     vec![finding]
 }
@@ -189,9 +202,28 @@ pub fn progress(length: u64) -> ProgressBar {
     ProgressBar::new(length).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-impl Opened {
-    /// What is wrong with it, each with what it is wrong with.
-    pub fn into_doubts(self) -> Vec<String> {
-        self.doubts.into_iter().map(|doubt| format!("{}: {doubt}", self.what)).collect()
+/// Asks something of what was opened, and adds to `doubts` what is wrong with it, be it answered or not. A file that
+/// was not unpacked is hashed meanwhile: `get` goes through all keys as well.
+pub fn ask<const N: usize>(
+    mut opened: [Opened; N],
+    doubts: &mut Vec<String>,
+    question: impl FnOnce(&mut [Opened; N]) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
+    let (answered, endings) = thread::scope(|scope| {
+        let hashing = opened.each_ref().map(|side| {
+            let (known, file) = (side.ending, side.database.source().try_clone());
+            scope.spawn(move || known.map_or_else(|| Ending::of(&file?), Ok))
+        });
+        let answered = question(&mut opened);
+        let broken = |_| Err(io::Error::other("the thread that hashes broke down"));
+        (answered, hashing.map(|hashing| hashing.join().unwrap_or_else(broken)))
+    });
+    for (mut side, ending) in opened.into_iter().zip(endings) {
+        match ending {
+            Ok(ending) => side.doubt(side.database.check_ending(&ending)),
+            Err(error) => side.doubts.push(format!("its SHA-256 cannot be made: {error}")),
+        }
+        doubts.extend(side.doubts.into_iter().map(|doubt| format!("{}: {doubt}", side.what)));
     }
+    answered
 }

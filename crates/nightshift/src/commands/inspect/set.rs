@@ -8,7 +8,7 @@ use nightshift_engine::space::bytes;
 use nightshift_engine::spool::snapshot_of;
 use serde_json::json;
 
-use super::list::shown;
+use super::list::{pretty, shown};
 use super::opened::open;
 use super::snapshot::Looked;
 use super::target::Target;
@@ -16,14 +16,15 @@ use crate::args::Choice;
 use crate::commands::CommandError;
 use crate::out;
 
-/// Tells of a set; gives what is wrong with its snapshot.
+/// Tells of a set; adds the verdict on its snapshot to `doubts`.
 pub fn tell(
     folder: &Path,
     manifest: Box<Manifest>,
     choice: &Choice,
     json: bool,
     out: &mut dyn Write,
-) -> Result<Vec<String>, CommandError> {
+    doubts: &mut Vec<String>,
+) -> Result<(), CommandError> {
     let snapshot = match snapshot_of(&manifest) {
         Some(_) => {
             let target = Target::Set { folder: folder.to_owned(), manifest: manifest.clone() };
@@ -31,16 +32,16 @@ pub fn tell(
         }
         None => None,
     };
+    doubts.extend(snapshot.iter().flat_map(Looked::verdict));
     let text = if json {
         let snapshot = snapshot.as_ref().map(Looked::json);
         let told = json!({ "manifest": &*manifest, "snapshot": snapshot });
-        format!("{}\n", serde_json::to_string_pretty(&told)?)
+        pretty(&told)?
     } else {
         let snapshot = snapshot.as_ref().map(|snapshot| format!("\n{}", snapshot.text()));
         summary(&manifest) + &files(&manifest) + &snapshot.unwrap_or_default()
     };
-    out.write_all(text.as_bytes()).map_err(CommandError::Output)?;
-    Ok(snapshot.as_ref().map(Looked::verdict).unwrap_or_default())
+    out.write_all(text.as_bytes()).map_err(CommandError::Output)
 }
 
 /// What a manifest says of its set, without the files.
@@ -48,7 +49,7 @@ pub fn summary(manifest: &Manifest) -> String {
     let Manifest { cluster, made_by, made_at, made_with, grade, .. } = manifest;
     let mut lines = vec![
         format!("set           {} of cluster {cluster}: {grade}", manifest.id()),
-        format!("made          by {made_by} at {made_at}, with nightshift {made_with}"),
+        format!("made          by {made_by} at {made_at}, with nightshift {}", shown(made_with.as_bytes())),
     ];
     lines.extend(manifest.notes.iter().map(|note| format!("note          {}", shown(note.as_bytes()))));
     lines.extend(manifest.vanished.iter().map(|path| format!("gone          {}", shown(path.as_bytes()))));
@@ -61,9 +62,9 @@ pub fn summary(manifest: &Manifest) -> String {
         lines.push(format!(
             "etcd          member {} {} of cluster {}, {role}, version {}, revision {}",
             shown(etcd.member_name.as_bytes()),
-            etcd.member_id,
-            etcd.cluster_id,
-            etcd.version,
+            shown(etcd.member_id.as_bytes()),
+            shown(etcd.cluster_id.as_bytes()),
+            shown(etcd.version.as_bytes()),
             etcd.revision
         ));
         lines.push(format!("checked       {}", shown(etcd.checked.as_bytes())));

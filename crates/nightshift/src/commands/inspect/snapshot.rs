@@ -10,21 +10,22 @@ use nightshift_snapshot::{
 };
 use serde_json::{Map, Value, json};
 
-use super::list::shown;
+use super::list::{pretty, shown};
 use super::opened::Opened;
 use crate::commands::CommandError;
 use crate::out;
 
-/// Tells all of a snapshot that needs no question; gives what is wrong with it.
-pub fn tell(opened: Opened, json: bool, out: &mut dyn Write) -> Result<Vec<String>, CommandError> {
+/// Tells all of a snapshot that needs no question; adds its verdict to `doubts`.
+pub fn tell(
+    opened: Opened,
+    json: bool,
+    out: &mut dyn Write,
+    doubts: &mut Vec<String>,
+) -> Result<(), CommandError> {
     let looked = Looked::at(opened)?;
-    if json {
-        writeln!(out, "{}", serde_json::to_string_pretty(&looked.json())?)
-    } else {
-        write!(out, "{}", looked.text())
-    }
-    .map_err(CommandError::Output)?;
-    Ok(looked.verdict())
+    doubts.extend(looked.verdict());
+    let text = if json { pretty(&looked.json())? } else { looked.text() };
+    out.write_all(text.as_bytes()).map_err(CommandError::Output)
 }
 
 /// A snapshot that was walked.
@@ -38,7 +39,7 @@ pub struct Looked {
 
 impl Looked {
     pub fn at(opened: Opened) -> Result<Self, CommandError> {
-        let Opened { what, database, doubts: mut findings, scratch } = opened;
+        let Opened { what, database, doubts: mut findings, scratch, .. } = opened;
         let (report, prefixes) = survey(database.source(), IndexOptions::in_folder(scratch))
             .map_err(|source| CommandError::Index { what: what.clone(), source })?;
         findings.extend(report.findings.iter().map(ToString::to_string));
