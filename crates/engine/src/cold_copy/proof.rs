@@ -66,7 +66,7 @@ impl Data {
     pub async fn hold(&self, endpoint: &str, within: Duration) -> Result<(), DataError> {
         let until = Instant::now() + within;
         loop {
-            let why = if listens(endpoint).await {
+            let why = if may_listen(endpoint).await {
                 format!("something listens at {endpoint}")
             } else {
                 match rustix::fs::flock(&self.database, FlockOperation::NonBlockingLockShared) {
@@ -88,12 +88,22 @@ impl Data {
     }
 }
 
-/// Whether anything takes connections at a member's client URL. What does not answer at all may be there.
-pub async fn listens(endpoint: &str) -> bool {
-    let Ok(uri) = endpoint.parse::<Uri>() else { return true };
-    let (Some(host), Some(port)) = (uri.host(), uri.port_u16()) else { return true };
-    match timeout(CONNECT, TcpStream::connect((host.trim_matches(['[', ']']), port))).await {
-        Ok(Err(error)) => error.kind() != io::ErrorKind::ConnectionRefused,
-        Ok(Ok(_)) | Err(_) => true,
+/// Whether something may still be there: all but a plain refusal counts, for the member is to be shown to be gone.
+async fn may_listen(endpoint: &str) -> bool {
+    match connect(endpoint).await {
+        Some(Err(error)) => error.kind() != io::ErrorKind::ConnectionRefused,
+        Some(Ok(())) | None => true,
     }
+}
+
+/// Whether something is there for certain.
+pub async fn takes_connections(endpoint: &str) -> bool {
+    matches!(connect(endpoint).await, Some(Ok(())))
+}
+
+/// Connects to a member's client URL; `None` where nothing came of it in time, or the URL names no port.
+async fn connect(endpoint: &str) -> Option<io::Result<()>> {
+    let uri = endpoint.parse::<Uri>().ok()?;
+    let (host, port) = (uri.host()?.trim_matches(['[', ']']), uri.port_u16()?);
+    timeout(CONNECT, TcpStream::connect((host, port))).await.ok().map(|connected| connected.map(drop))
 }
