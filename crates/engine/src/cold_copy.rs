@@ -14,6 +14,7 @@ mod marker;
 mod pack;
 mod proof;
 mod quorum;
+mod ready;
 mod recover;
 mod serve;
 mod service;

@@ -85,12 +85,10 @@ async fn comes_to_stay(endpoint: &str, within: Duration, settled: Duration) -> b
 /// Asks for the start of what the marker names, if there is one. The marker stays.
 pub(super) async fn start_marked<S: Runs>(state: &State) -> Result<Option<Marker<S>>, RecoverError> {
     let Some(marker) = state.read::<S>()? else { return Ok(None) };
-    tracing::warn!(
-        "etcd member {} was left stopped in the night {}: it is started",
-        marker.member,
-        marker.night
-    );
-    match marker.service.start().await {
+    let started = marker.service.start().await;
+    // Only now: a journal that is stuck keeps whoever writes to it waiting.
+    tracing::warn!("etcd member {} was left stopped in the night {}", marker.member, marker.night);
+    match started {
         Ok(()) => Ok(Some(marker)),
         Err(source) => Err(RecoverError::NotStarted { member: marker.member, source }),
     }
