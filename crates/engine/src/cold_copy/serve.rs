@@ -149,14 +149,21 @@ async fn copy<S: Runs>(
     line: &Line,
 ) -> Result<(), ServeError> {
     let lost = Box::pin(kept(lock));
-    let stopping = Box::pin(async {
-        host.service.stop().await.map_err(ServeError::NotStopped)?;
+    // A stop goes on by itself when nobody waits for it, and could land after the start: so it is waited for in any case.
+    let lost = match select(Box::pin(host.service.stop()), lost).await {
+        Either::Left((stopped, lost)) => stopped.map(|()| lost).map_err(ServeError::NotStopped)?,
+        Either::Right((lost, stopping)) => {
+            stopping.await.map_err(ServeError::NotStopped)?;
+            return Err(lost);
+        }
+    };
+    let proving = Box::pin(async {
         data.hold(&host.local.endpoint, STOPPED).await?;
         let said = Said::Stopped { member: member.to_owned(), how: host.service.how() };
         line.say(said).await.map_err(ServeError::Gone)
     });
-    let lost = match select(stopping, lost).await {
-        Either::Left((stopped, lost)) => stopped.map(|()| lost)?,
+    let lost = match select(proving, lost).await {
+        Either::Left((proved, lost)) => proved.map(|()| lost)?,
         Either::Right((lost, _)) => return Err(lost),
     };
     let mut sending = line.send(data)?;
