@@ -226,6 +226,26 @@ async fn a_lock_lost_during_the_stop_starts_the_member_after_it_not_before() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_the_others_come_to_need_is_started_at_the_next_renewal() {
+    if !available() {
+        return;
+    }
+    let members = cluster(3);
+    let member = whose_turn(&members, today());
+    let helper = Helper::of(member);
+    let line = begun(member, &helper);
+    let other = members.iter().find(|other| other.name != member.name).unwrap();
+    nightshift_engine::cold_copy::Runs::stop(&other.service).await.unwrap();
+    let needed = Instant::now();
+    let error = helper.serving.await.unwrap().unwrap_err().to_string();
+    assert!(error.contains("lock"), "{error}");
+    // Ten to the renewal, five that it waits for an answer, and the member's return.
+    assert!(needed.elapsed() < Duration::from_secs(30), "{:?}", needed.elapsed());
+    assert!(member.is_healthy() && !member.marker().exists());
+    drop(line);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_that_dies_in_the_middle_leaves_no_member_stopped() {
     if !available() {
         return;

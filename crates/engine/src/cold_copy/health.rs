@@ -17,6 +17,8 @@ const MOST_LAG: u64 = 5_000;
 /// The cluster, as it looked just now.
 #[derive(Debug)]
 pub struct Survey {
+    /// When it was begun.
+    pub at: Instant,
     pub cluster_id: String,
     pub own: u64,
     pub leads: bool,
@@ -44,6 +46,7 @@ impl Survey {
 
 /// Asks every member, each by its own client URL and with this host's certificate.
 pub async fn survey(local: &LocalMember) -> Result<Survey, ClientError> {
+    let at = Instant::now();
     let client = Client::connect(local, PATIENCE).await?;
     let cluster = Cluster::ask(&client, local).await?;
     let header = cluster.local.header.unwrap_or_default();
@@ -64,6 +67,7 @@ pub async fn survey(local: &LocalMember) -> Result<Survey, ClientError> {
         raft_index: answer.status.raft_index,
     });
     Ok(Survey {
+        at,
         cluster_id: hex(header.cluster_id),
         own,
         leads: cluster.local.leader == own,

@@ -21,6 +21,8 @@ use crate::etcd::Client;
 /// One question to the member that leads.
 const PATIENCE: Duration = Duration::from_secs(30);
 const LEAD_MOVED: Duration = Duration::from_secs(15);
+/// What was seen of the members longer ago is looked at again before a stop.
+const FRESH: Duration = Duration::from_secs(10);
 
 /// Everything that is needed before anything is stopped.
 #[derive(Debug)]
@@ -61,7 +63,33 @@ pub async fn prepare<S: Runs>(host: &Host<S>, request: &Request) -> Result<Ready
     }
     permit(&first.members, first.own).map_err(|refusal| refused(refusal.to_string()))?;
     let (survey, lock) = under_lock(host, request.night, first).await?;
-    Ok(Ready { state, survey, data, lock })
+    let mut ready = Ready { state, survey, data, lock };
+    match ready.last_look(host).await {
+        Ok(()) => Ok(ready),
+        Err(reason) => {
+            if let Some(lock) = ready.lock {
+                lock.release().await;
+            }
+            Err(refused(reason))
+        }
+    }
+}
+
+impl Ready {
+    /// Right before the stop, for what was seen may be old: the others are still well, and the lock is still held.
+    async fn last_look<S>(&mut self, host: &Host<S>) -> Result<(), String> {
+        if self.survey.at.elapsed() > FRESH {
+            self.survey = survey(&host.local).await.map_err(|error| chain(&error))?;
+            permit(&self.survey.members, self.survey.own).map_err(|refusal| refusal.to_string())?;
+            if self.survey.leads && self.lock.is_some() {
+                return Err("this member has come to lead, so it is left running".to_owned());
+            }
+        }
+        match &mut self.lock {
+            Some(lock) => lock.renew().await.map_err(|error| chain(&error)),
+            None => Ok(()),
+        }
+    }
 }
 
 /// With the lock, which is given back if what it protects is in the way.
