@@ -18,6 +18,7 @@ mod ready;
 mod recover;
 mod serve;
 mod service;
+mod tally;
 
 use std::path::PathBuf;
 

@@ -246,6 +246,22 @@ async fn a_member_that_the_others_come_to_need_is_started_at_the_next_renewal() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_member_is_stopped_only_so_often_in_a_night() {
+    if !available() {
+        return;
+    }
+    let alone = cluster(1);
+    let state = alone[0].folder().join("state");
+    std::fs::create_dir(&state).unwrap();
+    let begun = format!(r#"{{"night":"{}","count":8}}"#, night(today()));
+    std::fs::write(state.join("begun"), begun).unwrap();
+    let helper = Helper::of(&alone[0]);
+    let answer = asked(&alone[0], &helper, &request(&alone[0])).await;
+    assert!(matches!(&answer, Err(AskError::Refused(reason)) if reason.contains("times")), "{answer:?}");
+    assert!(alone[0].is_healthy() && !alone[0].marker().exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_that_dies_in_the_middle_leaves_no_member_stopped() {
     if !available() {
         return;

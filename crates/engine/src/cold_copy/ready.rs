@@ -15,6 +15,7 @@ use super::proof::Data;
 use super::quorum::{permit, turn};
 use super::recover::start_marked;
 use super::service::Runs;
+use super::tally::count;
 use crate::context::chain;
 use crate::etcd::Client;
 
@@ -64,7 +65,7 @@ pub async fn prepare<S: Runs>(host: &Host<S>, request: &Request) -> Result<Ready
     permit(&first.members, first.own).map_err(|refusal| refused(refusal.to_string()))?;
     let (survey, lock) = under_lock(host, request.night, first).await?;
     let mut ready = Ready { state, survey, data, lock };
-    match ready.last_look(host).await {
+    match ready.last_look(host, request.night).await {
         Ok(()) => Ok(ready),
         Err(reason) => {
             if let Some(lock) = ready.lock {
@@ -77,7 +78,8 @@ pub async fn prepare<S: Runs>(host: &Host<S>, request: &Request) -> Result<Ready
 
 impl Ready {
     /// Right before the stop, for what was seen may be old: the others are still well, and the lock is still held.
-    async fn last_look<S>(&mut self, host: &Host<S>) -> Result<(), String> {
+    async fn last_look<S>(&mut self, host: &Host<S>, night: Night) -> Result<(), String> {
+        count(self.state.folder(), night).map_err(|error| chain(&error))?;
         if self.survey.at.elapsed() > FRESH {
             self.survey = survey(&host.local).await.map_err(|error| chain(&error))?;
             permit(&self.survey.members, self.survey.own).map_err(|refusal| refusal.to_string())?;
