@@ -262,6 +262,45 @@ async fn a_member_is_stopped_only_so_often_in_a_night() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_data_directory_that_no_member_has_open_is_not_copied() {
+    if !available() {
+        return;
+    }
+    let alone = cluster(1);
+    let stale = alone[0].folder().join("stale");
+    let copied = Command::new("cp").arg("-r").args([&alone[0].folder().join("data"), &stale]).status().unwrap();
+    assert!(copied.success());
+    let mut host = alone[0].host();
+    host.local.data_dir = Some(stale);
+    let helper = Helper::with(&alone[0], host);
+    let answer = asked(&alone[0], &helper, &request(&alone[0])).await;
+    assert!(
+        matches!(&answer, Err(AskError::Refused(reason)) if reason.contains("stale/member/snap/db")),
+        "{answer:?}"
+    );
+    assert!(alone[0].is_healthy() && !alone[0].marker().exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_answers_in_the_place_of_this_hosts_own_is_not_stopped() {
+    if !available() {
+        return;
+    }
+    let members = cluster(3);
+    let member = whose_turn(&members, today());
+    let other = members.iter().find(|other| other.name != member.name).unwrap();
+    let mut host = member.host();
+    host.local.name = Some(other.name.clone());
+    let helper = Helper::with(member, host);
+    let answer = asked(member, &helper, &request(member)).await;
+    assert!(
+        matches!(&answer, Err(AskError::Refused(reason)) if reason.contains("not this host's own")),
+        "{answer:?}"
+    );
+    assert!(member.is_healthy() && !member.marker().exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_that_dies_in_the_middle_leaves_no_member_stopped() {
     if !available() {
         return;

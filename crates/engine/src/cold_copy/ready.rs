@@ -77,7 +77,8 @@ pub async fn prepare<S: Runs>(host: &Host<S>, request: &Request) -> Result<Ready
 }
 
 impl Ready {
-    /// Right before the stop, for what was seen may be old: the others are still well, and the lock is still held.
+    /// Right before the stop, for what was seen may be old: the others are still well, the data is
+    /// the running member's, and the lock is still held.
     async fn last_look<S>(&mut self, host: &Host<S>, night: Night) -> Result<(), String> {
         count(self.state.folder(), night).map_err(|error| chain(&error))?;
         if self.survey.at.elapsed() > FRESH {
@@ -87,6 +88,7 @@ impl Ready {
                 return Err("this member has come to lead, so it is left running".to_owned());
             }
         }
+        self.data.demand_in_use().map_err(|error| chain(&error))?;
         match &mut self.lock {
             Some(lock) => lock.renew().await.map_err(|error| chain(&error)),
             None => Ok(()),

@@ -144,7 +144,7 @@ async fn take<S: Runs>(
 async fn copy<S: Runs>(
     host: &Host<S>,
     member: &str,
-    data: Data,
+    mut data: Data,
     lock: Option<&mut Lock>,
     line: &Line,
 ) -> Result<(), ServeError> {
