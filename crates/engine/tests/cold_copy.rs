@@ -268,7 +268,8 @@ async fn a_data_directory_that_no_member_has_open_is_not_copied() {
     }
     let alone = cluster(1);
     let stale = alone[0].folder().join("stale");
-    let copied = Command::new("cp").arg("-r").args([&alone[0].folder().join("data"), &stale]).status().unwrap();
+    let copied =
+        Command::new("cp").arg("-r").args([&alone[0].folder().join("data"), &stale]).status().unwrap();
     assert!(copied.success());
     let mut host = alone[0].host();
     host.local.data_dir = Some(stale);

@@ -115,7 +115,9 @@ mod tests {
         assert!(comes_to_stay(&endpoint, SHORT, SHORT).await);
         drop(listener);
         // Neither what refuses, nor what cannot be reached at all, nor what is no address.
-        for endpoint in [endpoint.as_str(), "http://255.255.255.255:2379", "http://none.invalid:2379", "nowhere"] {
+        for endpoint in
+            [endpoint.as_str(), "http://255.255.255.255:2379", "http://none.invalid:2379", "nowhere"]
+        {
             assert!(!comes_to_stay(endpoint, SHORT, SHORT).await, "{endpoint}");
         }
     }

@@ -9,7 +9,7 @@ use nightshift_core::audit::{Event, Kind};
 use nightshift_core::etcd_facts::{ColdCopy, DataFound, V2Backup};
 use nightshift_core::manifest::{Item, ItemKind, Owner};
 use nightshift_core::role::Role;
-use nightshift_core::settings::{Compression, EtcdData};
+use nightshift_core::settings::{Compression, EtcdData, EtcdMembers};
 
 use super::etcd_room;
 use super::own_set::Draft;
@@ -26,6 +26,8 @@ const BACKED_UP: Duration = Duration::from_secs(600);
 const REPLAYED: Duration = Duration::from_secs(300);
 /// The v2 backup's folder in the set.
 const V2_FOLDER: &str = "v2";
+
+const MISSING: &str = "etcd holds v2 keys beside its v3 keys, and the snapshot has only the v3 ones: the v2 keys are not in this set";
 
 #[derive(Debug, thiserror::Error)]
 enum ColdCopyError {
@@ -131,8 +133,7 @@ async fn replay(
     draft: &mut Draft,
 ) -> Option<u64> {
     let drill = &ctx.settings.drill;
-    if let Err(error) =
-        etcd_room::demand(ctx, local, member, &drill.scratch, etcd_room::bytes_below(folder))
+    if let Err(error) = etcd_room::demand(ctx, local, member, &drill.scratch, etcd_room::bytes_below(folder))
     {
         draft.faults.push(format!(
             "the v2 backup was not replayed, so nothing shows that it restores: not enough room for that: {}",
@@ -236,9 +237,13 @@ async fn copy(
         cold_copy::ask(&socket, &request, ctx.settings.etcd.compression, create).await
     };
     match asked.await {
-        Ok(Asked::NotMyTurn { member }) => {
-            draft.notes.push(format!("the v2 keys of this cluster are in tonight's cold copy of {member}"));
-        }
+        Ok(Asked::NotMyTurn { member: tonight }) => match ctx.settings.etcd.members {
+            EtcdMembers::All => draft
+                .notes
+                .push(format!("the v2 keys of this cluster are in tonight's cold copy of {tonight}")),
+            // Each member has its turn, and its host asks for it only with a set of its own.
+            EtcdMembers::One => warn(ctx, member, draft, unasked(&tonight)),
+        },
         Ok(Asked::Copied(copied)) => {
             let data_dir = local.data_dir.as_deref().unwrap_or(Path::new("the data directory"));
             let source = format!("{}/member, while its member was stopped", data_dir.display());
@@ -252,13 +257,7 @@ async fn copy(
             });
         }
         Err(error) => {
-            let reason = uncovered(&error);
-            ctx.tell(Event {
-                role: Some(Role::Etcd),
-                reason: Some(reason.clone()),
-                ..Event::warning(Kind::EtcdUnwell, format!("etcd member {}: {reason}", member.name))
-            });
-            draft.faults.push(reason);
+            warn(ctx, member, draft, uncovered(&error));
             // What came is no copy: it was cut short, or its member was not seen healthy since.
             if let Err(error) = partial.discard(name) {
                 draft.faults.push(chain(&error));
@@ -267,16 +266,32 @@ async fn copy(
     }
 }
 
+fn warn(ctx: &StageContext, member: &Member, draft: &mut Draft, reason: String) {
+    ctx.tell(Event {
+        role: Some(Role::Etcd),
+        reason: Some(reason.clone()),
+        ..Event::warning(Kind::EtcdUnwell, format!("etcd member {}: {reason}", member.name))
+    });
+    draft.faults.push(reason);
+}
+
+/// With one set a night, the host whose turn the cold copy is may not make it.
+fn unasked(tonight: &str) -> String {
+    format!(
+        "{MISSING}: tonight {tonight} is the member to be copied, whose host may hand in nothing while `members` in [etcd] is \
+         \"one\"; set `members = \"all\"` on every etcd host"
+    )
+}
+
 /// What is not covered, why, and what to do.
 fn uncovered(error: &ColdCopyError) -> String {
-    let what = "etcd holds v2 keys beside its v3 keys, and the snapshot has only the v3 ones: the v2 keys are not in this set";
     match error {
         ColdCopyError::Ask(AskError::NotEnabled { .. }) => format!(
-            "{what}; enable the cold copy, which stops one member a night, on every etcd host ({}), or set `data = \"v3\"` \
+            "{MISSING}; enable the cold copy, which stops one member a night, on every etcd host ({}), or set `data = \"v3\"` \
              in [etcd] if the v2 keys are the leavings of a migration",
             cold_copy::OPT_IN
         ),
-        error => format!("{what}: {}", chain(error)),
+        error => format!("{MISSING}: {}", chain(error)),
     }
 }
 
