@@ -80,7 +80,6 @@ impl Ready {
     /// Right before the stop, for what was seen may be old: the others are still well, the data is
     /// the running member's, and the lock is still held.
     async fn last_look<S>(&mut self, host: &Host<S>, night: Night) -> Result<(), String> {
-        count(self.state.folder(), night).map_err(|error| chain(&error))?;
         if self.survey.at.elapsed() > FRESH {
             self.survey = survey(&host.local).await.map_err(|error| chain(&error))?;
             permit(&self.survey.members, self.survey.own).map_err(|refusal| refusal.to_string())?;
@@ -89,6 +88,7 @@ impl Ready {
             }
         }
         self.data.demand_in_use().map_err(|error| chain(&error))?;
+        count(self.state.folder(), night).map_err(|error| chain(&error))?;
         match &mut self.lock {
             Some(lock) => lock.renew().await.map_err(|error| chain(&error)),
             None => Ok(()),
