@@ -14,9 +14,11 @@ mod marker;
 mod pack;
 mod proof;
 mod quorum;
+mod ready;
 mod recover;
 mod serve;
 mod service;
+mod tally;
 
 use std::path::PathBuf;
 

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use nightshift_core::digest::Digest;
 use nightshift_core::settings::Compression;
-use nightshift_engine::cold_copy::{AskError, Asked, Copied, Request, ask, recover, serve};
+use nightshift_engine::cold_copy::{AskError, Asked, Copied, Host, Request, ask, recover, serve};
 use support::etcd::{Etcd, available, eventually, free_port};
 use support::members::{Member, Scripts, cluster, night, today, whose_turn};
 use tokio::task::JoinHandle;
@@ -38,10 +38,13 @@ struct Helper {
 
 impl Helper {
     fn of(member: &Member) -> Self {
+        Self::with(member, member.host())
+    }
+
+    fn with(member: &Member, host: Host<Scripts>) -> Self {
         let socket = member.folder().join("cold-copy.sock");
         let _from_before = std::fs::remove_file(&socket);
         let listener = UnixListener::bind(&socket).unwrap();
-        let host = member.host();
         let serving = tokio::spawn(async move {
             let accepted = tokio::task::spawn_blocking(move || listener.accept().unwrap().0).await.unwrap();
             serve(&host, accepted).await
@@ -193,14 +196,109 @@ async fn a_lost_lock_ends_the_copy_and_starts_the_member() {
     let line = begun(member, &helper);
     assert!(!member.is_healthy() && member.marker().exists());
     let other = members.iter().find(|other| other.name != member.name).unwrap();
-    let leases = other.told("3", &["lease", "list"]);
-    let lease = leases.lines().last().unwrap();
-    other.told("3", &["lease", "revoke", lease]);
+    other.revoke_lock();
     eventually("the member is back", || member.is_healthy());
     let error = helper.serving.await.unwrap().unwrap_err().to_string();
     assert!(error.contains("lock"), "{error}");
     assert!(!member.marker().exists());
     drop(line);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_lost_during_the_stop_starts_the_member_after_it_not_before() {
+    if !available() {
+        return;
+    }
+    let members = cluster(3);
+    let member = whose_turn(&members, today());
+    let mut host = member.host();
+    // The loss is noticed by the next renewal, within ten seconds.
+    host.service.stops_after = Duration::from_secs(15);
+    let helper = Helper::with(member, host);
+    let mut line = UnixStream::connect(&helper.socket).unwrap();
+    line.write_all(&[&serde_json::to_vec(&request(member)).unwrap()[..], b"\n"].concat()).unwrap();
+    eventually("it is being stopped", || member.marker().exists());
+    members.iter().find(|other| other.name != member.name).unwrap().revoke_lock();
+    let error = helper.serving.await.unwrap().unwrap_err().to_string();
+    assert!(error.contains("lock"), "{error}");
+    std::thread::sleep(Duration::from_secs(8));
+    assert!(member.is_healthy() && !member.marker().exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_the_others_come_to_need_is_started_at_the_next_renewal() {
+    if !available() {
+        return;
+    }
+    let members = cluster(3);
+    let member = whose_turn(&members, today());
+    let helper = Helper::of(member);
+    let line = begun(member, &helper);
+    let other = members.iter().find(|other| other.name != member.name).unwrap();
+    nightshift_engine::cold_copy::Runs::stop(&other.service).await.unwrap();
+    let needed = Instant::now();
+    let error = helper.serving.await.unwrap().unwrap_err().to_string();
+    assert!(error.contains("lock"), "{error}");
+    // Ten to the renewal, five that it waits for an answer, and the member's return.
+    assert!(needed.elapsed() < Duration::from_secs(30), "{:?}", needed.elapsed());
+    assert!(member.is_healthy() && !member.marker().exists());
+    drop(line);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_is_stopped_only_so_often_in_a_night() {
+    if !available() {
+        return;
+    }
+    let alone = cluster(1);
+    let state = alone[0].folder().join("state");
+    std::fs::create_dir(&state).unwrap();
+    let begun = format!(r#"{{"night":"{}","count":8}}"#, night(today()));
+    std::fs::write(state.join("begun"), begun).unwrap();
+    let helper = Helper::of(&alone[0]);
+    let answer = asked(&alone[0], &helper, &request(&alone[0])).await;
+    assert!(matches!(&answer, Err(AskError::Refused(reason)) if reason.contains("times")), "{answer:?}");
+    assert!(alone[0].is_healthy() && !alone[0].marker().exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_directory_that_no_member_has_open_is_not_copied() {
+    if !available() {
+        return;
+    }
+    let alone = cluster(1);
+    let stale = alone[0].folder().join("stale");
+    let copied =
+        Command::new("cp").arg("-r").args([&alone[0].folder().join("data"), &stale]).status().unwrap();
+    assert!(copied.success());
+    let mut host = alone[0].host();
+    host.local.data_dir = Some(stale);
+    let helper = Helper::with(&alone[0], host);
+    let answer = asked(&alone[0], &helper, &request(&alone[0])).await;
+    assert!(
+        matches!(&answer, Err(AskError::Refused(reason)) if reason.contains("stale/member/snap/db")),
+        "{answer:?}"
+    );
+    assert!(alone[0].is_healthy() && !alone[0].marker().exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_answers_in_the_place_of_this_hosts_own_is_not_stopped() {
+    if !available() {
+        return;
+    }
+    let members = cluster(3);
+    let member = whose_turn(&members, today());
+    let other = members.iter().find(|other| other.name != member.name).unwrap();
+    let mut host = member.host();
+    host.local.name = Some(other.name.clone());
+    let helper = Helper::with(member, host);
+    let answer = asked(member, &helper, &request(member)).await;
+    assert!(
+        matches!(&answer, Err(AskError::Refused(reason)) if reason.contains("not this host's own")),
+        "{answer:?}"
+    );
+    assert!(member.is_healthy() && !member.marker().exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@ use nightshift_core::night::Night;
 use super::health::survey;
 use super::quorum::{permit, turn};
 use super::service::{Runs as _, Service, find};
+use super::tally::STOPS_A_NIGHT;
 use super::{OPT_IN, STATE};
 use crate::context::chain;
 use crate::etcd::LocalMember;
@@ -63,7 +64,8 @@ pub async fn explain(local: &LocalMember, night: Night, socket: &Path) -> Vec<St
         Err(error) => lines.push(chain(&error)),
     }
     lines.push(format!(
-        "whatever happens, it is started again: by the helper, by systemd when that ends, and at boot ({STATE}/stopped)"
+        "whatever happens, it is started again: by the helper, by systemd when that ends, and at boot ({STATE}/stopped); and it \
+         is stopped {STOPS_A_NIGHT} times a night at most"
     ));
     lines
 }

@@ -7,16 +7,26 @@ use tokio::time::{Instant, sleep};
 use super::quorum::Seen;
 use crate::context::chain;
 use crate::etcd::message::StatusResponse;
-use crate::etcd::{Client, ClientError, Cluster, LocalMember, applied, hex};
+use crate::etcd::{Client, ClientError, Cluster, Complaint, LocalMember, applied, hex};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Entries of the raft log by which a healthy member may be behind at the moment it is asked.
 const MOST_LAG: u64 = 5_000;
 
+#[derive(Debug, thiserror::Error)]
+pub enum SurveyError {
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error("{0}")]
+    NotOwn(Complaint),
+}
+
 /// The cluster, as it looked just now.
 #[derive(Debug)]
 pub struct Survey {
+    /// When it was begun.
+    pub at: Instant,
     pub cluster_id: String,
     pub own: u64,
     pub leads: bool,
@@ -43,9 +53,13 @@ impl Survey {
 }
 
 /// Asks every member, each by its own client URL and with this host's certificate.
-pub async fn survey(local: &LocalMember) -> Result<Survey, ClientError> {
+pub async fn survey(local: &LocalMember) -> Result<Survey, SurveyError> {
+    let at = Instant::now();
     let client = Client::connect(local, PATIENCE).await?;
     let cluster = Cluster::ask(&client, local).await?;
+    if let Some(complaint) = cluster.not_own {
+        return Err(SurveyError::NotOwn(complaint));
+    }
     let header = cluster.local.header.unwrap_or_default();
     let own = header.member_id;
     let answers =
@@ -64,6 +78,7 @@ pub async fn survey(local: &LocalMember) -> Result<Survey, ClientError> {
         raft_index: answer.status.raft_index,
     });
     Ok(Survey {
+        at,
         cluster_id: hex(header.cluster_id),
         own,
         leads: cluster.local.leader == own,

@@ -4,7 +4,8 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use futures_util::future::select_ok;
+use tokio::time::{Instant, sleep_until};
 
 use crate::etcd::{Client, ClientError};
 
@@ -12,9 +13,6 @@ const KEY: &str = "/nightshift/cold-copy-lock";
 /// How long it outlives a holder that is no more.
 const TTL: Duration = Duration::from_secs(60);
 const RENEW: Duration = Duration::from_secs(10);
-/// Without a renewal for so long it is given up, well before somebody else could have it.
-const LOST: Duration = Duration::from_secs(40);
-const RETRY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
@@ -24,7 +22,7 @@ pub enum LockError {
     NotTaken(#[source] ClientError),
     #[error("the lock {KEY} in etcd was lost: its lease has ended")]
     Ended,
-    #[error("the lock {KEY} in etcd could not be kept alive for {} s", LOST.as_secs())]
+    #[error("the lock {KEY} in etcd could not be kept alive: none of the other members renews it")]
     NotKept(#[source] Option<ClientError>),
 }
 
@@ -76,26 +74,20 @@ impl Lock {
         }
     }
 
-    async fn renew(&mut self) -> Result<(), LockError> {
-        let until = self.renewed + LOST;
-        let mut last = None;
-        loop {
-            for other in &self.others {
-                let asked = Instant::now();
-                match timeout_at(until, other.keep_lease(self.lease)).await {
-                    Ok(Ok(true)) => {
-                        self.renewed = asked;
-                        return Ok(());
-                    }
-                    Ok(Ok(false)) => return Err(LockError::Ended),
-                    Ok(Err(error)) => last = Some(error),
-                    Err(_) => return Err(LockError::NotKept(last)),
-                }
+    /// Asks all the others at once; the first answer counts. One without a leader gives none. Where nobody answers the
+    /// cluster is in need of this member, so there is no second round.
+    pub async fn renew(&mut self) -> Result<(), LockError> {
+        if self.others.is_empty() {
+            return Err(LockError::NotKept(None));
+        }
+        let asked = Instant::now();
+        match select_ok(self.others.iter().map(|other| Box::pin(other.keep_lease(self.lease)))).await {
+            Ok((true, _)) => {
+                self.renewed = asked;
+                Ok(())
             }
-            if Instant::now() >= until {
-                return Err(LockError::NotKept(last));
-            }
-            sleep(RETRY).await;
+            Ok((false, _)) => Err(LockError::Ended),
+            Err(error) => Err(LockError::NotKept(Some(error))),
         }
     }
 

@@ -68,6 +68,10 @@ impl State {
         }
     }
 
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     pub fn read<S: DeserializeOwned>(&self) -> Result<Option<Marker<S>>, MarkerError> {
         let path = self.folder.join(FILE);
         if !path.try_exists().map_err(|source| MarkerError::Io {

@@ -30,6 +30,11 @@ pub enum DataError {
     NotTaken { path: PathBuf, why: Missing },
     #[error("{} cannot be locked", .path.display())]
     Lock { path: PathBuf, source: io::Error },
+    #[error(
+        "{} is not open anywhere, so it is not the database of the member that runs: see that etcd.conf, or the pod's \
+         manifest, gives the data directory that this member uses", .path.display()
+    )]
+    NotInUse { path: PathBuf },
     #[error("the member was not proved stopped within {} s: {why}", .after.as_secs())]
     Runs { after: Duration, why: String },
 }
@@ -39,7 +44,9 @@ pub enum DataError {
 pub struct Data {
     pub member: PathBuf,
     pub folder: OwnedFd,
-    database: File,
+    snap: OwnedFd,
+    /// Held from the proof that the member is stopped.
+    held: Option<File>,
 }
 
 impl Data {
@@ -55,30 +62,53 @@ impl Data {
         let folder = opened(&member)?;
         // A WAL that lies elsewhere would be missing from the copy.
         opened(&member.join("wal"))?;
-        let database = member.join("snap/db");
-        let file = open_file(&opened(&member.join("snap"))?, OsStr::new("db"), &database);
-        let file = file.map_err(|why| DataError::NotTaken { path: database, why })?;
-        Ok(Self { member, folder, database: file })
+        let snap = opened(&member.join("snap"))?;
+        let data = Self { member, folder, snap, held: None };
+        data.database()?;
+        Ok(data)
     }
 
-    /// Waits until the member is gone, and keeps it from coming back before this is dropped: etcd holds this lock as long
-    /// as it has its database open, in whatever container, and waits for it before it reads anything.
-    pub async fn hold(&self, endpoint: &str, within: Duration) -> Result<(), DataError> {
+    fn path(&self) -> PathBuf {
+        self.member.join("snap/db")
+    }
+
+    /// Opens the database anew: etcd lays another one in its place when it defragments, or gets one from its leader.
+    fn database(&self) -> Result<File, DataError> {
+        open_file(&self.snap, OsStr::new("db"), &self.path())
+            .map_err(|why| DataError::NotTaken { path: self.path(), why })
+    }
+
+    /// Takes the lock that etcd holds as long as it has its database open, in whatever container, and waits for before it
+    /// reads anything. `None` where somebody holds it.
+    fn lock(&self) -> Result<Option<File>, DataError> {
+        let database = self.database()?;
+        match rustix::fs::flock(&database, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(Some(database)),
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(errno) => Err(DataError::Lock { path: self.path(), source: errno.into() }),
+        }
+    }
+
+    /// An error where nobody has the database open, while the member runs: then it is another one, or an old one.
+    pub fn demand_in_use(&self) -> Result<(), DataError> {
+        match self.lock()? {
+            Some(_idle) => Err(DataError::NotInUse { path: self.path() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until the member is gone, and keeps it from coming back before this is dropped.
+    pub async fn hold(&mut self, endpoint: &str, within: Duration) -> Result<(), DataError> {
         let until = Instant::now() + within;
         loop {
-            let why = if listens(endpoint).await {
+            let why = if may_listen(endpoint).await {
                 format!("something listens at {endpoint}")
             } else {
-                match rustix::fs::flock(&self.database, FlockOperation::NonBlockingLockShared) {
-                    Ok(()) => return Ok(()),
-                    Err(Errno::WOULDBLOCK) => {
-                        format!("{} is open elsewhere", self.member.join("snap/db").display())
-                    }
-                    Err(errno) => {
-                        let path = self.member.join("snap/db");
-                        return Err(DataError::Lock { path, source: errno.into() });
-                    }
+                self.held = self.lock()?;
+                if self.held.is_some() {
+                    return Ok(());
                 }
+                format!("{} is open elsewhere", self.path().display())
             };
             if Instant::now() >= until {
                 return Err(DataError::Runs { after: within, why });
@@ -88,12 +118,22 @@ impl Data {
     }
 }
 
-/// Whether anything takes connections at a member's client URL. What does not answer at all may be there.
-pub async fn listens(endpoint: &str) -> bool {
-    let Ok(uri) = endpoint.parse::<Uri>() else { return true };
-    let (Some(host), Some(port)) = (uri.host(), uri.port_u16()) else { return true };
-    match timeout(CONNECT, TcpStream::connect((host.trim_matches(['[', ']']), port))).await {
-        Ok(Err(error)) => error.kind() != io::ErrorKind::ConnectionRefused,
-        Ok(Ok(_)) | Err(_) => true,
+/// Whether something may still be there: all but a plain refusal counts, for the member is to be shown to be gone.
+async fn may_listen(endpoint: &str) -> bool {
+    match connect(endpoint).await {
+        Some(Err(error)) => error.kind() != io::ErrorKind::ConnectionRefused,
+        Some(Ok(())) | None => true,
     }
+}
+
+/// Whether something is there for certain.
+pub async fn takes_connections(endpoint: &str) -> bool {
+    matches!(connect(endpoint).await, Some(Ok(())))
+}
+
+/// Connects to a member's client URL; `None` where nothing came of it in time, or the URL names no port.
+async fn connect(endpoint: &str) -> Option<io::Result<()>> {
+    let uri = endpoint.parse::<Uri>().ok()?;
+    let (host, port) = (uri.host()?.trim_matches(['[', ']']), uri.port_u16()?);
+    timeout(CONNECT, TcpStream::connect((host, port))).await.ok().map(|connected| connected.map(drop))
 }

@@ -37,6 +37,15 @@ pub enum ServiceError {
     Failed { line: String, how: String, words: String },
     #[error("cannot move {} to {}", .from.display(), .to.display())]
     Move { from: PathBuf, to: PathBuf, source: io::Error },
+    #[error("{} is no regular file: a manifest that is a link, or kept elsewhere, is not moved", .path.display())]
+    Odd { path: PathBuf },
+    #[error("{} cannot be looked at", .path.display())]
+    Look { path: PathBuf, source: io::Error },
+    #[error(
+        "neither {} nor {}, where a cold copy puts it, is there: lay the manifest of etcd's pod back by hand",
+        .manifest.display(), .aside.display()
+    )]
+    Vanished { manifest: PathBuf, aside: PathBuf },
 }
 
 /// Something that runs the member. It is written to the marker, so that whoever finds that can start it again.
@@ -71,14 +80,23 @@ pub async fn find() -> Result<Service, ServiceError> {
             return Ok(Service::Unit { name: name.to_owned() });
         }
     }
-    let manifest = POD_MANIFESTS.iter().map(PathBuf::from).find(|manifest| manifest.is_file());
-    manifest.and_then(Service::pod).ok_or(ServiceError::Unknown)
+    for manifest in POD_MANIFESTS.map(PathBuf::from) {
+        if let Some(service) = Service::pod(manifest)? {
+            return Ok(service);
+        }
+    }
+    Err(ServiceError::Unknown)
 }
 
 impl Service {
-    fn pod(manifest: PathBuf) -> Option<Self> {
-        let aside = manifest.parent()?.with_file_name("nightshift-cold-copy-etcd.yaml");
-        Some(Self::StaticPod { manifest, aside })
+    /// The pod of this manifest, if that is there.
+    fn pod(manifest: PathBuf) -> Result<Option<Self>, ServiceError> {
+        if !is_there(&manifest)? {
+            return Ok(None);
+        }
+        demand_regular(&manifest)?;
+        let aside = manifest.parent().map(|folder| folder.with_file_name("nightshift-cold-copy-etcd.yaml"));
+        Ok(aside.map(|aside| Self::StaticPod { manifest, aside }))
     }
 }
 
@@ -107,20 +125,44 @@ impl Runs for Service {
             Self::Unit { name } => systemctl(&["start", "--no-block", name], ASK).await,
             Self::StaticPod { manifest, aside } => {
                 let (manifest, aside) = (manifest.clone(), aside.clone());
-                offload::run(move || {
-                    // Somebody may have laid a new one meanwhile, and that one counts.
-                    if manifest.exists() || !aside.exists() { Ok(()) } else { move_away(&aside, &manifest) }
-                })
-                .await
+                offload::run(move || lay_back(&aside, &manifest)).await
             }
         }
     }
 }
 
+fn lay_back(aside: &Path, manifest: &Path) -> Result<(), ServiceError> {
+    // Somebody may have laid a new one meanwhile, and that one counts.
+    if is_there(manifest)? {
+        return Ok(());
+    }
+    if !is_there(aside)? {
+        return Err(ServiceError::Vanished { manifest: manifest.to_owned(), aside: aside.to_owned() });
+    }
+    move_away(aside, manifest)
+}
+
+/// Whether there is anything of this name, be it a link to nowhere.
+fn is_there(path: &Path) -> Result<bool, ServiceError> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(ServiceError::Look { path: path.to_owned(), source }),
+    }
+}
+
+/// A link that is moved may lead nowhere from its new place, and who owns what it leads to is another question.
+fn demand_regular(path: &Path) -> Result<(), ServiceError> {
+    let look = |source| ServiceError::Look { path: path.to_owned(), source };
+    let regular = fs::symlink_metadata(path).map_err(look)?.is_file();
+    if regular { Ok(()) } else { Err(ServiceError::Odd { path: path.to_owned() }) }
+}
+
 /// Both on one file system, and on disk when this returns. Never over a file that is there.
 fn move_away(from: &Path, to: &Path) -> Result<(), ServiceError> {
     let failed = |source| ServiceError::Move { from: from.to_owned(), to: to.to_owned(), source };
-    if to.try_exists().map_err(failed)? {
+    demand_regular(from)?;
+    if is_there(to)? {
         return Err(failed(io::ErrorKind::AlreadyExists.into()));
     }
     fs::rename(from, to).map_err(failed)?;
@@ -164,7 +206,7 @@ mod tests {
         let manifest = folder.join("pods/etcd.yaml");
         fs::create_dir_all(manifest.parent().unwrap()).unwrap();
         fs::write(&manifest, "kind: Pod").unwrap();
-        let service = Service::pod(manifest.clone()).unwrap();
+        let service = Service::pod(manifest.clone()).unwrap().unwrap();
         (manifest, folder.join("nightshift-cold-copy-etcd.yaml"), service)
     }
 
@@ -191,5 +233,26 @@ mod tests {
         assert_eq!(fs::read_to_string(&manifest).unwrap(), "kind: Pod # newer");
         assert!(matches!(service.stop().await, Err(ServiceError::Move { .. })));
         assert_eq!(fs::read_to_string(&aside).unwrap(), "kind: Pod");
+    }
+
+    #[tokio::test]
+    async fn a_manifest_that_is_a_link_is_refused_and_left_where_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let (manifest, aside, service) = pod(folder.path());
+        let elsewhere = folder.path().join("elsewhere.yaml");
+        fs::rename(&manifest, &elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &manifest).unwrap();
+        assert!(matches!(Service::pod(manifest.clone()), Err(ServiceError::Odd { .. })));
+        assert!(matches!(service.stop().await, Err(ServiceError::Odd { .. })));
+        assert!(manifest.exists() && !aside.exists());
+    }
+
+    #[tokio::test]
+    async fn a_pod_without_any_manifest_is_not_taken_for_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let (manifest, _, service) = pod(folder.path());
+        fs::remove_file(&manifest).unwrap();
+        assert!(matches!(service.start().await, Err(ServiceError::Vanished { .. })));
+        assert!(Service::pod(manifest).unwrap().is_none());
     }
 }

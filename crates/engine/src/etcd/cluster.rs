@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 
 use super::client::Client;
 use super::discover::LocalMember;
-use super::health::{Alarm, Complaint, Concern, hex, said_itself};
+use super::health::{Alarm, Complaint, Concern, hex, not_own, said_itself};
 use super::message::{ListedMember, StatusResponse};
 use super::turns::turns;
 use crate::context::chain;
@@ -25,6 +25,8 @@ pub struct Cluster {
     pub members: Vec<Seen>,
     /// What the local member says of itself.
     pub local: StatusResponse,
+    /// Where it is not the host's own after all.
+    pub not_own: Option<Complaint>,
 }
 
 /// A member as this host sees it.
@@ -52,6 +54,7 @@ impl Cluster {
         let own = status.header.unwrap_or_default().member_id;
         let mut listed = client.members().await?.members;
         listed.truncate(MOST_MEMBERS);
+        let not_own = not_own(&listed, own, local);
         let order = turns(listed.iter().map(|member| (member.id, member.is_learner)), status.leader);
         let mut own_answer = Some(Answering { client: client.clone(), status: status.clone() });
         let looks = listed.into_iter().map(|member| {
@@ -66,7 +69,7 @@ impl Cluster {
         });
         let mut members = join_all(looks).await;
         members.sort_by_key(|member| order.iter().position(|id| *id == member.id));
-        Ok(Self { members, local: status })
+        Ok(Self { members, local: status, not_own })
     }
 
     /// This member's place in the order; `None` for one that has none: a learner.

@@ -151,7 +151,7 @@ pub async fn examine(client: &Client, local: &LocalMember) -> Result<Member, Cli
 }
 
 /// The host's own member is the one with its name, or else the one that its endpoint belongs to.
-fn not_own(listed: &[ListedMember], answering: u64, local: &LocalMember) -> Option<Complaint> {
+pub fn not_own(listed: &[ListedMember], answering: u64, local: &LocalMember) -> Option<Complaint> {
     let by_url = || {
         let same = |url: &String| url.trim_end_matches('/') == local.endpoint.trim_end_matches('/');
         listed.iter().find(|member| member.client_urls.iter().any(same))

@@ -9,14 +9,15 @@ use nightshift_core::audit::{Event, Kind};
 use nightshift_core::etcd_facts::{ColdCopy, DataFound, V2Backup};
 use nightshift_core::manifest::{Item, ItemKind, Owner};
 use nightshift_core::role::Role;
-use nightshift_core::settings::{Compression, EtcdData};
+use nightshift_core::settings::{Compression, EtcdData, EtcdMembers};
 
+use super::etcd_room;
 use super::own_set::Draft;
 use crate::cold_copy::{self, AskError, Asked, Request};
 use crate::context::{StageContext, chain};
 use crate::etcd::{self, Client, Found, LocalMember, Member, V2};
 use crate::offload;
-use crate::space::{self, SpaceError};
+use crate::space::SpaceError;
 use crate::store::{Partial, StoreError, hash_file, sync_file, sync_folder};
 
 /// One question about v2 keys.
@@ -25,6 +26,8 @@ const BACKED_UP: Duration = Duration::from_secs(600);
 const REPLAYED: Duration = Duration::from_secs(300);
 /// The v2 backup's folder in the set.
 const V2_FOLDER: &str = "v2";
+
+const MISSING: &str = "etcd holds v2 keys beside its v3 keys, and the snapshot has only the v3 ones: the v2 keys are not in this set";
 
 #[derive(Debug, thiserror::Error)]
 enum ColdCopyError {
@@ -53,7 +56,7 @@ pub async fn add(
     };
     match (found.v3, found.v2) {
         (_, false) => {}
-        (false, true) => back_up(ctx, local, partial, draft, &mut found).await,
+        (false, true) => back_up(ctx, local, member, partial, draft, &mut found).await,
         (true, true) => copy(ctx, local, member, partial, draft, &mut found).await,
     }
     if let Some(facts) = &mut draft.etcd {
@@ -83,6 +86,7 @@ async fn ask(client: &Client, local: &LocalMember, draft: &mut Draft) -> DataFou
 async fn back_up(
     ctx: &StageContext,
     local: &LocalMember,
+    member: &Member,
     partial: &Partial,
     draft: &mut Draft,
     found: &mut DataFound,
@@ -98,6 +102,13 @@ async fn back_up(
         );
         return;
     };
+    // All of this member's data is in there: without it the set is no copy.
+    let mut missing = |why: String| draft.bad.push(format!("the v2 keys are not in this set: {why}"));
+    let need = etcd_room::member_bytes(local, member);
+    if let Err(error) = etcd_room::demand(ctx, local, member, ctx.vault.root(), need) {
+        missing(format!("not enough room for `etcdctl backup`: {}", chain(&error)));
+        return;
+    }
     let (etcdctl, folder) = (tool(tools.as_deref(), "etcdctl"), partial.folder().join(V2_FOLDER));
     let (target, guard) = (folder.clone(), partial.guard());
     let made = offload::run(move || {
@@ -107,14 +118,31 @@ async fn back_up(
     });
     match made.await {
         Ok(items) => draft.items.extend(items),
-        Err(why) => {
-            // All of this member's data is in there: without it the set is no copy.
-            draft.bad.push(format!("the v2 keys are not in this set: {why}"));
-            return;
-        }
+        Err(why) => return missing(why),
     }
-    let etcd = tool(tools.as_deref(), "etcd");
-    let keys = match etcd::replay(&etcd, &folder, &ctx.settings.drill.scratch, REPLAYED).await {
+    let keys = replay(ctx, local, member, &folder, draft).await;
+    found.v2_backup = Some(V2Backup { folder: V2_FOLDER.to_owned(), keys });
+}
+
+/// How many keys the backup in a folder holds when it is replayed; what speaks against it, or against this host, is drafted.
+async fn replay(
+    ctx: &StageContext,
+    local: &LocalMember,
+    member: &Member,
+    folder: &Path,
+    draft: &mut Draft,
+) -> Option<u64> {
+    let drill = &ctx.settings.drill;
+    if let Err(error) = etcd_room::demand(ctx, local, member, &drill.scratch, etcd_room::bytes_below(folder))
+    {
+        draft.faults.push(format!(
+            "the v2 backup was not replayed, so nothing shows that it restores: not enough room for that: {}",
+            chain(&error)
+        ));
+        return None;
+    }
+    let etcd = tool(drill.etcd_tools.as_deref(), "etcd");
+    match etcd::replay(&etcd, folder, &drill.scratch, REPLAYED).await {
         Ok(replayed) if replayed.keys == 0 => {
             draft
                 .bad
@@ -138,8 +166,7 @@ async fn back_up(
             draft.faults.push(format!("the v2 backup was not replayed: {}", chain(&error)));
             None
         }
-    };
-    found.v2_backup = Some(V2Backup { folder: V2_FOLDER.to_owned(), keys });
+    }
 }
 
 fn tool(folder: Option<&Path>, name: &str) -> PathBuf {
@@ -205,13 +232,18 @@ async fn copy(
     let request = Request { night: ctx.night, cluster_id: member.cluster_id.clone() };
     let create = || partial.create(name).map_err(ColdCopyError::from);
     let asked = async {
-        demand_room(ctx, local, member)?;
+        let need = etcd_room::member_bytes(local, member);
+        etcd_room::demand(ctx, local, member, ctx.vault.root(), need)?;
         cold_copy::ask(&socket, &request, ctx.settings.etcd.compression, create).await
     };
     match asked.await {
-        Ok(Asked::NotMyTurn { member }) => {
-            draft.notes.push(format!("the v2 keys of this cluster are in tonight's cold copy of {member}"));
-        }
+        Ok(Asked::NotMyTurn { member: tonight }) => match ctx.settings.etcd.members {
+            EtcdMembers::All => draft
+                .notes
+                .push(format!("the v2 keys of this cluster are in tonight's cold copy of {tonight}")),
+            // Each member has its turn, and its host asks for it only with a set of its own.
+            EtcdMembers::One => warn(ctx, member, draft, unasked(&tonight)),
+        },
         Ok(Asked::Copied(copied)) => {
             let data_dir = local.data_dir.as_deref().unwrap_or(Path::new("the data directory"));
             let source = format!("{}/member, while its member was stopped", data_dir.display());
@@ -225,13 +257,7 @@ async fn copy(
             });
         }
         Err(error) => {
-            let reason = uncovered(&error);
-            ctx.tell(Event {
-                role: Some(Role::Etcd),
-                reason: Some(reason.clone()),
-                ..Event::warning(Kind::EtcdUnwell, format!("etcd member {}: {reason}", member.name))
-            });
-            draft.faults.push(reason);
+            warn(ctx, member, draft, uncovered(&error));
             // What came is no copy: it was cut short, or its member was not seen healthy since.
             if let Err(error) = partial.discard(name) {
                 draft.faults.push(chain(&error));
@@ -240,25 +266,32 @@ async fn copy(
     }
 }
 
-/// Room for the database and the log beside it, even if nothing of them could be compressed.
-fn demand_room(ctx: &StageContext, local: &LocalMember, member: &Member) -> Result<(), SpaceError> {
-    let wal = local.data_dir.as_ref().map(|data_dir| data_dir.join("member/wal"));
-    let segments = wal.and_then(|wal| std::fs::read_dir(wal).ok()).into_iter().flatten().flatten();
-    let log = segments.filter_map(|segment| Some(segment.metadata().ok()?.len())).sum::<u64>();
-    let need = member.db_size.saturating_add(log);
-    space::demand(ctx.vault.root(), need, 1, ctx.settings.vault.min_free)
+fn warn(ctx: &StageContext, member: &Member, draft: &mut Draft, reason: String) {
+    ctx.tell(Event {
+        role: Some(Role::Etcd),
+        reason: Some(reason.clone()),
+        ..Event::warning(Kind::EtcdUnwell, format!("etcd member {}: {reason}", member.name))
+    });
+    draft.faults.push(reason);
+}
+
+/// With one set a night, the host whose turn the cold copy is may not make it.
+fn unasked(tonight: &str) -> String {
+    format!(
+        "{MISSING}: tonight {tonight} is the member to be copied, whose host may hand in nothing while `members` in [etcd] is \
+         \"one\"; set `members = \"all\"` on every etcd host"
+    )
 }
 
 /// What is not covered, why, and what to do.
 fn uncovered(error: &ColdCopyError) -> String {
-    let what = "etcd holds v2 keys beside its v3 keys, and the snapshot has only the v3 ones: the v2 keys are not in this set";
     match error {
         ColdCopyError::Ask(AskError::NotEnabled { .. }) => format!(
-            "{what}; enable the cold copy, which stops one member a night, on every etcd host ({}), or set `data = \"v3\"` \
+            "{MISSING}; enable the cold copy, which stops one member a night, on every etcd host ({}), or set `data = \"v3\"` \
              in [etcd] if the v2 keys are the leavings of a migration",
             cold_copy::OPT_IN
         ),
-        error => format!("{what}: {}", chain(error)),
+        error => format!("{MISSING}: {}", chain(error)),
     }
 }
 

@@ -15,12 +15,13 @@ use nightshift_core::settings::Compression;
 use self::sight::Sight;
 use super::collect_role;
 use super::etcd_data;
+use super::etcd_room;
 use super::own_set::{self, Begun, OwnSetError};
 use crate::collect::CollectError;
 use crate::context::{StageContext, StageEnd, chain};
-use crate::etcd::{self, Client, Complaint, LocalMember, Member, Taken};
+use crate::etcd::{self, Client, Complaint, LocalMember, Taken};
 use crate::offload;
-use crate::space::{self, SpaceError};
+use crate::space::SpaceError;
 use crate::store::{Partial, StoreError};
 
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +88,7 @@ async fn one_set(
     let Some(Begun { partial, previous }) = own_set::begin(ctx, &ctx.settings.this, Role::Etcd).await? else {
         return Ok(StageEnd::done());
     };
-    demand_room(ctx, local, &sight.member)?;
+    etcd_room::demand(ctx, local, &sight.member, ctx.vault.root(), sight.member.db_size)?;
     let (name, taken) = take(ctx, &sight.client, &partial).await?;
     let (partial, mut draft) = collect_role::files(ctx, Role::Etcd, partial, previous).await?;
     draft::complete(&mut draft, name, sight, taken, agreement);
@@ -97,19 +98,6 @@ async fn one_set(
         etcd_data::add(ctx, &sight.client, local, &sight.member, &partial, &mut draft).await;
     }
     Ok(own_set::publish(ctx, partial, draft).await?)
-}
-
-/// Room for the snapshot, even if nothing of it could be compressed; etcd's own file system is left more.
-fn demand_room(ctx: &StageContext, local: &LocalMember, member: &Member) -> Result<(), Error> {
-    let vault = ctx.vault.root();
-    let mut leave = ctx.settings.vault.min_free;
-    if let Some(data_dir) =
-        local.data_dir.as_deref().filter(|data_dir| space::same_file_system(data_dir, vault))
-    {
-        let tenth = space::room(data_dir)?.total / 10;
-        leave = leave.max(tenth).max(member.db_size.saturating_mul(2));
-    }
-    Ok(space::demand(vault, member.db_size, 1, leave)?)
 }
 
 async fn take(

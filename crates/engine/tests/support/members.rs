@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use jiff::civil::Date;
 use nightshift_core::night::{Night, NightWindow};
@@ -15,6 +16,8 @@ use super::etcd::{eventually, free_port};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scripts {
     folder: PathBuf,
+    /// How long a stop takes to come about. It does, whether anybody waits or not.
+    pub stops_after: Duration,
 }
 
 impl Scripts {
@@ -37,7 +40,12 @@ impl Runs for Scripts {
     }
 
     async fn stop(&self) -> Result<(), ServiceError> {
-        self.run("touch stopped && kill $(cat pid)");
+        let this = self.clone();
+        let stopping = move || {
+            std::thread::sleep(this.stops_after);
+            this.run("touch stopped && kill $(cat pid)");
+        };
+        tokio::task::spawn_blocking(stopping).await.unwrap();
         Ok(())
     }
 
@@ -98,6 +106,12 @@ impl Member {
             .unwrap()
     }
 
+    /// Ends the lease that a lock hangs on, through this member.
+    pub fn revoke_lock(&self) {
+        let leases = self.told("3", &["lease", "list"]);
+        self.told("3", &["lease", "revoke", leases.lines().last().unwrap()]);
+    }
+
     pub fn told(&self, api: &str, words: &[&str]) -> String {
         let output = self.etcdctl(api, words);
         assert!(output.status.success(), "{words:?}: {output:?}");
@@ -147,7 +161,7 @@ pub fn cluster(size: usize) -> Vec<Member> {
                 all.join(",")
             );
             std::fs::write(folder.path().join("etcd.sh"), script).unwrap();
-            let service = Scripts { folder: folder.path().to_owned() };
+            let service = Scripts { folder: folder.path().to_owned(), stops_after: Duration::ZERO };
             service.run("touch stopped");
             service.run("rm stopped; setsid flock running sh ./etcd.sh >> log 2>&1 &");
             Member { name, url, service, folder }

@@ -1,6 +1,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::disallowed_methods)]
 //! The stage against real etcd members on loopback.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +13,7 @@ use nightshift_core::outcome::Grade;
 use nightshift_core::proof::{Proof, Statement};
 use nightshift_core::record::{Fate, SetReport, Step, Why};
 use nightshift_core::set_path::SetId;
-use nightshift_core::settings::EtcdMembers;
+use nightshift_core::settings::{EtcdData, EtcdMembers, Settings};
 use nightshift_core::stage::Stage;
 
 use super::*;
@@ -273,5 +275,41 @@ async fn a_snapshot_far_smaller_than_the_last_good_one_is_suspicious_and_is_no_b
         {
             assert!(reason.contains(part), "{part}: {reason}");
         }
+    }
+}
+
+/// Says once, in the cold copy helper's place, that it is another member's turn.
+fn not_my_turn(ctx: &StageContext) {
+    let socket = ctx.settings.paths.run.join(crate::cold_copy::SOCKET);
+    std::fs::create_dir_all(socket.parent().unwrap()).unwrap();
+    let listener = UnixListener::bind(socket).unwrap();
+    std::thread::spawn(move || {
+        let mut line = listener.accept().unwrap().0;
+        BufReader::new(&line).read_line(&mut String::new()).unwrap();
+        let words = br#"{"said":"not-my-turn","member":"e2"}"#;
+        line.write_all(&[&[b'w', 0, 0, 0, u8::try_from(words.len()).unwrap()], &words[..]].concat()).unwrap();
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn v2_keys_that_are_anothers_to_copy_are_covered_only_if_all_members_hand_in_sets() {
+    if !available() {
+        return;
+    }
+    for (members, grade) in [(EtcdMembers::All, Grade::Good), (EtcdMembers::One, Grade::Degraded)] {
+        let (dir, etcd) = (tempfile::tempdir().unwrap(), Etcd::start());
+        put(&etcd, "/kubernetes.io/new", b"from v3").await;
+        let ctx = host(dir.path(), "e1", NIGHT, &etcd.url, |ctx| {
+            let mut settings = Settings::clone(&ctx.settings);
+            (settings.etcd.data, settings.etcd.members) = (EtcdData::Mixed, members);
+            ctx.settings = Arc::new(settings);
+        });
+        not_my_turn(&ctx);
+        run(ctx.clone()).await;
+        let judged = judged(&ctx).unwrap();
+        let said = judged.manifest.notes.join("\n");
+        assert_eq!(judged.grade, grade, "{said}");
+        let told = said.contains("members = \"all\"");
+        assert_eq!(told, members == EtcdMembers::One, "{said}");
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use nightshift_core::night::Night;
-use nightshift_core::settings::{EtcdData, Settings};
+use nightshift_core::settings::{EtcdData, EtcdMembers, Settings};
 use nightshift_engine::cold_copy::{self, Enabled};
 use nightshift_engine::{chain, etcd};
 
@@ -47,11 +47,11 @@ pub async fn tell(settings: &Settings) -> bool {
             out::say("etcd data: v2 keys only, taken by `etcdctl backup` and replayed in a scratch etcd");
             true
         }
-        (true, true) => mixed(settings, &local).await,
+        (true, true) => mixed(settings, &client, &local).await,
     }
 }
 
-async fn mixed(settings: &Settings, local: &etcd::LocalMember) -> bool {
+async fn mixed(settings: &Settings, client: &etcd::Client, local: &etcd::LocalMember) -> bool {
     out::say("etcd data: v2 keys beside v3 keys: a snapshot has only the v3 ones, a cold copy both");
     let socket = settings.paths.run.join(cold_copy::SOCKET);
     let window = &settings.window;
@@ -60,5 +60,21 @@ async fn mixed(settings: &Settings, local: &etcd::LocalMember) -> bool {
     for line in cold_copy::explain(local, night, &socket).await {
         out::say(format!("cold copy: {line}"));
     }
-    cold_copy::enabled(&socket) == Enabled::Yes
+    let asked = each_is_asked(settings, client, local).await;
+    asked && cold_copy::enabled(&socket) == Enabled::Yes
+}
+
+/// Whether the host whose turn it is asks for its cold copy: it does so only with a set of its own.
+async fn each_is_asked(settings: &Settings, client: &etcd::Client, local: &etcd::LocalMember) -> bool {
+    let alone = || async {
+        etcd::Cluster::ask(client, local).await.is_ok_and(|cluster| cluster.voters().count() == 1)
+    };
+    if settings.etcd.members == EtcdMembers::All || alone().await {
+        return true;
+    }
+    out::complain(
+        "cold copy: [etcd] members is \"one\", so the host whose turn it is may hand in nothing that night, and the v2 keys \
+         are in no set: set `members = \"all\"` on every etcd host",
+    );
+    false
 }
