@@ -19,7 +19,7 @@ const MEMBER_DATA: u64 = 160 << 20;
 /// Asks the helper as the daemon does, and prints what it says.
 const CLIENT: &str = r#"use Socket;
 socket(S, PF_UNIX, SOCK_STREAM, 0) or die $!;
-connect(S, sockaddr_un("/run/nightshift/cold-copy.sock")) or die $!;
+connect(S, sockaddr_un("/run/nightshift-cold-copy/cold-copy.sock")) or die $!;
 syswrite S, qq({"night":"$ARGV[0]","cluster_id":"$ARGV[1]"}\n);
 while (read(S, $head, 5) == 5) {
     my ($kind, $length) = unpack("aN", $head);

@@ -36,12 +36,19 @@ pub use service::{Runs, Service, ServiceError, find};
 
 use crate::etcd::LocalMember;
 
-/// The socket's name, in the folder for what lives as long as the daemon.
-pub const SOCKET: &str = "cold-copy.sock";
+/// The folder of the socket, beside the one for what lives as long as the daemon. It is root's: whoever may write to a
+/// socket's folder can have root give away another file while it sets the socket up.
+const SOCKET_FOLDER: &str = "nightshift-cold-copy";
+const SOCKET: &str = "cold-copy.sock";
 /// Root's own folder: what was stopped stands there until it runs again.
 pub const STATE: &str = "/var/lib/nightshift-cold-copy";
 /// How an operator opts in, in words for messages.
 pub const OPT_IN: &str = "systemctl enable --now nightshift-cold-copy.socket";
+
+/// Where the helper is asked.
+pub fn socket(settings: &Settings) -> PathBuf {
+    settings.paths.run.with_file_name(SOCKET_FOLDER).join(SOCKET)
+}
 
 /// This host's member, and how it is stopped and started.
 #[derive(Debug, Clone)]

@@ -28,7 +28,7 @@ mod worker;
 pub use child::{FollowError, become_program, follow_parent};
 pub use job::{Job, Stored, is_in_use};
 pub use perform::{Way, perform};
-pub use scratch::{ARCHIVE, FOREIGN, Scratch, ScratchError, sweep};
+pub use scratch::{ARCHIVE, FOREIGN, REPLAY, Scratch, ScratchError, sweep};
 pub use tools::missing_tools;
 pub use words::Word;
 pub use worker::work;

@@ -55,6 +55,15 @@ pub fn same_file_system(one: &Path, other: &Path) -> bool {
     device(one) == device(other)
 }
 
+/// The bytes to leave free where `target` lies on the file system of etcd's data, which stops at a full disk: a tenth of
+/// it, and twice the database.
+pub fn beside_etcd(data_dir: Option<&Path>, target: &Path, db_size: u64) -> Result<u64, StoreError> {
+    match data_dir.filter(|data_dir| same_file_system(data_dir, target)) {
+        Some(data_dir) => Ok((room(data_dir)?.total / 10).max(db_size.saturating_mul(2))),
+        None => Ok(0),
+    }
+}
+
 /// Milliseconds as a person reads them.
 pub fn seconds(ms: u64) -> String {
     format!("{}.{} s", ms / 1000, ms % 1000 / 100)

@@ -38,6 +38,9 @@ const FILLED: usize = 64 << 20;
 /// What a slow scp, a busy disk and a fast disk give, in MB/s.
 const RATES: [u64; 4] = [10, 25, 50, 100];
 const COPIES_OF_EACH: usize = 3;
+/// Writes that a copy has to see: etcd commits each 100 ms, and hundreds of writes go into a commit.
+const SEEN: u64 = 400;
+const TRIES: usize = 10;
 const SNAPSHOTS: usize = 50;
 /// As often as this, so that pages are freed and used again, as they are in a cluster of some days.
 const COMPACTION: [&str; 2] = ["--auto-compaction-mode=periodic", "--auto-compaction-retention=5s"];
@@ -59,10 +62,11 @@ async fn every_copy_of_a_live_database_is_refused() {
         let copiers: Vec<_> = RATES
             .into_iter()
             .map(|rate| {
-                let (from, folder) = (etcd.database(), scratch.path());
+                let (from, folder, load) = (etcd.database(), scratch.path(), &load);
                 scope.spawn(move || -> Vec<(u64, PathBuf)> {
                     let to = |number| folder.join(format!("{rate}-{number}"));
-                    (0..COPIES_OF_EACH).map(|number| (rate, copied(&from, to(number), rate))).collect()
+                    let under_load = |number| copied_under(load, &from, &to(number), rate);
+                    (0..COPIES_OF_EACH).map(|number| (rate, under_load(number))).collect()
                 })
             })
             .collect();
@@ -171,6 +175,18 @@ impl Drop for Load {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Relaxed);
     }
+}
+
+/// Copies until a copy has seen some commits go by: on a busy machine etcd may stand still for as long as one takes.
+fn copied_under(load: &Load, from: &Path, to: &Path, rate: u64) -> PathBuf {
+    for _ in 0..TRIES {
+        let before = load.written();
+        let copy = copied(from, to.to_owned(), rate);
+        if load.written() > before + SEEN {
+            return copy;
+        }
+    }
+    panic!("that was no load: not {SEEN} writes during one of {TRIES} copies at {rate} MB/s");
 }
 
 /// Copies as `scp -l` does: in order, in pieces, at `rate` MB/s.

@@ -12,6 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::etcd;
 use crate::space;
 use crate::spool::{self, Packing};
 use crate::store::{StoreError, Vault};
@@ -84,6 +85,18 @@ impl Stored {
     }
 }
 
+/// A scratch folder on a file system of its own may be filled to the brim. Beside the vault the vault's rule holds, and
+/// beside the real member's data that of whatever is written there.
+fn leave(settings: &Settings, db_size: u64) -> u64 {
+    let scratch = &settings.drill.scratch;
+    let beside_vault = space::same_file_system(scratch, &settings.vault.path);
+    let min_free = if beside_vault { settings.vault.min_free } else { 0 };
+    // Where no member is described there is none to be in the way of.
+    let local = etcd::discover(&settings.etcd, Path::new("/")).ok();
+    let data_dir = local.as_ref().and_then(|local| local.data_dir.as_deref());
+    min_free.max(space::beside_etcd(data_dir, scratch, db_size).unwrap_or(0))
+}
+
 /// Whether a running etcd has this data dir open: a copy of it would be of no moment in particular.
 pub fn is_in_use(data_dir: &Path) -> bool {
     // bbolt holds a lock of its whole database for as long as it is open.
@@ -94,15 +107,14 @@ pub fn is_in_use(data_dir: &Path) -> bool {
 impl Job {
     pub fn new(settings: &Settings, copy: String, stored: Stored, facts: Option<EtcdFacts>) -> Self {
         let drill = &settings.drill;
-        // A scratch folder of its own may be filled to the brim; beside the vault the vault's rule holds.
-        let beside_vault = space::same_file_system(&drill.scratch, &settings.vault.path);
+        let db_size = facts.as_ref().map_or(0, |facts| facts.raw_size);
         Self {
             copy,
             stored,
             facts,
             tools: drill.etcd_tools.clone(),
             scratch: drill.scratch.clone(),
-            leave: if beside_vault { settings.vault.min_free } else { 0 },
+            leave: leave(settings, db_size),
             rate: drill.rate,
             deadline_ms: u64::try_from(drill.deadline.as_millis()).unwrap_or(u64::MAX),
         }

@@ -14,7 +14,8 @@ use crate::store::{IoContext as _, StoreError};
 pub const DRILL: &str = "nightshift-drill";
 pub const ARCHIVE: &str = "nightshift-archive";
 pub const FOREIGN: &str = "nightshift-foreign";
-const OURS: [&str; 3] = [DRILL, ARCHIVE, FOREIGN];
+pub const REPLAY: &str = "nightshift-replay";
+const OURS: [&str; 4] = [DRILL, ARCHIVE, FOREIGN, REPLAY];
 
 /// How often a folder that is removed under us by a sweep is made again.
 const TRIES: usize = 10;

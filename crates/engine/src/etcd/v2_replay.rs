@@ -3,16 +3,16 @@
 //! It listens on sockets in the scratch folder alone, which nobody else can enter: a port on loopback would show the
 //! keys to everyone on the host.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use tokio::process::{Child, Command};
 
 use super::v2::{V2, V2Error};
+use crate::drill::{REPLAY, Scratch, ScratchError};
 use crate::offload;
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -31,10 +31,12 @@ pub struct Replayed {
 pub enum ReplayError {
     #[error("there is no {} to be run", .program.display())]
     NoEtcd { program: PathBuf, source: io::Error },
+    #[error("there is no place to replay it in")]
+    Scratch(#[from] ScratchError),
     #[error("the copy to be replayed cannot be made at {}", .folder.display())]
     Copy { folder: PathBuf, source: io::Error },
     #[error("the scratch etcd ended ({how}) instead of replaying it: {words}")]
-    Ended { how: String, words: String },
+    Ended { how: ExitStatus, words: String },
     #[error("the scratch etcd was not there after {} s", .after.as_secs())]
     TooLong { after: Duration },
     #[error("the scratch etcd does not serve what it replayed")]
@@ -45,34 +47,35 @@ pub enum ReplayError {
 
 impl ReplayError {
     /// Whether it speaks against the copy, rather than of this host.
-    pub const fn is_of_the_copy(&self) -> bool {
-        matches!(self, Self::Ended { .. } | Self::V2(_))
+    pub fn is_of_the_copy(&self) -> bool {
+        match self {
+            // One that was killed, for want of memory, says nothing of it.
+            Self::Ended { how, .. } => how.code().is_some(),
+            Self::V2(error) => error.is_of_the_copy(),
+            _ => false,
+        }
     }
 }
 
-/// Replays the v2 store of `data_dir` in a scratch folder made for it below `scratch`, and removes that again.
+/// Replays the v2 store of `data_dir` in a folder of its own below `scratch`, and removes that again.
 pub async fn replay(
     etcd: &Path,
     data_dir: &Path,
     scratch: &Path,
     within: Duration,
 ) -> Result<Replayed, ReplayError> {
-    let folder = scratch.join(format!("v2-replay-{}", std::process::id()));
-    let (source, target) = (data_dir.to_owned(), folder.clone());
-    let copied = offload::run(move || {
-        remove(&target)?;
-        DirBuilder::new().recursive(true).mode(0o700).create(&target)?;
-        copy_folder(&source.join("member"), &target.join("data/member"))
+    let (source, root) = (data_dir.join("member"), scratch.to_owned());
+    let scratch = offload::run(move || -> Result<Scratch, ReplayError> {
+        let scratch = Scratch::take(&root, REPLAY)?;
+        let target = scratch.path("data");
+        fs::create_dir(&target)
+            .and_then(|()| copy_folder(&source, &target.join("member")))
+            .map_err(|source| ReplayError::Copy { folder: target, source })?;
+        Ok(scratch)
     })
-    .await;
-    let result = match copied {
-        Ok(()) => in_folder(etcd, &folder, within).await,
-        Err(source) => Err(ReplayError::Copy { folder: folder.clone(), source }),
-    };
-    let swept = folder.clone();
-    if let Err(error) = offload::run(move || remove(&swept)).await {
-        tracing::warn!("{} cannot be removed: {error}", folder.display());
-    }
+    .await?;
+    let result = in_folder(etcd, scratch.folder(), within).await;
+    offload::run(move || drop(scratch)).await;
     result
 }
 
@@ -84,7 +87,7 @@ async fn in_folder(etcd: &Path, folder: &Path, within: Duration) -> Result<Repla
     loop {
         if let Some(how) = child.try_wait().map_err(ReplayError::Lost)? {
             let words = offload::run(move || last_line(&log)).await;
-            return Err(ReplayError::Ended { how: how.to_string(), words });
+            return Err(ReplayError::Ended { how, words });
         }
         // A write goes only once it has a leader, itself.
         match v2.try_canary("replayed").await {
@@ -129,13 +132,6 @@ fn last_line(log: &Path) -> String {
     let text = fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().chars().take(400).collect()
-}
-
-fn remove(folder: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 /// Folders and regular files, as `etcdctl backup` writes them and nothing else does.

@@ -228,7 +228,7 @@ async fn copy(
         Compression::Zstd => "member.tar.zst",
     };
     draft.vanished.retain(|path| !path.starts_with("member.tar."));
-    let socket = ctx.settings.paths.run.join(cold_copy::SOCKET);
+    let socket = cold_copy::socket(&ctx.settings);
     let request = Request { night: ctx.night, cluster_id: member.cluster_id.clone() };
     let create = || partial.create(name).map_err(ColdCopyError::from);
     let asked = async {
@@ -302,8 +302,9 @@ mod tests {
 
     #[test]
     fn a_set_without_the_v2_keys_says_so_and_how_to_get_them() {
-        let reason =
-            uncovered(&AskError::NotEnabled { socket: "/run/nightshift/cold-copy.sock".into() }.into());
+        let reason = uncovered(
+            &AskError::NotEnabled { socket: "/run/nightshift-cold-copy/cold-copy.sock".into() }.into(),
+        );
         for word in ["v2 keys", "systemctl enable --now nightshift-cold-copy.socket", "data = \"v3\""] {
             assert!(reason.contains(word), "{reason}");
         }

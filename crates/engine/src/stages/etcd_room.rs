@@ -14,14 +14,8 @@ pub fn demand(
     target: &Path,
     need: u64,
 ) -> Result<(), SpaceError> {
-    let mut leave = ctx.settings.vault.min_free;
-    if let Some(data_dir) =
-        local.data_dir.as_deref().filter(|data_dir| space::same_file_system(data_dir, target))
-    {
-        let tenth = space::room(data_dir)?.total / 10;
-        leave = leave.max(tenth).max(member.db_size.saturating_mul(2));
-    }
-    space::demand(target, need, 1, leave)
+    let beside = space::beside_etcd(local.data_dir.as_deref(), target, member.db_size)?;
+    space::demand(target, need, 1, ctx.settings.vault.min_free.max(beside))
 }
 
 /// The bytes of the regular files below a folder, through no link. What cannot be read counts for nothing.

@@ -280,7 +280,7 @@ async fn a_snapshot_far_smaller_than_the_last_good_one_is_suspicious_and_is_no_b
 
 /// Says once, in the cold copy helper's place, that it is another member's turn.
 fn not_my_turn(ctx: &StageContext) {
-    let socket = ctx.settings.paths.run.join(crate::cold_copy::SOCKET);
+    let socket = crate::cold_copy::socket(&ctx.settings);
     std::fs::create_dir_all(socket.parent().unwrap()).unwrap();
     let listener = UnixListener::bind(socket).unwrap();
     std::thread::spawn(move || {

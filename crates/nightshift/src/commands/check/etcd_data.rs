@@ -53,7 +53,7 @@ pub async fn tell(settings: &Settings) -> bool {
 
 async fn mixed(settings: &Settings, client: &etcd::Client, local: &etcd::LocalMember) -> bool {
     out::say("etcd data: v2 keys beside v3 keys: a snapshot has only the v3 ones, a cold copy both");
-    let socket = settings.paths.run.join(cold_copy::SOCKET);
+    let socket = cold_copy::socket(settings);
     let window = &settings.window;
     let now = Timestamp::now();
     let night = Night::of(window.open_at(now).unwrap_or_else(|| window.next_after(now)));
