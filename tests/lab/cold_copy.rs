@@ -102,23 +102,43 @@ fn of_two_members_started_in_the_same_second_one_is_copied() {
     let status: serde_json::Value = serde_json::from_str(&status).unwrap();
     let cluster = status.pointer("/0/Status/header/cluster_id").and_then(serde_json::Value::as_u64).unwrap();
 
-    // Two hosts that do not agree which night it is, and a third that is wrong in any case.
+    // Two hosts that do not agree which night it is, each in its turn, and a third whose turn it is in neither.
     let _load = etcd.write_load(etcd.members()[2]).unwrap();
-    let ask = |host: &Host, days_ago: u8| {
+    let [tonights, last_nights, neithers] = [0, 1, 2].map(|days_ago| in_turn(&etcd, days_ago));
+    let ask = |name: &str, days_ago: u8| {
         let line = format!("perl /root/ask.pl $(date -u -d '{days_ago} days ago' +%F) {cluster:x}");
-        host.run_for(&line, COPY).unwrap().text()
+        site.host(name).run_for(&line, COPY).unwrap().text()
     };
     let answers = thread::scope(|scope| {
-        let asking = etcd.members().iter().flat_map(|host| [0, 1].map(|days_ago| (host, days_ago)));
-        let asking: Vec<_> =
-            asking.map(|(host, days_ago)| scope.spawn(move || ask(host, days_ago))).collect();
-        asking.into_iter().map(|asked| asked.join().unwrap()).collect::<Vec<_>>()
+        let asking = [(&tonights, 0), (&last_nights, 1), (&neithers, 0)];
+        let asking = asking.map(|(name, days_ago)| scope.spawn(move || ask(name, days_ago)));
+        asking.map(|asked| asked.join().unwrap())
     });
     let count =
         |word: &str| answers.iter().filter(|answer| answer.contains(&format!("\"said\":\"{word}\""))).count();
     assert_eq!((count("stopped"), count("done"), count("failed")), (1, 1, 0), "{answers:#?}");
-    assert!(count("busy") >= 1, "{answers:#?}");
+    // The other waits for nobody: the lock is held, or the one that is stopped is missing already.
+    assert_eq!(count("busy") + count("refused"), 1, "{answers:#?}");
+    assert_eq!(count("not-my-turn"), 1, "{answers:#?}");
     etcd.wait_healthy().unwrap();
+}
+
+/// Whose turn it is in the night of so many days ago: the members in the order of their ids, one each day.
+fn in_turn(etcd: &EtcdCluster<'_>, days_ago: u64) -> String {
+    let host = etcd.members()[0];
+    let list = etcd.etcdctl(host, "member list").unwrap();
+    let mut members: Vec<(u64, String)> = list
+        .lines()
+        .map(|line| {
+            let mut words = line.split(", ");
+            let id = u64::from_str_radix(words.next().unwrap(), 16).unwrap();
+            (id, words.nth(1).unwrap().to_owned())
+        })
+        .collect();
+    members.sort();
+    let seconds: u64 = host.run("date -u +%s").unwrap().text().parse().unwrap();
+    let at = usize::try_from((seconds / 86_400 - days_ago) % 3).unwrap();
+    members[at].1.clone()
 }
 
 /// What `check` says of tonight.
