@@ -27,6 +27,13 @@ impl ProofReport {
         Some(Self::of_drill(&proof.set, &proof.by, proof.drill()?))
     }
 
+    /// The last one of each prover, of reports in the order of their times.
+    pub fn last_of_each(reports: &[Self]) -> Vec<&Self> {
+        let is_last = |at: usize, by: &HostName| reports.iter().skip(at + 1).all(|later| later.by != *by);
+        let numbered = reports.iter().enumerate();
+        numbered.filter(|(at, report)| is_last(*at, &report.by)).map(|(_, report)| report).collect()
+    }
+
     pub fn of_drill(set: &SetId, by: &HostName, report: &DrillReport) -> Self {
         Self {
             set: set.clone(),

@@ -47,16 +47,7 @@ impl EtcdState {
     /// What the drills come to, the last of each prover: that a copy does not restore counts for more than that another
     /// does.
     pub fn proved(&self) -> String {
-        let is_last = |at: usize, drill: &ProofReport| {
-            self.drills.iter().skip(at + 1).all(|later| later.by != drill.by)
-        };
-        let last: Vec<_> = self
-            .drills
-            .iter()
-            .enumerate()
-            .filter(|(at, drill)| is_last(*at, drill))
-            .map(|(_, drill)| drill)
-            .collect();
+        let last = ProofReport::last_of_each(&self.drills);
         let of = |verdict| last.iter().rev().find(|drill| drill.verdict == verdict);
         let found = of(DrillVerdict::NotRestorable)
             .or_else(|| of(DrillVerdict::Proved))

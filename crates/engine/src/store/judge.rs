@@ -9,7 +9,8 @@ use nightshift_core::manifest::Manifest;
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Grade;
 use nightshift_core::plausible;
-use nightshift_core::proof::Proof;
+use nightshift_core::proof::{DrillVerdict, Proof};
+use nightshift_core::record::ProofReport;
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 
@@ -65,12 +66,9 @@ impl<'a> Judge<'a> {
             Vec::new()
         });
         let accepted = proofs.iter().any(Proof::is_accepted);
-        let is_last = |proof: &Proof| {
-            let later =
-                |other: &Proof| other.by == proof.by && other.at > proof.at && other.drill().is_some();
-            !proofs.iter().any(later)
-        };
-        let proved = proofs.iter().any(|proof| proof.is_proved() && is_last(proof));
+        let drills: Vec<_> = proofs.iter().filter_map(ProofReport::of).collect();
+        let last = ProofReport::last_of_each(&drills);
+        let proved = last.iter().any(|drill| drill.verdict == DrillVerdict::Proved);
         let mut grade = manifest.grade;
         let mut notes = manifest.notes.clone();
         if let Some(note) = self.diverged(&manifest)

@@ -4,7 +4,7 @@ use std::fs;
 use nightshift_core::digest::Digest;
 use nightshift_core::etcd_facts::{EtcdFacts, MemberHash, Passed};
 use nightshift_core::manifest;
-use nightshift_core::proof::{DrillVerdict, Statement};
+use nightshift_core::proof::Statement;
 
 use super::*;
 use crate::testing;
