@@ -1,7 +1,7 @@
 //! A stored snapshot, unpacked into a file without a name: to be read in place it must be as etcd wrote it.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use flate2::write::MultiGzDecoder;
@@ -15,7 +15,7 @@ use crate::space::{self, SpaceError};
 const STRIDE: u64 = 64 << 20;
 
 /// The longest window that zstd may ask for, as a power of two: 128 MiB, as its own command takes.
-pub const WINDOW_LOG: u32 = 27;
+const WINDOW_LOG: u32 = 27;
 
 /// Why the unpacking of something is given up.
 pub fn more_than(expected: u64) -> String {
@@ -51,6 +51,19 @@ impl Packing {
             "snapshot.db.zst" => Some(Self::Zstd),
             _ => None,
         }
+    }
+
+    /// What was packed, as it is read.
+    pub fn unpacked(self, source: File) -> io::Result<Box<dyn Read>> {
+        Ok(match self {
+            Self::Plain => Box::new(source),
+            Self::Gzip => Box::new(flate2::read::MultiGzDecoder::new(source)),
+            Self::Zstd => {
+                let mut decoder = zstd::Decoder::new(source)?;
+                decoder.window_log_max(WINDOW_LOG)?;
+                Box::new(decoder)
+            }
+        })
     }
 }
 
@@ -181,7 +194,6 @@ fn demand(folder: &Path, need: u64) -> Result<(), SpaceError> {
 mod tests {
     use super::*;
     use nightshift_core::digest::Digest;
-    use std::io::Read as _;
     use std::os::unix::fs::FileExt as _;
 
     const TEXT: &[u8] = b"a snapshot, as etcd wrote it; ";

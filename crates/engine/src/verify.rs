@@ -15,7 +15,7 @@ use nightshift_ssh::{KnownHosts, signature};
 
 use crate::context::chain;
 use crate::peer;
-use crate::spool::{WINDOW_LOG, more_than};
+use crate::spool::{Packing, more_than};
 use crate::store::{StoreError, Vault, Written, hash_file};
 
 /// What checking a set gave: no findings means that it is what its maker published.
@@ -136,15 +136,8 @@ pub fn told(report: &Report) -> Vec<String> {
 /// Decompresses a stored snapshot and gives it the checks that it had at birth. Stops where it unpacks to more than
 /// its manifest says: a small file may unpack to any length.
 fn check_snapshot(path: &Path, raw_size: Option<u64>) -> io::Result<Report> {
-    let file = File::open(path)?;
-    let mut reader: Box<dyn Read> = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("zst") => {
-            let mut decoder = zstd::Decoder::new(file)?;
-            decoder.window_log_max(WINDOW_LOG)?;
-            Box::new(decoder)
-        }
-        _ => Box::new(flate2::read::MultiGzDecoder::new(file)),
-    };
+    let packing = path.file_name().and_then(|name| Packing::of_snapshot(name.to_str()?));
+    let mut reader = packing.unwrap_or(Packing::Gzip).unpacked(File::open(path)?)?;
     let mut pass = Pass::default();
     let mut buffer = vec![0; 256 << 10];
     let mut length = 0u64;

@@ -69,11 +69,7 @@ fn pour(file: &Path, packing: Packing, to: &Path, most: u64, mut pace: Pace) -> 
     let source = File::open(file).here(|| format!("{} cannot be opened", file.display()))?;
     let unreadable =
         |error: io::Error| Fault::Copy(format!("{} cannot be unpacked: {error}", file.display()));
-    let mut source: Box<dyn Read> = match packing {
-        Packing::Plain => Box::new(source),
-        Packing::Gzip => Box::new(flate2::read::MultiGzDecoder::new(source)),
-        Packing::Zstd => Box::new(zstd::Decoder::new(source).map_err(unreadable)?),
-    };
+    let mut source = packing.unpacked(source).map_err(unreadable)?;
     let mut target = fresh(to)?;
     let mut trailer = TrailerCheck::default();
     let mut size = 0;

@@ -25,11 +25,7 @@ pub(super) fn unpack(
     pace: Pace,
 ) -> Result<(), Fault> {
     let source = File::open(file).here(|| format!("{} cannot be opened", file.display()))?;
-    let plain: Box<dyn Read> = match packing {
-        Packing::Plain => Box::new(source),
-        Packing::Gzip => Box::new(flate2::read::MultiGzDecoder::new(source)),
-        Packing::Zstd => Box::new(zstd::Decoder::new(source).map_err(|error| unreadable(file, &error))?),
-    };
+    let plain = packing.unpacked(source).map_err(|error| unreadable(file, &error))?;
     let most = expected.map_or(u64::MAX, |expected| expected.raw_size);
     let mut counted = Counted { plain, hasher: Hasher::default(), size: 0, most, pace };
     let mut archive = Archive::new(&mut counted);

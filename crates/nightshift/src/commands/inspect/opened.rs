@@ -12,6 +12,7 @@ use nightshift_core::manifest::Manifest;
 use nightshift_engine::archive::visit_blocking;
 use nightshift_engine::space::bytes;
 use nightshift_engine::spool::{Packing, Spool, SpoolError, Spooled, snapshot_of};
+use nightshift_engine::verify::raw_size;
 use nightshift_snapshot::{Database, Ending, ReadAt as _};
 
 use super::picker::Picker;
@@ -71,7 +72,7 @@ fn of_set(folder: &Path, manifest: &Manifest, scratch: PathBuf) -> Result<Opened
     let path = folder.join(&item.path);
     let mut file = File::open(&path).map_err(|source| CommandError::Read { path: path.clone(), source })?;
     let unpacking = Unpacking { what: &what, scratch: &scratch };
-    let spool = unpacking.begin(packing, expected(manifest))?;
+    let spool = unpacking.begin(packing, raw_size(manifest))?;
     let spooled = unpacking.copy(&mut file, &path, size, spool)?;
     let doubts = differences(manifest, &spooled);
     opened(what, spooled.file, doubts, scratch, Some(spooled.ending))
@@ -171,11 +172,6 @@ fn opened(
         Ok(database) => Ok(Opened { what, database, doubts, partly: false, scratch, ending }),
         Err(source) => Err(CommandError::Snapshot { what, source }),
     }
-}
-
-/// The size of the unpacked snapshot by its manifest, in bytes.
-pub fn expected(manifest: &Manifest) -> Option<u64> {
-    manifest.etcd.as_ref().map(|etcd| etcd.raw_size)
 }
 
 /// How what was unpacked differs from what the manifest says.

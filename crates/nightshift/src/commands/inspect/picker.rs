@@ -8,8 +8,8 @@ use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_engine::archive::{ArchivedSet, Contents, Visitor};
 use nightshift_engine::spool::{Spool, SpoolError, snapshot_of};
+use nightshift_engine::verify::raw_size;
 
-use super::opened::expected;
 use crate::args::Choice;
 use crate::out;
 
@@ -65,7 +65,7 @@ impl Visitor for Picker<'_> {
         }
         let Some((item, packing, _)) = snapshot_of(manifest) else { return };
         let path = format!("{}/{}", set.folder(), item.path);
-        match Spool::new(self.scratch, packing, expected(manifest)) {
+        match Spool::new(self.scratch, packing, raw_size(manifest)) {
             Ok(spool) => {
                 self.snapshot = Some(Picked { manifest: manifest.clone(), spool, path, taken: false });
             }
