@@ -221,7 +221,7 @@ async fn a_lock_lost_during_the_stop_starts_the_member_after_it_not_before() {
     members.iter().find(|other| other.name != member.name).unwrap().revoke_lock();
     let error = helper.serving.await.unwrap().unwrap_err().to_string();
     assert!(error.contains("lock"), "{error}");
-    std::thread::sleep(Duration::from_secs(8));
+    eventually("the stop has ended", || member.folder().join("stop-has-ended").exists());
     assert!(member.is_healthy() && !member.marker().exists());
 }
 

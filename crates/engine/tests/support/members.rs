@@ -43,7 +43,7 @@ impl Runs for Scripts {
         let this = self.clone();
         let stopping = move || {
             std::thread::sleep(this.stops_after);
-            this.run("touch stopped && kill $(cat pid)");
+            this.run("touch stopped && kill $(cat pid) && touch stop-has-ended");
         };
         tokio::task::spawn_blocking(stopping).await.unwrap();
         Ok(())
