@@ -4,16 +4,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::disallowed_methods)]
 
 use std::fs::{self, File};
-use std::io::Read as _;
 use std::time::Instant;
 
-use nightshift_snapshot::{Ending, TrailerCheck, walk, walk_hashed};
+use nightshift_snapshot::{Ending, walk, walk_hashed};
 
 fn main() {
     let path = std::env::args_os().nth_back(0).expect("usage: walk [--hashed] FILE");
     let hashed = std::env::args_os().nth(1).is_some_and(|word| word == "--hashed");
     let file = File::open(path).unwrap();
-    let ending = hashed.then(|| hash(&file));
+    let ending = hashed.then(|| Ending::of(&file).unwrap());
     let begun = Instant::now();
     let report = match ending {
         Some(ending) => walk_hashed(&file, ending, &mut ()).unwrap(),
@@ -24,15 +23,4 @@ fn main() {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default().trim();
     println!("seconds={seconds:.3} MB/s={:.0} peak-rss={peak}", report.length as f64 / seconds / 1e6);
-}
-
-fn hash(mut file: &File) -> Ending {
-    let mut piece = vec![0; 128 << 10];
-    let mut trailer = TrailerCheck::default();
-    loop {
-        match file.read(&mut piece).unwrap() {
-            0 => return trailer.finish(),
-            read => trailer.update(&piece[..read]),
-        }
-    }
 }

@@ -92,9 +92,12 @@ async fn drill(ctx: &StageContext, manifest: &Manifest) -> Result<ProofReport, S
     let copy = format!("the vault of {}", settings.this);
     let report = match stored(ctx, manifest) {
         Some(stored) => {
-            let (vault, of) = (ctx.vault.clone(), manifest.clone());
-            let facts = offload::run(move || Job::facts_of(&vault, &of)).await?;
-            let job = Job::new(settings, copy, stored, facts);
+            let (ctx_of, of) = (ctx.clone(), manifest.clone());
+            let job = offload::run(move || {
+                let facts = Job::facts_of(&ctx_of.vault, &of)?;
+                Ok::<_, StoreError>(Job::new(&ctx_of.settings, copy, stored, facts))
+            })
+            .await?;
             ctx.board.begin(ctx.stage, STEPS);
             let on_word = |word: &Word| {
                 if matches!(word, Word::Done(_)) {
