@@ -14,6 +14,11 @@ pub enum Error {
     Failed { line: String, status: ExitStatus },
     #[error("cannot {what} {}", path.display())]
     Io { what: &'static str, path: PathBuf, source: io::Error },
+    #[error(
+        "cannot install the tools that {list} pins: python3 with pip must be installed, and pip must reach a \
+         package index that has these versions (proxies and mirrors: pip's own configuration)"
+    )]
+    Tools { list: &'static str, source: Box<Self> },
     #[error("{0}")]
     Missing(String),
     #[error("there is no such command\n\n{0}")]

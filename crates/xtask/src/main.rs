@@ -9,6 +9,7 @@ mod package;
 mod run;
 mod setup;
 mod test;
+mod tools;
 mod workspace;
 
 use std::process::ExitCode;

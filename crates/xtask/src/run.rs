@@ -5,12 +5,17 @@ use std::ffi::OsStr;
 use std::process::{Command, Stdio};
 
 use crate::error::{Error, Result};
-use crate::workspace;
+use crate::{tools, workspace};
 
-/// A command line of words, with whatever else the caller adds to it.
+/// A command line of words, with whatever else the caller adds to it. The pinned tools come before what is installed.
 pub fn command(line: &[&str]) -> Command {
     let mut command = Command::new(line.first().copied().unwrap_or_default());
     command.args(line.iter().skip(1)).current_dir(workspace::root()).stdin(Stdio::null());
+    let inherited = env::var_os("PATH").unwrap_or_default();
+    let path = std::iter::once(tools::programs()).chain(env::split_paths(&inherited));
+    if let Ok(path) = env::join_paths(path) {
+        command.env("PATH", path);
+    }
     // What cargo says of this crate is not for a cargo started from here: ring's build script looks at it, and ring and all
     // that stands on it would be built anew by each in turns.
     for (name, _) in env::vars_os() {

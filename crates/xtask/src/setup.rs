@@ -1,8 +1,8 @@
 //! Installs what a command needs and this machine lacks: Debian packages, parts of the toolchain, cargo's tools.
 
 use crate::error::Result;
-use crate::newer_etcd;
 use crate::run::{command, output, step, succeeds};
+use crate::{newer_etcd, tools};
 
 /// What building and packaging need.
 const BUILD: &[&str] = &["dpkg-dev", "gcc", "libc6-dev"];
@@ -13,7 +13,9 @@ const SERVERS: &[&str] = &["age", "etcd-client", "etcd-server", "openssh-client"
 /// Services that come with those packages; the tests want the programs, not the services.
 const SERVICES: &[(&str, &str)] = &[("etcd-server", "etcd.service"), ("openssh-server", "ssh.service")];
 
-const DENY: Tool = Tool { command: "deny", package: "cargo-deny", version: "0.20.2" };
+/// What installs the pinned tools; a machine that has a pip of its own needs no package for it.
+const PIP: &[&str] = &["python3-pip"];
+
 const DEB: Tool = Tool { command: "deb", package: "cargo-deb", version: "3.8.0" };
 const RPM: Tool = Tool { command: "generate-rpm", package: "cargo-generate-rpm", version: "0.21.1" };
 
@@ -24,8 +26,7 @@ struct Tool {
 }
 
 pub fn everything() -> Result<()> {
-    for_tests()?;
-    for_packages()
+    for_tests()
 }
 
 /// What the tests need. The lab needs root itself, not only to be set up.
@@ -36,7 +37,7 @@ pub fn for_tests() -> Result<()> {
     }
     newer_etcd::ensure()?;
     toolchain_parts()?;
-    cargo_tool(&DENY)
+    pinned_tools()
 }
 
 /// The servers that the benchmarks and the demo run for real, and a compiler.
@@ -104,6 +105,13 @@ fn as_root() -> Option<&'static [&'static str]> {
     } else {
         None
     }
+}
+
+fn pinned_tools() -> Result<()> {
+    if !succeeds(&["python3", "-m", "pip", "--version"]) {
+        debian_packages(PIP)?;
+    }
+    tools::ensure()
 }
 
 fn toolchain_parts() -> Result<()> {

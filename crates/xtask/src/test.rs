@@ -2,7 +2,6 @@
 
 use std::env;
 use std::path::PathBuf;
-use std::process::Command;
 
 use crate::error::Result;
 use crate::run::{command, step, succeeds};
@@ -33,7 +32,7 @@ pub fn run() -> Result<()> {
     // Tests of other packages run the program; nothing else would build it for them.
     step(&mut command(&["cargo", "build", "--locked", "--package", "nightshift"]))?;
     step(&mut command(&["cargo", "test", "--workspace", "--doc", "--locked"]))?;
-    let mut tests = tests();
+    let mut tests = command(&["cargo", "nextest", "run", "--workspace", "--locked", "--no-fail-fast"]);
     tests.envs(deb.map(|path| (DEB, path)));
     step(&mut tests)
 }
@@ -56,13 +55,5 @@ fn lab_package() -> Result<Option<PathBuf>> {
             Ok(None)
         }
         _ => package::both().map(|made| Some(made.deb)),
-    }
-}
-
-fn tests() -> Command {
-    if succeeds(&["cargo", "nextest", "--version"]) {
-        command(&["cargo", "nextest", "run", "--workspace", "--locked", "--no-fail-fast"])
-    } else {
-        command(&["cargo", "test", "--workspace", "--lib", "--bins", "--tests", "--locked", "--no-fail-fast"])
     }
 }

