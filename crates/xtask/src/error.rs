@@ -24,6 +24,8 @@ pub enum Error {
     #[error("there is no such command\n\n{0}")]
     Usage(&'static str),
     #[error(transparent)]
+    Source(#[from] source::Error),
+    #[error(transparent)]
     Kit(#[from] kit::lab::Error),
 }
 

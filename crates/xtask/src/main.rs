@@ -3,6 +3,7 @@
 mod bench;
 mod demo;
 mod error;
+mod house;
 mod lab;
 mod newer_etcd;
 mod package;
@@ -23,6 +24,7 @@ cargo xtask COMMAND
   test                 format, lints, dependencies, docs, then every test
   demo                 run a whole night of three masters on this machine, and show it
   package              build the .deb and the .rpm into target/packages/
+  house                show each crate's size and every circle of files in it
   bench [PART...]      measure it beside what else one would use, and write BENCHMARKS.md
   lab up               boot a cluster of real hosts that stays
   lab night            install nightshift on it and let a night open
@@ -55,6 +57,7 @@ fn dispatch(words: &[&str]) -> Result<ExitCode> {
             let made = package::both()?;
             println!("\n{}\n{}", made.deb.display(), made.rpm.display());
         }
+        ["house"] => return Ok(if house::run()? { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         ["bench", parts @ ..] => bench::run(parts)?,
         ["lab", "up"] => lab::up()?,
         ["lab", "night"] => lab::night()?,
