@@ -64,7 +64,10 @@ fn wishes_that_cannot_be_granted_are_refused_by_name() {
     let mut site = Plan::new(&[("n1", &[Node])]).build().unwrap();
     site.night().unwrap();
     let refused = ends_with(site.run("n1", &["run", "pull-etcd"]).unwrap(), 75);
-    assert!(refused.stderr.contains("pull-etcd is not for this host: its roles are node"), "{refused:?}");
+    assert!(
+        refused.stderr.contains("pull-etcd does not run on this host, whose roles are: node"),
+        "{refused:?}"
+    );
     let unknown = ends_with(site.run("n1", &["run", "pull-everything"]).unwrap(), 2);
     assert!(unknown.stderr.contains("`pull-everything` is no stage"), "{unknown:?}");
     ends_with(site.run("n1", &["nonsense"]).unwrap(), 2);

@@ -47,9 +47,13 @@ fn a_peer_that_stays_down_is_named_and_degrades_the_night() {
 type Harm = fn(&Path);
 
 const HOSTILE: [(&str, Harm, &str); 5] = [
-    ("climbs", |set| rename_first_item(set, "../../../evil"), "no path within a set"),
-    ("absolute", |set| rename_first_item(set, "/etc/cron.d/evil"), "no path within a set"),
-    ("other", |set| edit(set, |manifest| manifest["host"] = json!("m1.site.test")), "was looked for"),
+    ("climbs", |set| rename_first_item(set, "../../../evil"), "not a safe path within a set"),
+    ("absolute", |set| rename_first_item(set, "/etc/cron.d/evil"), "not a safe path within a set"),
+    (
+        "other",
+        |set| edit(set, |manifest| manifest["host"] = json!("m1.site.test")),
+        "the manifest belongs to",
+    ),
     ("huge", |set| grow(&set.join("manifest.json"), 65 << 20), ""),
     ("wrong", |set| fs::write(set.join("root_cron"), "* * * * * evil\n").unwrap(), "another content"),
 ];

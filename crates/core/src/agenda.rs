@@ -1,6 +1,6 @@
-//! The agenda: events in, actions out. It decides what is due; it starts nothing itself.
+//! The agenda: events in, actions out. It decides what is due; the daemon carries out the actions.
 //!
-//! Time is an argument, so a year of nights runs in a test in a blink.
+//! Time is an argument, so a test runs a year of nights in a second.
 
 mod clock;
 mod open_night;
@@ -27,48 +27,48 @@ use crate::stage::Stage;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// The heartbeat, or a wake-up that was asked for.
+    /// The heartbeat, or the time of the last [`Action::WakeAt`].
     Tick,
     /// New settings were accepted.
     Reloaded(Arc<Settings>),
     StageEnded(Ended),
 }
 
-/// How a stage that was started came to its end.
+/// The result of a stage that was started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
     pub stage: Stage,
     pub outcome: Outcome,
-    /// Trying again may help.
+    /// The failure may be temporary, so a retry may succeed.
     pub retry: bool,
-    /// It got something that was missing when its waiting ended.
+    /// It pulled a set that was missing at the stage's `until`.
     pub gained: bool,
 }
 
-/// What a person asks for by hand.
+/// A manual request of an operator (`nightshift run`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ask {
-    /// These stages, now: in the open night, or in the named extra one.
+    /// Start these stages now, in the open night or in the named extra night.
     Stages { stages: Vec<Stage>, night: Option<Night> },
-    /// The whole night, now: what is left of the open one, or an extra night of this name.
+    /// Start all stages now: the waiting ones of the open night, or those of a new extra night of this name.
     Night { extra: Night },
 }
 
-/// Why a person's wish is not carried out.
+/// Why a manual request is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    #[error("{0} is running already")]
+    #[error("{0} is already running; `nightshift status` shows its progress")]
     Running(Stage),
-    #[error("{stage} is not for this host: its roles are {roles}")]
+    #[error("{stage} does not run on this host, whose roles are: {roles}")]
     NotForThisHost { stage: Stage, roles: String },
     #[error(
-        "no night is open: `nightshift run night` opens an extra one, `--night` names one that a peer has opened"
+        "no night is open; `nightshift run night` opens an extra night, `--night` joins one that a peer has opened"
     )]
     NoNight,
-    #[error("night {0} is open: what you ask for would need another one")]
+    #[error("night {0} is open, and the request names another one; omit `--night`, or wait until it closes")]
     OtherNightOpen(Night),
     #[error(
-        "night {0} is over, and only its archive still ships: ask again when `nightshift status` shows it closed"
+        "night {0} is over and only its archive is still shipping; try again when `nightshift status` shows it closed"
     )]
     Closed(Night),
 }
@@ -90,7 +90,7 @@ pub enum Action {
         reason: String,
     },
     Close,
-    /// A night is due, but the clock is not to be trusted yet.
+    /// A night is due, but it does not open because the clock cannot be trusted.
     Doubt {
         reason: String,
     },
@@ -101,15 +101,16 @@ pub enum Action {
 pub struct Agenda {
     settings: Arc<Settings>,
     open: Option<OpenNight>,
-    /// The newest night that was ever open here, and the last thing that happened in it.
+    /// The newest night that was ever open on this host, and the time of the last line in its record.
     newest: Option<(Night, Timestamp)>,
-    /// The newest night of the schedule, which an extra one after it does not make forgotten.
+    /// The newest scheduled night. `newest` may be an extra night that was opened after it.
     scheduled: Option<Date>,
+    /// The last reported reason not to trust the clock: each reason is reported once.
     doubted: Option<String>,
 }
 
 impl Agenda {
-    /// Takes up where the records end: `newest` is the last of them, open or closed.
+    /// Continues from the records: `newest` is the last of them, open or closed.
     pub fn new(settings: Arc<Settings>, newest: Option<&Record>) -> Self {
         let mut agenda = Self { settings, open: None, newest: None, scheduled: None, doubted: None };
         if let Some(record) = newest {
@@ -126,12 +127,12 @@ impl Agenda {
         self.open.as_ref().map(|open| &open.plan)
     }
 
-    /// Whether a stage neither runs nor will run again by itself before what is known now has changed.
+    /// Whether a stage neither runs nor waits. A pull that has ended may still retry for missing sets.
     pub fn has_ended(&self, stage: Stage) -> bool {
         self.open.as_ref().is_none_or(|open| open.has_ended(stage))
     }
 
-    /// Takes an event and says what to do next. The last action is always when to wake.
+    /// Handles an event and returns what to do next. The last action is always [`Action::WakeAt`].
     pub fn step(&mut self, clock: Clock, event: Event) -> Vec<Action> {
         match event {
             Event::Tick => {}
@@ -141,7 +142,7 @@ impl Agenda {
         self.advance(clock)
     }
 
-    /// Takes a person's wish, or says why not.
+    /// Handles a manual request, or returns why it is refused.
     pub fn ask(&mut self, clock: Clock, ask: Ask) -> Result<Vec<Action>, Refusal> {
         let roles = self.settings.roles();
         let mut actions = Vec::new();
@@ -196,7 +197,7 @@ impl Agenda {
         Action::Open(plan)
     }
 
-    /// Times, `until` and retries of what has not begun change tonight; the night itself stays as it opened.
+    /// Times, `until` and retries of stages that have not begun change tonight; opening and closing stay.
     fn reload(&mut self, settings: Arc<Settings>) {
         if let Some(open) = &mut self.open
             && !open.plan.night.is_extra()
@@ -223,7 +224,7 @@ impl Agenda {
         if let Some(open) = &mut self.open {
             open.start_what_is_due(clock, &mut actions);
         }
-        // A stage may have been missed just now, and with it the last one of an extra night.
+        // `start_what_is_due` may have recorded the last stage of an extra night as missed.
         self.close_if_over(clock.now, &mut actions);
         actions.push(Action::WakeAt(self.next_wake(clock.now)));
         actions
@@ -244,7 +245,7 @@ impl Agenda {
 
     fn open_if_due(&mut self, clock: Clock, actions: &mut Vec<Action>) {
         let Some(date) = self.settings.window.open_at(clock.now) else { return };
-        // A night that was closed is not opened again, whatever the clock says now.
+        // A closed night never opens again, also when the clock jumps back into it.
         if self.newest.is_some_and(|(newest, _)| newest.date > date) || self.scheduled >= Some(date) {
             return;
         }
@@ -252,7 +253,7 @@ impl Agenda {
         if plan.stages.is_empty() {
             return;
         }
-        if let Some(reason) = clock.doubt(self.newest.map(|(_, at)| at)) {
+        if let Some(reason) = clock.doubt(self.newest.map(|(_, at)| at), &self.settings.window.zone) {
             if self.doubted.as_ref() != Some(&reason) {
                 self.doubted = Some(reason.clone());
                 actions.push(Action::Doubt { reason });

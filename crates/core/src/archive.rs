@@ -1,4 +1,4 @@
-//! The name of an archive: `<host>_<YYYY.MM.DD>.tgz`, as the runbook had it.
+//! The name of an archive: `<host>_<YYYY.MM.DD>.tgz`, for example `m1_2026.11.22.tgz`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,9 +18,9 @@ pub const FORMAT: u32 = 1;
 pub struct ArchiveName {
     pub host: HostName,
     pub date: Date,
-    /// 1 for the first archive of a night; later ones hold what came late.
+    /// 1 for the first archive of a night. Later archives also contain the sets that arrived late.
     pub edition: u16,
-    /// 0, or the number of the extra night.
+    /// The number of the extra night; 0 for a scheduled night.
     pub extra: u16,
     pub zstd: bool,
     pub encrypted: bool,
@@ -46,9 +46,9 @@ impl fmt::Display for ArchiveName {
     }
 }
 
-/// A file that is no archive of ours.
+/// The file name is not that of a nightshift archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not the name of an archive: `<host>_<YYYY.MM.DD>.tgz` is expected")]
+#[error("not an archive name; expected `<host>_<YYYY.MM.DD>.tgz`")]
 pub struct NotAnArchive;
 
 impl FromStr for ArchiveName {
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn archives_are_named_as_the_runbook_named_them() {
+    fn an_archive_name_has_one_spelling() {
         for good in [
             "m001_2026.11.22.tgz",
             "m001.example.com_2026.11.22.tgz.age",

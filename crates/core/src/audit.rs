@@ -46,7 +46,7 @@ pub enum Kind {
     MemberStarted,
 }
 
-/// One row of the catalog, in the order of the kinds.
+/// One row of the catalog. The rows are in the order of the kinds.
 struct Row {
     name: &'static str,
     message_id: &'static str,
@@ -59,199 +59,199 @@ const ROWS: [Row; 33] = [
         name: "daemon-started",
         message_id: "62e1c6a125c44908bebc2bcc38f86f6f",
         subject: "The daemon started",
-        advice: "It holds the schedule from now on. What a night still lacks is caught up while the night is open.",
+        advice: "The daemon now runs the schedule. If a night is open, missed stages are caught up until it closes.",
     },
     Row {
         name: "daemon-stopping",
         message_id: "00e97eaf4fb040a0a8010b7803957cd5",
         subject: "The daemon is stopping",
-        advice: "Stages that run are given time to end; what they leave unfinished is resumed at the next start.",
+        advice: "Running stages get a grace period to end. Unfinished work is resumed at the next start.",
     },
     Row {
         name: "night-opened",
         message_id: "58d3a22b4f70462ca8a2eb3825d6d58d",
         subject: "A night opened",
-        advice: "The record of this night lies in /var/lib/nightshift/records.",
+        advice: "The record of this night is in /var/lib/nightshift/records. `nightshift status` shows its progress.",
     },
     Row {
         name: "night-closed",
         message_id: "49315fd0651346eab9185cb09a24e154",
         subject: "A night closed",
-        advice: "NIGHTSHIFT_OUTCOME says what it was worth: complete, degraded (restorable, but something named is missing) or failed. NIGHTSHIFT_REASON names what is wrong.",
+        advice: "NIGHTSHIFT_OUTCOME is complete, degraded (restorable, but something is missing) or failed. NIGHTSHIFT_REASON lists what is missing or wrong. `nightshift nights NIGHT` shows the details.",
     },
     Row {
         name: "stage-started",
         message_id: "7e49258d8f74446190ec9d14540528d4",
         subject: "A stage started",
-        advice: "`nightshift status` shows how the night goes on.",
+        advice: "`nightshift status` shows the progress of the night.",
     },
     Row {
         name: "stage-caught-up",
         message_id: "3baeec6cbc34462887315c7c6e99e4a6",
-        subject: "A stage is caught up",
-        advice: "Its time had passed while the host or the daemon was down; the night is still open, so it runs now.",
+        subject: "A stage is starting late",
+        advice: "The host or the daemon was down at the stage's time. The night is still open, so the stage runs now.",
     },
     Row {
         name: "stage-finished",
         message_id: "6fae9e986c584f57a2db79b6a7a14d08",
         subject: "A stage ended",
-        advice: "NIGHTSHIFT_OUTCOME says how, NIGHTSHIFT_REASON why. A failed stage is tried again while its time lasts.",
+        advice: "NIGHTSHIFT_OUTCOME is done, degraded, failed or interrupted; NIGHTSHIFT_REASON has the cause. A stage that failed for a temporary reason is retried until its `until`, `retries` times at most.",
     },
     Row {
         name: "stage-missed",
         message_id: "7d2ce1861350491d8428fcf4fa48d343",
         subject: "A stage was missed",
-        advice: "The night closed before it could run. The next night runs it again; `nightshift run STAGE` runs it by hand.",
+        advice: "The stage did not run this night; NIGHTSHIFT_REASON has the cause. The next night runs it again. To run it now, use `nightshift run STAGE`, or `nightshift run night` if no night is open.",
     },
     Row {
         name: "set-published",
         message_id: "70cd03eace61483ab657b8640d399184",
         subject: "A set was published",
-        advice: "This host's part of the night is complete on disk and visible to the masters.",
+        advice: "The set is completely on disk, and the masters can pull it.",
     },
     Row {
         name: "set-pulled",
         message_id: "a8daad238f114ecca8d52dfaf62008cc",
         subject: "A set was pulled",
-        advice: "Every byte of it was hashed and agrees with its maker's manifest.",
+        advice: "Every byte of it was hashed, and the hashes agree with the manifest of its origin host.",
     },
     Row {
         name: "set-late",
         message_id: "32d68a2096ba467fb6635af60425dc07",
-        subject: "A set came late",
-        advice: "It was pulled after the stage's waiting was over, and will be part of a further archive of the night.",
+        subject: "A set arrived late",
+        advice: "The set was pulled after the `until` of the stage. If the archive is already packed, a second one with this set is packed and shipped.",
     },
     Row {
         name: "set-missing",
         message_id: "5b506ec1e3b249fab0b859eae64c5097",
         subject: "A set is missing",
-        advice: "The host did not hand in tonight's set in time. It is looked for again until shortly before the night closes. See NIGHTSHIFT_REASON, and the journal of that host.",
+        advice: "The host did not publish tonight's set in time, or could not be reached; see NIGHTSHIFT_REASON and the journal of that host. nightshift retries every 15 minutes until 30 minutes before the night closes.",
     },
     Row {
         name: "set-refused",
         message_id: "b9e2bc85e4c3401c87e68368376aa08a",
         subject: "A set was refused",
-        advice: "What came was not what its manifest says, or not this host's. Nothing of it was kept as a copy.",
+        advice: "The set does not match its manifest, or is not from the expected host; see NIGHTSHIFT_REASON. It was not stored. Check the journal of the host that it was pulled from.",
     },
     Row {
         name: "archive-packed",
         message_id: "90e40322374c4eea80ebe892f3a25408",
         subject: "An archive was packed",
-        advice: "It waits in the outbox until every remote has verified it.",
+        advice: "It stays in the outbox until it is verified on every remote.",
     },
     Row {
         name: "archive-shipped",
         message_id: "77471b1fd1a543839b7c710012eead59",
         subject: "An archive was shipped",
-        advice: "Its size and SHA-256 were verified at the remote.",
+        advice: "Its size and SHA-256 were verified on the remote.",
     },
     Row {
         name: "archive-not-shipped",
         message_id: "e45f7b858e5b44d28c8268ee23e5bdca",
         subject: "An archive was not shipped",
-        advice: "It stays in the outbox and goes the next night as well. See NIGHTSHIFT_REASON.",
+        advice: "See NIGHTSHIFT_REASON. The archive stays in the outbox and is shipped again the next night. To ship it now, use `nightshift run ship-archive`.",
     },
     Row {
         name: "pruned",
         message_id: "9548edea653340488c693831c45b3313",
-        subject: "Something was removed by policy",
-        advice: "NIGHTSHIFT_REASON says why it could go. The last good copy of a host is never removed.",
+        subject: "A set or an archive was removed by retention",
+        advice: "NIGHTSHIFT_REASON has the reason. The last good set of a host and role is never removed.",
     },
     Row {
         name: "config-reloaded",
         message_id: "f450b3e44a304684a2ce37035f868344",
         subject: "The config was reloaded",
-        advice: "Times of stages not yet begun change tonight, everything else from the next night on.",
+        advice: "The times of stages that have not begun change tonight; all other settings change from the next night on.",
     },
     Row {
         name: "config-refused",
         message_id: "09e3555b2f854634a52b7c661e00aa50",
-        subject: "An edited config was refused",
-        advice: "The old settings stay in force. Mend the file and run `systemctl reload nightshift` again; `nightshift check` shows the mistakes.",
+        subject: "A changed config was refused",
+        advice: "The daemon continues with the old settings. `nightshift check` shows the errors; fix them and run `systemctl reload nightshift` again.",
     },
     Row {
         name: "host-key-mismatch",
         message_id: "04dd1545e41844babc841278f4bf8ce0",
-        subject: "A host key is not the pinned one",
-        advice: "Somebody may be listening, or the host was reinstalled. Nothing was sent or fetched. If the new key is right, pin it with `nightshift trust HOST`.",
+        subject: "A host key is unknown, or differs from the pinned one",
+        advice: "The host may have been reinstalled, or another machine answers in its place. Nothing was sent or fetched. Compare the key's fingerprint on the host's console; if it is right, pin it with `nightshift trust HOST`.",
     },
     Row {
         name: "login-refused",
         message_id: "53848ee530274cb69a4824d7f1ee9a42",
         subject: "A login was refused",
-        advice: "The peer does not take this host's key. Authorise it there with the line that `nightshift keys authorize` prints here.",
+        advice: "The peer does not accept this host's key. Run `nightshift keys authorize` on this host, and add the line that it prints to `authorized_keys` on the peer.",
     },
     Row {
         name: "clock-doubtful",
         message_id: "09b40b9c7d4749799ee270a104cf4782",
-        subject: "The clock is doubtful",
-        advice: "No night opens and nothing is pruned until the clock is synchronised, or for fifteen minutes at most.",
+        subject: "The clock cannot be trusted",
+        advice: "No night opens and nothing is removed while the clock is not synchronised or earlier than the newest record; see NIGHTSHIFT_REASON. After 15 minutes without synchronisation the night opens anyway, but nothing is removed. Check chronyd or systemd-timesyncd.",
     },
     Row {
         name: "peer-odd",
         message_id: "b40cda182f604d00ae29d3e834e0e9f7",
-        subject: "A peer looks odd",
-        advice: "Its clock, its nights or its inventory differ from ours, or its daemon is silent. See NIGHTSHIFT_REASON.",
+        subject: "A peer's state or settings are unexpected",
+        advice: "Its clock, its `[night]` settings or its inventory differ from this host's, or its daemon does not run. See NIGHTSHIFT_REASON.",
     },
     Row {
         name: "etcd-unwell",
         message_id: "c075a59eeeb14a7f8eb323b64c530b3f",
-        subject: "An etcd member is not well",
-        advice: "It is a learner, has an alarm, has no leader or reports errors. See NIGHTSHIFT_REASON.",
+        subject: "An etcd member is unhealthy",
+        advice: "It has an alarm, has no leader, reports errors, or is a learner. See NIGHTSHIFT_REASON, and `etcdctl endpoint status` and `etcdctl alarm list`.",
     },
     Row {
         name: "verify-failed",
         message_id: "3df44d298e39445da86f5fa5321ea4ac",
-        subject: "A stored copy failed its check",
-        advice: "What is on disk no longer has the hash it was stored with. The set no longer counts as a copy.",
+        subject: "A stored set failed verification",
+        advice: "A file on disk no longer has the hash in its manifest; NIGHTSHIFT_PATH names it. The set no longer counts as a copy. Check the disk; the other masters and the remotes have their own copies.",
     },
     Row {
         name: "members-disagree",
         message_id: "92035b329d114e42888fa55b0b5375b5",
-        subject: "An etcd member holds something else than the others",
-        advice: "NIGHTSHIFT_REASON names it. Its set is marked diverged and does not count as a copy. Compare the members by `etcdctl endpoint hashkv`, and replace the one that is wrong.",
+        subject: "An etcd member has DIVERGED from the other members",
+        advice: "NIGHTSHIFT_REASON names it. Its set is marked diverged and does not count as a copy. Compare the members with `etcdctl endpoint hashkv`, and replace the one that differs.",
     },
     Row {
         name: "set-suspicious",
         message_id: "b92f1703252744f4b0e48f735a8792f3",
         subject: "A set is suspicious",
-        advice: "It passed its checks, but holds much less or something older than the last good night, or is of another cluster. Nothing of this host is pruned until `nightshift sets accept` says that it is right.",
+        advice: "The set is verified, but it is much smaller or older than the last good one, or is of another cluster; see NIGHTSHIFT_REASON. No set of this host is removed until an operator accepts it with `nightshift sets accept`.",
     },
     Row {
         name: "set-accepted",
         message_id: "e7211d717cdb450baa83d3807c02a198",
         subject: "A set was accepted",
-        advice: "A person says that a suspicious or diverged set is right. It counts as a good copy from now on.",
+        advice: "An operator reviewed a suspicious or diverged set and marked it as good. It now counts as a good copy.",
     },
     Row {
         name: "drill-passed",
         message_id: "7479723359f54f068ac1e470ef3c8f6b",
-        subject: "A stored copy was proved to restore",
-        advice: "It was restored into a scratch etcd that held what it should and took a write.",
+        subject: "A drill proved that a stored copy restores",
+        advice: "The copy was restored into a scratch etcd, which contained the expected data and accepted a write.",
     },
     Row {
         name: "drill-failed",
         message_id: "2216ad13440d472385c835a3ec05165b",
-        subject: "A stored copy does not restore",
-        advice: "See NIGHTSHIFT_REASON. The copy is kept as evidence; `nightshift drill` tries another one.",
+        subject: "A drill found that a stored copy does not restore",
+        advice: "See NIGHTSHIFT_REASON. The copy is kept as evidence. Run `nightshift drill` with another set to find a copy that restores.",
     },
     Row {
         name: "not-proved",
         message_id: "1e6c68dcc6fd4c3bb146b1847bcb04ee",
         subject: "No stored copy was proved tonight",
-        advice: "The drill could not be run, which says nothing about the copy. See NIGHTSHIFT_REASON.",
+        advice: "The drill could not be run; see NIGHTSHIFT_REASON. This does not mean that the copy is bad.",
     },
     Row {
         name: "member-stopped",
         message_id: "c0f0e748a5524a7a9446a9509ad3a0b8",
         subject: "An etcd member was stopped for a cold copy",
-        advice: "It is started again as soon as its data is copied, however that ends.",
+        advice: "It is started again as soon as its data is copied, also if the copy fails.",
     },
     Row {
         name: "member-started",
         message_id: "0a1b970fb22f4a6f9ed91449d50b456f",
         subject: "An etcd member was started again",
-        advice: "The cold copy has ended, or was cut short, and the member was seen healthy or is on its way.",
+        advice: "The cold copy ended or was interrupted, and the member was started. If it does not become healthy, see its own journal.",
     },
 ];
 
@@ -264,7 +264,7 @@ impl Kind {
         self.row().name
     }
 
-    /// 128 bits in hex, as journald's `MESSAGE_ID` wants them.
+    /// The value of journald's `MESSAGE_ID`: 128 bits in hexadecimal.
     pub fn message_id(self) -> &'static str {
         self.row().message_id
     }
@@ -288,7 +288,7 @@ pub fn catalog() -> String {
         .collect()
 }
 
-/// How grave an event is to whoever reads the journal.
+/// The severity of an event; the journal's priority is derived from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
     Info,
@@ -296,7 +296,7 @@ pub enum Severity {
     Error,
 }
 
-/// An event of the audit trail, on its way to the journal.
+/// An event of the audit trail, with its journal fields.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     pub kind: Kind,
@@ -359,7 +359,7 @@ mod tests {
             assert_eq!(row.message_id.len(), 32);
             assert!(ids.insert(row.message_id) && names.insert(row.name));
         }
-        // The rows stand in the order of the kinds.
+        // The rows are in the order of the kinds.
         assert_eq!(Kind::DaemonStarted.name(), "daemon-started");
         assert_eq!(Kind::SetMissing.name(), "set-missing");
         assert_eq!(Kind::MemberStarted as usize, ROWS.len() - 1);

@@ -1,28 +1,29 @@
-//! How long to wait before the next try, and in which order to call: spread out, yet the same each time.
+//! Delays between retries, and the order in which a host contacts its peers: spread out, but reproducible.
 
 use std::time::Duration;
 
 use crate::digest::Digest;
 
-/// Grows from `base` by doubling up to ten times of it; each pause is between half and all of that,
-/// chosen by `seed`, so that hosts that failed together do not come back together.
+/// The delay before a retry. The maximum starts at `base`, doubles with each attempt and ends at ten times `base`; the
+/// delay is between half and all of it, chosen by `seed`, so that hosts that failed together do not retry together.
 pub fn pause(base: Duration, attempt: u32, seed: &str) -> Duration {
     let doubled = base.saturating_mul(1 << attempt.saturating_sub(1).min(8));
-    let longest = doubled.min(base.saturating_mul(10));
-    longest.mul_f64(0.5 + 0.5 * fraction(&format!("{seed}/{attempt}")))
+    let max = doubled.min(base.saturating_mul(10));
+    max.mul_f64(0.5 + 0.5 * fraction(&format!("{seed}/{attempt}")))
 }
 
-/// A part of `most`, between nothing and all, chosen by `seed`.
-pub fn jitter(most: Duration, seed: &str) -> Duration {
-    most.mul_f64(fraction(seed))
+/// A duration between zero and `max`, chosen by `seed`.
+pub fn jitter(max: Duration, seed: &str) -> Duration {
+    max.mul_f64(fraction(seed))
 }
 
-/// Orders a peer for one caller: by a hash of both names, so that no two masters call in the same order.
+/// The sort key of a peer for one caller: a hash of both names, so that each master contacts the peers in another order
+/// and a peer is not contacted by all of them at once.
 pub fn order(caller: &str, peer: &str) -> Digest {
     Digest::of(format!("{caller}\0{peer}").as_bytes())
 }
 
-/// A number in 0..1 that depends on nothing but its seed.
+/// A number from 0 to 1 (exclusive), determined by its seed.
 fn fraction(seed: &str) -> f64 {
     let bytes = *Digest::of(seed.as_bytes()).as_bytes();
     let high = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
@@ -34,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_are_bounded_and_differ_between_hosts() {
+    fn delays_grow_are_bounded_and_differ_between_hosts() {
         let base = Duration::from_secs(10);
         for attempt in 1..40 {
             let pause = pause(base, attempt, "m1");

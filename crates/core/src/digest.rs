@@ -1,4 +1,4 @@
-//! SHA-256 as a value: in hex wherever a person or a file sees it.
+//! SHA-256 as a value, shown and stored in hexadecimal.
 
 use std::fmt;
 use std::str::FromStr;
@@ -26,7 +26,7 @@ impl From<[u8; 32]> for Digest {
     }
 }
 
-/// Hashes what streams by.
+/// Hashes a stream piece by piece.
 #[derive(Debug, Clone, Default)]
 pub struct Hasher(Sha256);
 
@@ -52,9 +52,9 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// A text that is no SHA-256.
+/// The text is not a SHA-256.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a SHA-256: 64 hexadecimal digits are expected")]
+#[error("not a SHA-256; expected 64 hexadecimal digits")]
 pub struct NotADigest;
 
 impl FromStr for Digest {
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_digest_survives_its_text_form() {
+    fn a_digest_is_parsed_from_its_text_form() {
         let digest = Digest::of(b"abc");
         assert_eq!(digest.to_string(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         assert_eq!(digest.to_string().parse::<Digest>().unwrap(), digest);
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_of_another_shape_is_no_digest() {
+    fn a_text_of_another_shape_is_refused() {
         for bad in ["", "ba78", &"g".repeat(64), &"é".repeat(32)] {
             assert!(bad.parse::<Digest>().is_err(), "{bad}");
         }

@@ -1,4 +1,4 @@
-//! What a set's manifest says of an etcd member, of the snapshot taken of it, and of how the members agreed.
+//! The etcd part of a manifest: the member, its snapshot, and the agreement of the cluster's members.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 
-/// Where an etcd snapshot was taken, and of what.
+/// The member and cluster of which an etcd snapshot was taken, and what the snapshot contains.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EtcdFacts {
-    /// Hexadecimal, as etcdctl prints them.
+    /// In hexadecimal, as etcdctl prints it.
     pub cluster_id: String,
+    /// In hexadecimal, as etcdctl prints it.
     pub member_id: String,
     pub member_name: String,
+    /// The revision that the member reported just before the snapshot; `passed` has the snapshot's own.
     pub revision: i64,
     pub raft_term: u64,
     pub version: String,
@@ -20,22 +22,22 @@ pub struct EtcdFacts {
     pub leader: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alarms: Vec<String>,
-    /// The database as etcd sent it, its 32-byte trailer included.
+    /// Bytes of the snapshot as etcd sent it, including its 32-byte trailer.
     pub raw_size: u64,
     pub raw_sha256: Digest,
-    /// Which checks the snapshot passed at birth, in words; nothing here says more than was done.
+    /// Which checks were made when the snapshot was taken, as text. It lists only checks that were really made.
     pub checked: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passed: Option<Passed>,
-    /// Asked by one member a night; the others' manifests have none.
+    /// One member a night compares all members, so only its manifest has this field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agreement: Option<Agreement>,
-    /// Which stores held keys, and what of the set covers the older one.
+    /// Which of etcd's stores contained keys, and which items of the set cover the v2 store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<DataFound>,
 }
 
-/// Which of etcd's two stores held keys, as far as that was asked, and what of the set holds the v2 ones.
+/// Which of etcd's two stores contained keys, as far as this was checked, and which items of the set cover the v2 keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataFound {
     pub v3: bool,
@@ -46,53 +48,56 @@ pub struct DataFound {
     pub v2_backup: Option<V2Backup>,
 }
 
-/// The whole `member/` folder, copied while its member was stopped: a tar, compressed as the snapshot is.
+/// The whole `member/` directory, copied while the member was stopped: a tar file, compressed like the snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ColdCopy {
     /// Its path in the set.
     pub item: String,
-    /// Of the tar before compression.
+    /// Bytes of the tar file before compression.
     pub raw_size: u64,
+    /// The hash of the tar file before compression.
     pub raw_sha256: Digest,
-    /// How long the member was stopped.
+    /// How long the member was stopped, in milliseconds.
     pub stopped_ms: u64,
 }
 
-/// What `etcdctl backup` made of the v2 store. It counts only where it was replayed.
+/// The v2 store as `etcdctl backup` saved it. It counts as a copy only if it was replayed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct V2Backup {
     /// The data directory, as a path in the set: `v2`.
     pub folder: String,
-    /// The keys that a scratch etcd held after replaying it; `None` where it was not replayed.
+    /// The number of keys in a scratch etcd after replaying it; `None` if it was not replayed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<u64>,
 }
 
-/// What was read in the snapshot while it streamed by.
+/// What the streaming check (`pass`) found in the snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Passed {
-    /// The last one in the database, which may be later than the one the member named before.
+    /// The last revision in the database. It may be later than the one the member reported before the snapshot.
     pub revision: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compacted: Option<i64>,
-    /// Of all buckets: the total keys that `snapshot status` of etcd up to 3.5 prints.
+    /// The number of entries of all buckets: "total keys" in `snapshot status` of etcd up to 3.5.
     pub entries: u64,
-    /// Of the bucket `key`: every revision of every key, tombstones included.
+    /// The number of entries of the bucket `key`: every revision of every key, including tombstones.
     pub revisions: u64,
-    /// In bytes, without the trailer: the total size that `snapshot status` prints.
+    /// In bytes, without the trailer: "total size" in `snapshot status`.
     pub size: u64,
 }
 
-/// Whether all members held the same at one revision (facts/etcd.md D.7).
+/// Whether all members have the same content at one revision: each was asked for its HashKV at that revision. Hashes are
+/// comparable only for the same revision and the same compacted revision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Agreement {
     pub word: AgreementWord,
     /// Why it is unknown, or what differs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The revision they were asked about, and the one they had compacted to.
+    /// The revision up to which the members hashed.
     #[serde(default)]
     pub revision: i64,
+    /// The revision that all members had compacted to.
     #[serde(default)]
     pub compacted: i64,
     #[serde(default)]
@@ -117,19 +122,19 @@ impl AgreementWord {
     }
 }
 
-/// What one member answered to HashKV.
+/// The HashKV response of one member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberHash {
-    /// Hexadecimal, as etcdctl prints it.
+    /// In hexadecimal, as etcdctl prints it.
     pub member_id: String,
     pub name: String,
-    /// `None` where it did not answer.
+    /// `None` if it did not answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<u32>,
 }
 
 impl Agreement {
-    /// The members that do not hold what most of them hold; all that answered where no side has a majority.
+    /// The members whose hash differs from the majority's. Without a majority, all members that answered.
     pub fn diverged(&self) -> Vec<&MemberHash> {
         if self.word != AgreementWord::Diverged {
             return Vec::new();
@@ -148,7 +153,7 @@ impl Agreement {
 mod tests {
     use super::*;
 
-    fn asked(hashes: &[Option<u32>]) -> Agreement {
+    fn diverged(hashes: &[Option<u32>]) -> Agreement {
         let member = |(id, hash): (usize, &Option<u32>)| MemberHash {
             member_id: id.to_string(),
             name: format!("e{id}"),
@@ -168,11 +173,11 @@ mod tests {
     }
 
     #[test]
-    fn the_minority_has_diverged_and_without_a_majority_everybody_may_have() {
-        assert_eq!(named(&asked(&[Some(1), Some(2), Some(1)])), ["e1"]);
-        assert_eq!(named(&asked(&[Some(1), Some(2)])), ["e0", "e1"]);
-        assert_eq!(named(&asked(&[Some(1), Some(2), None])), ["e0", "e1"]);
-        let agreed = Agreement { word: AgreementWord::Agreed, ..asked(&[Some(1), Some(1)]) };
+    fn the_minority_has_diverged_and_without_a_majority_all_members_count_as_diverged() {
+        assert_eq!(named(&diverged(&[Some(1), Some(2), Some(1)])), ["e1"]);
+        assert_eq!(named(&diverged(&[Some(1), Some(2)])), ["e0", "e1"]);
+        assert_eq!(named(&diverged(&[Some(1), Some(2), None])), ["e0", "e1"]);
+        let agreed = Agreement { word: AgreementWord::Agreed, ..diverged(&[Some(1), Some(1)]) };
         assert!(named(&agreed).is_empty());
     }
 }

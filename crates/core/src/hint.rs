@@ -1,4 +1,4 @@
-//! `now.json`: a host's hint to the others about how it fares. Never trusted for integrity.
+//! `now.json`: a host's current state, published for the other hosts. It is a hint, never trusted for integrity.
 
 use std::collections::BTreeMap;
 
@@ -14,13 +14,13 @@ use crate::stage::Stage;
 
 pub const FILE: &str = "now.json";
 pub const FORMAT: u32 = 1;
-/// The most bytes that are read of another host's hint.
+/// How many bytes of another host's hint are read at most.
 pub const MOST_BYTES: u64 = 256 << 10;
 
-/// Clocks further apart than this are reported.
-const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(60);
-/// A hint older than this comes from a daemon that no longer runs.
-const STALE_AFTER: SignedDuration = SignedDuration::from_mins(5);
+/// A larger difference between two hosts' clocks is reported.
+const MAX_CLOCK_DIFFERENCE: SignedDuration = SignedDuration::from_secs(60);
+/// A daemon writes its hint every minute. If the hint is older than this, the daemon does not run.
+const MAX_HINT_AGE: SignedDuration = SignedDuration::from_mins(5);
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Hint {
@@ -30,9 +30,9 @@ pub struct Hint {
     pub host: HostName,
     pub zone: String,
     pub night: Option<Night>,
-    /// Of the hosts and their roles.
+    /// The hash of the hosts and their roles.
     pub inventory: Digest,
-    /// Of opening, closing and zone.
+    /// The hash of the night's opening, closing and time zone.
     pub window: Digest,
     pub at: Timestamp,
     pub synchronised: bool,
@@ -49,36 +49,42 @@ pub struct StageHint {
 }
 
 impl Hint {
-    /// What of a peer's hint an operator should hear of, compared with ours at `now`.
+    /// What is wrong with a peer's hint, compared with this host's at `now`: one reason each.
     pub fn oddities(&self, ours: &Self, now: Timestamp) -> Vec<String> {
         let mut odd = Vec::new();
         let age = now.duration_since(self.at);
-        if age > STALE_AFTER {
-            odd.push(format!("its daemon last spoke at {}: is it running?", self.at));
-        } else if age < -CLOCK_TOLERANCE {
-            odd.push(format!("its clock is {} s ahead of ours", -age.as_secs()));
+        if age > MAX_HINT_AGE {
+            odd.push(format!(
+                "its daemon last updated `{FILE}` {} min ago; check that the daemon runs there",
+                age.as_mins()
+            ));
+        } else if age < -MAX_CLOCK_DIFFERENCE {
+            odd.push(format!("its clock is {} s ahead of this host's", -age.as_secs()));
         }
         if self.cluster != ours.cluster {
-            odd.push(format!("it belongs to cluster `{}`", self.cluster));
+            odd.push(format!("it belongs to cluster `{}`, this host to `{}`", self.cluster, ours.cluster));
         }
         if self.window != ours.window {
-            odd.push(format!("its nights are not ours: it has zone {}", self.zone));
+            odd.push(format!(
+                "its `[night]` settings differ from this host's (its time zone is {}); make the config the same",
+                self.zone
+            ));
         }
         if self.inventory != ours.inventory {
-            odd.push("its inventory differs from ours".to_owned());
+            odd.push("its inventory differs from this host's; make `[hosts]` the same".to_owned());
         }
         odd
     }
 }
 
-/// What two hosts must agree on to hold the same inventory.
+/// Equal on two hosts if their inventories are the same.
 pub fn inventory_digest(settings: &Settings) -> Digest {
     let hosts: Vec<String> =
         settings.inventory.hosts().map(|host| format!("{} {}\n", host.name, host.roles)).collect();
     Digest::of(hosts.concat().as_bytes())
 }
 
-/// What two hosts must agree on to have the same nights.
+/// Equal on two hosts if their nights open and close at the same times.
 pub fn window_digest(settings: &Settings) -> Digest {
     let window = &settings.window;
     Digest::of(format!("{} {} {}", window.opens, window.closes, zone_name(settings)).as_bytes())

@@ -1,4 +1,4 @@
-//! The hosts of the cluster, and which of them this machine is.
+//! The hosts of the cluster, and which of them is this machine.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -6,21 +6,21 @@ use std::path::PathBuf;
 use crate::name::HostName;
 use crate::role::{Role, Roles};
 
-/// One host of the inventory, with everything that `[host.X]` may say of it.
+/// One host of the inventory, with its settings from `[host.X]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
     pub name: HostName,
     pub roles: Roles,
-    /// Where to reach it; its name when nothing else is said.
+    /// Where to connect to; its name by default.
     pub address: String,
     pub port: u16,
-    /// Who to log in as; `[ssh] user` when nothing else is said.
+    /// The login there; `[ssh] user` by default.
     pub user: String,
-    /// No daemon runs there: masters read its files themselves.
+    /// No daemon runs there: masters read its files themselves over SFTP.
     pub agentless: bool,
-    /// False while it is under maintenance: nobody waits for it.
+    /// False while it is under maintenance: its sets are not expected, and no host waits for them.
     pub expected: bool,
-    /// Its vault, as seen over SFTP.
+    /// The path of its vault, as seen over SFTP.
     pub vault: PathBuf,
 }
 
@@ -55,15 +55,15 @@ impl Inventory {
     }
 }
 
-/// Why this machine cannot tell which host it is.
+/// Why this machine's inventory name cannot be determined.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OwnNameError {
     #[error(
-        "this machine calls itself `{hostname}`, and no host of the inventory is named so; hosts: {known}. Set `[this-host] name`"
+        "this machine's hostname is `{hostname}`, which is not in the inventory (hosts: {known}); set `[this-host] name`"
     )]
     Unknown { hostname: String, known: String },
     #[error(
-        "this machine calls itself `{hostname}`, which could be any of {candidates}. Set `[this-host] name`"
+        "this machine's hostname is `{hostname}`, which matches several hosts ({candidates}); set `[this-host] name`"
     )]
     Ambiguous { hostname: String, candidates: String },
 }
@@ -78,7 +78,7 @@ pub fn own_name<'a>(
         return Ok(name.clone());
     }
     let short = hostname.split('.').next().unwrap_or_default();
-    // A qualified hostname that differs in its domain is another machine.
+    // Two qualified names that differ only in their domain are different machines.
     let matching: Vec<_> = names
         .clone()
         .filter(|name| name.short() == short && (hostname == short || name.as_str() == short))
@@ -92,10 +92,10 @@ pub fn own_name<'a>(
 
 /// The first few names, so that an error stays readable with two thousand hosts.
 fn some_of<'a>(names: impl Iterator<Item = &'a HostName>) -> String {
-    const SHOWN: usize = 8;
+    const MAX_SHOWN: usize = 8;
     let names: Vec<_> = names.map(HostName::as_str).collect();
-    let shown = names[..names.len().min(SHOWN)].join(", ");
-    if names.len() > SHOWN { format!("{shown} and {} more", names.len() - SHOWN) } else { shown }
+    let shown = names[..names.len().min(MAX_SHOWN)].join(", ");
+    if names.len() > MAX_SHOWN { format!("{shown} and {} more", names.len() - MAX_SHOWN) } else { shown }
 }
 
 #[cfg(test)]
@@ -108,13 +108,13 @@ mod tests {
     }
 
     #[test]
-    fn a_qualified_hostname_is_taken_as_it_is() {
+    fn a_qualified_hostname_is_used_as_it_is() {
         let hosts = names(&["m1.a.com", "m1.b.com"]);
         assert_eq!(own_name("M1.B.com", hosts.iter()).unwrap().as_str(), "m1.b.com");
     }
 
     #[test]
-    fn a_short_hostname_is_taken_when_it_matches_one_host() {
+    fn a_short_hostname_is_used_when_it_matches_one_host() {
         let hosts = names(&["m1.a.com", "m2.a.com"]);
         assert_eq!(own_name("m2", hosts.iter()).unwrap().as_str(), "m2.a.com");
     }
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hostname_that_fits_two_hosts_is_refused_with_the_candidates() {
+    fn a_hostname_that_matches_two_hosts_is_refused_with_the_candidates() {
         let hosts = names(&["m1.a.com", "m1.b.com"]);
         let error = own_name("m1", hosts.iter()).unwrap_err().to_string();
         assert!(error.contains("m1.a.com, m1.b.com"), "{error}");

@@ -1,6 +1,6 @@
-//! The pure core of nightshift: what a night is, what is due, what a set holds, what may be removed.
+//! The pure core of nightshift: what a night is, what is due, what a set contains, what may be removed.
 //!
-//! Nothing here reads a file, a socket, the environment or a clock: time comes in as a value.
+//! Nothing here reads a file, a socket, the environment or a clock: time is an argument.
 
 pub mod agenda;
 pub mod archive;

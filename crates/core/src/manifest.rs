@@ -1,4 +1,4 @@
-//! The manifest: what a set holds. A set exists if and only if its manifest does.
+//! The manifest: the list of a set's items. A set exists if and only if its manifest exists.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,17 +13,17 @@ use crate::outcome::Grade;
 use crate::role::Role;
 use crate::set_path::SetId;
 
-/// The format written, and the newest one understood in full.
+/// The format that is written, and the newest one that is read in full.
 pub const FORMAT: u32 = 1;
-/// The file's name in its set, and that of its signature.
+/// The file's name in its set, and the name of its signature.
 pub const FILE: &str = "manifest.json";
 pub const SIGNATURE_FILE: &str = "manifest.json.sig";
 /// The SSHSIG namespace under which manifests are signed.
 pub const NAMESPACE: &str = "nightshift-set";
 
-/// The most bytes a manifest may have: 100,000 items of ordinary length fit four times.
+/// The maximum size of a manifest in bytes: four times the size of 100,000 ordinary items.
 pub const MOST_BYTES: u64 = 64 << 20;
-/// The most items a set may have.
+/// The maximum number of items of a set.
 pub const MOST_ITEMS: usize = 100_000;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,17 +34,17 @@ pub struct Manifest {
     pub role: Role,
     pub night: Night,
     pub attempt: u16,
-    /// The host whose daemon made the set: another one where the host is agentless.
+    /// The host whose daemon created the set. It is another host than `host` if `host` is agentless.
     pub made_by: HostName,
     pub made_at: Timestamp,
-    /// The version of nightshift that made it.
+    /// The version of nightshift that created it.
     pub made_with: String,
     pub machine: Machine,
     pub grade: Grade,
-    /// Why the grade is not `good`, one line each.
+    /// Why the grade is not `good`: one reason each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
-    /// Paths that were there last night and are gone tonight.
+    /// Paths that were in the set last night and are absent tonight.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vanished: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,7 +52,7 @@ pub struct Manifest {
     pub items: Vec<Item>,
 }
 
-/// What tells this machine from another that came to bear its name.
+/// What identifies the machine, so that another machine with the same host name is noticed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
     pub machine_id: Option<String>,
@@ -63,9 +63,9 @@ pub struct Machine {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
-    /// Its place in the set, relative and with `/`.
+    /// Its path in the set, relative and with `/`.
     pub path: String,
-    /// Where it came from: an absolute path, or the command that printed it.
+    /// Its origin: an absolute path, or the command that printed it.
     pub source: String,
     #[serde(flatten)]
     pub kind: ItemKind,
@@ -76,7 +76,7 @@ pub struct Item {
     pub modified: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selinux: Option<String>,
-    /// It changed while it was read, twice.
+    /// It changed each time while it was read, so its content may be inconsistent.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub changed: bool,
 }
@@ -89,7 +89,7 @@ pub enum ItemKind {
         sha256: Digest,
     },
     Folder,
-    /// Kept as data: no link is ever made in a vault.
+    /// Stored in the manifest only: a vault contains no symlinks.
     Symlink {
         target: String,
     },
@@ -117,26 +117,28 @@ mod octal {
         u32::from_str_radix(&text, 8)
             .ok()
             .filter(|mode| *mode <= 0o7777)
-            .ok_or_else(|| D::Error::custom(format!("`{text}` is no mode: four octal digits are expected")))
+            .ok_or_else(|| D::Error::custom(format!("invalid mode `{text}`; expected four octal digits")))
     }
 }
 
-/// Why bytes are no manifest that may be used.
+/// Why a manifest cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    #[error("the manifest is not valid JSON of the expected shape")]
+    #[error("the manifest is not valid JSON with the expected fields")]
     Shape(#[source] serde_json::Error),
-    #[error("the manifest has format {0}, newer than this nightshift understands: upgrade masters first")]
+    #[error(
+        "the manifest has format {0}, but this nightshift reads formats up to {FORMAT}; upgrade masters first"
+    )]
     Newer(u32),
-    #[error("the manifest is that of {found}, where {expected} was looked for")]
+    #[error("the manifest belongs to {found}, not to {expected}")]
     OtherSet { expected: SetId, found: SetId },
-    #[error("the manifest is of cluster `{found}`, not `{expected}`")]
+    #[error("the manifest belongs to cluster `{found}`, not to `{expected}`")]
     OtherCluster { expected: ClusterName, found: ClusterName },
     #[error("the manifest lists more than {MOST_ITEMS} items")]
     TooManyItems,
-    #[error("the manifest lists `{}`, which is no path within a set", .0.escape_debug())]
+    #[error("the manifest lists `{}`, which is not a safe path within a set", .0.escape_debug())]
     UnsafePath(String),
-    #[error("the manifest lists `{}` twice, or as a file and as a folder at once", .0.escape_debug())]
+    #[error("the manifest lists `{}` twice, or both as a file and as a directory", .0.escape_debug())]
     Clash(String),
 }
 
@@ -152,7 +154,7 @@ impl Manifest {
         })
     }
 
-    /// The bytes of all its files.
+    /// The sum of all file sizes.
     pub fn total_bytes(&self) -> u64 {
         self.files().fold(0, |sum, (_, size, _)| sum.saturating_add(size))
     }
@@ -161,14 +163,14 @@ impl Manifest {
         self.items.iter().find(|item| item.path == path)
     }
 
-    /// The bytes that are stored, hashed and signed.
+    /// The bytes as they are stored, hashed and signed.
     pub fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
         let mut bytes = serde_json::to_vec_pretty(self)?;
         bytes.push(b'\n');
         Ok(bytes)
     }
 
-    /// Reads a manifest that anybody may have written. Every path in it is safe to join to a folder.
+    /// Reads a manifest from an untrusted source. Every path in the result is safe to join to a directory.
     pub fn decode(bytes: &[u8]) -> Result<Self, ManifestError> {
         let Versioned { format } = serde_json::from_slice(bytes).map_err(ManifestError::Shape)?;
         if format > FORMAT {
@@ -179,7 +181,7 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Refuses a manifest that is not the one of the place where it was found.
+    /// Refuses a manifest that does not belong to the set and cluster where it was found.
     pub fn expect(&self, set: &SetId, cluster: &ClusterName) -> Result<(), ManifestError> {
         if self.id() != *set {
             return Err(ManifestError::OtherSet { expected: set.clone(), found: self.id() });
@@ -198,23 +200,24 @@ impl Manifest {
             return Err(ManifestError::TooManyItems);
         }
         let mut leaves = BTreeSet::new();
-        let mut folders = BTreeMap::new();
+        // The value is true for directories that are listed, false for those that only contain listed items.
+        let mut directories = BTreeMap::new();
         for item in &self.items {
             if !is_safe_path(&item.path) || item.path == FILE || item.path == SIGNATURE_FILE {
                 return Err(ManifestError::UnsafePath(item.path.chars().take(200).collect()));
             }
             let fresh = match item.kind {
-                ItemKind::Folder => folders.insert(item.path.as_str(), true) != Some(true),
+                ItemKind::Folder => directories.insert(item.path.as_str(), true) != Some(true),
                 _ => leaves.insert(item.path.as_str()),
             };
             if !fresh {
                 return Err(ManifestError::Clash(item.path.clone()));
             }
             for (at, _) in item.path.match_indices('/') {
-                folders.entry(&item.path[..at]).or_insert(false);
+                directories.entry(&item.path[..at]).or_insert(false);
             }
         }
-        match leaves.iter().find(|leaf| folders.contains_key(*leaf)) {
+        match leaves.iter().find(|leaf| directories.contains_key(*leaf)) {
             Some(clash) => Err(ManifestError::Clash((*clash).to_owned())),
             None => Ok(()),
         }
@@ -226,7 +229,8 @@ struct Versioned {
     format: u32,
 }
 
-/// The part of a manifest that never changes shape, whatever its format: which files, how large, which hash.
+/// The part of a manifest that is the same in every format: each file's path, size and hash. With it, a set of a newer
+/// format can be copied and verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileList {
     pub format: u32,
@@ -241,7 +245,7 @@ pub struct ListedFile {
 }
 
 impl FileList {
-    /// Reads the file list of a manifest that anybody may have written, of this format or a newer one.
+    /// Reads the file list of a manifest from an untrusted source, of this format or a newer one.
     pub fn decode(bytes: &[u8]) -> Result<Self, ManifestError> {
         let Listed { format, items } = serde_json::from_slice(bytes).map_err(ManifestError::Shape)?;
         if items.len() > MOST_ITEMS {
@@ -280,14 +284,19 @@ struct ListedItem {
     sha256: Option<Digest>,
 }
 
-/// Whether a path stays inside the folder that it is joined to, on every file system we write.
+/// Whether a path stays inside the directory that it is joined to, and can be created on Linux file systems.
 pub fn is_safe_path(path: &str) -> bool {
-    const DEEPEST: usize = 64;
+    const MAX_DEPTH: usize = 64;
+    // Linux's PATH_MAX and NAME_MAX.
+    const MAX_PATH_LEN: usize = 4096;
+    const MAX_NAME_LEN: usize = 255;
     !path.is_empty()
-        && path.len() <= 4096
+        && path.len() <= MAX_PATH_LEN
         && !path.contains('\0')
-        && path.split('/').count() <= DEEPEST
-        && path.split('/').all(|part| !part.is_empty() && part != "." && part != ".." && part.len() <= 255)
+        && path.split('/').count() <= MAX_DEPTH
+        && path
+            .split('/')
+            .all(|part| !part.is_empty() && part != "." && part != ".." && part.len() <= MAX_NAME_LEN)
 }
 
 /// Whether a symlink at `path` with this `target` stays within the set.

@@ -5,21 +5,21 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The longest name taken, in bytes (RFC 1035, §2.3.4, less the final dot).
-const LONGEST: usize = 253;
+/// The maximum length of a name in bytes (RFC 1035, §2.3.4, without the final dot).
+const MAX_NAME_LEN: usize = 253;
 
 /// Why a name is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     #[error("a name must not be empty")]
     Empty,
-    #[error("a name must not be longer than {LONGEST} bytes")]
+    #[error("a name must not be longer than {MAX_NAME_LEN} bytes")]
     TooLong,
-    #[error("`{0}` must begin and end with a letter or a digit")]
+    #[error("`{0}` must start and end with a letter or a digit")]
     Edge(String),
-    #[error("`{name}` holds `{character}`: only letters, digits, `.`, `-` and `_` are taken")]
+    #[error("`{name}` contains `{character}`; only letters, digits, `.`, `-` and `_` are allowed")]
     Character { name: String, character: char },
-    #[error("`{0}` holds an empty label (`..`)")]
+    #[error("`{0}` contains an empty label (`..`)")]
     EmptyLabel(String),
 }
 
@@ -28,7 +28,7 @@ fn check(text: &str) -> Result<String, NameError> {
     if name.is_empty() {
         return Err(NameError::Empty);
     }
-    if name.len() > LONGEST {
+    if name.len() > MAX_NAME_LEN {
         return Err(NameError::TooLong);
     }
     if let Some(character) =
@@ -89,15 +89,15 @@ macro_rules! name_type {
 }
 
 name_type! {
-    /// A host as the inventory names it.
+    /// The name of a host in the inventory.
     HostName
 }
 name_type! {
-    /// The cluster that the hosts of one inventory form.
+    /// The name of the cluster, common to all hosts of one inventory.
     ClusterName
 }
 name_type! {
-    /// A place off site, as `[[remote]] name` calls it.
+    /// The name of an off-site destination (`[[remote]] name`).
     RemoteName
 }
 
@@ -114,16 +114,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_lowered_and_kept() {
+    fn names_are_converted_to_lower_case() {
         let name: HostName = "Master1.Example.COM".parse().unwrap();
         assert_eq!(name.as_str(), "master1.example.com");
         assert_eq!(name.short(), "master1");
     }
 
     #[test]
-    fn names_that_could_leave_a_folder_are_refused() {
+    fn names_that_are_unsafe_as_a_path_component_are_refused() {
         for bad in ["", "..", "a..b", "../etc", "a/b", ".hidden", "-flag", "a ", "a\0b", "ä"] {
-            assert!(bad.parse::<HostName>().is_err(), "{bad:?} was taken");
+            assert!(bad.parse::<HostName>().is_err(), "{bad:?} was accepted");
         }
         assert!("a".repeat(254).parse::<HostName>().is_err());
     }

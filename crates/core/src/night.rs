@@ -8,12 +8,12 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// The name of a night: `2026-11-22`, or `2026-11-22.1` for the first one opened by hand beside it.
+/// The name of a night: `2026-11-22`, or `2026-11-22.1` for the first extra night of that date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Night {
     pub date: Date,
-    /// 0 for the scheduled night; an extra night by hand counts from 1.
+    /// 0 for the scheduled night; extra nights, which an operator opens, count from 1.
     pub extra: u16,
 }
 
@@ -37,9 +37,9 @@ impl fmt::Display for Night {
     }
 }
 
-/// A text that names no night.
+/// The text is not the name of a night.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` names no night: `2026-11-22` is expected, or `2026-11-22.1` for an extra one")]
+#[error("invalid night `{0}`; expected a date such as `2026-11-22`, or `2026-11-22.1` for an extra night")]
 pub struct NotANight(String);
 
 impl FromStr for Night {
@@ -55,7 +55,7 @@ impl FromStr for Night {
         };
         let parsed: Date = date.parse().map_err(|_| bad())?;
         let night = Self { date: parsed, extra };
-        // One spelling only, for a night is a folder's name.
+        // Only one spelling is valid, because the night is the name of a directory.
         (night.to_string() == text).then_some(night).ok_or_else(bad)
     }
 }
@@ -82,10 +82,10 @@ pub struct NightWindow {
 }
 
 impl NightWindow {
-    /// The longest that a night may last, so that two never overlap, not even across a DST change.
+    /// The maximum length of a night: two nights never overlap, also across a DST change.
     pub const LONGEST: SignedDuration = SignedDuration::from_hours(23);
 
-    /// How long a night is on the wall clock.
+    /// The length of a night on the wall clock.
     pub fn length(&self) -> SignedDuration {
         let span = self.opens.duration_until(self.closes);
         if span.is_positive() { span } else { span + SignedDuration::from_hours(24) }
@@ -99,10 +99,10 @@ impl NightWindow {
         self.instant(date, self.closes)
     }
 
-    /// The instant at which a night's clock first shows `time`, if that lies within the night.
+    /// The instant at which the wall clock first shows `time` in the night of `date`; `None` if that is outside the night.
     ///
-    /// A time before `opens` is on the next day. A time that a DST change skips comes as much later as
-    /// the change is long; one that comes twice is the first of the two.
+    /// A time before `opens` is on the next day. A time that a DST change skips is moved later by the length of the
+    /// change; of a time that occurs twice, the first counts.
     pub fn within(&self, date: Date, time: Time) -> Option<Timestamp> {
         let inside = if self.opens < self.closes {
             self.opens <= time && time < self.closes
@@ -112,8 +112,7 @@ impl NightWindow {
         inside.then(|| self.instant(date, time))
     }
 
-    /// The instant of a wall-clock time in the night of `date` or after it: what is earlier than the
-    /// opening is on the next day.
+    /// The instant of a wall-clock time in or after the night of `date`: a time before the opening is on the next day.
     pub fn instant(&self, date: Date, time: Time) -> Timestamp {
         let date = if time < self.opens { date.tomorrow().unwrap_or(date) } else { date };
         self.zone.to_ambiguous_timestamp(date.to_datetime(time)).compatible().unwrap_or(Timestamp::MAX)
@@ -164,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_after_midnight_belongs_to_the_evening_before() {
+    fn after_midnight_the_night_of_the_evening_before_is_still_open() {
         let window = window();
         assert_eq!(window.open_at(at("2026-11-22T20:59:59Z")), None);
         assert_eq!(window.open_at(at("2026-11-22T21:00:00Z")), Some(date(2026, 11, 22)));
@@ -174,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_in_the_skipped_hour_comes_once_and_later() {
+    fn a_time_in_the_skipped_hour_is_moved_later() {
         let window = window();
         // 2026-03-29: 02:00 becomes 03:00 in Berlin.
         let skipped = window.within(date(2026, 3, 28), time(2, 30, 0, 0)).unwrap();

@@ -1,20 +1,20 @@
-//! The words for how things went.
+//! The states of sets, stages and nights.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What a set is worth.
+/// The state of a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Grade {
-    /// Failed its checks: evidence, never a copy.
+    /// Failed verification. It is kept as evidence and never counts as a copy.
     Bad,
-    /// Members of one cluster disagree about its content.
+    /// The members of one etcd cluster returned different hashes for the same revision.
     Diverged,
-    /// Sound in itself, but implausible beside the last good one.
+    /// Verified, but implausible compared with the last good set (much smaller, older, or of another cluster).
     Suspicious,
-    /// A required file was absent or kept changing: still a copy.
+    /// A required file was absent, or changed while it was read. It still counts as a copy.
     Degraded,
     Good,
 }
@@ -25,7 +25,7 @@ impl Grade {
         matches!(self, Self::Good | Self::Degraded)
     }
 
-    /// Whether a person's word can make it a copy.
+    /// Whether an operator can accept it as a good copy.
     pub const fn awaits_acceptance(self) -> bool {
         matches!(self, Self::Suspicious | Self::Diverged)
     }
@@ -46,12 +46,12 @@ impl Grade {
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     Done,
-    /// It did what it could; something named is missing.
+    /// It completed, but something is missing; the reason names it.
     Degraded,
     Failed,
-    /// Its time passed before it could begin.
+    /// The night closed, or the stage was refused, before it could start.
     Missed,
-    /// The daemon ended in the middle of it.
+    /// The daemon stopped or crashed while it ran.
     Interrupted,
 }
 
@@ -67,13 +67,13 @@ impl Outcome {
     }
 }
 
-/// What a night was worth to a host.
+/// The result of a night on one host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// No good etcd snapshot of the cluster, or this host's own set is missing.
+    /// There is no good etcd snapshot of the cluster, or this host's own set is missing.
     Failed,
-    /// Restorable, but something named is missing, late, bad or not shipped.
+    /// Restorable, but something is missing, late, bad or not shipped; the reasons name it.
     Degraded,
     Complete,
 }

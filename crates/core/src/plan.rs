@@ -1,4 +1,4 @@
-//! The plan of a night on one host, as a value: what is printed is what is run.
+//! The plan of a night on one host, as a value: `nightshift plan` prints the same value that the daemon runs.
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -17,7 +17,7 @@ pub struct NightPlan {
     pub host: HostName,
     pub opens: Timestamp,
     pub closes: Timestamp,
-    /// Until when an archive that is already packed may go on shipping.
+    /// Until when an archive that is already packed may continue shipping.
     pub next_opens: Timestamp,
     pub stages: Vec<PlannedStage>,
 }
@@ -25,16 +25,16 @@ pub struct NightPlan {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PlannedStage {
     pub stage: Stage,
-    /// When it may start.
+    /// The earliest time at which it may start.
     pub at: Timestamp,
-    /// Until when it waits for what it needs.
+    /// Until when it waits for missing sets.
     pub until: Timestamp,
-    /// The hosts whose sets it looks for, in the order in which this host calls them.
+    /// The hosts whose sets it pulls, in the order in which this host contacts them.
     pub peers: Vec<HostName>,
 }
 
 impl NightPlan {
-    /// The night of `date` as these settings have it; without any stage when none fires.
+    /// The night of `date` under these settings. It has no stages if none fires on that date.
     pub fn of(settings: &Settings, date: Date) -> Self {
         let window = &settings.window;
         let closes = window.closing(date);
@@ -61,7 +61,8 @@ impl NightPlan {
         }
     }
 
-    /// An extra night, opened by hand at `now`: these stages, as soon as their needs allow.
+    /// An extra night that an operator opens at `now`: each of these stages starts as soon as the stages it needs have
+    /// ended.
     pub fn extra(settings: &Settings, night: Night, now: Timestamp, stages: &[Stage]) -> Self {
         let closes = now.checked_add(settings.window.length()).unwrap_or(now);
         let stages = stages

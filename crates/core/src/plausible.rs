@@ -1,22 +1,23 @@
-//! Whether an etcd snapshot is plausible beside the last good one of the same host: sound pages may still hold much less
-//! than they should.
+//! Whether an etcd snapshot is plausible compared with the last good one of the same host: a verified snapshot may still
+//! contain much less than it should, for example after an etcd was started with an empty data directory.
 
 use crate::etcd_facts::EtcdFacts;
 
-/// What speaks against `now` beside `before`. `below` is in percent of the earlier keys and bytes.
+/// Why `now` is implausible compared with `before`, one reason each. `below` is the minimum, in percent of the earlier
+/// number of entries and bytes.
 pub fn doubts(before: &EtcdFacts, now: &EtcdFacts, below: u8) -> Vec<String> {
     let mut doubts = Vec::new();
     if before.cluster_id != now.cluster_id {
         doubts.push(format!(
-            "it is of cluster {}, and the last good one was of {}: was the cluster restored or rebuilt?",
+            "its cluster ID is {}, but that of the last good set is {}; was the cluster restored or rebuilt?",
             now.cluster_id, before.cluster_id
         ));
     }
-    // What was passed is what is stored; the member's word came just before it.
+    // The stored snapshot's own revision counts: the member reported its revision before the snapshot started.
     let revision = |facts: &EtcdFacts| facts.passed.as_ref().map_or(facts.revision, |passed| passed.revision);
     if revision(now) < revision(before) {
         doubts.push(format!(
-            "its revision is {}, and the last good one had {} already",
+            "its revision is {}, lower than the {} of the last good set",
             revision(now),
             revision(before)
         ));
@@ -32,9 +33,8 @@ pub fn doubts(before: &EtcdFacts, now: &EtcdFacts, below: u8) -> Vec<String> {
 
 fn shrunk(what: &str, before: u64, now: u64, below: u8) -> Option<String> {
     let least = u128::from(before) * u128::from(below);
-    (u128::from(now) * 100 < least).then(|| {
-        format!("it has {now} {what}, less than {below} % of the {before} that the last good one had")
-    })
+    (u128::from(now) * 100 < least)
+        .then(|| format!("it has {now} {what}, less than {below} % of the {before} in the last good set"))
 }
 
 #[cfg(test)]
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn growth_and_the_same_again_are_plausible_and_so_is_half_of_it() {
+    fn growth_no_change_and_half_the_size_are_plausible() {
         let before = facts(1000, 100, 10_000);
         for now in [before.clone(), facts(2000, 300, 90_000), facts(1000, 50, 5000)] {
             assert_eq!(doubts(&before, &now, 50), Vec::<String>::new());
@@ -72,19 +72,19 @@ mod tests {
     }
 
     #[test]
-    fn what_went_backwards_shrank_or_changed_its_cluster_is_named_with_both_numbers() {
+    fn a_lower_revision_a_smaller_size_and_another_cluster_are_reported_with_both_values() {
         let before = facts(1000, 100, 10_000);
-        let said = |now: EtcdFacts| doubts(&before, &now, 50).join("; ");
-        assert!(said(facts(999, 100, 10_000)).contains("999, and the last good one had 1000"));
-        assert!(said(facts(1001, 49, 10_000)).contains("49 entries, less than 50 % of the 100"));
-        assert!(said(facts(1001, 100, 4999)).contains("4999 bytes, less than 50 % of the 10000"));
+        let reported = |now: EtcdFacts| doubts(&before, &now, 50).join("; ");
+        assert!(reported(facts(999, 100, 10_000)).contains("999, lower than the 1000 of the last good set"));
+        assert!(reported(facts(1001, 49, 10_000)).contains("49 entries, less than 50 % of the 100"));
+        assert!(reported(facts(1001, 100, 4999)).contains("4999 bytes, less than 50 % of the 10000"));
         let other = EtcdFacts { cluster_id: "c2".into(), ..before.clone() };
-        assert!(said(other).contains("cluster c2, and the last good one was of c1"));
+        assert!(reported(other).contains("c2, but that of the last good set is c1"));
         assert_eq!(doubts(&before, &facts(1, 1, 1), 50).len(), 3);
     }
 
     #[test]
-    fn without_counts_the_sizes_of_the_snapshots_are_compared() {
+    fn without_key_counts_the_sizes_of_the_snapshots_are_compared() {
         let before = EtcdFacts { passed: None, ..facts(1000, 100, 10_000) };
         assert_eq!(doubts(&before, &facts(1000, 1, 4000), 50).len(), 1);
         assert_eq!(doubts(&before, &facts(1000, 1, 9000), 50).len(), 0);

@@ -1,7 +1,7 @@
-//! What was stated about a set after it was published: that it restores, or that a person accepts it.
+//! What was found out about a set after it was published: the result of a drill, or that an operator accepted it.
 //!
-//! Each statement is a file of its own in `<role>.proofs/`, written once. It holds for every copy of the set with that
-//! manifest, wherever it lies.
+//! Each statement is a file of its own in `<role>.proofs/`, written once. It is valid for every copy of the set with the
+//! same manifest, on any host.
 
 use std::fmt;
 
@@ -12,9 +12,9 @@ use crate::digest::Digest;
 use crate::name::{ClusterName, HostName};
 use crate::set_path::SetId;
 
-/// The format written, and the newest one understood.
+/// The format that is written, and the newest one that is read.
 pub const FORMAT: u32 = 1;
-/// The most bytes that a proof may have.
+/// The maximum size of a proof in bytes.
 pub const MOST_BYTES: u64 = 256 << 10;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +24,7 @@ pub struct Proof {
     pub set: SetId,
     /// The SHA-256 of the set's manifest.
     pub manifest: Digest,
-    /// The host that states it.
+    /// The host that issued it.
     pub by: HostName,
     pub at: Timestamp,
     /// The version of nightshift that wrote it.
@@ -32,18 +32,18 @@ pub struct Proof {
     pub statement: Statement,
 }
 
-/// Why bytes are no proof of a set.
+/// Why a file is not a valid proof of a set.
 #[derive(Debug, thiserror::Error)]
 pub enum ProofError {
-    #[error("it is not valid JSON of the expected shape")]
+    #[error("it is not valid JSON with the expected fields")]
     Shape(#[source] serde_json::Error),
-    #[error("it has format {0}, newer than this nightshift understands")]
+    #[error("it has format {0}, but this nightshift reads formats up to {FORMAT}; upgrade nightshift")]
     Newer(u32),
-    #[error("it is about {0}")]
+    #[error("it belongs to {0}")]
     OtherSet(SetId),
-    #[error("it is about a set with another manifest than the one here")]
+    #[error("it belongs to a set with another manifest than the one stored here")]
     OtherContent,
-    #[error("it says that {0} states it")]
+    #[error("it was issued by {0}, not by the host it came from")]
     OtherProver(HostName),
 }
 
@@ -56,22 +56,22 @@ struct Versioned {
 #[serde(rename_all = "kebab-case")]
 pub enum Statement {
     Drill(DrillReport),
-    /// A person looked at a suspicious or diverged set and says that it is right.
+    /// An operator reviewed a suspicious or diverged set and marked it as good.
     Accepted {
         who: String,
     },
 }
 
-/// How a drill went.
+/// The result of a drill.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrillReport {
     pub verdict: DrillVerdict,
     /// Why it is not proved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Which copy was restored, in words: `the vault of etcd1`, or an archive's name.
+    /// Which copy was restored, as text: `the vault of etcd1`, or the name of an archive.
     pub copy: String,
-    /// With which programs, in words.
+    /// Which etcd programs were used, as text.
     #[serde(default)]
     pub tools: String,
     #[serde(default)]
@@ -80,7 +80,7 @@ pub struct DrillReport {
     pub steps: Vec<DrillStep>,
 }
 
-/// One thing that must be the same in the manifest or the stored copy and in the restored etcd.
+/// A value that must be the same in the manifest or the stored copy and in the restored etcd.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Comparison {
     pub what: String,
@@ -103,16 +103,16 @@ pub struct DrillStep {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DrillVerdict {
-    /// It was restored, held what it should, and took a write.
+    /// The copy was restored, contained what it should, and accepted a write.
     Proved,
-    /// It was tried, and the copy does not restore.
+    /// The copy cannot be restored.
     NotRestorable,
-    /// It could not be tried: no etcd binary, no room, no memory. Says nothing about the copy.
+    /// The drill could not be run: no etcd binary, not enough space or memory. This does not mean that the copy is bad.
     NotProved,
 }
 
 impl DrillReport {
-    /// One of a drill that could not begin.
+    /// The report of a drill that could not start.
     pub fn not_proved(copy: String, reason: impl Into<String>) -> Self {
         Self {
             verdict: DrillVerdict::NotProved,
@@ -146,7 +146,7 @@ impl fmt::Display for DrillVerdict {
 }
 
 impl Proof {
-    /// What a drill of the set with this manifest showed.
+    /// The result of a drill of the set with this manifest.
     pub fn of_drill(
         cluster: ClusterName,
         set: SetId,
@@ -165,14 +165,14 @@ impl Proof {
         format!("{}-{}.json", self.by, self.at.strftime("%Y%m%dT%H%M%SZ"))
     }
 
-    /// The bytes that are stored.
+    /// The bytes as they are stored.
     pub fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
         let mut bytes = serde_json::to_vec_pretty(self)?;
         bytes.push(b'\n');
         Ok(bytes)
     }
 
-    /// Reads a proof that anybody may have written.
+    /// Reads a proof from an untrusted source.
     pub fn decode(bytes: &[u8]) -> Result<Self, ProofError> {
         let Versioned { format } = serde_json::from_slice(bytes).map_err(ProofError::Shape)?;
         if format > FORMAT {
@@ -181,7 +181,7 @@ impl Proof {
         serde_json::from_slice(bytes).map_err(ProofError::Shape)
     }
 
-    /// Refuses a proof that is not of this set, or of another content than is held.
+    /// Refuses a proof of another set, or of a set with another manifest.
     pub fn expect(&self, set: &SetId, manifest: Digest) -> Result<(), ProofError> {
         if self.set != *set {
             return Err(ProofError::OtherSet(self.set.clone()));
@@ -192,7 +192,7 @@ impl Proof {
         Ok(())
     }
 
-    /// How its drill went, if it tells of one.
+    /// The drill's result, if it is a proof of a drill.
     pub const fn drill(&self) -> Option<&DrillReport> {
         match &self.statement {
             Statement::Drill(report) => Some(report),
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proof_holds_for_its_own_set_and_content_alone() {
+    fn a_proof_is_valid_only_for_its_own_set_and_manifest() {
         let proof = Proof::decode(&proof().encode().unwrap()).unwrap();
         assert_eq!(proof.file_name(), "m1-20261123T002007Z.json");
         assert!(proof.is_proved() && !proof.is_accepted());
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_proof_of_this_format_is_refused() {
+    fn a_newer_format_and_invalid_json_are_refused() {
         assert!(matches!(Proof::decode(br#"{"format": 2, "statement": "?"}"#), Err(ProofError::Newer(2))));
         assert!(matches!(Proof::decode(b"{}"), Err(ProofError::Shape(_))));
     }

@@ -1,24 +1,24 @@
-//! Host ranges as an Ansible inventory writes them: `node[01:40].example.com`, `db[a:f]`, `web[1:9:2]`.
+//! Host ranges in the syntax of an Ansible inventory: `node[01:40].example.com`, `db[a:f]`, `web[1:9:2]`.
 
-/// The most hosts that one pattern may stand for: a typo must not fill the memory.
-const MOST: usize = 10_000;
+/// The maximum number of hosts of one pattern: a typo must not fill the memory.
+const MAX_HOSTS: usize = 10_000;
 
 /// Why a host pattern is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RangeError {
-    #[error("`[` without its `]` in `{0}`")]
+    #[error("`{0}` has a `[` without a `]`")]
     Unclosed(String),
-    #[error("`]` without its `[` in `{0}`")]
+    #[error("`{0}` has a `]` without a `[`")]
     Unopened(String),
-    #[error("`[{0}]` is no range: write `[1:3]`, `[01:40]`, `[a:f]` or `[1:9:2]`")]
+    #[error("invalid range `[{0}]`; write `[1:3]`, `[01:40]`, `[a:f]` or `[1:9:2]`")]
     Malformed(String),
-    #[error("`[{0}]` runs backwards: the first end must not be greater than the last")]
+    #[error("the range `[{0}]` is backwards; write the lower end first")]
     Backwards(String),
-    #[error("`{0}` stands for more than {MOST} hosts")]
+    #[error("`{0}` expands to more than {MAX_HOSTS} hosts")]
     TooMany(String),
 }
 
-/// All names that a pattern stands for, in order. A pattern without a range stands for itself.
+/// All names of a pattern, in order. A pattern without a range is one name.
 pub fn expand(pattern: &str) -> Result<Vec<String>, RangeError> {
     let mut names = vec![String::new()];
     let mut rest = pattern;
@@ -31,7 +31,7 @@ pub fn expand(pattern: &str) -> Result<Vec<String>, RangeError> {
             .map(|at| open + at)
             .ok_or_else(|| RangeError::Unclosed(pattern.to_owned()))?;
         let values = values(&rest[open + 1..close])?;
-        if names.len().saturating_mul(values.len()) > MOST {
+        if names.len().saturating_mul(values.len()) > MAX_HOSTS {
             return Err(RangeError::TooMany(pattern.to_owned()));
         }
         names = names
@@ -74,10 +74,10 @@ fn values(range: &str) -> Result<Vec<String>, RangeError> {
     if from > to {
         return Err(RangeError::Backwards(range.to_owned()));
     }
-    if (to - from) / step >= MOST {
+    if (to - from) / step >= MAX_HOSTS {
         return Err(RangeError::TooMany(range.to_owned()));
     }
-    // Ansible pads to the width of the first end when that begins with a zero.
+    // As in Ansible: if the first value begins with a zero, all values are padded to its width.
     let width = if first.starts_with('0') { first.len() } else { 0 };
     Ok((from..=to).step_by(step).map(|n| format!("{n:0width$}")).collect())
 }
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_expand_as_ansible_writes_them() {
+    fn ranges_expand_as_in_ansible() {
         assert_eq!(expand("a.b").unwrap(), ["a.b"]);
         assert_eq!(expand("m[1:3].x").unwrap(), ["m1.x", "m2.x", "m3.x"]);
         assert_eq!(expand("n[08:10]").unwrap(), ["n08", "n09", "n10"]);
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_that_is_none_is_refused() {
+    fn an_invalid_range_is_refused() {
         assert!(matches!(expand("m[1:3"), Err(RangeError::Unclosed(_))));
         assert!(matches!(expand("m1:3]"), Err(RangeError::Unopened(_))));
         assert!(matches!(expand("m[3:1]"), Err(RangeError::Backwards(_))));

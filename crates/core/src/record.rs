@@ -1,4 +1,4 @@
-//! The record: what happened in one night on one host, line by line while it is open.
+//! The record: what happened in one night on one host. While the night is open, it is a log of lines.
 
 mod line;
 mod proof_report;
@@ -19,10 +19,10 @@ use crate::stage::Stage;
 pub use line::{Expected, Fate, Line, Packed, SetReport, Step, Why};
 pub use proof_report::ProofReport;
 
-/// The format written, and the newest one understood.
+/// The format that is written, and the newest one that is read.
 pub const FORMAT: u32 = 1;
 
-/// A night as its lines tell it.
+/// A night, put together from its lines.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     pub format: u32,
@@ -38,7 +38,7 @@ pub struct Record {
     pub sets: Vec<SetReport>,
     pub archives: Vec<Packed>,
     pub shipped: Vec<Shipment>,
-    /// By other master: which of the etcd sets here lie there too.
+    /// For each other master: which of this host's etcd sets it has too.
     #[serde(default)]
     pub seen: BTreeMap<HostName, BTreeSet<SetId>>,
     #[serde(default)]
@@ -71,7 +71,7 @@ pub struct Shipment {
     pub remote: RemoteName,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Digest>,
-    /// How it was verified there; absent where it is not there.
+    /// How it was verified on the remote; `None` if it was not shipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -92,7 +92,7 @@ pub struct Closed {
 }
 
 impl Record {
-    /// Puts a night together from its lines; `None` where the first of them does not open it.
+    /// Puts a night together from its lines; `None` if the first line does not open it.
     pub fn from_lines(lines: impl IntoIterator<Item = Line>) -> Option<Self> {
         let mut lines = lines.into_iter();
         let mut record = Self::opened(lines.next()?)?;
@@ -190,12 +190,12 @@ impl Record {
         }
     }
 
-    /// A set's newest word stands for it.
+    /// The newest report of a set replaces earlier ones.
     fn put_set(&mut self, report: SetReport) {
         match self.sets.iter_mut().find(|known| known.set == report.set) {
-            // What is held stays held: a later look that missed the peer takes nothing away.
+            // A stored set stays stored, also if a later pull cannot reach the peer.
             Some(known) if known.fate.is_held() && !report.fate.is_held() => {}
-            // What came and was not taken says more than that nothing is here.
+            // "Refused" has more information than "missing".
             Some(known) if known.fate == Fate::Refused && report.fate == Fate::Missing => {}
             Some(known) => *known = report,
             None => self.sets.push(report),
@@ -213,7 +213,7 @@ impl Record {
         }
     }
 
-    /// The best set held of a host and role: the best grade, then the highest attempt.
+    /// The best stored set of a host and role: the best grade, then the highest attempt.
     pub fn best_set(&self, host: &HostName, role: Role) -> Option<&SetReport> {
         self.sets
             .iter()
@@ -221,49 +221,49 @@ impl Record {
             .max_by_key(|report| (report.grade, report.set.attempt))
     }
 
-    /// The other masters that hold the same set.
+    /// The other masters that have the same set.
     pub fn masters_with(&self, set: &SetId) -> impl Iterator<Item = &HostName> {
         self.seen.iter().filter(|(_, sets)| sets.contains(set)).map(|(master, _)| master)
     }
 
     /// The remotes on which an archive with this etcd set was verified.
     pub fn remotes_with(&self, set: &SetId) -> BTreeSet<&RemoteName> {
-        let holding: Vec<&str> = self
+        let containing: Vec<&str> = self
             .archives
             .iter()
             .filter(|packed| packed.etcd.contains(set))
             .map(|packed| packed.archive.as_str())
             .collect();
         let there = |shipment: &&Shipment| {
-            shipment.verified.is_some() && holding.contains(&shipment.archive.as_str())
+            shipment.verified.is_some() && containing.contains(&shipment.archive.as_str())
         };
         self.shipped.iter().filter(there).map(|shipment| &shipment.remote).collect()
     }
 
-    /// Whether a copy of this role is held, of whichever host.
+    /// Whether a copy of this role is stored, of any host.
     pub fn has_copy(&self, role: Role) -> bool {
         let is_copy = |report: &SetReport| report.fate.is_held() && report.grade.is_some_and(Grade::is_copy);
         self.sets.iter().any(|report| report.set.role == role && is_copy(report))
     }
 
-    /// Whether a set that is not held need not be: another host's stands for it, or, where none is to be seen from
-    /// here, this host's own stage left it to another.
+    /// Whether an absent set is not needed, because one set of any host is enough (`members = "one"`): either such a set
+    /// is stored here, or this host's own stage ended well without a set because another host's exists.
     pub fn is_left_to_another(&self, expected: &Expected) -> bool {
-        let stood_back = || {
+        let not_needed = || {
             let stage = Stage::ALL.into_iter().find(|stage| stage.makes() == Some(expected.role));
             expected.host == self.host
                 && stage.and_then(|stage| self.stages.get(&stage)?.outcome) == Some(Outcome::Done)
         };
         expected.any
             && self.best_set(&expected.host, expected.role).is_none()
-            && (self.has_copy(expected.role) || stood_back())
+            && (self.has_copy(expected.role) || not_needed())
     }
 
     fn expects(&self, host: &HostName, role: Role) -> bool {
         self.expected.iter().any(|expected| expected.host == *host && expected.role == role)
     }
 
-    /// Why a set is not there, as last heard.
+    /// Why a set is missing: the last reported reason.
     pub fn reason_for(&self, host: &HostName, role: Role) -> Option<&str> {
         self.sets
             .iter()
@@ -273,11 +273,11 @@ impl Record {
     }
 }
 
-/// How long a host that has handed in nothing yet may take before it is missing.
+/// For how many nights a host counts as new: until then a set that it has never published is not missing.
 pub const NEW_FOR_NIGHTS: usize = 2;
 
-/// Whether a host came to the inventory lately. `earlier` are the last scheduled nights of this host, one more
-/// than a new host may take: without any, nobody is new, for then everybody would be.
+/// Whether a host was recently added to the inventory. `earlier` are this host's last `NEW_FOR_NIGHTS + 1` scheduled
+/// nights. Without earlier nights no host counts as new, because otherwise all would.
 pub fn came_lately(host: &HostName, role: Role, earlier: &[Record]) -> bool {
     let listed = earlier.iter().filter(|record| record.expects(host, role)).count();
     listed < earlier.len() && listed < NEW_FOR_NIGHTS

@@ -1,4 +1,4 @@
-//! What a vault keeps and what it may let go, each decision with its because.
+//! Which sets a vault keeps and which are removed, each decision with its reason.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -20,7 +20,7 @@ pub struct Keep {
 }
 
 impl Keep {
-    /// The longest that this policy reaches back, in days.
+    /// How far back this policy keeps anything, in days.
     fn reach(self) -> i64 {
         [i64::from(self.nights), i64::from(self.weeks) * 7, i64::from(self.months) * 31]
             .into_iter()
@@ -35,22 +35,22 @@ impl fmt::Display for Keep {
     }
 }
 
-/// A set as retention sees it.
+/// A stored set, with the properties that retention uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     pub set: SetId,
-    /// What it is worth, with everything that was stated about it later.
+    /// Its grade, after other manifests, proofs and acceptances were considered.
     pub grade: Grade,
     pub proved: bool,
-    /// A person says that it is right.
+    /// An operator accepted it.
     pub accepted: bool,
 }
 
-/// Why a set stays or goes. The first reason that holds is the one given.
+/// Why a set is kept or removed: the first reason that applies, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Because {
     FromTheFuture,
-    /// A suspicious set of this night may mean that only older ones are of use.
+    /// The host has a suspicious set of this night. If it turns out to be wrong, only older sets can be used.
     AwaitsAcceptance(Night),
     AmongNewest(u16),
     NightOfWeek {
@@ -70,18 +70,18 @@ pub enum Because {
 impl fmt::Display for Because {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::FromTheFuture => f.write_str("its night lies in the future"),
+            Self::FromTheFuture => f.write_str("its night is in the future"),
             Self::AwaitsAcceptance(night) => write!(
                 f,
-                "nothing of this host is pruned until its suspicious set of {night} is accepted (`nightshift sets accept`)"
+                "no set of this host is removed until its suspicious set of {night} is accepted (`nightshift sets accept`)"
             ),
             Self::AmongNewest(nights) => write!(f, "among the newest {nights} nights"),
             Self::NightOfWeek { year, week } => write!(f, "the night kept for week {year}-W{week:02}"),
             Self::NightOfMonth { year, month } => write!(f, "the night kept for {year}-{month:02}"),
             Self::LastGood => f.write_str("the last good set of this host and role"),
-            Self::NewestCopy => f.write_str("the newest copy of this host and role, though not a good one"),
+            Self::NewestCopy => f.write_str("the newest copy of this host and role, although it is degraded"),
             Self::LastProved => f.write_str("the last proved set of this host and role"),
-            Self::BeyondPolicy(keep) => write!(f, "beyond the policy of {keep}"),
+            Self::BeyondPolicy(keep) => write!(f, "older than the policy keeps ({keep})"),
         }
     }
 }
@@ -93,19 +93,19 @@ pub struct Decision {
     pub because: Because,
 }
 
-/// What the decisions rest on besides the sets themselves.
+/// What the decisions depend on, apart from the sets.
 #[derive(Debug)]
 pub struct Policy<'a> {
     pub today: Date,
     pub files: Keep,
     pub etcd: Keep,
-    /// What each night was worth to the cluster, as far as it is known.
+    /// The result of each night, as far as it is known.
     pub nights: &'a BTreeMap<Date, Verdict>,
-    /// Hosts that left the inventory: their last good set does not stay for ever.
+    /// Hosts that left the inventory: their last good set is not kept forever.
     pub retired: &'a BTreeSet<HostName>,
 }
 
-/// Decides about every set, in the order in which they were given.
+/// Decides about every set. The decisions are in the order of the candidates.
 pub fn decide(candidates: &[Candidate], policy: &Policy<'_>) -> Vec<Decision> {
     let dates: BTreeSet<Date> = candidates
         .iter()
@@ -129,7 +129,7 @@ pub fn decide(candidates: &[Candidate], policy: &Policy<'_>) -> Vec<Decision> {
                 Role::Master | Role::Node => (policy.files, &files),
             };
             let key = (&set.host, set.role);
-            // A retired host's last sets go once they are older than anything the policy reaches.
+            // The last sets of a retired host are removed when they are older than anything the policy keeps.
             let expired = policy.retired.contains(&set.host)
                 && set.night.date.until(policy.today).map_or(0, |span| i64::from(span.get_days()))
                     > keep.reach();
@@ -157,8 +157,8 @@ pub fn decide(candidates: &[Candidate], policy: &Policy<'_>) -> Vec<Decision> {
         .collect()
 }
 
-/// The hosts of which a suspicious set waits for a person's word, with its night. To accept a later set of the same role
-/// settles the earlier ones too.
+/// The hosts with a suspicious set that waits for acceptance, with its night. Accepting a later set of the same host and
+/// role settles the earlier ones too.
 fn awaited(candidates: &[Candidate]) -> BTreeMap<&HostName, Night> {
     let mut awaited = BTreeMap::new();
     for candidate in candidates.iter().filter(|candidate| candidate.grade == Grade::Suspicious) {
@@ -175,8 +175,8 @@ fn awaited(candidates: &[Candidate]) -> BTreeMap<&HostName, Night> {
     awaited
 }
 
-/// The nights that the policy keeps, each with its reason: chosen by date alone, so that every host of
-/// the cluster keeps the same ones.
+/// The nights that the policy keeps, each with its reason. They are chosen by date alone, so that all hosts of the
+/// cluster keep the same nights.
 fn chosen_nights(
     dates: &BTreeSet<Date>,
     keep: Keep,
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_year_of_nights_leaves_nights_weeks_and_months() {
+    fn of_a_year_of_nights_the_policys_nights_weeks_and_months_are_kept() {
         let (today, sets) = year("n1", Role::Node);
         let kept = kept(&sets, today, &BTreeMap::new());
         // Seven nights from the 16th on; weeks 44–46 end on the 1st, 8th and 15th; months end on their last day.
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_good_set_stays_however_old_it_is() {
+    fn the_last_good_set_is_kept_at_any_age() {
         let today = date(2026, 11, 22);
         let mut sets = vec![set("n1", date(2025, 1, 1), Role::Node, Grade::Good)];
         sets.extend((0..20).map(|ago| set("n1", today - ago.days(), Role::Node, Grade::Bad)));
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_good_set_outlives_newer_degraded_ones_and_the_newest_copy_stays_too() {
+    fn the_last_good_set_and_the_newest_degraded_one_are_both_kept() {
         let today = date(2026, 11, 22);
         let (good, degraded) = (date(2025, 1, 1), date(2025, 2, 1));
         let mut sets = vec![set("n1", good, Role::Node, Grade::Good)];
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_good_set_of_a_retired_host_goes_after_the_longest_period() {
+    fn the_last_good_set_of_a_retired_host_is_removed_after_the_longest_period() {
         let today = date(2026, 11, 22);
         let sets = [
             set("gone", date(2025, 1, 1), Role::Node, Grade::Good),
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_from_the_future_neither_counts_nor_goes() {
+    fn a_set_from_the_future_is_kept_and_does_not_count_as_a_kept_night() {
         let today = date(2026, 11, 22);
         let sets: Vec<_> = (0..7)
             .map(|ahead| set("n1", date(2027, 5, 1) + ahead.days(), Role::Node, Grade::Good))
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_a_host_goes_while_its_suspicious_set_waits_for_a_word() {
+    fn no_set_of_a_host_is_removed_while_its_suspicious_set_waits_for_acceptance() {
         let today = date(2026, 11, 22);
         let old = date(2025, 1, 1);
         let mut sets: Vec<_> = (0..30)
@@ -360,14 +360,14 @@ mod tests {
             let of_host = decisions.into_iter().filter(|it| it.set.host.as_str() == host);
             of_host.filter(|it| !it.keep).count()
         };
-        assert_eq!(dropped(&sets, "e1"), 0, "of whatever role");
-        assert!(dropped(&sets, "e2") > 20, "another host is none of its business");
+        assert_eq!(dropped(&sets, "e1"), 0, "also of other roles");
+        assert!(dropped(&sets, "e2") > 20, "another host is not affected");
         let policy =
             Policy { today, files: FILES, etcd: ETCD, nights: &BTreeMap::new(), retired: &BTreeSet::new() };
         let because = decide(&sets, &policy)[suspicious].because.to_string();
         assert!(because.contains("until its suspicious set of 2026-11-13 is accepted"), "{because}");
 
-        // Accepted itself it is good; a later one accepted settles it as well, an earlier one does not.
+        // Accepting the set itself or a later one settles it; accepting an earlier one does not.
         let accept = |ago: i32, grade| {
             let mut sets = sets.clone();
             let one = sets.iter_mut().find(|it| it.set.night.date == today - ago.days()).unwrap();

@@ -1,4 +1,4 @@
-//! What a host is to its cluster.
+//! The roles of a host in its cluster.
 
 use std::fmt;
 use std::str::FromStr;
@@ -31,9 +31,9 @@ impl fmt::Display for Role {
     }
 }
 
-/// A word that names no role.
+/// The text is not the name of a role.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no role: one of `master`, `etcd`, `node` is expected")]
+#[error("unknown role `{0}`; expected `master`, `etcd` or `node`")]
 pub struct UnknownRole(String);
 
 impl FromStr for Role {

@@ -11,42 +11,42 @@ use jiff::tz::TimeZone;
 
 use crate::night::NightWindow;
 
-/// A crontab expression. Day of month and weekday, when both are set, match if either does.
+/// A crontab expression. If both day of month and weekday are set, either of them is enough to match.
 #[derive(Clone)]
 pub struct Schedule {
     text: String,
     cron: Cron,
 }
 
-/// Why an expression is refused; [`hint`](ScheduleError::hint) says what to write instead.
+/// Why an expression is refused; [`hint`](ScheduleError::hint) describes what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScheduleError {
-    #[error("`{0}` is a nickname, not a crontab expression")]
+    #[error("nicknames such as `{0}` are unsupported")]
     Nickname(String),
-    #[error("{0} fields where a crontab has five")]
+    #[error("this expression has {0} fields, but a crontab expression has five")]
     Fields(usize),
-    #[error("`{0}` is not taken in a crontab field")]
+    #[error("`{0}` is unsupported in a crontab field")]
     Extension(String),
-    #[error("`{0}` is no crontab expression")]
+    #[error("invalid crontab expression `{0}`")]
     Malformed(String),
-    #[error("this expression never comes true")]
+    #[error("this expression never fires")]
     Never,
     #[error(
-        "it fires at {}, outside the night, which is open from {} to {}",
+        "this expression fires at {}, but the night is open from {} to {}",
         clock(*fires),
         clock(*opens),
         clock(*closes)
     )]
     OutsideTheNight { fires: Time, opens: Time, closes: Time },
     #[error(
-        "it fires {times} times in a night, first at {} and {}: a stage runs once a night",
+        "this expression fires {times} times in a night (first at {} and {}), but a stage runs once a night",
         clock(*first),
         clock(*second)
     )]
     TooOften { times: usize, first: Time, second: Time },
 }
 
-/// A time as a person reads it off a clock: no expression knows seconds.
+/// A time in minutes: crontab expressions have no seconds.
 fn clock(time: Time) -> String {
     format!("{:02}:{:02}", time.hour(), time.minute())
 }
@@ -59,11 +59,13 @@ impl ScheduleError {
             Self::Fields(_) | Self::Malformed(_) => {
                 "minute (0-59) hour (0-23) day-of-month (1-31) month (1-12) weekday (0-7), such as `30 22 * * *`".into()
             }
-            Self::Extension(_) => "only numbers, names such as `mon` or `jan`, `*`, `,`, `-` and `/` are".into(),
-            Self::Never => "there is no such date in any year".into(),
-            Self::OutsideTheNight { .. } => "move it into the night, or move `[night] opens` and `closes`".into(),
+            Self::Extension(_) => "use only numbers, names such as `mon` or `jan`, `*`, `,`, `-` and `/`".into(),
+            Self::Never => "the date does not exist in any year".into(),
+            Self::OutsideTheNight { .. } => {
+                "choose a time within the night, or change `[night] opens` and `closes`".into()
+            }
             Self::TooOften { first, .. } => {
-                format!("name one minute, such as `{} {} * * *`", first.minute(), first.hour())
+                format!("write one minute and hour, such as `{} {} * * *`", first.minute(), first.hour())
             }
         }
     }
@@ -90,7 +92,7 @@ impl Schedule {
             .parse(&fields.join(" "))
             .map_err(|_| ScheduleError::Malformed(fields.join(" ")))?;
         let schedule = Self { text: fields.join(" "), cron };
-        // Any date that comes at all comes within the eight years between two leap days around 2100.
+        // croner searches far enough: the longest gap between two dates is the eight years between two leap days around 2100.
         let start = Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC);
         schedule.cron.find_next_occurrence(&start, true).map_err(|_| ScheduleError::Never)?;
         Ok(schedule)
@@ -98,7 +100,7 @@ impl Schedule {
 
     /// The times of day at which it fires on `date`.
     ///
-    /// Reckoned in UTC, where no hour is skipped or repeated: the zone comes in when a night is planned.
+    /// Computed in UTC, where no hour is skipped or repeated; `NightWindow` applies the time zone.
     fn times_on(&self, date: Date) -> Vec<Time> {
         let Ok(midnight) = date.to_zoned(TimeZone::UTC) else { return Vec::new() };
         self.cron
@@ -108,15 +110,15 @@ impl Schedule {
             .collect()
     }
 
-    /// The time of day at which it first fires, on any date on which it does.
+    /// The time of day at which it first fires; it is the same on every date on which it fires.
     pub fn time_of_day(&self) -> Option<Time> {
         let start = Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC);
         self.cron.find_next_occurrence(&start, true).ok().map(|time| time.time())
     }
 
-    /// Refuses what would fire outside the night, or more than once in it.
+    /// Refuses an expression that fires outside the night, or more than once in a night.
     pub fn check(&self, window: &NightWindow) -> Result<(), ScheduleError> {
-        // Every day on which it fires has the same times, so the first such day tells for all.
+        // It fires at the same times on every day on which it fires, so it is enough to check the first such day.
         let start = Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC);
         let first = self.cron.find_next_occurrence(&start, true).map_err(|_| ScheduleError::Never)?;
         let date = first.date();
@@ -143,7 +145,7 @@ impl Schedule {
     }
 }
 
-/// Whether a field holds only what crontab(5) knows: no `L`, `W`, `#` or `?`.
+/// Whether a field contains only what crontab(5) knows. croner also supports `L`, `W`, `#` and `?`, which cron does not.
 fn is_crontab(field: &str) -> bool {
     field.split([',', '-', '/', '*']).all(|word| word.bytes().all(|b| b.is_ascii_digit()) || is_name(word))
 }
@@ -231,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_crontab_is_refused_with_a_hint() {
+    fn an_invalid_expression_is_refused_with_a_hint() {
         for (bad, hint) in [
             ("@daily", "five fields"),
             ("0 0 22 * * *", "seconds"),
@@ -241,7 +243,7 @@ mod tests {
             ("0 22 L * *", "only numbers"),
             ("0 22 * * 5#2", "only numbers"),
             ("0 22 ? * *", "only numbers"),
-            ("0 22 30 2 *", "no such date"),
+            ("0 22 30 2 *", "does not exist"),
         ] {
             let error = Schedule::parse(bad).unwrap_err();
             assert!(error.hint().contains(hint), "{bad}: {error:?}");

@@ -1,4 +1,4 @@
-//! Where a set lies in a vault: `<host>/<night>/<role>`, its further attempts beside it as `<role>.2`.
+//! The path of a set in a vault: `<host>/<night>/<role>`. Further attempts are beside it: `<role>.2`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use crate::name::HostName;
 use crate::night::Night;
 use crate::role::Role;
 
-/// The most attempts at one set in one night.
+/// The maximum number of attempts at one set in one night.
 pub const MOST_ATTEMPTS: u16 = 9;
 
 /// The identity of a set.
@@ -27,24 +27,24 @@ impl SetId {
         Self { host, night, role, attempt: 1 }
     }
 
-    /// The folder's name within its night.
+    /// The name of its directory within the night's directory.
     pub fn folder(&self) -> String {
         SetFolder { role: self.role, attempt: self.attempt }.to_string()
     }
 
-    /// The folder relative to the vault.
+    /// Its directory, relative to the vault.
     pub fn path(&self) -> PathBuf {
         PathBuf::from(self.host.as_str()).join(self.night.to_string()).join(self.folder())
     }
 
-    /// The folder, relative to the vault, in which the set is being written.
+    /// The directory, relative to the vault, in which it is written before it is published.
     pub fn partial(&self) -> PathBuf {
         PathBuf::from(self.host.as_str())
             .join(self.night.to_string())
             .join(format!(".{}.partial", self.folder()))
     }
 
-    /// The folder of what was stated about the set.
+    /// The directory of its proofs, relative to the vault.
     pub fn proofs(&self) -> PathBuf {
         PathBuf::from(self.host.as_str())
             .join(self.night.to_string())
@@ -58,9 +58,9 @@ impl fmt::Display for SetId {
     }
 }
 
-/// A text that names no set.
+/// The text is not the name of a set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` names no set: `HOST/NIGHT/ROLE` is expected, such as `master1/2026-11-22/etcd`")]
+#[error("invalid set `{0}`; expected `HOST/NIGHT/ROLE`, such as `master1/2026-11-22/etcd`")]
 pub struct NotASet(String);
 
 impl FromStr for SetId {
@@ -79,7 +79,7 @@ impl FromStr for SetId {
     }
 }
 
-/// The name of a published set's folder: `etcd`, `etcd.2`. Anything else in a night's folder is no set.
+/// The name of a published set's directory: `etcd`, `etcd.2`. Other names in a night's directory are not sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SetFolder {
     pub role: Role,
@@ -95,9 +95,9 @@ impl fmt::Display for SetFolder {
     }
 }
 
-/// A folder that holds no set.
+/// The name is not that of a published set's directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not the name of a set's folder")]
+#[error("not the name of a set's directory; expected a role such as `etcd`, or `etcd.2`")]
 pub struct NotASetFolder;
 
 impl FromStr for SetFolder {
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_no_set_is_not_taken_for_one() {
+    fn other_names_in_a_nights_directory_are_not_sets() {
         for bad in [".etcd.partial", "etcd.proofs", "etcd.1", "etcd.02", "etcd.99", "now.json", "", "etcd."] {
             assert!(bad.parse::<SetFolder>().is_err(), "{bad}");
         }

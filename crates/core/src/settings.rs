@@ -1,6 +1,6 @@
-//! Everything that a config says, resolved: no defaults left to look up, no text left to parse.
+//! The resolved config: all defaults are filled in and all text is parsed.
 //!
-//! The config crate makes this value; the engine has never heard of TOML.
+//! The config crate creates this value from TOML; the engine uses only this value.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ pub struct Settings {
     pub this: HostName,
     pub inventory: Inventory,
     pub window: NightWindow,
-    /// The clock is kept right by other means than time synchronisation (a hypervisor's, say).
+    /// The clock counts as synchronised, because something else than NTP keeps it right (a hypervisor, for example).
     pub trust_clock: bool,
     pub stages: PerStage<StageSettings>,
     pub files: BTreeMap<Role, FileLists>,
@@ -40,13 +40,13 @@ impl Settings {
         self.inventory.get(&self.this).map_or(Roles::NONE, |host| host.roles)
     }
 
-    /// The other hosts of a role, silenced ones left out.
+    /// The other hosts of a role, except those with `expected = false`.
     pub fn peers(&self, role: Role) -> impl Iterator<Item = &Host> {
         self.inventory.with_role(role).filter(|host| host.name != self.this && host.expected)
     }
 
-    /// Whether a host has an etcd set to restore whatever the night: a master those of all members, a member its own
-    /// unless it leaves that to another.
+    /// Whether a host has an etcd set to restore in every night: a master has those of all members; a member has its own,
+    /// except with `members = "one"`.
     pub fn holds_an_etcd_set(&self, host: &HostName) -> bool {
         self.inventory.get(host).is_some_and(|host| {
             host.roles.has(Role::Master)
@@ -67,19 +67,19 @@ impl Settings {
 #[derive(Debug, Clone, PartialEq)]
 pub struct StageSettings {
     pub at: Schedule,
-    /// Until when it waits for what it needs; `None` is the closing of the night.
+    /// Until when it waits for missing sets; `None` means until the night closes.
     pub until: Option<Time>,
-    /// How many peers (or remotes, or files) at a time.
+    /// How many peers (or remotes, or files) it handles at a time.
     pub parallel: usize,
-    /// How often it is tried again after a failure.
+    /// How often it is retried after a failure.
     pub retries: u32,
-    /// The pause before the first retry; each further one is twice as long, up to ten times, with jitter.
+    /// The maximum delay before the first retry. It doubles with each retry, up to ten times this value.
     pub backoff: Duration,
-    /// The longest that it may wait before it starts, chosen anew by each host and night.
+    /// The maximum random delay of the start. The delay is different for each host and night.
     pub jitter: Duration,
 }
 
-/// How the control plane of an OpenShift 3 host is run (facts/openshift-3.md C1).
+/// How the control plane of an OpenShift 3 host is run. The two generations have their config files in different places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Generation {
     /// systemd services: up to 3.9.
@@ -88,7 +88,7 @@ pub enum Generation {
     StaticPods,
 }
 
-/// What to collect for one role, by generation. A list that a person wrote holds for both.
+/// What to collect for one role, by generation. A list in the config is used for both.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FileLists {
     pub services: Vec<FileRule>,
@@ -97,7 +97,7 @@ pub struct FileLists {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileRule {
-    /// A file, a whole folder (`/etc/etcd/`) or a glob; `alias` names a single file in the set.
+    /// A file, a whole directory (`/etc/etcd/`) or a glob; `alias` is the name of a single file in the set.
     Path { path: String, alias: Option<String>, optional: bool },
     /// The output of a command, run without a shell.
     Command { argv: Vec<String>, alias: String, optional: bool },
@@ -105,23 +105,23 @@ pub enum FileRule {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EtcdSettings {
-    /// Where the local member answers; found from etcd.conf or the static pod where unset.
+    /// The client URL of the local member; `None` means that it is read from etcd.conf or the static pod's manifest.
     pub endpoint: Option<String>,
     pub ca: Option<PathBuf>,
     pub cert: Option<PathBuf>,
     pub key: Option<PathBuf>,
     pub compression: Compression,
-    /// A stream that delivers nothing for so long is given up.
+    /// A snapshot is aborted if the stream delivers nothing for this long.
     pub stall: Duration,
-    /// The longest that a snapshot may take.
+    /// The maximum duration of a snapshot.
     pub deadline: Duration,
-    /// Where etcd.conf lies.
+    /// The path of etcd.conf.
     pub conf: PathBuf,
     pub data: EtcdData,
     pub members: EtcdMembers,
-    /// How much later each further member begins than the one before it.
+    /// The delay between the starts of two members' snapshots.
     pub slot: Duration,
-    /// In percent of the last good night's keys and bytes: with less than that, tonight's set is suspicious.
+    /// Tonight's set is suspicious if it has less than this percentage of the last good set's keys or bytes.
     pub suspicious_below: u8,
 }
 
@@ -131,10 +131,10 @@ pub enum Compression {
     Zstd,
 }
 
-/// Which of etcd's two stores hold what is to be backed up.
+/// Which of etcd's two stores contain the data to back up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EtcdData {
-    /// The member is asked.
+    /// Both stores of the member are queried.
     Auto,
     V3,
     V2,
@@ -145,26 +145,26 @@ pub enum EtcdData {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EtcdMembers {
     All,
-    /// The first in the order of slots; the others only while no good set of it is to be seen.
+    /// The first one in the order of slots; the others only if no good set exists when their turn comes.
     One,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DrillSettings {
-    /// The hosts that take turns, one a night.
+    /// The hosts that run drills in turn, one each night.
     pub hosts: Vec<HostName>,
-    /// The folder with etcd and etcdctl or etcdutl; without it they are looked for in the usual places.
+    /// The directory with etcd and etcdctl or etcdutl; `None` means that the usual directories are searched.
     pub etcd_tools: Option<PathBuf>,
-    /// Where it restores to.
+    /// The directory in which scratch directories are created.
     pub scratch: PathBuf,
-    /// Bytes a second that a drill reads and writes at most.
+    /// The maximum rate at which a drill reads and writes, in bytes per second.
     pub rate: u64,
-    /// The longest that a drill may take.
+    /// The maximum duration of a drill.
     pub deadline: Duration,
 }
 
 impl DrillSettings {
-    /// Whose turn it is in a night: the hosts in order, one a day, whatever the month.
+    /// The host whose turn it is in a night: the hosts in order, one a day, continuing across months and years.
     pub fn prover(&self, night: Night) -> Option<&HostName> {
         const EPOCH: Date = Date::constant(1970, 1, 1);
         let days = night.date.duration_since(EPOCH).as_hours().div_euclid(24);
@@ -187,7 +187,7 @@ pub struct ArchiveSettings {
     pub compression: Compression,
     /// age public keys; empty means that archives are not encrypted.
     pub recipients: Vec<String>,
-    /// An archive may leave the site unencrypted: said in so many words.
+    /// Archives may be shipped unencrypted. The config must set this explicitly if there are no recipients.
     pub plaintext: bool,
     /// How many shipped archives stay in `sent/`.
     pub keep_sent: usize,
@@ -201,13 +201,13 @@ pub struct Remote {
     pub user: String,
     pub address: String,
     pub port: u16,
-    /// The folder there, as written in the URL.
+    /// The directory there, as written in the URL.
     pub path: String,
     pub identity: PathBuf,
     pub keep: Keep,
-    /// Whether archives there are removed by policy; false for append-only remotes.
+    /// Whether retention removes old archives there; false for append-only remotes.
     pub prune: bool,
-    /// Connections used side by side for one upload.
+    /// The number of parallel connections of one upload.
     pub connections: usize,
 }
 
@@ -218,14 +218,14 @@ pub struct SshSettings {
     /// The host's own SSH key, which signs manifests and archives.
     pub host_key: PathBuf,
     pub connect_timeout: Duration,
-    /// A transfer that moves nothing for so long is given up.
+    /// A transfer is aborted if nothing is transferred for this long.
     pub idle_timeout: Duration,
 }
 
-/// The control socket's name, in the folder for what lives as long as the daemon.
+/// The file name of the control socket in the run directory.
 pub const CONTROL_SOCKET: &str = "control.sock";
 
-/// Where nightshift keeps its own things.
+/// nightshift's own directories.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
     pub config: PathBuf,
@@ -254,7 +254,7 @@ impl Paths {
 #[cfg(test)]
 pub(crate) mod testing {
     #![allow(clippy::unwrap_used)]
-    //! Settings to start a test from.
+    //! Settings for tests.
 
     use jiff::civil::time;
     use jiff::tz::TimeZone;

@@ -1,4 +1,4 @@
-//! The stages of a night: who runs them, and what each has to wait for.
+//! The stages of a night: which hosts run them, and which other stages each of them needs.
 
 use std::fmt;
 use std::str::FromStr;
@@ -68,7 +68,7 @@ impl Stage {
         }
     }
 
-    /// The role whose set this stage makes on its own host.
+    /// The role whose set this stage creates on its own host.
     pub const fn makes(self) -> Option<Role> {
         match self {
             Self::SnapshotEtcd => Some(Role::Etcd),
@@ -118,9 +118,9 @@ impl fmt::Display for Stage {
     }
 }
 
-/// A word that names no stage.
+/// The text is not the name of a stage.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{word}` is no stage: one of {known} is expected", known = Stage::ALL.map(Stage::as_str).join(", "))]
+#[error("unknown stage `{word}`; expected one of {known}", known = Stage::ALL.map(Stage::as_str).join(", "))]
 pub struct UnknownStage {
     word: String,
 }
@@ -144,7 +144,7 @@ impl<T> PerStage<T> {
         Self(Stage::ALL.map(value))
     }
 
-    /// One value for each stage, or nothing where one of them has none.
+    /// One value for each stage; `None` if one of them has none.
     pub fn try_from_fn(value: impl FnMut(Stage) -> Option<T>) -> Option<Self> {
         let values: Option<Vec<T>> = Stage::ALL.into_iter().map(value).collect();
         values?.try_into().ok().map(Self)
@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_stage_needs_one_that_comes_after_it_in_the_list() {
+    fn each_stage_needs_only_stages_before_it_in_the_list() {
         for stage in Stage::ALL {
             assert!(stage.needs().iter().all(|need| *need < stage), "{stage}");
             assert_eq!(stage.as_str().parse::<Stage>().unwrap(), stage);

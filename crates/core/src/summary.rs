@@ -1,4 +1,4 @@
-//! What a night was worth, judged from its record.
+//! The result of a night, determined from its record.
 
 use crate::outcome::{Grade, Outcome, Verdict};
 use crate::proof::DrillVerdict;
@@ -6,20 +6,20 @@ use crate::record::{Expected, Fate, ProofReport, Record};
 use crate::role::Role;
 use crate::stage::Stage;
 
-/// The verdict on a night, with everything that is wrong by name.
+/// The result of a night, and everything that is missing or wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judgement {
     pub verdict: Verdict,
     pub reasons: Vec<String>,
 }
 
-/// Judges a record: once its night is closed, or so far.
+/// Determines the result of a night: the final one if it is closed, else the result so far.
 pub fn judge(record: &Record) -> Judgement {
     let mut reasons = Vec::new();
     let mut failed = false;
 
     if !record.night.is_extra() {
-        // A host that is no master sees nobody's but its own, which it may have left to another.
+        // A host that is not a master expects only its own set, which may not be needed (`members = "one"`).
         let wants_etcd = (record.expected.iter())
             .any(|expected| expected.role == Role::Etcd && !record.is_left_to_another(expected));
         if wants_etcd && !record.has_copy(Role::Etcd) {
@@ -39,20 +39,20 @@ pub fn judge(record: &Record) -> Judgement {
         }
     }
     reasons.extend(not_shipped(record));
-    let unfit: Vec<String> = not_restorable(record).collect();
-    failed |= !unfit.is_empty() && !record.proofs.iter().any(|proof| proof.verdict == DrillVerdict::Proved);
-    let told_by_proofs = !unfit.is_empty();
-    reasons.extend(unfit);
+    let failed_drills: Vec<String> = not_restorable(record).collect();
+    let drill_failed = !failed_drills.is_empty();
+    failed |= drill_failed && !record.proofs.iter().any(|proof| proof.verdict == DrillVerdict::Proved);
+    reasons.extend(failed_drills);
     for (stage, state) in &record.stages {
-        // What a pull or a pack lacks is told set by set; what prune found, or why nothing is proved, by nothing else.
-        let told_elsewhere = |outcome| {
-            let alone = *stage == Stage::Prune || *stage == Stage::Drill && !told_by_proofs;
-            outcome == Outcome::Degraded && !alone
+        // The sets' own reasons cover a degraded pull or pack. Only the stage itself reports why prune is degraded, or
+        // why nothing is proved.
+        let covered = |outcome| {
+            let only_here = *stage == Stage::Prune || *stage == Stage::Drill && !drill_failed;
+            outcome == Outcome::Degraded && !only_here
         };
-        let amiss = state.outcome.filter(|outcome| *outcome != Outcome::Done && !told_elsewhere(*outcome));
-        if let Some(outcome) = amiss {
-            let because = state.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
-            reasons.push(format!("{stage} {outcome}{because}"));
+        let outcome = state.outcome.filter(|outcome| *outcome != Outcome::Done && !covered(*outcome));
+        if let Some(outcome) = outcome {
+            reasons.push(format!("{stage} {outcome}{}", suffix(state.reason.as_deref())));
         }
     }
     if reasons.is_empty() {
@@ -66,41 +66,44 @@ pub fn judge(record: &Record) -> Judgement {
     Judgement { verdict, reasons }
 }
 
-/// What is wrong with one expected set, if anything is.
+/// `: REASON`, or nothing.
+fn suffix(reason: Option<&str>) -> String {
+    reason.map(|reason| format!(": {reason}")).unwrap_or_default()
+}
+
+/// What is wrong with one expected set, if anything.
 fn complaint(record: &Record, expected: &Expected) -> Option<String> {
     let Expected { host, role, new, .. } = expected;
     let Some(held) = record.best_set(host, *role) else {
         if *new || record.is_left_to_another(expected) {
             return None;
         }
-        let reason = record.reason_for(host, *role).map(|reason| format!(": {reason}")).unwrap_or_default();
-        return Some(format!("{host} {role}: missing{reason}"));
+        return Some(format!("{host} {role}: missing{}", suffix(record.reason_for(host, *role))));
     };
-    let mut words = Vec::new();
+    let mut states = Vec::new();
     if held.grade != Some(Grade::Good) {
-        let grade = held.grade.map_or_else(|| "not judged".to_owned(), |grade| grade.to_string());
-        words.push(match &held.reason {
+        let grade = held.grade.map_or("unchecked", Grade::as_str).to_owned();
+        states.push(match &held.reason {
             Some(reason) => format!("{grade} ({reason})"),
             None => grade,
         });
     }
     if held.fate == Fate::Late {
-        words.push("late".to_owned());
+        states.push("late".to_owned());
     }
-    (!words.is_empty()).then(|| format!("{host} {role}: {}", words.join(", ")))
+    (!states.is_empty()).then(|| format!("{host} {role}: {}", states.join(", ")))
 }
 
-/// The copies that were tried and do not restore.
+/// The copies that could not be restored in a drill.
 fn not_restorable(record: &Record) -> impl Iterator<Item = String> {
-    let unfit = record.proofs.iter().filter(|proof| proof.verdict == DrillVerdict::NotRestorable);
-    unfit.map(|ProofReport { set, by, reason, .. }| {
-        let because = reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
-        format!("{by}'s copy of {set} does not restore{because}")
+    let failed = record.proofs.iter().filter(|proof| proof.verdict == DrillVerdict::NotRestorable);
+    failed.map(|ProofReport { set, by, reason, .. }| {
+        format!("{by}'s copy of {set} does not restore{}", suffix(reason.as_deref()))
     })
 }
 
-/// Work on what is held that was done in part only: a damaged set left out of the archive, a remote that cannot be
-/// pruned. A pull that lacks something is judged by the sets, for another master may have made it good.
+/// Stages that completed only partly: a damaged set left out of the archive, a remote that cannot be pruned. Pulls are
+/// not listed: the sets decide, because another master may have supplied what a pull did not get.
 fn partly_done(record: &Record) -> impl Iterator<Item = String> {
     let parts = record.stages.iter().filter(|(stage, state)| {
         stage.pulls().is_none() && stage.makes().is_none() && state.outcome == Some(Outcome::Degraded)
@@ -122,11 +125,8 @@ fn not_shipped(record: &Record) -> Vec<String> {
             if shipment.is_some_and(|shipment| shipment.verified.is_some()) {
                 continue;
             }
-            let because = shipment
-                .and_then(|shipment| shipment.reason.as_deref())
-                .map(|reason| format!(": {reason}"))
-                .unwrap_or_default();
-            reasons.push(format!("{} is not on remote {remote}{because}", packed.archive));
+            let reason = suffix(shipment.and_then(|shipment| shipment.reason.as_deref()));
+            reasons.push(format!("{} is not on remote {remote}{reason}", packed.archive));
         }
     }
     reasons

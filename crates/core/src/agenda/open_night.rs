@@ -1,4 +1,4 @@
-//! The open night: how far each stage has come, and what is due next.
+//! The open night: the progress of each stage, and what is due next.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,20 +15,20 @@ use crate::record::{Fate, Record, Why};
 use crate::settings::Settings;
 use crate::stage::Stage;
 
-/// So long before the closing it looks for the last time.
-const LAST_LOOK: SignedDuration = SignedDuration::from_mins(30);
-/// What starts this much after its time is said to be caught up.
+/// The last retry for missing sets is this long before the night closes, so that the archive can still be packed.
+const LAST_RETRY_BEFORE_CLOSING: SignedDuration = SignedDuration::from_mins(30);
+/// A stage that starts later than this after its time is reported as caught up.
 const LATE_START: SignedDuration = SignedDuration::from_mins(2);
-/// How often a pull whose waiting is over looks once more for what was missing.
-const LOOK_AGAIN: SignedDuration = SignedDuration::from_mins(15);
+/// How often an ended pull retries for the sets that are still missing.
+const MISSING_SETS_INTERVAL: SignedDuration = SignedDuration::from_mins(15);
 
 #[derive(Debug)]
 pub(super) struct OpenNight {
-    /// As they were when it opened, but for what a reload may change.
+    /// The settings at opening, except for what a reload may change tonight.
     settings: Arc<Settings>,
     pub(super) plan: NightPlan,
     stages: BTreeMap<Stage, Progress>,
-    /// Something came after packing, so the archive is packed once more when no look is left.
+    /// A set arrived after packing: the archive is packed once more after the last retry for missing sets.
     gained: bool,
 }
 
@@ -46,13 +46,14 @@ impl OpenNight {
         self.stages.values().all(|progress| progress.state == State::Ended)
     }
 
-    /// Takes note of how a stage ended, and decides whether and when it runs once more.
+    /// Stores the result of a stage, and decides whether and when it runs again.
     pub(super) fn ended(&mut self, now: Timestamp, ended: &Ended) {
-        // What comes before anything is packed needs no second archive.
+        // A set that arrives before packing is part of the first archive.
         let packed = self.stages.get(&Stage::PackArchive).is_some_and(|pack| pack.attempts > 0);
         self.gained |= ended.gained && packed;
         let Some(planned) = self.plan.stage(ended.stage) else { return };
-        let (until, last_look) = (planned.until, self.plan.closes.checked_sub(LAST_LOOK).unwrap_or(now));
+        let until = planned.until;
+        let last_retry = self.plan.closes.checked_sub(LAST_RETRY_BEFORE_CLOSING).unwrap_or(now);
         let wanted = self.settings.stages.get(ended.stage);
         let seed = format!("{}/{}/{}", self.settings.this, self.plan.night, ended.stage);
         let Some(progress) = self.stages.get_mut(&ended.stage) else { return };
@@ -63,15 +64,15 @@ impl OpenNight {
             && ended.outcome == Outcome::Failed
             && progress.attempts <= wanted.retries
             && next < until;
-        progress.state = if again { State::Resting { until: next } } else { State::Ended };
+        progress.state = if again { State::Backoff { until: next } } else { State::Ended };
         progress.ended_once |= !again;
-        let look = now.checked_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX);
-        let lacking = matches!(ended.outcome, Outcome::Degraded | Outcome::Failed);
-        progress.look_again =
-            (!again && lacking && ended.stage.pulls().is_some() && look <= last_look).then_some(look);
+        let retry = now.checked_add(MISSING_SETS_INTERVAL).unwrap_or(Timestamp::MAX);
+        let incomplete = matches!(ended.outcome, Outcome::Degraded | Outcome::Failed);
+        progress.retry_missing_at =
+            (!again && incomplete && ended.stage.pulls().is_some() && retry <= last_retry).then_some(retry);
     }
 
-    /// A night that the record left open: what has ended stays ended, what was cut short begins again.
+    /// Continues an open night from its record: ended stages stay ended, interrupted ones start again.
     pub(super) fn resumed(settings: Arc<Settings>, record: &Record) -> Self {
         let plan = if record.night.is_extra() {
             NightPlan::extra(&settings, record.night, record.opened, &record.planned)
@@ -91,8 +92,8 @@ impl OpenNight {
         open
     }
 
-    /// Takes the new times, `until` and retries of what has not begun. Hosts, roles and the night's own opening
-    /// and closing stay as they were when it opened.
+    /// Applies the new times, `until` and retries of stages that have not begun. Hosts, roles and the night's opening
+    /// and closing time stay as they were when it opened.
     pub(super) fn retime(&mut self, fresh: &Settings) {
         self.settings = Arc::new(Settings { stages: fresh.stages.clone(), ..(*self.settings).clone() });
         self.replan(NightPlan::of(&self.settings, self.plan.night.date));
@@ -118,11 +119,11 @@ impl OpenNight {
         self.plan.stages = planned;
     }
 
-    /// Lets everything that still waits start now, in the order of its needs.
+    /// Starts all waiting stages now, in the order of their needs.
     pub(super) fn hasten(&mut self, now: Timestamp) {
         for planned in &mut self.plan.stages {
             if let Some(progress) = self.stages.get_mut(&planned.stage)
-                && matches!(progress.state, State::Waiting | State::Resting { .. })
+                && matches!(progress.state, State::Waiting | State::Backoff { .. })
             {
                 planned.at = planned.at.min(now);
                 progress.state = State::Waiting;
@@ -168,21 +169,21 @@ impl OpenNight {
             }
             let late = clock.now.duration_since(at) > LATE_START;
             let why = if why == Why::Due && late && stage.needs().is_empty() { Why::CaughtUp } else { why };
-            // What looks again, or was held up past its time, still has until the closing to fetch what is there.
+            // A retry for missing sets does not wait: it fetches what is published now.
             let until = if why == Why::LookAgain { clock.now } else { until };
             let attempt = progress.start();
             actions.push(Action::Start { stage, attempt, why, until });
         }
     }
 
-    /// Packs and ships once more when something came late, after the last look.
+    /// Packs and ships once more when a set arrived late, after the last retry for missing sets.
     fn repack_if_gained(&mut self, now: Timestamp) {
-        let looking = self.stages.iter().any(|(stage, progress)| {
-            stage.pulls().is_some() && (progress.look_again.is_some() || progress.state != State::Ended)
+        let pulling = self.stages.iter().any(|(stage, progress)| {
+            stage.pulls().is_some() && (progress.retry_missing_at.is_some() || progress.state != State::Ended)
         });
         let packed = self.stages.get(&Stage::PackArchive).is_some_and(|p| p.state == State::Ended);
         let shipping = self.stages.get(&Stage::ShipArchive).is_some_and(|p| p.state == State::Running);
-        if !self.gained || looking || !packed || shipping || now >= self.plan.closes {
+        if !self.gained || pulling || !packed || shipping || now >= self.plan.closes {
             return;
         }
         self.gained = false;
@@ -197,13 +198,13 @@ impl OpenNight {
         stage.needs().iter().all(|need| self.stages.get(need).is_none_or(|progress| progress.ended_once))
     }
 
-    /// At the closing: stops what runs and gives up what waits, but lets a packed archive go on shipping.
+    /// At the closing time: stops running stages and gives up waiting ones, but a packed archive continues shipping.
     pub(super) fn wind_up(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
         let packed = self.stages.get(&Stage::PackArchive).is_some_and(|p| p.ended_once);
         for (stage, progress) in &mut self.stages {
             let ships_on = *stage == Stage::ShipArchive && packed && now < self.plan.next_opens;
             match progress.state {
-                State::Ended => progress.look_again = None,
+                State::Ended => progress.retry_missing_at = None,
                 _ if ships_on => {}
                 State::Running => {
                     if !progress.stopping {
@@ -211,11 +212,11 @@ impl OpenNight {
                         actions.push(Action::Stop { stage: *stage });
                     }
                 }
-                State::Waiting | State::Resting { .. } => {
+                State::Waiting | State::Backoff { .. } => {
                     progress.state = State::Ended;
                     progress.ended_once = true;
                     let reason = if progress.attempts > 0 {
-                        "the night closed before it could be tried again"
+                        "the night closed before its retry"
                     } else {
                         "the night closed before it could run"
                     };
@@ -230,8 +231,8 @@ impl OpenNight {
             let progress = self.stages.get(&planned.stage)?;
             match progress.state {
                 State::Waiting => Some(planned.at),
-                State::Resting { until } => Some(until),
-                State::Ended => progress.look_again,
+                State::Backoff { until } => Some(until),
+                State::Ended => progress.retry_missing_at,
                 State::Running => None,
             }
         });

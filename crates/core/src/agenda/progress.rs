@@ -1,4 +1,4 @@
-//! How far one stage has come tonight.
+//! The progress of one stage tonight.
 
 use jiff::Timestamp;
 
@@ -10,8 +10,8 @@ use crate::stage::Stage;
 pub(super) enum State {
     Waiting,
     Running,
-    /// Failed; tried again when this time has come.
-    Resting {
+    /// Failed, and waiting for its retry at `until`.
+    Backoff {
         until: Timestamp,
     },
     Ended,
@@ -21,12 +21,13 @@ pub(super) enum State {
 pub(super) struct Progress {
     pub state: State,
     pub attempts: u32,
-    /// What needs this stage may go on, even while it runs once more.
+    /// Stages that need this one may start, also while it runs again.
     pub ended_once: bool,
-    pub look_again: Option<Timestamp>,
-    /// Why it starts next, where that is not just its time.
+    /// When an ended pull retries for the sets that are still missing.
+    pub retry_missing_at: Option<Timestamp>,
+    /// Why it starts next, if not because it is due.
     pub why: Option<Why>,
-    /// Asked for by name: it does not wait for others.
+    /// An operator requested it by name, so it does not wait for the stages it needs.
     pub needs_waived: bool,
     pub stopping: bool,
 }
@@ -37,25 +38,25 @@ impl Progress {
             state: State::Waiting,
             attempts: 0,
             ended_once: false,
-            look_again: None,
+            retry_missing_at: None,
             why: None,
             needs_waived: false,
             stopping: false,
         }
     }
 
-    /// As a record left it: `newest` is the time of the record's last line.
+    /// Continues from a record: `newest` is the time of the record's last line.
     pub(super) fn recorded(stage: Stage, record: &StageRecord, retries: u32, newest: Timestamp) -> Self {
         let mut progress = Self { attempts: record.attempts, ..Self::waiting() };
         match record.outcome {
-            // The daemon ended in the middle of it: that was no failure of its own.
+            // The daemon stopped or crashed while it ran: this does not count as a failure of the stage.
             None | Some(Outcome::Interrupted) => progress.why = Some(Why::CaughtUp),
             Some(Outcome::Failed) if record.attempts <= retries => progress.why = Some(Why::Retry),
             Some(outcome) => {
                 progress.state = State::Ended;
                 progress.ended_once = true;
-                let lacking = matches!(outcome, Outcome::Degraded | Outcome::Failed);
-                progress.look_again = (lacking && stage.pulls().is_some()).then_some(newest);
+                let incomplete = matches!(outcome, Outcome::Degraded | Outcome::Failed);
+                progress.retry_missing_at = (incomplete && stage.pulls().is_some()).then_some(newest);
             }
         }
         progress
@@ -67,8 +68,8 @@ impl Progress {
             State::Waiting if now >= at && (needs_met || self.needs_waived) => {
                 Some(self.why.unwrap_or(Why::Due))
             }
-            State::Resting { until } if now >= until => Some(Why::Retry),
-            State::Ended if self.look_again.is_some_and(|look| now >= look) => Some(Why::LookAgain),
+            State::Backoff { until } if now >= until => Some(Why::Retry),
+            State::Ended if self.retry_missing_at.is_some_and(|at| now >= at) => Some(Why::LookAgain),
             _ => None,
         }
     }
@@ -76,13 +77,13 @@ impl Progress {
     pub(super) fn start(&mut self) -> u32 {
         self.state = State::Running;
         self.attempts += 1;
-        self.look_again = None;
+        self.retry_missing_at = None;
         self.why = None;
         self.needs_waived = false;
         self.attempts
     }
 
-    /// Runs once more, after whatever it needs has ended again.
+    /// Schedules one more run, after the stages it needs have ended again.
     pub(super) fn repeat(&mut self, why: Why) {
         self.state = State::Waiting;
         self.why = Some(why);

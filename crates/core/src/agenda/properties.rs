@@ -1,4 +1,4 @@
-//! Whatever a clock does and whenever stages end, these hold.
+//! Properties that must be true for any clock, any order of results and any manual request.
 #![allow(clippy::unwrap_used)]
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,9 +13,9 @@ use crate::settings::testing;
 
 #[derive(Debug, Clone)]
 enum Move {
-    /// The clock goes on, or jumps.
+    /// The clock advances, or jumps.
     Clock(i64),
-    /// One of the running stages ends so.
+    /// One of the running stages ends with this result.
     End(prop::sample::Index, Outcome, bool, bool),
     Tick,
     AskNight,
@@ -49,7 +49,7 @@ fn settings(shift: i8) -> Settings {
     settings
 }
 
-/// Watches the actions of an agenda for what must never be.
+/// Checks the actions of an agenda for violations.
 struct Watch {
     agenda: Agenda,
     now: Timestamp,
@@ -80,7 +80,7 @@ impl Watch {
     }
 
     fn take(&mut self, actions: &[Action]) {
-        assert!(matches!(actions.last(), Some(Action::WakeAt(_))), "the last word is when to wake");
+        assert!(matches!(actions.last(), Some(Action::WakeAt(_))), "the last action is WakeAt");
         for action in actions {
             match action {
                 Action::Open(plan) => {
@@ -113,7 +113,7 @@ impl Watch {
         }
         let before = self.starts.insert(stage, attempt).unwrap_or(0);
         assert!(attempt > before, "{stage} has attempt {attempt} after {before}");
-        assert!(attempt < 100, "{stage} is tried without end");
+        assert!(attempt < 100, "{stage} is retried without end");
         if !self.asked {
             let unmet = stage.needs().iter().find(|need| !self.ended.contains(need));
             assert_eq!(unmet, None, "{stage} starts before what it needs");
@@ -177,7 +177,7 @@ proptest! {
     fn every_night_closes_once_its_stages_have_ended(moves in moves()) {
         let mut watch = Watch::begin();
         moves.into_iter().for_each(|step| watch.act(step));
-        // Far past its next opening, and with everything stopped, nothing of it is left.
+        // After the next opening, and with all stages stopped, the night must be closed.
         if let Some(plan) = watch.open.clone() {
             watch.now = watch.now.max(plan.next_opens) + SignedDuration::from_secs(1);
             watch.step(Event::Tick);

@@ -32,7 +32,7 @@ fn all_roles() -> Settings {
     settings(&Role::ALL)
 }
 
-/// A host in a world where time passes only when nothing is left to do.
+/// A simulated host: its clock moves to the next event when nothing is left to do.
 struct World {
     agenda: Agenda,
     now: Timestamp,
@@ -138,13 +138,13 @@ fn a_night_runs_its_stages_once_at_their_times() {
     let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
     world.run_until("2026-11-23T12:00:00Z");
     let zone = TimeZone::get("Europe/Berlin").unwrap();
-    let told: Vec<_> = world
+    let started: Vec<_> = world
         .starts()
         .into_iter()
         .map(|(at, stage, _)| format!("{} {stage}", at.to_zoned(zone.clone()).strftime("%R")))
         .collect();
     assert_eq!(
-        told,
+        started,
         [
             "22:00 snapshot-etcd",
             "22:10 collect-node",
@@ -206,7 +206,7 @@ fn packing_waits_for_the_pulls_and_shipping_for_packing() {
 }
 
 #[test]
-fn a_failed_stage_is_tried_again_with_growing_pauses_and_then_given_up() {
+fn a_failed_stage_is_retried_with_backoff_and_then_given_up() {
     let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
     world.outcomes.insert(Stage::CollectNode, (Outcome::Failed, true, false));
     world.run_until("2026-11-23T12:00:00Z");
@@ -217,7 +217,7 @@ fn a_failed_stage_is_tried_again_with_growing_pauses_and_then_given_up() {
 }
 
 #[test]
-fn a_permanent_failure_is_not_tried_again() {
+fn a_permanent_failure_is_not_retried() {
     let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
     world.outcomes.insert(Stage::CollectNode, (Outcome::Failed, false, false));
     world.run_until("2026-11-23T12:00:00Z");
@@ -225,19 +225,19 @@ fn a_permanent_failure_is_not_tried_again() {
 }
 
 #[test]
-fn what_was_missing_is_looked_for_again_until_shortly_before_the_closing() {
+fn a_pull_retries_for_missing_sets_until_shortly_before_the_closing() {
     let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
     world.outcomes.insert(Stage::PullNodes, (Outcome::Degraded, false, false));
     world.run_until("2026-11-23T12:00:00Z");
-    let looks = world.starts_of(Stage::PullNodes);
-    assert!(looks.len() > 10, "{looks:?}");
-    assert!(looks[1..].iter().all(|(_, why)| *why == Why::LookAgain));
-    assert!(looks.last().unwrap().0.as_str() <= "23 03:30");
-    assert_eq!(world.starts_of(Stage::PackArchive).len(), 1, "nothing came, so nothing is packed again");
+    let pulls = world.starts_of(Stage::PullNodes);
+    assert!(pulls.len() > 10, "{pulls:?}");
+    assert!(pulls[1..].iter().all(|(_, why)| *why == Why::LookAgain));
+    assert!(pulls.last().unwrap().0.as_str() <= "23 03:30");
+    assert_eq!(world.starts_of(Stage::PackArchive).len(), 1, "nothing arrived, so nothing is packed again");
 }
 
 #[test]
-fn what_came_late_is_packed_and_shipped_once_more() {
+fn a_late_set_is_packed_and_shipped_in_a_second_archive() {
     let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
     world.outcomes.insert(Stage::PullNodes, (Outcome::Degraded, false, false));
     world.run_until("2026-11-22T23:20:00Z");
@@ -250,7 +250,7 @@ fn what_came_late_is_packed_and_shipped_once_more() {
 }
 
 #[test]
-fn the_closing_stops_what_runs_and_misses_what_waits_but_shipping_goes_on() {
+fn the_closing_stops_running_stages_and_misses_waiting_ones_but_shipping_continues() {
     let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
     world.run_until("2026-11-22T23:00:00Z");
     world.takes = SignedDuration::from_hours(30);
@@ -265,7 +265,7 @@ fn the_closing_stops_what_runs_and_misses_what_waits_but_shipping_goes_on() {
 }
 
 #[test]
-fn an_archive_that_is_packed_goes_on_shipping_until_the_next_night_opens() {
+fn a_packed_archive_continues_shipping_until_the_next_night_opens() {
     let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
     world.run_until("2026-11-22T22:52:00Z");
     world.takes = SignedDuration::from_hours(48);
@@ -287,7 +287,7 @@ fn a_clock_that_jumps_back_starts_nothing_twice() {
 }
 
 #[test]
-fn a_clock_that_jumps_past_the_closing_closes_the_night_and_says_what_was_missed() {
+fn a_clock_that_jumps_past_the_closing_closes_the_night_and_reports_what_was_missed() {
     let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
     world.run_until("2026-11-22T21:20:00Z");
     world.now = "2026-11-23T09:00:00Z".parse().unwrap();
@@ -303,8 +303,8 @@ fn no_night_opens_while_the_clock_is_not_synchronised() {
     world.run_until("2026-11-22T21:10:00Z");
     assert_eq!(world.count(|action| matches!(action, Action::Open(_))), 0);
     assert_eq!(world.count(|action| matches!(action, Action::Doubt { .. })), 1);
-    let patient = Clock { unsynchronised_for: Duration::from_secs(901), ..world.clock() };
-    let actions = world.agenda.step(patient, Event::Tick);
+    let after_grace = Clock { unsynchronised_for: Duration::from_secs(901), ..world.clock() };
+    let actions = world.agenda.step(after_grace, Event::Tick);
     assert!(actions.iter().any(|action| matches!(action, Action::Open(_))));
 }
 
@@ -318,7 +318,7 @@ fn no_night_opens_on_a_clock_earlier_than_the_newest_record() {
 }
 
 #[test]
-fn a_reload_moves_what_has_not_begun_and_leaves_the_rest() {
+fn a_reload_changes_the_times_of_stages_that_have_not_begun() {
     let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
     world.run_until("2026-11-22T21:20:00Z");
     let mut edited = all_roles();
@@ -347,7 +347,7 @@ fn record_of(lines: Vec<(&str, Step)>) -> Record {
 }
 
 #[test]
-fn a_restart_in_the_middle_of_a_stage_runs_it_again_and_leaves_what_had_ended() {
+fn a_restart_runs_an_interrupted_stage_again_and_leaves_ended_ones() {
     let started = |stage| Step::Started { stage, attempt: 1, why: Why::Due };
     let ended = |stage, outcome| Step::Ended { stage, attempt: 1, outcome, reason: None, duration_ms: 1 };
     let record = record_of(vec![
@@ -374,7 +374,7 @@ fn a_record_left_open_is_closed_when_its_night_is_over() {
 }
 
 #[test]
-fn an_extra_night_by_hand_makes_this_hosts_sets_and_closes() {
+fn an_extra_night_creates_this_hosts_sets_and_closes() {
     let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
     let extra: Night = "2026-11-22.1".parse().unwrap();
     let actions = world.agenda.ask(world.clock(), Ask::Night { extra }).unwrap();
@@ -384,15 +384,11 @@ fn an_extra_night_by_hand_makes_this_hosts_sets_and_closes() {
     assert_eq!(stages, [Stage::SnapshotEtcd, Stage::CollectNode, Stage::CollectMaster]);
     assert_eq!(world.count(|action| matches!(action, Action::Close)), 1);
     world.run_until("2026-11-22T22:00:00Z");
-    assert_eq!(
-        world.count(|action| matches!(action, Action::Open(_))),
-        2,
-        "the scheduled night opens all the same"
-    );
+    assert_eq!(world.count(|action| matches!(action, Action::Open(_))), 2, "the scheduled night opens too");
 }
 
 #[test]
-fn the_whole_night_can_be_run_at_once_by_hand() {
+fn an_operator_can_start_all_stages_of_the_night_at_once() {
     let mut world = World::at("2026-11-22T21:00:30Z", all_roles());
     world.run_until("2026-11-22T21:01:00Z");
     let extra: Night = "2026-11-22.1".parse().unwrap();
@@ -403,7 +399,7 @@ fn the_whole_night_can_be_run_at_once_by_hand() {
 }
 
 #[test]
-fn a_stage_by_hand_is_refused_where_it_cannot_run() {
+fn a_manual_request_is_refused_where_the_stage_cannot_run() {
     let mut world = World::at("2026-11-22T21:00:30Z", settings(&[Role::Node]));
     let ask = |stage| Ask::Stages { stages: vec![stage], night: None };
     world.run_until("2026-11-22T21:10:00Z");
@@ -471,7 +467,7 @@ fn nothing_is_packed_again_after_the_closing() {
     world.agenda = Agenda::new(Arc::new(all_roles()), Some(&record));
     world.run_until("2026-11-23T06:00:00Z");
     assert!(world.starts_of(Stage::PackArchive).is_empty(), "{:?}", world.starts());
-    assert_eq!(world.starts_of(Stage::ShipArchive).len(), 1, "what is packed still ships");
+    assert_eq!(world.starts_of(Stage::ShipArchive).len(), 1, "the packed archive still ships");
 }
 
 #[test]
@@ -499,7 +495,7 @@ fn a_reload_that_moves_the_nights_opening_leaves_tonights_window() {
 }
 
 #[test]
-fn what_is_asked_for_after_the_closing_is_refused_while_an_archive_still_ships() {
+fn a_manual_request_after_the_closing_is_refused_while_an_archive_still_ships() {
     let mut world = World::at("2026-11-22T20:30:00Z", all_roles());
     world.run_until("2026-11-22T22:54:00Z");
     world.takes = SignedDuration::from_hours(12);
@@ -510,7 +506,7 @@ fn what_is_asked_for_after_the_closing_is_refused_while_an_archive_still_ships()
 }
 
 #[test]
-fn what_came_by_hand_after_packing_is_packed_once_more() {
+fn a_set_pulled_manually_after_packing_is_packed_in_a_second_archive() {
     let mut world = World::at("2026-11-22T20:30:00Z", all_roles());
     world.run_until("2026-11-23T00:00:00Z");
     world.outcomes.insert(Stage::PullNodes, (Outcome::Done, false, true));
@@ -524,7 +520,7 @@ fn what_came_by_hand_after_packing_is_packed_once_more() {
 }
 
 #[test]
-fn what_is_pulled_before_packing_is_packed_once() {
+fn sets_pulled_before_packing_need_no_second_archive() {
     let mut world = World::at("2026-11-22T20:30:00Z", all_roles());
     for stage in [Stage::PullEtcd, Stage::PullNodes, Stage::MirrorMasters] {
         world.outcomes.insert(stage, (Outcome::Done, false, true));
@@ -534,10 +530,10 @@ fn what_is_pulled_before_packing_is_packed_once() {
 }
 
 #[test]
-fn a_night_that_was_closed_is_not_opened_again_for_an_extra_one_after_it() {
+fn a_closed_night_stays_closed_after_an_extra_night() {
     let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
     world.run_until("2026-11-23T03:10:00Z");
-    // Back inside the night that has closed, but after all that its record knows of.
+    // A time within the closed night, but after the last line of its record.
     world.now = "2026-11-23T02:30:00Z".parse().unwrap();
     let extra: Night = "2026-11-22.1".parse().unwrap();
     let actions = world.agenda.ask(world.clock(), Ask::Night { extra }).unwrap();

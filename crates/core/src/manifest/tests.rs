@@ -43,7 +43,7 @@ fn decoded(items: Vec<Item>) -> Result<Manifest, ManifestError> {
 }
 
 #[test]
-fn a_manifest_survives_its_bytes() {
+fn a_manifest_is_decoded_from_its_encoding() {
     let items = vec![
         file("etc/origin/node/node-config.yaml"),
         item("etc/origin/node", ItemKind::Folder),
@@ -62,7 +62,7 @@ fn paths_that_leave_the_set_are_refused() {
 }
 
 #[test]
-fn one_path_cannot_be_two_things() {
+fn a_path_that_is_listed_twice_or_as_file_and_directory_is_refused() {
     let link = item("etc", ItemKind::Symlink { target: "/".into() });
     for items in [vec![file("a"), file("a")], vec![link, file("etc/passwd")], vec![file("a/b"), file("a")]] {
         assert!(matches!(decoded(items), Err(ManifestError::Clash(_))));
@@ -70,7 +70,7 @@ fn one_path_cannot_be_two_things() {
 }
 
 #[test]
-fn a_newer_format_is_told_from_a_broken_one() {
+fn a_newer_format_and_a_broken_manifest_are_different_errors() {
     let newer = br#"{"format": 2, "anything": []}"#;
     assert!(matches!(Manifest::decode(newer), Err(ManifestError::Newer(2))));
     assert!(matches!(Manifest::decode(b"{}"), Err(ManifestError::Shape(_))));
@@ -85,7 +85,7 @@ fn a_manifest_of_another_host_is_refused() {
 }
 
 #[test]
-fn links_out_of_the_set_are_told_from_links_within() {
+fn a_link_to_the_outside_of_the_set_is_recognised() {
     assert!(link_stays_inside("etc/a/link", "../b/file"));
     assert!(link_stays_inside("link", "file"));
     assert!(!link_stays_inside("etc/link", "../../file"));
@@ -107,7 +107,7 @@ fn the_file_list_of_a_newer_format_can_be_read() {
 }
 
 #[test]
-fn the_file_list_of_this_format_is_that_of_its_files() {
+fn the_file_list_of_this_format_contains_its_files() {
     let made = manifest(vec![file("etc/a"), item("etc", ItemKind::Folder)]);
     let list = FileList::decode(&made.encode().unwrap()).unwrap();
     assert!(!list.is_newer());

@@ -1,4 +1,4 @@
-//! What one line of an open record says.
+//! One line of an open record.
 
 use std::collections::BTreeSet;
 
@@ -31,7 +31,7 @@ pub enum Step {
         host: HostName,
         version: String,
         closes: Timestamp,
-        /// The sets that this host should hold when the night is over.
+        /// The sets that this host should have when the night closes.
         expected: Vec<Expected>,
         stages: Vec<Stage>,
         remotes: Vec<RemoteName>,
@@ -55,7 +55,7 @@ pub enum Step {
         remote: RemoteName,
         reason: String,
     },
-    /// Another master holds the same, manifest for manifest.
+    /// Another master has these sets too, with the same manifests.
     Seen {
         master: HostName,
         sets: BTreeSet<SetId>,
@@ -83,13 +83,15 @@ pub enum Step {
 #[serde(rename_all = "kebab-case")]
 pub enum Why {
     Due,
-    /// Its time had passed while the host or the daemon was down.
+    /// The host or the daemon was down at its time.
     CaughtUp,
+    /// It failed before.
     Retry,
-    /// Its waiting was over; it looks once more for what was missing.
+    /// Sets were still missing at its `until`: it retries for them.
     LookAgain,
-    /// Something came after the archive was packed.
+    /// A set arrived after the archive was packed.
     Repack,
+    /// An operator requested it.
     Asked,
 }
 
@@ -97,27 +99,28 @@ pub enum Why {
 pub struct Expected {
     pub host: HostName,
     pub role: Role,
-    /// Never seen before and added lately: not missing yet.
+    /// The host was added recently and never published a set: the set does not count as missing yet.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub new: bool,
-    /// A copy from any host of the role will do.
+    /// One copy of any host of the role is enough.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub any: bool,
 }
 
-/// What became of one host's set.
+/// What happened to one host's set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SetReport {
     pub set: SetId,
     pub fate: Fate,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grade: Option<Grade>,
-    /// The host it was pulled from, where that is not its maker.
+    /// The host it was pulled from, if that is not its origin host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<HostName>,
+    /// The sum of all file sizes.
     #[serde(default)]
     pub bytes: u64,
-    /// Of the manifest.
+    /// The hash of the manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Digest>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -127,13 +130,13 @@ pub struct SetReport {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fate {
-    /// Made and published by this host.
+    /// This host created and published it.
     Published,
     Pulled,
-    /// Pulled after the stage's waiting was over.
+    /// It was pulled after the stage's `until`.
     Late,
     Missing,
-    /// It came, and was not taken: a wrong hash, another host's name, a bad signature.
+    /// It arrived but was not stored: a wrong hash, another host's name, a bad signature.
     Refused,
 }
 
@@ -152,6 +155,7 @@ pub struct Packed {
     /// The etcd sets among them.
     #[serde(default)]
     pub etcd: Vec<SetId>,
+    /// What the archive should contain but does not, with the reasons.
     pub missing: Vec<String>,
     pub encrypted: bool,
 }

@@ -1,4 +1,4 @@
-//! A drill's word as a night's record has it.
+//! The result of a drill in a night's record.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,13 +6,13 @@ use crate::name::HostName;
 use crate::proof::{DrillReport, DrillVerdict, Proof};
 use crate::set_path::SetId;
 
-/// What a drill said of a set, here or on another host.
+/// The result of a drill of a set, on this or another host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProofReport {
     pub set: SetId,
     pub by: HostName,
     pub verdict: DrillVerdict,
-    /// Which copy was restored, in words.
+    /// Which copy was restored, as text.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub copy: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -22,12 +22,12 @@ pub struct ProofReport {
 }
 
 impl ProofReport {
-    /// What a proof tells of its drill; `None` where it tells of none.
+    /// The drill's result in a proof; `None` if it is not a proof of a drill.
     pub fn of(proof: &Proof) -> Option<Self> {
         Some(Self::of_drill(&proof.set, &proof.by, proof.drill()?))
     }
 
-    /// The last one of each prover, of reports in the order of their times.
+    /// The last report of each prover. `reports` are in the order of their times.
     pub fn last_of_each(reports: &[Self]) -> Vec<&Self> {
         let is_last = |at: usize, by: &HostName| reports.iter().skip(at + 1).all(|later| later.by != *by);
         let numbered = reports.iter().enumerate();

@@ -32,7 +32,7 @@ fn a_host_is_new_for_two_nights_after_it_was_added() {
 }
 
 #[test]
-fn on_the_first_night_of_all_nobody_is_new() {
+fn on_the_first_night_no_host_counts_as_new() {
     assert!(!came_lately(&"n2".parse().unwrap(), Role::Node, &[]));
 }
 
@@ -49,7 +49,7 @@ fn report(fate: Fate) -> SetReport {
 }
 
 #[test]
-fn what_is_held_stays_held_when_a_later_look_misses_it() {
+fn a_stored_set_stays_stored_when_a_later_pull_misses_it() {
     let mut record = night(&["n1"]);
     for fate in [Fate::Missing, Fate::Pulled, Fate::Missing] {
         record.apply(Line { at: Timestamp::UNIX_EPOCH, step: Step::Set(report(fate)) });
@@ -59,18 +59,18 @@ fn what_is_held_stays_held_when_a_later_look_misses_it() {
 }
 
 #[test]
-fn what_was_refused_is_not_just_missing() {
+fn a_refused_set_is_not_reported_as_missing() {
     let mut record = night(&["n1"]);
-    for (fate, stands) in
+    for (fate, recorded) in
         [(Fate::Refused, Fate::Refused), (Fate::Missing, Fate::Refused), (Fate::Pulled, Fate::Pulled)]
     {
         record.apply(Line { at: Timestamp::UNIX_EPOCH, step: Step::Set(report(fate)) });
-        assert_eq!(record.sets[0].fate, stands);
+        assert_eq!(record.sets[0].fate, recorded);
     }
 }
 
 #[test]
-fn a_set_lies_where_it_was_seen_and_on_the_remotes_that_have_an_archive_with_it() {
+fn the_copies_of_a_set_are_those_seen_on_masters_and_in_shipped_archives() {
     let mut record = night(&["n1"]);
     let set: SetId = "e1/2026-11-22/etcd".parse().unwrap();
     let other: SetId = "e2/2026-11-22/etcd".parse().unwrap();

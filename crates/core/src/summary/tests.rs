@@ -88,12 +88,12 @@ fn of(mut steps: Vec<Step>, more: Vec<Step>) -> (Verdict, String) {
 }
 
 #[test]
-fn a_night_with_everything_held_and_shipped_is_complete() {
+fn a_night_with_all_sets_stored_and_shipped_is_complete() {
     assert_eq!(of(everything(), vec![packed(&[]), shipped()]), (Verdict::Complete, String::new()));
 }
 
 #[test]
-fn a_missing_node_degrades_the_night_and_is_named_with_its_reason() {
+fn a_missing_node_degrades_the_night_and_is_reported_with_its_reason() {
     let steps = vec![held("m1", Role::Master), held("e1", Role::Etcd)];
     let missing = set("n1", Role::Node, Fate::Missing, None, Some("no route to host"));
     assert_eq!(
@@ -117,7 +117,7 @@ fn a_night_without_its_own_set_has_failed() {
 }
 
 #[test]
-fn a_set_that_came_late_degrades_the_night() {
+fn a_late_set_degrades_the_night() {
     let late = set("n1", Role::Node, Fate::Late, Some(Grade::Good), None);
     let steps = vec![held("m1", Role::Master), held("e1", Role::Etcd)];
     assert_eq!(of(steps, vec![late]), (Verdict::Degraded, "n1 node: late".to_owned()));
@@ -151,19 +151,19 @@ fn a_set_left_out_of_the_archive_as_damaged_degrades_the_night() {
 }
 
 #[test]
-fn a_pull_that_another_master_made_good_leaves_the_night_complete() {
+fn a_degraded_pull_whose_sets_another_master_supplied_leaves_the_night_complete() {
     let pull = ended(Stage::PullNodes, Outcome::Degraded, "n1: no route to host");
     let filled = Step::Started { stage: Stage::MirrorMasters, attempt: 1, why: Why::Due };
     assert_eq!(of(everything(), vec![pull, filled]).0, Verdict::Complete);
 }
 
 #[test]
-fn a_set_of_a_newer_format_is_held_but_is_no_good_copy() {
+fn a_set_of_a_newer_format_is_stored_but_does_not_count_as_good() {
     let newer = set("n1", Role::Node, Fate::Pulled, None, Some("newer: upgrade masters first"));
     let steps = vec![held("m1", Role::Master), held("e1", Role::Etcd)];
     let (verdict, reasons) = of(steps, vec![newer]);
     assert_eq!(verdict, Verdict::Degraded);
-    assert!(reasons.contains("upgrade masters first"), "{reasons}");
+    assert_eq!(reasons, "n1 node: unchecked (newer: upgrade masters first)");
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn a_new_host_is_not_missing() {
 }
 
 #[test]
-fn a_further_attempt_that_is_good_makes_up_for_a_degraded_first() {
+fn a_good_second_attempt_replaces_a_degraded_first_one() {
     let first = set("n1", Role::Node, Fate::Pulled, Some(Grade::Degraded), Some("a file is absent"));
     let Step::Set(mut second) = held("n1", Role::Node) else { unreachable!() };
     second.set.attempt = 2;
@@ -187,7 +187,7 @@ fn any(host: &str) -> Expected {
 }
 
 #[test]
-fn where_one_etcd_set_will_do_a_good_one_of_any_host_satisfies_all() {
+fn where_one_etcd_set_is_enough_a_good_one_of_any_host_satisfies_all() {
     let expect = || vec![any("e1"), any("e2"), any("m1"), expected("m1", Role::Master, false)];
     let done =
         |stage| Step::Ended { stage, attempt: 1, outcome: Outcome::Done, reason: None, duration_ms: 1 };
@@ -196,9 +196,9 @@ fn where_one_etcd_set_will_do_a_good_one_of_any_host_satisfies_all() {
     assert_eq!(with(vec![held("e2", Role::Etcd)]), Judgement { verdict: Verdict::Complete, reasons: vec![] });
 
     let judged = with(vec![]);
-    assert_eq!(judged.verdict, Verdict::Failed, "left by everybody to another: {judged:?}");
+    assert_eq!(judged.verdict, Verdict::Failed, "every host relied on another: {judged:?}");
     assert_eq!(judged.reasons[0], "no good etcd snapshot of the cluster");
-    // A bad one is held, and stays worth a word.
+    // A diverged set is stored too, and is reported.
     let bad = set("e1", Role::Etcd, Fate::Pulled, Some(Grade::Diverged), Some("it differs"));
     let judged = with(vec![held("e2", Role::Etcd), bad]);
     assert_eq!(judged.verdict, Verdict::Degraded);
@@ -206,15 +206,15 @@ fn where_one_etcd_set_will_do_a_good_one_of_any_host_satisfies_all() {
 }
 
 #[test]
-fn an_etcd_host_that_left_its_snapshot_to_another_has_a_complete_night_and_one_that_failed_has_not() {
+fn an_etcd_host_whose_snapshot_is_not_needed_has_a_complete_night_and_one_that_failed_has_not() {
     let ended = |outcome| Step::Ended {
         stage: Stage::SnapshotEtcd,
         attempt: 1,
         outcome,
-        reason: Some("left to e1".into()),
+        reason: Some("not needed: e1 has a good set".into()),
         duration_ms: 1,
     };
-    // The record's own host is m1, which here sees nobody's sets.
+    // The record's own host is m1, which has no set of another host here.
     assert_eq!(night(vec![any("m1")], vec![ended(Outcome::Done)]).verdict, Verdict::Complete);
     assert_eq!(night(vec![any("m1")], vec![ended(Outcome::Failed)]).verdict, Verdict::Failed);
     assert_eq!(night(vec![any("m1")], vec![]).verdict, Verdict::Failed);
@@ -232,7 +232,7 @@ fn proof(set: &str, verdict: DrillVerdict, reason: Option<&str>) -> Step {
 }
 
 #[test]
-fn a_night_whose_copy_does_not_restore_has_failed_and_says_so_once() {
+fn a_night_whose_copy_does_not_restore_has_failed_with_one_reason() {
     let unfit = proof("e1/2026-11-22/etcd", DrillVerdict::NotRestorable, Some("it takes no write"));
     let stage = ended(Stage::Drill, Outcome::Degraded, "e1/2026-11-22/etcd does not restore");
     assert_eq!(
