@@ -1,4 +1,4 @@
-//! Whether a text is an age public key: bech32 (BIP 173) with the prefix `age`.
+//! Checks an age public key: bech32 (BIP 173) with the prefix `age`.
 
 use crate::refusal::Refusal;
 
@@ -10,28 +10,29 @@ pub(crate) fn recipient(text: &str) -> Result<String, Refusal> {
     const HELP: &str =
         "write the public key that `age-keygen` prints: `age1` and 58 further letters and digits";
     if text.to_ascii_uppercase().starts_with("AGE-SECRET-KEY-") {
-        return Err(Refusal::new("this is a private key: whoever reads this file can read every archive")
-            .label("only its public half belongs here")
-            .help("take it off this host, make a new pair with `age-keygen`, and write the public key, which begins with `age1`"));
+        return Err(Refusal::new("this is a private key; any user who can read this file could decrypt every archive")
+            .label("write only the public key here")
+            .help("remove it from this host, create a new key pair with `age-keygen`, and write the public key, which starts with `age1`"));
     }
     if text.starts_with("ssh-") {
-        return Err(Refusal::new("an SSH key is no recipient").help(HELP));
+        return Err(Refusal::new("an SSH key cannot be a recipient").help(HELP));
     }
     let Some(data) = text.strip_prefix("age1") else {
-        return Err(Refusal::new(format!("`{text}` is no age public key")).help(HELP));
+        return Err(Refusal::new(format!("`{text}` is not an age public key")).help(HELP));
     };
-    if let Some(odd) = data.chars().find(|c| !c.is_ascii() || !CHARSET.contains(&(*c as u8))) {
-        return Err(Refusal::new(format!("`{odd}` stands in no age public key")).help(HELP));
+    if let Some(invalid) = data.chars().find(|c| !c.is_ascii() || !CHARSET.contains(&(*c as u8))) {
+        return Err(Refusal::new(format!("an age public key cannot contain `{invalid}`")).help(HELP));
     }
     if text.len() != LENGTH {
         let length = text.len();
-        return Err(
-            Refusal::new(format!("an age public key has {LENGTH} characters, this one {length}")).help(HELP)
-        );
+        return Err(Refusal::new(format!(
+            "an age public key has {LENGTH} characters, but this one has {length}"
+        ))
+        .help(HELP));
     }
     if checksum(data) != 1 {
         return Err(Refusal::new("this age public key is misspelt: its checksum is wrong")
-            .help("copy it once more from where it was made"));
+            .help("copy the key again from the output of `age-keygen`"));
     }
     Ok(text.to_owned())
 }
@@ -60,7 +61,7 @@ mod tests {
     const KEY: &str = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
 
     #[test]
-    fn a_public_key_is_taken_and_a_misspelt_one_is_not() {
+    fn a_public_key_is_accepted_and_a_misspelt_one_is_refused() {
         assert_eq!(recipient(KEY), Ok(KEY.to_owned()));
         assert!(recipient(&KEY.replace('w', "x")).is_err());
         assert!(recipient(&KEY[..61]).is_err());

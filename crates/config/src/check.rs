@@ -1,42 +1,41 @@
-//! What a single value must look like, whatever table it stands in.
+//! Checks of single values that occur in several tables.
 
 use std::path::PathBuf;
 
 use crate::refusal::Refusal;
 
-/// An absolute path without detours.
+/// An absolute path without `..`, `.` and empty components.
 pub(crate) fn path(text: &String) -> Result<PathBuf, Refusal> {
     if !text.starts_with('/') {
         return Err(Refusal::new(format!("`{text}` is a relative path"))
-            .help("write it from the root, beginning with `/`"));
+            .help("write an absolute path, starting with `/`"));
     }
     straight(text)?;
     Ok(PathBuf::from(text))
 }
 
-/// Refuses what would lead somewhere else than it looks: `..`, `.`, empty components.
+/// Refuses `..`, `.` and empty components: such a path may lead elsewhere than it seems to.
 pub(crate) fn straight(text: &str) -> Result<(), Refusal> {
     let inner = text.strip_prefix('/').unwrap_or(text);
     let inner = inner.strip_suffix('/').unwrap_or(inner);
     if text.contains(|c: char| c.is_control()) {
-        return Err(Refusal::new("a path holds a control character"));
+        return Err(Refusal::new("the path contains a control character"));
     }
     if inner.split('/').any(|part| part == "..") {
-        return Err(Refusal::new(format!("`{text}` holds `..`")).help("write the path that is meant"));
+        return Err(Refusal::new(format!("`{text}` contains `..`")).help("write the path without `..`"));
     }
     if !inner.is_empty() && inner.split('/').any(|part| part.is_empty() || part == ".") {
-        return Err(
-            Refusal::new(format!("`{text}` holds an empty or `.` component")).help("write it without")
-        );
+        return Err(Refusal::new(format!("`{text}` contains an empty or `.` component"))
+            .help("write the path without it"));
     }
     Ok(())
 }
 
 pub(crate) fn user(text: &String) -> Result<String, Refusal> {
-    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if text.is_empty() || text.starts_with('-') || !text.chars().all(fine) {
-        return Err(Refusal::new(format!("`{text}` is no user name"))
-            .help("letters, digits, `.`, `_` and `-` are taken"));
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if text.is_empty() || text.starts_with('-') || !text.chars().all(allowed) {
+        return Err(Refusal::new(format!("invalid user name `{text}`"))
+            .help("use only letters, digits, `.`, `_` and `-`"));
     }
     Ok(text.clone())
 }
@@ -46,15 +45,15 @@ pub(crate) fn address(text: &String) -> Result<String, Refusal> {
     let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let is_ipv6 = text.parse::<std::net::Ipv6Addr>().is_ok();
     if !is_ipv6 && (text.is_empty() || text.starts_with('-') || !text.chars().all(name)) {
-        let refusal = Refusal::new(format!("`{text}` is no address"));
-        return Err(refusal.help("write a host name or an IP address; a port has a key of its own"));
+        let refusal = Refusal::new(format!("invalid address `{text}`"));
+        return Err(refusal.help("write a host name or an IP address; set the port with `port`"));
     }
     Ok(text.clone())
 }
 
 pub(crate) fn port(port: &u16) -> Result<u16, Refusal> {
     match port {
-        0 => Err(Refusal::new("0 is no port").help("a port is a number from 1 to 65535; SSH's is 22")),
+        0 => Err(Refusal::new("invalid port 0").help("write a number from 1 to 65535; SSH's port is 22")),
         port => Ok(*port),
     }
 }
@@ -62,9 +61,9 @@ pub(crate) fn port(port: &u16) -> Result<u16, Refusal> {
 /// A count within bounds.
 pub(crate) fn count(low: u32, high: u32) -> impl Fn(&u32) -> Result<usize, Refusal> {
     move |count| {
-        let fits = (low..=high).contains(count).then(|| usize::try_from(*count).ok()).flatten();
-        fits.ok_or_else(|| {
-            Refusal::new(format!("{count} is out of bounds"))
+        let valid = (low..=high).contains(count).then(|| usize::try_from(*count).ok()).flatten();
+        valid.ok_or_else(|| {
+            Refusal::new(format!("{count} is out of range"))
                 .help(format!("write a number from {low} to {high}"))
         })
     }

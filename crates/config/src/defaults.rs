@@ -1,4 +1,4 @@
-//! Every default, once.
+//! All defaults.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,11 +25,11 @@ pub(crate) const ETCD_SLOT: Duration = Duration::from_secs(3 * 60);
 /// In percent.
 pub(crate) const SUSPICIOUS_BELOW: u8 = 50;
 
-/// Bytes a second: a disk that etcd shares hardly notices.
+/// Bytes per second: low enough not to slow down an etcd that uses the same disk.
 pub(crate) const DRILL_RATE: u64 = 50_000_000;
 pub(crate) const DRILL_DEADLINE: Duration = Duration::from_secs(60 * 60);
 
-/// Every tar opens it.
+/// Every `tar` can unpack gzip; zstd needs a newer one.
 pub(crate) const COMPRESSION: Compression = Compression::Gzip;
 
 pub(crate) const KEEP: Keep = Keep { nights: 7, weeks: 4, months: 6 };
@@ -40,13 +40,13 @@ pub(crate) const PLAINTEXT: bool = false;
 pub(crate) const KEEP_SENT: usize = 1;
 pub(crate) const KEEP_OUTBOX: usize = 3;
 
-/// Remotes are append-only unless said otherwise.
+/// A remote is treated as append-only by default.
 pub(crate) const REMOTE_PRUNE: bool = false;
-/// One connection is held to the server's receive window; four are worth having over a distance.
+/// The server's receive window limits the rate of a single connection; over a long distance four are faster.
 pub(crate) const REMOTE_CONNECTIONS: usize = 4;
 
 pub(crate) const SSH_USER: &str = "nightshift-peer";
-/// Without a daemon there is no account of ours either.
+/// An agentless host has no package of nightshift, so it has no `nightshift-peer` user either.
 pub(crate) const AGENTLESS_USER: &str = "root";
 pub(crate) const SSH_PORT: u16 = 22;
 pub(crate) const SSH_HOST_KEY: &str = "/etc/ssh/ssh_host_ed25519_key";
@@ -72,7 +72,7 @@ pub(crate) fn known_hosts(config: &Path) -> PathBuf {
     config.join("ssh/known_hosts")
 }
 
-/// A stage as it runs when nobody says otherwise.
+/// The default settings of a stage.
 #[derive(Debug)]
 pub(crate) struct StageDefaults {
     pub(crate) at: &'static str,
@@ -96,7 +96,7 @@ pub(crate) const fn stage(stage: Stage) -> StageDefaults {
         Stage::Drill => ("20 0 * * *", None, 1),
         Stage::Prune => ("30 0 * * *", None, 1),
     };
-    // Three masters should not open their uploads in the same second.
+    // So that the masters do not start their uploads in the same second.
     let jitter = if matches!(stage, Stage::ShipArchive) { 5 * 60 } else { 0 };
     StageDefaults {
         at,
@@ -108,7 +108,7 @@ pub(crate) const fn stage(stage: Stage) -> StageDefaults {
     }
 }
 
-/// What an OpenShift 3 host hands in for a role: what it would take to rebuild it.
+/// The default files of a role on an OpenShift 3 host: those needed to rebuild it.
 pub(crate) fn files(role: Role, config: &Path) -> FileLists {
     let (services, static_pods): (&[FileRule], &[FileRule]) = match role {
         Role::Master => (&master(), &master()),
@@ -122,7 +122,7 @@ pub(crate) fn files(role: Role, config: &Path) -> FileLists {
         ),
         Role::Node => (
             &[required("/etc/origin/node/node-config.yaml"), optional(NODE_SERVICE)],
-            // There node-config.yaml is rendered from what BOOTSTRAP_CONFIG_NAME in this file names.
+            // There node-config.yaml is generated from the config map that BOOTSTRAP_CONFIG_NAME in this file names.
             &[required(NODE_SERVICE), optional("/etc/origin/node/node-config.yaml")],
         ),
     };
@@ -132,10 +132,10 @@ pub(crate) fn files(role: Role, config: &Path) -> FileLists {
     FileLists { services: list(services), static_pods: list(static_pods) }
 }
 
-/// `atomic-openshift-node`, or `origin-node` where it is OKD.
+/// `atomic-openshift-node` on OpenShift, `origin-node` on OKD.
 const NODE_SERVICE: &str = "/etc/sysconfig/*-node";
 
-/// The same for both generations: what differs lies below /etc/origin and comes along with it.
+/// The same for both generations: the differing files are below /etc/origin, which is collected as a whole.
 fn master() -> Vec<FileRule> {
     vec![
         required("/etc/origin/master/master-config.yaml"),
@@ -149,7 +149,7 @@ fn master() -> Vec<FileRule> {
     ]
 }
 
-/// What a role hands in whatever the generation.
+/// The files of a role that are the same in both generations.
 fn common(role: Role) -> Vec<FileRule> {
     const ETCD_CERTIFICATES: [&str; 5] = ["ca.crt", "peer.crt", "peer.key", "server.crt", "server.key"];
     const HOST: [&str; 12] = [
@@ -181,7 +181,7 @@ fn common(role: Role) -> Vec<FileRule> {
     }
 }
 
-/// nightshift's own config, without its keys: every set holds it.
+/// nightshift's own config, without its keys: every set contains it.
 pub(crate) fn own(config: &Path) -> Vec<FileRule> {
     let within = |name: &str| optional(&config.join(name).display().to_string());
     vec![within("nightshift.toml"), within("conf.d/")]

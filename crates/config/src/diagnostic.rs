@@ -1,13 +1,13 @@
-//! What is wrong with a config, said so that it can be mended without reading anything else.
+//! Errors and warnings of a config, with file, line, column, the line itself and how to fix it.
 
 use std::error::Error;
 use std::fmt;
 
-/// So many at once are read by nobody: the first ones tell what to mend first.
-const MOST_SHOWN: usize = 50;
-/// Lines longer than this are shown around the mistake only.
-const WIDEST_LINE: usize = 160;
-/// Private keys and passwords that slipped into a config are not repeated on a terminal or in a journal.
+/// More diagnostics than these are only counted.
+const MAX_SHOWN: usize = 50;
+/// Of longer lines, only the part around the error is shown. In characters.
+const MAX_LINE_WIDTH: usize = 160;
+/// The prefix of age private keys. If one is in a config by mistake, it must not be shown on a terminal or in a journal.
 const SECRET: &str = "AGE-SECRET-KEY-";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub enum Severity {
     Warning,
 }
 
-/// Where in the files a diagnostic points to.
+/// The position that a diagnostic refers to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     pub file: String,
@@ -26,20 +26,20 @@ pub struct Place {
     pub column: usize,
     /// The whole line.
     pub text: String,
-    /// How many characters are meant.
+    /// The length of the marked text, in characters.
     pub width: usize,
 }
 
-/// One thing that is wrong, or looks wrong.
+/// One error or warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
     pub severity: Severity,
     pub message: String,
-    /// Unset where something is missing altogether.
+    /// `None` if something is missing, so that there is no text to point to.
     pub place: Option<Place>,
-    /// The file to mend where there is no place.
+    /// The file to edit if there is no `place`.
     pub file: String,
-    /// Said right after the caret.
+    /// Shown after the caret.
     pub label: Option<String>,
     pub help: Vec<String>,
 }
@@ -78,26 +78,27 @@ fn write_excerpt(
     label: Option<&str>,
 ) -> fmt::Result {
     let (text, column) = excerpt(&place.text, place.column, place.width);
-    // Tabs stay tabs, so that the caret stands under the mistake however wide they are shown.
+    // Tabs are kept, so that the caret is below the error with any tab width.
     let lead: String = text.chars().take(column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-    let room = text.chars().count().saturating_sub(column - 1).max(1);
-    let carets = "^".repeat(place.width.clamp(1, room));
+    let rest = text.chars().count().saturating_sub(column - 1).max(1);
+    let carets = "^".repeat(place.width.clamp(1, rest));
     write!(f, "\n{:margin$} |\n{} | {text}\n{:margin$} | {lead}{carets}", "", place.line, "")?;
     label.map_or(Ok(()), |label| write!(f, " {label}"))
 }
 
-/// The part of a line that holds the mistake, and the column at which the mistake stands in it.
+/// The part of a line that contains the error, and the column of the error in it.
 fn excerpt(line: &str, column: usize, width: usize) -> (String, usize) {
     let chars: Vec<char> = without_secrets(line)
         .chars()
         .map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c })
         .collect();
-    if chars.len() <= WIDEST_LINE {
+    if chars.len() <= MAX_LINE_WIDTH {
         return (chars.into_iter().collect(), column);
     }
-    let start = column.saturating_sub(WIDEST_LINE / 4).min(chars.len());
-    let end =
-        (start + WIDEST_LINE).min(chars.len()).max((column + width.min(WIDEST_LINE / 2)).min(chars.len()));
+    let start = column.saturating_sub(MAX_LINE_WIDTH / 4).min(chars.len());
+    let end = (start + MAX_LINE_WIDTH)
+        .min(chars.len())
+        .max((column + width.min(MAX_LINE_WIDTH / 2)).min(chars.len()));
     let mut shown: String = chars[start..end].iter().collect();
     let mut column = column - start;
     if start > 0 {
@@ -131,7 +132,7 @@ fn without_secrets(line: &str) -> String {
     line.into_iter().collect()
 }
 
-/// Where the password of a URL begins whose `://` stands at `at`.
+/// The position of the password in a URL whose `://` is at `at`.
 fn password_after(line: &[char], at: usize) -> Option<usize> {
     let authority = line[at..].strip_prefix(&[':', '/', '/'])?;
     let ends = authority.iter().position(|c| matches!(c, '/' | '"' | '\''))?;
@@ -140,7 +141,7 @@ fn password_after(line: &[char], at: usize) -> Option<usize> {
     Some(at + 3 + colon + 1)
 }
 
-/// Everything that is wrong with a config. Never empty.
+/// All errors of a config. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostics(pub(crate) Vec<Diagnostic>);
 
@@ -152,13 +153,13 @@ impl Diagnostics {
 
 impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, diagnostic) in self.0.iter().take(MOST_SHOWN).enumerate() {
+        for (n, diagnostic) in self.0.iter().take(MAX_SHOWN).enumerate() {
             if n > 0 {
                 f.write_str("\n\n")?;
             }
             write!(f, "{diagnostic}")?;
         }
-        match self.0.len().saturating_sub(MOST_SHOWN) {
+        match self.0.len().saturating_sub(MAX_SHOWN) {
             0 => Ok(()),
             more => write!(f, "\n\n... and {more} more"),
         }
@@ -185,13 +186,13 @@ mod tests {
     }
 
     #[test]
-    fn the_caret_stands_under_the_mistake() {
+    fn the_caret_is_below_the_error() {
         let expected = "error: it is wrong\n  --> f.toml:12:5\n   |\n12 | a = äö\n   |     ^^ here\n   = help: two\n           lines";
         assert_eq!(diagnostic("a = äö", 5, 2), expected);
     }
 
     #[test]
-    fn a_long_line_is_shown_around_the_mistake() {
+    fn of_a_long_line_the_part_around_the_error_is_shown() {
         let line = format!("{}X{}", "a".repeat(500), "b".repeat(500));
         let shown = diagnostic(&line, 501, 1);
         let lines: Vec<&str> = shown.lines().collect();

@@ -1,4 +1,4 @@
-//! What is found while a config is resolved: what is refused, what is warned of, and what came from where.
+//! Collects the results of resolving a config: errors, warnings, and the origin of each setting.
 
 use toml::Spanned;
 
@@ -11,12 +11,12 @@ use crate::sources::{Sources, Span};
 #[derive(Debug)]
 pub(crate) struct Ledger<'t> {
     sources: &'t Sources<'t>,
-    /// Each with the offset it points to, so that they can be told in the order of the files.
+    /// Each with its offset in the sources, so that they can be shown in that order.
     errors: Vec<(usize, Diagnostic)>,
     warnings: Vec<(usize, Diagnostic)>,
     origins: Origins,
     header: String,
-    /// Parts of the config could not be read at all, so what seems missing may stand there.
+    /// Parts of the config were unreadable, so a key that seems missing may be in one of them.
     torn: bool,
 }
 
@@ -32,7 +32,7 @@ impl<'t> Ledger<'t> {
         }
     }
 
-    /// All that follows belongs to this table: `[night]`, `[[remote]]`.
+    /// Starts a table, such as `[night]` or `[[remote]]`: the following settings belong to it.
     pub(crate) fn section(&mut self, header: impl Into<String>) {
         self.header = header.into();
     }
@@ -47,12 +47,12 @@ impl<'t> Ledger<'t> {
         self.warnings.push((span.map_or(usize::MAX, |span| span.start), diagnostic));
     }
 
-    /// From here on something may seem missing only because it could not be read.
+    /// From now on, a key that seems missing may be in a part that was unreadable.
     pub(crate) fn tear(&mut self) {
         self.torn = true;
     }
 
-    /// Refuses what is missing, unless it may stand in what could not be read.
+    /// Refuses a missing key, unless it may be in an unreadable part.
     pub(crate) fn missing(&mut self, span: Option<&Span>, refusal: Refusal) {
         if !self.torn {
             self.refuse(span, refusal);
@@ -81,12 +81,12 @@ impl<'t> Ledger<'t> {
         Origin::File { name: name.to_owned(), line }
     }
 
-    /// Notes a setting in force.
+    /// Records an effective setting.
     pub(crate) fn note(&mut self, key: &str, value: String, origin: Origin) {
         self.push(key, Ok(value), origin);
     }
 
-    /// Notes a setting that is unset, and what happens without it.
+    /// Records an unset setting, and what is used instead.
     pub(crate) fn note_unset(&mut self, key: &str, instead: &str) {
         self.push(key, Err(instead.to_owned()), Origin::Default);
     }
@@ -95,7 +95,7 @@ impl<'t> Ledger<'t> {
         self.origins.entries.push(Entry { header: self.header.clone(), key: key.to_owned(), value, origin });
     }
 
-    /// The value of a leaf, or its default where it is unset or refused.
+    /// The value of a leaf, or its default if it is unset or refused.
     pub(crate) fn take<R, T: Shown>(
         &mut self,
         key: &str,
@@ -144,7 +144,7 @@ impl<'t> Ledger<'t> {
         }
     }
 
-    /// Errors, warnings and origins, the first two in the order of the files.
+    /// Errors, warnings and origins. Errors and warnings are in the order of the files.
     pub(crate) fn close(mut self) -> (Vec<Diagnostic>, Vec<Diagnostic>, Origins) {
         let in_order = |list: &mut Vec<(usize, Diagnostic)>| {
             list.sort_by_key(|(offset, _)| *offset);

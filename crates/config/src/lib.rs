@@ -1,6 +1,6 @@
-//! From the text of a config to [`Settings`], or to a diagnostic for everything that is wrong with it.
+//! Reads the text of a config into [`Settings`], or into a diagnostic for each error.
 //!
-//! Knows text, not files: whoever calls reads them, and looks up time zones.
+//! It does no IO: the caller reads the files and looks up time zones.
 
 mod age_key;
 mod check;
@@ -42,14 +42,14 @@ pub struct Source {
     pub text: String,
 }
 
-/// What a config is read against: the machine that it is read on.
+/// The properties of the machine on which a config is read.
 pub struct Context<'a> {
     pub hostname: String,
-    /// The machine's own zone, in force where the config names none.
+    /// The machine's own time zone, used if the config sets none.
     pub system_zone: TimeZone,
-    /// Looks a zone up by its name, such as `Europe/Berlin`.
+    /// Looks up a time zone by its name, such as `Europe/Berlin`.
     pub zone_lookup: &'a dyn Fn(&str) -> Option<TimeZone>,
-    /// The folder that the config lies in.
+    /// The directory of the config file.
     pub config_dir: PathBuf,
 }
 
@@ -63,7 +63,7 @@ impl fmt::Debug for Context<'_> {
     }
 }
 
-/// A config that may be put in force.
+/// A valid config.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loaded {
     pub settings: Settings,
@@ -72,13 +72,13 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// The settings in force as TOML, each with where it came from.
+    /// The effective settings as TOML, each with its origin.
     pub fn show(&self) -> String {
         self.origins.show(&self.settings.paths.config)
     }
 }
 
-/// Loads a config from its file and its drop-ins, which come in the order in which they are merged.
+/// Loads a config from its file and its drop-ins, in the order in which they are merged.
 pub fn load(sources: &[Source], context: &Context<'_>) -> Result<Loaded, Diagnostics> {
     let sources = Sources::new(sources);
     let mut ledger = Ledger::new(&sources);

@@ -1,6 +1,6 @@
-//! What a person may have meant by a misspelt word.
+//! Suggestions for misspelt words.
 
-/// The known word that is nearest to `word`, if one is near enough to be what was meant.
+/// The known word that is nearest to `word`, if one is near enough for a suggestion.
 pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word: String = word.chars().take(64).collect::<String>().to_ascii_lowercase();
     let allowed = (word.chars().count() / 3).clamp(1, 3);
@@ -12,7 +12,8 @@ pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
         .map(|(_, candidate)| candidate)
 }
 
-/// How many letters must be added, dropped, changed or swapped with their neighbour.
+/// The number of edits between two words: add, remove or change a letter, or swap two neighbours (optimal string
+/// alignment distance).
 fn distance(from: &str, to: &str) -> usize {
     let from: Vec<char> = from.chars().collect();
     let to: Vec<char> = to.chars().take(128).collect();
@@ -37,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_of_the_finger_is_understood() {
+    fn a_misspelt_word_gets_the_nearest_known_word() {
         let known = ["parallel", "retries", "until", "at"];
         assert_eq!(nearest("parralel", known), Some("parallel"));
         assert_eq!(nearest("retrys", known), Some("retries"));

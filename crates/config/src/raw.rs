@@ -1,6 +1,6 @@
-//! The config as it is written: nothing resolved, nothing defaulted, every leaf knowing its place.
+//! The config as it is written: nothing is resolved or defaulted, and every leaf has its position.
 //!
-//! Plain structs, because only they make an unknown key or a wrong type point at itself.
+//! Only plain structs, because with them an error of serde has the position of the unknown key or wrong type.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +12,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use toml::Spanned;
 
-/// A table and nothing else: left alone, a struct would also be read from a list of its values.
+/// A table and nothing else. serde would also read a struct from a list of its values.
 #[derive(Debug, Default)]
 pub(crate) struct Table<T>(T);
 
@@ -46,7 +46,7 @@ pub(crate) type List = Leaf<Vec<Spanned<String>>>;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Config {
-    /// Read before all else; named here so that it is known.
+    /// Checked before everything else (`version.rs`); listed here so that it is a known key.
     #[serde(rename = "version")]
     pub(crate) _version: Leaf<i64>,
     pub(crate) cluster: Leaf<Table<Cluster>>,
@@ -159,7 +159,7 @@ pub(crate) struct FileTable {
 }
 
 impl<'de> Deserialize<'de> for FileEntry {
-    /// By hand, because an untagged enum would forget where its parts stand.
+    /// By hand, because an untagged enum would lose the positions of its parts.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Entry;
         impl<'de> Visitor<'de> for Entry {

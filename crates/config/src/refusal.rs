@@ -1,6 +1,6 @@
-//! Why something in a config is refused, before it is known where it stands.
+//! Why a value in a config is refused. It has no position yet: the ledger adds it.
 
-/// What is wrong, what may have been meant, and what to do.
+/// What is wrong, a suggestion, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) message: String,
@@ -23,7 +23,7 @@ impl Refusal {
         self
     }
 
-    /// Says what may have been meant, where something near is known.
+    /// Adds a suggestion, if there is one.
     pub(crate) fn meant(self, nearest: Option<&str>) -> Self {
         match nearest {
             Some(nearest) => self.label(format!("did you mean `{nearest}`?")),

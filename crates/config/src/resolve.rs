@@ -1,4 +1,4 @@
-//! From raw tables to settings: defaults filled in, texts understood, and the rules that hold across keys.
+//! From raw tables to settings: fills in defaults, parses texts, and checks the rules across keys.
 
 mod archive;
 mod drill;
@@ -23,7 +23,7 @@ use crate::raw;
 use crate::refusal::Refusal;
 use crate::show::Shown;
 
-/// The settings, or nothing where something was refused; what it was, the ledger knows.
+/// The settings; `None` if something was refused, which the ledger has recorded.
 pub(crate) fn settings(
     raw: &raw::Config,
     context: &Context<'_>,
@@ -74,7 +74,7 @@ fn cluster(raw: &raw::Config, ledger: &mut Ledger<'_>) -> Option<ClusterName> {
     let Some(leaf) = leaf else {
         let span = raw.cluster.as_ref().map(toml::Spanned::span);
         let refusal = Refusal::new("the cluster has no name")
-            .help("set `[cluster] name`, the same on every host, such as `name = \"prod\"`");
+            .help("set `[cluster] name` to the same name on every host, such as `name = \"prod\"`");
         ledger.missing(span.as_ref(), refusal);
         return None;
     };

@@ -1,4 +1,4 @@
-//! From the merged tree to the raw tables: unknown keys and wrong types, all of them at once.
+//! From the merged tree to the raw tables. It reports all unknown keys and wrong types at once.
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -10,13 +10,13 @@ use crate::refusal::Refusal;
 use crate::sources::Span;
 use crate::tree::{self, Hit, Step};
 
-/// So many mistakes are shown; whoever makes more than that mends these first.
-const MOST: usize = 50;
+/// After this many errors it stops: each one costs another read of the whole tree.
+const MAX_REFUSALS: usize = 50;
 
-/// Reads the raw tables. What does not fit is refused, taken out, and the rest is read again.
+/// Reads the raw tables. serde stops at the first error, so each refused value is removed and the rest is read again.
 pub(crate) fn read(mut table: DeTable<'_>) -> (raw::Config, Vec<(Option<Span>, Refusal)>) {
     let mut refusals = Vec::new();
-    while refusals.len() < MOST {
+    while refusals.len() < MAX_REFUSALS {
         let document = Deserializer::from(Spanned::new(0..0, table.clone()));
         let error = match raw::Config::deserialize(document) {
             Ok(config) => return (config, refusals),
@@ -34,7 +34,7 @@ pub(crate) fn read(mut table: DeTable<'_>) -> (raw::Config, Vec<(Option<Span>, R
     (raw::Config::default(), refusals)
 }
 
-/// Says in the words of a config what serde says in the words of Rust.
+/// Translates serde's message, which uses Rust's terms, into the terms of a config.
 fn translate(message: &str, path: &[Step], hit: Hit) -> Refusal {
     if hit == Hit::Key
         && let Some(Step::Key(key)) = path.last()
@@ -53,7 +53,7 @@ fn translate(message: &str, path: &[Step], hit: Hit) -> Refusal {
         message.strip_prefix("unknown variant `").and_then(|rest| rest.rsplit_once("`, expected "))
     {
         let known = quoted(expected);
-        return Refusal::new(format!("{name} does not know `{word}`"))
+        return Refusal::new(format!("invalid value `{word}` for {name}"))
             .meant(nearest(word, known.iter().copied()))
             .help(format!("write one of: {}", known.join(", ")));
     }
@@ -64,13 +64,13 @@ fn translate(message: &str, path: &[Step], hit: Hit) -> Refusal {
     match mismatch {
         Some((got, wanted)) => {
             let refusal =
-                Refusal::new(format!("{name} takes {}, not {}", wanted_words(wanted), got_words(got)));
+                Refusal::new(format!("{name} must be {}, not {}", wanted_words(wanted), got_words(got)));
             match (got, wanted, path) {
                 ("map", "a sequence", [Step::Key(key)]) => {
-                    refusal.help(format!("write its header as [[{key}]]"))
+                    refusal.help(format!("write the header as [[{key}]]"))
                 }
                 ("sequence", "a table", [Step::Key(key)]) => {
-                    refusal.help(format!("write its header as [{key}]"))
+                    refusal.help(format!("write the header as [{key}]"))
                 }
                 _ => refusal,
             }
@@ -86,14 +86,14 @@ fn quoted(text: &str) -> Vec<&str> {
 
 fn keys_of(table: &[Step]) -> String {
     match table {
-        [] => "a config holds".to_owned(),
+        [] => "known keys and tables:".to_owned(),
         [Step::Key(list), Step::Index(_), rest @ ..] => {
-            format!("keys of [[{list}{}]] are", dotted(rest, true))
+            format!("known keys of [[{list}{}]]:", dotted(rest, true))
         }
         [Step::Key(list), Step::Key(name), Step::Index(_), ..] => {
-            format!("keys of an entry of `{name}` in [{list}] are")
+            format!("known keys of an entry of `{name}` in [{list}]:")
         }
-        path => format!("keys of [{}] are", dotted(path, false)),
+        path => format!("known keys of [{}]:", dotted(path, false)),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The settings in force as TOML again, each with the place it came from.
+//! The effective settings as TOML, each with its origin.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,10 +10,10 @@ use toml::Value;
 
 use crate::units;
 
-/// The comments of a section stand under each other, unless its values are wider than this.
-const WIDEST: usize = 64;
+/// The comments of a section are aligned, except after lines that are wider than this.
+const MAX_ALIGNED_WIDTH: usize = 64;
 
-/// A setting's value as a config would write it.
+/// A setting's value as it is written in a config.
 pub(crate) trait Shown {
     fn shown(&self) -> String;
 }
@@ -89,26 +89,25 @@ macro_rules! shown_as_it_is {
 }
 shown_as_it_is!(bool, u16, u32, usize);
 
-/// A list, an element a line where it would not fit into one.
+/// A list on one line, or with one element per line if it is too wide.
 pub(crate) fn list(elements: &[String]) -> String {
     let line = format!("[{}]", elements.join(", "));
-    if line.len() <= WIDEST { line } else { format!("[\n    {},\n]", elements.join(",\n    ")) }
+    if line.len() <= MAX_ALIGNED_WIDTH { line } else { format!("[\n    {},\n]", elements.join(",\n    ")) }
 }
 
-/// A key, quoted where it must be.
+/// A key, quoted if necessary.
 pub(crate) fn key(key: &str) -> String {
     let bare = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
     if bare { key.to_owned() } else { Value::String(key.to_owned()).to_string() }
 }
 
-/// Where a setting's value came from.
+/// The origin of a setting's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// Nobody set it.
     Default,
-    /// This machine told: its hostname, its time zone.
+    /// A property of this machine: its hostname or its time zone.
     Machine,
-    /// It was read from the hosts' lists.
+    /// The lists in `[hosts]`.
     Inventory,
     File {
         name: String,
@@ -117,32 +116,32 @@ pub enum Origin {
 }
 
 impl Origin {
-    fn comment(&self, folder: &Path) -> String {
+    fn comment(&self, config_dir: &Path) -> String {
         match self {
             Self::Default => "default".to_owned(),
             Self::Machine => "this machine".to_owned(),
             Self::Inventory => "from [hosts]".to_owned(),
             Self::File { name, line } => {
-                let short = Path::new(name).strip_prefix(folder).unwrap_or(Path::new(name));
+                let short = Path::new(name).strip_prefix(config_dir).unwrap_or(Path::new(name));
                 format!("{}:{line}", short.display())
             }
         }
     }
 }
 
-/// One setting in force.
+/// One effective setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// The header under which it stands, such as `[stage.prune]`.
+    /// The header of its table, such as `[stage.prune]`.
     pub(crate) header: String,
-    /// The dotted key within it.
+    /// The dotted key in the table.
     pub(crate) key: String,
-    /// As TOML writes it; an unset one says instead what happens without it.
+    /// The value as TOML; for an unset one, `Err` with what is used instead.
     pub(crate) value: Result<String, String>,
     pub(crate) origin: Origin,
 }
 
-/// Where each setting came from, in the order of the config.
+/// The origin of each setting, in the order of the config.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origins {
     pub(crate) entries: Vec<Entry>,
@@ -167,7 +166,7 @@ const SECTIONS: [&str; 14] = [
 ];
 
 impl Origins {
-    /// Puts the sections into the order of the reference, for they are read in an order of their own.
+    /// Sorts the sections as in the shipped config: they are resolved in another order.
     pub(crate) fn sort(&mut self) {
         self.entries.sort_by_key(|entry| {
             let dotted = entry.dotted();
@@ -175,23 +174,24 @@ impl Origins {
         });
     }
 
-    /// The origin of a dotted key such as `stage.pull-nodes.at`; of `[[remote]]` the first that sets it.
+    /// The origin of a dotted key such as `stage.pull-nodes.at`; for `[[remote]]`, that of the first remote.
     pub fn get(&self, key: &str) -> Option<&Origin> {
         self.entries.iter().find(|entry| entry.dotted() == key).map(|entry| &entry.origin)
     }
 
-    pub(crate) fn show(&self, folder: &Path) -> String {
+    pub(crate) fn show(&self, config_dir: &Path) -> String {
         let mut text = String::from("version = 1\n");
         for section in self.entries.chunk_by(|a, b| a.header == b.header) {
             let Some(first) = section.first() else { continue };
             text.push_str(&format!("\n{}\n", first.header));
             let lines: Vec<String> = section.iter().map(Entry::line).collect();
-            let width = lines.iter().map(String::len).filter(|width| *width <= WIDEST).max().unwrap_or(0);
+            let width =
+                lines.iter().map(String::len).filter(|width| *width <= MAX_ALIGNED_WIDTH).max().unwrap_or(0);
             for (entry, line) in section.iter().zip(&lines) {
-                // What takes several lines says on the first of them where it came from.
+                // A value of several lines has its comment on the first line.
                 let (first, rest) = line.split_once('\n').unwrap_or((line, ""));
                 let width = if rest.is_empty() { width } else { 0 };
-                text.push_str(&format!("{first:width$}  # {}\n", entry.origin.comment(folder)));
+                text.push_str(&format!("{first:width$}  # {}\n", entry.origin.comment(config_dir)));
                 if !rest.is_empty() {
                     text.push_str(rest);
                     text.push('\n');

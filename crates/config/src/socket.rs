@@ -1,5 +1,5 @@
-//! Where the daemon listens, by a config that may be wrong everywhere else: whoever asks it to take the config has
-//! to reach it first.
+//! The path of the control socket, also from an invalid config: `nightshift reload` needs the socket before the config
+//! is checked.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,8 @@ use toml::Table;
 use crate::Source;
 use crate::defaults;
 
-/// The control socket's path. What cannot be read says nothing.
+/// The control socket's path: from the last source that sets `[paths] run`, else the default. Invalid sources are
+/// ignored.
 pub fn socket(sources: &[Source]) -> PathBuf {
     let run = sources.iter().rev().find_map(|source| {
         let table: Table = source.text.parse().ok()?;
@@ -27,7 +28,7 @@ mod tests {
     }
 
     #[test]
-    fn the_socket_is_found_in_a_config_that_is_wrong_elsewhere() {
+    fn the_socket_is_found_in_a_config_that_is_otherwise_invalid() {
         let main = source("version = 99\n[paths]\nrun = \"/run/elsewhere\"\n");
         assert_eq!(socket(&[main, source("not = = toml")]), Path::new("/run/elsewhere/control.sock"));
         assert_eq!(socket(&[source("[paths]\nrun = 7\n")]), Path::new("/run/nightshift/control.sock"));

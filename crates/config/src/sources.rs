@@ -1,16 +1,16 @@
-//! The files of a config as one text, so that a single span says both which file and where in it.
+//! The files of a config as one text, so that a single span identifies both the file and the position in it.
 
 use std::ops::Range;
 
 use crate::Source;
 use crate::diagnostic::Place;
 
-/// A stretch of all sources laid end to end.
+/// A range in the concatenation of all sources, in bytes.
 pub(crate) type Span = Range<usize>;
 
 #[derive(Debug)]
 pub(crate) struct Sources<'t> {
-    /// Each source with the offset at which it begins.
+    /// Each source with its offset in the concatenation.
     files: Vec<(usize, &'t Source)>,
 }
 
@@ -21,7 +21,7 @@ impl<'t> Sources<'t> {
             .iter()
             .map(|source| {
                 let begins = base;
-                // One more than its length, so that the end of one is not the beginning of the next.
+                // One more than its length, so that a position at the end of a source is not at the start of the next.
                 base += source.text.len() + 1;
                 (begins, source)
             })
@@ -33,7 +33,7 @@ impl<'t> Sources<'t> {
         self.files.iter().copied()
     }
 
-    /// The file that a person edits first, shown where something is missing altogether.
+    /// The main file, shown for errors without a position.
     pub(crate) fn main(&self) -> &str {
         self.files.first().map_or("", |(_, source)| &source.name)
     }
@@ -67,7 +67,7 @@ impl<'t> Sources<'t> {
     }
 }
 
-/// The nearest boundary of a character at or before `at`.
+/// The nearest character boundary at or before `at`.
 fn floor(text: &str, at: usize) -> usize {
     (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }

@@ -1,4 +1,4 @@
-//! The sources parsed and merged key by key, every key and value still knowing where it stands.
+//! Parses the sources and merges them key by key. Every key and value keeps its position.
 
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
@@ -7,21 +7,21 @@ use crate::sources::{Sources, Span};
 
 type Value<'t> = Spanned<DeValue<'t>>;
 
-/// A step from a table or list to what it holds.
+/// A step from a table or list to one of its elements.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
     Key(String),
     Index(usize),
 }
 
-/// What stands at a span.
+/// What is at a span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Hit {
     Key,
     Value,
 }
 
-/// Merges the tables of all sources, the later ones winning: tables key by key, all else as a whole.
+/// Merges the tables of all sources. Later sources win: tables are merged key by key, other values are replaced.
 pub(crate) fn merge<'t>(tables: impl IntoIterator<Item = DeTable<'t>>) -> DeTable<'t> {
     let mut merged = DeTable::new();
     for table in tables {
@@ -38,13 +38,13 @@ fn merge_into<'t>(into: &mut DeTable<'t>, from: DeTable<'t>) {
             merge_into(old, std::mem::take(new));
             continue;
         }
-        // Inserting over an old key would keep the old key's place.
+        // Inserting over an old key would keep the old key's position.
         into.remove(key.get_ref().as_ref());
         into.insert(key, value);
     }
 }
 
-/// Parses one source, its spans counted from `begins`.
+/// Parses one source; its spans are counted from `begins`.
 pub(crate) fn parse(text: &str, begins: usize) -> Result<DeTable<'_>, Vec<(Option<Span>, String)>> {
     let (table, errors) = DeTable::parse_recoverable(text);
     if errors.is_empty() {
@@ -76,7 +76,7 @@ fn shift<T>(spanned: Spanned<T>, by: usize, inner: impl Fn(T, usize) -> T) -> Sp
     Spanned::new(span.start + by..span.end + by, inner(spanned.into_inner(), by))
 }
 
-/// The path to the key or value that stands at a span; failing that, to the smallest value around it.
+/// The path to the key or value at a span; if there is none, to the smallest value around it.
 pub(crate) fn find(table: &DeTable<'_>, span: &Span) -> Option<(Vec<Step>, Hit)> {
     let mut best: Option<(usize, Vec<Step>, Hit)> = None;
     visit_table(table, &mut Vec::new(), &mut |path, hit, found| {
@@ -114,7 +114,7 @@ fn visit_value(value: &Value<'_>, path: &mut Vec<Step>, visitor: &mut Visitor<'_
     }
 }
 
-/// Takes what stands at a path out of the tree.
+/// Removes the key or element at a path from the tree.
 pub(crate) fn remove(table: &mut DeTable<'_>, path: &[Step]) {
     let Some((Step::Key(key), rest)) = path.split_first() else { return };
     if rest.is_empty() {
@@ -140,7 +140,7 @@ fn remove_within(value: &mut DeValue<'_>, path: &[Step]) {
     }
 }
 
-/// Parses all sources, or says what is no TOML in them.
+/// Parses all sources, or returns all syntax errors.
 pub(crate) fn read<'t>(sources: &Sources<'t>) -> Result<Vec<DeTable<'t>>, Vec<(Option<Span>, String)>> {
     let mut tables = Vec::new();
     let mut errors = Vec::new();

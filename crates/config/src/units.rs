@@ -1,4 +1,4 @@
-//! Durations, sizes and times of day as a config writes them.
+//! Durations, sizes, percentages and times of day in a config.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use jiff::civil::Time;
 use crate::refusal::Refusal;
 use crate::show::Shown;
 
-/// No wait in a night is longer than a day.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+/// A night is shorter than a day, so no duration needs to be longer.
+const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 
 const DURATION_UNITS: [(&str, u64); 3] = [("s", 1), ("m", 60), ("h", 3600)];
 
@@ -32,21 +32,22 @@ fn number_and_unit(text: &str) -> Option<(u64, &str)> {
 }
 
 pub(crate) fn duration(text: &str) -> Result<Duration, Refusal> {
-    let refused = || Refusal::new(format!("`{text}` is no duration")).help("write it as `30s`, `5m` or `2h`");
+    let refused =
+        || Refusal::new(format!("invalid duration `{text}`")).help("write it as `30s`, `5m` or `2h`");
     let (number, unit) = number_and_unit(text).ok_or_else(refused)?;
     let (_, seconds) = DURATION_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(refused)?;
     let duration = Duration::from_secs(number.saturating_mul(*seconds));
-    if duration > LONGEST {
+    if duration > MAX_DURATION {
         return Err(Refusal::new(format!("`{text}` is longer than a day")).help("write at most `24h`"));
     }
     Ok(duration)
 }
 
-/// A duration that must not be nothing.
+/// A duration that must not be zero.
 pub(crate) fn some_duration(text: &str) -> Result<Duration, Refusal> {
     let duration = duration(text)?;
     if duration.is_zero() {
-        return Err(Refusal::new(format!("`{text}` is no time at all")).help("write at least `1s`"));
+        return Err(Refusal::new("the duration must be at least 1s").help("write `1s`, or more"));
     }
     Ok(duration)
 }
@@ -63,7 +64,7 @@ pub(crate) fn show_duration(duration: Duration) -> String {
 
 pub(crate) fn size(text: &str) -> Result<u64, Refusal> {
     let refused = || {
-        Refusal::new(format!("`{text}` is no size"))
+        Refusal::new(format!("invalid size `{text}`"))
             .help("write it as `500MB` (powers of 1000) or `2GiB` (powers of 1024)")
     };
     let (number, unit) = number_and_unit(text).ok_or_else(refused)?;
@@ -87,7 +88,7 @@ impl Shown for Size {
     }
 }
 
-/// A share of a hundred, shown with its sign.
+/// A percentage, shown with its sign.
 pub(crate) struct Percent(pub(crate) u8);
 
 impl Shown for Percent {
@@ -99,7 +100,7 @@ impl Shown for Percent {
 pub(crate) fn percent(text: &str) -> Result<Percent, Refusal> {
     let number = text.strip_suffix('%').and_then(|number| number.parse().ok());
     number.filter(|number| *number <= 100).map(Percent).ok_or_else(|| {
-        Refusal::new(format!("`{text}` is no share")).help("write it as `50%`, from `0%` to `100%`")
+        Refusal::new(format!("invalid percentage `{text}`")).help("write it as `50%`, from `0%` to `100%`")
     })
 }
 
@@ -111,7 +112,7 @@ pub(crate) fn time(text: &str) -> Result<Time, Refusal> {
     text.split_once(':')
         .and_then(|(hour, minute)| Time::new(digits(hour)?, digits(minute)?, 0, 0).ok())
         .ok_or_else(|| {
-            Refusal::new(format!("`{text}` is no time of day"))
+            Refusal::new(format!("invalid time of day `{text}`"))
                 .help("write hours and minutes, from `00:00` to `23:59`")
         })
 }
@@ -126,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_read_and_written_alike() {
+    fn durations_are_shown_as_they_are_written() {
         for text in ["0s", "30s", "90s", "5m", "90m", "2h", "24h"] {
             assert_eq!(show_duration(duration(text).unwrap()), text);
         }
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_read_and_written_alike() {
+    fn sizes_are_shown_as_they_are_written() {
         for text in ["0B", "1B", "500MB", "2GiB", "3KiB", "1TB"] {
             assert_eq!(show_size(size(text).unwrap()), text);
         }

@@ -1,9 +1,9 @@
-//! The two kinds of URL that a config holds: an etcd endpoint and a remote.
+//! The two kinds of URL in a config: an etcd endpoint and a remote.
 
 use crate::check;
 use crate::refusal::Refusal;
 
-/// Where archives are shipped to.
+/// The URL of a remote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SftpUrl {
     pub(crate) user: String,
@@ -15,22 +15,21 @@ pub(crate) struct SftpUrl {
 pub(crate) fn sftp(text: &str) -> Result<SftpUrl, Refusal> {
     let refused = |why: &str| {
         Refusal::new(format!("`{text}` {why}"))
-            .help("write it as `sftp://USER@HOST/FOLDER` or `sftp://USER@HOST:PORT/FOLDER`")
+            .help("write it as `sftp://USER@HOST/DIRECTORY` or `sftp://USER@HOST:PORT/DIRECTORY`")
     };
-    let rest = text.strip_prefix("sftp://").ok_or_else(|| refused("is no sftp URL"))?;
-    let (authority, folder) = rest.split_once('/').ok_or_else(|| refused("names no folder"))?;
-    if folder.trim_matches('/').is_empty() {
-        return Err(refused("names no folder"));
+    let rest = text.strip_prefix("sftp://").ok_or_else(|| refused("is not an sftp URL"))?;
+    let (authority, directory) = rest.split_once('/').ok_or_else(|| refused("has no directory"))?;
+    if directory.trim_matches('/').is_empty() {
+        return Err(refused("has no directory"));
     }
-    let (user, host) = authority.split_once('@').ok_or_else(|| refused("names no user"))?;
+    let (user, host) = authority.split_once('@').ok_or_else(|| refused("has no user"))?;
     if user.contains(':') {
-        // The password itself is not repeated.
-        return Err(Refusal::new("this URL holds a password")
-            .help("nightshift logs in with `identity`, a key; leave the password out"));
+        // The message does not repeat the password.
+        return Err(Refusal::new("this URL contains a password")
+            .help("remove the password; nightshift logs in with the key in `identity`"));
     }
-    let (address, port) =
-        host_and_port(host).ok_or_else(|| refused("names no host, or a port that is none"))?;
-    let path = format!("/{folder}");
+    let (address, port) = host_and_port(host).ok_or_else(|| refused("has no host, or an invalid port"))?;
+    let path = format!("/{directory}");
     check::straight(&path)?;
     Ok(SftpUrl { user: check::user(&user.to_owned())?, address: check::address(&address)?, port, path })
 }
@@ -39,20 +38,19 @@ pub(crate) fn sftp(text: &str) -> Result<SftpUrl, Refusal> {
 pub(crate) fn endpoint(text: &String) -> Result<String, Refusal> {
     let refused = |why: &str| {
         Refusal::new(format!("`{text}` {why}"))
-            .help("write it as `https://HOST:PORT`, HOST being a name in the member's certificate")
+            .help("write it as `https://HOST:PORT`; HOST must be a name in the member's certificate")
     };
     let rest = text
         .strip_prefix("https://")
         .or_else(|| text.strip_prefix("http://"))
-        .ok_or_else(|| refused("is no http or https URL"))?;
+        .ok_or_else(|| refused("is not an http or https URL"))?;
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     if rest.contains(['/', '?', '#', '@']) {
-        return Err(refused("holds more than a host and a port"));
+        return Err(refused("contains more than a host and a port"));
     }
-    let (address, port) =
-        host_and_port(rest).ok_or_else(|| refused("names no host, or a port that is none"))?;
+    let (address, port) = host_and_port(rest).ok_or_else(|| refused("has no host, or an invalid port"))?;
     if port.is_none() {
-        return Err(refused("names no port"));
+        return Err(refused("has no port"));
     }
     check::address(&address)?;
     Ok(text.strip_suffix('/').unwrap_or(text).to_owned())
@@ -79,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_remote_has_a_user_a_host_and_a_folder() {
+    fn a_remote_has_a_user_a_host_and_a_directory() {
         let url = sftp("sftp://cloud-user@128.31.22.168/home/cloud-user").unwrap();
         assert_eq!(
             (url.user.as_str(), url.address.as_str(), url.port),

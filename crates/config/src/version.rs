@@ -1,4 +1,4 @@
-//! The version of a config, read before anything else: what another version means is not guessed at.
+//! The version of a config. It is checked first, because the keys of another version may have another meaning.
 
 use toml::de::{DeTable, DeValue};
 
@@ -9,10 +9,10 @@ use crate::refusal::Refusal;
 const VERSION: &str = "1";
 const KEY: &str = "version";
 
-/// Goes on only where every file that names a version names this one, and the first file does.
+/// Succeeds if the main file has this version, and no drop-in has another.
 pub(crate) fn check(tables: &[DeTable<'_>], ledger: &mut Ledger<'_>) -> Option<()> {
     if tables.first().is_none_or(|main| !main.contains_key(KEY)) {
-        let refusal = Refusal::new("`version` is missing").help("begin the file with `version = 1`");
+        let refusal = Refusal::new("`version` is missing").help("start the file with `version = 1`");
         ledger.refuse(None, refusal);
     }
     for value in tables.iter().filter_map(|table| table.get(KEY)) {
@@ -20,13 +20,13 @@ pub(crate) fn check(tables: &[DeTable<'_>], ledger: &mut Ledger<'_>) -> Option<(
         match value.get_ref() {
             DeValue::Integer(number) if number.to_string() == VERSION => {}
             DeValue::Integer(number) => {
-                let refusal =
-                    Refusal::new(format!("version {number} of the config is not known to this release"))
-                        .help(format!("it reads version {VERSION}; a newer config needs a newer nightshift"));
+                let refusal = Refusal::new(format!("config version {number} is unsupported")).help(format!(
+                    "this nightshift reads version {VERSION}; for a newer config, upgrade nightshift"
+                ));
                 ledger.refuse(span.as_ref(), refusal);
             }
             _ => {
-                let refusal = Refusal::new("`version` takes a whole number").help("write `version = 1`");
+                let refusal = Refusal::new("`version` must be a whole number").help("write `version = 1`");
                 ledger.refuse(span.as_ref(), refusal);
             }
         }

@@ -1,4 +1,4 @@
-//! Whatever stands in a config, loading it ends in settings or in diagnostics.
+//! Loading any text ends in settings or in diagnostics; it never panics.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
 
 mod support;
@@ -7,12 +7,12 @@ use proptest::prelude::*;
 use support::{files_in, load_sample, load_sources, read, repository, sources};
 
 fn samples() -> Vec<String> {
-    let folders = ["tests/data/config/good", "tests/data/config/bad", "config/examples"];
-    let files = folders.into_iter().flat_map(|folder| files_in(&repository(folder)));
+    let directories = ["tests/data/config/good", "tests/data/config/bad", "config/examples"];
+    let files = directories.into_iter().flat_map(|directory| files_in(&repository(directory)));
     files.filter(|file| file.extension().is_some_and(|e| e == "toml")).map(|file| read(&file)).collect()
 }
 
-/// Loads a text; what is refused must be told, and what is taken must be shown as it was taken.
+/// Loads a text. If it is refused there must be an error; if it is valid, the shown config must load to the same settings.
 fn check(text: &str) {
     match load_sample(text) {
         Ok(loaded) => {
@@ -24,7 +24,7 @@ fn check(text: &str) {
     }
 }
 
-/// Words that mean something in a config, so that more than noise is tried.
+/// Tokens with a meaning in a config, so that mutations reach more code than random text does.
 const WORDS: [&str; 24] = [
     "=",
     "\"",
@@ -56,12 +56,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn no_text_makes_loading_panic(text in "\\PC{0,200}") {
+    fn loading_any_text_does_not_panic(text in "\\PC{0,200}") {
         check(&text);
     }
 
     #[test]
-    fn no_mutation_of_a_sample_makes_loading_panic(
+    fn loading_any_mutation_of_a_sample_does_not_panic(
         sample in prop::sample::select(samples()),
         edits in prop::collection::vec((any::<prop::sample::Index>(), 0_usize..30, prop::sample::select(&WORDS[..])), 1..4),
     ) {
@@ -76,7 +76,7 @@ proptest! {
 }
 
 #[test]
-fn a_deep_nest_and_a_long_list_end_in_diagnostics() {
+fn deep_nesting_and_long_lists_end_in_diagnostics() {
     let deep = "[".repeat(100_000) + &"]".repeat(100_000);
     let dotted = vec!["a"; 50_000].join(".");
     let unknown: String = (0..2_000).map(|n| format!("key{n} = 1\n")).collect();

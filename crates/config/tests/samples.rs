@@ -1,6 +1,6 @@
 //! Good and bad configs as data, the bad ones with the exact text of their diagnostics.
 //!
-//! `UPDATE_EXPECTED=1` writes the expected texts anew, to be looked at before they are committed.
+//! `UPDATE_EXPECTED=1` rewrites the expected texts; review the diff before you commit it.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, clippy::disallowed_methods)]
 
 mod support;
@@ -12,19 +12,19 @@ use std::path::{Path, PathBuf};
 
 use support::{files_in, load_sample, load_sources, read, repository, sources};
 
-/// The samples of a folder, by name. A file that is no sample and belongs to none is refused.
-fn samples(folder: &str) -> Vec<PathBuf> {
-    let files = files_in(&repository(folder));
+/// The samples of a directory. It fails if a file belongs to no sample.
+fn samples(directory: &str) -> Vec<PathBuf> {
+    let files = files_in(&repository(directory));
     let samples: Vec<PathBuf> =
         files.iter().filter(|file| file.extension().is_some_and(|e| e == "toml")).cloned().collect();
     let known: BTreeSet<PathBuf> =
         samples.iter().flat_map(|sample| [sample.clone(), sample.with_extension("expected")]).collect();
     let orphans: Vec<_> = files.iter().filter(|file| !known.contains(*file)).collect();
-    assert!(orphans.is_empty(), "no sample is named like these: {orphans:?}");
+    assert!(orphans.is_empty(), "these belong to no sample: {orphans:?}");
     samples
 }
 
-/// Compares with the expected text beside a sample, or writes it. Says whether they agree.
+/// Compares with the expected text beside a sample, or writes it. Returns whether they are equal.
 fn agrees(sample: &Path, text: &str) -> bool {
     let path = sample.with_extension("expected");
     let text = if text.is_empty() { String::new() } else { format!("{text}\n") };
@@ -49,14 +49,14 @@ fn names(samples: &[PathBuf]) -> Vec<String> {
 }
 
 #[test]
-fn every_bad_sample_is_refused_in_the_expected_words() {
+fn every_bad_sample_is_refused_with_the_expected_diagnostics() {
     let samples = samples("tests/data/config/bad");
     assert!(samples.len() >= 30, "only {} bad samples", samples.len());
     let wrong: Vec<PathBuf> = samples
         .into_iter()
         .filter(|sample| match load_sample(&read(sample)) {
             Ok(_) => {
-                eprintln!("{}: was taken", sample.display());
+                eprintln!("{}: was accepted", sample.display());
                 true
             }
             Err(diagnostics) => !agrees(sample, &diagnostics.to_string()),
@@ -66,7 +66,7 @@ fn every_bad_sample_is_refused_in_the_expected_words() {
 }
 
 #[test]
-fn every_good_sample_is_taken_with_the_expected_warnings() {
+fn every_good_sample_is_accepted_with_the_expected_warnings() {
     let samples = samples("tests/data/config/good");
     let wrong: Vec<PathBuf> = samples
         .into_iter()
@@ -85,7 +85,7 @@ fn every_good_sample_is_taken_with_the_expected_warnings() {
 }
 
 #[test]
-fn what_is_shown_is_a_config_that_loads_to_the_same_settings() {
+fn the_shown_config_loads_to_the_same_settings() {
     for sample in samples("tests/data/config/good") {
         let text = read(&sample);
         let loaded = load_sample(&text).unwrap_or_else(|error| panic!("{}:\n{error}", sample.display()));

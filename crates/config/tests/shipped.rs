@@ -16,7 +16,7 @@ fn shipped() -> String {
     read(&repository("config/nightshift.toml"))
 }
 
-/// What a person fills in after the installation.
+/// The shipped config with the values that an operator must set after the installation.
 fn filled(text: &str) -> String {
     text.replace("\nname = \"\"", "\nname = \"prod\"")
         .replace("\nmasters = []", "\nmasters = [\"master1.example.com\"]")
@@ -24,7 +24,7 @@ fn filled(text: &str) -> String {
         .replace("\ntime-zone = \"\"", "\ntime-zone = \"Europe/Berlin\"")
 }
 
-/// `#key = value` shows a default; an example, which has none, is set in by three spaces.
+/// Removes the comment sign: `#key = value` shows a default, `#   key = value` an example without a default.
 fn uncommented(text: &str, prefix: &str) -> String {
     let is_toml = |line: &str| {
         line.starts_with('[') || line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '))
@@ -38,7 +38,7 @@ fn loaded(text: &str) -> Loaded {
     load_sample(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
-/// The dotted keys of a text such as `nightshift check --show` prints, unset ones included.
+/// The dotted keys in the output of `nightshift check --show`, including unset ones.
 fn keys(text: &str) -> BTreeSet<String> {
     let mut section = String::new();
     let mut keys = BTreeSet::new();
@@ -56,15 +56,15 @@ fn keys(text: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_shipped_config_says_what_has_to_be_filled_in() {
+fn the_diagnostics_of_the_shipped_config_list_what_must_be_set() {
     let error = load_sample(&shipped()).unwrap_err().to_string();
-    for missing in ["a name must not be empty", "[hosts] lists no host", "is no time zone"] {
+    for missing in ["a name must not be empty", "[hosts] lists no hosts", "unknown time zone"] {
         assert!(error.contains(missing), "{error}");
     }
 }
 
 #[test]
-fn the_shipped_config_shows_every_default_as_it_is() {
+fn the_defaults_in_the_shipped_config_are_the_real_ones() {
     let text = filled(&shipped());
     let plain = loaded(&text);
     let shown = loaded(&uncommented(&text, "#"));
@@ -73,7 +73,7 @@ fn the_shipped_config_shows_every_default_as_it_is() {
 }
 
 #[test]
-fn the_shipped_config_knows_every_key_and_no_other() {
+fn the_shipped_config_contains_every_key_and_no_other() {
     let text = uncommented(&uncommented(&filled(&shipped()), "#   "), "#").replace(
         "recipients = []",
         "recipients = [\"age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p\"]",
@@ -86,7 +86,7 @@ fn the_shipped_config_knows_every_key_and_no_other() {
 }
 
 #[test]
-fn every_example_loads_without_a_warning_and_is_shown_as_it_loads() {
+fn every_example_loads_without_a_warning_and_its_shown_config_loads_to_the_same_settings() {
     let mut examples = files_in(&repository("config/examples"));
     examples.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
     assert!(examples.len() >= 4);
@@ -108,7 +108,7 @@ fn every_example_loads_without_a_warning_and_is_shown_as_it_loads() {
 }
 
 #[test]
-fn the_runbook_is_carried_over_with_its_times_files_names_and_folders() {
+fn the_runbook_example_has_the_times_files_names_and_directories_of_the_runbook() {
     let text = read(&repository("config/examples/runbook.toml"));
     let settings = load_sources(&sources(&text), "m001").unwrap().settings;
     let at = |stage: Stage| settings.stages.get(stage).at.to_string();
@@ -142,7 +142,7 @@ fn the_runbook_is_carried_over_with_its_times_files_names_and_folders() {
 }
 
 #[test]
-fn a_drop_in_wins_key_by_key_and_its_values_say_where_they_stand() {
+fn a_drop_in_wins_key_by_key_and_the_origin_of_each_value_is_known() {
     let text = read(&repository("tests/data/config/good/drop-ins.toml"));
     let loaded = loaded(&text);
     let from = |key: &str| match loaded.origins.get(key) {
@@ -164,7 +164,7 @@ fn a_drop_in_wins_key_by_key_and_its_values_say_where_they_stand() {
 }
 
 #[test]
-fn what_is_in_force_is_shown_with_where_it_came_from() {
+fn the_effective_settings_are_shown_with_their_origins() {
     let sketch = loaded(&read(&repository("tests/data/config/good/sketch.toml")));
     let expected = repository("crates/config/tests/sketch.shown");
     if std::env::var_os("UPDATE_EXPECTED").is_some() {

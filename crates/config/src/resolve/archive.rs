@@ -1,4 +1,4 @@
-//! `[archive]` and `[[remote]]`: what leaves the site, for whose eyes, and where it goes.
+//! `[archive]` and `[[remote]]`: how archives are packed and encrypted, and where they are shipped.
 
 use std::collections::BTreeSet;
 
@@ -16,9 +16,8 @@ use crate::refusal::Refusal;
 use crate::show::{Origin, Shown, list};
 use crate::url;
 
-/// No list of archives grows beyond this.
-const MOST_ARCHIVES: u32 = 1000;
-const MOST_CONNECTIONS: u32 = 16;
+const MAX_ARCHIVES: u32 = 1000;
+const MAX_CONNECTIONS: u32 = 16;
 
 pub(super) fn archive(raw: Option<&raw::Archive>, ledger: &mut Ledger<'_>) -> ArchiveSettings {
     let none = raw::Archive::default();
@@ -32,22 +31,22 @@ pub(super) fn archive(raw: Option<&raw::Archive>, ledger: &mut Ledger<'_>) -> Ar
             "keep-sent",
             &raw.keep_sent,
             defaults::KEEP_SENT,
-            check::count(0, MOST_ARCHIVES),
+            check::count(0, MAX_ARCHIVES),
         ),
-        // The newest one that waits is never removed, so there is always room for one.
+        // At least 1, because the newest unshipped archive is never removed.
         keep_outbox: ledger.take(
             "keep-outbox",
             &raw.keep_outbox,
             defaults::KEEP_OUTBOX,
-            check::count(1, MOST_ARCHIVES),
+            check::count(1, MAX_ARCHIVES),
         ),
     };
     if let Some(plaintext) = raw.plaintext.as_ref().filter(|plain| *plain.get_ref())
         && !archive.recipients.is_empty()
     {
         let refusal =
-            Refusal::new("`plaintext = true` changes nothing: archives are encrypted to `recipients`")
-                .help("leave one of the two out");
+            Refusal::new("`plaintext = true` has no effect: archives are encrypted to `recipients`")
+                .help("remove one of the two");
         ledger.warn(Some(&plaintext.span()), refusal);
     }
     archive
@@ -72,13 +71,13 @@ fn recipients(raw: &raw::List, ledger: &mut Ledger<'_>) -> Vec<String> {
     recipients
 }
 
-/// What leaves the site unencrypted does so because somebody said so.
+/// Archives are shipped unencrypted only if the config sets it explicitly.
 fn refuse_plain(raw: &raw::Config, archive: &ArchiveSettings, ledger: &mut Ledger<'_>) {
     let named = raw.archive.as_ref().and_then(|archive| archive.recipients.as_ref());
     let encrypted = named.is_some_and(|recipients| !recipients.get_ref().is_empty());
     let Some(first) = raw.remote.first().filter(|_| !encrypted && !archive.plaintext) else { return };
-    let refusal = Refusal::new("archives would leave the site unencrypted")
-        .help("set `[archive] recipients` to age public keys, or say `[archive] plaintext = true`");
+    let refusal = Refusal::new("archives would be shipped unencrypted")
+        .help("set `[archive] recipients` to age public keys, or set `[archive] plaintext = true`");
     ledger.missing(Some(&first.span()), refusal);
 }
 
@@ -95,8 +94,8 @@ pub(super) fn remotes(
         let Some(remote) = remote(table, ssh, ledger) else { continue };
         if !names.insert(remote.name.clone()) {
             let span = table.get_ref().name.as_ref().map_or_else(|| table.span(), Spanned::span);
-            let refusal = Refusal::new(format!("a second remote named `{}`", remote.name))
-                .help("give each remote a name of its own: records and proofs go by it");
+            let refusal = Refusal::new(format!("two remotes have the name `{}`", remote.name))
+                .help("give each remote its own name; records and proofs identify remotes by name");
             ledger.refuse(Some(&span), refusal);
         }
         remotes.push(remote);
@@ -125,8 +124,10 @@ fn remote(table: &Spanned<Table<raw::Remote>>, ssh: &SshSettings, ledger: &mut L
     let identity = ledger.take_optional("identity", &raw.identity, "", |text| {
         let path = check::path(text)?;
         if path == ssh.identity {
-            return Err(Refusal::new("this is the key that opens the other hosts")
-                .help("make a key for this remote alone, so that neither opens what the other does"));
+            return Err(Refusal::new("this key is already `[ssh] identity`, which opens the other hosts")
+                .help(
+                    "create a separate key for this remote, so that neither key opens what the other does",
+                ));
         }
         Ok(path)
     });
@@ -136,7 +137,7 @@ fn remote(table: &Spanned<Table<raw::Remote>>, ssh: &SshSettings, ledger: &mut L
         "connections",
         &raw.connections,
         defaults::REMOTE_CONNECTIONS,
-        check::count(1, MOST_CONNECTIONS),
+        check::count(1, MAX_CONNECTIONS),
     );
     let Url(url, _) = url?;
     Some(Remote {
@@ -160,7 +161,7 @@ impl Shown for Name {
     }
 }
 
-/// A URL, and how it was written.
+/// A URL, parsed and as it was written.
 struct Url(url::SftpUrl, String);
 
 impl Shown for Url {

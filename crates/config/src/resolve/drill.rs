@@ -1,4 +1,4 @@
-//! `[drill]`: which hosts prove that stored copies restore, with what, and how gently.
+//! `[drill]`: which hosts prove that stored copies restore, with which programs, and with which limits.
 
 use nightshift_core::inventory::Inventory;
 use nightshift_core::name::HostName;
@@ -15,7 +15,7 @@ use crate::refusal::Refusal;
 use crate::show::{self, Origin, Shown};
 use crate::units::{self, Size};
 
-const LOOKED_FOR: &str = "etcd, etcdctl and etcdutl are looked for in /usr/bin, /usr/local/bin and /opt/etcd";
+const SEARCHED: &str = "etcd, etcdctl and etcdutl are searched in /usr/bin, /usr/local/bin and /opt/etcd";
 
 pub(super) fn drill(
     raw: Option<&raw::Drill>,
@@ -28,7 +28,7 @@ pub(super) fn drill(
     ledger.section("[drill]");
     DrillSettings {
         hosts: hosts(raw, inventory, ledger),
-        etcd_tools: ledger.take_optional("etcd-tools", &raw.etcd_tools, LOOKED_FOR, check::path),
+        etcd_tools: ledger.take_optional("etcd-tools", &raw.etcd_tools, SEARCHED, check::path),
         scratch: ledger.take("scratch", &raw.scratch, defaults::scratch(&paths.state), check::path),
         rate: ledger.take("rate", &raw.rate, Size(defaults::DRILL_RATE), rate).0,
         deadline: ledger
@@ -36,8 +36,7 @@ pub(super) fn drill(
     }
 }
 
-/// The hosts that take turns. An etcd host cannot see what is installed on a master, so by default the etcd hosts do:
-/// they have what it takes.
+/// The hosts that run drills in turn. By default these are the etcd hosts, because etcd's programs are installed there.
 fn hosts(raw: &raw::Drill, inventory: &Inventory, ledger: &mut Ledger<'_>) -> Vec<HostName> {
     let Some(list) = &raw.hosts else {
         let hosts: Vec<HostName> = inventory.with_role(Role::Etcd).map(|host| host.name.clone()).collect();
@@ -59,14 +58,14 @@ fn hosts(raw: &raw::Drill, inventory: &Inventory, ledger: &mut Ledger<'_>) -> Ve
 fn host(word: &Spanned<String>, inventory: &Inventory) -> Result<HostName, Refusal> {
     let name = word.get_ref().to_ascii_lowercase();
     let known = inventory.hosts().find(|host| host.name.as_str() == name).ok_or_else(|| {
-        Refusal::new(format!("no group of [hosts] names `{name}`"))
+        Refusal::new(format!("`{name}` is not in any group of [hosts]"))
             .meant(nearest(&name, inventory.hosts().map(|host| host.name.as_str())))
             .help("list masters or etcd hosts of the inventory")
     })?;
     if known.roles.has(Role::Master) || known.roles.has(Role::Etcd) {
         return Ok(known.name.clone());
     }
-    Err(Refusal::new(format!("{name} holds no etcd snapshot to restore: it is {}", known.roles))
+    Err(Refusal::new(format!("{name} has no etcd set to restore; its roles are: {}", known.roles))
         .help("list masters or etcd hosts of the inventory"))
 }
 
@@ -76,8 +75,10 @@ fn shown(hosts: &[HostName]) -> String {
 
 fn rate(text: &String) -> Result<Size, Refusal> {
     match units::size(text)? {
-        0..1_000_000 => Err(Refusal::new(format!("at {text} a second no drill ends before morning"))
-            .help("write at least `1MB`; the default is `50MB`")),
+        0..1_000_000 => {
+            Err(Refusal::new(format!("{text} per second is too slow: a drill would last for hours"))
+                .help("write at least `1MB`; the default is `50MB`"))
+        }
         rate => Ok(Size(rate)),
     }
 }

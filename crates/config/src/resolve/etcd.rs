@@ -1,4 +1,4 @@
-//! `[etcd]`: how the local member is reached, and how patient nightshift is with it.
+//! `[etcd]`: how to connect to the local member, and the limits of a snapshot.
 
 use nightshift_core::settings::{Compression, EtcdData, EtcdMembers, EtcdSettings};
 
@@ -10,7 +10,7 @@ use crate::refusal::Refusal;
 use crate::units::{self, Percent};
 use crate::url;
 
-const FOUND: &str = "found from etcd.conf or the static pod's manifest";
+const DISCOVERED: &str = "read from etcd.conf or the static pod's manifest";
 
 pub(super) fn etcd(raw: Option<&raw::Etcd>, ledger: &mut Ledger<'_>) -> EtcdSettings {
     let none = raw::Etcd::default();
@@ -18,10 +18,10 @@ pub(super) fn etcd(raw: Option<&raw::Etcd>, ledger: &mut Ledger<'_>) -> EtcdSett
     pairs(raw, ledger);
     ledger.section("[etcd]");
     EtcdSettings {
-        endpoint: ledger.take_optional("endpoint", &raw.endpoint, FOUND, url::endpoint),
-        ca: ledger.take_optional("ca", &raw.ca, FOUND, check::path),
-        cert: ledger.take_optional("cert", &raw.cert, FOUND, check::path),
-        key: ledger.take_optional("key", &raw.key, FOUND, check::path),
+        endpoint: ledger.take_optional("endpoint", &raw.endpoint, DISCOVERED, url::endpoint),
+        ca: ledger.take_optional("ca", &raw.ca, DISCOVERED, check::path),
+        cert: ledger.take_optional("cert", &raw.cert, DISCOVERED, check::path),
+        key: ledger.take_optional("key", &raw.key, DISCOVERED, check::path),
         compression: ledger.take("compression", &raw.compression, defaults::COMPRESSION, compression),
         stall: ledger.take("stall", &raw.stall, defaults::ETCD_STALL, |text| units::some_duration(text)),
         deadline: ledger
@@ -38,15 +38,15 @@ pub(super) fn etcd(raw: Option<&raw::Etcd>, ledger: &mut Ledger<'_>) -> EtcdSett
     }
 }
 
-/// A certificate is worth nothing without its key, and the other way round.
+/// `cert` and `key` must be set together.
 fn pairs(raw: &raw::Etcd, ledger: &mut Ledger<'_>) {
     let (present, absent) = match (&raw.cert, &raw.key) {
         (Some(cert), None) => (cert, ("cert", "key")),
         (None, Some(key)) => (key, ("key", "cert")),
         _ => return,
     };
-    let refusal = Refusal::new(format!("`{}` without `{}`", absent.0, absent.1))
-        .help("set both, or neither: then both are read from etcd.conf");
+    let refusal = Refusal::new(format!("`{}` is set without `{}`", absent.0, absent.1))
+        .help("set both, or neither; without them, both are read from etcd.conf");
     ledger.refuse(Some(&present.span()), refusal);
 }
 

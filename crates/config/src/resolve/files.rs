@@ -1,4 +1,4 @@
-//! `[files]`: what each role hands in, and what must not be handed in.
+//! `[files]`: which files are collected for each role.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +39,7 @@ pub(super) fn files(
         .collect()
 }
 
-/// A list that a person wrote: it holds whatever the generation.
+/// A list from the config: it is used for both generations.
 fn written(
     role: Role,
     list: &Spanned<Vec<Spanned<FileEntry>>>,
@@ -68,7 +68,7 @@ fn written(
     FileLists { services: rules.clone(), static_pods: rules }
 }
 
-/// Two things of one name cannot both lie in a set, nor one below another that is a file.
+/// Two entries of a set cannot have the same path, and no entry can be below a file.
 fn refuse_clash(rule: &FileRule, earlier: &[FileRule], span: &Span, ledger: &mut Ledger<'_>) {
     let name = name_in_set(rule);
     let below = |inner: &str, outer: &FileRule| {
@@ -78,13 +78,13 @@ fn refuse_clash(rule: &FileRule, earlier: &[FileRule], span: &Span, ledger: &mut
         .iter()
         .find(|other| name_in_set(other) == name || below(name, other) || below(name_in_set(other), rule));
     if let Some(other) = clash {
-        let refusal = Refusal::new(format!("`{name}` and `{}` clash in the set", name_in_set(other)))
-            .help("each entry needs a name of its own: give one of them another `as`");
+        let refusal = Refusal::new(format!("`{name}` and `{}` conflict in the set", name_in_set(other)))
+            .help("each entry needs its own path in the set; change one with `as`");
         ledger.refuse(Some(span), refusal);
     }
 }
 
-/// Where a rule's files lie in the set: by their source path, unless `as` says otherwise.
+/// The path of a rule's files in the set: their source path, or `as`.
 fn name_in_set(rule: &FileRule) -> &str {
     match rule {
         FileRule::Path { alias: Some(alias), .. } | FileRule::Command { alias, .. } => alias,
@@ -94,7 +94,7 @@ fn name_in_set(rule: &FileRule) -> &str {
 
 fn is_one_file(rule: &FileRule) -> bool {
     match rule {
-        FileRule::Path { path, .. } => !file_rule::is_folder(path) && !file_rule::is_glob(path),
+        FileRule::Path { path, .. } => !file_rule::is_directory(path) && !file_rule::is_glob(path),
         FileRule::Command { .. } => true,
     }
 }
@@ -122,16 +122,16 @@ fn show_rule(rule: &FileRule) -> String {
     format!("{{ {what}{alias}{optional} }}")
 }
 
-/// The default lists, for a person to read.
+/// The default lists as text.
 fn describe(lists: &FileLists) -> String {
     let lines = |rules: &[FileRule]| {
         rules.iter().map(|rule| format!("\n    {}", show_rule(rule))).collect::<String>()
     };
     if lists.services == lists.static_pods {
-        return format!("what it takes to rebuild one{}", lines(&lists.services));
+        return format!("the files needed to rebuild one{}", lines(&lists.services));
     }
     format!(
-        "what it takes to rebuild one\n  where services run the control plane:{}\n  where static pods do:{}",
+        "the files needed to rebuild one\n  with a control plane of systemd services:{}\n  with a control plane of static pods:{}",
         lines(&lists.services),
         lines(&lists.static_pods)
     )

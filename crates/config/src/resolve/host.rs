@@ -1,4 +1,4 @@
-//! `[host.X]`: how one listed host differs from the others.
+//! `[host.X]`: the settings of one listed host that differ from the others'.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::raw;
 use crate::refusal::Refusal;
 use crate::show;
 
-/// All hosts, with what their tables say of them.
+/// All hosts, with the settings of their tables.
 pub(super) fn complete(
     raw: &raw::Config,
     defaults: &Defaults<'_>,
@@ -32,8 +32,8 @@ pub(super) fn complete(
         };
         let host = overlay(plain(name, *roles, defaults), table, ledger);
         if different.insert(name, host).is_some() {
-            let refusal = Refusal::new(format!("a second table for `{name}`"))
-                .help("upper and lower case are the same in a host's name");
+            let refusal = Refusal::new(format!("two tables for `{name}`"))
+                .help("remove one of them; host names are compared without case");
             ledger.refuse(Some(&key.span()), refusal);
         }
     }
@@ -45,9 +45,9 @@ pub(super) fn complete(
 }
 
 fn unlisted(key: &Spanned<String>, name: &str, roles: &BTreeMap<HostName, Roles>, ledger: &mut Ledger<'_>) {
-    let refusal = Refusal::new(format!("no group of [hosts] names `{name}`"))
+    let refusal = Refusal::new(format!("`{name}` is not in any group of [hosts]"))
         .meant(nearest(name, roles.keys().map(HostName::as_str)))
-        .help("a [host.\"NAME\"] says how a listed host differs: list it in `masters`, `etcd` or `nodes`");
+        .help("a [host.\"NAME\"] table only changes a listed host; list it in `masters`, `etcd` or `nodes`");
     ledger.missing(Some(&key.span()), refusal);
 }
 
@@ -70,8 +70,10 @@ fn overlay(plain: Host, raw: &raw::Host, ledger: &mut Ledger<'_>) -> Host {
     let roles = plain.roles;
     let agentless = ledger.take("agentless", &raw.agentless, plain.agentless, |agentless| {
         if *agentless && !only_a_node {
-            return Err(Refusal::new(format!("{} cannot be agentless: it is {roles}", plain.name))
-                .help("only a host that is a node and nothing else can do without the daemon"));
+            return Err(Refusal::new(format!("{} cannot be agentless; its roles are: {roles}", plain.name))
+                .help(
+                    "only a host whose single role is node can be agentless; run the daemon on the others",
+                ));
         }
         Ok(*agentless)
     });

@@ -1,4 +1,4 @@
-//! `[hosts]` and `[this-host]`: who belongs to the cluster, and which of them this machine is.
+//! `[hosts]` and `[this-host]`: the hosts of the cluster, and which of them is this machine.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,10 +17,10 @@ use crate::raw;
 use crate::refusal::Refusal;
 use crate::show::{self, Origin, Shown};
 
-/// The most hosts of one group: many times what Kubernetes carries.
-const MOST: usize = 20_000;
+/// The maximum number of hosts in one group: four times what Kubernetes supports.
+const MAX_HOSTS: usize = 20_000;
 
-/// What a host is reached by where it says nothing else.
+/// How a host is reached, if its own table sets nothing else.
 #[derive(Debug)]
 pub(super) struct Defaults<'a> {
     pub(super) user: &'a str,
@@ -28,7 +28,7 @@ pub(super) struct Defaults<'a> {
     pub(super) vault: &'a Path,
 }
 
-/// The hosts that `[hosts]` lists, with their roles; nothing where some of them were refused.
+/// The hosts that `[hosts]` lists, with their roles; `None` if some of them were refused.
 pub(super) fn inventory(raw: &raw::Config, ledger: &mut Ledger<'_>) -> Option<BTreeMap<HostName, Roles>> {
     let mut roles = BTreeMap::new();
     let mut whole = true;
@@ -50,8 +50,8 @@ pub(super) fn inventory(raw: &raw::Config, ledger: &mut Ledger<'_>) -> Option<BT
         whole &= add_group(list.get_ref(), role, &mut roles, ledger);
     }
     if roles.is_empty() && whole {
-        let refusal = Refusal::new("[hosts] lists no host").help(
-            "list hosts in `masters`, `etcd` and `nodes`, or leave [hosts] out and set `[this-host] roles`",
+        let refusal = Refusal::new("[hosts] lists no hosts").help(
+            "list hosts in `masters`, `etcd` and `nodes`, or remove [hosts] and set `[this-host] roles`",
         );
         ledger.missing(Some(&hosts.span()), refusal);
         whole = false;
@@ -59,7 +59,7 @@ pub(super) fn inventory(raw: &raw::Config, ledger: &mut Ledger<'_>) -> Option<BT
     whole.then_some(roles)
 }
 
-/// Adds the hosts of one group, and says whether all of it was understood.
+/// Adds the hosts of one group. Returns whether all of its patterns were valid.
 fn add_group(
     patterns: &[Spanned<String>],
     role: Role,
@@ -72,10 +72,10 @@ fn add_group(
         match expand(pattern.get_ref()) {
             Ok(names) => {
                 size += names.len();
-                if size > MOST {
+                if size > MAX_HOSTS {
                     ledger.refuse(
                         Some(&pattern.span()),
-                        Refusal::new(format!("more than {MOST} hosts in one group")),
+                        Refusal::new(format!("this group lists more than {MAX_HOSTS} hosts")),
                     );
                     return false;
                 }
@@ -96,15 +96,15 @@ fn add_group(
 fn expand(pattern: &str) -> Result<Vec<HostName>, Refusal> {
     let names = ranges::expand(pattern).map_err(|error| {
         Refusal::new(error.to_string())
-            .help("ranges are as Ansible writes them, such as `node[01:40].example.com`")
+            .help("write ranges as in an Ansible inventory, such as `node[01:40].example.com`")
     })?;
     let name = |name: String| {
-        name.parse().map_err(|error: NameError| Refusal::new(format!("`{pattern}` names no host: {error}")))
+        name.parse().map_err(|error: NameError| Refusal::new(format!("invalid host name: {error}")))
     };
     names.into_iter().map(name).collect()
 }
 
-/// Finds this machine among the hosts, and completes them with what `[host.X]` says.
+/// Finds this machine among the hosts, and applies the `[host.X]` tables.
 pub(super) fn this_host(
     raw: &raw::Config,
     defaults: &Defaults<'_>,
@@ -116,7 +116,7 @@ pub(super) fn this_host(
     let this_host = raw.this_host.as_deref().unwrap_or(&none);
     ledger.section("[this-host]");
     let own_roles = own_roles(this_host, ledger);
-    // Nothing more can be said where some hosts are not known, or not this one's roles.
+    // Without all hosts and this host's roles, nothing more can be checked.
     let (mut roles, own_roles) = (roles?, own_roles?);
     let this = own_name(this_host, raw, &roles, context, ledger);
     if let Some(this) = &this {
@@ -127,15 +127,16 @@ pub(super) fn this_host(
     let host = inventory.get(&this)?;
     if host.agentless {
         let span = raw.host.iter().find(|(name, _)| name.get_ref().eq_ignore_ascii_case(this.as_str()));
-        let refusal =
-            Refusal::new(format!("{this} is agentless, and this is {this}: no daemon should run here"))
-                .help("disable nightshift here, or take `agentless` away on every host");
+        let refusal = Refusal::new(format!(
+            "this machine is {this}, which is agentless: no daemon should run here"
+        ))
+        .help("disable nightshift.service on this host, or remove `agentless` from the config of every host");
         ledger.warn(span.and_then(|(_, host)| host.agentless.as_ref()).map(Spanned::span).as_ref(), refusal);
     }
     Some((this, inventory))
 }
 
-/// The roles that this host's own file names, if it names any; nothing where they were refused.
+/// The roles in `[this-host] roles`: `Some(None)` if unset, `None` if they were refused.
 fn own_roles(raw: &raw::ThisHost, ledger: &mut Ledger<'_>) -> Option<Option<Roles>> {
     let Some(list) = &raw.roles else { return Some(None) };
     let mut roles = Roles::NONE;
@@ -151,8 +152,7 @@ fn own_roles(raw: &raw::ThisHost, ledger: &mut Ledger<'_>) -> Option<Option<Role
         }
     }
     if list.get_ref().is_empty() {
-        let refusal = Refusal::new("this host would have no role")
-            .help("name at least one of `master`, `etcd`, `node`");
+        let refusal = Refusal::new("`roles` is empty").help("list at least one of `master`, `etcd`, `node`");
         ledger.refuse(Some(&list.span()), refusal);
     }
     whole.then_some(Some(roles))
@@ -169,9 +169,9 @@ fn own_name(
         let (name, span) = ledger.read(&this_host.name, |text| {
             let name: HostName = text.parse().map_err(|error: NameError| Refusal::new(error.to_string()))?;
             if !roles.is_empty() && !roles.contains_key(&name) {
-                return Err(Refusal::new(format!("no group of [hosts] names `{name}`"))
+                return Err(Refusal::new(format!("`{name}` is not in any group of [hosts]"))
                     .meant(nearest(name.as_str(), roles.keys().map(HostName::as_str)))
-                    .help("write the name as the inventory does"));
+                    .help("write the name as in [hosts]"));
             }
             Ok(name)
         })?;
@@ -181,7 +181,7 @@ fn own_name(
     }
     let found = if roles.is_empty() {
         context.hostname.parse().map_err(|error: NameError| {
-            format!("this machine's hostname is no name for a host: {error}. Set `[this-host] name`")
+            format!("this machine's hostname is not a valid host name ({error}); set `[this-host] name`")
         })
     } else {
         inventory::own_name(&context.hostname, roles.keys()).map_err(|error| error.to_string())
@@ -198,7 +198,7 @@ fn own_name(
     }
 }
 
-/// Where the inventory tells this host's roles, its own list must say the same.
+/// If `[hosts]` lists this host, `[this-host] roles` must contain the same roles.
 fn own_roles_agree(
     raw: &raw::ThisHost,
     this: &HostName,
@@ -213,8 +213,8 @@ fn own_roles_agree(
     let origin = span.as_ref().map_or(Origin::Inventory, |span| ledger.origin(span));
     match (roles.get(this).copied(), own) {
         (Some(listed), Some(own)) if listed != own => {
-            let refusal = Refusal::new(format!("`roles` says {own}, but [hosts] lists {this} as {listed}"))
-                .help("leave `roles` out where [hosts] is set: it tells every host's roles");
+            let refusal = Refusal::new(format!("`roles` is {own}, but [hosts] lists {this} as {listed}"))
+                .help("remove `roles`; with [hosts] set, the roles of every host come from there");
             ledger.missing(span.as_ref(), refusal);
         }
         (Some(listed), _) => ledger.note("roles", shown(listed), origin),
@@ -223,7 +223,7 @@ fn own_roles_agree(
             ledger.note("roles", shown(own), origin);
         }
         (None, _) => {
-            let refusal = Refusal::new(format!("{this} has no role, so there is nothing for it to do"))
+            let refusal = Refusal::new(format!("{this} has no role, so it would run no stage"))
                 .help("list the cluster's hosts in [hosts], or set `[this-host] roles`, such as `roles = [\"etcd\"]`");
             ledger.missing(None, refusal);
         }

@@ -1,4 +1,4 @@
-//! `[night]`: when nights open and close, and on whose clock.
+//! `[night]`: when nights open and close, and in which time zone.
 
 use jiff::tz::TimeZone;
 use nightshift_core::night::NightWindow;
@@ -18,7 +18,7 @@ pub(super) struct Night {
     pub(super) trust_clock: bool,
 }
 
-/// The night, or nothing where its window was refused: then the stages' times cannot be judged.
+/// The night; `None` if its times were refused, so that the stages' times cannot be checked.
 pub(super) fn night(
     raw: Option<&raw::Night>,
     context: &Context<'_>,
@@ -46,7 +46,7 @@ pub(super) fn night(
             units::show_time(closes),
             NightWindow::LONGEST.as_hours()
         ))
-        .help("leave at least an hour of day, so that two nights never overlap");
+        .help("leave at least one hour between two nights, so that they never overlap");
         ledger.refuse(span.as_ref(), refusal);
         return None;
     }
@@ -58,14 +58,14 @@ fn zone(raw: &raw::Night, context: &Context<'_>, ledger: &mut Ledger<'_>) -> Opt
     if raw.time_zone.is_none() {
         match context.system_zone.iana_name() {
             Some(name) => ledger.note(KEY, name.to_owned().shown(), Origin::Machine),
-            None => ledger.note_unset(KEY, "the machine's own"),
+            None => ledger.note_unset(KEY, "the time zone of this machine"),
         }
         return Some(context.system_zone.clone());
     }
     let (zone, span) = ledger.read(&raw.time_zone, |name| {
         let zone = (context.zone_lookup)(name).ok_or_else(|| {
-            Refusal::new(format!("`{name}` is no time zone that this machine knows"))
-                .help("names are those of /usr/share/zoneinfo, such as `Europe/Berlin` or `UTC`")
+            Refusal::new(format!("unknown time zone `{name}`"))
+                .help("use a name from /usr/share/zoneinfo, such as `Europe/Berlin` or `UTC`")
         })?;
         Ok((zone, name.shown()))
     })?;
@@ -75,14 +75,14 @@ fn zone(raw: &raw::Night, context: &Context<'_>, ledger: &mut Ledger<'_>) -> Opt
     Some(zone)
 }
 
-/// Hosts that keep the same night must agree on its clock.
+/// With several hosts the time zone must be set, so that all of them have the same night.
 pub(super) fn require_zone(raw: &raw::Config, hosts: usize, ledger: &mut Ledger<'_>) {
     let set = raw.night.as_ref().is_some_and(|night| night.get_ref().time_zone.is_some());
     if set || hosts < 2 {
         return;
     }
     let span = raw.night.as_ref().map(Spanned::span).or_else(|| raw.hosts.as_ref().map(Spanned::span));
-    let refusal = Refusal::new("`[night] time-zone` is missing: more than one host keeps this night")
-        .help("set it on every host alike, such as `time-zone = \"Europe/Berlin\"`");
+    let refusal = Refusal::new("`[night] time-zone` is missing; it is required with more than one host")
+        .help("set the same time zone on every host, such as `time-zone = \"Europe/Berlin\"`");
     ledger.missing(span.as_ref(), refusal);
 }

@@ -1,4 +1,4 @@
-//! `[paths]` and `[ssh]`: where nightshift keeps its own things, and how it reaches others.
+//! `[paths]` and `[ssh]`: nightshift's own directories, and how it connects to other hosts.
 
 use nightshift_core::settings::{Paths, SshSettings};
 
@@ -20,7 +20,7 @@ pub(super) fn paths(raw: Option<&raw::Paths>, context: &Context<'_>, ledger: &mu
     }
 }
 
-/// The SSH settings, and what of them is a host's where it says nothing else.
+/// The SSH settings, and the defaults of the hosts' user and port.
 #[derive(Debug)]
 pub(super) struct Ssh {
     pub(super) settings: SshSettings,

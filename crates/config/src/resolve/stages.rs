@@ -1,4 +1,4 @@
-//! `[stage.NAME]`: when each stage begins, how long it waits, how often and how widely it tries.
+//! `[stage.NAME]`: when each stage starts, how long it waits, and how often it is retried.
 
 use jiff::civil::Time;
 use nightshift_core::night::NightWindow;
@@ -16,10 +16,10 @@ use crate::show::Origin;
 use crate::sources::Span;
 use crate::units;
 
-const MOST_PARALLEL: u32 = 1024;
-const MOST_RETRIES: u32 = 100;
+const MAX_PARALLEL: u32 = 1024;
+const MAX_RETRIES: u32 = 100;
 
-/// The settings of all stages, or nothing where one of them was refused.
+/// The settings of all stages; `None` if one of them was refused.
 pub(super) fn stages(
     raw: Option<&raw::Stages>,
     night: Option<&Span>,
@@ -28,9 +28,9 @@ pub(super) fn stages(
 ) -> Option<PerStage<StageSettings>> {
     let none = raw::Stages::default();
     let raw = raw.unwrap_or(&none);
-    let mut adrift = Vec::new();
-    let read = PerStage::from_fn(|stage| stage_settings(stage, raw, window, &mut adrift, ledger));
-    refuse_adrift(&adrift, night, window, ledger);
+    let mut outside = Vec::new();
+    let read = PerStage::from_fn(|stage| stage_settings(stage, raw, window, &mut outside, ledger));
+    refuse_outside(&outside, night, window, ledger);
     let stages = PerStage::try_from_fn(|stage| read.get(stage).clone())?;
     if let Some(window) = window {
         warn_of_order(raw, &stages, window, ledger);
@@ -53,8 +53,8 @@ fn raw_stage(raw: &raw::Stages, stage: Stage) -> Option<&raw::Stage> {
     }
 }
 
-/// A default that lies outside a night that somebody moved.
-struct Adrift {
+/// A default time outside the night, after `[night]` was changed.
+struct Outside {
     stage: Stage,
     key: &'static str,
     time: String,
@@ -64,19 +64,19 @@ fn stage_settings(
     stage: Stage,
     raw: &raw::Stages,
     window: Option<&NightWindow>,
-    adrift: &mut Vec<Adrift>,
+    outside: &mut Vec<Outside>,
     ledger: &mut Ledger<'_>,
 ) -> Option<StageSettings> {
     let none = raw::Stage::default();
     let raw = raw_stage(raw, stage).unwrap_or(&none);
     let default = defaults::stage(stage);
     ledger.section(format!("[stage.{stage}]"));
-    let at = at(stage, raw, &default, window, adrift, ledger);
-    let until = until(stage, raw, &default, window, adrift, ledger);
+    let at = at(stage, raw, &default, window, outside, ledger);
+    let until = until(stage, raw, &default, window, outside, ledger);
     let settings = StageSettings {
-        parallel: ledger.take("parallel", &raw.parallel, default.parallel, check::count(1, MOST_PARALLEL)),
+        parallel: ledger.take("parallel", &raw.parallel, default.parallel, check::count(1, MAX_PARALLEL)),
         retries: ledger.take("retries", &raw.retries, default.retries, |retries| {
-            check::count(0, MOST_RETRIES)(retries).map(|_| *retries)
+            check::count(0, MAX_RETRIES)(retries).map(|_| *retries)
         }),
         backoff: ledger.take("backoff", &raw.backoff, default.backoff, |text| units::some_duration(text)),
         jitter: ledger.take("jitter", &raw.jitter, default.jitter, |text| units::duration(text)),
@@ -94,7 +94,7 @@ fn at(
     raw: &raw::Stage,
     default: &StageDefaults,
     window: Option<&NightWindow>,
-    adrift: &mut Vec<Adrift>,
+    outside: &mut Vec<Outside>,
     ledger: &mut Ledger<'_>,
 ) -> Option<Schedule> {
     let refusal =
@@ -113,7 +113,7 @@ fn at(
             Some(schedule)
         }
         Err(_) => {
-            adrift.push(Adrift { stage, key: "at", time: default.at.to_owned() });
+            outside.push(Outside { stage, key: "at", time: default.at.to_owned() });
             None
         }
     }
@@ -124,17 +124,18 @@ fn until(
     raw: &raw::Stage,
     default: &StageDefaults,
     window: Option<&NightWindow>,
-    adrift: &mut Vec<Adrift>,
+    outside: &mut Vec<Outside>,
     ledger: &mut Ledger<'_>,
 ) -> Option<Time> {
+    // `until` may be the closing itself, unlike `at`.
     let inside = |time: Time| window.is_none_or(|window| minute(window, time) <= length(window));
     if let (None, Some(time)) = (&raw.until, default.until) {
         if !inside(time) {
-            adrift.push(Adrift { stage, key: "until", time: units::show_time(time) });
+            outside.push(Outside { stage, key: "until", time: units::show_time(time) });
         }
         return Some(ledger.take("until", &raw.until, time, |text| units::time(text)));
     }
-    ledger.take_optional("until", &raw.until, "the closing of the night", |text| {
+    ledger.take_optional("until", &raw.until, "the stage may wait until the night closes", |text| {
         let time = units::time(text)?;
         if inside(time) {
             return Ok(time);
@@ -142,12 +143,12 @@ fn until(
         let (opens, closes) = window.map_or_else(Default::default, |window| {
             (units::show_time(window.opens), units::show_time(window.closes))
         });
-        Err(Refusal::new(format!("{text} lies outside the night, which is open from {opens} to {closes}"))
-            .help("name a time within the night, or leave `until` out to wait until it closes"))
+        Err(Refusal::new(format!("{text} is outside the night, which is open from {opens} to {closes}"))
+            .help("choose a time within the night, or remove `until` to wait until the night closes"))
     })
 }
 
-/// Minutes from the opening of the night to a time of day, the next day's included.
+/// Minutes from the opening of the night to a time of day; a time before the opening is on the next day.
 fn minute(window: &NightWindow, time: Time) -> i64 {
     let minutes = window.opens.duration_until(time).as_mins();
     if minutes < 0 { minutes + 24 * 60 } else { minutes }
@@ -157,28 +158,28 @@ fn length(window: &NightWindow) -> i64 {
     window.length().as_mins()
 }
 
-/// One refusal for all defaults that a moved night leaves behind.
-fn refuse_adrift(
-    adrift: &[Adrift],
+/// One refusal for all default times outside the night.
+fn refuse_outside(
+    outside: &[Outside],
     night: Option<&Span>,
     window: Option<&NightWindow>,
     ledger: &mut Ledger<'_>,
 ) {
-    let (Some(window), false) = (window, adrift.is_empty()) else { return };
+    let (Some(window), false) = (window, outside.is_empty()) else { return };
     let opens = units::show_time(window.opens);
     let closes = units::show_time(window.closes);
-    let defaults: Vec<String> = adrift
+    let defaults: Vec<String> = outside
         .iter()
-        .map(|adrift| format!("[stage.{}] {} = \"{}\"", adrift.stage, adrift.key, adrift.time))
+        .map(|outside| format!("[stage.{}] {} = \"{}\"", outside.stage, outside.key, outside.time))
         .collect();
     let refusal = Refusal::new(format!(
-        "defaults lie outside the night, which is open from {opens} to {closes}: set them too"
+        "default times are outside the night, which is open from {opens} to {closes}; set them too"
     ))
     .help(defaults.join("\n"));
     ledger.missing(night, refusal);
 }
 
-/// A stage that stops waiting before it begins would never wait for anything.
+/// A stage whose `until` is not later than its `at` would never wait for any set.
 fn order_of_own_times(
     stage: Stage,
     raw: &raw::Stage,
@@ -187,8 +188,8 @@ fn order_of_own_times(
     window: &NightWindow,
     ledger: &mut Ledger<'_>,
 ) {
-    let Some(begins) = at.time_of_day() else { return };
-    if minute(window, until) > minute(window, begins) {
+    let Some(starts) = at.time_of_day() else { return };
+    if minute(window, until) > minute(window, starts) {
         return;
     }
     let (span, whose) = match (&raw.until, &raw.at) {
@@ -197,42 +198,42 @@ fn order_of_own_times(
         (None, None) => return,
     };
     let refusal = Refusal::new(format!(
-        "{stage} begins at {}, when its {whose}`until` {} has passed",
-        units::show_time(begins),
+        "{stage} starts at {}, but its {whose}`until` {} is not later",
+        units::show_time(starts),
         units::show_time(until)
     ))
-    .help("`until` ends the waiting for what other hosts publish: set it later than `at`");
+    .help("the stage waits for missing sets until `until`; set it later than `at`");
     ledger.refuse(Some(&span), refusal);
 }
 
-/// What a stage works on, made by an earlier stage here or on other hosts.
+/// The stages, on this or other hosts, whose results a stage uses.
 fn feeds(stage: Stage) -> Vec<Stage> {
-    let made_elsewhere = Stage::ALL.into_iter().filter(|maker| maker.makes() == stage.pulls());
-    let made_elsewhere = made_elsewhere.filter(|_| stage.pulls().is_some());
-    stage.needs().iter().copied().chain(made_elsewhere).collect()
+    let on_peers = Stage::ALL.into_iter().filter(|origin| origin.makes() == stage.pulls());
+    let on_peers = on_peers.filter(|_| stage.pulls().is_some());
+    stage.needs().iter().copied().chain(on_peers).collect()
 }
 
-/// Needs put the stages in order whatever their times; times in another order are likely a slip.
+/// The stages' needs determine their order at run time. Times in another order are probably a mistake, so it warns.
 fn warn_of_order(
     raw: &raw::Stages,
     stages: &PerStage<StageSettings>,
     window: &NightWindow,
     ledger: &mut Ledger<'_>,
 ) {
-    let begins = |stage: Stage| stages.get(stage).at.time_of_day().map(|time| (minute(window, time), time));
+    let starts = |stage: Stage| stages.get(stage).at.time_of_day().map(|time| (minute(window, time), time));
     let span = |stage: Stage| -> Option<Span> {
         raw_stage(raw, stage).and_then(|raw| raw.at.as_ref()).map(Spanned::span)
     };
     for stage in Stage::ALL {
-        let Some((own, at)) = begins(stage) else { continue };
-        let last = feeds(stage).into_iter().filter_map(|feed| Some((begins(feed)?, feed))).max();
+        let Some((own, at)) = starts(stage) else { continue };
+        let last = feeds(stage).into_iter().filter_map(|feed| Some((starts(feed)?, feed))).max();
         let Some(((_, feed_at), feed)) = last.filter(|((needed, _), _)| *needed > own) else { continue };
         let refusal = Refusal::new(format!(
-            "{stage} is set to {}, before {feed} at {}",
+            "{stage} at {} is before {feed} at {}, which it waits for",
             units::show_time(at),
             units::show_time(feed_at)
         ))
-        .help(format!("it will wait for {feed} all the same; set it later to say so"));
+        .help(format!("set {stage} to a later time than {feed}"));
         ledger.warn(span(stage).or_else(|| span(feed)).as_ref(), refusal);
     }
 }

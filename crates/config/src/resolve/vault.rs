@@ -24,12 +24,12 @@ pub(super) fn vault(raw: Option<&raw::Vault>, paths: &Paths, ledger: &mut Ledger
     }
 }
 
-/// How much is kept. A key that is left out keeps its default, so that a drop-in may set one of them.
+/// How many nights, weeks and months are kept. An unset key has its default, so that a drop-in can set only one of them.
 pub(super) fn keep(key: &str, raw: Option<&raw::Keep>, default: Keep, ledger: &mut Ledger<'_>) -> Keep {
     let none = raw::Keep::default();
     let raw = raw.unwrap_or(&none);
     let some = |nights: &u16| match nights {
-        0 => Err(Refusal::new("no night would be kept").help("keep at least one: `nights = 1`")),
+        0 => Err(Refusal::new("`nights` must be at least 1").help("write `nights = 1`, or more")),
         nights => Ok(*nights),
     };
     Keep {

@@ -1,4 +1,4 @@
-//! Reading samples from disk and loading them as a machine would.
+//! Reads samples from disk and loads them.
 #![allow(dead_code)] // not every suite uses every part
 
 use std::fs;
@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use jiff::tz::TimeZone;
 use nightshift_config::{Context, Diagnostics, Loaded, Source, load};
 
-/// The machine that a sample is loaded on, unless its first line says `# on HOSTNAME`.
+/// The hostname under which a sample is loaded, unless its first line is `# on HOSTNAME`.
 const HOSTNAME: &str = "master1.example.com";
-/// Where a further file begins in a sample.
+/// Starts a further file in a sample.
 const FILE: &str = "#--- ";
-pub const FOLDER: &str = "/etc/nightshift";
+pub const CONFIG_DIR: &str = "/etc/nightshift";
 
 /// A path of the repository.
 pub fn repository(path: &str) -> PathBuf {
@@ -22,8 +22,8 @@ pub fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-pub fn files_in(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+pub fn files_in(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files
@@ -37,12 +37,12 @@ fn zone(name: &str) -> Option<TimeZone> {
     }
 }
 
-/// The files that a sample holds: the config, and a drop-in after each line `#--- conf.d/NAME`.
+/// The files in a sample: the config, and a drop-in after each line `#--- conf.d/NAME`.
 pub fn sources(sample: &str) -> Vec<Source> {
-    let mut sources = vec![Source { name: format!("{FOLDER}/nightshift.toml"), text: String::new() }];
+    let mut sources = vec![Source { name: format!("{CONFIG_DIR}/nightshift.toml"), text: String::new() }];
     for line in sample.split_inclusive('\n') {
         if let Some(name) = line.strip_prefix(FILE) {
-            sources.push(Source { name: format!("{FOLDER}/{}", name.trim()), text: String::new() });
+            sources.push(Source { name: format!("{CONFIG_DIR}/{}", name.trim()), text: String::new() });
         } else {
             sources.last_mut().unwrap().text.push_str(line);
         }
@@ -55,7 +55,7 @@ pub fn load_sources(sources: &[Source], hostname: &str) -> Result<Loaded, Diagno
         hostname: hostname.to_owned(),
         system_zone: TimeZone::UTC,
         zone_lookup: &zone,
-        config_dir: PathBuf::from(FOLDER),
+        config_dir: PathBuf::from(CONFIG_DIR),
     };
     load(sources, &context)
 }
