@@ -1,7 +1,7 @@
-# A removal takes away the peers' access, and never a backup or a key.
+# A removal removes the peers' access. It never removes backups or keys.
 if [ "$1" -eq 0 ]; then
     [ ! -d /run/systemd/system ] || systemctl daemon-reload
     journalctl --update-catalog || true
     rm -rf /var/lib/nightshift-peer
-    echo "nightshift: /var/lib/nightshift and /etc/nightshift are kept: backups and keys are yours to remove" >&2
+    echo "nightshift: /var/lib/nightshift and /etc/nightshift were kept, with their backups and keys; remove them yourself if you want to" >&2
 fi

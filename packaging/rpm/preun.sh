@@ -1,9 +1,9 @@
-# A removal stops the daemon; an upgrade lets it run until the new one is in place.
+# A removal stops the daemon. During an upgrade it runs until the new version is installed.
 if [ "$1" -eq 0 ]; then
     systemctl --no-reload --quiet disable nightshift.service nightshift-cold-copy.socket nightshift-cold-copy-recover.service
     if [ -d /run/systemd/system ]; then
         systemctl stop nightshift-cold-copy.socket nightshift.service nightshift-drill.socket 'nightshift-drill@*.service'
-        # Which starts a member that one of them has stopped.
+        # If a cold copy has stopped a member, its ExecStopPost= starts it again.
         systemctl stop 'nightshift-cold-copy@*.service'
     fi
 fi
