@@ -8,7 +8,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("`{line}` cannot be started")]
+    #[error("cannot start `{line}`")]
     Start { line: String, source: io::Error },
     #[error("`{line}` ended with {status}")]
     Failed { line: String, status: ExitStatus },
@@ -21,7 +21,7 @@ pub enum Error {
     Tools { list: &'static str, source: Box<Self> },
     #[error("{0}")]
     Missing(String),
-    #[error("there is no such command\n\n{0}")]
+    #[error("unknown command\n\n{0}")]
     Usage(&'static str),
     #[error(transparent)]
     Source(#[from] source::Error),

@@ -4,10 +4,11 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use kit::lab::etcd::EtcdCluster;
-use kit::lab::{Topology, hand, openshift};
+use kit::lab::{Topology, hand, openshift, package};
 
 use crate::error::{Error, Result};
-use crate::{package, setup};
+use crate::run::{command, step};
+use crate::setup;
 
 /// Boots a cluster with every role in it, lays OpenShift's files and starts a real etcd.
 pub fn up() -> Result<()> {
@@ -27,7 +28,8 @@ pub fn up() -> Result<()> {
 
 /// Installs the package as an operator would, and has the whole night run now.
 pub fn night() -> Result<()> {
-    let night = hand::night(&package::both()?.deb)?;
+    step(&mut command(&["cargo", "build", "--locked", "--package", "nightshift"]))?;
+    let night = hand::night(&package()?)?;
     println!("\n{}\n", night.status);
     println!("the others:  cargo xtask lab exec HOST nightshift status");
     println!("its story:   cargo xtask lab exec master1.lab.test journalctl -u nightshift -o cat");

@@ -1,6 +1,7 @@
 //! The project's own commands: `cargo xtask`.
 
 mod bench;
+mod check;
 mod demo;
 mod error;
 mod house;
@@ -10,6 +11,7 @@ mod package;
 mod run;
 mod setup;
 mod test;
+mod times;
 mod tools;
 mod workspace;
 
@@ -21,15 +23,19 @@ const USAGE: &str = "\
 cargo xtask COMMAND
 
   setup                install what the other commands need and this machine lacks
-  test                 format, lints, dependencies, docs, then every test
+  check [CRATE...]     format, clippy and unit tests of these crates, and the tidy rules: what to run while you work
+                       (without CRATE: the crates that differ from main, committed or not)
+  test                 everything: format, lints, dependencies, docs, build, and every test of nightshift
+  test kit             the tests of the tests' own machinery: the lab's power cuts, its networks, its etcd
+  nextest ARGS...      run the pinned cargo-nextest, such as: nextest run --package nightshift-core retention
   demo                 run a whole night of three masters on this machine, and show it
-  package              build the .deb and the .rpm into target/packages/
+  package              build the .deb and the .rpm of the release build into target/packages/, and smoke-test both
   house                show each crate's size and every circle of files in it
-  bench [PART...]      measure it beside what else one would use, and write BENCHMARKS.md
-  lab up               boot a cluster of real hosts that stays
-  lab night            install nightshift on it and let a night open
+  bench [PART...]      compare with what users would otherwise use, and write BENCHMARKS.md
+  lab up               boot a cluster of real hosts, which keeps running
+  lab night            install nightshift on it and run a night
   lab exec HOST LINE   run a shell line on one of its hosts
-  lab down             take it down";
+  lab down             stop it and remove it";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -40,7 +46,7 @@ fn main() -> ExitCode {
             eprintln!("error: {error}");
             let mut cause = std::error::Error::source(&error);
             while let Some(inner) = cause {
-                eprintln!("  because: {inner}");
+                eprintln!("  caused by: {inner}");
                 cause = inner.source();
             }
             ExitCode::FAILURE
@@ -51,12 +57,12 @@ fn main() -> ExitCode {
 fn dispatch(words: &[&str]) -> Result<ExitCode> {
     match words {
         ["setup"] => setup::everything()?,
-        ["test"] => test::run()?,
+        ["check", crates @ ..] => check::run(crates)?,
+        ["test"] => return test::run(),
+        ["test", "kit"] => test::kit()?,
+        ["nextest", arguments @ ..] => test::nextest(arguments)?,
         ["demo"] => demo::run()?,
-        ["package"] => {
-            let made = package::both()?;
-            println!("\n{}\n{}", made.deb.display(), made.rpm.display());
-        }
+        ["package"] => package::run()?,
         ["house"] => return Ok(if house::run()? { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         ["bench", parts @ ..] => bench::run(parts)?,
         ["lab", "up"] => lab::up()?,

@@ -1,59 +1,37 @@
-//! Both packages, in target/packages/.
+//! Both packages, in target/packages/: made of the release build, then smoke-tested.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::error::{Error, Result};
+use kit::lab::Contents;
+
+use crate::error::Result;
 use crate::run::{command, step};
 use crate::{setup, workspace};
 
-pub struct Packages {
-    pub deb: PathBuf,
-    pub rpm: PathBuf,
+struct Packages {
+    deb: PathBuf,
+    rpm: PathBuf,
 }
 
-/// Builds the release binary and both packages around it.
-pub fn both() -> Result<Packages> {
+pub fn run() -> Result<()> {
     setup::for_packages()?;
-    build()?;
-    Ok(Packages {
-        deb: pack(&["cargo", "deb", "--no-build", "--locked", "--package", "nightshift", "--output"], "deb")?,
-        rpm: pack(&["cargo", "generate-rpm", "--package", "crates/nightshift", "--output"], "rpm")?,
-    })
+    let made = make()?;
+    smoke_test(&made)?;
+    println!("\n{}\n{}", made.deb.display(), made.rpm.display());
+    Ok(())
 }
 
-/// The binary, and what it writes about itself: man pages, completions, the message catalog.
-fn build() -> Result<()> {
+fn make() -> Result<Packages> {
     step(&mut command(&["cargo", "build", "--release", "--locked", "--package", "nightshift"]))?;
-    let generated = workspace::release().join("generated");
-    if generated.exists() {
-        fs::remove_dir_all(&generated).map_err(Error::io("remove", &generated))?;
-    }
-    let binary = workspace::release().join("nightshift");
-    step(command(&[&binary.to_string_lossy(), "generate"]).arg(generated))
+    let contents = Contents::of(&workspace::release().join("nightshift"), &workspace::packages())?;
+    Ok(Packages { deb: contents.pack("deb")?, rpm: contents.pack("rpm")? })
 }
 
-/// Runs what writes one package into the folder, where none of its kind is left from an earlier version.
-fn pack(line: &[&str], extension: &str) -> Result<PathBuf> {
-    let folder = workspace::packages();
-    fs::create_dir_all(&folder).map_err(Error::io("make", &folder))?;
-    for old in of_kind(&folder, extension)? {
-        fs::remove_file(&old).map_err(Error::io("remove", &old))?;
-    }
-    step(command(line).arg(&folder))?;
-    let made = of_kind(&folder, extension)?.pop();
-    made.ok_or_else(|| {
-        Error::Missing(format!("`{}` left no .{extension} in {}", line.join(" "), folder.display()))
-    })
-}
-
-fn of_kind(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).map_err(Error::io("list", folder))? {
-        let path = entry.map_err(Error::io("list", folder))?.path();
-        if path.extension().is_some_and(|found| found == extension) {
-            found.push(path);
-        }
-    }
-    Ok(found)
+/// The tests in tests/packages: what they contain, and whether a fresh host starts what it installed.
+fn smoke_test(made: &Packages) -> Result<()> {
+    let line = ["cargo", "nextest", "run", "--locked", "--package", "nightshift-tests", "--test", "packages"];
+    // The default filter leaves these tests out of a run that has no packages to test.
+    let mut tests = command(&line);
+    tests.arg("--ignore-default-filter").env("NIGHTSHIFT_DEB", &made.deb).env("NIGHTSHIFT_RPM", &made.rpm);
+    step(&mut tests)
 }

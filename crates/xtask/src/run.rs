@@ -16,8 +16,8 @@ pub fn command(line: &[&str]) -> Command {
     if let Ok(path) = env::join_paths(path) {
         command.env("PATH", path);
     }
-    // What cargo says of this crate is not for a cargo started from here: ring's build script looks at it, and ring and all
-    // that stands on it would be built anew by each in turns.
+    // cargo describes this crate in the environment. A cargo started from here must not see that: ring's build script reads
+    // it, so ring and all that depends on it would be rebuilt each time.
     for (name, _) in env::vars_os() {
         if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
             command.env_remove(name);
@@ -26,15 +26,22 @@ pub fn command(line: &[&str]) -> Command {
     command
 }
 
-/// Shows it, runs it, and wants it to succeed.
-pub fn step(command: &mut Command) -> Result<()> {
-    let line = shown(command);
+/// Prints its line, and returns it.
+pub fn show(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let line = words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ");
     eprintln!("\n$ {line}");
+    line
+}
+
+/// Shows it, runs it, and fails if it does.
+pub fn step(command: &mut Command) -> Result<()> {
+    let line = show(command);
     let status = command.status().map_err(|source| Error::Start { line: line.clone(), source })?;
     if status.success() { Ok(()) } else { Err(Error::Failed { line, status }) }
 }
 
-/// Whether it can be run and succeeds; what it prints is nobody's business.
+/// Whether it can be run and succeeds; its output is dropped.
 pub fn succeeds(line: &[&str]) -> bool {
     let status = command(line).stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
@@ -44,9 +51,4 @@ pub fn succeeds(line: &[&str]) -> bool {
 pub fn output(line: &[&str]) -> Option<String> {
     let output = command(line).stderr(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
-}
-
-fn shown(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
 }

@@ -1,11 +1,11 @@
-//! Installs what a command needs and this machine lacks: Debian packages, parts of the toolchain, cargo's tools.
+//! Installs what a command needs and this machine lacks: Debian packages, parts of the toolchain, the pinned tools.
 
 use crate::error::Result;
 use crate::run::{command, output, step, succeeds};
 use crate::{newer_etcd, tools};
 
-/// What building and packaging need.
-const BUILD: &[&str] = &["dpkg-dev", "gcc", "libc6-dev"];
+/// What building needs, and taking the program's symbols out.
+const BUILD: &[&str] = &["binutils", "gcc", "libc6-dev"];
 
 /// What the integration tests run for real.
 const SERVERS: &[&str] = &["age", "etcd-client", "etcd-server", "openssh-client", "openssh-server"];
@@ -13,20 +13,15 @@ const SERVERS: &[&str] = &["age", "etcd-client", "etcd-server", "openssh-client"
 /// Services that come with those packages; the tests want the programs, not the services.
 const SERVICES: &[(&str, &str)] = &[("etcd-server", "etcd.service"), ("openssh-server", "ssh.service")];
 
+/// What reads and installs the .rpm.
+const RPM: &[&str] = &["rpm"];
+
 /// What installs the pinned tools; a machine that has a pip of its own needs no package for it.
 const PIP: &[&str] = &["python3-pip"];
 
-const DEB: Tool = Tool { command: "deb", package: "cargo-deb", version: "3.8.0" };
-const RPM: Tool = Tool { command: "generate-rpm", package: "cargo-generate-rpm", version: "0.21.1" };
-
-struct Tool {
-    command: &'static str,
-    package: &'static str,
-    version: &'static str,
-}
-
 pub fn everything() -> Result<()> {
-    for_tests()
+    for_tests()?;
+    for_packages()
 }
 
 /// What the tests need. The lab needs root itself, not only to be set up.
@@ -36,6 +31,11 @@ pub fn for_tests() -> Result<()> {
         for_lab()?;
     }
     newer_etcd::ensure()?;
+    for_checks()
+}
+
+/// What the checks of the source need.
+pub fn for_checks() -> Result<()> {
     toolchain_parts()?;
     pinned_tools()
 }
@@ -47,13 +47,16 @@ pub fn for_servers() -> Result<()> {
 }
 
 pub fn for_packages() -> Result<()> {
-    debian_packages(BUILD)?;
-    cargo_tool(&DEB)?;
-    cargo_tool(&RPM)
+    debian_packages(&[BUILD, RPM].concat())?;
+    if is_root() {
+        for_lab()?;
+    }
+    pinned_tools()
 }
 
 pub fn for_lab() -> Result<()> {
-    debian_packages(kit::lab::apt_packages())
+    debian_packages(kit::lab::apt_packages())?;
+    pinned_tools()
 }
 
 fn debian_packages(wanted: &[&'static str]) -> Result<()> {
@@ -123,18 +126,4 @@ fn toolchain_parts() -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Built in a hurry: optimised, each would take minutes more to build and seconds less to run.
-fn cargo_tool(tool: &Tool) -> Result<()> {
-    if succeeds(&["cargo", tool.command, "--version"]) {
-        return Ok(());
-    }
-    println!("installing {} {}", tool.package, tool.version);
-    step(
-        command(&["cargo", "install", "--locked", tool.package, "--version", tool.version])
-            .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0")
-            .env("CARGO_PROFILE_RELEASE_LTO", "off")
-            .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "256"),
-    )
 }

@@ -1,59 +1,100 @@
-//! Everything that must be good before a change goes in; the tests come last, so that their closing line does.
+//! Everything that must be good before a change goes in. The last line is the test runner's own closing line.
 
-use std::env;
-use std::path::PathBuf;
+use std::io::{BufRead as _, BufReader, IsTerminal as _};
+use std::process::{ExitCode, Stdio};
 
-use crate::error::Result;
-use crate::run::{command, step, succeeds};
-use crate::{package, setup};
+use crate::error::{Error, Result};
+use crate::run::{command, show, step, succeeds};
+use crate::setup;
+use crate::times::Times;
 
-/// Where the lab finds the package that its hosts install.
-const DEB: &str = "NIGHTSHIFT_DEB";
-
-pub fn run() -> Result<()> {
-    setup::for_tests()?;
-    step(&mut command(&["cargo", "fmt", "--all", "--check"]))?;
-    step(&mut command(&[
-        "cargo",
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--locked",
-        "--",
-        "-D",
-        "warnings",
-    ]))?;
-    dependencies()?;
-    step(
-        command(&["cargo", "doc", "--workspace", "--no-deps", "--document-private-items", "--locked"])
-            .env("RUSTDOCFLAGS", "-D warnings"),
-    )?;
-    let deb = lab_package()?;
-    // Tests of other packages run the program; nothing else would build it for them.
-    step(&mut command(&["cargo", "build", "--locked", "--package", "nightshift"]))?;
-    step(&mut command(&["cargo", "test", "--workspace", "--doc", "--locked"]))?;
-    let mut tests = command(&["cargo", "nextest", "run", "--workspace", "--locked", "--no-fail-fast"]);
-    tests.envs(deb.map(|path| (DEB, path)));
-    step(&mut tests)
+pub fn run() -> Result<ExitCode> {
+    let mut times = Times::start();
+    let outcome = parts(&mut times);
+    eprintln!("\n{}", times.table());
+    let tests = outcome?;
+    eprintln!("{}", tests.closing_line);
+    Ok(if tests.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// The tests of the tests' own machinery: the lab's power cuts, its networks, its etcd.
+pub fn kit() -> Result<()> {
+    setup::for_tests()?;
+    let line = ["cargo", "nextest", "run", "--locked", "--package", "nightshift-tests", "--test", "selftest"];
+    // The default filter leaves them out.
+    step(command(&line).arg("--ignore-default-filter"))
+}
+
+/// The pinned runner, for whatever its own options can do.
+pub fn nextest(arguments: &[&str]) -> Result<()> {
+    setup::for_checks()?;
+    step(command(&["cargo", "nextest"]).args(arguments))
+}
+
+fn parts(times: &mut Times) -> Result<Tests> {
+    times.part("set-up", setup::for_tests)?;
+    times.part("format", || step(&mut command(&["cargo", "fmt", "--all", "--check"])))?;
+    times.part("dependencies", dependencies)?;
+    times.part("lints", lints)?;
+    times.part("docs", docs)?;
+    times.part("build", build)?;
+    times.part("tests", tests)
+}
+
+/// cargo-deny reads the whole lock file, so it needs the crates of every platform; a build fetches only those of its own.
 fn dependencies() -> Result<()> {
-    step(&mut command(&["cargo", "deny", "--offline", "check", "bans", "licenses", "sources"]))?;
+    step(&mut command(&["cargo", "fetch", "--locked"]))?;
+    step(&mut command(&["cargo", "deny", "--offline", "--locked", "check", "bans", "licenses", "sources"]))?;
     if succeeds(&["cargo", "deny", "fetch", "db"]) {
         return step(&mut command(&["cargo", "deny", "check", "--disable-fetch", "advisories"]));
     }
-    println!("skipped: advisories: their database cannot be reached from here");
+    println!("skipped: advisories: cannot download their database");
     Ok(())
 }
 
-/// The package as its users get it, where there can be hosts to install it on.
-fn lab_package() -> Result<Option<PathBuf>> {
-    let required = env::var_os("NIGHTSHIFT_LAB").is_some_and(|value| value == "required");
-    match kit::lab::available() {
-        Err(why) if !required => {
-            println!("skipped: the lab: {why}");
-            Ok(None)
-        }
-        _ => package::both().map(|made| Some(made.deb)),
+fn lints() -> Result<()> {
+    let line = ["cargo", "clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"];
+    step(&mut command(&line))
+}
+
+fn docs() -> Result<()> {
+    let line = ["cargo", "doc", "--workspace", "--no-deps", "--document-private-items", "--locked"];
+    step(command(&line).env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// All targets at once: with the features that the tests have, and with the program that tests of other crates run.
+fn build() -> Result<()> {
+    step(&mut command(&["cargo", "build", "--workspace", "--all-targets", "--locked"]))
+}
+
+struct Tests {
+    passed: bool,
+    closing_line: String,
+}
+
+/// Shows what the runner prints, but keeps its closing line for later: after a failure, other lines follow it.
+fn tests() -> Result<Tests> {
+    let mut runner = command(&["cargo", "nextest", "run", "--workspace", "--locked", "--no-fail-fast"]);
+    if std::io::stderr().is_terminal() {
+        runner.args(["--color", "always", "--status-level", "pass"]);
     }
+    let line = show(&runner);
+    let mut child = runner
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|source| Error::Start { line: line.clone(), source })?;
+    let mut closing_line = None;
+    for printed in child.stderr.take().into_iter().flat_map(|pipe| BufReader::new(pipe).split(b'\n')) {
+        let printed = printed.map_err(Error::io("read the output of", "cargo nextest"))?;
+        let printed = String::from_utf8_lossy(&printed).into_owned();
+        if printed.contains("Summary") && printed.contains(" tests run: ") {
+            closing_line = Some(printed);
+        } else {
+            eprintln!("{printed}");
+        }
+    }
+    let status = child.wait().map_err(|source| Error::Start { line: line.clone(), source })?;
+    // Without one the tests did not run, such as when they do not compile.
+    let closing_line = closing_line.ok_or(Error::Failed { line, status })?;
+    Ok(Tests { passed: status.success(), closing_line })
 }

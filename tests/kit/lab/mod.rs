@@ -29,7 +29,7 @@ pub use error::{Error, Result};
 pub use host::Host;
 pub use inside::{HostFile, quote};
 pub use journal::JournalEntry;
-pub use package::package;
+pub use package::{Contents, package};
 pub use schedule::Schedule;
 pub use topology::{DOMAIN, HostSpec, Role, Topology};
 

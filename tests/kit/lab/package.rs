@@ -1,32 +1,31 @@
-//! The package that a lab's hosts install: the one that `NIGHTSHIFT_DEB` names, or one made of this checkout in a hurry.
+//! The packages, as `packaging/nfpm.yaml` describes them, around whatever program was built.
 
-use std::env;
+use std::env::{self, consts};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{self, Command, Stdio};
+use std::process;
+use std::time::Duration;
 
+use super::cmd::Cmd;
 use super::error::{Error, Result};
-use super::folder;
+use super::{folder, tools};
+use crate::daemon::program;
 
-/// The .deb. Without `NIGHTSHIFT_DEB` it is made once per test run, around the binary that tests build: unoptimised, so
-/// that it is there in seconds.
+/// The .deb that a lab's hosts install: made once per test run, around the program that the tests run.
 pub fn package() -> Result<PathBuf> {
-    if let Some(given) = env::var_os("NIGHTSHIFT_DEB") {
-        return Ok(given.into());
-    }
     let packages = folder().join("package");
-    fs::create_dir_all(&packages).map_err(Error::io(format!("making {}", packages.display())))?;
-    // Beside it: a folder with a lock in it is a lab.
+    // Beside it: a directory with a lock in it is a lab.
     let lock_path = packages.with_extension("lock");
+    fs::create_dir_all(folder()).map_err(Error::io(format!("making {}", folder().display())))?;
     let lock = File::create(&lock_path).map_err(Error::io(format!("making {}", lock_path.display())))?;
     lock.lock().map_err(Error::io(format!("locking {}", lock_path.display())))?;
 
-    let (deb, made_by) = (packages.join("nightshift.deb"), packages.join("made-by"));
+    let made_by = packages.join("made-by");
     let this_run = this_run();
     if fs::read_to_string(&made_by).is_ok_and(|run| run == this_run) {
-        return Ok(deb);
+        return find(&packages, "deb");
     }
-    make(&deb)?;
+    let deb = Contents::of(&program()?, &packages)?.pack("deb")?;
     fs::write(&made_by, this_run).map_err(Error::io(format!("writing {}", made_by.display())))?;
     Ok(deb)
 }
@@ -36,46 +35,71 @@ fn this_run() -> String {
     env::var("NEXTEST_RUN_ID").unwrap_or_else(|_| process::id().to_string())
 }
 
-/// What `cargo xtask package` does, but with the profile of the tests.
-fn make(deb: &Path) -> Result<()> {
-    let target = folder().with_file_name("debug");
-    run(cargo().args(["build", "--package", "nightshift"]))?;
-    let generated = target.join("generated");
-    if generated.exists() {
-        fs::remove_dir_all(&generated).map_err(Error::io(format!("removing {}", generated.display())))?;
-    }
-    run(Command::new(target.join("nightshift")).arg("generate").arg(generated))?;
-    run(cargo()
-        .args(["deb", "--package", "nightshift", "--profile", "dev", "--no-build", "--strip", "--fast"])
-        .arg("--output")
-        .arg(deb))
+/// What goes into the packages beside files of the source tree: the program, and what it generates about itself.
+pub struct Contents {
+    packages: PathBuf,
+    staged: PathBuf,
+    glibc: String,
 }
 
-/// Without what cargo tells this test of its own package: build scripts look at it, and would build everything anew.
-fn cargo() -> Command {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    for (name, _) in env::vars_os() {
-        if name
-            .to_str()
-            .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
-        {
-            command.env_remove(name);
+impl Contents {
+    /// Stages them in the directory that the packages will be written to, which is emptied first.
+    pub fn of(program: &Path, packages: &Path) -> Result<Self> {
+        if packages.exists() {
+            fs::remove_dir_all(packages).map_err(Error::io(format!("removing {}", packages.display())))?;
         }
+        let staged = packages.join("contents");
+        fs::create_dir_all(&staged).map_err(Error::io(format!("making {}", staged.display())))?;
+        let (stripped, generated) = (staged.join("nightshift"), staged.join("generated"));
+        Cmd::new("strip").arg("-o").arg(&stripped).arg(program).run()?;
+        Cmd::new(&stripped).arg("generate").arg(&generated).run()?;
+        let glibc = newest_glibc(&stripped)?;
+        Ok(Self { packages: packages.to_owned(), staged, glibc })
     }
-    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name(""));
-    command
+
+    /// Makes the package of a format, `deb` or `rpm`.
+    pub fn pack(&self, format: &str) -> Result<PathBuf> {
+        let nfpm = tools().join("pinned/bin/nfpm");
+        if !nfpm.exists() {
+            return Err(Error::Refused(format!("{} is missing; run `cargo xtask setup`", nfpm.display())));
+        }
+        Cmd::new(nfpm)
+            .args(["package", "--config", "packaging/nfpm.yaml", "--packager", format, "--target"])
+            .arg(&self.packages)
+            .env("STAGED", &self.staged)
+            .env("VERSION", env!("CARGO_PKG_VERSION"))
+            .env("ARCH", architecture())
+            .env("GLIBC", &self.glibc)
+            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name(""))
+            .timeout(Duration::from_secs(120))
+            .run()?;
+        find(&self.packages, format)
+    }
 }
 
-/// It needs the caller's environment, unlike what runs in the lab, and takes as long as a compiler takes.
-fn run(command: &mut Command) -> Result<()> {
-    let line = format!("{command:?}");
-    let output = (command.stdin(Stdio::null()).output()).map_err(Error::io(format!("starting `{line}`")))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(Error::Failed {
-        line,
-        status: output.status.code().unwrap_or(-1),
-        stderr: String::from_utf8_lossy(&output.stderr).trim_end().to_owned(),
+fn find(packages: &Path, format: &str) -> Result<PathBuf> {
+    let entries = fs::read_dir(packages).map_err(Error::io(format!("listing {}", packages.display())))?;
+    let mut paths = entries.flatten().map(|entry| entry.path());
+    paths.find(|path| path.extension().is_some_and(|extension| extension == format)).ok_or_else(|| {
+        Error::Refused(format!("there is no .{format} in {} although it was made", packages.display()))
     })
+}
+
+/// As Debian calls it; nfpm translates it for other formats.
+fn architecture() -> &'static str {
+    match consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+/// The newest version of the C library that the program names a symbol of, such as `2.34`: hosts need this one or a newer one.
+fn newest_glibc(program: &Path) -> Result<String> {
+    let headers = Cmd::new("objdump").arg("--private-headers").arg(program).run()?.text();
+    let versions = headers.split_whitespace().filter_map(|word| word.strip_prefix("GLIBC_"));
+    let by_number =
+        |version: &&str| -> Vec<u32> { version.split('.').map(|part| part.parse().unwrap_or(0)).collect() };
+    (versions.max_by_key(by_number).map(str::to_owned))
+        .ok_or_else(|| Error::Refused(format!("{} names no symbol of the C library", program.display())))
 }

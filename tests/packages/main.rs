@@ -1,0 +1,144 @@
+//! What the packages contain, and whether a fresh host runs what it installed. `cargo xtask package` runs these.
+
+mod fresh_host;
+
+use std::collections::BTreeSet;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kit::lab::cmd::Cmd;
+
+const CONFIG: &str = "/etc/nightshift/nightshift.toml";
+
+fn deb() -> PathBuf {
+    given("NIGHTSHIFT_DEB")
+}
+
+fn rpm() -> PathBuf {
+    given("NIGHTSHIFT_RPM")
+}
+
+fn given(variable: &str) -> PathBuf {
+    env::var_os(variable)
+        .unwrap_or_else(|| panic!("{variable} must name a package: run cargo xtask package"))
+        .into()
+}
+
+fn query(format: &str) -> String {
+    let query = Cmd::new("rpm").args(["--query", "--package", "--queryformat", format]).arg(rpm());
+    String::from_utf8(query.run().unwrap().stdout).unwrap()
+}
+
+/// Mode, owner and path of each file; directories are the host's own.
+fn files_of_the_deb() -> BTreeSet<String> {
+    let listing = Cmd::new("dpkg-deb").arg("--contents").arg(deb()).run().unwrap().text();
+    let files = listing.lines().filter(|line| line.starts_with('-'));
+    let file = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let path = words[5].trim_start_matches('.');
+        format!("{} {} {path}", words[0], words[1])
+    };
+    files.map(file).collect()
+}
+
+fn files_of_the_rpm() -> BTreeSet<String> {
+    let files = query("[%{FILEMODES:perms} %{FILEUSERNAME}/%{FILEGROUPNAME} %{FILENAMES}\n]");
+    files.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn both_packages_contain_the_same_files_each_at_the_places_of_its_distributions() {
+    let (deb, rpm) = (files_of_the_deb(), files_of_the_rpm());
+    let only = |one: &BTreeSet<String>, other: &BTreeSet<String>| -> Vec<String> {
+        one.difference(other).map(|file| file.split_whitespace().last().unwrap().to_owned()).collect()
+    };
+    assert_eq!(
+        only(&deb, &rpm),
+        [
+            "/usr/share/doc/nightshift/LICENSE-APACHE",
+            "/usr/share/doc/nightshift/LICENSE-MIT",
+            "/usr/share/doc/nightshift/copyright",
+            "/usr/share/zsh/vendor-completions/_nightshift",
+        ]
+    );
+    assert_eq!(
+        only(&rpm, &deb),
+        [
+            "/usr/share/licenses/nightshift/LICENSE-APACHE",
+            "/usr/share/licenses/nightshift/LICENSE-MIT",
+            "/usr/share/zsh/site-functions/_nightshift",
+        ]
+    );
+    for file in deb.union(&rpm) {
+        let program = file.ends_with(" /usr/bin/nightshift");
+        let expected = if program { "-rwxr-xr-x root/root " } else { "-rw-r--r-- root/root " };
+        assert!(file.starts_with(expected), "{file}");
+    }
+    for file in ["/lib/systemd/system/nightshift.service", "/share/man/man5/nightshift.toml.5"] {
+        assert!(deb.iter().any(|found| found.ends_with(file)), "{file} is missing in {deb:#?}");
+    }
+}
+
+#[test]
+fn an_upgrade_keeps_an_edited_config() {
+    let conffiles = Cmd::new("dpkg-deb").arg("--info").arg(deb()).arg("conffiles").run().unwrap();
+    assert_eq!(conffiles.text(), CONFIG);
+    // 0x10 is RPMFILE_NOREPLACE, 0x1 is RPMFILE_CONFIG.
+    let flags = query("[%{FILEFLAGS:hex} %{FILENAMES}\n]");
+    let config: Vec<&str> = flags.lines().filter(|line| line.starts_with("11 ")).collect();
+    assert_eq!(config, [format!("11 {CONFIG}")], "{flags}");
+}
+
+#[test]
+fn each_package_runs_the_scripts_of_the_source_tree() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("packaging");
+    let text = |file: &str| fs::read_to_string(source.join(file)).unwrap();
+    for script in ["postinst", "prerm", "postrm"] {
+        let packed = Cmd::new("dpkg-deb").arg("--info").arg(deb()).arg(script).run().unwrap();
+        assert_eq!(String::from_utf8_lossy(&packed.stdout), text(&format!("deb/{script}")), "{script}");
+    }
+    for (tag, file) in [("POSTIN", "post.sh"), ("PREUN", "preun.sh"), ("POSTUN", "postun.sh")] {
+        assert_eq!(
+            query(&format!("%{{{tag}}}")).trim_end(),
+            text(&format!("rpm/{file}")).trim_end(),
+            "{file}"
+        );
+        assert_eq!(query(&format!("%{{{tag}PROG}}")), "/bin/sh", "{file}");
+    }
+}
+
+#[test]
+fn both_packages_require_what_the_program_and_its_units_need() {
+    let depends = Cmd::new("dpkg-deb").arg("--field").arg(deb()).arg("Depends").run().unwrap().text();
+    let requires = query("[%{REQUIRES} %{REQUIREFLAGS:depflags} %{REQUIREVERSION}\n]");
+    let glibc = depends.split("libc6 (>= ").nth(1).and_then(|rest| rest.split(')').next()).unwrap();
+    assert!(glibc.starts_with("2."), "{depends}");
+    for needed in [&format!("libc.so.6(GLIBC_{glibc})(64bit)"), "openssh-server", "systemd >= 247", "tzdata"]
+    {
+        assert!(requires.lines().any(|line| line.trim_end() == needed), "{needed} in {requires}");
+    }
+    for needed in ["openssh-server", "systemd (>= 247)", "tzdata"] {
+        assert!(depends.split(", ").any(|depend| depend == needed), "{needed} in {depends}");
+    }
+}
+
+/// Debian's rpm has no database of what is installed here, so dependencies are not checked; its scripts would change the
+/// users of this machine.
+#[test]
+fn the_rpm_unpacks_into_an_empty_root_and_its_program_starts() {
+    let root = tempfile::tempdir().unwrap();
+    Cmd::new("rpm")
+        .args(["--install", "--nodeps", "--noscripts", "--root"])
+        .args([root.path(), &rpm()])
+        .timeout(Duration::from_secs(60))
+        .run()
+        .unwrap();
+    for file in files_of_the_rpm() {
+        let path = file.split_whitespace().last().unwrap().trim_start_matches('/').to_owned();
+        assert!(root.path().join(&path).is_file(), "/{path} was not installed");
+    }
+    let version = Cmd::new(root.path().join("usr/bin/nightshift")).arg("--version").run().unwrap();
+    assert_eq!(version.text(), concat!("nightshift ", env!("CARGO_PKG_VERSION")));
+}
