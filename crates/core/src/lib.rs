@@ -6,6 +6,7 @@ pub mod agenda;
 pub mod archive;
 pub mod audit;
 pub mod backoff;
+mod chain;
 pub mod digest;
 pub mod etcd_facts;
 pub mod hint;
@@ -26,3 +27,5 @@ pub mod set_path;
 pub mod settings;
 pub mod stage;
 pub mod summary;
+
+pub use chain::chain;

@@ -88,19 +88,3 @@ impl StageContext {
         self.until.duration_since(Timestamp::now()).try_into().unwrap_or_default()
     }
 }
-
-/// An error and everything below it, on one line.
-pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(below) = source {
-        let below_text = below.to_string();
-        // Some libraries repeat what they wrap.
-        if !line.ends_with(&below_text) {
-            line.push_str(": ");
-            line.push_str(&below_text);
-        }
-        source = below.source();
-    }
-    line
-}

@@ -15,6 +15,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use nightshift_core::agenda::{Action, Agenda, Clock, Ended as StageEnded, Event as AgendaEvent};
 use nightshift_core::audit::{Event, Kind};
+use nightshift_core::chain;
 use nightshift_core::outcome::Outcome;
 use nightshift_core::record::{Step, Why};
 use nightshift_core::settings::Settings;
@@ -24,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit::Audit;
 use crate::clock::WallClock;
-use crate::context::{StageEnd, chain};
+use crate::context::StageEnd;
 use crate::control::{Pending, Server, ServerError, converse};
 use crate::heartbeat::{Heartbeat, HeartbeatError};
 use crate::hint_file;

@@ -1,11 +1,11 @@
 //! Which sets a host should hold when a night is over.
 
+use nightshift_core::chain;
 use nightshift_core::night::Night;
 use nightshift_core::record::{Expected, NEW_FOR_NIGHTS, Record, came_lately};
 use nightshift_core::role::Role;
 use nightshift_core::settings::{EtcdMembers, Settings};
 
-use crate::context::chain;
 use crate::record_file::Records;
 use crate::store::Vault;
 

@@ -36,4 +36,3 @@ mod testing;
 pub mod verify;
 
 pub use collect::detect_generation;
-pub use context::chain;

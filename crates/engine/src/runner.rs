@@ -3,12 +3,13 @@
 use std::time::Instant;
 
 use nightshift_core::audit::{Event, Kind, Severity};
+use nightshift_core::chain;
 use nightshift_core::outcome::Outcome;
 use nightshift_core::record::{Step, Why};
 use nightshift_core::role::Role;
 use nightshift_core::stage::Stage;
 
-use crate::context::{StageContext, StageEnd, chain};
+use crate::context::{StageContext, StageEnd};
 use crate::stages::{
     collect_role, drill, mirror_masters, pack_archive, prune, pull, ship_archive, snapshot_etcd,
 };

@@ -168,7 +168,7 @@ impl Write for Sink {
             return Err(io::Error::other(more_than(expected)));
         }
         if after > self.cleared {
-            demand(&self.folder, STRIDE).map_err(|error| io::Error::other(crate::chain(&error)))?;
+            demand(&self.folder, STRIDE).map_err(|error| io::Error::other(nightshift_core::chain(&error)))?;
             self.cleared = after + STRIDE;
         }
         let written = self.file.write(bytes)?;

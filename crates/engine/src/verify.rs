@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use nightshift_core::chain;
 use nightshift_core::manifest::{self, FileList, ListedFile, Manifest};
 use nightshift_core::outcome::Grade;
 use nightshift_core::set_path::SetId;
@@ -13,7 +14,6 @@ use nightshift_core::settings::Settings;
 use nightshift_snapshot::{Pass, Report};
 use nightshift_ssh::{KnownHosts, signature};
 
-use crate::context::chain;
 use crate::peer;
 use crate::spool::{Packing, more_than};
 use crate::store::{StoreError, Vault, Written, hash_file};

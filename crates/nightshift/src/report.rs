@@ -14,7 +14,7 @@ pub fn end(result: Result<Exit, CommandError>) -> ExitCode {
             if let CommandError::Config(diagnostics) = &error {
                 out::complain(diagnostics.trim_end());
             } else {
-                out::complain(&format!("nightshift: {}", nightshift_engine::chain(&error)));
+                out::complain(&format!("nightshift: {}", nightshift_core::chain(&error)));
             }
             error.exit().into()
         }

@@ -3,6 +3,7 @@
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
+use nightshift_core::chain;
 use nightshift_core::night::Night;
 
 use super::health::survey;
@@ -10,7 +11,6 @@ use super::quorum::{permit, turn};
 use super::service::{Runs as _, Service, find};
 use super::tally::STOPS_A_NIGHT;
 use super::{OPT_IN, STATE};
-use crate::context::chain;
 use crate::etcd::LocalMember;
 
 /// Whether the socket is there, which is the operator's consent.

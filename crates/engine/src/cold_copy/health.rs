@@ -1,11 +1,11 @@
 //! How all members are, each asked itself: before one is stopped, and until it is back.
 
+use nightshift_core::chain;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
 use super::quorum::Seen;
-use crate::context::chain;
 use crate::etcd::message::StatusResponse;
 use crate::etcd::{Client, ClientError, Cluster, Complaint, LocalMember, applied, hex};
 

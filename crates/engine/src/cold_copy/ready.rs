@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use nightshift_core::chain;
 use nightshift_core::night::{Night, NightWindow};
 use tokio::time::sleep;
 
@@ -16,7 +17,6 @@ use super::quorum::{permit, turn};
 use super::recover::start_marked;
 use super::service::Runs;
 use super::tally::count;
-use crate::context::chain;
 use crate::etcd::Client;
 
 /// One question to the member that leads.

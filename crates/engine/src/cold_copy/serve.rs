@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{Either, select};
 use nightshift_core::audit::{Event, Kind};
+use nightshift_core::chain;
 use nightshift_core::night::Night;
 use nightshift_core::role::Role;
 use tokio::task::JoinHandle;
@@ -21,7 +22,6 @@ use super::proof::{Data, DataError};
 use super::ready::{Ready, prepare};
 use super::service::{Runs, ServiceError};
 use crate::audit::Audit;
-use crate::context::chain;
 use crate::offload;
 
 /// The daemon asks at once, and takes what is sent as fast as it compresses.

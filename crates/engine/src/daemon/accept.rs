@@ -2,13 +2,13 @@
 
 use jiff::Timestamp;
 use nightshift_core::audit::{Event, Kind};
+use nightshift_core::chain;
 use nightshift_core::outcome::Grade;
 use nightshift_core::proof::{FORMAT, Proof, Statement};
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
 
 use super::Daemon;
-use crate::context::chain;
 use crate::control::Answer;
 use crate::offload;
 use crate::stages::held;

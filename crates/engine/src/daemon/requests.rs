@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use nightshift_core::agenda::{Ask, Event as AgendaEvent};
 use nightshift_core::audit::{Event, Kind};
+use nightshift_core::chain;
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Outcome;
 use nightshift_core::record::Record;
@@ -14,7 +15,6 @@ use tokio::sync::oneshot;
 
 use super::{Daemon, Task};
 use crate::collect;
-use crate::context::chain;
 use crate::control::{Answer, Pending, Request};
 use crate::offload;
 use crate::status;

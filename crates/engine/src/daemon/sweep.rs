@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use nightshift_core::chain;
 use nightshift_core::night::Night;
 use nightshift_core::settings::Settings;
 
-use crate::context::chain;
 use crate::drill;
 use crate::offload;
 use crate::outbox::Outbox;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use nightshift_core::audit::{Event, Kind, Severity};
+use nightshift_core::chain;
 use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
 use nightshift_core::outcome::{Outcome, Verdict};
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::Daemon;
 use crate::audit::Audit;
 use crate::board::Board;
-use crate::context::{StageContext, chain};
+use crate::context::StageContext;
 use crate::expected;
 use crate::offload;
 use crate::record_file::{Journal, Records};

@@ -55,7 +55,7 @@ fn is_full(error: &ClientError) -> bool {
 async fn not_written(server: &mut Server, error: ClientError, index: Option<u64>) -> Fault {
     let timed_out =
         matches!(&error, ClientError::Answered { message, .. } if message.contains("request timed out"));
-    let reason = format!("it takes no write: {}", crate::chain(&error));
+    let reason = format!("it takes no write: {}", nightshift_core::chain(&error));
     match (index, log_end(server).await) {
         (Some(index), Some(end)) if timed_out && index >= end => Fault::Copy(format!(
             "{reason}, and drops it: its database is at entry {index} of a log that ends at {end}, so it is of another log"

@@ -32,6 +32,6 @@ pub trait Here<T> {
 
 impl<T, E: std::error::Error + 'static> Here<T> for Result<T, E> {
     fn here(self, doing: impl FnOnce() -> String) -> Result<T, Fault> {
-        self.map_err(|error| Fault::Here(format!("{}: {}", doing(), crate::chain(&error))))
+        self.map_err(|error| Fault::Here(format!("{}: {}", doing(), nightshift_core::chain(&error))))
     }
 }

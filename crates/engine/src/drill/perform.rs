@@ -57,7 +57,7 @@ pub async fn perform(job: &Job, way: &Way, mut on_word: impl FnMut(&Word)) -> Dr
     };
     let scratch = job.scratch.clone();
     if let Err(error) = offload::run(move || sweep(&scratch)).await {
-        tracing::warn!("what the drill left cannot be removed: {}", crate::chain(&error));
+        tracing::warn!("what the drill left cannot be removed: {}", nightshift_core::chain(&error));
     }
     let mut report = heard.unwrap_or_else(|reason| DrillReport::not_proved(job.copy.clone(), reason));
     if !report.tools.is_empty() {

@@ -119,7 +119,7 @@ pub fn refused(server: &mut Server, error: &ClientError) -> Fault {
     if let Some(fault) = server.ended() {
         return fault;
     }
-    let reason = crate::chain(error);
+    let reason = nightshift_core::chain(error);
     match error {
         ClientError::NotAuthorised { .. } => Fault::Here(
             "authentication is on in it, and its user root, whose certificate was shown, may not count keys or write"

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use nightshift_core::chain;
 use nightshift_core::etcd_facts::DataFound;
 use nightshift_core::proof::Comparison;
 
 use super::fault::Fault;
 use super::server::Server;
-use crate::context::chain;
 use crate::etcd::{LocalMember, V2, V2Error};
 
 /// A listing of all keys takes as long as there are many.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use nightshift_core::chain;
 use nightshift_core::etcd_facts::{Agreement, AgreementWord, MemberHash};
 use tokio::time::{sleep, timeout};
 use tonic::Code;
@@ -12,7 +13,6 @@ use super::cluster::{Answering, Cluster, Seen};
 use super::health::hex;
 use super::message::HashKvResponse;
 use super::trouble::ClientError;
-use crate::context::chain;
 
 /// How long the members are asked, and how often.
 #[derive(Debug, Clone, Copy)]

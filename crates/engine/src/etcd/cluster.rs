@@ -1,5 +1,6 @@
 //! All members of the cluster, each asked how it is, with this host's own TLS material.
 
+use nightshift_core::chain;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -9,7 +10,6 @@ use super::discover::LocalMember;
 use super::health::{Alarm, Complaint, Concern, hex, not_own, said_itself};
 use super::message::{ListedMember, StatusResponse};
 use super::turns::turns;
-use crate::context::chain;
 
 /// How long one address of another member may take.
 const PATIENCE: Duration = Duration::from_secs(5);

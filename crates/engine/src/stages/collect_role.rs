@@ -1,11 +1,12 @@
 //! `collect-node` and `collect-master`: the files of the role, published as tonight's set.
 
+use nightshift_core::chain;
 use nightshift_core::manifest::Manifest;
 use nightshift_core::role::Role;
 
 use super::own_set::{self, Begun, Draft, OwnSetError};
 use crate::collect::{self, CollectError};
-use crate::context::{StageContext, StageEnd, chain};
+use crate::context::{StageContext, StageEnd};
 use crate::offload;
 use crate::store::Partial;
 

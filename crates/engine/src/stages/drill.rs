@@ -6,12 +6,13 @@ mod elsewhere;
 mod prove;
 mod told;
 
+use nightshift_core::chain;
 use nightshift_core::name::HostName;
 use nightshift_core::role::Role;
 
 pub(super) use told::event;
 
-use crate::context::{StageContext, StageEnd, chain};
+use crate::context::{StageContext, StageEnd};
 use crate::offload;
 use crate::store::StoreError;
 

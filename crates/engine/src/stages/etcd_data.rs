@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use nightshift_core::audit::{Event, Kind};
+use nightshift_core::chain;
 use nightshift_core::etcd_facts::{ColdCopy, DataFound, V2Backup};
 use nightshift_core::manifest::{Item, ItemKind, Owner};
 use nightshift_core::role::Role;
@@ -14,7 +15,7 @@ use nightshift_core::settings::{Compression, EtcdData, EtcdMembers};
 use super::etcd_room;
 use super::own_set::Draft;
 use crate::cold_copy::{self, AskError, Asked, Request};
-use crate::context::{StageContext, chain};
+use crate::context::StageContext;
 use crate::etcd::{self, Client, Found, LocalMember, Member, V2};
 use crate::offload;
 use crate::space::SpaceError;

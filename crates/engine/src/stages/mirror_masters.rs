@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use nightshift_core::chain;
 use nightshift_core::inventory::Host;
 use nightshift_core::name::HostName;
 use nightshift_core::outcome::Grade;
@@ -10,7 +11,7 @@ use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 
 use super::pull::{self, Fetch, Source};
-use crate::context::{StageContext, StageEnd, chain};
+use crate::context::{StageContext, StageEnd};
 use crate::expected;
 use crate::offload;
 use crate::peer::{self, Credentials, ReachError};

@@ -93,7 +93,7 @@ pub async fn publish(ctx: &StageContext, partial: Partial, draft: Draft) -> Resu
     let (signature, unsigned) = match sign(ctx, &encoded).await {
         Ok(signature) => (Some(signature), None),
         // The masters take it from its maker unsigned, but nobody may pass it on: so it is worth a warning.
-        Err(error) => (None, Some(crate::context::chain(&error))),
+        Err(error) => (None, Some(nightshift_core::chain(&error))),
     };
     let bytes = manifest.total_bytes();
     let digest = offload::run(move || partial.publish(&encoded, signature.as_deref())).await?;

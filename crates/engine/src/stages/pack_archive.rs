@@ -5,6 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use nightshift_core::archive::{self as names, ArchiveName};
 use nightshift_core::audit::{Event, Kind};
+use nightshift_core::chain;
 use nightshift_core::record::{Packed as PackedStep, Step, Why};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
@@ -12,7 +13,7 @@ use nightshift_ssh::Signer;
 use sha2::{Digest as _, Sha512};
 
 use crate::archive::{HeldSet, PackError, PackRequest, Packed, pack};
-use crate::context::{StageContext, StageEnd, chain};
+use crate::context::{StageContext, StageEnd};
 use crate::expected;
 use crate::offload;
 use crate::outbox::Outbox;

@@ -9,13 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::Date;
 use nightshift_core::audit::{Event, Kind};
+use nightshift_core::chain;
 use nightshift_core::name::HostName;
 use nightshift_core::outcome::Verdict;
 use nightshift_core::record::Step;
 use nightshift_core::retention::{Candidate, Decision, Policy, decide};
 use nightshift_core::settings::Settings;
 
-use crate::context::{StageContext, StageEnd, chain};
+use crate::context::{StageContext, StageEnd};
 use crate::offload;
 use crate::outbox::Outbox;
 use crate::record_file::Records;

@@ -13,6 +13,7 @@ mod verdict;
 
 use futures_util::FutureExt as _;
 use nightshift_core::audit::{Event, Kind, Severity};
+use nightshift_core::chain;
 use nightshift_core::inventory::Host;
 use nightshift_core::outcome::{Grade, Outcome};
 use nightshift_core::record::{Fate, SetReport, Step, Why};
@@ -24,7 +25,7 @@ pub(super) use peer_sets::{hint_of, manifest_at, published_at};
 pub(super) use proofs::copy_proofs;
 pub(super) use queue::{Answer, Queue};
 
-use crate::context::{StageContext, StageEnd, chain};
+use crate::context::{StageContext, StageEnd};
 use crate::peer::Credentials;
 
 pub async fn run(ctx: StageContext, role: Role) -> StageEnd {

@@ -6,10 +6,11 @@ use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use nightshift_core::archive::ArchiveName;
 use nightshift_core::audit::{Event, Kind};
+use nightshift_core::chain;
 use nightshift_core::record::Step;
 use nightshift_core::settings::Remote;
 
-use crate::context::{StageContext, StageEnd, chain};
+use crate::context::{StageContext, StageEnd};
 use crate::offload;
 use crate::outbox::Outbox;
 use crate::space;

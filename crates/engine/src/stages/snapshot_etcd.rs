@@ -7,6 +7,7 @@ mod turn;
 
 use std::path::Path;
 
+use nightshift_core::chain;
 use nightshift_core::etcd_facts::Agreement;
 use nightshift_core::outcome::Outcome;
 use nightshift_core::role::Role;
@@ -18,7 +19,7 @@ use super::etcd_data;
 use super::etcd_room;
 use super::own_set::{self, Begun, OwnSetError};
 use crate::collect::CollectError;
-use crate::context::{StageContext, StageEnd, chain};
+use crate::context::{StageContext, StageEnd};
 use crate::etcd::{self, Client, Complaint, LocalMember, Taken};
 use crate::offload;
 use crate::space::SpaceError;

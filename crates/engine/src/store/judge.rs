@@ -62,7 +62,7 @@ impl<'a> Judge<'a> {
         let manifest = self.vault.manifest(set)?;
         // What cannot be read states nothing.
         let proofs = self.vault.proofs(set).unwrap_or_else(|error| {
-            tracing::warn!("what was stated of {set} is passed over: {}", crate::chain(&error));
+            tracing::warn!("what was stated of {set} is passed over: {}", nightshift_core::chain(&error));
             Vec::new()
         });
         let accepted = proofs.iter().any(Proof::is_accepted);

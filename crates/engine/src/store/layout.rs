@@ -95,7 +95,7 @@ impl Vault {
                 Ok(judged) => judged,
                 // Of a newer format, gone bad, or just now removed: it does not hide the others.
                 Err(error) => {
-                    tracing::warn!("{set} is passed over: {}", crate::chain(&error));
+                    tracing::warn!("{set} is passed over: {}", nightshift_core::chain(&error));
                     continue;
                 }
             };

@@ -84,9 +84,9 @@ fn is_proof(path: &Path) -> bool {
 }
 
 fn read(path: &Path, set: &SetId, manifest: Digest) -> Result<Proof, String> {
-    let bytes = read_bounded(path, MOST_BYTES).map_err(|error| crate::chain(&error))?;
+    let bytes = read_bounded(path, MOST_BYTES).map_err(|error| nightshift_core::chain(&error))?;
     let proof = Proof::decode(&bytes).and_then(|proof| proof.expect(set, manifest).map(|()| proof));
-    proof.map_err(|error: ProofError| crate::chain(&error))
+    proof.map_err(|error: ProofError| nightshift_core::chain(&error))
 }
 
 #[cfg(test)]

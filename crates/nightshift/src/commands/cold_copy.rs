@@ -32,7 +32,7 @@ async fn serve(config: &Path) -> Result<(), CommandError> {
     match host(config).await {
         Ok(host) => Ok(cold_copy::serve(&host, connection).await?),
         Err(error) => {
-            cold_copy::refuse(&connection, &nightshift_engine::chain(&error));
+            cold_copy::refuse(&connection, &nightshift_core::chain(&error));
             Err(error)
         }
     }

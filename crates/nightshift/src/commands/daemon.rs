@@ -26,7 +26,7 @@ pub fn run(config: PathBuf) -> Result<Exit, CommandError> {
         .build()
         .map_err(CommandError::Runtime)?;
     let load: daemon::Load = Box::new(move || {
-        let loaded = config_file::load(&config).map_err(|error| nightshift_engine::chain(&error))?;
+        let loaded = config_file::load(&config).map_err(|error| nightshift_core::chain(&error))?;
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }

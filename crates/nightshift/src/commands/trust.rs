@@ -28,7 +28,7 @@ pub async fn run(config: &Path, args: &Trust) -> Result<Exit, CommandError> {
             Ok(exit) => worst = exit,
             // One host that is down is no reason not to pin the others.
             Err(error) => {
-                out::complain(&format!("nightshift: {}", nightshift_engine::chain(&error)));
+                out::complain(&format!("nightshift: {}", nightshift_core::chain(&error)));
                 worst = Exit::Failed;
             }
         }

@@ -94,7 +94,7 @@ fn archive_is_good(path: &Path, identity: Option<&Path>) -> Result<bool, Command
             Ok(true)
         }
         Err(error) => {
-            out::say(format!("{name}: BAD: {}", nightshift_engine::chain(&error)));
+            out::say(format!("{name}: BAD: {}", nightshift_core::chain(&error)));
             Ok(false)
         }
     }

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use nightshift_core::audit::{Event, Kind};
+use nightshift_core::chain;
 use nightshift_core::inventory::Host;
 use nightshift_core::outcome::{Grade, Outcome};
 use nightshift_core::record::ProofReport;
 use nightshift_core::stage::Stage;
 
 use super::told;
-use crate::context::{StageContext, StageEnd, chain};
+use crate::context::{StageContext, StageEnd};
 use crate::offload;
 use crate::peer::{self, Credentials, ReachError};
 use crate::stages::held;

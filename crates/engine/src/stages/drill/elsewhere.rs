@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use nightshift_core::chain;
 use nightshift_core::inventory::Host;
 use nightshift_core::record::Step;
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 
-use crate::context::{StageContext, chain};
+use crate::context::StageContext;
 use crate::offload;
 use crate::peer::{self, Credentials, CredentialsError, ReachError};
 use crate::stages::held;

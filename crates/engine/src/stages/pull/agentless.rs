@@ -2,6 +2,7 @@
 
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
+use nightshift_core::chain;
 use nightshift_core::digest::Hasher;
 use nightshift_core::inventory::Host;
 use nightshift_core::manifest::{Item, ItemKind, Manifest, Owner};
@@ -15,7 +16,7 @@ use super::peer_sets::tell_refusal;
 use super::queue::Answer;
 use super::remote_files::{self, Found};
 use crate::collect;
-use crate::context::{StageContext, chain};
+use crate::context::StageContext;
 use crate::offload;
 use crate::peer::{self, Credentials, ReachError};
 use crate::stages::own_set::{self, Begun, Draft, OwnSetError};

@@ -323,7 +323,7 @@ impl Fetch<'_> {
     }
 
     async fn refused(&self, error: &FetchError) -> Result<(), FetchError> {
-        let reason = crate::context::chain(error);
+        let reason = nightshift_core::chain(error);
         let report = SetReport {
             set: self.set.clone(),
             fate: Fate::Refused,

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use nightshift_core::audit::{Event, Kind};
+use nightshift_core::chain;
 use nightshift_core::digest::Digest;
 use nightshift_core::hint::{self, Hint};
 use nightshift_core::inventory::Host;
@@ -21,7 +22,7 @@ use super::proofs;
 use super::queue::Answer;
 use super::rival;
 use super::verdict::PullError;
-use crate::context::{StageContext, chain};
+use crate::context::StageContext;
 use crate::hint_file;
 use crate::offload;
 use crate::peer::{self, Credentials, ReachError};

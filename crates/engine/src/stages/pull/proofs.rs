@@ -1,6 +1,7 @@
 //! Proofs from another host's vault: only those that it states itself, and only of what is held here.
 
 use nightshift_core::audit::{Event, Kind};
+use nightshift_core::chain;
 use nightshift_core::digest::Digest;
 use nightshift_core::name::HostName;
 use nightshift_core::proof::{MOST_BYTES, Proof, ProofError};
@@ -10,7 +11,7 @@ use nightshift_core::set_path::SetId;
 use nightshift_ssh::SftpError;
 
 use super::fetch::Source;
-use crate::context::{StageContext, chain};
+use crate::context::StageContext;
 use crate::offload;
 use crate::peer::ReachError;
 use crate::stages::{drill, held};

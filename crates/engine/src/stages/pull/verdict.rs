@@ -1,8 +1,8 @@
 //! Whether an error may pass by itself.
 
-use crate::context::chain;
 use crate::peer::ReachError;
 use crate::store::StoreError;
+use nightshift_core::chain;
 
 use super::fetch::FetchError;
 use super::queue::Answer;

@@ -2,10 +2,10 @@
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
+use nightshift_core::chain;
 use nightshift_core::inventory::Host;
 use nightshift_core::role::Role;
 use nightshift_core::settings::{Remote, Settings};
-use nightshift_engine::chain;
 use nightshift_engine::peer::{self, Credentials};
 use nightshift_engine::space::bytes;
 

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use nightshift_core::chain;
 use nightshift_core::settings::Settings;
-use nightshift_engine::chain;
 use nightshift_engine::etcd::{self, Client, Cluster, LocalMember, Member};
 use nightshift_engine::space::bytes;
 

@@ -68,7 +68,7 @@ impl Taker<'_> {
             "it holds no etcd snapshot in one file: a backup of v2 keys alone is a folder, so unpack it and name that by \
              --data-dir",
         )?;
-        space::demand(self.scratch.folder(), size, 1, 0).map_err(|error| nightshift_engine::chain(&error))?;
+        space::demand(self.scratch.folder(), size, 1, 0).map_err(|error| nightshift_core::chain(&error))?;
         let path = self.scratch.path(&item.path);
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         let file = file.map_err(|error| format!("{} cannot be created: {error}", path.display()))?;
