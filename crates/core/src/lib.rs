@@ -9,6 +9,8 @@ pub mod backoff;
 mod chain;
 pub mod digest;
 pub mod etcd_facts;
+#[cfg(any(test, feature = "fixtures"))]
+pub mod fixtures;
 pub mod hint;
 pub mod inventory;
 pub mod manifest;
@@ -18,6 +20,7 @@ pub mod outcome;
 pub mod plan;
 pub mod plausible;
 pub mod proof;
+pub mod range_set;
 pub mod ranges;
 pub mod record;
 pub mod retention;
@@ -27,5 +30,6 @@ pub mod set_path;
 pub mod settings;
 pub mod stage;
 pub mod summary;
+pub mod units;
 
 pub use chain::chain;

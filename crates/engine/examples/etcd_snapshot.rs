@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nightshift_core::settings::Compression;
-use nightshift_engine::etcd::{Client, Limits, LocalMember, TlsFiles, take};
+use nightshift_etcd::{Client, Limits, LocalMember, TlsFiles, take};
 
 #[tokio::main]
 async fn main() {

@@ -12,12 +12,10 @@ mod health;
 mod lock;
 mod marker;
 mod pack;
-mod proof;
 mod quorum;
 mod ready;
 mod recover;
 mod serve;
-mod service;
 mod tally;
 
 use std::path::PathBuf;
@@ -32,9 +30,8 @@ pub use frame::{Request, Said};
 pub use marker::MarkerError;
 pub use recover::{RecoverError, recover};
 pub use serve::{ServeError, refuse, serve};
-pub use service::{Runs, Service, ServiceError, find};
 
-use crate::etcd::LocalMember;
+use nightshift_etcd::LocalMember;
 
 /// The folder of the socket, beside the one for what lives as long as the daemon. It is root's: whoever may write to a
 /// socket's folder can have root give away another file while it sets the socket up.

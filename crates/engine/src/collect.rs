@@ -4,7 +4,6 @@ mod command;
 mod copy;
 mod expand;
 pub(crate) mod glob;
-pub(crate) mod safe_open;
 #[cfg(test)]
 mod tests;
 
@@ -14,7 +13,8 @@ use std::path::Path;
 use nightshift_core::manifest::{Item, MOST_ITEMS, Manifest, is_safe_path};
 use nightshift_core::settings::{FileRule, Generation};
 
-use crate::store::{Partial, StoreError};
+use nightshift_store::safe_open::Missing;
+use nightshift_store::{Partial, StoreError};
 
 /// What was collected, and what could not be.
 #[derive(Debug, Default)]
@@ -85,7 +85,7 @@ fn take_path(
         let reason =
             expanded.missing.map_or_else(|| "nothing matches".to_owned(), |missing| missing.to_string());
         collected.faults.push(format!("{rule}: {reason}"));
-    } else if let Some(missing) = expanded.missing.filter(safe_open::Missing::is_trouble) {
+    } else if let Some(missing) = expanded.missing.filter(Missing::is_trouble) {
         // An optional file may be absent; one that is there and cannot be read is worth a word.
         collected.notes.push(format!("{rule}: {missing}"));
     }

@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit::Audit;
 use crate::board::Board;
-use crate::record_file::Journal;
-use crate::store::{StoreError, Vault};
+use nightshift_store::records::Journal;
+use nightshift_store::{StoreError, Vault};
 
 #[derive(Debug, Clone)]
 pub struct StageContext {
@@ -75,7 +75,7 @@ impl StageContext {
     /// Writes a step to the record, on disk before this returns.
     pub async fn note(&self, step: Step) -> Result<(), StoreError> {
         let record = self.record.clone();
-        crate::offload::run(move || record.note(step)).await
+        nightshift_store::offload::run(move || record.note(step)).await
     }
 
     /// Sends an event to the journal, marked with this night and stage.

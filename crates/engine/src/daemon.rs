@@ -29,13 +29,13 @@ use crate::context::StageEnd;
 use crate::control::{Pending, Server, ServerError, converse};
 use crate::heartbeat::{Heartbeat, HeartbeatError};
 use crate::hint_file;
-use crate::offload;
-use crate::record_file::Records;
 use crate::runner;
 use crate::stages::prune;
-use crate::store::{StoreError, Vault};
 use crate::supervisor::{Ended, Supervisor};
 use crate::systemd::Systemd;
+use nightshift_store::offload;
+use nightshift_store::records::Records;
+use nightshift_store::{StoreError, Vault};
 
 use requests::Waiting;
 use signals::Signals;

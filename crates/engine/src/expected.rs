@@ -6,8 +6,8 @@ use nightshift_core::record::{Expected, NEW_FOR_NIGHTS, Record, came_lately};
 use nightshift_core::role::Role;
 use nightshift_core::settings::{EtcdMembers, Settings};
 
-use crate::record_file::Records;
-use crate::store::Vault;
+use nightshift_store::Vault;
+use nightshift_store::records::Records;
 
 /// Its own sets; on a master those of every host that is expected.
 pub fn sets(settings: &Settings) -> Vec<Expected> {

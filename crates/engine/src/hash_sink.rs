@@ -7,7 +7,7 @@ use nightshift_ssh::ChunkSink;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::offload;
+use nightshift_store::offload;
 
 /// Chunks between the network and the hash.
 const AHEAD: usize = 16;

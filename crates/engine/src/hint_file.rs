@@ -8,7 +8,7 @@ use nightshift_core::record::Record;
 use nightshift_core::role::Role;
 use nightshift_core::settings::Settings;
 
-use crate::store::{IoContext as _, StoreError, Vault, create_folders, replace_file};
+use nightshift_store::{IoContext as _, StoreError, Vault, create_folders, replace_file};
 
 /// What is the same all night: also what a peer's hint is compared with.
 pub fn basics(settings: &Settings) -> Hint {

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 pub use etcd_state::EtcdState;
 
-use crate::record_file::Records;
-use crate::store::StoreError;
+use nightshift_store::StoreError;
+use nightshift_store::records::Records;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {

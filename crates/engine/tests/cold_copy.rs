@@ -235,7 +235,7 @@ async fn a_member_that_the_others_come_to_need_is_started_at_the_next_renewal() 
     let helper = Helper::of(member);
     let line = begun(member, &helper);
     let other = members.iter().find(|other| other.name != member.name).unwrap();
-    nightshift_engine::cold_copy::Runs::stop(&other.service).await.unwrap();
+    nightshift_etcd::service::Runs::stop(&other.service).await.unwrap();
     let needed = Instant::now();
     let error = helper.serving.await.unwrap().unwrap_err().to_string();
     assert!(error.contains("lock"), "{error}");
@@ -366,7 +366,7 @@ async fn nothing_is_stopped_for_a_wrong_cluster_another_night_or_while_a_member_
     assert!(past.contains("not tonight"), "{past}");
 
     let other = members.iter().find(|other| other.name != member.name).unwrap();
-    nightshift_engine::cold_copy::Runs::stop(&other.service).await.unwrap();
+    nightshift_etcd::service::Runs::stop(&other.service).await.unwrap();
     eventually("the other is down", || !other.is_healthy());
     let unwell = refused(right).await;
     assert!(unwell.contains(&other.name), "{unwell}");

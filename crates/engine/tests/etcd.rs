@@ -22,7 +22,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use nightshift_core::settings::Compression;
-use nightshift_engine::etcd::{
+use nightshift_etcd::{
     Client, ClientError, Complaint, Limits, LocalMember, SnapshotError, Taken, TlsFiles, examine, take,
 };
 use nightshift_snapshot::Finding;

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan as _};
 use nightshift_core::etcd_facts::{Agreement, AgreementWord};
-use nightshift_engine::etcd::{
+use nightshift_etcd::{
     Agreeing, Client, Cluster, Complaint, LocalMember, TlsFiles, agreement, examine, expiries,
     expiry_complaints,
 };

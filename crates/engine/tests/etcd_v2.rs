@@ -19,9 +19,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use nightshift_engine::etcd::{
-    Client, LocalMember, ReplayError, TlsFiles, V2, V2BackupError, V2Error, back_up, look, replay,
-};
+use nightshift_etcd::v2::{ReplayError, V2BackupError, back_up, replay};
+use nightshift_etcd::{Client, LocalMember, TlsFiles, V2, V2Error, look};
 use support::etcd::{Certs, Etcd, available};
 use support::members::cluster;
 

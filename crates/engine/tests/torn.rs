@@ -25,9 +25,9 @@ use std::time::{Duration, Instant};
 use nightshift_core::proof::DrillVerdict;
 use nightshift_core::settings::Compression;
 use nightshift_engine::drill::{Job, Stored, Word};
-use nightshift_engine::etcd::{Client, Limits, LocalMember, TlsFiles, take};
-use nightshift_engine::spool::Packing;
+use nightshift_etcd::{Client, Limits, LocalMember, TlsFiles, take};
 use nightshift_snapshot::{Finding, Fingerprint, Pass, walk};
+use nightshift_store::spool::Packing;
 use support::etcd::{Etcd, Random, Writer, available, object};
 
 const PATIENCE: Duration = Duration::from_secs(10);

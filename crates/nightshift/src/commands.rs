@@ -21,14 +21,15 @@ mod verify;
 use std::io;
 use std::path::PathBuf;
 
-use nightshift_engine::cold_copy::{RecoverError, ServeError, ServiceError};
+use nightshift_engine::cold_copy::{RecoverError, ServeError};
 use nightshift_engine::control::ClientError;
 use nightshift_engine::daemon::DaemonError;
-use nightshift_engine::drill::{FollowError, ScratchError, become_program, sweep};
-use nightshift_engine::etcd::DiscoverError;
-use nightshift_engine::peer::CredentialsError;
-use nightshift_engine::store::StoreError;
+use nightshift_etcd::DiscoverError;
+use nightshift_etcd::service::ServiceError;
+use nightshift_etcd::trial::{FollowError, ScratchError, become_program, sweep};
+use nightshift_peers::CredentialsError;
 use nightshift_ssh::{ConnectError, IdentityError, KnownHostsError};
+use nightshift_store::StoreError;
 
 use crate::args::{Cli, Command, Sets};
 use crate::exit::Exit;
@@ -42,7 +43,7 @@ pub enum CommandError {
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("{} cannot be opened", path.display())]
-    Unopened { path: PathBuf, source: nightshift_engine::archive::IdentityError },
+    Unopened { path: PathBuf, source: nightshift_archive::IdentityError },
     #[error("cannot write {}", path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error("the runtime cannot start")]
@@ -62,13 +63,13 @@ pub enum CommandError {
     #[error("{host}: its host keys cannot be read")]
     Scan { host: String, source: ConnectError },
     #[error("{} is no archive that may be used", path.display())]
-    Archive { path: PathBuf, source: nightshift_engine::archive::ListError },
+    Archive { path: PathBuf, source: nightshift_archive::ListError },
     #[error("the manifest in {} cannot be used", folder.display())]
     Manifest { folder: PathBuf, source: nightshift_core::manifest::ManifestError },
     #[error("{what} cannot be unpacked into {}; --scratch names another folder", scratch.display())]
-    UnpackInto { what: String, scratch: PathBuf, source: nightshift_engine::spool::SpoolError },
+    UnpackInto { what: String, scratch: PathBuf, source: nightshift_store::spool::SpoolError },
     #[error("{what} cannot be unpacked")]
-    Unpack { what: String, source: nightshift_engine::spool::SpoolError },
+    Unpack { what: String, source: nightshift_store::spool::SpoolError },
     #[error("{what} cannot be read")]
     Snapshot { what: String, source: nightshift_snapshot::ReadError },
     #[error("the keys of {what} cannot be listed")]

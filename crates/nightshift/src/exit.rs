@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use nightshift_engine::control::ClientError;
 use nightshift_engine::daemon::DaemonError;
-use nightshift_engine::store::StoreError;
+use nightshift_store::StoreError;
 
 use crate::commands::CommandError;
 

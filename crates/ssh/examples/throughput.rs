@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nightshift_ssh::{RangeSet, Session, Sftp, Timeouts, Upload, upload};
+use nightshift_core::range_set::RangeSet;
+use nightshift_ssh::{Session, Sftp, Timeouts, Upload, upload};
 use sha2::{Digest, Sha256};
 use support::Sshd;
 use support::proxy::Proxy;

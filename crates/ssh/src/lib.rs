@@ -6,7 +6,6 @@
 pub mod endpoint;
 pub mod identity;
 pub mod known_hosts;
-pub mod ranges;
 pub mod scan;
 pub mod session;
 pub mod sftp;
@@ -16,7 +15,6 @@ pub mod upload;
 pub use endpoint::{Endpoint, Timeouts};
 pub use identity::{Identity, IdentityError};
 pub use known_hosts::{HostKeyVerdict, KnownHosts, KnownHostsError};
-pub use ranges::RangeSet;
 pub use russh::keys::ssh_key::PublicKey;
 pub use scan::{OfferedKey, scan};
 pub use session::exec::{ExecError, ExecOutput};

@@ -19,8 +19,8 @@ use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio::time::timeout;
 
-use crate::ranges::RangeSet;
 use crate::sftp::{OpenFile, Sftp, SftpError};
+use nightshift_core::range_set::RangeSet;
 
 /// Connections that a large file is sent over.
 pub const SESSIONS: usize = 4;

@@ -7,7 +7,8 @@ mod support;
 use std::fs;
 use std::time::Duration;
 
-use nightshift_ssh::{RangeSet, Sftp, SftpError, Timeouts, Upload, UploadError, Uploaded, upload};
+use nightshift_core::range_set::RangeSet;
+use nightshift_ssh::{Sftp, SftpError, Timeouts, Upload, UploadError, Uploaded, upload};
 use support::proxy::Proxy;
 use support::{Sshd, content, sshd, within};
 

@@ -14,10 +14,10 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::frame::{Frame, Request, Said, encode_request, read_frame};
-use crate::etcd::compress;
-use crate::hashed_file::HashedFile;
-use crate::offload;
-use crate::pieces::Pieces;
+use nightshift_etcd::compress;
+use nightshift_store::hashed_file::HashedFile;
+use nightshift_store::offload;
+use nightshift_store::pieces::Pieces;
 
 /// The longest silence of the helper's: it waits for a member to stop, and to be healthy again.
 const SILENCE: Duration = Duration::from_secs(240);

@@ -8,10 +8,10 @@ use nightshift_core::night::Night;
 
 use super::health::survey;
 use super::quorum::{permit, turn};
-use super::service::{Runs as _, Service, find};
 use super::tally::STOPS_A_NIGHT;
 use super::{OPT_IN, STATE};
-use crate::etcd::LocalMember;
+use nightshift_etcd::LocalMember;
+use nightshift_etcd::service::{Runs as _, Service, find};
 
 /// Whether the socket is there, which is the operator's consent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::quorum::Seen;
-use crate::etcd::message::StatusResponse;
-use crate::etcd::{Client, ClientError, Cluster, Complaint, LocalMember, applied, hex};
+use nightshift_etcd::message::StatusResponse;
+use nightshift_etcd::{Client, ClientError, Cluster, Complaint, LocalMember, applied, hex};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(250);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::select_ok;
 use tokio::time::{Instant, sleep_until};
 
-use crate::etcd::{Client, ClientError};
+use nightshift_etcd::{Client, ClientError};
 
 const KEY: &str = "/nightshift/cold-copy-lock";
 /// How long it outlives a holder that is no more.

@@ -13,7 +13,7 @@ use rustix::fs::FlockOperation;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::store::{StoreError, read_bounded, replace_file, sync_folder};
+use nightshift_store::{StoreError, read_bounded, replace_file, sync_folder};
 
 const FILE: &str = "stopped";
 const LOCK: &str = "lock";

@@ -2,7 +2,7 @@
 
 use nightshift_core::night::Night;
 
-use crate::etcd::hex;
+use nightshift_etcd::hex;
 
 /// A member, as it looked just now.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,12 +12,12 @@ use super::frame::{Request, Said};
 use super::health::{Survey, survey};
 use super::lock::{Lock, LockError};
 use super::marker::State;
-use super::proof::Data;
 use super::quorum::{permit, turn};
 use super::recover::start_marked;
-use super::service::Runs;
 use super::tally::count;
-use crate::etcd::Client;
+use nightshift_etcd::Client;
+use nightshift_etcd::service::Runs;
+use nightshift_etcd::stopped::Data;
 
 /// One question to the member that leads.
 const PATIENCE: Duration = Duration::from_secs(30);

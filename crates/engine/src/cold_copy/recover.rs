@@ -8,9 +8,9 @@ use nightshift_core::role::Role;
 use tokio::time::{Instant, sleep};
 
 use super::marker::{Marker, MarkerError, State};
-use super::proof::takes_connections;
-use super::service::{Runs, ServiceError};
 use crate::audit::Audit;
+use nightshift_etcd::service::{Runs, ServiceError};
+use nightshift_etcd::stopped::takes_connections;
 
 /// How long a helper that is ending may still hold the marker.
 const HELD: Duration = Duration::from_secs(10);

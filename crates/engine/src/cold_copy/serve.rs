@@ -18,11 +18,11 @@ use super::health::wait_back;
 use super::lock::{Lock, LockError};
 use super::marker::{FORMAT, Marker, MarkerError};
 use super::pack::{PackError, pack};
-use super::proof::{Data, DataError};
 use super::ready::{Ready, prepare};
-use super::service::{Runs, ServiceError};
 use crate::audit::Audit;
-use crate::offload;
+use nightshift_etcd::service::{Runs, ServiceError};
+use nightshift_etcd::stopped::{Data, DataError};
+use nightshift_store::offload;
 
 /// The daemon asks at once, and takes what is sent as fast as it compresses.
 const ASKED: Duration = Duration::from_secs(10);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use nightshift_core::night::Night;
 use serde::{Deserialize, Serialize};
 
-use crate::store::{StoreError, read_bounded, replace_file};
+use nightshift_store::{StoreError, read_bounded, replace_file};
 
 const FILE: &str = "begun";
 const MOST_BYTES: u64 = 4 << 10;

@@ -13,7 +13,7 @@ use nightshift_core::manifest::{Item, ItemKind};
 use rustix::process::{Pid, Signal};
 
 use super::copy::owner;
-use crate::store::{Partial, StoreError};
+use nightshift_store::{Partial, StoreError};
 
 const LONGEST: Duration = Duration::from_secs(120);
 const MOST_BYTES: u64 = 64 << 20;

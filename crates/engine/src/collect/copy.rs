@@ -10,8 +10,8 @@ use nightshift_core::digest::Hasher;
 use nightshift_core::manifest::{Item, ItemKind, Manifest, Owner};
 use rustix::fs::{AtFlags, FileType, Stat, fstat, readlinkat, statat};
 
-use super::safe_open::{Missing, open_file, open_parent};
-use crate::store::{IoContext as _, Partial, StoreError, Written, sync_file};
+use nightshift_store::safe_open::{Missing, open_file, open_parent};
+use nightshift_store::{IoContext as _, Partial, StoreError, Written, sync_file};
 
 const CHUNK: usize = 256 << 10;
 /// A file that changes while it is read is read so often, then taken as it is and marked.

@@ -8,7 +8,7 @@ use nightshift_core::manifest::MOST_ITEMS;
 use rustix::fs::{AtFlags, Dir, FileType, statat};
 
 use super::glob::{is_glob, matches, parts};
-use super::safe_open::{Missing, open_folder, open_parent};
+use nightshift_store::safe_open::{Missing, open_folder, open_parent};
 
 /// How deep a whole folder is followed.
 const DEEPEST: usize = 60;

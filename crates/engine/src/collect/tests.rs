@@ -9,7 +9,7 @@ use nightshift_core::manifest::ItemKind;
 use nightshift_core::set_path::SetId;
 
 use super::*;
-use crate::store::Vault;
+use nightshift_store::Vault;
 
 struct Room {
     _dir: tempfile::TempDir,

@@ -10,9 +10,9 @@ use nightshift_core::settings::Settings;
 
 use super::Daemon;
 use crate::control::Answer;
-use crate::offload;
 use crate::stages::held;
-use crate::store::{Judged, StoreError, Vault};
+use nightshift_store::offload;
+use nightshift_store::{Judged, StoreError, Vault};
 
 /// Why a set cannot be accepted.
 #[derive(Debug, thiserror::Error)]

@@ -16,8 +16,8 @@ use tokio::sync::oneshot;
 use super::{Daemon, Task};
 use crate::collect;
 use crate::control::{Answer, Pending, Request};
-use crate::offload;
 use crate::status;
+use nightshift_store::offload;
 
 /// A client that waits for stages to end.
 pub(super) struct Waiting {

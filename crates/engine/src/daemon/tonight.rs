@@ -20,9 +20,9 @@ use crate::audit::Audit;
 use crate::board::Board;
 use crate::context::StageContext;
 use crate::expected;
-use crate::offload;
-use crate::record_file::{Journal, Records};
-use crate::store::{StoreError, Vault};
+use nightshift_store::offload;
+use nightshift_store::records::{Journal, Records};
+use nightshift_store::{StoreError, Vault};
 
 /// A stage that the agenda starts, as its plan has it.
 pub(super) struct Starting {

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use nightshift_core::proof::{Comparison, DrillReport, DrillStep, DrillVerdict};
+use nightshift_etcd::trial::Fault;
 
-use super::fault::Fault;
 use super::words::Word;
 
 /// Who is told of each word.

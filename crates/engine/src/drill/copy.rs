@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 
 use nightshift_core::digest::Digest;
 use nightshift_core::etcd_facts::{ColdCopy, EtcdFacts};
+use nightshift_core::units;
+use nightshift_etcd::trial::{Fault, Here as _};
 use nightshift_snapshot::{Ending, TrailerCheck};
 
-use super::fault::{Fault, Here as _};
-use crate::offload;
-use crate::space;
-use crate::spool::Packing;
+use nightshift_store::offload;
+use nightshift_store::space;
+use nightshift_store::spool::Packing;
 
 const CHUNK: usize = 256 << 10;
 /// The log that a restored member begins with: etcd lays out two segments ahead, and a third while it cuts one.
@@ -26,7 +27,7 @@ const LOG: u64 = 3 * (64 << 20);
 pub fn demand_room(scratch: &Path, db_size: u64, leave: u64) -> Result<(), Fault> {
     let need = db_size.saturating_mul(3).saturating_add(LOG);
     space::demand(scratch, need, 64, leave)
-        .here(|| format!("not enough room to restore a database of {}", space::bytes(db_size)))
+        .here(|| format!("not enough room to restore a database of {}", units::bytes(db_size)))
 }
 
 /// Ends the copying when it is dropped: a thread knows nothing of who waits for it.

@@ -12,10 +12,10 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::etcd;
-use crate::space;
-use crate::spool::{self, Packing};
-use crate::store::{StoreError, Vault};
+use nightshift_etcd as etcd;
+use nightshift_store::space;
+use nightshift_store::spool::{self, Packing};
+use nightshift_store::{StoreError, Vault};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {

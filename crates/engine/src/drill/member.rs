@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use nightshift_core::digest::Hasher;
 use nightshift_core::etcd_facts::ColdCopy;
 use nightshift_core::manifest::is_safe_path;
+use nightshift_etcd::trial::{Fault, Here as _};
 use tar::{Archive, EntryType};
 
 use super::copy::Pace;
-use super::fault::{Fault, Here as _};
-use crate::spool::Packing;
+use nightshift_store::spool::Packing;
 
 const ROOT: &str = "member";
 

@@ -8,16 +8,15 @@ use std::time::Duration;
 
 use nightshift_core::proof::DrillReport;
 use nightshift_core::settings::Settings;
+use nightshift_etcd::trial::{OWN_PROGRAM, sweep};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use super::child::OWN_PROGRAM;
 use super::job::Job;
-use super::scratch::sweep;
 use super::words::{LONGEST, Word};
-use crate::offload;
+use nightshift_store::offload;
 
 /// How much longer than its deadline a worker may take to clean up and say so.
 const GRACE: Duration = Duration::from_secs(60);

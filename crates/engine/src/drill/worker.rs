@@ -6,20 +6,19 @@ use std::time::Duration;
 
 use nightshift_core::etcd_facts::DataFound;
 use nightshift_core::proof::DrillReport;
+use nightshift_etcd::trial::{
+    self, Compare, Contents, DRILL, Fault, Here as _, Origin, Scratch, ScratchError, Server, Start, Tools,
+    canary,
+};
+use nightshift_etcd::v2;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Stdin, Take};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, timeout};
 
 use super::book::Book;
-use super::compare::Compare;
-use super::contents::{self, Contents};
-use super::fault::{Fault, Here as _};
+use super::copy;
 use super::job::{Job, Stored};
-use super::scratch::{self, Scratch, ScratchError};
-use super::server::{Origin, Server, Start};
-use super::tools::Tools;
 use super::words::Word;
-use super::{canary, copy, restore, v2_store};
 
 /// Who connects has so long to say what is to be proved.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -104,9 +103,9 @@ async fn drill(job: &Job, book: &mut Book<'_>) -> Result<(), Fault> {
             let db = scratch.path("snapshot.db");
             let unpacked = copy::unpack(file.clone(), *packing, db.clone(), job.rate, job.facts.as_ref());
             let ending = book.step("unpack", unpacked).await?;
-            let walked = contents::read(db.clone(), Some(ending), scratch.folder().to_owned());
+            let walked = trial::read_contents(db.clone(), Some(ending), scratch.folder().to_owned());
             let contents = book.step("walk", walked).await?;
-            book.step("restore", restore::restore(&tools, &scratch, &db, &data)).await?;
+            book.step("restore", trial::restore(&tools, &scratch, &db, &data)).await?;
             (Some(contents), Origin::Restored)
         }
         Stored::Member { file, packing } => {
@@ -140,7 +139,7 @@ async fn drill(job: &Job, book: &mut Book<'_>) -> Result<(), Fault> {
         return Ok(());
     }
     let mut compared = Vec::new();
-    let checked = v2_store::check(&mut server, data_of(job), &mut compared);
+    let checked = v2::check_restored(&mut server, data_of(job), &mut compared);
     let checked = book.step("v2", checked).await;
     book.compared.extend(compared);
     checked
@@ -154,7 +153,7 @@ fn data_of(job: &Job) -> Option<&DataFound> {
 async fn take(root: &Path) -> Result<Scratch, ScratchError> {
     let until = Instant::now() + LEAVES;
     loop {
-        match Scratch::take(root, scratch::DRILL) {
+        match Scratch::take(root, DRILL) {
             Err(ScratchError::Busy { .. }) if Instant::now() < until => tokio::time::sleep(GLANCE).await,
             taken => return taken,
         }
@@ -167,7 +166,7 @@ async fn walk_member(data: &Path, scratch: &Scratch) -> Result<Option<Contents>,
     if !db.is_file() {
         return Ok(None);
     }
-    contents::read(db, None, scratch.folder().to_owned()).await.map(Some)
+    trial::read_contents(db, None, scratch.folder().to_owned()).await.map(Some)
 }
 
 /// The bytes of what is to be restored.

@@ -7,8 +7,8 @@ use nightshift_core::role::Role;
 use super::own_set::{self, Begun, Draft, OwnSetError};
 use crate::collect::{self, CollectError};
 use crate::context::{StageContext, StageEnd};
-use crate::offload;
-use crate::store::Partial;
+use nightshift_store::Partial;
+use nightshift_store::offload;
 
 #[derive(Debug, thiserror::Error)]
 enum Error {

@@ -13,8 +13,8 @@ use nightshift_core::role::Role;
 pub(super) use told::event;
 
 use crate::context::{StageContext, StageEnd};
-use crate::offload;
-use crate::store::StoreError;
+use nightshift_store::StoreError;
+use nightshift_store::offload;
 
 pub async fn run(ctx: StageContext) -> StageEnd {
     let end = prove_or_wait(&ctx).await;

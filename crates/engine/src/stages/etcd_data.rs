@@ -16,10 +16,11 @@ use super::etcd_room;
 use super::own_set::Draft;
 use crate::cold_copy::{self, AskError, Asked, Request};
 use crate::context::StageContext;
-use crate::etcd::{self, Client, Found, LocalMember, Member, V2};
-use crate::offload;
-use crate::space::SpaceError;
-use crate::store::{Partial, StoreError, hash_file, sync_file, sync_folder};
+use nightshift_etcd as etcd;
+use nightshift_etcd::{Client, Found, LocalMember, Member, V2};
+use nightshift_store::offload;
+use nightshift_store::space::SpaceError;
+use nightshift_store::{Partial, StoreError, hash_file, sync_file, sync_folder};
 
 /// One question about v2 keys.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -114,7 +115,7 @@ async fn back_up(
     let (target, guard) = (folder.clone(), partial.guard());
     let made = offload::run(move || {
         let _guard = guard;
-        etcd::back_up(&etcdctl, &data_dir, &target, BACKED_UP).map_err(|error| chain(&error))?;
+        etcd::v2::back_up(&etcdctl, &data_dir, &target, BACKED_UP).map_err(|error| chain(&error))?;
         items(&target, V2_FOLDER, &format!("etcdctl backup --data-dir {}", data_dir.display()))
     });
     match made.await {
@@ -143,7 +144,7 @@ async fn replay(
         return None;
     }
     let etcd = tool(drill.etcd_tools.as_deref(), "etcd");
-    match etcd::replay(&etcd, folder, &drill.scratch, REPLAYED).await {
+    match etcd::v2::replay(&etcd, folder, &drill.scratch, REPLAYED).await {
         Ok(replayed) if replayed.keys == 0 => {
             draft
                 .bad
@@ -151,7 +152,7 @@ async fn replay(
             Some(0)
         }
         Ok(replayed) => Some(replayed.keys),
-        Err(error @ etcd::ReplayError::NoEtcd { .. }) => {
+        Err(error @ etcd::v2::ReplayError::NoEtcd { .. }) => {
             draft.faults.push(format!(
                 "the v2 backup was not replayed, so nothing shows that it restores: {}; name the folder with etcd's \
                  binaries as `etcd-tools` in [drill]",

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use crate::context::StageContext;
-use crate::etcd::{LocalMember, Member};
-use crate::space::{self, SpaceError};
+use nightshift_etcd::{LocalMember, Member};
+use nightshift_store::space::{self, SpaceError};
 
 /// Makes sure that `need` bytes fit at `target`, even if nothing of them can be compressed.
 pub fn demand(
@@ -40,8 +40,8 @@ mod tests {
     use nightshift_core::stage::Stage;
 
     use super::*;
-    use crate::etcd::TlsFiles;
     use crate::testing;
+    use nightshift_etcd::TlsFiles;
 
     fn member(db_size: u64) -> Member {
         Member {

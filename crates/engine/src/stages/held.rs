@@ -7,9 +7,9 @@ use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 
 use crate::context::StageContext;
-use crate::offload;
-use crate::record_file::Journal;
-use crate::store::{Judge, Judged, StoreError, Vault};
+use nightshift_store::offload;
+use nightshift_store::records::Journal;
+use nightshift_store::{Judge, Judged, StoreError, Vault};
 
 /// Records a set that is held, unless its record knows it as that. Without it, the night would call it missing.
 pub async fn make_known(ctx: &StageContext, held: &Judged, fate: Fate) -> Result<(), StoreError> {

@@ -13,9 +13,10 @@ use nightshift_core::set_path::SetId;
 use super::pull::{self, Fetch, Source};
 use crate::context::{StageContext, StageEnd};
 use crate::expected;
-use crate::offload;
-use crate::peer::{self, Credentials, ReachError};
-use crate::store::StoreError;
+use nightshift_peers as peers;
+use nightshift_peers::{Credentials, ReachError};
+use nightshift_store::StoreError;
+use nightshift_store::offload;
 
 pub async fn run(ctx: StageContext) -> StageEnd {
     let credentials = match Credentials::of_peers(&ctx.settings).await {
@@ -68,7 +69,7 @@ async fn fill(
     lacking: &[Expected],
     credentials: &Credentials,
 ) -> Result<bool, ReachError> {
-    let (session, sftp) = credentials.open_sftp(&peer::endpoint(master)).await?;
+    let (session, sftp) = credentials.open_sftp(&peers::endpoint(master)).await?;
     let vault = master.vault.to_string_lossy().into_owned();
     let source =
         Source { sftp: &sftp, vault: &vault, host: &master.name, known_hosts: &credentials.known_hosts };

@@ -9,14 +9,15 @@ use nightshift_core::outcome::{Grade, Outcome};
 use nightshift_core::record::{Fate, SetReport, Step};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::{MOST_ATTEMPTS, SetId};
+use nightshift_core::units;
 use nightshift_ssh::Signer;
 
 use super::held;
 use crate::context::{StageContext, StageEnd};
 use crate::machine;
-use crate::offload;
-use crate::space::{self, SpaceError};
-use crate::store::{Partial, StoreError};
+use nightshift_store::offload;
+use nightshift_store::space::{self, SpaceError};
+use nightshift_store::{Partial, StoreError};
 
 /// A set that was begun.
 #[derive(Debug)]
@@ -125,7 +126,7 @@ pub async fn publish(ctx: &StageContext, partial: Partial, draft: Draft) -> Resu
         ..Event::new(
             Kind::SetPublished,
             severity,
-            format!("{set} published: {}, {files} files, {}", manifest.grade, space::bytes(bytes)),
+            format!("{set} published: {}, {files} files, {}", manifest.grade, units::bytes(bytes)),
         )
     });
     if let Some(reason) = unsigned {

@@ -9,16 +9,17 @@ use nightshift_core::chain;
 use nightshift_core::record::{Packed as PackedStep, Step, Why};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
+use nightshift_core::units;
 use nightshift_ssh::Signer;
 use sha2::{Digest as _, Sha512};
 
-use crate::archive::{HeldSet, PackError, PackRequest, Packed, pack};
 use crate::context::{StageContext, StageEnd};
 use crate::expected;
-use crate::offload;
-use crate::outbox::Outbox;
-use crate::space::{self, SpaceError};
-use crate::store::{IoContext as _, Judge, Judged, StoreError};
+use nightshift_archive::{HeldSet, PackError, PackRequest, Packed, pack};
+use nightshift_store::offload;
+use nightshift_store::outbox::Outbox;
+use nightshift_store::space::{self, SpaceError};
+use nightshift_store::{IoContext as _, Judge, Judged, StoreError};
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
@@ -72,7 +73,7 @@ async fn try_run(ctx: &StageContext) -> Result<StageEnd, Error> {
         reason: (!missing.is_empty()).then(|| missing.join("; ")),
         ..Event::info(
             Kind::ArchivePacked,
-            format!("{archive} packed: {sets} sets, {}{lacks}", space::bytes(packed.bytes)),
+            format!("{archive} packed: {sets} sets, {}{lacks}", units::bytes(packed.bytes)),
         )
     });
     Ok(if missing.is_empty() { StageEnd::done() } else { StageEnd::degraded(missing.join("; ")) })

@@ -17,10 +17,10 @@ use nightshift_core::retention::{Candidate, Decision, Policy, decide};
 use nightshift_core::settings::Settings;
 
 use crate::context::{StageContext, StageEnd};
-use crate::offload;
-use crate::outbox::Outbox;
-use crate::record_file::Records;
-use crate::store::{Judge, Judged, StoreError, Vault};
+use nightshift_store::offload;
+use nightshift_store::outbox::Outbox;
+use nightshift_store::records::Records;
+use nightshift_store::{Judge, Judged, StoreError, Vault};
 
 pub async fn run(ctx: StageContext) -> StageEnd {
     let mut faults = Vec::new();

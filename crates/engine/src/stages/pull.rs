@@ -26,7 +26,7 @@ pub(super) use proofs::copy_proofs;
 pub(super) use queue::{Answer, Queue};
 
 use crate::context::{StageContext, StageEnd};
-use crate::peer::Credentials;
+use nightshift_peers::Credentials;
 
 pub async fn run(ctx: StageContext, role: Role) -> StageEnd {
     match Credentials::of_peers(&ctx.settings).await {

@@ -9,12 +9,12 @@ use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
 use nightshift_core::record::Step;
 use nightshift_core::settings::Remote;
+use nightshift_core::units;
 
 use crate::context::{StageContext, StageEnd};
-use crate::offload;
-use crate::outbox::Outbox;
-use crate::space;
-use crate::store::StoreError;
+use nightshift_store::StoreError;
+use nightshift_store::offload;
+use nightshift_store::outbox::Outbox;
 
 use deliver::{Deliver, Delivered};
 
@@ -108,7 +108,7 @@ async fn ship_to(
                         format!(
                             "{archive} is on remote {}: {}, {verified}",
                             remote.name,
-                            space::bytes(bytes)
+                            units::bytes(bytes)
                         ),
                     )
                 });

@@ -20,10 +20,11 @@ use super::etcd_room;
 use super::own_set::{self, Begun, OwnSetError};
 use crate::collect::CollectError;
 use crate::context::{StageContext, StageEnd};
-use crate::etcd::{self, Client, Complaint, LocalMember, Taken};
-use crate::offload;
-use crate::space::SpaceError;
-use crate::store::{Partial, StoreError};
+use nightshift_etcd as etcd;
+use nightshift_etcd::{Client, Complaint, LocalMember, Taken};
+use nightshift_store::offload;
+use nightshift_store::space::SpaceError;
+use nightshift_store::{Partial, StoreError};
 
 #[derive(Debug, thiserror::Error)]
 enum Error {

@@ -8,10 +8,10 @@ use nightshift_core::record::{ProofReport, Record};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
+use nightshift_core::units;
 use serde::{Deserialize, Serialize};
 
-use crate::space;
-use crate::store::{Judged, StoreError, Vault};
+use nightshift_store::{Judged, StoreError, Vault};
 
 /// The best etcd set of one host and night in this vault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,7 +56,7 @@ impl EtcdState {
             return "-".to_owned();
         };
         match (verdict, reason) {
-            (DrillVerdict::Proved, _) => format!("by {by}, from {copy}, in {}", space::seconds(*took_ms)),
+            (DrillVerdict::Proved, _) => format!("by {by}, from {copy}, in {}", units::seconds(*took_ms)),
             (_, Some(reason)) => format!("{verdict} by {by}, from {copy}: {reason}"),
             (_, None) => format!("{verdict} by {by}, from {copy}"),
         }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use jiff::civil::Date;
 use nightshift_core::night::{Night, NightWindow};
-use nightshift_engine::cold_copy::{Host, Runs, ServiceError};
-use nightshift_engine::etcd::{LocalMember, TlsFiles};
+use nightshift_engine::cold_copy::Host;
+use nightshift_etcd::service::{Runs, ServiceError};
+use nightshift_etcd::{LocalMember, TlsFiles};
 use serde::{Deserialize, Serialize};
 
 use super::etcd::{eventually, free_port};

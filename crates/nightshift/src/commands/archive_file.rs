@@ -5,8 +5,8 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 
 use indicatif::ProgressBar;
+use nightshift_archive::{Identities, open_encrypted};
 use nightshift_core::archive::ArchiveName;
-use nightshift_engine::archive::{Identities, open_encrypted};
 
 use super::CommandError;
 

@@ -5,8 +5,10 @@ use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use nightshift_engine::cold_copy::{self, Host, Service};
-use nightshift_engine::{etcd, logging};
+use nightshift_engine::cold_copy::{self, Host};
+use nightshift_engine::logging;
+use nightshift_etcd as etcd;
+use nightshift_etcd::service::{self, Service};
 
 use super::CommandError;
 use crate::args::ColdCopy;
@@ -42,5 +44,5 @@ async fn serve(config: &Path) -> Result<(), CommandError> {
 async fn host(config: &Path) -> Result<Host<Service>, CommandError> {
     let settings = config_file::settings(config)?;
     let local = etcd::discover(&settings.etcd, Path::new("/"))?;
-    Ok(Host::new(&settings, local, cold_copy::find().await?, cold_copy::STATE))
+    Ok(Host::new(&settings, local, service::find().await?, cold_copy::STATE))
 }

@@ -10,9 +10,9 @@ use nightshift_core::digest::Digest;
 use nightshift_core::proof::{DrillReport, DrillVerdict, Proof};
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
+use nightshift_core::units::seconds;
 use nightshift_engine::drill::{Word, perform};
-use nightshift_engine::space::seconds;
-use nightshift_engine::store::Vault;
+use nightshift_store::Vault;
 
 use super::CommandError;
 use crate::args::Drill;

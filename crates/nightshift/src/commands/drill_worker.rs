@@ -1,6 +1,7 @@
 //! `nightshift drill-worker`: one drill, told on standard input; hidden, for the daemon and the drill's unit start it.
 
-use nightshift_engine::drill::{follow_parent, work};
+use nightshift_engine::drill::work;
+use nightshift_etcd::trial::follow_parent;
 
 use super::CommandError;
 use crate::exit::Exit;

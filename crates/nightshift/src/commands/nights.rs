@@ -4,8 +4,8 @@ use std::path::Path;
 
 use nightshift_core::night::Night;
 use nightshift_core::record::Record;
-use nightshift_engine::record_file::Records;
 use nightshift_engine::status;
+use nightshift_store::records::Records;
 
 use super::CommandError;
 use crate::config_file;

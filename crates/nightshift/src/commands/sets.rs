@@ -4,9 +4,9 @@ use std::path::Path;
 
 use nightshift_core::outcome::Grade;
 use nightshift_core::set_path::SetId;
+use nightshift_core::units::bytes;
 use nightshift_engine::control::{Request, ask};
-use nightshift_engine::space::bytes;
-use nightshift_engine::store::{Judge, Judged, StoreError, Vault};
+use nightshift_store::{Judge, Judged, StoreError, Vault};
 use serde::Serialize;
 
 use super::CommandError;

@@ -7,8 +7,8 @@ use jiff::tz::TimeZone;
 use nightshift_core::night::Night;
 use nightshift_core::outcome::{Grade, Verdict};
 use nightshift_core::record::{Expected, Fate, Record};
+use nightshift_core::units::bytes;
 use nightshift_engine::control::{Answer, ClientError, Request, ask};
-use nightshift_engine::space::bytes;
 use nightshift_engine::status::{self, EtcdState, NightReport, Report};
 
 use super::CommandError;

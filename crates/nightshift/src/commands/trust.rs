@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use nightshift_core::settings::Settings;
-use nightshift_engine::peer;
+use nightshift_peers as peers;
 use nightshift_ssh::{Endpoint, HostKeyVerdict, KnownHosts, OfferedKey, known_hosts, scan};
 
 use super::CommandError;
@@ -37,17 +37,17 @@ pub async fn run(config: &Path, args: &Trust) -> Result<Exit, CommandError> {
 }
 
 fn everyone(settings: &Settings) -> Vec<Endpoint> {
-    let peers = settings.inventory.hosts().filter(|host| host.name != settings.this).map(peer::endpoint);
-    peers.chain(settings.remotes.iter().map(peer::remote_endpoint)).collect()
+    let peers = settings.inventory.hosts().filter(|host| host.name != settings.this).map(peers::endpoint);
+    peers.chain(settings.remotes.iter().map(peers::remote_endpoint)).collect()
 }
 
 /// A host of the inventory, a remote by its name, or an address with or without a port.
 fn find(settings: &Settings, word: &str) -> Endpoint {
     if let Some(host) = word.parse().ok().and_then(|name| settings.inventory.get(&name)) {
-        return peer::endpoint(host);
+        return peers::endpoint(host);
     }
     if let Some(remote) = settings.remotes.iter().find(|remote| remote.name.as_str() == word) {
-        return peer::remote_endpoint(remote);
+        return peers::remote_endpoint(remote);
     }
     let (address, port) = match word.rsplit_once(':') {
         Some((address, port)) if !address.contains(':') => (address, port.parse().unwrap_or(22)),

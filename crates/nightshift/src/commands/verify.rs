@@ -4,14 +4,17 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use nightshift_archive::list_blocking;
 use nightshift_core::archive::NotAnArchive;
+use nightshift_core::chain;
+use nightshift_core::manifest::Manifest;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
-use nightshift_engine::archive::list_blocking;
-use nightshift_engine::space::bytes;
-use nightshift_engine::store::Vault;
-use nightshift_engine::verify::{Verified, verify_set};
+use nightshift_core::units::bytes;
+use nightshift_peers::check_signature;
 use nightshift_ssh::KnownHosts;
+use nightshift_store::Vault;
+use nightshift_store::verify::{Verified, verify_set};
 
 use super::{CommandError, archive_file};
 use crate::config_file;
@@ -49,13 +52,24 @@ fn verify_sets(settings: &Settings, vault: &Vault, sets: Vec<SetId>) -> Result<b
         path if path.exists() => Some(KnownHosts::load(path)?),
         _ => None,
     };
+    let signed = |manifest: &Manifest, bytes: &[u8], signature: Option<&str>| {
+        // This host's own key is not among those that it has pinned.
+        if manifest.made_by == settings.this {
+            return None;
+        }
+        let known_hosts = known_hosts.as_ref()?;
+        let (inventory, host, made_by) = (&settings.inventory, &manifest.host, &manifest.made_by);
+        check_signature(inventory, known_hosts, host, made_by, bytes, signature)
+            .err()
+            .map(|error| chain(&error))
+    };
     let progress = ProgressBar::new(sets.len() as u64).with_style(style());
     let mut hashed = BTreeSet::new();
     let mut all_good = true;
     for set in sets {
         progress.set_message(set.to_string());
         let Verified { findings, files, bytes: size } =
-            verify_set(settings, vault, &set, known_hosts.as_ref(), &mut hashed)?;
+            verify_set(&settings.cluster, vault, &set, &signed, &mut hashed)?;
         progress.suspend(|| {
             if findings.is_empty() {
                 out::say(format!("{set}: good, {files} files, {}", bytes(size)));
@@ -94,7 +108,7 @@ fn archive_is_good(path: &Path, identity: Option<&Path>) -> Result<bool, Command
             Ok(true)
         }
         Err(error) => {
-            out::say(format!("{name}: BAD: {}", nightshift_core::chain(&error)));
+            out::say(format!("{name}: BAD: {}", chain(&error)));
             Ok(false)
         }
     }

@@ -12,11 +12,12 @@ use nightshift_core::stage::Stage;
 
 use super::told;
 use crate::context::{StageContext, StageEnd};
-use crate::offload;
-use crate::peer::{self, Credentials, ReachError};
 use crate::stages::held;
 use crate::stages::pull::{Answer, Queue, Source, copy_proofs, hint_of};
-use crate::store::StoreError;
+use nightshift_peers as peers;
+use nightshift_peers::{Credentials, ReachError};
+use nightshift_store::StoreError;
+use nightshift_store::offload;
 
 /// The pause before the prover is asked again; it grows to ten times this.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
@@ -59,7 +60,7 @@ pub async fn run(ctx: &StageContext, prover: &Host) -> StageEnd {
 
 /// One look into the prover's vault.
 async fn look(ctx: &StageContext, prover: &Host, credentials: &Credentials) -> Result<Answer, Error> {
-    let (session, sftp) = credentials.open_sftp(&peer::endpoint(prover)).await?;
+    let (session, sftp) = credentials.open_sftp(&peers::endpoint(prover)).await?;
     let vault = prover.vault.to_string_lossy().into_owned();
     let source =
         Source { sftp: &sftp, vault: &vault, host: &prover.name, known_hosts: &credentials.known_hosts };

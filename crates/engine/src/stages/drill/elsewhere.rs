@@ -9,11 +9,12 @@ use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 
 use crate::context::StageContext;
-use crate::offload;
-use crate::peer::{self, Credentials, CredentialsError, ReachError};
 use crate::stages::held;
 use crate::stages::pull::{Source, manifest_at};
-use crate::store::StoreError;
+use nightshift_peers as peers;
+use nightshift_peers::{Credentials, CredentialsError, ReachError};
+use nightshift_store::StoreError;
+use nightshift_store::offload;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -48,7 +49,7 @@ async fn same(
     held: &[SetId],
     credentials: &Credentials,
 ) -> Result<BTreeSet<SetId>, Error> {
-    let (session, sftp) = credentials.open_sftp(&peer::endpoint(master)).await?;
+    let (session, sftp) = credentials.open_sftp(&peers::endpoint(master)).await?;
     let vault = master.vault.to_string_lossy().into_owned();
     let source =
         Source { sftp: &sftp, vault: &vault, host: &master.name, known_hosts: &credentials.known_hosts };

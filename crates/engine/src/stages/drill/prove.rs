@@ -13,8 +13,8 @@ use nightshift_core::role::Role;
 use super::told;
 use crate::context::{StageContext, StageEnd};
 use crate::drill::{Job, Stored, Way, Word, perform};
-use crate::offload;
-use crate::store::{Judged, StoreError};
+use nightshift_store::offload;
+use nightshift_store::{Judged, StoreError};
 
 /// Copies that are tried where the ones before them do not restore.
 const MOST_TRIED: usize = 3;

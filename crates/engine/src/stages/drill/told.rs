@@ -3,10 +3,10 @@
 use nightshift_core::audit::{Event, Kind, Severity};
 use nightshift_core::proof::DrillVerdict;
 use nightshift_core::record::{ProofReport, Step};
+use nightshift_core::units;
 
 use crate::context::StageContext;
-use crate::space;
-use crate::store::StoreError;
+use nightshift_store::StoreError;
 
 /// Records what a drill said, and tells it, unless the record knows it.
 pub async fn known(ctx: &StageContext, report: ProofReport) -> Result<(), StoreError> {
@@ -34,7 +34,7 @@ pub fn event(ctx: &StageContext, report: &ProofReport) -> Event {
         DrillVerdict::Proved => {
             format!(
                 "{set} proved by {by} in {}: {copy} was restored and took a write",
-                space::seconds(*took_ms)
+                units::seconds(*took_ms)
             )
         }
         _ => format!("{set} {verdict} by {by}, from {copy}{because}"),

@@ -13,10 +13,11 @@ use nightshift_ssh::SftpError;
 
 use super::removed;
 use crate::context::StageContext;
-use crate::offload;
-use crate::peer::{self, Credentials, CredentialsError, ReachError};
-use crate::record_file::Records;
-use crate::store::StoreError;
+use nightshift_peers as peers;
+use nightshift_peers::{Credentials, CredentialsError, ReachError};
+use nightshift_store::StoreError;
+use nightshift_store::offload;
+use nightshift_store::records::Records;
 
 /// Archives that stay on a remote whatever the policy says.
 const ALWAYS_KEPT: usize = 2;
@@ -37,7 +38,7 @@ pub enum Error {
 pub async fn prune(ctx: &StageContext, remote: &Remote) -> Result<(), Error> {
     let shipped = shipped(ctx, remote).await?;
     let credentials = Credentials::of_remote(&ctx.settings, remote).await?;
-    let (session, sftp) = credentials.open_sftp(&peer::remote_endpoint(remote)).await?;
+    let (session, sftp) = credentials.open_sftp(&peers::remote_endpoint(remote)).await?;
     let listing = sftp.list(&remote.path, MOST_ENTRIES).await?;
     let mut there: Vec<ArchiveName> = listing
         .entries

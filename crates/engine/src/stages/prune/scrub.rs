@@ -9,9 +9,9 @@ use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 
 use crate::context::StageContext;
-use crate::offload;
-use crate::store::{StoreError, Vault};
-use crate::verify::{Hashed, verify_set};
+use nightshift_store::offload;
+use nightshift_store::verify::{Hashed, verify_set};
+use nightshift_store::{StoreError, Vault};
 
 /// Checks the snapshots whose turn it is; returns what was found.
 pub async fn scrub(ctx: &StageContext) -> Result<Vec<String>, StoreError> {
@@ -19,7 +19,7 @@ pub async fn scrub(ctx: &StageContext) -> Result<Vec<String>, StoreError> {
     let checked = offload::run(move || {
         let mut checked = Vec::new();
         for set in whose_turn(&vault, night)? {
-            let verified = verify_set(&settings, &vault, &set, None, &mut Hashed::new())?;
+            let verified = verify_set(&settings.cluster, &vault, &set, &|_, _, _| None, &mut Hashed::new())?;
             checked.push((set, verified.findings));
         }
         Ok::<_, StoreError>(checked)

@@ -17,10 +17,11 @@ use super::queue::Answer;
 use super::remote_files::{self, Found};
 use crate::collect;
 use crate::context::StageContext;
-use crate::offload;
-use crate::peer::{self, Credentials, ReachError};
 use crate::stages::own_set::{self, Begun, Draft, OwnSetError};
-use crate::store::{Partial, StoreError, Written};
+use nightshift_peers as peers;
+use nightshift_peers::{Credentials, ReachError};
+use nightshift_store::offload;
+use nightshift_store::{Partial, StoreError, Written};
 
 /// Files under way at a time, on the one connection.
 const FILES: usize = 16;
@@ -59,7 +60,7 @@ async fn try_collect(
     let Some(Begun { partial, previous }) = own_set::begin(ctx, &host.name, role).await? else {
         return Ok(Answer::Held { grade: Grade::Good, fresh: false });
     };
-    let (session, sftp) = credentials.open_sftp(&peer::endpoint(host)).await?;
+    let (session, sftp) = credentials.open_sftp(&peers::endpoint(host)).await?;
     let drafted = draft(ctx, role, &sftp, &partial, previous.as_ref()).await;
     session.close().await;
     let end = own_set::publish(ctx, partial, drafted?).await?;

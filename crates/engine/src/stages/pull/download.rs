@@ -7,8 +7,8 @@ use nightshift_ssh::{Sftp, SftpError};
 
 use super::fetch::FetchError;
 use super::file_sink::FileSink;
-use crate::offload;
-use crate::store::{Partial, StoreError, Written};
+use nightshift_store::offload;
+use nightshift_store::{Partial, StoreError, Written};
 
 /// Files of one set under way at a time, on one connection.
 const FILES: usize = 16;

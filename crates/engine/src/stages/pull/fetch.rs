@@ -10,19 +10,17 @@ use nightshift_core::outcome::Grade;
 use nightshift_core::record::{Fate, SetReport, Step, Why};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
-use nightshift_ssh::{KnownHosts, Sftp, SftpError, SignatureError, signature};
+use nightshift_core::units;
+use nightshift_peers::{SignedError, check_signature};
+use nightshift_ssh::{KnownHosts, Sftp, SftpError};
 
 use super::download::{Download, Wanted};
 use crate::context::StageContext;
-use crate::offload;
-use crate::peer;
-use crate::space::{self, SpaceError};
 use crate::stages::held;
-use crate::store::{Partial, StoreError, Written};
-use crate::verify;
-
-/// The longest signature: an RSA key of 16,384 bits makes 6 KB.
-const SIGNATURE: usize = 16 << 10;
+use nightshift_store::offload;
+use nightshift_store::space::{self, SpaceError};
+use nightshift_store::verify::{self, MAX_SIGNATURE_LEN};
+use nightshift_store::{Partial, StoreError, Written};
 
 /// Where a set is fetched from.
 #[derive(Clone, Copy)]
@@ -43,12 +41,10 @@ pub enum FetchError {
     Sftp(SetId, #[source] SftpError),
     #[error("the manifest of {0} is refused")]
     Manifest(SetId, #[source] ManifestError),
-    #[error("the manifest of {set} says that {made_by} made it, who may not")]
-    Maker { set: SetId, made_by: HostName },
+    #[error("{0} is refused")]
+    Signed(SetId, #[source] SignedError),
     #[error("{set} comes from {from}, who did not make it, and carries no signature of {made_by}")]
     Unsigned { set: SetId, from: HostName, made_by: HostName },
-    #[error("the signature of {0} is refused")]
-    Signature(SetId, #[source] SignatureError),
     #[error("{path} of {set} came twice with another content than its manifest says")]
     Content { set: SetId, path: String },
     #[error("the snapshot of {set} is not sound, though its maker called it {grade}: {findings}")]
@@ -67,9 +63,8 @@ impl FetchError {
         matches!(
             self,
             Self::Manifest(..)
-                | Self::Maker { .. }
+                | Self::Signed(..)
                 | Self::Unsigned { .. }
-                | Self::Signature(..)
                 | Self::Content { .. }
                 | Self::Unsound { .. }
         )
@@ -155,40 +150,23 @@ impl Fetch<'_> {
         format!("{}/{}/{path}", self.source.vault, self.set)
     }
 
-    /// What is fetched from its maker is known by the connection; from anyone else only by the signature.
+    /// What is fetched from its origin host is known by the connection; from any other host only by the signature.
     async fn checked_signature(
         &self,
         made_by: &HostName,
         bytes: &[u8],
     ) -> Result<Option<String>, FetchError> {
         let set = self.set.clone();
-        let inventory = &self.ctx.settings.inventory;
-        let agentless = inventory.get(&set.host).is_some_and(|host| host.agentless);
-        let maker = inventory.get(made_by);
-        let may =
-            *made_by == set.host || (agentless && maker.is_some_and(|host| host.roles.has(Role::Master)));
-        let Some(maker) = maker.filter(|_| may) else {
-            return Err(FetchError::Maker { set, made_by: made_by.clone() });
-        };
-        let signature = self.read(manifest::SIGNATURE_FILE, SIGNATURE).await?;
-        match signature.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()) {
-            Some(text) => {
-                let names = peer::endpoint(maker).known_as;
-                signature::verify(
-                    manifest::NAMESPACE,
-                    bytes,
-                    &text,
-                    self.source.known_hosts,
-                    &names,
-                    maker.port,
-                )
-                .map_err(|error| FetchError::Signature(set, error))?;
-                Ok(Some(text))
-            }
-            None if self.source.host == made_by => Ok(None),
-            None => {
+        let signature = self.read(manifest::SIGNATURE_FILE, MAX_SIGNATURE_LEN as usize).await?;
+        let signature = signature.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let (inventory, known_hosts) = (&self.ctx.settings.inventory, self.source.known_hosts);
+        let signed = check_signature(inventory, known_hosts, &set.host, made_by, bytes, signature.as_deref());
+        match signed {
+            Ok(false) if self.source.host != made_by => {
                 Err(FetchError::Unsigned { set, from: self.source.host.clone(), made_by: made_by.clone() })
             }
+            Ok(_) => Ok(signature),
+            Err(error) => Err(FetchError::Signed(set, error)),
         }
     }
 
@@ -313,7 +291,7 @@ impl Fetch<'_> {
             sha256: Some(digest),
             outcome: Some(word),
             reason,
-            ..Event::info(kind, format!("{} {word}: {worth}, {}", self.set, space::bytes(bytes)))
+            ..Event::info(kind, format!("{} {word}: {worth}, {}", self.set, units::bytes(bytes)))
         });
         // Its agreement may name a member whose set is here already.
         if self.set.role == Role::Etcd {

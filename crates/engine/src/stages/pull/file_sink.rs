@@ -8,8 +8,8 @@ use nightshift_ssh::ChunkSink;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::offload;
-use crate::store::{Guard, Written, sync_file};
+use nightshift_store::offload;
+use nightshift_store::{Guard, Written, sync_file};
 
 /// Chunks between the network and the disk: with 255 KiB each, 4 MiB at most.
 const AHEAD: usize = 16;

@@ -24,10 +24,11 @@ use super::rival;
 use super::verdict::PullError;
 use crate::context::StageContext;
 use crate::hint_file;
-use crate::offload;
-use crate::peer::{self, Credentials, ReachError};
 use crate::stages::held;
-use crate::store::StoreError;
+use nightshift_peers as peers;
+use nightshift_peers::{Credentials, ReachError};
+use nightshift_store::StoreError;
+use nightshift_store::offload;
 
 /// Why a set is held and does not count.
 const NEWER: &str = "its set has a newer format: upgrade masters first";
@@ -41,7 +42,7 @@ pub async fn pull(
     role: Role,
     credentials: &Credentials,
 ) -> Result<Answer, PullError> {
-    let endpoint = peer::endpoint(host);
+    let endpoint = peers::endpoint(host);
     let (session, sftp) = match credentials.open_sftp(&endpoint).await {
         Ok(open) => open,
         Err(error) => {

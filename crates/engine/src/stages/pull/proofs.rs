@@ -12,10 +12,10 @@ use nightshift_ssh::SftpError;
 
 use super::fetch::Source;
 use crate::context::StageContext;
-use crate::offload;
-use crate::peer::ReachError;
 use crate::stages::{drill, held};
-use crate::store::{Judge, StoreError};
+use nightshift_peers::ReachError;
+use nightshift_store::offload;
+use nightshift_store::{Judge, StoreError};
 
 /// The most entries that a folder of proofs is believed to have, and of those the newest are read.
 const MOST_ENTRIES: usize = 200;

@@ -12,7 +12,7 @@ use super::fetch::Source;
 use super::peer_sets::manifest_at;
 use super::verdict::PullError;
 use crate::context::StageContext;
-use crate::offload;
+use nightshift_store::offload;
 
 /// Whether the maker of a set that is held here shows another manifest under its name. If so, that is recorded and
 /// told, once a night.

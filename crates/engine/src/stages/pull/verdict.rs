@@ -1,8 +1,8 @@
 //! Whether an error may pass by itself.
 
-use crate::peer::ReachError;
-use crate::store::StoreError;
 use nightshift_core::chain;
+use nightshift_peers::ReachError;
+use nightshift_store::StoreError;
 
 use super::fetch::FetchError;
 use super::queue::Answer;

@@ -6,16 +6,18 @@ use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use nightshift_core::archive::ArchiveName;
 use nightshift_core::digest::Digest;
+use nightshift_core::range_set::RangeSet;
 use nightshift_core::settings::Remote;
 use nightshift_ssh::session::exec::quote;
-use nightshift_ssh::{ExecError, RangeSet, Session, Sftp, SftpError, Upload, UploadError, upload};
+use nightshift_ssh::{ExecError, Session, Sftp, SftpError, Upload, UploadError, upload};
 
 use crate::context::StageContext;
 use crate::hash_sink::HashSink;
-use crate::offload;
-use crate::outbox::{Delivery, Outbox};
-use crate::peer::{self, Credentials, CredentialsError, ReachError};
-use crate::store::{IoContext as _, StoreError};
+use nightshift_peers as peers;
+use nightshift_peers::{Credentials, CredentialsError, ReachError};
+use nightshift_store::offload;
+use nightshift_store::outbox::{Delivery, Outbox};
+use nightshift_store::{IoContext as _, StoreError};
 
 /// Archives hold every secret of the cluster.
 const MODE: u32 = 0o600;
@@ -79,7 +81,7 @@ impl Deliver<'_> {
             return Ok(Delivered::Already);
         }
         let credentials = Credentials::of_remote(&self.ctx.settings, self.remote).await?;
-        let endpoint = peer::remote_endpoint(self.remote);
+        let endpoint = peers::remote_endpoint(self.remote);
         let (session, sftp) = credentials.open_sftp(&endpoint).await?;
         sftp.create_dir_all(&self.remote.path, 0o700).await?;
 
@@ -121,7 +123,7 @@ impl Deliver<'_> {
         {
             return Err(DeliverError::Full { path: self.remote.path.clone(), need, free: space.free_bytes });
         }
-        let endpoint = peer::remote_endpoint(self.remote);
+        let endpoint = peers::remote_endpoint(self.remote);
         let wanted =
             self.connections_for(need).min(upload::useful_connections(sftp, &self.remote.path).await);
         // Side by side: one after the other they would cost as many round trips as they save.

@@ -6,7 +6,8 @@ use nightshift_core::role::Role;
 
 use super::sight::Sight;
 use crate::context::StageContext;
-use crate::etcd::{self, Agreeing};
+use nightshift_etcd as etcd;
+use nightshift_etcd::Agreeing;
 
 /// Asks all members, if that is for this host to do: the first in the order whose member answers.
 pub async fn ask(ctx: &StageContext, sight: &Sight) -> Option<Agreement> {

@@ -10,11 +10,11 @@ use nightshift_snapshot::{Facts, Report};
 
 use super::sight::Sight;
 use crate::context::StageContext;
-use crate::etcd::{Complaint, Taken};
-use crate::offload;
 use crate::stages::own_set::Draft;
-use crate::store::StoreError;
-use crate::verify;
+use nightshift_etcd::{Complaint, Taken};
+use nightshift_store::StoreError;
+use nightshift_store::offload;
+use nightshift_store::verify;
 
 /// Adds the snapshot to what was collected, with everything that is to be known of it.
 pub fn complete(draft: &mut Draft, name: &str, sight: &Sight, taken: Taken, agreement: Option<Agreement>) {

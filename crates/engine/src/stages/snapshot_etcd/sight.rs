@@ -8,8 +8,9 @@ use nightshift_core::role::Role;
 
 use super::Error;
 use crate::context::StageContext;
-use crate::etcd::{self, Client, Cluster, Complaint, Concern, LocalMember, Member};
-use crate::offload;
+use nightshift_etcd as etcd;
+use nightshift_etcd::{Client, Cluster, Complaint, Concern, LocalMember, Member};
+use nightshift_store::offload;
 
 /// How long one question to the member may take.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -18,8 +18,8 @@ use nightshift_core::stage::Stage;
 
 use super::*;
 use crate::stages::held;
-use crate::store::{Judged, Vault};
 use crate::testing;
+use nightshift_store::{Judged, Vault};
 use support::{Etcd, Harm, Proxy, Writer, available};
 
 #[allow(dead_code)] // each file of tests uses its part

@@ -11,9 +11,9 @@ use tokio::time::sleep;
 
 use super::sight::Sight;
 use crate::context::StageContext;
-use crate::etcd::{Cluster, Seen};
-use crate::offload;
-use crate::store::StoreError;
+use nightshift_etcd::{Cluster, Seen};
+use nightshift_store::StoreError;
+use nightshift_store::offload;
 
 /// How long it sleeps at a time: the clock may be set meanwhile.
 const NAP: Duration = Duration::from_secs(30);

@@ -6,8 +6,9 @@ use nightshift_core::chain;
 use nightshift_core::inventory::Host;
 use nightshift_core::role::Role;
 use nightshift_core::settings::{Remote, Settings};
-use nightshift_engine::peer::{self, Credentials};
-use nightshift_engine::space::bytes;
+use nightshift_core::units::bytes;
+use nightshift_peers as peers;
+use nightshift_peers::Credentials;
 
 use super::{etcd, etcd_data};
 use crate::out;
@@ -52,7 +53,7 @@ pub(super) fn tell(who: &str, result: Result<String, String>) -> bool {
 }
 
 async fn check_peer(host: &Host, credentials: &Credentials) -> Result<String, String> {
-    let opened = credentials.open_sftp(&peer::endpoint(host)).await;
+    let opened = credentials.open_sftp(&peers::endpoint(host)).await;
     let (session, sftp) = opened.map_err(|error| chain(&error))?;
     let folder = if host.agentless { "/etc".to_owned() } else { host.vault.display().to_string() };
     let found = sftp.stat(&folder).await.map_err(|error| chain(&error));
@@ -62,7 +63,7 @@ async fn check_peer(host: &Host, credentials: &Credentials) -> Result<String, St
 
 async fn check_remote(settings: &Settings, remote: &Remote) -> Result<String, String> {
     let credentials = Credentials::of_remote(settings, remote).await.map_err(|error| chain(&error))?;
-    let opened = credentials.open_sftp(&peer::remote_endpoint(remote)).await;
+    let opened = credentials.open_sftp(&peers::remote_endpoint(remote)).await;
     let (session, sftp) = opened.map_err(|error| chain(&error))?;
     let space = sftp.space(&remote.path).await;
     let synced =

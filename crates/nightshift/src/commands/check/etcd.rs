@@ -7,8 +7,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use nightshift_core::chain;
 use nightshift_core::settings::Settings;
-use nightshift_engine::etcd::{self, Client, Cluster, LocalMember, Member};
-use nightshift_engine::space::bytes;
+use nightshift_core::units::bytes;
+use nightshift_etcd as etcd;
+use nightshift_etcd::{Client, Cluster, LocalMember, Member};
 
 use super::connect::tell;
 use crate::out;

@@ -4,10 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use nightshift_core::chain;
 use nightshift_core::night::Night;
 use nightshift_core::settings::{EtcdData, EtcdMembers, Settings};
 use nightshift_engine::cold_copy::{self, Enabled};
-use nightshift_engine::{chain, etcd};
+use nightshift_etcd as etcd;
 
 use crate::out;
 

@@ -8,9 +8,10 @@ use nightshift_core::night::Night;
 use nightshift_core::retention::Keep;
 use nightshift_core::role::Role;
 use nightshift_core::settings::Settings;
-use nightshift_engine::drill::missing_tools;
-use nightshift_engine::space::{self, bytes};
-use nightshift_engine::store::{StoreError, Vault};
+use nightshift_core::units::bytes;
+use nightshift_etcd::trial::missing_tools;
+use nightshift_store::space;
+use nightshift_store::{StoreError, Vault};
 
 /// Where a persistent journal lies; without it, what a night tells is gone with the next boot.
 const JOURNAL: &str = "/var/log/journal";

@@ -6,14 +6,15 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use indicatif::ProgressBar;
+use nightshift_archive::{ArchivedSet, Contents, Visitor, visit_blocking};
 use nightshift_core::archive::ArchiveName;
 use nightshift_core::manifest::Manifest;
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
-use nightshift_engine::archive::{ArchivedSet, Contents, Visitor, visit_blocking};
-use nightshift_engine::drill::{ARCHIVE, Scratch, Stored};
-use nightshift_engine::space;
+use nightshift_engine::drill::Stored;
+use nightshift_etcd::trial::{ARCHIVE, Scratch};
+use nightshift_store::space;
 
 use crate::commands::{CommandError, archive_file};
 

@@ -8,8 +8,9 @@ use nightshift_core::manifest::Manifest;
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
-use nightshift_engine::drill::{FOREIGN, Job, Scratch, Stored, Way, is_in_use};
-use nightshift_engine::store::{Judged, Vault};
+use nightshift_engine::drill::{Job, Stored, Way, is_in_use};
+use nightshift_etcd::trial::{FOREIGN, Scratch};
+use nightshift_store::{Judged, Vault};
 
 use super::from_archive;
 use crate::args::Drill;

@@ -3,9 +3,9 @@
 use std::io::Write;
 use std::path::Path;
 
+use nightshift_archive::{ArchivedSet, Contents, Visitor, visit_blocking};
 use nightshift_core::archive::ArchiveName;
 use nightshift_core::manifest::Manifest;
-use nightshift_engine::archive::{ArchivedSet, Contents, Visitor, visit_blocking};
 use serde_json::json;
 
 use super::list::{pretty, shown};

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use nightshift_archive::visit_blocking;
 use nightshift_core::archive::ArchiveName;
 use nightshift_core::digest::Digest;
 use nightshift_core::manifest::Manifest;
-use nightshift_engine::archive::visit_blocking;
-use nightshift_engine::space::bytes;
-use nightshift_engine::spool::{Packing, Spool, SpoolError, Spooled, snapshot_of};
-use nightshift_engine::verify::raw_size;
+use nightshift_core::units::bytes;
 use nightshift_snapshot::{Database, Ending, ReadAt as _};
+use nightshift_store::spool::{Packing, Spool, SpoolError, Spooled, snapshot_of};
+use nightshift_store::verify::raw_size;
 
 use super::picker::Picker;
 use super::target::Target;

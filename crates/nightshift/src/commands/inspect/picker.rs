@@ -3,12 +3,12 @@
 use std::io::Write;
 use std::path::Path;
 
+use nightshift_archive::{ArchivedSet, Contents, Visitor};
 use nightshift_core::manifest::Manifest;
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
-use nightshift_engine::archive::{ArchivedSet, Contents, Visitor};
-use nightshift_engine::spool::{Spool, SpoolError, snapshot_of};
-use nightshift_engine::verify::raw_size;
+use nightshift_store::spool::{Spool, SpoolError, snapshot_of};
+use nightshift_store::verify::raw_size;
 
 use crate::args::Choice;
 use crate::out;

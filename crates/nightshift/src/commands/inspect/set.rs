@@ -4,8 +4,8 @@ use std::io::Write;
 use std::path::Path;
 
 use nightshift_core::manifest::{Item, ItemKind, Manifest};
-use nightshift_engine::space::bytes;
-use nightshift_engine::spool::snapshot_of;
+use nightshift_core::units::bytes;
+use nightshift_store::spool::snapshot_of;
 use serde_json::json;
 
 use super::list::{pretty, shown};

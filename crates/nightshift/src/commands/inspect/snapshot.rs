@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use nightshift_core::digest::Digest;
-use nightshift_engine::space::bytes;
+use nightshift_core::units::bytes;
 use nightshift_snapshot::{
     Alarm, AlarmKind, Count, Fingerprint, IndexOptions, Member, Prefixes, Report, Trailer, survey,
 };

@@ -9,7 +9,7 @@ use nightshift_core::manifest::{self, Manifest};
 use nightshift_core::night::Night;
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
-use nightshift_engine::store::{Judged, Vault};
+use nightshift_store::{Judged, Vault};
 
 use crate::args::Choice;
 use crate::commands::{CommandError, archive_file};

@@ -1,0 +1,104 @@
+//! Writes the blocks of a tar, as GNU tar reads them.
+//!
+//! The `tar` crate makes the headers. Its builder is not used: it ends an archive when it is dropped, also
+//! in the middle of an error, and what is cut off must never look complete.
+
+use tar::{EntryType, Header};
+
+use crate::compress::{Effort, Members};
+use crate::contents::header_time;
+use crate::error::Halt;
+use crate::plan::{Entry, EntryKind};
+
+const BLOCK: usize = 512;
+/// The longest name that a header has room for.
+const LONGEST_NAME: usize = 100;
+
+pub(crate) struct TarWriter<'f> {
+    members: Members<'f>,
+}
+
+impl<'f> TarWriter<'f> {
+    pub const fn new(members: Members<'f>) -> Self {
+        Self { members }
+    }
+
+    /// Writes all of an entry but its data and the padding after it.
+    pub fn begin(&mut self, entry: &Entry<'_>) -> Result<(), Halt> {
+        let (kind, size, target) = match &entry.kind {
+            EntryKind::Bytes(bytes) => (EntryType::Regular, bytes.len() as u64, ""),
+            EntryKind::File(file) => (EntryType::Regular, file.size, ""),
+            EntryKind::Folder => (EntryType::Directory, 0, ""),
+            EntryKind::Symlink(target) => (EntryType::Symlink, 0, *target),
+        };
+        let slash = if kind == EntryType::Directory { "/" } else { "" };
+        let path = format!("{}{slash}", entry.path);
+        self.long(EntryType::GNULongLink, target)?;
+        self.long(EntryType::GNULongName, &path)?;
+
+        let mut header = Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(size);
+        header.set_mode(entry.mode);
+        header.set_uid(entry.owner.uid.into());
+        header.set_gid(entry.owner.gid.into());
+        header.set_mtime(header_time(entry.modified));
+        fill(&mut header.as_old_mut().name, &path);
+        fill(&mut header.as_old_mut().linkname, target);
+        if let Some(gnu) = header.as_gnu_mut() {
+            fill_whole(&mut gnu.uname, entry.owner.user.as_deref());
+            fill_whole(&mut gnu.gname, entry.owner.group.as_deref());
+        }
+        header.set_cksum();
+        self.members.write(Effort::Squeeze, header.as_bytes())
+    }
+
+    pub fn data(&mut self, effort: Effort, bytes: &[u8]) -> Result<(), Halt> {
+        self.members.write(effort, bytes)
+    }
+
+    /// Fills the last block of an entry with `size` bytes of data.
+    pub fn pad(&mut self, size: u64) -> Result<(), Halt> {
+        let used = (size % BLOCK as u64) as usize;
+        if used > 0 { self.members.write(Effort::Squeeze, &[0; BLOCK][used..]) } else { Ok(()) }
+    }
+
+    /// Ends the archive: only now is it one.
+    pub fn end(mut self) -> Result<Members<'f>, Halt> {
+        self.members.write(Effort::Squeeze, &[0; 2 * BLOCK])?;
+        Ok(self.members)
+    }
+
+    /// Writes a name that a header has no room for, the way GNU tar does.
+    fn long(&mut self, kind: EntryType, name: &str) -> Result<(), Halt> {
+        if name.len() <= LONGEST_NAME {
+            return Ok(());
+        }
+        let size = name.len() as u64 + 1;
+        let mut header = Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(size);
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        fill(&mut header.as_old_mut().name, "././@LongLink");
+        header.set_cksum();
+        self.members.write(Effort::Squeeze, header.as_bytes())?;
+        self.members.write(Effort::Squeeze, name.as_bytes())?;
+        self.members.write(Effort::Squeeze, &[0])?;
+        self.pad(size)
+    }
+}
+
+fn fill(field: &mut [u8], text: &str) {
+    let length = text.len().min(field.len());
+    field[..length].copy_from_slice(&text.as_bytes()[..length]);
+}
+
+/// A name that does not fit is left away: half a name would be someone else's, and the number is there.
+fn fill_whole(field: &mut [u8], name: Option<&str>) {
+    if let Some(name) = name.filter(|name| name.len() < field.len()) {
+        fill(field, name);
+    }
+}

@@ -1,0 +1,259 @@
+use std::cell::Cell;
+use std::fs;
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
+
+use age::secrecy::ExposeSecret as _;
+use nightshift_core::digest::Digest;
+use nightshift_core::manifest::{ItemKind, Manifest};
+use nightshift_core::settings::Compression;
+
+use super::kit::*;
+use crate::{Damage, Identities, PackError, list_blocking, open_encrypted, pack};
+
+#[test]
+fn gnu_tar_unpacks_what_was_packed() {
+    let vault = Vault::new();
+    let packed = vault.packed(Compression::Gzip);
+    assert_eq!(packed.name.to_string(), format!("{TOP}.tgz"));
+    assert_eq!(packed.sha256, Digest::of(&fs::read(vault.out()).unwrap()));
+    assert_eq!(packed.bytes, fs::metadata(vault.out()).unwrap().len());
+
+    let dir = vault.dir.path();
+    run_well(dir, &["sh", "-c", "gzip -t < archive"]);
+    run_well(dir, &["tar", "-xzf", "archive"]);
+    let node = dir.join(TOP).join("n1.x/node");
+    let manifest = Manifest::decode(&fs::read(node.join("manifest.json")).unwrap()).unwrap();
+    for item in &manifest.items {
+        let path = node.join(&item.path);
+        match &item.kind {
+            ItemKind::File { sha256, .. } => assert_eq!(*sha256, Digest::of(&fs::read(path).unwrap())),
+            ItemKind::Folder => assert_eq!(mode(&path), 0o750),
+            ItemKind::Symlink { target } if target.starts_with('/') => {
+                assert!(path.symlink_metadata().is_err());
+            }
+            ItemKind::Symlink { target } => {
+                assert_eq!(fs::read_link(path).unwrap().to_str().unwrap(), target);
+            }
+        }
+    }
+    let etcd = dir.join(TOP).join("e1.x");
+    let original = vault.dir.path().join("e1.x/2026-11-22/etcd/snapshot.db.gz");
+    assert_eq!(fs::read(etcd.join("etcd/snapshot.db.gz")).unwrap(), fs::read(original).unwrap());
+    assert_eq!(fs::read(etcd.join("etcd/manifest.json.sig")).unwrap(), b"a signature");
+    assert_eq!(fs::read(etcd.join("etcd.proofs/m1.x-20261123T000000Z.json")).unwrap(), b"{}");
+    assert_eq!(mode(&dir.join(TOP)), 0o700);
+}
+
+#[test]
+fn the_headers_say_what_the_manifest_says_in_a_fixed_order() {
+    let vault = Vault::new();
+    vault.packed(Compression::Gzip);
+    let dir = vault.dir.path();
+    let listed = run_well(dir, &["tar", "-tvzf", "archive", "--numeric-owner"]);
+    let lines: Vec<&str> = listed.lines().collect();
+    assert!(lines[0].ends_with(&format!("{TOP}/archive.json")), "{listed}");
+    assert!(lines[2].ends_with(&format!("{TOP}/e1.x/etcd/manifest.json")), "{listed}");
+    assert!(lines[3].ends_with(&format!("{TOP}/e1.x/etcd/manifest.json.sig")), "{listed}");
+    let config = lines.iter().find(|line| line.ends_with("etc/origin/node-config.yaml")).unwrap();
+    assert!(config.starts_with("-rw-r----- 1234/567 "), "{config}");
+    assert!(config.contains(" 17 2023-11-14 22:13 "), "{config}");
+    let named = run_well(dir, &["tar", "-tvzf", "archive"]);
+    assert!(named.contains("-rw-r----- etcd/etcd"), "{named}");
+}
+
+#[test]
+fn zstd_archives_open_with_zstd_and_tar() {
+    let vault = Vault::new();
+    let packed = vault.packed(Compression::Zstd);
+    assert_eq!(packed.name.to_string(), format!("{TOP}.tar.zst"));
+    list_bytes(&fs::read(vault.out()).unwrap(), true).unwrap();
+    if have("zstd") {
+        run_well(vault.dir.path(), &["zstd", "-q", "-t", "archive"]);
+        let listed = run_well(vault.dir.path(), &["tar", "-I", "zstd", "-tf", "archive"]);
+        assert!(listed.contains("snapshot.db.gz"));
+    }
+}
+
+#[test]
+fn age_opens_what_was_encrypted_and_so_does_our_reader() {
+    let vault = Vault::new();
+    let key = age::x25519::Identity::generate();
+    let mut request = vault.request(vault.usual(), Compression::Gzip);
+    request.recipients = vec![key.to_public().to_string()];
+    let packed = pack(&request, &|| false).unwrap();
+    assert_eq!(packed.name.to_string(), format!("{TOP}.tgz.age"));
+    assert_eq!(packed.sha256, Digest::of(&fs::read(vault.out()).unwrap()));
+
+    let secret = key.to_string().expose_secret().to_owned();
+    let identities = Identities::read(secret.as_bytes()).unwrap();
+    let opened = open_encrypted(fs::File::open(vault.out()).unwrap(), &identities).unwrap();
+    assert_eq!(list_blocking(opened, &packed.name).unwrap().entries, packed.listing.entries);
+
+    let stranger = age::x25519::Identity::generate().to_string().expose_secret().to_owned();
+    let stranger = Identities::read(stranger.as_bytes()).unwrap();
+    assert!(open_encrypted(fs::File::open(vault.out()).unwrap(), &stranger).is_err());
+
+    if have("age") {
+        fs::write(vault.dir.path().join("key"), secret).unwrap();
+        let listed = run_well(vault.dir.path(), &["sh", "-c", "age -d -i key archive | tar -tz"]);
+        assert!(listed.contains("snapshot.db.gz"));
+    }
+}
+
+#[test]
+fn a_recipient_that_is_none_is_named() {
+    let vault = Vault::new();
+    let mut request = vault.request(vault.usual(), Compression::Gzip);
+    request.recipients = vec!["age1nonsense".into()];
+    let error = pack(&request, &|| false).unwrap_err();
+    assert!(error.to_string().contains("`age1nonsense` is no age recipient"), "{error}");
+}
+
+#[test]
+fn the_same_sets_make_the_same_bytes() {
+    for compression in [Compression::Gzip, Compression::Zstd] {
+        let (one, other) = (Vault::new(), Vault::new());
+        assert_eq!(one.packed(compression).sha256, other.packed(compression).sha256);
+    }
+}
+
+#[test]
+fn what_is_compressed_already_is_only_wrapped() {
+    let vault = Vault::new();
+    let gz = vault.set("e1.x/2026-11-22/etcd", vec![file("snapshot.db.gz", &vec![7; 1 << 20])]);
+    assert!(vault.pack_sets(vec![gz]).unwrap().bytes > 1 << 20);
+    let plain = vault.set("e1.x/2026-11-22/etcd", vec![file("snapshot.db", &vec![7; 1 << 20])]);
+    assert!(vault.pack_sets(vec![plain]).unwrap().bytes < 20_000);
+}
+
+fn damage(change: impl FnOnce(&std::path::Path)) -> (String, Damage) {
+    let vault = Vault::new();
+    let sets = vault.usual();
+    change(&vault.dir.path().join("e1.x/2026-11-22/etcd/snapshot.db.gz"));
+    let error = vault.pack_sets(sets).unwrap_err();
+    assert_eq!(fs::metadata(vault.out()).unwrap().len(), 0, "what was begun is emptied");
+    let PackError::Damaged { set, path, source } = error else { panic!("{error}") };
+    assert_eq!(set.to_string(), "e1.x/2026-11-22/etcd");
+    (path, *source)
+}
+
+#[test]
+fn a_file_that_is_not_what_its_manifest_says_is_named() {
+    let append = |path: &std::path::Path, length: usize| {
+        let mut bytes = fs::read(path).unwrap();
+        bytes.resize(length, 0);
+        fs::write(path, bytes).unwrap();
+    };
+    let (path, grew) = damage(|path| append(path, (1 << 20) + 1));
+    assert!(path == "snapshot.db.gz" && matches!(grew, Damage::Longer { expected: 1_048_576 }), "{grew}");
+    let (_, shrank) = damage(|path| append(path, 1000));
+    assert!(matches!(shrank, Damage::Shorter { expected: 1_048_576, found: 1000 }), "{shrank}");
+    let (_, changed) = damage(|path| fs::write(path, vec![0; 1 << 20]).unwrap());
+    assert!(matches!(changed, Damage::OtherContent { .. }), "{changed}");
+    let (_, gone) = damage(|path| fs::remove_file(path).unwrap());
+    assert!(matches!(gone, Damage::Unreadable(_)), "{gone}");
+    let (_, link) = damage(|path| {
+        fs::remove_file(path).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", path).unwrap();
+    });
+    assert!(matches!(link, Damage::Unreadable(_)), "{link}");
+    let (_, no_file) = damage(|path| {
+        fs::remove_file(path).unwrap();
+        fs::create_dir(path).unwrap();
+    });
+    assert!(matches!(no_file, Damage::NotAFile), "{no_file}");
+    let (path, other) = damage(|path| fs::write(path.with_file_name("manifest.json"), "{}").unwrap());
+    assert!(path == "manifest.json" && matches!(other, Damage::OtherManifest), "{other}");
+}
+
+#[test]
+fn an_archive_is_packed_without_the_damaged_set() {
+    let vault = Vault::new();
+    let sets = vault.usual();
+    fs::write(sets[0].folder.join("etc/empty"), "no more").unwrap();
+    let request = vault.request(sets, Compression::Gzip);
+    assert!(pack(&request, &|| false).is_err());
+    let good = request.sets.into_iter().filter(|set| set.id.to_string().starts_with("e1.x")).collect();
+    assert_eq!(vault.pack_sets(good).unwrap().listing.contents.sets.len(), 1);
+}
+
+#[test]
+fn a_file_that_is_linked_elsewhere_is_simply_read() {
+    let vault = Vault::new();
+    let sets = vault.usual();
+    let conf = sets[1].folder.join("etc/etcd/etcd.conf");
+    fs::hard_link(&conf, vault.dir.path().join("elsewhere")).unwrap();
+    assert_eq!(fs::metadata(&conf).unwrap().nlink(), 2);
+    vault.pack_sets(sets).unwrap();
+}
+
+#[test]
+fn what_lies_among_the_proofs_and_is_none_stays_out_and_is_named() {
+    let vault = Vault::new();
+    let sets = vault.usual();
+    fs::write(sets[1].folder.with_file_name("etcd.proofs").join("note.txt"), "x").unwrap();
+    assert_eq!(vault.pack_sets(sets).unwrap().left_out, ["e1.x/etcd.proofs/note.txt"]);
+}
+
+#[test]
+fn two_attempts_at_a_set_share_their_proofs() {
+    let vault = Vault::new();
+    let mut sets = vault.usual();
+    sets.push(vault.set("e1.x/2026-11-22/etcd.2", vec![file("snapshot.db.gz", b"second")]));
+    let packed = vault.pack_sets(sets).unwrap();
+    let attached = |at: usize| packed.listing.contents.sets[at].attached.len();
+    assert_eq!((attached(0), attached(1)), (2, 1));
+    let listed = run_well(vault.dir.path(), &["tar", "-tzf", "archive"]);
+    assert!(listed.contains("e1.x/etcd.2/snapshot.db.gz"), "{listed}");
+}
+
+#[test]
+fn a_set_of_another_night_and_a_set_named_twice_are_refused() {
+    let vault = Vault::new();
+    let other = vault.set("e1.x/2026-11-21/etcd", vec![]);
+    assert!(matches!(vault.pack_sets(vec![other]), Err(PackError::Misplaced(_))));
+    let (one, again) = (vault.set("e1.x/2026-11-22/etcd", vec![]), vault.set("e1.x/2026-11-22/etcd", vec![]));
+    assert!(matches!(vault.pack_sets(vec![one, again]), Err(PackError::Misplaced(_))));
+}
+
+#[test]
+fn a_full_disk_is_the_error_that_is_told() {
+    let vault = Vault::new();
+    let mut request = vault.request(vault.usual(), Compression::Gzip);
+    request.out = fs::File::options().write(true).open("/dev/full").unwrap();
+    let PackError::Write(why) = pack(&request, &|| false).unwrap_err() else { panic!("another error") };
+    assert_eq!(why.kind(), std::io::ErrorKind::StorageFull);
+}
+
+#[test]
+fn packing_that_is_stopped_leaves_nothing_that_looks_like_an_archive() {
+    let vault = Vault::new();
+    let asked = Cell::new(0);
+    let mut request = vault.request(vault.usual(), Compression::Gzip);
+    for stop_at in 0..18 {
+        asked.set(0);
+        request.out = fs::File::create(vault.out()).unwrap();
+        let stopped = pack(&request, &|| asked.replace(asked.get() + 1) == stop_at);
+        assert!(matches!(stopped, Err(PackError::Stopped)), "{stop_at}");
+        assert!(!run(vault.dir.path(), &["tar", "-tzf", "archive"]).status.success());
+    }
+}
+
+#[test]
+#[allow(clippy::disallowed_methods)] // the thread of a runtime is what is tested
+fn packing_works_on_a_thread_of_a_runtime() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
+    let vault = Vault::new();
+    let packed = runtime.block_on(async move {
+        tokio::task::spawn_blocking(move || {
+            let packed = vault.packed(Compression::Gzip);
+            let mut bytes = Vec::new();
+            fs::File::open(vault.out()).unwrap().read_to_end(&mut bytes).unwrap();
+            assert_eq!(bytes.len() as u64, packed.bytes);
+            list_bytes(&bytes, false).unwrap()
+        })
+        .await
+    });
+    assert_eq!(packed.unwrap().contents.missing, ["n2.x node: no set of tonight"]);
+}

@@ -1,0 +1,70 @@
+use std::fs;
+
+use nightshift_core::settings::Compression;
+
+use super::kit::*;
+use crate::{ArchivedSet, ListError};
+
+#[test]
+fn a_sound_archive_is_listed_with_all_that_it_holds() {
+    let vault = Vault::new();
+    let packed = vault.packed(Compression::Gzip);
+    let listing = list_bytes(&fs::read(vault.out()).unwrap(), false).unwrap();
+    assert_eq!(listing.contents, packed.listing.contents);
+    assert_eq!(listing.entries, packed.listing.entries);
+    let sets: Vec<String> = listing.contents.sets.iter().map(ArchivedSet::folder).collect();
+    assert_eq!(sets, ["e1.x/etcd", "n1.x/node"]);
+    assert!(listing.bytes > 1 << 20);
+}
+
+#[test]
+fn a_flipped_byte_is_found_wherever_it_is() {
+    for compression in [Compression::Gzip, Compression::Zstd] {
+        let vault = Vault::new();
+        vault.packed(compression);
+        let sound = fs::read(vault.out()).unwrap();
+        // Bytes 4 to 9 are the first member's time and system, which nothing depends on.
+        let step = sound.len() / 97;
+        for at in (10..sound.len()).step_by(step).chain(sound.len() - 12..sound.len()) {
+            let mut flipped = sound.clone();
+            flipped[at] ^= 0x10;
+            let found = list_bytes(&flipped, compression == Compression::Zstd);
+            assert!(found.is_err(), "{compression:?}: byte {at} of {} was flipped unnoticed", sound.len());
+        }
+    }
+}
+
+#[test]
+fn a_truncated_archive_is_found_wherever_it_ends() {
+    for compression in [Compression::Gzip, Compression::Zstd] {
+        let vault = Vault::new();
+        vault.packed(compression);
+        let sound = fs::read(vault.out()).unwrap();
+        let step = sound.len() / 97;
+        for length in (0..sound.len()).step_by(step).chain(sound.len() - 40..sound.len()) {
+            let found = list_bytes(&sound[..length], compression == Compression::Zstd);
+            assert!(found.is_err(), "{compression:?}: a cut at {length} of {} went unnoticed", sound.len());
+        }
+    }
+}
+
+#[test]
+fn an_archive_of_another_night_or_host_is_told_from_this_one() {
+    let vault = Vault::new();
+    vault.packed(Compression::Gzip);
+    let bytes = fs::read(vault.out()).unwrap();
+    let name = "m1.x_2026.11.23.tgz".parse().unwrap();
+    let error = crate::list_blocking(&bytes[..], &name).unwrap_err();
+    assert!(matches!(error, ListError::Unexpected { .. }), "{error}");
+}
+
+#[test]
+fn what_follows_the_end_is_not_overlooked() {
+    let vault = Vault::new();
+    vault.packed(Compression::Gzip);
+    let sound = fs::read(vault.out()).unwrap();
+    let twice = [&sound[..], &sound[..]].concat();
+    assert!(matches!(list_bytes(&twice, false), Err(ListError::Trailing)));
+    let more = [&sound[..], b"more"].concat();
+    assert!(list_bytes(&more, false).is_err());
+}

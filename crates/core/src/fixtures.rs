@@ -1,0 +1,153 @@
+#![allow(clippy::unwrap_used)]
+//! Values that tests start from: a host, settings with a night that is open at `now`, a manifest, a proof.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::civil::Time;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::digest::Digest;
+use crate::inventory::{Host, Inventory};
+use crate::manifest::{self, Item, Machine, Manifest};
+use crate::night::NightWindow;
+use crate::outcome::Grade;
+use crate::proof::{self, DrillReport, DrillVerdict, Proof, Statement};
+use crate::retention::Keep;
+use crate::role::{Role, Roles};
+use crate::set_path::SetId;
+use crate::settings::{
+    ArchiveSettings, Compression, DrillSettings, EtcdData, EtcdMembers, EtcdSettings, Paths, Settings,
+    SshSettings, StageSettings, VaultSettings,
+};
+use crate::stage::PerStage;
+
+pub fn host(name: &str, role: Role) -> Host {
+    Host {
+        name: name.parse().unwrap(),
+        roles: Roles::NONE.with(role),
+        address: "127.0.0.1".into(),
+        port: 1,
+        user: "peer".into(),
+        agentless: false,
+        expected: true,
+        vault: "/vault".into(),
+    }
+}
+
+/// A wall-clock time so many minutes from now, at a full minute.
+fn minute(now: Timestamp, from_now: i64) -> Time {
+    let at = now + SignedDuration::from_mins(from_now);
+    let time = at.to_zoned(TimeZone::UTC).time();
+    Time::constant(time.hour(), time.minute(), 0, 0)
+}
+
+pub fn settings(dir: &Path, hosts: Vec<Host>, now: Timestamp) -> Settings {
+    let due = minute(now, -30);
+    let at = format!("{} {} * * *", due.minute(), due.hour());
+    let keep = Keep { nights: 2, weeks: 0, months: 0 };
+    Settings {
+        cluster: "prod".parse().unwrap(),
+        this: "m1".parse().unwrap(),
+        inventory: Inventory::new(hosts),
+        window: NightWindow { opens: minute(now, -60), closes: minute(now, 120), zone: TimeZone::UTC },
+        trust_clock: true,
+        stages: PerStage::from_fn(|_| StageSettings {
+            at: at.parse().unwrap(),
+            until: None,
+            parallel: 2,
+            retries: 0,
+            backoff: Duration::from_millis(1),
+            jitter: Duration::ZERO,
+        }),
+        files: BTreeMap::new(),
+        etcd: etcd_settings(dir.join("etcd.conf")),
+        drill: DrillSettings {
+            hosts: Vec::new(),
+            etcd_tools: None,
+            scratch: dir.join("scratch"),
+            rate: 1 << 30,
+            deadline: Duration::from_secs(60),
+        },
+        vault: VaultSettings { path: dir.join("vault"), keep, keep_etcd: keep, min_free: 0 },
+        archive: ArchiveSettings {
+            compression: Compression::Gzip,
+            recipients: Vec::new(),
+            plaintext: true,
+            keep_sent: 1,
+            keep_outbox: 3,
+        },
+        remotes: Vec::new(),
+        ssh: SshSettings {
+            identity: dir.join("id"),
+            known_hosts: dir.join("known_hosts"),
+            host_key: dir.join("host_key"),
+            connect_timeout: Duration::from_secs(1),
+            idle_timeout: Duration::from_secs(1),
+        },
+        paths: Paths { config: dir.join("etc"), state: dir.join("state"), run: dir.join("run") },
+    }
+}
+
+/// Nothing named, so that all is read from `conf` or a static pod.
+pub fn etcd_settings(conf: std::path::PathBuf) -> EtcdSettings {
+    EtcdSettings {
+        endpoint: None,
+        ca: None,
+        cert: None,
+        key: None,
+        compression: Compression::Gzip,
+        stall: Duration::from_secs(5),
+        deadline: Duration::from_secs(5),
+        conf,
+        data: EtcdData::Auto,
+        members: EtcdMembers::All,
+        slot: Duration::ZERO,
+        suspicious_below: 50,
+    }
+}
+
+/// A manifest of a set that its own host made.
+pub fn manifest(set: &SetId, grade: Grade, items: Vec<Item>) -> Manifest {
+    Manifest {
+        format: manifest::FORMAT,
+        cluster: "prod".parse().unwrap(),
+        host: set.host.clone(),
+        role: set.role,
+        night: set.night,
+        attempt: set.attempt,
+        made_by: set.host.clone(),
+        made_at: Timestamp::UNIX_EPOCH,
+        made_with: "0".into(),
+        machine: Machine::default(),
+        grade,
+        notes: Vec::new(),
+        vanished: Vec::new(),
+        etcd: None,
+        items,
+    }
+}
+
+/// What a drill on `e2` said of a set.
+pub fn proof(set: &SetId, manifest: Digest, verdict: DrillVerdict) -> Proof {
+    let report = DrillReport {
+        verdict,
+        reason: None,
+        copy: "the vault of e2".into(),
+        tools: String::new(),
+        compared: Vec::new(),
+        steps: Vec::new(),
+    };
+    Proof {
+        format: proof::FORMAT,
+        cluster: "prod".parse().unwrap(),
+        set: set.clone(),
+        manifest,
+        by: "e2".parse().unwrap(),
+        at: Timestamp::UNIX_EPOCH,
+        with: "0".into(),
+        statement: Statement::Drill(report),
+    }
+}

@@ -1,0 +1,265 @@
+use std::fs;
+
+
+use super::*;
+
+/// As the installer of OpenShift 3.x lays it.
+const CONF: &str = r#"ETCD_NAME=etcd1.example.com
+ETCD_LISTEN_PEER_URLS=https://10.0.3.1:2380
+ETCD_DATA_DIR=/var/lib/etcd/
+#ETCD_WAL_DIR=""
+#ETCD_SNAPSHOT_COUNT=10000
+ETCD_HEARTBEAT_INTERVAL=500
+ETCD_ELECTION_TIMEOUT=2500
+ETCD_LISTEN_CLIENT_URLS=https://10.0.3.1:2379
+
+#[cluster]
+ETCD_INITIAL_ADVERTISE_PEER_URLS=https://10.0.3.1:2380
+ETCD_INITIAL_CLUSTER=etcd1.example.com=https://10.0.3.1:2380,etcd2.example.com=https://10.0.3.2:2380
+ETCD_INITIAL_CLUSTER_STATE=new
+ETCD_INITIAL_CLUSTER_TOKEN=etcd-cluster-1
+ETCD_ADVERTISE_CLIENT_URLS=https://10.0.3.1:2379
+#ETCD_STRICT_RECONFIG_CHECK="false"
+
+#[security]
+ETCD_TRUSTED_CA_FILE=/etc/etcd/ca.crt
+ETCD_CLIENT_CERT_AUTH="true"
+ETCD_CERT_FILE=/etc/etcd/server.crt
+ETCD_KEY_FILE=/etc/etcd/server.key
+ETCD_PEER_TRUSTED_CA_FILE=/etc/etcd/ca.crt
+ETCD_PEER_CLIENT_CERT_AUTH="true"
+ETCD_PEER_CERT_FILE=/etc/etcd/peer.crt
+ETCD_PEER_KEY_FILE=/etc/etcd/peer.key
+"#;
+
+/// OpenShift 3.10 and 3.11: the pod's shell sources a configuration, here one of another place.
+const OPENSHIFT_POD: &str = r#"kind: Pod
+apiVersion: v1
+metadata:
+  name: master-etcd
+  namespace: kube-system
+  labels:
+    openshift.io/control-plane: "true"
+    openshift.io/component: etcd
+  annotations:
+    scheduler.alpha.kubernetes.io/critical-pod: ''
+spec:
+  restartPolicy: Always
+  hostNetwork: true
+  containers:
+  - name: etcd
+    image: "registry.redhat.io/rhel7/etcd:3.2.22"
+    workingDir: /var/lib/etcd
+    command: ["/bin/sh", "-c"]
+    args:
+    - |
+      #!/bin/sh
+      set -o allexport
+      source /etc/etcd/etcd.conf
+      exec etcd
+    securityContext:
+      privileged: true
+    volumeMounts:
+     - mountPath: /etc/etcd/
+       name: master-config
+       readOnly: true
+     - mountPath: /var/lib/etcd/
+       name: master-data
+    livenessProbe:
+      exec:
+        command: [etcdctl, cluster-health]
+      initialDelaySeconds: 45
+  volumes:
+  - name: master-config
+    hostPath:
+      path: /srv/etcd-config/
+  - name: master-data
+    hostPath:
+      path: /srv/etcd-data
+"#;
+
+const KUBEADM_POD: &str = r"apiVersion: v1
+kind: Pod
+metadata:
+  annotations:
+    kubeadm.kubernetes.io/etcd.advertise-client-urls: https://192.168.7.2:2379
+  creationTimestamp: null
+  labels: {component: etcd, tier: control-plane}
+  name: etcd
+  namespace: kube-system
+spec:
+  containers:
+  - command:
+    - etcd
+    - --advertise-client-urls=https://192.168.7.2:2379
+    - --cert-file=/etc/kubernetes/pki/etcd/server.crt
+    - --client-cert-auth=true
+    - --data-dir=/var/lib/etcd
+    - --key-file=/etc/kubernetes/pki/etcd/server.key
+    - --listen-client-urls=https://127.0.0.1:2379,https://192.168.7.2:2379
+    - --name=control-plane
+    - --peer-cert-file=/etc/kubernetes/pki/etcd/peer.crt
+    - --peer-client-cert-auth=true
+    - --peer-key-file=/etc/kubernetes/pki/etcd/peer.key
+    - --peer-trusted-ca-file=/etc/kubernetes/pki/etcd/ca.crt
+    - --trusted-ca-file=/etc/kubernetes/pki/etcd/ca.crt
+    image: registry.k8s.io/etcd:3.5.9-0
+    livenessProbe: {httpGet: {path: /health, port: 2381}}
+    name: etcd
+    volumeMounts:
+    - {mountPath: /var/lib/etcd, name: etcd-data}
+    - {mountPath: /etc/kubernetes/pki/etcd, name: etcd-certs}
+  hostNetwork: true
+  volumes:
+  - hostPath: {path: /etc/kubernetes/pki/etcd, type: DirectoryOrCreate}
+    name: etcd-certs
+  - hostPath: {path: /var/lib/etcd-on-disk, type: DirectoryOrCreate}
+    name: etcd-data
+status: {}
+";
+
+/// A host that consists of these files.
+struct Host(tempfile::TempDir);
+
+impl Host {
+    fn with(files: &[(&str, &str)]) -> Self {
+        let host = Self(tempfile::tempdir().unwrap());
+        for (path, text) in files {
+            let path = host.path(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        host
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        below(self.0.path(), Path::new(path))
+    }
+
+    fn discover(&self) -> Result<LocalMember, DiscoverError> {
+        discover(&settings(), self.0.path())
+    }
+}
+
+fn settings() -> EtcdSettings {
+    nightshift_core::fixtures::etcd_settings("/etc/etcd/etcd.conf".into())
+}
+
+#[test]
+fn a_member_of_openshift_is_found_by_its_etcd_conf() {
+    let host =
+        Host::with(&[("/etc/etcd/etcd.conf", CONF), ("/etc/kubernetes/manifests/etcd.yaml", KUBEADM_POD)]);
+    let member = host.discover().unwrap();
+    assert_eq!(member.endpoint, "https://10.0.3.1:2379");
+    assert_eq!(member.name.as_deref(), Some("etcd1.example.com"));
+    assert_eq!(member.data_dir, Some(host.path("/var/lib/etcd/")));
+    let tls = TlsFiles {
+        ca: Some(host.path("/etc/etcd/ca.crt")),
+        cert: Some(host.path("/etc/etcd/peer.crt")),
+        key: Some(host.path("/etc/etcd/peer.key")),
+    };
+    assert_eq!(member.tls, tls);
+    let files = ["ca.crt", "etcd.conf", "peer.crt", "peer.key", "server.crt", "server.key"];
+    assert_eq!(member.files, files.map(|name| host.path(&format!("/etc/etcd/{name}"))));
+}
+
+#[test]
+fn without_a_peer_certificate_the_servers_is_shown_and_without_an_advertised_url_the_listened_one_is_used() {
+    let conf = "ETCD_LISTEN_CLIENT_URLS=unix://x,https://0.0.0.0:2379\nETCD_CA_FILE=/etc/etcd/ca.crt\n\
+                ETCD_PEER_CERT_FILE=/etc/etcd/peer.crt\nETCD_CERT_FILE=/etc/etcd/server.crt\nETCD_KEY_FILE=/etc/etcd/server.key\n";
+    let host = Host::with(&[("/etc/etcd/etcd.conf", conf)]);
+    let member = host.discover().unwrap();
+    assert_eq!(member.endpoint, "https://127.0.0.1:2379");
+    assert_eq!(member.tls.ca, Some(host.path("/etc/etcd/ca.crt")));
+    assert_eq!(member.tls.cert, Some(host.path("/etc/etcd/server.crt")));
+    assert_eq!(member.name, None);
+}
+
+#[test]
+fn a_pod_that_sources_its_configuration_is_followed_through_its_mounts() {
+    let manifest = "/etc/origin/node/pods/etcd.yaml";
+    let host = Host::with(&[(manifest, OPENSHIFT_POD), ("/srv/etcd-config/etcd.conf", CONF)]);
+    let member = host.discover().unwrap();
+    assert_eq!(member.endpoint, "https://10.0.3.1:2379");
+    assert_eq!(member.data_dir, Some(host.path("/srv/etcd-data")));
+    assert_eq!(member.tls.key, Some(host.path("/srv/etcd-config/peer.key")));
+    assert!(member.files.contains(&host.path(manifest)), "{:?}", member.files);
+    assert!(member.files.contains(&host.path("/srv/etcd-config/etcd.conf")), "{:?}", member.files);
+}
+
+#[test]
+fn a_pod_of_kubeadm_is_read_by_its_flags() {
+    let host = Host::with(&[("/etc/kubernetes/manifests/etcd.yaml", KUBEADM_POD)]);
+    let member = host.discover().unwrap();
+    assert_eq!(member.endpoint, "https://192.168.7.2:2379");
+    assert_eq!(member.name.as_deref(), Some("control-plane"));
+    assert_eq!(member.data_dir, Some(host.path("/var/lib/etcd-on-disk")));
+    assert_eq!(member.tls.ca, Some(host.path("/etc/kubernetes/pki/etcd/ca.crt")));
+    assert_eq!(member.tls.cert, Some(host.path("/etc/kubernetes/pki/etcd/peer.crt")));
+    assert_eq!(member.files.len(), 6, "{:?}", member.files);
+}
+
+#[test]
+fn flags_may_stand_beside_their_values_and_win_over_the_pods_variables() {
+    let pod = "spec:\n  containers:\n  - name: etcd\n    args: [etcd, --name, two, -data-dir, /data, --debug]\n    \
+               env:\n    - {name: ETCD_NAME, value: one}\n    - {name: POD_IP, valueFrom: {}}\n    \
+               - {name: ETCD_ADVERTISE_CLIENT_URLS, value: 'http://127.0.0.1:2379'}\n";
+    let host = Host::with(&[("/etc/kubernetes/manifests/etcd.yaml", pod)]);
+    let member = host.discover().unwrap();
+    assert_eq!(member.name.as_deref(), Some("two"));
+    assert_eq!(member.data_dir, Some(host.path("/data")));
+    assert_eq!((member.endpoint.as_str(), member.tls), ("http://127.0.0.1:2379", TlsFiles::default()));
+}
+
+#[test]
+fn the_settings_win_one_by_one() {
+    let host = Host::with(&[("/etc/etcd/etcd.conf", CONF)]);
+    let endpoint = Some("https://etcd1:2379".to_owned());
+    let set = EtcdSettings { endpoint, ca: Some("/ca.crt".into()), ..settings() };
+    let member = discover(&set, host.0.path()).unwrap();
+    assert_eq!(member.endpoint, "https://etcd1:2379");
+    assert_eq!(member.tls.ca, Some(host.path("/ca.crt")));
+    assert_eq!(member.tls.cert, Some(host.path("/etc/etcd/peer.crt")));
+    assert_eq!(member.name.as_deref(), Some("etcd1.example.com"));
+}
+
+#[test]
+fn the_settings_alone_are_enough() {
+    let set = EtcdSettings { endpoint: Some("http://127.0.0.1:2379".into()), ..settings() };
+    let member = discover(&set, Host::with(&[]).0.path()).unwrap();
+    assert_eq!((member.name, member.data_dir, member.files), (None, None, Vec::new()));
+}
+
+#[test]
+fn a_host_without_a_member_says_where_it_looked() {
+    let said = Host::with(&[]).discover().unwrap_err().to_string();
+    for place in
+        ["/etc/etcd/etcd.conf", "/etc/origin/node/pods/etcd.yaml", "/etc/kubernetes/manifests/etcd.yaml"]
+    {
+        assert!(said.contains(place), "{said}");
+    }
+}
+
+#[test]
+fn what_is_missing_in_a_description_is_named() {
+    let no_url = Host::with(&[("/etc/etcd/etcd.conf", "ETCD_NAME=one\n")]);
+    assert!(matches!(no_url.discover(), Err(DiscoverError::NoClientUrl { .. })));
+    let no_ca = Host::with(&[("/etc/etcd/etcd.conf", "ETCD_ADVERTISE_CLIENT_URLS=https://10.0.3.1:2379\n")]);
+    let said = no_ca.discover().unwrap_err().to_string();
+    assert!(said.contains("etcd.conf") && said.contains("ETCD_TRUSTED_CA_FILE"), "{said}");
+    let other = "spec: {containers: [{name: api, command: [hyperkube]}]}";
+    let no_etcd = Host::with(&[("/etc/kubernetes/manifests/etcd.yaml", other)]);
+    assert!(matches!(no_etcd.discover(), Err(DiscoverError::NoContainer { .. })));
+    let half = EtcdSettings { cert: Some("/c".into()), ..settings() };
+    assert!(matches!(discover(&half, Path::new("/")), Err(DiscoverError::HalfIdentity)));
+}
+
+#[test]
+fn a_manifest_that_would_blow_up_is_refused() {
+    let deep = format!("spec: {}1{}", "[".repeat(5000), "]".repeat(5000));
+    let aliases = "a: &a [x, x, x, x]\nb: &b [*a, *a, *a, *a]\nspec: [*b, *b]\n".to_owned();
+    for text in [deep, aliases, "- [".to_owned(), String::new()] {
+        let host = Host::with(&[("/etc/kubernetes/manifests/etcd.yaml", &text)]);
+        assert!(matches!(host.discover(), Err(DiscoverError::NotAManifest { .. })), "{text:.40}");
+    }
+}

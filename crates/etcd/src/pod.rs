@@ -1,0 +1,141 @@
+//! A static pod's manifest: the options of the etcd in it, and how its paths map to the host's.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::options::Options;
+
+#[derive(Debug, Deserialize)]
+pub struct Pod {
+    spec: Spec,
+}
+
+#[derive(Debug, Deserialize)]
+struct Spec {
+    containers: Vec<Container>,
+    #[serde(default)]
+    volumes: Vec<Volume>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Container {
+    name: String,
+    #[serde(default)]
+    command: Vec<String>,
+    #[serde(default)]
+    args: Vec<String>,
+    #[serde(default)]
+    env: Vec<Variable>,
+    #[serde(default)]
+    volume_mounts: Vec<Mount>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Variable {
+    name: String,
+    /// Absent where the value comes from elsewhere, which is not followed.
+    #[serde(default)]
+    value: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Mount {
+    name: String,
+    mount_path: PathBuf,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Volume {
+    name: String,
+    #[serde(default)]
+    host_path: Option<HostPath>,
+}
+
+#[derive(Debug, Deserialize)]
+struct HostPath {
+    path: PathBuf,
+}
+
+impl Pod {
+    /// Parses a manifest. It may not use more of YAML than manifests do: that bounds what a hostile one costs.
+    pub fn parse(text: &str) -> Result<Self, serde_saphyr::Error> {
+        let limits = serde_saphyr::options! {
+            budget: serde_saphyr::budget! {
+                max_documents: 1,
+                max_events: 20_000,
+                max_nodes: 10_000,
+                max_depth: 64,
+                max_anchors: 0,
+                max_aliases: 0,
+            },
+        };
+        serde_saphyr::from_str_with_options(text, limits)
+    }
+
+    /// The container that runs etcd.
+    pub fn etcd(&self) -> Option<Etcd<'_>> {
+        let named = self.spec.containers.iter().find(|container| container.name == "etcd");
+        let container = named.or_else(|| {
+            let runs_etcd = |word: &String| Path::new(word).file_name().is_some_and(|name| name == "etcd");
+            self.spec.containers.iter().find(|container| container.command.first().is_some_and(runs_etcd))
+        })?;
+        Some(Etcd { container, volumes: &self.spec.volumes })
+    }
+}
+
+pub struct Etcd<'a> {
+    container: &'a Container,
+    volumes: &'a [Volume],
+}
+
+impl Etcd<'_> {
+    /// Adds what the pod says itself: its variables, then its flags, which win as they do in etcd.
+    pub fn read_options(&self, options: &mut Options) {
+        for variable in &self.container.env {
+            options.set(&variable.name, variable.value.as_deref().unwrap_or_default());
+        }
+        let mut words = self.words().peekable();
+        while let Some(word) = words.next() {
+            let Some(flag) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')) else { continue };
+            match flag.split_once('=') {
+                Some((flag, value)) => options.set_flag(flag, value),
+                None => {
+                    if let Some(value) = words.next_if(|next| !next.starts_with('-')) {
+                        options.set_flag(flag, value);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The environment file that the pod's shell sources, as OpenShift 3.10 and 3.11 start etcd.
+    pub fn sourced(&self) -> Option<&Path> {
+        let mut words = self.words();
+        words.find(|word| matches!(*word, "source" | "."))?;
+        words.next().map(Path::new)
+    }
+
+    /// The host's path of a path in the container; unmounted paths are taken to be the same on both.
+    pub fn on_host(&self, inside: &Path) -> PathBuf {
+        let mounts = self.container.volume_mounts.iter();
+        mounts
+            .filter_map(|mount| {
+                let below = inside.strip_prefix(&mount.mount_path).ok()?;
+                let volume = self.volumes.iter().find(|volume| volume.name == mount.name)?;
+                let host = &volume.host_path.as_ref()?.path;
+                let path = if below.as_os_str().is_empty() { host.clone() } else { host.join(below) };
+                Some((mount.mount_path.components().count(), path))
+            })
+            .max_by_key(|(depth, _)| *depth)
+            .map_or_else(|| inside.to_owned(), |(_, path)| path)
+    }
+
+    /// Arguments, those of a shell's script cut into words.
+    fn words(&self) -> impl Iterator<Item = &str> {
+        self.container.command.iter().chain(&self.container.args).flat_map(|word| word.split_whitespace())
+    }
+}

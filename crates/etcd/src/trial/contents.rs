@@ -1,0 +1,130 @@
+//! What the stored copy itself says that it holds, read key by key: what the restored etcd is held against.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use nightshift_snapshot::{Ending, Facts, IndexBuilder, IndexOptions, walk, walk_hashed};
+
+use super::fault::{Fault, Here as _};
+use nightshift_store::offload;
+
+/// The prefixes that are compared each on its own: the largest ones.
+const MOST_PREFIXES: usize = 50;
+/// Findings that are told; there may be one for each page.
+const TOLD: usize = 5;
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// The last one in the database.
+    pub revision: i64,
+    pub compacted: i64,
+    /// Keys that a client would see.
+    pub live: u64,
+    /// Of all buckets.
+    pub entries: u64,
+    /// Live keys below each prefix.
+    pub prefixes: Vec<(Vec<u8>, u64)>,
+    /// The last entry of the log that it took in: it drops what the log says up to there.
+    pub consistent_index: Option<u64>,
+}
+
+/// Walks a database, which is hashed as well unless its `ending` is known; a finding is the copy's fault. What its keys
+/// need beyond memory goes to `scratch`.
+pub async fn read(db: PathBuf, ending: Option<Ending>, scratch: PathBuf) -> Result<Contents, Fault> {
+    offload::run(move || walk_file(&db, ending, &scratch)).await
+}
+
+fn walk_file(db: &Path, ending: Option<Ending>, scratch: &Path) -> Result<Contents, Fault> {
+    let doing = || format!("{} cannot be read", db.display());
+    let file = File::open(db).here(doing)?;
+    let mut builder = IndexBuilder::new(IndexOptions::in_folder(scratch));
+    let report = match ending {
+        Some(ending) => walk_hashed(&file, ending, &mut builder),
+        None => walk(&file, &mut builder),
+    };
+    let report = report.here(doing)?;
+    if !report.is_sound() {
+        let told: Vec<String> = report.findings.iter().take(TOLD).map(ToString::to_string).collect();
+        return Err(Fault::Copy(format!("the stored copy is damaged: {}", told.join("; "))));
+    }
+    let mut live = Live::default();
+    for key in builder.finish().here(doing)?.live(b"").here(doing)? {
+        live.add(&key.here(doing)?.newest.key);
+    }
+    let Facts { revision, compacted, entries, consistent_index, .. } = report.facts;
+    let signed = |number: Option<u64>| i64::try_from(number.unwrap_or(0)).unwrap_or(i64::MAX);
+    Ok(Contents {
+        revision: signed(revision),
+        compacted: signed(compacted),
+        live: live.count,
+        entries: entries.unwrap_or(0),
+        prefixes: live.largest(),
+        consistent_index,
+    })
+}
+
+/// The keys that live, counted in their order: so those of one prefix come together.
+#[derive(Debug, Default)]
+struct Live {
+    count: u64,
+    prefixes: Vec<(Vec<u8>, u64)>,
+}
+
+impl Live {
+    fn add(&mut self, key: &[u8]) {
+        self.count += 1;
+        let Some(prefix) = prefix_of(key) else { return };
+        match self.prefixes.last_mut() {
+            Some((last, count)) if last == prefix => *count += 1,
+            _ => self.prefixes.push((prefix.to_vec(), 1)),
+        }
+    }
+
+    /// The largest groups of keys with the same first two names: `/registry/pods/`.
+    fn largest(mut self) -> Vec<(Vec<u8>, u64)> {
+        self.prefixes.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        self.prefixes.truncate(MOST_PREFIXES);
+        self.prefixes.sort_unstable();
+        self.prefixes
+    }
+}
+
+fn prefix_of(key: &[u8]) -> Option<&[u8]> {
+    let mut slashes = key.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+    let first = slashes.next()?;
+    let further = if first == 0 { slashes.nth(1)? } else { slashes.next()? };
+    Some(&key[..=further])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_counted_by_their_first_two_names() {
+        for (key, prefix) in [
+            (&b"/registry/pods/ns/a"[..], Some(&b"/registry/pods/"[..])),
+            (b"registry/pods/ns", Some(b"registry/pods/")),
+            (b"/registry/pods", None),
+            (b"plain", None),
+            (b"", None),
+        ] {
+            assert_eq!(prefix_of(key), prefix, "{}", String::from_utf8_lossy(key));
+        }
+        let mut live = Live::default();
+        for key in ["/a/b/1", "/a/b/2", "/a/c/1", "x"] {
+            live.add(key.as_bytes());
+        }
+        assert_eq!(live.count, 4);
+        assert_eq!(live.largest(), [(b"/a/b/".to_vec(), 2), (b"/a/c/".to_vec(), 1)]);
+    }
+
+    #[test]
+    fn what_is_no_database_is_the_copys_fault() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = folder.path().join("db");
+        std::fs::write(&db, [7; 8192]).unwrap();
+        assert!(matches!(walk_file(&db, None, folder.path()), Err(Fault::Copy(_))));
+        assert!(matches!(walk_file(&folder.path().join("gone"), None, folder.path()), Err(Fault::Here(_))));
+    }
+}

@@ -1,0 +1,104 @@
+//! Reaching a peer: who this host logs in as, what it has pinned, and a session to work with.
+
+use std::sync::Arc;
+
+use nightshift_core::inventory::Host;
+use nightshift_core::settings::{Remote, Settings};
+use nightshift_ssh::{
+    ConnectError, Endpoint, Identity, IdentityError, KnownHosts, KnownHostsError, Session, Sftp, SftpError,
+    Timeouts,
+};
+
+use nightshift_store::offload;
+
+/// What a host needs to reach others: loaded once for a stage.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    pub identity: Arc<Identity>,
+    pub known_hosts: Arc<KnownHosts>,
+    pub timeouts: Timeouts,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialsError {
+    #[error("this host's SSH identity cannot be used")]
+    Identity(#[from] IdentityError),
+    #[error("the pinned host keys cannot be used")]
+    KnownHosts(#[from] KnownHostsError),
+}
+
+/// Why a peer cannot be worked with.
+#[derive(Debug, thiserror::Error)]
+pub enum ReachError {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Sftp(#[from] SftpError),
+}
+
+impl ReachError {
+    /// Whether somebody has to mend something first.
+    pub fn is_permanent(&self) -> bool {
+        matches!(self, Self::Connect(error) if error.is_permanent())
+    }
+}
+
+impl Credentials {
+    /// The identity with which masters log in at peers.
+    pub async fn of_peers(settings: &Settings) -> Result<Self, CredentialsError> {
+        Self::load(settings, settings.ssh.identity.clone()).await
+    }
+
+    /// The identity that is kept for one remote alone.
+    pub async fn of_remote(settings: &Settings, remote: &Remote) -> Result<Self, CredentialsError> {
+        Self::load(settings, remote.identity.clone()).await
+    }
+
+    async fn load(settings: &Settings, identity: std::path::PathBuf) -> Result<Self, CredentialsError> {
+        let known_hosts = settings.ssh.known_hosts.clone();
+        let timeouts = Timeouts {
+            connect: settings.ssh.connect_timeout,
+            auth: settings.ssh.connect_timeout,
+            request: settings.ssh.idle_timeout,
+            ..Timeouts::default()
+        };
+        offload::run(move || {
+            Ok(Self {
+                identity: Arc::new(Identity::load(&identity)?),
+                known_hosts: Arc::new(KnownHosts::load(&known_hosts)?),
+                timeouts,
+            })
+        })
+        .await
+    }
+
+    pub async fn connect(&self, endpoint: &Endpoint) -> Result<Session, ConnectError> {
+        Session::connect(endpoint, &self.identity, &self.known_hosts, &self.timeouts).await
+    }
+
+    /// One connection with SFTP on it: bulk data gets a connection of its own.
+    pub async fn open_sftp(&self, endpoint: &Endpoint) -> Result<(Session, Sftp), ReachError> {
+        let session = self.connect(endpoint).await?;
+        let sftp = session.sftp().await?;
+        Ok((session, sftp))
+    }
+}
+
+/// Where a peer is, and the names under which its key may be pinned.
+pub fn endpoint(host: &Host) -> Endpoint {
+    let mut known_as = vec![host.name.to_string()];
+    if host.address != host.name.as_str() {
+        known_as.push(host.address.clone());
+    }
+    Endpoint { address: host.address.clone(), port: host.port, user: host.user.clone(), known_as }
+}
+
+/// Where a remote is.
+pub fn remote_endpoint(remote: &Remote) -> Endpoint {
+    Endpoint {
+        address: remote.address.clone(),
+        port: remote.port,
+        user: remote.user.clone(),
+        known_as: vec![remote.address.clone()],
+    }
+}

@@ -1,0 +1,30 @@
+//! The vault: sets on disk, written aside, synced, then made visible by one rename; never changed again. With it what
+//! else is kept on this host: records, archives on their way out, and the space that they take.
+
+mod fault;
+pub mod gzip;
+pub mod hashed_file;
+mod judge;
+mod layout;
+pub mod offload;
+pub mod outbox;
+mod partial;
+pub mod pieces;
+mod proofs;
+mod publish;
+pub mod records;
+mod remove;
+pub mod safe_open;
+pub mod space;
+pub mod spool;
+mod sync;
+#[cfg(test)]
+mod tests;
+pub mod verify;
+
+pub use fault::{IoContext, StoreError};
+pub use judge::{Judge, Judged};
+pub use layout::{Vault, create_folders, read_bounded, read_tail};
+pub use partial::{Guard, Partial, Written, hash_file};
+pub use publish::replace_file;
+pub use sync::{sync_file, sync_folder};

@@ -1,0 +1,188 @@
+//! Checking a stored set again: every byte hashed, its snapshot's own checks, its maker's signature.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use nightshift_core::chain;
+use nightshift_core::manifest::{self, FileList, ListedFile, Manifest};
+use nightshift_core::name::ClusterName;
+use nightshift_core::outcome::Grade;
+use nightshift_core::set_path::SetId;
+use nightshift_snapshot::{Pass, Report};
+
+use crate::fault::StoreError;
+use crate::layout::{Vault, read_bounded};
+use crate::partial::{Written, hash_file};
+use crate::spool::{Packing, more_than};
+
+/// What checking a set gave: no findings means that it is what its maker published.
+#[derive(Debug, Default)]
+pub struct Verified {
+    pub findings: Vec<String>,
+    pub files: usize,
+    pub bytes: u64,
+}
+
+/// Says what is wrong with who signed a manifest: given the manifest, its bytes and the signature beside it.
+pub type SignatureCheck<'a> = dyn Fn(&Manifest, &[u8], Option<&str>) -> Option<String> + 'a;
+
+/// Inodes that were found good in this run: links to one inode are one copy, and hashed once.
+pub type Hashed = BTreeSet<(u64, u64)>;
+
+/// Checks one set. Blocks.
+pub fn verify_set(
+    cluster: &ClusterName,
+    vault: &Vault,
+    set: &SetId,
+    check: &SignatureCheck<'_>,
+    hashed: &mut Hashed,
+) -> Result<Verified, StoreError> {
+    let bytes = vault.manifest_bytes(set)?;
+    let mut verified = Verified::default();
+    let list = match FileList::decode(&bytes) {
+        Ok(list) => list,
+        Err(error) => {
+            verified.findings.push(chain(&error));
+            return Ok(verified);
+        }
+    };
+    // Of a newer format the file list can be read and no more: its bytes are checked all the same.
+    let manifest =
+        if list.is_newer() { None } else { understood(cluster, set, &bytes, &mut verified.findings) };
+    if let Some(manifest) = &manifest {
+        let signature = stored_signature(vault, set)?;
+        verified.findings.extend(check(manifest, &bytes, signature.as_deref()));
+    }
+    let bad_at_birth = manifest.as_ref().is_some_and(|manifest| manifest.grade == Grade::Bad);
+    let raw_size = manifest.as_ref().and_then(raw_size);
+    for ListedFile { path: name, size, sha256 } in list.files {
+        let path = vault.folder(set).join(&name);
+        verified.files += 1;
+        verified.bytes += size;
+        if let Some(finding) = check_file(&path, Written { size, sha256 }, hashed) {
+            verified.findings.push(format!("{name}: {finding}"));
+        } else if is_snapshot(&name) && !bad_at_birth {
+            let told = pass_stored(&path, raw_size).into_iter();
+            verified.findings.extend(told.map(|said| format!("{name}: {said}")));
+        }
+    }
+    Ok(verified)
+}
+
+/// The manifest, where it is one of this set and cluster.
+fn understood(
+    cluster: &ClusterName,
+    set: &SetId,
+    bytes: &[u8],
+    findings: &mut Vec<String>,
+) -> Option<Manifest> {
+    let manifest = Manifest::decode(bytes)
+        .and_then(|manifest| manifest.expect(set, cluster).map(|()| manifest))
+        .inspect_err(|error| findings.push(chain(error)));
+    manifest.ok()
+}
+
+fn check_file(path: &Path, wanted: Written, hashed: &mut Hashed) -> Option<String> {
+    let inode = match std::fs::metadata(path) {
+        Ok(metadata) => (metadata.dev(), metadata.ino()),
+        Err(error) => return Some(error.to_string()),
+    };
+    if hashed.contains(&inode) {
+        return None;
+    }
+    match hash_file(path) {
+        Ok(found) if found == wanted => {
+            hashed.insert(inode);
+            None
+        }
+        Ok(found) if found.size != wanted.size => {
+            Some(format!("it has {} bytes where its manifest says {}", found.size, wanted.size))
+        }
+        Ok(found) => {
+            Some(format!("its SHA-256 is {} where its manifest says {}", found.sha256, wanted.sha256))
+        }
+        Err(error) => Some(error.to_string()),
+    }
+}
+
+/// Whether a set's file is the snapshot of a v3 database.
+pub fn is_snapshot(name: &str) -> bool {
+    ["snapshot.db.gz", "snapshot.db.zst"].contains(&name)
+}
+
+/// What a set's snapshot unpacks to by its manifest, in bytes.
+pub fn raw_size(manifest: &Manifest) -> Option<u64> {
+    manifest.etcd.as_ref().map(|etcd| etcd.raw_size)
+}
+
+/// What is wrong with a stored snapshot, which unpacks to so many bytes, or why that cannot be told. Blocks.
+pub fn pass_stored(path: &Path, raw_size: Option<u64>) -> Vec<String> {
+    match check_snapshot(path, raw_size) {
+        Ok(report) => told(&report),
+        Err(error) => vec![error.to_string()],
+    }
+}
+
+/// The first findings, and how many more there are.
+pub fn told(report: &Report) -> Vec<String> {
+    const SHOWN: usize = 10;
+    let mut told: Vec<String> = report.findings.iter().take(SHOWN).map(ToString::to_string).collect();
+    let more = (report.findings.len().saturating_sub(SHOWN) as u64).saturating_add(report.further_findings);
+    if more > 0 {
+        told.push(format!("and {more} further findings"));
+    }
+    told
+}
+
+/// Decompresses a stored snapshot and gives it the checks that it had at birth. Stops where it unpacks to more than
+/// its manifest says: a small file may unpack to any length.
+fn check_snapshot(path: &Path, raw_size: Option<u64>) -> io::Result<Report> {
+    let packing = path.file_name().and_then(|name| Packing::of_snapshot(name.to_str()?));
+    let mut reader = packing.unwrap_or(Packing::Gzip).unpacked(File::open(path)?)?;
+    let mut pass = Pass::default();
+    let mut buffer = vec![0; 256 << 10];
+    let mut length = 0u64;
+    loop {
+        match reader.read(&mut buffer)? {
+            0 => return Ok(pass.finish()),
+            read => {
+                length += read as u64;
+                if let Some(most) = raw_size.filter(|most| length > *most) {
+                    return Err(io::Error::other(more_than(most)));
+                }
+                pass.update(&buffer[..read]);
+            }
+        }
+    }
+}
+
+/// The longest signature: an RSA key of 16,384 bits makes 6 KB.
+pub const MAX_SIGNATURE_LEN: u64 = 16 << 10;
+
+fn stored_signature(vault: &Vault, set: &SetId) -> Result<Option<String>, StoreError> {
+    let path = vault.folder(set).join(manifest::SIGNATURE_FILE);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let bytes = read_bounded(&path, MAX_SIGNATURE_LEN)?;
+    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_that_unpacks_to_more_than_its_manifest_says_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("snapshot.db.zst");
+        std::fs::write(&path, zstd::encode_all(&vec![0u8; 8 << 20][..], 1).unwrap()).unwrap();
+        let told = pass_stored(&path, Some(1 << 20)).join("; ");
+        assert!(told.contains("more than the 1048576 bytes that its manifest says"), "{told}");
+        let told = pass_stored(&path, Some(8 << 20)).join("; ");
+        assert!(told.contains("no etcd database"), "{told}");
+    }
+}
