@@ -1,6 +1,5 @@
 use std::fs;
 
-
 use super::*;
 
 /// As the installer of OpenShift 3.x lays it.
