@@ -1,7 +1,7 @@
 //! The cold copy: the whole `member/` folder of one etcd member, taken while that member is stopped.
 //!
 //! Where etcd's older store holds keys beside the newer one, no snapshot has both, and a v2 backup beside a snapshot does
-//! not restore (facts: `facts/etcd.md` D.1). So one member a night is stopped, copied, and seen healthy again. The daemon
+//! not restore (docs/facts/etcd.md#v2-backup). So one member a night is stopped, copied, and seen healthy again. The daemon
 //! cannot stop anything: it asks `nightshift cold-copy serve`, which systemd starts as root on a socket that is off until
 //! somebody enables it. `recover` starts the member again, however that ended.
 

@@ -37,7 +37,7 @@ pub enum CollectError {
 /// Where static pods are described, on a host that has them.
 pub(crate) const STATIC_PODS: &str = "/etc/origin/node/pods";
 
-/// How the control plane of this host is run (facts/openshift-3.md C1).
+/// How the control plane of this host is run (docs/facts/openshift.md#versions).
 pub fn detect_generation() -> Generation {
     if Path::new(STATIC_PODS).is_dir() { Generation::StaticPods } else { Generation::Services }
 }

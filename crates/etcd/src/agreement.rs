@@ -1,4 +1,4 @@
-//! Whether all members hold the same: HashKV of each, one after the other, at one revision (facts/etcd.md D.7).
+//! Whether all members hold the same: HashKV of each, one after the other, at one revision (docs/facts/etcd.md#hashkv).
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -156,7 +156,7 @@ impl Seen {
     }
 }
 
-/// How far a member has come. Up to etcd 3.2 only the index that was received is told.
+/// How far a member has come. Up to etcd 3.3 only the index of received entries is known (docs/facts/etcd.md#members).
 pub fn applied(status: &StatusResponse) -> u64 {
     if status.raft_applied_index == 0 { status.raft_index } else { status.raft_applied_index }
 }

@@ -17,8 +17,8 @@ pub struct Change<'a> {
     pub revision: Revision,
     /// The key was deleted: it has neither a value nor numbers.
     pub tombstone: bool,
-    /// Its key is empty only where etcd bumped the revision of a restored database (facts/etcd.md D.5): that
-    /// change is of no key.
+    /// Its key is empty only where etcd bumped the revision of a restored database
+    /// (docs/facts/etcd.md#revision-bump): that change is of no key.
     pub content: KeyValue<'a>,
 }
 

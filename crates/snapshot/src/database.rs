@@ -25,7 +25,7 @@ pub enum ReadError {
     Damaged(#[from] Finding),
 }
 
-/// What kind of file it is, by its metas and its length (facts/etcd.md D.6).
+/// What kind of file it is, by its metas and its length (docs/facts/etcd.md#file-format).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fingerprint {
     /// What etcd streams and `etcdctl snapshot save` writes.

@@ -59,7 +59,7 @@ pub fn check_trailer(ending: &Ending, copy: bool, findings: &mut Findings) {
 }
 
 /// Holds the metas against each other and against the length, in bytes. A stream has two sound metas that differ in
-/// nothing but one transaction (facts/etcd.md D.6); a copy may have any, but of one page size.
+/// nothing but one transaction (docs/facts/etcd.md#file-format); a copy may have any, but of one page size.
 pub fn check_metas(
     metas: &[Result<Meta, MetaError>; 2],
     ids: [u64; 2],

@@ -50,8 +50,8 @@ fn is_full(error: &ClientError) -> bool {
 }
 
 /// A write that times out is either one that raft took and the store dropped, for the database is ahead of its log
-/// (facts/etcd.md D.1: it takes no entry twice), or one that this machine is too slow for. Only the first is the copy's
-/// fault.
+/// (docs/facts/etcd.md#v2-backup: it takes no entry twice), or one that this machine is too slow for. Only the first is
+/// the copy's fault.
 async fn not_written(server: &mut Server, error: ClientError, index: Option<u64>) -> Fault {
     let timed_out =
         matches!(&error, ClientError::Answered { message, .. } if message.contains("request timed out"));

@@ -1,4 +1,4 @@
-//! `etcdctl backup` of the v2 store, from the WAL of a member that runs (facts/etcd.md D.1).
+//! `etcdctl backup` of the v2 store, from the WAL of a member that runs (docs/facts/etcd.md#v2-backup).
 //!
 //! Without `--with-v3`, so it never waits for the lock on the member's database, and its own database is an empty one.
 //! It only reads the data directory; the daemon's unit mounts that read-only.
