@@ -1,6 +1,7 @@
 //! What is left of a file when the items that only tests compile are taken out.
 
 use std::ops::Range;
+use std::path::Path;
 
 use proc_macro2::TokenStream;
 use quote::ToTokens;
@@ -9,6 +10,8 @@ use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 use syn::{Attribute, Meta, Token};
+
+use crate::Error;
 
 /// The text of a file with its test items blanked: every other line keeps its number and every byte its place.
 #[derive(Clone, Debug)]
@@ -19,9 +22,17 @@ pub struct Product {
 }
 
 impl Product {
+    pub fn parse(path: &Path, text: &str) -> Result<Self, Error> {
+        let syntax =
+            syn::parse_file(text).map_err(|source| Error::Parse { path: path.to_owned(), source })?;
+        Ok(Self::of(text, &syntax))
+    }
+
     pub(crate) fn of(text: &str, syntax: &syn::File) -> Self {
         let mut items = TestItems::default();
-        items.visit_file(syntax);
+        if text.contains("#[cfg(") {
+            items.visit_file(syntax);
+        }
         let mut bytes = text.as_bytes().to_vec();
         for range in &items.bytes {
             // The comma after a field, a variant or an arm goes with it.
@@ -153,7 +164,7 @@ mod tests {
     use super::*;
 
     fn product(text: &str) -> Vec<String> {
-        let product = Product::of(text, &syn::parse_file(text).expect("Rust"));
+        let product = Product::parse(Path::new("sample.rs"), text).expect("Rust");
         syn::parse_file(&product.text).expect("still Rust");
         product.lines().map(|(number, line)| format!("{number} {}", line.trim())).collect()
     }

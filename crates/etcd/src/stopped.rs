@@ -137,3 +137,32 @@ async fn connect(endpoint: &str) -> Option<io::Result<()>> {
     let (host, port) = (uri.host()?.trim_matches(['[', ']']), uri.port_u16()?);
     timeout(CONNECT, TcpStream::connect((host, port))).await.ok().map(|connected| connected.map(drop))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_member_counts_as_stopped_once_nothing_has_its_database_open_or_listens_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("member/wal")).unwrap();
+        fs::create_dir_all(dir.path().join("member/snap")).unwrap();
+        let etcds = File::create(dir.path().join("member/snap/db")).unwrap();
+        rustix::fs::flock(&etcds, FlockOperation::LockExclusive).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+
+        let mut data = Data::open(Some(dir.path())).unwrap();
+        data.demand_in_use().unwrap();
+        let listening = data.hold(&endpoint, Duration::ZERO).await.unwrap_err();
+        assert!(listening.to_string().contains(&endpoint), "{listening}");
+        drop(listener);
+        let open = data.hold(&endpoint, Duration::ZERO).await.unwrap_err();
+        assert!(open.to_string().contains("snap/db"), "{open}");
+        drop(etcds);
+        data.hold(&endpoint, Duration::ZERO).await.unwrap();
+        assert!(matches!(data.demand_in_use(), Err(DataError::NotInUse { .. })));
+    }
+}

@@ -1,5 +1,6 @@
-//! The only place where an error and all that lies below it is printed.
+//! The only place where an error and its causes become text for a user.
 
+use std::error::Error;
 use std::process::ExitCode;
 
 use crate::commands::CommandError;
@@ -14,9 +15,14 @@ pub fn end(result: Result<Exit, CommandError>) -> ExitCode {
             if let CommandError::Config(diagnostics) = &error {
                 out::complain(diagnostics.trim_end());
             } else {
-                out::complain(&format!("nightshift: {}", nightshift_core::chain(&error)));
+                out::complain(&format!("nightshift: {}", in_full(&error)));
             }
             error.exit().into()
         }
     }
+}
+
+/// The error with its causes, in one line.
+pub fn in_full(error: &(dyn Error + 'static)) -> String {
+    nightshift_core::chain(error)
 }

@@ -5,6 +5,8 @@ use std::io::{self, Write};
 
 use nightshift_core::digest::{Digest, Hasher};
 
+use crate::sync::sync_file;
+
 pub struct HashedFile {
     file: File,
     hasher: Hasher,
@@ -19,7 +21,7 @@ impl HashedFile {
 
     /// Syncs it to disk, and gives its size in bytes and its hash.
     pub fn finish(self) -> io::Result<(u64, Digest)> {
-        self.file.sync_all()?;
+        sync_file(&self.file)?;
         Ok((self.size, self.hasher.finish()))
     }
 }

@@ -268,7 +268,9 @@ fn removing_a_set_takes_its_proofs_and_its_empty_night() {
     let proofs = room.vault.folder(&set).with_file_name("node.proofs");
     fs::create_dir(&proofs).unwrap();
     fs::write(proofs.join("m1.json"), b"{}").unwrap();
+    let (folder, before) = (inode(room.vault.folder(&set)), sync::synced().len());
     room.vault.remove(&set).unwrap();
+    assert!(sync::synced()[before..].contains(&folder), "the manifest is gone for good before the rest goes");
     assert!(!room.vault.folder(&set).parent().unwrap().exists());
     assert!(room.vault.host_folder(&host()).exists(), "the host's folder stays, for its now.json");
 }

@@ -53,6 +53,13 @@ fn a_manifest_is_decoded_from_its_encoding() {
 }
 
 #[test]
+fn a_manifest_of_format_1_has_the_bytes_it_always_had() {
+    let stored = include_str!("../../../../tests/data/formats/1/manifest.json");
+    let manifest = Manifest::decode(stored.as_bytes()).unwrap();
+    assert_eq!(String::from_utf8(manifest.encode().unwrap()).unwrap(), stored);
+}
+
+#[test]
 fn paths_that_leave_the_set_are_refused() {
     for bad in ["/etc/passwd", "../x", "a/../../b", "a//b", "./a", "", "a/", "manifest.json", "a\0b"] {
         let refused = decoded(vec![file(bad)]).unwrap_err();

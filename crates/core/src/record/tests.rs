@@ -20,6 +20,15 @@ fn night(expected: &[&str]) -> Record {
 }
 
 #[test]
+fn a_record_of_format_1_has_the_bytes_it_always_had() {
+    let stored = include_str!("../../../../tests/data/formats/1/record.jsonl");
+    for line in stored.lines() {
+        let read: Line = serde_json::from_str(line).unwrap();
+        assert_eq!(serde_json::to_string(&read).unwrap(), line);
+    }
+}
+
+#[test]
 fn a_host_is_new_for_two_nights_after_it_was_added() {
     let (without, with) = (night(&["n1"]), night(&["n1", "n2"]));
     let is_new = |earlier: &[&Record]| {

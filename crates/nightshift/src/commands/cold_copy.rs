@@ -14,6 +14,7 @@ use super::CommandError;
 use crate::args::ColdCopy;
 use crate::config_file;
 use crate::exit::Exit;
+use crate::report;
 
 pub async fn run(config: &Path, words: ColdCopy) -> Result<Exit, CommandError> {
     logging::begin();
@@ -34,7 +35,7 @@ async fn serve(config: &Path) -> Result<(), CommandError> {
     match host(config).await {
         Ok(host) => Ok(cold_copy::serve(&host, connection).await?),
         Err(error) => {
-            cold_copy::refuse(&connection, &nightshift_core::chain(&error));
+            cold_copy::refuse(&connection, &report::in_full(&error));
             Err(error)
         }
     }

@@ -8,6 +8,7 @@ use nightshift_engine::{daemon, logging};
 use super::CommandError;
 use crate::config_file;
 use crate::exit::Exit;
+use crate::report;
 
 /// Enough for the network beside one stage's CPU: what burns more runs on threads of its own.
 const WORKERS: usize = 2;
@@ -26,7 +27,7 @@ pub fn run(config: PathBuf) -> Result<Exit, CommandError> {
         .build()
         .map_err(CommandError::Runtime)?;
     let load: daemon::Load = Box::new(move || {
-        let loaded = config_file::load(&config).map_err(|error| nightshift_core::chain(&error))?;
+        let loaded = config_file::load(&config).map_err(|error| report::in_full(&error))?;
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }

@@ -18,7 +18,7 @@ use super::CommandError;
 use crate::args::Drill;
 use crate::config_file;
 use crate::exit::Exit;
-use crate::out;
+use crate::{out, report};
 use subject::Subject;
 
 pub fn run(config: &Path, args: &Drill) -> Result<Exit, CommandError> {
@@ -79,6 +79,6 @@ fn publish(settings: &Settings, set: SetId, manifest: Digest, report: DrillRepor
     let (cluster, by) = (settings.cluster.clone(), settings.this.clone());
     let proof = Proof::of_drill(cluster, set, manifest, by, Timestamp::now(), report);
     if let Err(error) = Vault::new(&settings.vault.path).put_proof(&proof) {
-        out::complain(&format!("the proof is not kept: {}", nightshift_core::chain(&error)));
+        out::complain(&format!("the proof is not kept: {}", report::in_full(&error)));
     }
 }

@@ -11,7 +11,7 @@ use super::CommandError;
 use crate::args::Trust;
 use crate::config_file;
 use crate::exit::Exit;
-use crate::out;
+use crate::{out, report};
 
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -28,7 +28,7 @@ pub async fn run(config: &Path, args: &Trust) -> Result<Exit, CommandError> {
             Ok(exit) => worst = exit,
             // One host that is down is no reason not to pin the others.
             Err(error) => {
-                out::complain(&format!("nightshift: {}", nightshift_core::chain(&error)));
+                out::complain(&format!("nightshift: {}", report::in_full(&error)));
                 worst = Exit::Failed;
             }
         }

@@ -6,7 +6,6 @@ use std::path::Path;
 use indicatif::{ProgressBar, ProgressStyle};
 use nightshift_archive::list_blocking;
 use nightshift_core::archive::NotAnArchive;
-use nightshift_core::chain;
 use nightshift_core::manifest::Manifest;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
@@ -19,7 +18,7 @@ use nightshift_store::verify::{Verified, verify_set};
 use super::{CommandError, archive_file};
 use crate::config_file;
 use crate::exit::Exit;
-use crate::out;
+use crate::{out, report};
 
 pub fn run(config: &Path, what: &[String], identity: Option<&Path>) -> Result<Exit, CommandError> {
     let (archives, sets): (Vec<&String>, Vec<&String>) =
@@ -61,7 +60,7 @@ fn verify_sets(settings: &Settings, vault: &Vault, sets: Vec<SetId>) -> Result<b
         let (inventory, host, made_by) = (&settings.inventory, &manifest.host, &manifest.made_by);
         check_signature(inventory, known_hosts, host, made_by, bytes, signature)
             .err()
-            .map(|error| chain(&error))
+            .map(|error| report::in_full(&error))
     };
     let progress = ProgressBar::new(sets.len() as u64).with_style(style());
     let mut hashed = BTreeSet::new();
@@ -108,7 +107,7 @@ fn archive_is_good(path: &Path, identity: Option<&Path>) -> Result<bool, Command
             Ok(true)
         }
         Err(error) => {
-            out::say(format!("{name}: BAD: {}", chain(&error)));
+            out::say(format!("{name}: BAD: {}", report::in_full(&error)));
             Ok(false)
         }
     }

@@ -2,7 +2,6 @@
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use nightshift_core::chain;
 use nightshift_core::inventory::Host;
 use nightshift_core::role::Role;
 use nightshift_core::settings::{Remote, Settings};
@@ -11,7 +10,7 @@ use nightshift_peers as peers;
 use nightshift_peers::Credentials;
 
 use super::{etcd, etcd_data};
-use crate::out;
+use crate::{out, report};
 
 /// Connections at a time.
 const PARALLEL: usize = 16;
@@ -36,7 +35,7 @@ pub async fn run(settings: &Settings) -> bool {
                 good &= tell(&name, result);
             }
         }
-        Err(error) => good &= tell("peers", Err(chain(&error))),
+        Err(error) => good &= tell("peers", Err(report::in_full(&error))),
     }
     for remote in &settings.remotes {
         good &= tell(&format!("remote {}", remote.name), check_remote(settings, remote).await);
@@ -54,17 +53,18 @@ pub(super) fn tell(who: &str, result: Result<String, String>) -> bool {
 
 async fn check_peer(host: &Host, credentials: &Credentials) -> Result<String, String> {
     let opened = credentials.open_sftp(&peers::endpoint(host)).await;
-    let (session, sftp) = opened.map_err(|error| chain(&error))?;
+    let (session, sftp) = opened.map_err(|error| report::in_full(&error))?;
     let folder = if host.agentless { "/etc".to_owned() } else { host.vault.display().to_string() };
-    let found = sftp.stat(&folder).await.map_err(|error| chain(&error));
+    let found = sftp.stat(&folder).await.map_err(|error| report::in_full(&error));
     session.close().await;
     found.map(|_| format!("host key pinned, login taken, {folder} readable"))
 }
 
 async fn check_remote(settings: &Settings, remote: &Remote) -> Result<String, String> {
-    let credentials = Credentials::of_remote(settings, remote).await.map_err(|error| chain(&error))?;
+    let credentials =
+        Credentials::of_remote(settings, remote).await.map_err(|error| report::in_full(&error))?;
     let opened = credentials.open_sftp(&peers::remote_endpoint(remote)).await;
-    let (session, sftp) = opened.map_err(|error| chain(&error))?;
+    let (session, sftp) = opened.map_err(|error| report::in_full(&error))?;
     let space = sftp.space(&remote.path).await;
     let synced =
         if sftp.can_fsync() { "" } else { ", cannot fsync: a power cut there may take what it took" };
@@ -74,6 +74,6 @@ async fn check_remote(settings: &Settings, remote: &Remote) -> Result<String, St
             Ok(format!("host key pinned, login taken, {} free{synced}", bytes(space.free_bytes)))
         }
         Ok(None) => Ok(format!("host key pinned, login taken, cannot tell its space{synced}")),
-        Err(error) => Err(chain(&error)),
+        Err(error) => Err(report::in_full(&error)),
     }
 }

@@ -5,14 +5,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use nightshift_core::chain;
 use nightshift_core::settings::Settings;
 use nightshift_core::units::bytes;
 use nightshift_etcd as etcd;
 use nightshift_etcd::{Client, Cluster, LocalMember, Member};
 
 use super::connect::tell;
-use crate::out;
+use crate::{out, report};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -45,9 +44,9 @@ pub async fn check(settings: &Settings) -> bool {
 }
 
 async fn reach(settings: &Settings) -> Result<(LocalMember, Client, Member), String> {
-    let local = etcd::discover(&settings.etcd, Path::new("/")).map_err(|error| chain(&error))?;
-    let client = Client::connect(&local, PATIENCE).await.map_err(|error| chain(&error))?;
-    let member = etcd::examine(&client, &local).await.map_err(|error| chain(&error))?;
+    let local = etcd::discover(&settings.etcd, Path::new("/")).map_err(|error| report::in_full(&error))?;
+    let client = Client::connect(&local, PATIENCE).await.map_err(|error| report::in_full(&error))?;
+    let member = etcd::examine(&client, &local).await.map_err(|error| report::in_full(&error))?;
     Ok((local, client, member))
 }
 
@@ -57,7 +56,8 @@ async fn others(
     client: &Client,
     member: &Member,
 ) -> Result<String, String> {
-    let cluster = cluster.map_err(|error| format!("the other members cannot be seen: {}", chain(&error)))?;
+    let cluster =
+        cluster.map_err(|error| format!("the other members cannot be seen: {}", report::in_full(&error)))?;
     let id = u64::from_str_radix(&member.member_id, 16).unwrap_or_default();
     let concerns: Vec<String> = cluster.concerns(id).iter().map(ToString::to_string).collect();
     if !concerns.is_empty() {
@@ -70,6 +70,8 @@ async fn others(
     match client.hash_kv(0, etcd::HASHING).await {
         Ok(_) => Ok(format!("all {count} members answer, and can be compared")),
         // The night says the same, and goes on.
-        Err(error) => Ok(format!("all {count} members answer, but cannot be compared: {}", chain(&error))),
+        Err(error) => {
+            Ok(format!("all {count} members answer, but cannot be compared: {}", report::in_full(&error)))
+        }
     }
 }

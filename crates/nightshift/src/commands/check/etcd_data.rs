@@ -4,13 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use nightshift_core::chain;
 use nightshift_core::night::Night;
 use nightshift_core::settings::{EtcdData, EtcdMembers, Settings};
 use nightshift_engine::cold_copy::{self, Enabled};
 use nightshift_etcd as etcd;
 
-use crate::out;
+use crate::{out, report};
 
 /// How long one question may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -32,7 +31,7 @@ pub async fn tell(settings: &Settings) -> bool {
                 Err(error) => {
                     out::complain(&format!(
                         "etcd data: whether it holds v2 keys is not known: {}; set `data` in [etcd]",
-                        chain(&error)
+                        report::in_full(&error)
                     ));
                     return false;
                 }

@@ -17,6 +17,7 @@ use nightshift_etcd::trial::{ARCHIVE, Scratch};
 use nightshift_store::space;
 
 use crate::commands::{CommandError, archive_file};
+use crate::report;
 
 /// Takes the set, or the best etcd set where none is named; what is taken is checked on the way.
 pub fn take(
@@ -69,7 +70,7 @@ impl Taker<'_> {
             "it holds no etcd snapshot in one file: a backup of v2 keys alone is a folder, so unpack it and name that by \
              --data-dir",
         )?;
-        space::demand(self.scratch.folder(), size, 1, 0).map_err(|error| nightshift_core::chain(&error))?;
+        space::demand(self.scratch.folder(), size, 1, 0).map_err(|error| report::in_full(&error))?;
         let path = self.scratch.path(&item.path);
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         let file = file.map_err(|error| format!("{} cannot be created: {error}", path.display()))?;
