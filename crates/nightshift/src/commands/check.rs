@@ -3,6 +3,7 @@
 mod connect;
 mod etcd;
 mod etcd_data;
+mod line;
 mod machine;
 
 use std::path::Path;

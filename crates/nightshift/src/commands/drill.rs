@@ -28,7 +28,7 @@ pub fn run(config: &Path, args: &Drill) -> Result<Exit, CommandError> {
         Word::Done(step) if !args.json => out::say(format!("{:<8} {}", step.name, seconds(step.took_ms))),
         _ => {}
     };
-    let report = super::here(async { Ok(perform(&job, &way, on_word).await) })?;
+    let report = super::here::here(async { Ok(perform(&job, &way, on_word).await) })?;
     // What was unpacked for the drill goes with it.
     drop(spool);
     if args.json {

@@ -9,8 +9,9 @@ use nightshift_core::units::bytes;
 use nightshift_peers as peers;
 use nightshift_peers::Credentials;
 
+use super::line::tell;
 use super::{etcd, etcd_data};
-use crate::{out, report};
+use crate::report;
 
 /// Connections at a time.
 const PARALLEL: usize = 16;
@@ -41,14 +42,6 @@ pub async fn run(settings: &Settings) -> bool {
         good &= tell(&format!("remote {}", remote.name), check_remote(settings, remote).await);
     }
     good
-}
-
-pub(super) fn tell(who: &str, result: Result<String, String>) -> bool {
-    match &result {
-        Ok(how) => out::say(format!("{who}: {how}")),
-        Err(why) => out::complain(&format!("{who}: {why}")),
-    }
-    result.is_ok()
 }
 
 async fn check_peer(host: &Host, credentials: &Credentials) -> Result<String, String> {

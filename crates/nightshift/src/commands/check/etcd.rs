@@ -10,7 +10,7 @@ use nightshift_core::units::bytes;
 use nightshift_etcd as etcd;
 use nightshift_etcd::{Client, Cluster, LocalMember, Member};
 
-use super::connect::tell;
+use super::line::tell;
 use crate::{out, report};
 
 const PATIENCE: Duration = Duration::from_secs(20);
