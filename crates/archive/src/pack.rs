@@ -4,7 +4,7 @@ use std::io::{self, Read as _};
 use std::thread;
 
 use nightshift_core::archive::ArchiveName;
-use nightshift_core::digest::{Digest, Hasher};
+use nightshift_core::digest::{Digest, Hasher, Written};
 
 use crate::compress::{Effort, Members};
 use crate::damage::Damage;
@@ -13,14 +13,14 @@ use crate::list::{Listing, check_blocking};
 use crate::pipe::pipe;
 use crate::plan::{EntryKind, Plan, PlannedFile, open_regular};
 use crate::request::PackRequest;
-use crate::seal::{Output, Sealed};
+use crate::seal::Output;
 use crate::tar_writer::TarWriter;
 use crate::unpack::Bound;
 
 /// Files are read in such pieces, and a wish to stop is heard after each.
 const PIECE: usize = 256 << 10;
 
-/// An archive that is on the disk and was proved readable.
+/// An archive that was written and read back.
 #[derive(Debug)]
 pub struct Packed {
     pub name: ArchiveName,
@@ -32,8 +32,8 @@ pub struct Packed {
     pub left_out: Vec<String>,
 }
 
-/// Writes the archive to `request.out` and brings it to the disk. Blocks, and uses both a core for
-/// compression and one for the check, so it belongs on a thread of its own.
+/// Writes the archive to `request.out`; the caller syncs that. Blocks, and uses one core for compression and one
+/// for the check, so it belongs on a thread of its own.
 ///
 /// After an error the file is empty: an archive that was cut off between two members would pass for a
 /// whole one with other tools.
@@ -61,25 +61,25 @@ fn plan_and_pack(request: &PackRequest, stop: &dyn Fn() -> bool) -> Result<Packe
         Ok((written, checker.join()))
     })?;
     let checked = checked.map_err(|_| PackError::Checker(io::Error::other("its thread died")));
-    let (wrote, sealed, listing) = match (written, checked) {
+    let (wrote, written, listing) = match (written, checked) {
         (Err(Halt::Failed(why)), _) | (_, Err(why)) => return Err(why),
         (_, Ok(Err(why))) => return Err(PackError::Unreadable(why)),
         (Err(Halt::CheckerEnded), Ok(Ok(_))) => {
             return Err(PackError::Checker(io::Error::other("it ended before the archive did")));
         }
-        (Ok((wrote, sealed)), Ok(Ok(listing))) => (wrote, sealed, listing),
+        (Ok((wrote, written)), Ok(Ok(listing))) => (wrote, written, listing),
     };
     // The listing was checked against the manifests in the archive, and these against its `archive.json`:
     // if that is the one which was written, all the rest is.
     if listing.entries != wrote || listing.contents_sha256 != Digest::of(&plan.contents) {
         return Err(PackError::Unequal { wrote, read: listing.entries });
     }
-    let Sealed { bytes, sha256 } = sealed;
+    let Written { size: bytes, sha256 } = written;
     Ok(Packed { name: plan.name, bytes, sha256, listing, left_out: plan.left_out })
 }
 
 /// Writes all entries; returns how many there were.
-fn write(plan: &Plan<'_>, mut tar: TarWriter<'_>, stop: &dyn Fn() -> bool) -> Result<(u64, Sealed), Halt> {
+fn write(plan: &Plan<'_>, mut tar: TarWriter<'_>, stop: &dyn Fn() -> bool) -> Result<(u64, Written), Halt> {
     let mut buffer = vec![0; PIECE];
     let mut wrote = 0;
     for entry in plan.entries() {

@@ -2,11 +2,11 @@
 //! that checks them.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::Write as _;
 
 use age::stream::StreamWriter;
 use age::{Encryptor, Recipient};
-use nightshift_core::digest::{Digest, Hasher};
+use nightshift_core::digest::{HashedWriter, Written};
 
 use crate::error::{Halt, PackError};
 use crate::pipe::PipeWriter;
@@ -19,34 +19,21 @@ pub(crate) struct Output<'f> {
 }
 
 enum Seal<'f> {
-    Plain(Measured<'f>),
-    Encrypted(Box<StreamWriter<Measured<'f>>>),
-}
-
-/// The file, and what was written to it.
-struct Measured<'f> {
-    file: &'f File,
-    hasher: Hasher,
-    bytes: u64,
-}
-
-/// The finished file as `sha256sum` and `stat` see it.
-pub(crate) struct Sealed {
-    pub bytes: u64,
-    pub sha256: Digest,
+    Plain(HashedWriter<&'f File>),
+    Encrypted(Box<StreamWriter<HashedWriter<&'f File>>>),
 }
 
 impl<'f> Output<'f> {
     /// Without recipients the archive is not encrypted.
     pub fn new(file: &'f File, recipients: &[String], checker: PipeWriter) -> Result<Self, PackError> {
-        let measured = Measured { file, hasher: Hasher::default(), bytes: 0 };
+        let hashed = HashedWriter::new(file);
         let seal = if recipients.is_empty() {
-            Seal::Plain(measured)
+            Seal::Plain(hashed)
         } else {
             let keys = recipients.iter().map(|text| parse_recipient(text)).collect::<Result<Vec<_>, _>>()?;
             let keys = keys.iter().map(|key| key as &dyn Recipient);
             let encryptor = Encryptor::with_recipients(keys).map_err(PackError::Encrypt)?;
-            Seal::Encrypted(Box::new(encryptor.wrap_output(measured).map_err(PackError::Write)?))
+            Seal::Encrypted(Box::new(encryptor.wrap_output(hashed).map_err(PackError::Write)?))
         };
         Ok(Self { seal, checker })
     }
@@ -63,28 +50,15 @@ impl<'f> Output<'f> {
         Ok(())
     }
 
-    /// Ends the encryption and brings the file to the disk; the checker learns that this was all.
-    pub fn finish(self) -> Result<Sealed, Halt> {
+    /// Ends the encryption and closes the checker's input. Returns the size and hash of the file, as `stat` and
+    /// `sha256sum` print them. The file is not synced.
+    pub fn finish(self) -> Result<Written, Halt> {
         drop(self.checker);
-        let measured = match self.seal {
-            Seal::Plain(file) => file,
+        let hashed = match self.seal {
+            Seal::Plain(hashed) => hashed,
             Seal::Encrypted(age) => age.finish()?,
         };
-        measured.file.sync_all()?;
-        Ok(Sealed { bytes: measured.bytes, sha256: measured.hasher.finish() })
-    }
-}
-
-impl Write for Measured<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let length = self.file.write(bytes)?;
-        self.hasher.update(&bytes[..length]);
-        self.bytes += length as u64;
-        Ok(length)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        Ok(hashed.finish().1)
     }
 }
 

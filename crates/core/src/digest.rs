@@ -1,6 +1,7 @@
 //! SHA-256 as a value, shown and stored in hexadecimal.
 
 use std::fmt;
+use std::io::{self, Write};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,55 @@ impl Hasher {
 
     pub fn finish(self) -> Digest {
         Digest(self.0.finalize().into())
+    }
+}
+
+/// The size in bytes and the hash of a file's content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    pub size: u64,
+    pub sha256: Digest,
+}
+
+/// Hashes and counts the bytes that pass through it to another writer.
+#[derive(Debug)]
+pub struct HashedWriter<W> {
+    inner: W,
+    hasher: Hasher,
+    size: u64,
+}
+
+impl<W> HashedWriter<W> {
+    pub fn new(inner: W) -> Self {
+        Self { inner, hasher: Hasher::default(), size: 0 }
+    }
+
+    /// Bytes written so far.
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Continues with another inner writer: a file that is written on after its content was hashed.
+    pub fn continue_into<V>(self, inner: V) -> HashedWriter<V> {
+        HashedWriter { inner, hasher: self.hasher, size: self.size }
+    }
+
+    /// Returns the inner writer too, because its owner may have to flush or sync it.
+    pub fn finish(self) -> (W, Written) {
+        (self.inner, Written { size: self.size, sha256: self.hasher.finish() })
+    }
+}
+
+impl<W: Write> Write for HashedWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
     }
 }
 
@@ -98,6 +148,31 @@ mod tests {
         hasher.update(b"a");
         hasher.update(b"bc");
         assert_eq!(hasher.finish(), digest);
+    }
+
+    /// Accepts at most two bytes at a time.
+    struct Slow(Vec<u8>);
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.write(&bytes[..bytes.len().min(2)])
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_hashed_writer_hashes_exactly_the_bytes_that_its_inner_writer_accepted() {
+        let mut writer = HashedWriter::new(Slow(Vec::new()));
+        assert_eq!(writer.write(b"abc").unwrap(), 2);
+        assert_eq!(writer.size(), 2);
+        let mut writer = writer.continue_into(Slow(b"ab".to_vec()));
+        writer.write_all(b"cde").unwrap();
+        let (inner, written) = writer.finish();
+        assert_eq!(inner.0, b"abcde");
+        assert_eq!(written, Written { size: 5, sha256: Digest::of(b"abcde") });
     }
 
     #[test]

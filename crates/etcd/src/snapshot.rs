@@ -85,12 +85,11 @@ pub async fn take(
         return Err(error);
     }
     let stored = timeout_at(stream.until, storing).await.map_err(|_| stream.too_long())?;
-    let Stored { birth, size, sha256 } =
-        stored.map_err(SnapshotError::Broken)?.map_err(SnapshotError::Write)?;
+    let Stored { birth, written } = stored.map_err(SnapshotError::Broken)?.map_err(SnapshotError::Write)?;
     Ok(Taken {
         birth,
-        stored_size: size,
-        stored_sha256: sha256,
+        stored_size: written.size,
+        stored_sha256: written.sha256,
         header: Header {
             cluster_id: hex(header.cluster_id),
             member_id: hex(header.member_id),

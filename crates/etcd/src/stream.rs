@@ -4,14 +4,14 @@ use std::fs::File;
 use std::io::{self, BufRead, Read, Write};
 
 use bytes::{Buf as _, Bytes};
-use nightshift_core::digest::Digest;
+use nightshift_core::digest::{HashedWriter, Written};
 use nightshift_core::settings::Compression;
 use nightshift_snapshot::{Pass, Report};
 use tokio::sync::mpsc;
 
 use nightshift_store::gzip;
-use nightshift_store::hashed_file::HashedFile;
 use nightshift_store::pieces::read_ready;
+use nightshift_store::sync_file;
 
 /// etcd itself needs a core while it streams, and the others of a small master are not ours.
 const WORKERS: usize = 2;
@@ -32,17 +32,17 @@ pub enum Piece {
 #[derive(Debug)]
 pub struct Stored {
     pub birth: Report,
-    pub size: u64,
-    pub sha256: Digest,
+    pub written: Written,
 }
 
 /// Drains `pieces` into `file`. Ends early, with what was written left where it is, when the other side is dropped.
 pub fn store(pieces: mpsc::Receiver<Piece>, file: File, compression: Compression) -> io::Result<Stored> {
     let mut input = Checked { pieces, pass: Pass::default(), current: Bytes::new(), ended: false };
-    let mut output = HashedFile::new(file);
+    let mut output = HashedWriter::new(file);
     compress(&mut input, &mut output, compression)?;
-    let (size, sha256) = output.finish()?;
-    Ok(Stored { birth: input.pass.finish(), size, sha256 })
+    let (file, written) = output.finish();
+    sync_file(&file)?;
+    Ok(Stored { birth: input.pass.finish(), written })
 }
 
 /// Compresses what is large and comes from etcd.

@@ -3,7 +3,6 @@
 
 mod fault;
 pub mod gzip;
-pub mod hashed_file;
 mod judge;
 mod layout;
 pub mod offload;
@@ -25,6 +24,6 @@ pub mod verify;
 pub use fault::{IoContext, StoreError};
 pub use judge::{Judge, Judged};
 pub use layout::{Vault, create_folders, read_bounded, read_tail};
-pub use partial::{Guard, Partial, Written, hash_file};
+pub use partial::{Guard, Partial, hash_file};
 pub use publish::replace_file;
 pub use sync::{sync_file, sync_folder};

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::fault::{IoContext as _, StoreError};
 use crate::layout::{create_folders, read_bounded};
 use crate::publish::replace_file;
-use crate::sync::sync_folder;
+use crate::sync::{sync_file, sync_folder};
 
 /// The most bytes of one of the small files beside an archive.
 const MOST_BYTES: u64 = 1 << 20;
@@ -26,6 +26,13 @@ const MOST_BYTES: u64 = 1 << 20;
 #[derive(Debug, Clone)]
 pub struct Outbox {
     folder: PathBuf,
+}
+
+/// An archive that is being packed, beside the archives and not one of them.
+#[derive(Debug)]
+pub struct Part {
+    pub path: PathBuf,
+    pub file: File,
 }
 
 /// How far one archive has come on its way to one remote.
@@ -63,8 +70,8 @@ impl Outbox {
         Ok(archives)
     }
 
-    /// A fresh file to pack into, beside the archives and not one of them.
-    pub fn begin(&self, archive: &str) -> Result<(PathBuf, File), StoreError> {
+    /// A new file to pack into; one that an earlier attempt left is removed.
+    pub fn begin(&self, archive: &str) -> Result<Part, StoreError> {
         create_folders(&self.folder)?;
         let path = self.folder.join(format!("{archive}.part"));
         match fs::remove_file(&path) {
@@ -78,23 +85,24 @@ impl Outbox {
             .mode(0o600)
             .open(&path)
             .on("create", &path)?;
-        Ok((path, file))
+        Ok(Part { path, file })
     }
 
-    /// Gives a packed archive its name, its checksum and its signature beside it first.
+    /// Gives a packed archive its name, once it is on disk with its checksum and its signature beside it.
     pub fn publish(
         &self,
-        part: &Path,
+        part: &Part,
         archive: &ArchiveName,
         sha256: Digest,
         signature: Option<&str>,
     ) -> Result<(), StoreError> {
+        sync_file(&part.file).on("sync", &part.path)?;
         let path = self.path(archive);
         replace_file(&beside(&path, "sha256"), format!("{sha256}  {archive}\n").as_bytes())?;
         if let Some(signature) = signature {
             replace_file(&beside(&path, "sig"), signature.as_bytes())?;
         }
-        fs::rename(part, &path).on("publish", &path)?;
+        fs::rename(&part.path, &path).on("publish", &path)?;
         sync_folder(&self.folder).on("sync", &self.folder)
     }
 

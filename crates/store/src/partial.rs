@@ -1,13 +1,13 @@
 //! A set that is being written: `.<role>.partial`, never read by anyone else.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write};
+use std::io::{self, BufReader, Write};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use nightshift_core::digest::{Digest, Hasher};
+use nightshift_core::digest::{Digest, HashedWriter, Written};
 use nightshift_core::manifest::is_safe_path;
 use nightshift_core::set_path::SetId;
 use rustix::fs::FlockOperation;
@@ -47,13 +47,6 @@ impl Guard {
             Ok(()) | Err(_) => Ok(Some(Self { _lock: Arc::new(lock) })),
         }
     }
-}
-
-/// A file as it was written: what its manifest will say of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Written {
-    pub size: u64,
-    pub sha256: Digest,
 }
 
 impl Vault {
@@ -179,15 +172,13 @@ impl Partial {
     /// What an earlier try left of an item, hashed again; `None` where it left nothing whole. Synced, for the try
     /// may have been killed before it was.
     pub fn left_over(&self, item: &str) -> Option<Written> {
-        let mut file = File::open(self.path(item).ok()?).ok()?;
-        let mut hasher = Hasher::default();
-        let size = hash_into(&mut file, &mut hasher).ok()?;
+        let file = File::open(self.path(item).ok()?).ok()?;
         sync_file(&file).ok()?;
-        Some(Written { size, sha256: hasher.finish() })
+        Some(hash(&file).ok()?.finish().1)
     }
 
-    /// The file an interrupted transfer left, to be written on: its length, and the hash so far.
-    pub fn reopen(&self, item: &str) -> Result<Option<(File, u64, Hasher)>, StoreError> {
+    /// The file that an interrupted transfer left, to be continued at its end; what it contains is hashed.
+    pub fn reopen(&self, item: &str) -> Result<Option<HashedWriter<File>>, StoreError> {
         let path = self.path(item)?;
         match fs::symlink_metadata(&path) {
             Ok(metadata) if metadata.is_file() && metadata.nlink() == 1 => {}
@@ -199,10 +190,9 @@ impl Partial {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).on("stat", &path),
         }
-        let mut file = OpenOptions::new().read(true).append(true).open(&path).on("open", &path)?;
-        let mut hasher = Hasher::default();
-        let length = hash_into(&mut file, &mut hasher).on("read", &path)?;
-        Ok(Some((file, length, hasher)))
+        let file = OpenOptions::new().read(true).append(true).open(&path).on("open", &path)?;
+        let hashed = hash(&file).on("read", &path)?;
+        Ok(Some(hashed.continue_into(file)))
     }
 }
 
@@ -215,21 +205,11 @@ fn remove_if_there(path: &Path) -> Result<(), StoreError> {
 
 /// Hashes a stored file.
 pub fn hash_file(path: &Path) -> io::Result<Written> {
-    let mut hasher = Hasher::default();
-    let size = hash_into(&mut File::open(path)?, &mut hasher)?;
-    Ok(Written { size, sha256: hasher.finish() })
+    Ok(hash(&File::open(path)?)?.finish().1)
 }
 
-fn hash_into(file: &mut File, hasher: &mut Hasher) -> io::Result<u64> {
-    let mut buffer = vec![0; CHUNK];
-    let mut size = 0;
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(size),
-            read => {
-                hasher.update(&buffer[..read]);
-                size += read as u64;
-            }
-        }
-    }
+fn hash(file: &File) -> io::Result<HashedWriter<io::Sink>> {
+    let mut hashed = HashedWriter::new(io::sink());
+    io::copy(&mut BufReader::with_capacity(CHUNK, file), &mut hashed)?;
+    Ok(hashed)
 }

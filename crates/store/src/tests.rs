@@ -4,7 +4,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use nightshift_core::digest::Digest;
+use nightshift_core::digest::{Digest, Written};
 use nightshift_core::manifest::{self, Item, ItemKind, Owner};
 use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
@@ -216,11 +216,10 @@ fn a_transfer_that_broke_off_is_written_on_from_what_is_there() {
     let room = room();
     let partial = room.vault.begin(&id("2026-11-22")).unwrap();
     partial.write("big", b"first half ").unwrap();
-    let (mut file, length, mut hasher) = partial.reopen("big").unwrap().unwrap();
-    assert_eq!(length, 11);
+    let mut file = partial.reopen("big").unwrap().unwrap();
+    assert_eq!(file.size(), 11);
     std::io::Write::write_all(&mut file, b"second half").unwrap();
-    hasher.update(b"second half");
-    assert_eq!(hasher.finish(), Digest::of(b"first half second half"));
+    assert_eq!(file.finish().1.sha256, Digest::of(b"first half second half"));
     assert_eq!(partial.left_over("big").unwrap().sha256, Digest::of(b"first half second half"));
     assert!(partial.reopen("absent").unwrap().is_none());
 }

@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use nightshift_core::chain;
+use nightshift_core::digest::Written;
 use nightshift_core::manifest::{self, FileList, ListedFile, Manifest};
 use nightshift_core::name::ClusterName;
 use nightshift_core::outcome::Grade;
@@ -15,7 +16,7 @@ use nightshift_snapshot::{Pass, Report};
 
 use crate::fault::StoreError;
 use crate::layout::{Vault, read_bounded};
-use crate::partial::{Written, hash_file};
+use crate::partial::hash_file;
 use crate::spool::{Packing, more_than};
 
 /// What checking a set gave: no findings means that it is what its maker published.

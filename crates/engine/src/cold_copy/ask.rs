@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use nightshift_core::digest::{Digest, Hasher};
+use nightshift_core::digest::{Digest, HashedWriter, Hasher, Written};
 use nightshift_core::settings::Compression;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
@@ -15,9 +15,9 @@ use tokio::time::timeout;
 
 use super::frame::{Frame, Request, Said, encode_request, read_frame};
 use nightshift_etcd::compress;
-use nightshift_store::hashed_file::HashedFile;
 use nightshift_store::offload;
 use nightshift_store::pieces::Pieces;
+use nightshift_store::sync_file;
 
 /// The longest silence of the helper's: it waits for a member to stop, and to be healthy again.
 const SILENCE: Duration = Duration::from_secs(240);
@@ -135,16 +135,18 @@ fn problem(said: Said) -> AskError {
 async fn store(line: &mut UnixStream, file: File, compression: Compression) -> Result<Copied, AskError> {
     let (pieces, queue) = mpsc::channel(AHEAD);
     let storing = offload::offload(move || {
-        let mut output = HashedFile::new(file);
+        let mut output = HashedWriter::new(file);
         compress(&mut Pieces::new(queue), &mut output, compression)?;
-        output.finish()
+        let (file, written) = output.finish();
+        sync_file(&file)?;
+        Ok(written)
     });
     let received = receive(line, &pieces).await;
     drop(pieces);
-    let stored: io::Result<(u64, Digest)> =
+    let stored: io::Result<Written> =
         storing.await.map_err(|error| AskError::Store(io::Error::other(error)))?;
     // A full disk is why nobody took the pieces any more.
-    let (stored_size, stored_sha256) = stored.map_err(AskError::Store)?;
+    let Written { size: stored_size, sha256: stored_sha256 } = stored.map_err(AskError::Store)?;
     let (raw_size, raw_sha256) = received?;
     Ok(Copied { stored_size, stored_sha256, raw_size, raw_sha256, stopped_ms: 0 })
 }

@@ -6,12 +6,12 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use jiff::Timestamp;
-use nightshift_core::digest::Hasher;
+use nightshift_core::digest::{HashedWriter, Written};
 use nightshift_core::manifest::{Item, ItemKind, Manifest, Owner};
 use rustix::fs::{AtFlags, FileType, Stat, fstat, readlinkat, statat};
 
 use nightshift_store::safe_open::{Missing, open_file, open_parent};
-use nightshift_store::{IoContext as _, Partial, StoreError, Written, sync_file};
+use nightshift_store::{IoContext as _, Partial, StoreError, sync_file};
 
 const CHUNK: usize = 256 << 10;
 /// A file that changes while it is read is read so often, then taken as it is and marked.
@@ -125,8 +125,8 @@ fn read_into(
             return Ok(Err(Missing::Special));
         }
         partial.discard(path)?;
-        let mut target = partial.create(path)?;
-        let written = pump(file, source, &mut target, &partial.path(path)?)?;
+        let target = HashedWriter::new(partial.create(path)?);
+        let written = pump(file, source, target, &partial.path(path)?)?;
         let after = file.metadata().on("stat", source)?;
         let changed = state(&before) != state(&after) || written.size != after.len();
         if !changed || tries == TRIES {
@@ -142,18 +142,19 @@ fn state(metadata: &Metadata) -> (u64, i64, i64, i64, i64) {
     (metadata.len(), metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec())
 }
 
-fn pump(from: &mut File, source: &Path, to: &mut File, target: &Path) -> Result<Written, StoreError> {
+/// Copies by hand, because an error must name the file that it is about.
+fn pump(
+    from: &mut File,
+    source: &Path,
+    mut to: HashedWriter<File>,
+    target: &Path,
+) -> Result<Written, StoreError> {
     let mut buffer = vec![0; CHUNK];
-    let mut hasher = Hasher::default();
-    let mut size = 0;
     loop {
-        let read = from.read(&mut buffer).on("read", source)?;
-        if read == 0 {
-            return Ok(Written { size, sha256: hasher.finish() });
+        match from.read(&mut buffer).on("read", source)? {
+            0 => return Ok(to.finish().1),
+            read => to.write_all(&buffer[..read]).on("write", target)?,
         }
-        hasher.update(&buffer[..read]);
-        to.write_all(&buffer[..read]).on("write", target)?;
-        size += read as u64;
     }
 }
 

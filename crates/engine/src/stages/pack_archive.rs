@@ -17,7 +17,7 @@ use crate::context::{StageContext, StageEnd};
 use crate::expected;
 use nightshift_archive::{HeldSet, PackError, PackRequest, Packed, pack};
 use nightshift_store::offload;
-use nightshift_store::outbox::Outbox;
+use nightshift_store::outbox::{Outbox, Part};
 use nightshift_store::space::{self, SpaceError};
 use nightshift_store::{IoContext as _, Judge, Judged, StoreError};
 
@@ -129,7 +129,7 @@ fn request(
     ids: &[SetId],
     edition: u16,
     damaged: &[String],
-) -> Result<(std::path::PathBuf, PackRequest), Error> {
+) -> Result<(Part, PackRequest), Error> {
     let settings = &ctx.settings;
     let mut sets = Vec::new();
     let mut unreadable = Vec::new();
@@ -164,7 +164,7 @@ fn request(
     let compression = settings.archive.compression;
     let name =
         ArchiveName::new(settings.this.clone(), ctx.night.date, ctx.night.extra, compression, encrypted);
-    let (part, out) = outbox.begin(&ArchiveName { edition, ..name }.to_string())?;
+    let part = outbox.begin(&ArchiveName { edition, ..name }.to_string())?;
     let request = PackRequest {
         cluster: settings.cluster.clone(),
         host: settings.this.clone(),
@@ -176,15 +176,15 @@ fn request(
         missing,
         compression,
         recipients: settings.archive.recipients.clone(),
-        out,
+        out: part.file.try_clone().on("open", &part.path)?,
     };
     Ok((part, request))
 }
 
-fn publish(ctx: &StageContext, outbox: &Outbox, part: &Path, packed: &Packed) -> Result<(), Error> {
+fn publish(ctx: &StageContext, outbox: &Outbox, part: &Part, packed: &Packed) -> Result<(), Error> {
     // Encryption to a public key says nothing about who wrote the archive: the signature does.
-    let signature =
-        Signer::from_host_key(&ctx.settings.ssh.host_key)?.sign_digest(names::NAMESPACE, &sha512(part)?)?;
+    let signature = Signer::from_host_key(&ctx.settings.ssh.host_key)?
+        .sign_digest(names::NAMESPACE, &sha512(&part.path)?)?;
     Ok(outbox.publish(part, &packed.name, packed.sha256, Some(&signature))?)
 }
 

@@ -20,8 +20,8 @@ fn name(text: &str) -> ArchiveName {
 
 impl Room {
     fn publish(&self, archive: &str) -> ArchiveName {
-        let (part, mut file) = self.outbox.begin(archive).unwrap();
-        io::Write::write_all(&mut file, archive.as_bytes()).unwrap();
+        let mut part = self.outbox.begin(archive).unwrap();
+        io::Write::write_all(&mut part.file, archive.as_bytes()).unwrap();
         self.outbox.publish(&part, &name(archive), Digest::of(archive.as_bytes()), Some("signed")).unwrap();
         name(archive)
     }
@@ -65,8 +65,8 @@ fn an_archive_is_published_with_its_checksum_and_signature() {
 fn what_is_being_packed_is_no_archive_and_a_further_try_begins_anew() {
     let room = room();
     for _ in 0..2 {
-        let (_, mut file) = room.outbox.begin("m1_2026.11.22.tgz").unwrap();
-        io::Write::write_all(&mut file, b"half").unwrap();
+        let mut part = room.outbox.begin("m1_2026.11.22.tgz").unwrap();
+        io::Write::write_all(&mut part.file, b"half").unwrap();
     }
     assert!(room.outbox.archives().unwrap().is_empty());
     assert_eq!(fs::read(room.dir.path().join("outbox/m1_2026.11.22.tgz.part")).unwrap(), b"half");

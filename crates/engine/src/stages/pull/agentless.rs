@@ -3,7 +3,7 @@
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use nightshift_core::chain;
-use nightshift_core::digest::Hasher;
+use nightshift_core::digest::{HashedWriter, Written};
 use nightshift_core::inventory::Host;
 use nightshift_core::manifest::{Item, ItemKind, Manifest, Owner};
 use nightshift_core::outcome::{Grade, Outcome};
@@ -21,7 +21,7 @@ use crate::stages::own_set::{self, Begun, Draft, OwnSetError};
 use nightshift_peers as peers;
 use nightshift_peers::{Credentials, ReachError};
 use nightshift_store::offload;
-use nightshift_store::{Partial, StoreError, Written};
+use nightshift_store::{Partial, StoreError};
 
 /// Files under way at a time, on the one connection.
 const FILES: usize = 16;
@@ -159,7 +159,7 @@ fn unreadable(found: &Found, error: SftpError) -> Result<Result<Item, String>, E
 async fn download(sftp: &Sftp, partial: &Partial, place: &str, found: &Found) -> Result<Written, Error> {
     let (own, path) = (partial.clone(), place.to_owned());
     let target = offload::run(move || own.discard(&path).and_then(|()| own.create(&path))).await?;
-    let mut sink = FileSink::new(partial.guard(), target, 0, Hasher::default());
+    let mut sink = FileSink::new(partial.guard(), HashedWriter::new(target));
     let came = sftp.download(&found.path, 0..found.stat.size, &mut sink).await;
     let written = sink.finish().await.map_err(|source| Error::Write { path: place.to_owned(), source })?;
     came?;

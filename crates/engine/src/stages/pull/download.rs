@@ -1,14 +1,16 @@
 //! The files of a set over SFTP into its partial: resumed where they broke off, hashed as they stream.
 
+use std::fs::File;
+
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
-use nightshift_core::digest::{Digest, Hasher};
+use nightshift_core::digest::{Digest, HashedWriter, Written};
 use nightshift_core::set_path::SetId;
 use nightshift_ssh::{Sftp, SftpError};
 
 use super::fetch::FetchError;
 use super::file_sink::FileSink;
 use nightshift_store::offload;
-use nightshift_store::{Partial, StoreError, Written};
+use nightshift_store::{Partial, StoreError};
 
 /// Files of one set under way at a time, on one connection.
 const FILES: usize = 16;
@@ -72,8 +74,9 @@ impl Download<'_> {
 
     async fn large(&self, file: &Wanted, resume: bool) -> Result<Option<Written>, FetchError> {
         let (partial, path, size) = (self.partial.clone(), file.path.clone(), file.written.size);
-        let (target, from, hasher) = offload::run(move || open(&partial, &path, size, resume)).await?;
-        let mut sink = FileSink::new(self.partial.guard(), target, from, hasher);
+        let target = offload::run(move || open(&partial, &path, size, resume)).await?;
+        let from = target.size();
+        let mut sink = FileSink::new(self.partial.guard(), target);
         let there = format!("{}/{}", self.there, file.path);
         let came = self.sftp.download(&there, from..size, &mut sink).await;
         let written = sink.finish().await;
@@ -97,19 +100,14 @@ impl Download<'_> {
     }
 }
 
-/// The file to write to, with what it holds already, and the hash so far.
-fn open(
-    partial: &Partial,
-    path: &str,
-    size: u64,
-    resume: bool,
-) -> Result<(std::fs::File, u64, Hasher), StoreError> {
+/// The file to write to: what an earlier attempt left of it, or a new one.
+fn open(partial: &Partial, path: &str, size: u64, resume: bool) -> Result<HashedWriter<File>, StoreError> {
     let left = if resume { partial.reopen(path)? } else { None };
-    match left.filter(|(_, length, _)| *length < size) {
+    match left.filter(|left| left.size() < size) {
         Some(left) => Ok(left),
         None => {
             partial.discard(path)?;
-            Ok((partial.create(path)?, 0, Hasher::default()))
+            Ok(HashedWriter::new(partial.create(path)?))
         }
     }
 }

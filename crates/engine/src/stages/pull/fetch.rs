@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use nightshift_core::audit::{Event, Kind};
-use nightshift_core::digest::Digest;
+use nightshift_core::digest::{Digest, Written};
 use nightshift_core::manifest::{self, FileList, ListedFile, Manifest, ManifestError};
 use nightshift_core::name::HostName;
 use nightshift_core::outcome::Grade;
@@ -20,7 +20,7 @@ use crate::stages::held;
 use nightshift_store::offload;
 use nightshift_store::space::{self, SpaceError};
 use nightshift_store::verify::{self, MAX_SIGNATURE_LEN};
-use nightshift_store::{Partial, StoreError, Written};
+use nightshift_store::{Partial, StoreError};
 
 /// Where a set is fetched from.
 #[derive(Clone, Copy)]

@@ -3,13 +3,13 @@
 use std::fs::File;
 use std::io::{self, Write as _};
 
-use nightshift_core::digest::Hasher;
+use nightshift_core::digest::{HashedWriter, Written};
 use nightshift_ssh::ChunkSink;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use nightshift_store::offload;
-use nightshift_store::{Guard, Written, sync_file};
+use nightshift_store::{Guard, sync_file};
 
 /// Chunks between the network and the disk: with 255 KiB each, 4 MiB at most.
 const AHEAD: usize = 16;
@@ -20,19 +20,17 @@ pub struct FileSink {
 }
 
 impl FileSink {
-    /// Writes on at the end of `file`, of which `size` bytes are there and hashed already. The set is nobody else's
-    /// until the last chunk is on disk, even where the transfer was given up.
-    pub fn new(guard: Guard, mut file: File, mut size: u64, mut hasher: Hasher) -> Self {
+    /// The set stays locked until the last chunk is on disk, even where the transfer was given up.
+    pub fn new(guard: Guard, mut file: HashedWriter<File>) -> Self {
         let (chunks, mut queue) = mpsc::channel::<Vec<u8>>(AHEAD);
         let writer = offload::offload(move || {
             while let Some(chunk) = queue.blocking_recv() {
-                hasher.update(&chunk);
                 file.write_all(&chunk)?;
-                size += chunk.len() as u64;
             }
+            let (file, written) = file.finish();
             sync_file(&file)?;
             drop(guard);
-            Ok(Written { size, sha256: hasher.finish() })
+            Ok(written)
         });
         Self { chunks, writer }
     }
