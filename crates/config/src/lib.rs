@@ -4,6 +4,7 @@
 
 mod age_key;
 mod check;
+mod context;
 mod defaults;
 mod diagnostic;
 mod ledger;
@@ -20,48 +21,17 @@ mod units;
 mod url;
 mod version;
 
-use std::fmt;
-use std::path::PathBuf;
-
-use jiff::tz::TimeZone;
 use nightshift_core::settings::Settings;
 
+pub use crate::context::Context;
 pub use crate::diagnostic::{Diagnostic, Diagnostics, Place, Severity};
 pub use crate::show::{Origin, Origins};
 pub use crate::socket::socket;
+pub use crate::sources::Source;
 
 use crate::ledger::Ledger;
 use crate::refusal::Refusal;
 use crate::sources::Sources;
-
-/// A config file, or a drop-in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
-    /// Its path, as diagnostics show it.
-    pub name: String,
-    pub text: String,
-}
-
-/// The properties of the machine on which a config is read.
-pub struct Context<'a> {
-    pub hostname: String,
-    /// The machine's own time zone, used if the config sets none.
-    pub system_zone: TimeZone,
-    /// Looks up a time zone by its name, such as `Europe/Berlin`.
-    pub zone_lookup: &'a dyn Fn(&str) -> Option<TimeZone>,
-    /// The directory of the config file.
-    pub config_dir: PathBuf,
-}
-
-impl fmt::Debug for Context<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Context")
-            .field("hostname", &self.hostname)
-            .field("system_zone", &self.system_zone)
-            .field("config_dir", &self.config_dir)
-            .finish_non_exhaustive()
-    }
-}
 
 /// A valid config.
 #[derive(Debug, Clone, PartialEq)]

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use nightshift_core::name::ClusterName;
 use nightshift_core::settings::Settings;
 
-use crate::Context;
+use crate::context::Context;
 use crate::ledger::Ledger;
 use crate::raw;
 use crate::refusal::Refusal;
@@ -45,7 +45,7 @@ pub(crate) fn settings(
     let etcd = etcd::etcd(raw.etcd.as_deref(), ledger);
     let archive = archive::archive(raw.archive.as_deref(), ledger);
     let remotes = archive::remotes(raw, &archive, &ssh.settings, ledger);
-    let hosts = hosts::Defaults { user: &ssh.user, port: ssh.port, vault: &vault.path };
+    let hosts = host::Defaults { user: &ssh.user, port: ssh.port, vault: &vault.path };
     let inventory = hosts::inventory(raw, ledger);
     night::require_zone(raw, inventory.as_ref().map_or(0, BTreeMap::len), ledger);
     let (this, inventory) = hosts::this_host(raw, &hosts, inventory, context, ledger)?;

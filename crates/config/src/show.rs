@@ -1,14 +1,10 @@
 //! The effective settings as TOML, each with its origin.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use jiff::civil::Time;
 use nightshift_core::schedule::Schedule;
 use nightshift_core::settings::{Compression, EtcdData, EtcdMembers};
 use toml::Value;
-
-use crate::units;
 
 /// The comments of a section are aligned, except after lines that are wider than this.
 const MAX_ALIGNED_WIDTH: usize = 64;
@@ -27,18 +23,6 @@ impl Shown for String {
 impl Shown for PathBuf {
     fn shown(&self) -> String {
         Value::String(self.display().to_string()).to_string()
-    }
-}
-
-impl Shown for Duration {
-    fn shown(&self) -> String {
-        units::show_duration(*self).shown()
-    }
-}
-
-impl Shown for Time {
-    fn shown(&self) -> String {
-        units::show_time(*self).shown()
     }
 }
 

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use nightshift_core::settings::CONTROL_SOCKET;
 use toml::Table;
 
-use crate::Source;
 use crate::defaults;
+use crate::sources::Source;
 
 /// The control socket's path: from the last source that sets `[paths] run`, else the default. Invalid sources are
 /// ignored.

@@ -2,8 +2,15 @@
 
 use std::ops::Range;
 
-use crate::Source;
 use crate::diagnostic::Place;
+
+/// A config file, or a drop-in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Its path, as diagnostics show it.
+    pub name: String,
+    pub text: String,
+}
 
 /// A range in the concatenation of all sources, in bytes.
 pub(crate) type Span = Range<usize>;

@@ -79,6 +79,18 @@ pub(crate) fn show_size(bytes: u64) -> String {
     format!("{}{unit}", bytes / size)
 }
 
+impl Shown for Duration {
+    fn shown(&self) -> String {
+        show_duration(*self).shown()
+    }
+}
+
+impl Shown for Time {
+    fn shown(&self) -> String {
+        show_time(*self).shown()
+    }
+}
+
 /// A number of bytes, shown with its unit.
 pub(crate) struct Size(pub(crate) u64);
 

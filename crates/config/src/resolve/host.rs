@@ -1,13 +1,13 @@
 //! `[host.X]`: the settings of one listed host that differ from the others'.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use nightshift_core::inventory::{Host, Inventory};
 use nightshift_core::name::HostName;
 use nightshift_core::role::{Role, Roles};
 use toml::Spanned;
 
-use super::hosts::Defaults;
 use crate::check;
 use crate::defaults;
 use crate::ledger::Ledger;
@@ -15,6 +15,14 @@ use crate::nearest::nearest;
 use crate::raw;
 use crate::refusal::Refusal;
 use crate::show;
+
+/// How a host is reached, if its own table sets nothing else.
+#[derive(Debug)]
+pub(super) struct Defaults<'a> {
+    pub(super) user: &'a str,
+    pub(super) port: u16,
+    pub(super) vault: &'a Path,
+}
 
 /// All hosts, with the settings of their tables.
 pub(super) fn complete(

@@ -1,7 +1,6 @@
 //! `[hosts]` and `[this-host]`: the hosts of the cluster, and which of them is this machine.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use nightshift_core::inventory::{self, Inventory};
 use nightshift_core::name::{HostName, NameError};
@@ -9,8 +8,8 @@ use nightshift_core::ranges;
 use nightshift_core::role::{Role, Roles};
 use toml::Spanned;
 
-use super::host;
-use crate::Context;
+use super::host::{self, Defaults};
+use crate::context::Context;
 use crate::ledger::Ledger;
 use crate::nearest::nearest;
 use crate::raw;
@@ -19,14 +18,6 @@ use crate::show::{self, Origin, Shown};
 
 /// The maximum number of hosts in one group: four times what Kubernetes supports.
 const MAX_HOSTS: usize = 20_000;
-
-/// How a host is reached, if its own table sets nothing else.
-#[derive(Debug)]
-pub(super) struct Defaults<'a> {
-    pub(super) user: &'a str,
-    pub(super) port: u16,
-    pub(super) vault: &'a Path,
-}
 
 /// The hosts that `[hosts]` lists, with their roles; `None` if some of them were refused.
 pub(super) fn inventory(raw: &raw::Config, ledger: &mut Ledger<'_>) -> Option<BTreeMap<HostName, Roles>> {

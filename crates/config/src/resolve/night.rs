@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 use nightshift_core::night::NightWindow;
 use toml::Spanned;
 
-use crate::Context;
+use crate::context::Context;
 use crate::defaults;
 use crate::ledger::Ledger;
 use crate::raw;

@@ -2,8 +2,8 @@
 
 use nightshift_core::settings::{Paths, SshSettings};
 
-use crate::Context;
 use crate::check;
+use crate::context::Context;
 use crate::defaults;
 use crate::ledger::Ledger;
 use crate::raw;
