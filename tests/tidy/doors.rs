@@ -73,7 +73,6 @@ fn what_is_written_is_synced_in_the_named_places_alone() {
                 "crates/store/src/sync.rs",
                 "the store's; `nightshift_no_sync` takes them out, and its tests must fail",
             ),
-            ("crates/archive/src/seal.rs", "an archive, which knows nothing of the store"),
             ("crates/ssh/src/identity.rs", "a new private key"),
             ("crates/ssh/src/known_hosts/pin.rs", "a new line of known_hosts"),
         ],
