@@ -185,6 +185,13 @@ impl Site {
         write(&self.host(host).folder.join("etc/conf.d").join(name), text.as_bytes())
     }
 
+    /// Moves all stages of a host to other days of the week: no night is open now.
+    pub fn between_nights(&self, host: &str) -> Result<()> {
+        let at = self.zone.crontab_in_three_days();
+        let stages = site_config::STAGES.map(|stage| format!("[stage.{stage}]\nat = \"{at}\"\n"));
+        self.drop_in(host, "40-other-days.toml", &stages.concat())
+    }
+
     /// Where what a real backup server has been sent lies.
     pub fn inbox(&self) -> PathBuf {
         let backup = self.hosts.iter().find(|host| host.is(Role::BackupServer));

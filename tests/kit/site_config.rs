@@ -52,11 +52,15 @@ impl Zone {
         }
     }
 
+    /// The minutes since 1970-01-01 00:00 by this clock.
+    fn now(self) -> i64 {
+        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        i64::try_from(seconds / 60).unwrap_or_default() + self.offset()
+    }
+
     /// The time of day so many minutes from now: hour and minute.
     fn in_minutes(self, minutes: i64) -> (i64, i64) {
-        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let now = i64::try_from(seconds / 60).unwrap_or_default();
-        let minute = (now + self.offset() + minutes).rem_euclid(DAY);
+        let minute = (self.now() + minutes).rem_euclid(DAY);
         (minute / 60, minute % 60)
     }
 
@@ -70,6 +74,14 @@ impl Zone {
     pub fn crontab(self, minutes: i64) -> String {
         let (hour, minute) = self.in_minutes(minutes);
         format!("{minute} {hour} * * *")
+    }
+
+    /// As `at` has it: this minute, on another day of the week.
+    pub fn crontab_in_three_days(self) -> String {
+        let (hour, minute) = self.in_minutes(0);
+        // 1970-01-01 was a Thursday, the day 4 of crontab(5).
+        let weekday = (self.now() / DAY + 4 + 3).rem_euclid(7);
+        format!("{minute} {hour} * * {weekday}")
     }
 }
 

@@ -44,6 +44,8 @@ pub enum Kind {
     NotProved,
     MemberStopped,
     MemberStarted,
+    RecordFailed,
+    OperationFailed,
 }
 
 /// One row of the catalog. The rows are in the order of the kinds.
@@ -54,7 +56,7 @@ struct Row {
     advice: &'static str,
 }
 
-const ROWS: [Row; 33] = [
+const ROWS: [Row; 35] = [
     Row {
         name: "daemon-started",
         message_id: "62e1c6a125c44908bebc2bcc38f86f6f",
@@ -253,6 +255,18 @@ const ROWS: [Row; 33] = [
         subject: "An etcd member was started again",
         advice: "The cold copy ended or was interrupted, and the member was started. If it does not become healthy, see its own journal.",
     },
+    Row {
+        name: "record-failed",
+        message_id: "c209f2ec0f3041ae90c8e9cdce0d0925",
+        subject: "A record cannot be written",
+        advice: "A step of the night is not in its record in /var/lib/nightshift/records; see NIGHTSHIFT_REASON. A stage is not started before its start is recorded. Check the space and the permissions there. The journal has what the record lacks.",
+    },
+    Row {
+        name: "operation-failed",
+        message_id: "0a87bf57e90b46959797046ca3879c9c",
+        subject: "An operation failed",
+        advice: "The message names the host, file or task and the reason. NIGHTSHIFT_OUTCOME is failed, or degraded if nightshift continues without the operation or retries it.",
+    },
 ];
 
 impl Kind {
@@ -296,6 +310,17 @@ pub enum Severity {
     Error,
 }
 
+impl Severity {
+    /// The outcome of an event that names none: no warning and no error is without one.
+    pub const fn outcome(self) -> Option<&'static str> {
+        match self {
+            Self::Info => None,
+            Self::Warning => Some("degraded"),
+            Self::Error => Some("failed"),
+        }
+    }
+}
+
 /// An event of the audit trail, with its journal fields.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
@@ -328,7 +353,7 @@ impl Event {
             bytes: None,
             sha256: None,
             duration_ms: None,
-            outcome: None,
+            outcome: severity.outcome(),
             reason: None,
         }
     }
@@ -343,6 +368,18 @@ impl Event {
 
     pub fn error(kind: Kind, message: impl Into<String>) -> Self {
         Self::new(kind, Severity::Error, message)
+    }
+
+    /// An error: what failed, and why.
+    pub fn failed(kind: Kind, what: impl fmt::Display, reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        Self { reason: Some(reason.clone()), ..Self::error(kind, format!("{what}: {reason}")) }
+    }
+
+    /// A warning: what failed although the work continues, and why.
+    pub fn degraded(kind: Kind, what: impl fmt::Display, reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        Self { reason: Some(reason.clone()), ..Self::warning(kind, format!("{what}: {reason}")) }
     }
 }
 
@@ -362,8 +399,8 @@ mod tests {
         // The rows are in the order of the kinds.
         assert_eq!(Kind::DaemonStarted.name(), "daemon-started");
         assert_eq!(Kind::SetMissing.name(), "set-missing");
-        assert_eq!(Kind::MemberStarted as usize, ROWS.len() - 1);
-        assert_eq!(Kind::MemberStarted.name(), "member-started");
+        assert_eq!(Kind::OperationFailed as usize, ROWS.len() - 1);
+        assert_eq!(Kind::OperationFailed.name(), "operation-failed");
         assert_eq!(catalog().matches("Defined-By: nightshift").count(), ROWS.len());
     }
 }

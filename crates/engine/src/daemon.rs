@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use nightshift_core::agenda::{Action, Agenda, Clock, Ended as StageEnded, Event as AgendaEvent};
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
+use nightshift_core::night::Night;
 use nightshift_core::outcome::Outcome;
 use nightshift_core::record::{Step, Why};
 use nightshift_core::settings::Settings;
@@ -128,10 +129,10 @@ impl Daemon {
         let audit = Audit::new(settings.cluster.clone(), settings.this.clone());
         let newest = records.newest()?;
         let open = newest.as_ref().filter(|record| record.closed.is_none()).map(|record| record.night);
-        sweep(Arc::clone(&settings), open).await;
+        sweep(Arc::clone(&settings), open, &audit).await;
         let agenda = Agenda::new(Arc::clone(&settings), newest.as_ref());
         let tonight = match open {
-            Some(night) => Some(Tonight::resume(night, &settings, &records)?),
+            Some(night) => Some(Tonight::resume(night, &settings, &records, audit.clone())?),
             None => None,
         };
         Ok(Self {
@@ -208,6 +209,10 @@ impl Daemon {
         }
     }
 
+    fn night(&self) -> Option<Night> {
+        self.agenda.night().map(|plan| plan.night)
+    }
+
     fn until_wake(&self) -> Duration {
         self.wake.duration_since(Timestamp::now()).try_into().unwrap_or_default()
     }
@@ -244,8 +249,10 @@ impl Daemon {
     async fn start(&mut self, stage: Stage, attempt: u32, why: Why, until: Timestamp) {
         let stop = CancellationToken::new();
         if let Err(error) = self.keep_record().await {
-            let reason = format!("{stage} cannot be recorded, so it is not run: {}", chain(&error));
-            tracing::error!("{reason}");
+            let what = format!("{stage} does not run, because its start cannot be recorded");
+            let failed = Event::failed(Kind::RecordFailed, what, chain(&error));
+            let reason = failed.message.clone();
+            self.audit.emit(&Event { night: self.night(), stage: Some(stage), ..failed });
             let task = async move { TaskEnd::Stage(StageEnd::failed(reason)) };
             return self.supervisor.start(Task::Stage(stage), stop, task);
         }
@@ -253,7 +260,7 @@ impl Daemon {
         let planned = plan.stage(stage).cloned();
         let (at, peers) = planned.map_or((Timestamp::now(), Vec::new()), |it| (it.at, it.peers));
         let starting = Starting { stage, attempt, why, at, until, peers };
-        let ctx = tonight.context(starting, &self.audit, stop.clone());
+        let ctx = tonight.context(starting, stop.clone());
         let task = async move { TaskEnd::Stage(runner::run(ctx).await) };
         self.supervisor.start(Task::Stage(stage), stop, task);
     }
@@ -267,7 +274,7 @@ impl Daemon {
         let stop = CancellationToken::new();
         let (stage, until) = (Stage::Prune, clock.now);
         let starting = Starting { stage, attempt: 0, why: Why::Due, at: until, until, peers: Vec::new() };
-        let ctx = tonight.context(starting, &self.audit, stop.clone());
+        let ctx = tonight.context(starting, stop.clone());
         let task = async move {
             prune::before_tonight(&ctx).await;
             TaskEnd::Room
@@ -278,7 +285,8 @@ impl Daemon {
     async fn ended(&mut self, ended: Ended<Task, TaskEnd>) {
         let Task::Stage(stage) = ended.name else {
             if let Err(panic) = ended.result {
-                tracing::error!("{:?} broke down: {panic}", ended.name);
+                let what = format!("{:?} crashed (panic)", ended.name);
+                self.audit.emit(&Event::failed(Kind::OperationFailed, what, panic));
             }
             return;
         };
@@ -303,7 +311,7 @@ impl Daemon {
             tonight.board.end(stage);
         }
         self.audit.emit(&Event {
-            night: self.tonight.as_ref().map(|tonight| tonight.night),
+            night: self.night(),
             stage: Some(stage),
             outcome: Some(end.outcome.as_str()),
             reason: end.reason.clone(),
@@ -340,7 +348,8 @@ impl Daemon {
             hint_file::write(&settings, &vault, record.as_ref(), synchronised)
         });
         if let Err(error) = written.await {
-            tracing::warn!("the hint to the others cannot be written: {}", chain(&error));
+            let what = "cannot write now.json, by which peers see the progress of this host";
+            self.audit.emit(&Event::degraded(Kind::OperationFailed, what, chain(&error)));
         }
     }
 

@@ -37,7 +37,8 @@ pub async fn run(ctx: StageContext) -> StageEnd {
     let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     let ended = Step::Ended { stage, attempt, outcome: end.outcome, reason: end.reason.clone(), duration_ms };
     if let Err(error) = ctx.note(ended).await {
-        tracing::error!("the end of {stage} cannot be recorded: {}", chain(&error));
+        let what = format!("cannot record the end of {stage}");
+        ctx.tell(Event::failed(Kind::RecordFailed, what, chain(&error)));
     }
     tell_end(&ctx, &end, duration_ms);
     end

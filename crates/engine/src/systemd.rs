@@ -65,6 +65,6 @@ impl Default for Systemd {
 
 fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!("cannot tell systemd how it stands: {error}");
+        tracing::warn!("cannot report the daemon's state to systemd: {error}");
     }
 }

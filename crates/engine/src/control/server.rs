@@ -68,7 +68,7 @@ impl Server {
             match self.listener.accept().await {
                 Ok((stream, _)) => return stream,
                 Err(error) => {
-                    tracing::warn!("a control client cannot be taken: {error}");
+                    tracing::warn!("cannot accept a connection on the control socket: {error}");
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
             }
@@ -83,9 +83,7 @@ fn give_to_group(path: &Path) -> io::Result<()> {
     if fs::metadata(path)?.gid() != group.gid()
         && let Err(error) = std::os::unix::fs::chown(path, None, Some(group.gid()))
     {
-        tracing::warn!(
-            "the control socket stays with root and the daemon's user, not group {GROUP}: {error}"
-        );
+        tracing::warn!("cannot give the control socket to group {GROUP}, so only root can use it: {error}");
     }
     Ok(())
 }

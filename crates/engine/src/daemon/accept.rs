@@ -53,7 +53,9 @@ impl Daemon {
         };
         let (vault, record) = (Vault::new(&self.settings.vault.path), tonight.journal());
         if let Err(error) = offload::run(move || held::rejudge(&vault, &record)).await {
-            tracing::error!("the record cannot be put right: {}", chain(&error));
+            let what = format!("cannot record that {set} was accepted");
+            let failed = Event::failed(Kind::RecordFailed, what, chain(&error));
+            self.audit.emit(&Event { night: Some(set.night), role: Some(set.role), ..failed });
         }
     }
 }

@@ -2,33 +2,38 @@
 
 use std::sync::Arc;
 
+use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
 use nightshift_core::night::Night;
 use nightshift_core::settings::Settings;
 
+use crate::audit::Audit;
 use nightshift_etcd::trial;
 use nightshift_store::Vault;
 use nightshift_store::offload;
 use nightshift_store::outbox::Outbox;
 
-/// Removes what a crash left. What cannot be swept is in nobody's way, so it does not keep the daemon down.
-pub(super) async fn sweep(settings: Arc<Settings>, open: Option<Night>) {
-    let swept = offload::run(move || {
-        // A drill that still runs holds its folder.
-        if let Err(error) = trial::sweep(&settings.drill.scratch) {
-            tracing::error!("what a drill left cannot be swept: {}", chain(&error));
-        }
+/// Removes what a crash left. An error here does not keep the daemon from starting: the remains only use space.
+pub(super) async fn sweep(settings: Arc<Settings>, open: Option<Night>, audit: &Audit) {
+    let (drill, swept) = offload::run(move || {
+        // The scratch directory of a drill that still runs is locked, and stays.
+        let drill = trial::sweep(&settings.drill.scratch);
         let vault = Vault::new(&settings.vault.path).sweep(open);
-        [vault, Outbox::new(settings.paths.outbox()).sweep()]
-    });
-    for swept in swept.await {
+        (drill, [vault, Outbox::new(settings.paths.outbox()).sweep()])
+    })
+    .await;
+    let failed = |what, reason| audit.emit(&Event::degraded(Kind::OperationFailed, what, reason));
+    if let Err(error) = drill {
+        failed("cannot remove what an earlier drill left", chain(&error));
+    }
+    for swept in swept {
         match swept {
             Ok(paths) => {
                 for path in paths {
-                    tracing::info!("swept {}, which a crash or a removal cut short had left", path.display());
+                    tracing::info!("removed {}, left by a crash or an interrupted removal", path.display());
                 }
             }
-            Err(error) => tracing::error!("what a crash left cannot be swept: {}", chain(&error)),
+            Err(error) => failed("cannot remove what a crash left", chain(&error)),
         }
     }
 }

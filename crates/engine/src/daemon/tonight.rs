@@ -40,16 +40,23 @@ pub(super) struct Tonight {
     pub night: Night,
     settings: Arc<Settings>,
     journal: Journal,
+    audit: Audit,
     pub board: Board,
 }
 
 impl Tonight {
     /// Takes up a night that an earlier life of the daemon left open.
-    pub fn resume(night: Night, settings: &Arc<Settings>, records: &Records) -> Result<Self, StoreError> {
+    pub fn resume(
+        night: Night,
+        settings: &Arc<Settings>,
+        records: &Records,
+        audit: Audit,
+    ) -> Result<Self, StoreError> {
         Ok(Self {
             night,
             settings: Arc::clone(settings),
             journal: records.open(night)?,
+            audit,
             board: Board::default(),
         })
     }
@@ -82,11 +89,12 @@ impl Tonight {
         self.look(|record| Some(record?.stages.get(&stage)?.attempts)).unwrap_or(1)
     }
 
-    /// Writes a step of the daemon's own; where the disk does not take it, the journal has to do.
+    /// Writes a step of the daemon itself. If that fails, the event in the journal is all that remains of it.
     pub async fn note(&self, step: Step) {
         let journal = self.journal.clone();
         if let Err(error) = offload::run(move || journal.note(step)).await {
-            tracing::error!("the record cannot be written: {}", chain(&error));
+            let failed = Event::failed(Kind::RecordFailed, "cannot write the record", chain(&error));
+            self.audit.emit(&Event { night: Some(self.night), ..failed });
         }
     }
 
@@ -100,7 +108,7 @@ impl Tonight {
         self.settings = Arc::new(settings);
     }
 
-    pub fn context(&self, start: Starting, audit: &Audit, stop: CancellationToken) -> StageContext {
+    pub fn context(&self, start: Starting, stop: CancellationToken) -> StageContext {
         let Starting { stage, attempt, why, at, until, peers } = start;
         StageContext {
             settings: Arc::clone(&self.settings),
@@ -113,7 +121,7 @@ impl Tonight {
             peers,
             vault: Vault::new(&self.settings.vault.path),
             record: self.journal.clone(),
-            audit: audit.clone(),
+            audit: self.audit.clone(),
             board: self.board.clone(),
             stop,
         }
@@ -124,8 +132,10 @@ impl Daemon {
     /// Opens a night: its record is on disk before anything else happens in it.
     pub(super) async fn open(&mut self, plan: NightPlan) {
         if let Err(error) = self.keep_record().await {
-            // Its stages are not run before it can be: each says so when its time comes.
-            tracing::error!("the record of night {} cannot be opened: {}", plan.night, chain(&error));
+            // Each stage tries again at its time, and does not run before the record is on disk.
+            let what = format!("cannot open the record of night {}", plan.night);
+            let failed = Event::failed(Kind::RecordFailed, what, chain(&error));
+            self.audit.emit(&Event { night: Some(plan.night), ..failed });
             return;
         }
         let stages = plan.stages.len();
@@ -146,9 +156,10 @@ impl Daemon {
         if self.tonight.as_ref().is_some_and(kept) {
             return Ok(());
         }
-        let (settings, records) = (Arc::clone(&self.settings), self.records.clone());
+        let (settings, records, audit) =
+            (Arc::clone(&self.settings), self.records.clone(), self.audit.clone());
         let tonight = offload::run(move || {
-            let tonight = Tonight::resume(plan.night, &settings, &records)?;
+            let tonight = Tonight::resume(plan.night, &settings, &records, audit)?;
             if tonight.look(|record| record.is_none()) {
                 tonight.journal.note(opening(&settings, &records, &plan))?;
             }
@@ -182,7 +193,9 @@ impl Daemon {
         tonight.note(Step::Closed { verdict, reasons: reasons.clone() }).await;
         let (records, closed) = (self.records.clone(), tonight.record().unwrap_or(record));
         if let Err(error) = offload::run(move || records.close(&closed)).await {
-            tracing::error!("the record of night {} cannot be closed: {}", tonight.night, chain(&error));
+            let what = format!("cannot close the record of night {}", tonight.night);
+            let failed = Event::failed(Kind::RecordFailed, what, chain(&error));
+            self.audit.emit(&Event { night: Some(tonight.night), ..failed });
         }
         let severity = match verdict {
             Verdict::Complete => Severity::Info,
