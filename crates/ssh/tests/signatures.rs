@@ -110,3 +110,13 @@ fn a_signature_counts_only_for_its_content_its_purpose_and_the_host_that_made_it
     let endless = check(SPACE, CONTENT, &"x".repeat(20_000), &known, HOST);
     assert!(matches!(endless, SignatureError::TooLong), "{endless}");
 }
+
+#[test]
+fn a_signature_as_nightshift_0_1_wrote_it_is_verified_for_ever() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/formats/1");
+    let archive = data.join("master1.site.test_2026.11.27.tgz");
+    let key = fs::read_to_string(data.join("host_key.pub")).unwrap();
+    let known = KnownHosts::parse(&format!("{HOST} {key}")).unwrap();
+    let pem = fs::read_to_string(archive.with_extension("tgz.sig")).unwrap();
+    verify("nightshift-archive", &fs::read(archive).unwrap(), &pem, &known, &[HOST], 22).unwrap();
+}
