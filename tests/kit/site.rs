@@ -62,8 +62,15 @@ pub struct Ran {
     pub stderr: String,
 }
 
+impl Plan {
+    /// Starts every sshd and etcd member and writes every config; no daemon runs yet.
+    pub fn build(self) -> Result<Site> {
+        Site::build(self)
+    }
+}
+
 impl Site {
-    pub(crate) fn build(plan: Plan) -> Result<Self> {
+    fn build(plan: Plan) -> Result<Self> {
         let scratch = TempDir::with_prefix("ns-").map_err(Error::io("making a scratch folder"))?;
         let folder = plan.folder.clone().unwrap_or_else(|| scratch.path().join("hosts"));
         let user = Cmd::new("id").arg("-un").run()?.text();

@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::lab::{Result, Role};
-use crate::site::Site;
+use crate::lab::Role;
 use crate::site_config::Zone;
 
 /// What a site is to be.
@@ -57,10 +56,5 @@ impl Plan {
     pub fn backup_sshd(mut self, lines: &str) -> Self {
         lines.clone_into(&mut self.backup_sshd);
         self
-    }
-
-    /// Starts every sshd and etcd member and writes every config; no daemon runs yet.
-    pub fn build(self) -> Result<Site> {
-        Site::build(self)
     }
 }

@@ -1,6 +1,7 @@
 //! Real hosts on one machine: a shared Debian image, one container with its own systemd, journal, sshd and address per
 //! host, on wires that can be cut. It needs root.
 
+mod boot;
 mod cgroup;
 mod cluster;
 pub mod cmd;
