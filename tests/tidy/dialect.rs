@@ -87,9 +87,9 @@ fn occurs(line: &str, phrase: &str, plain_english: &[&str]) -> bool {
     let line = plain_english.iter().fold(line.to_owned(), |line, plain| line.replace(plain, "_"));
     line.match_indices(phrase).any(|(at, _)| {
         let part_of_a_word = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
-        let before = line[..at].chars().next_back().is_some_and(part_of_a_word);
-        let after = line[at + phrase.len()..].chars().next().is_some_and(part_of_a_word);
-        !(before && phrase.starts_with(char::is_alphanumeric)) && !after
+        let before = phrase.starts_with(char::is_alphanumeric) && line[..at].ends_with(part_of_a_word);
+        let after = line[at + phrase.len()..].starts_with(part_of_a_word);
+        !before && !after
     })
 }
 

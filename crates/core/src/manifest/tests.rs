@@ -52,9 +52,10 @@ fn a_manifest_is_decoded_from_its_encoding() {
     assert_eq!(decoded(items.clone()).unwrap(), manifest(items));
 }
 
+/// The sample has every field that a manifest may have.
 #[test]
 fn a_manifest_of_format_1_has_the_bytes_it_always_had() {
-    let stored = include_str!("../../../../tests/data/formats/1/manifest.json");
+    let stored = include_str!("format_1.json");
     let manifest = Manifest::decode(stored.as_bytes()).unwrap();
     assert_eq!(String::from_utf8(manifest.encode().unwrap()).unwrap(), stored);
 }

@@ -19,9 +19,10 @@ fn night(expected: &[&str]) -> Record {
     Record::from_lines([Line { at: Timestamp::UNIX_EPOCH, step }]).unwrap()
 }
 
+/// The sample has a line of every kind.
 #[test]
 fn a_record_of_format_1_has_the_bytes_it_always_had() {
-    let stored = include_str!("../../../../tests/data/formats/1/record.jsonl");
+    let stored = include_str!("format_1.jsonl");
     for line in stored.lines() {
         let read: Line = serde_json::from_str(line).unwrap();
         assert_eq!(serde_json::to_string(&read).unwrap(), line);
