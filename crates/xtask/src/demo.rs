@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::run::{command, step};
 use crate::{setup, workspace};
 
-/// Installs and builds what is missing, runs the night, and says where everything lies.
+/// Installs and builds what is missing, runs the night, and prints where its files are.
 pub fn run() -> Result<()> {
     setup::for_servers()?;
     step(&mut command(&["cargo", "build", "--quiet", "--locked", "--package", "nightshift"]))?;

@@ -1,4 +1,4 @@
-//! A lab by hand: the kit boots it, these words drive it.
+//! A lab by hand: these commands boot it, use it and remove it.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::run::{command, step};
 use crate::setup;
 
-/// Boots a cluster with every role in it, lays OpenShift's files and starts a real etcd.
+/// Boots a cluster with every role in it, writes OpenShift's files and starts a real etcd.
 pub fn up() -> Result<()> {
     setup::for_lab()?;
     let state = hand::up(&Topology::full())?;
@@ -26,21 +26,21 @@ pub fn up() -> Result<()> {
     Ok(())
 }
 
-/// Installs the package as an operator would, and has the whole night run now.
+/// Installs the package as an operator would, and runs the whole night now.
 pub fn night() -> Result<()> {
     step(&mut command(&["cargo", "build", "--locked", "--package", "nightshift"]))?;
     let night = hand::night(&package()?)?;
     println!("\n{}\n", night.status);
     println!("the others:  cargo xtask lab exec HOST nightshift status");
-    println!("its story:   cargo xtask lab exec master1.lab.test journalctl -u nightshift -o cat");
+    println!("its journal: cargo xtask lab exec master1.lab.test journalctl -u nightshift -o cat");
     println!(
-        "the archives lie in /home/cloud-user on backup1.lab.test; what opens them: {}",
+        "the archives are in /home/cloud-user on backup1.lab.test; the key that opens them: {}",
         night.identity.display()
     );
     Ok(())
 }
 
-/// The line's own output and status are handed on.
+/// Prints the line's output, and ends with its status.
 pub fn exec(host: &str, line: &str) -> Result<ExitCode> {
     let output = hand::exec(host, line)?;
     std::io::stdout().write_all(&output.stdout).map_err(Error::io("write to", "standard output"))?;

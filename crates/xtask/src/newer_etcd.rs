@@ -1,6 +1,6 @@
-//! etcd 3.5 beside the one that is installed: Debian 13's packages, unpacked below `target/` and never installed.
+//! etcd 3.5 beside the installed one: Debian 13's packages, unpacked below `target/` and never installed.
 //!
-//! They come from the mirror, and are checked by the keyring, that this machine's own release comes from.
+//! apt downloads them from the mirror of this machine's own release, and verifies them with the same keyring.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,22 +13,22 @@ const SUITE: &str = "trixie";
 const PACKAGES: [&str; 2] = ["etcd-client", "etcd-server"];
 const PROGRAMS: [&str; 3] = ["etcd", "etcdctl", "etcdutl"];
 
-/// Makes `target/tools/etcd-3.5/usr/bin`, or says why it is not there; what needs it says so for itself.
+/// Makes `target/tools/etcd-3.5/usr/bin`, or prints why it cannot; tests that need it fail or skip by themselves.
 pub fn ensure() -> Result<()> {
     let folder = workspace::tools().join("etcd-3.5");
     if folder.exists() {
         return Ok(());
     }
-    if let Err(why) = unpack(&folder) {
-        println!("skipped: etcd 3.5: {}", told(&why));
+    if let Err(error) = unpack(&folder) {
+        println!("skipping etcd 3.5: {}", on_one_line(&error));
     }
     Ok(())
 }
 
-/// Made aside, then renamed: what has the final name is whole, and has run.
+/// Unpacked elsewhere, then renamed: a directory with the final name is complete, and its programs start on this machine.
 fn unpack(folder: &Path) -> Result<()> {
     if !succeeds(&["apt-get", "--version"]) {
-        return Err(Error::Missing("it comes by apt-get, which is not here".to_owned()));
+        return Err(Error::Missing("apt-get is missing".to_owned()));
     }
     let source = source_of_suite()?;
     println!("unpacking etcd 3.5 of {SUITE}");
@@ -44,14 +44,14 @@ fn unpack(folder: &Path) -> Result<()> {
         let path = partial.join("usr/bin").join(program);
         let word = if program == "etcd" { "--version" } else { "version" };
         if !succeeds(&[&path.to_string_lossy(), word]) {
-            return Err(Error::Missing(format!("{SUITE}'s {program} does not run on this machine")));
+            return Err(Error::Missing(format!("{SUITE}'s {program} does not start on this machine")));
         }
     }
     fs::rename(&partial, folder).map_err(Error::io("rename", partial))?;
     fs::remove_dir_all(&apt.0).map_err(Error::io("remove", &apt.0))
 }
 
-/// An apt of its own: the machine's lists, cache and packages stay as they are.
+/// apt with lists and a cache of its own: the machine's lists, cache and packages do not change.
 struct Apt(PathBuf);
 
 impl Apt {
@@ -76,7 +76,7 @@ impl Apt {
         ] {
             apt.arg("-o").arg(format!("{option}={}", self.0.join(place).display()));
         }
-        // apt's own user may not be able to reach this folder.
+        // apt's own user may not be able to reach this directory.
         apt.args(["-o", "APT::Sandbox::User=root", "-o", "Acquire::Languages=none"]);
         apt.args(["-o", "Acquire::Retries=3"]).current_dir(&self.0);
         apt
@@ -96,14 +96,12 @@ fn emptied(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).map_err(Error::io("make", folder))
 }
 
-/// What apt is told of the suite: the machine's own entry for its release, with the suite's name in its place.
+/// The apt source of the suite: the machine's own source of its release, with the suite's name in its place.
 fn source_of_suite() -> Result<String> {
     let release = output(&["sh", "-c", ". /etc/os-release && echo \"$ID $VERSION_CODENAME\""]);
     let release = release.unwrap_or_default();
     let Some(release) = release.strip_prefix("debian ") else {
-        return Err(Error::Missing(format!(
-            "it comes from Debian's mirror, and this machine is `{release}`"
-        )));
+        return Err(Error::Missing(format!("it is a package of Debian, and this machine runs `{release}`")));
     };
     let parts = fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten().flatten();
     let files = parts.map(|entry| entry.path()).chain([PathBuf::from("/etc/apt/sources.list")]);
@@ -117,7 +115,7 @@ fn source_of_suite() -> Result<String> {
             }
         })
         .next()
-        .ok_or_else(|| Error::Missing(format!("no source below /etc/apt names {release} main")))
+        .ok_or_else(|| Error::Missing(format!("no apt source below /etc/apt has {release} main")))
 }
 
 /// Of deb822 stanzas, with a blank line between two.
@@ -159,10 +157,9 @@ fn of_lines(text: &str, release: &str) -> Option<String> {
     })
 }
 
-/// On one line: what is skipped is no error.
-fn told(why: &Error) -> String {
-    let cause = std::error::Error::source(why).map_or(String::new(), |cause| format!(": {cause}"));
-    format!("{why}{cause}")
+fn on_one_line(error: &Error) -> String {
+    let cause = std::error::Error::source(error).map_or(String::new(), |cause| format!(": {cause}"));
+    format!("{error}{cause}")
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ const BUILD: &[&str] = &["binutils", "gcc", "libc6-dev"];
 /// What the integration tests run for real.
 const SERVERS: &[&str] = &["age", "etcd-client", "etcd-server", "openssh-client", "openssh-server"];
 
-/// Services that come with those packages; the tests want the programs, not the services.
+/// Services that those packages enable; the tests need the programs only.
 const SERVICES: &[(&str, &str)] = &[("etcd-server", "etcd.service"), ("openssh-server", "ssh.service")];
 
 /// What reads and installs the .rpm.
@@ -61,7 +61,7 @@ pub fn for_lab() -> Result<()> {
 
 fn debian_packages(wanted: &[&'static str]) -> Result<()> {
     if !succeeds(&["apt-get", "--version"]) {
-        println!("not a Debian-like machine, so nothing is installed here; needed are: {}", wanted.join(" "));
+        println!("apt-get is missing: install the equivalents of these yourself: {}", wanted.join(" "));
         return Ok(());
     }
     let missing: Vec<&str> = wanted.iter().copied().filter(|package| !is_installed(package)).collect();
@@ -69,12 +69,12 @@ fn debian_packages(wanted: &[&'static str]) -> Result<()> {
         return Ok(());
     }
     let Some(as_root) = as_root() else {
-        println!("neither root nor sudo, so these are not installed: {}", missing.join(" "));
+        println!("neither root nor sudo: install these yourself: {}", missing.join(" "));
         return Ok(());
     };
     println!("installing {}", missing.join(" "));
     step(command(as_root).args(["apt-get", "update", "--quiet=2"]))?;
-    // Offline, systemctl starts nothing that these packages bring.
+    // Offline, systemctl starts no service of these packages.
     step(
         command(as_root)
             .args(["env", "DEBIAN_FRONTEND=noninteractive", "SYSTEMD_OFFLINE=1"])
@@ -99,7 +99,7 @@ fn is_root() -> bool {
     output(&["id", "--user"]).as_deref() == Some("0")
 }
 
-/// The word that makes a command root's, if there is one.
+/// What to put before a command so that root runs it, if this user may.
 fn as_root() -> Option<&'static [&'static str]> {
     if is_root() {
         Some(&["env"])

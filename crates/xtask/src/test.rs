@@ -48,7 +48,7 @@ fn dependencies() -> Result<()> {
     if succeeds(&["cargo", "deny", "fetch", "db"]) {
         return step(&mut command(&["cargo", "deny", "check", "--disable-fetch", "advisories"]));
     }
-    println!("skipped: advisories: cannot download their database");
+    println!("skipping advisories: cannot download their database");
     Ok(())
 }
 
@@ -74,6 +74,9 @@ struct Tests {
 
 /// Shows what the runner prints, but keeps its closing line for later: after a failure, other lines follow it.
 fn tests() -> Result<Tests> {
+    if let Err(reason) = kit::lab::available() {
+        eprintln!("\nskipping the lab's tests: {reason}");
+    }
     let mut runner = command(&["cargo", "nextest", "run", "--workspace", "--locked", "--no-fail-fast"]);
     if std::io::stderr().is_terminal() {
         runner.args(["--color", "always", "--status-level", "pass"]);

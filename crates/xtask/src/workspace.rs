@@ -1,9 +1,9 @@
-//! Where things lie.
+//! The directories of the workspace.
 
 use std::path::{Path, PathBuf};
 
 pub fn root() -> &'static Path {
-    // This crate lies two folders below it.
+    // This crate is two directories below it.
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.ancestors().nth(2).unwrap_or(here)
 }
@@ -13,7 +13,7 @@ fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |folder| root().join(folder))
 }
 
-/// What a release build leaves; the packages' file lists call it `target/release`.
+/// What a release build leaves.
 pub fn release() -> PathBuf {
     target().join("release")
 }
@@ -27,7 +27,7 @@ pub fn packages() -> PathBuf {
     root().join("target/packages")
 }
 
-/// Where the demo's hosts keep what they made.
+/// The hosts of the demo keep their files here.
 pub fn demo() -> PathBuf {
     target().join("demo")
 }
