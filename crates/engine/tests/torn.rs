@@ -27,7 +27,7 @@ use nightshift_core::settings::Compression;
 use nightshift_engine::drill::{Job, Stored, Word};
 use nightshift_etcd::{Client, Limits, LocalMember, TlsFiles, take};
 use nightshift_snapshot::{Finding, Fingerprint, Pass, walk};
-use nightshift_store::spool::Packing;
+use nightshift_store::packing::Packing;
 use support::etcd::{Etcd, Random, Writer, available, object};
 
 const PATIENCE: Duration = Duration::from_secs(10);

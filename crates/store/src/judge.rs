@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use nightshift_core::etcd_facts::{Agreement, AgreementWord};
 use nightshift_core::manifest::Manifest;
-use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Grade;
 use nightshift_core::plausible;
@@ -58,68 +57,6 @@ impl Vault {
     /// What a set is worth, with everything that was found or stated about it later.
     pub fn judge(&self, set: &SetId) -> Result<Judged, StoreError> {
         Judge::new(self).judge(set)
-    }
-
-    /// The best set of a host, role and night: the best grade, then the highest attempt.
-    pub fn best(&self, host: &HostName, night: Night, role: Role) -> Result<Option<Judged>, StoreError> {
-        let mut best: Option<Judged> = None;
-        let mut judge = Judge::new(self);
-        for set in self.sets_of(host, night)?.iter().filter(|set| set.role == role) {
-            let judged = match judge.judge(set) {
-                Ok(judged) => judged,
-                // Of a newer format, gone bad, or just now removed: it does not hide the others.
-                Err(error) => {
-                    tracing::warn!("{set} is passed over: {}", nightshift_core::chain(&error));
-                    continue;
-                }
-            };
-            let rank = |judged: &Judged| (judged.grade, judged.manifest.attempt);
-            if best.as_ref().is_none_or(|best| rank(best) < rank(&judged)) {
-                best = Some(judged);
-            }
-        }
-        Ok(best)
-    }
-
-    /// The newest set of a host and role from an earlier night whose files are what they should be.
-    pub fn previous(
-        &self,
-        host: &HostName,
-        before: Night,
-        role: Role,
-    ) -> Result<Option<Manifest>, StoreError> {
-        let sound = |grade: Grade| grade.is_copy() || grade == Grade::Suspicious;
-        Ok(self.earlier(host, before, role, sound)?.map(|judged| judged.manifest))
-    }
-
-    /// The newest set of a host and role from an earlier night that counts as a copy.
-    pub fn previous_copy(
-        &self,
-        host: &HostName,
-        before: Night,
-        role: Role,
-    ) -> Result<Option<Manifest>, StoreError> {
-        Ok(self.earlier(host, before, role, Grade::is_copy)?.map(|judged| judged.manifest))
-    }
-
-    fn earlier(
-        &self,
-        host: &HostName,
-        before: Night,
-        role: Role,
-        wanted: impl Fn(Grade) -> bool,
-    ) -> Result<Option<Judged>, StoreError> {
-        let mut nights = self.nights_of(host)?;
-        nights.retain(|night| *night < before);
-        for night in nights.into_iter().rev() {
-            // A set that cannot be read is no reason to fail tonight's: there is an older one, or none.
-            if let Ok(Some(judged)) = self.best(host, night, role)
-                && wanted(judged.grade)
-            {
-                return Ok(Some(judged));
-            }
-        }
-        Ok(None)
     }
 }
 

@@ -16,8 +16,8 @@ use nightshift_etcd::trial::{Fault, Here as _};
 use nightshift_snapshot::{Ending, TrailerCheck};
 
 use nightshift_store::offload;
+use nightshift_store::packing::Packing;
 use nightshift_store::space;
-use nightshift_store::spool::Packing;
 
 const CHUNK: usize = 256 << 10;
 /// The log that a restored member begins with: etcd lays out two segments ahead, and a third while it cuts one.
@@ -49,9 +49,9 @@ pub async fn unpack(
     facts: Option<&EtcdFacts>,
 ) -> Result<Ending, Fault> {
     let leash = Leash::default();
-    let most = facts.map_or(u64::MAX, |facts| facts.raw_size);
+    let raw_size = facts.map(|facts| facts.raw_size);
     let pace = Pace { rate, begun: Instant::now(), moved: 0, stop: Arc::clone(&leash.0) };
-    let ending = offload::run(move || pour(&file, packing, &to, most, pace)).await?;
+    let ending = offload::run(move || pour(&file, packing, &to, raw_size, pace)).await?;
     let sha256 = Digest::from(ending.sha256);
     match facts {
         Some(facts) if ending.length != facts.raw_size => Err(Fault::Copy(format!(
@@ -66,14 +66,19 @@ pub async fn unpack(
     }
 }
 
-fn pour(file: &Path, packing: Packing, to: &Path, most: u64, mut pace: Pace) -> Result<Ending, Fault> {
+fn pour(
+    file: &Path,
+    packing: Packing,
+    to: &Path,
+    raw_size: Option<u64>,
+    mut pace: Pace,
+) -> Result<Ending, Fault> {
     let source = File::open(file).here(|| format!("{} cannot be opened", file.display()))?;
     let unreadable =
         |error: io::Error| Fault::Copy(format!("{} cannot be unpacked: {error}", file.display()));
-    let mut source = packing.unpacked(source).map_err(unreadable)?;
+    let mut source = packing.unpack(source, raw_size).map_err(unreadable)?;
     let mut target = fresh(to)?;
     let mut trailer = TrailerCheck::default();
-    let mut size = 0;
     let mut buffer = vec![0; CHUNK];
     loop {
         let read = match source.read(&mut buffer) {
@@ -82,10 +87,6 @@ fn pour(file: &Path, packing: Packing, to: &Path, most: u64, mut pace: Pace) -> 
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(unreadable(error)),
         };
-        size += read as u64;
-        if size > most {
-            return Err(Fault::Copy(format!("it unpacks to more than the {most} bytes that were taken")));
-        }
         trailer.update(&buffer[..read]);
         target.write_all(&buffer[..read]).here(|| format!("{} cannot be written", to.display()))?;
         pace.moved(read as u64)?;
@@ -224,17 +225,20 @@ mod tests {
         gz.write_all(&plain).unwrap();
         let mut bytes = gz.finish().unwrap();
         fs::write(&packed, &bytes).unwrap();
-        let ending = pour(&packed, Packing::Gzip, &out, u64::MAX, pace(u64::MAX)).unwrap();
+        let ending = pour(&packed, Packing::Gzip, &out, None, pace(u64::MAX)).unwrap();
         assert_eq!((ending.length, Digest::from(ending.sha256)), (plain.len() as u64, Digest::of(&plain)));
 
         fs::remove_file(&out).unwrap();
-        assert!(matches!(pour(&packed, Packing::Gzip, &out, 1000, pace(u64::MAX)), Err(Fault::Copy(_))));
+        assert!(matches!(
+            pour(&packed, Packing::Gzip, &out, Some(1000), pace(u64::MAX)),
+            Err(Fault::Copy(_))
+        ));
         let half = bytes.len() / 2;
         bytes.truncate(half);
         fs::write(&packed, &bytes).unwrap();
         fs::remove_file(&out).unwrap();
-        assert!(matches!(pour(&packed, Packing::Gzip, &out, u64::MAX, pace(u64::MAX)), Err(Fault::Copy(_))));
-        let gone = pour(&folder.path().join("gone"), Packing::Gzip, &out, 9, pace(9));
+        assert!(matches!(pour(&packed, Packing::Gzip, &out, None, pace(u64::MAX)), Err(Fault::Copy(_))));
+        let gone = pour(&folder.path().join("gone"), Packing::Gzip, &out, Some(9), pace(9));
         assert!(matches!(gone, Err(Fault::Here(_))));
     }
 

@@ -13,8 +13,8 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use nightshift_etcd as etcd;
+use nightshift_store::packing::{Packing, snapshot_of};
 use nightshift_store::space;
-use nightshift_store::spool::{self, Packing};
 use nightshift_store::{StoreError, Vault};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,7 +80,7 @@ impl Stored {
     }
 
     fn snapshot_of(folder: &Path, manifest: &Manifest) -> Option<Self> {
-        let (item, packing, _) = spool::snapshot_of(manifest)?;
+        let (item, packing, _) = snapshot_of(manifest)?;
         Some(Self::Snapshot { file: folder.join(&item.path), packing })
     }
 }

@@ -1,18 +1,18 @@
 //! A cold copy's tar, unpacked to a data dir: folders and regular files below `member/`, and nothing else.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use nightshift_core::digest::Hasher;
+use nightshift_core::digest::{HashedWriter, Written};
 use nightshift_core::etcd_facts::ColdCopy;
 use nightshift_core::manifest::is_safe_path;
 use nightshift_etcd::trial::{Fault, Here as _};
 use tar::{Archive, EntryType};
 
 use super::copy::Pace;
-use nightshift_store::spool::Packing;
+use nightshift_store::packing::Packing;
 
 const ROOT: &str = "member";
 
@@ -25,9 +25,9 @@ pub(super) fn unpack(
     pace: Pace,
 ) -> Result<(), Fault> {
     let source = File::open(file).here(|| format!("{} cannot be opened", file.display()))?;
-    let plain = packing.unpacked(source).map_err(|error| unreadable(file, &error))?;
-    let most = expected.map_or(u64::MAX, |expected| expected.raw_size);
-    let mut counted = Counted { plain, hasher: Hasher::default(), size: 0, most, pace };
+    let raw_size = expected.map(|expected| expected.raw_size);
+    let plain = packing.unpack(source, raw_size).map_err(|error| unreadable(file, &error))?;
+    let mut counted = Counted { plain, hashed: HashedWriter::new(io::sink()), pace };
     let mut archive = Archive::new(&mut counted);
     for entry in archive.entries().map_err(|error| unreadable(file, &error))? {
         let mut entry = entry.map_err(|error| unreadable(file, &error))?;
@@ -42,7 +42,7 @@ pub(super) fn unpack(
         copy(file, &mut entry, &mut fresh, &target)?;
     }
     io::copy(&mut counted, &mut io::sink()).map_err(|error| unreadable(file, &error))?;
-    let (size, sha256) = (counted.size, counted.hasher.finish());
+    let (_, Written { size, sha256 }) = counted.hashed.finish();
     match expected {
         Some(expected) if (size, sha256) != (expected.raw_size, expected.raw_sha256) => {
             Err(Fault::Copy(format!("{} is not the cold copy that was taken", file.display())))
@@ -84,23 +84,14 @@ fn copy(file: &Path, entry: &mut impl Read, target: &mut File, path: &Path) -> R
 
 struct Counted<R> {
     plain: R,
-    hasher: Hasher,
-    size: u64,
-    most: u64,
+    hashed: HashedWriter<io::Sink>,
     pace: Pace,
 }
 
 impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.plain.read(buffer)?;
-        self.hasher.update(&buffer[..read]);
-        self.size += read as u64;
-        if self.size > self.most {
-            return Err(io::Error::other(format!(
-                "it is larger than the {} bytes that were taken",
-                self.most
-            )));
-        }
+        self.hashed.write_all(&buffer[..read])?;
         self.pace.moved(read as u64).map_err(|fault| io::Error::other(fault.reason()))?;
         Ok(read)
     }

@@ -1,21 +1,23 @@
-//! An archive's file, decrypted where it is encrypted.
+//! The file of an archive, decrypted where it is encrypted.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Read, Write};
 use std::path::Path;
 
 use indicatif::ProgressBar;
-use nightshift_archive::{Identities, open_encrypted};
+use nightshift_archive::{ArchivedSet, Contents, Identities, Visitor, open_encrypted, visit_blocking};
 use nightshift_core::archive::ArchiveName;
+use nightshift_core::manifest::Manifest;
+use nightshift_core::set_path::SetId;
 
 use super::CommandError;
 
-/// The name that a file's name is; `None` for one that is no archive of ours.
+/// The archive's name; `None` where the file does not have one.
 pub fn name_of(path: &Path) -> Option<ArchiveName> {
     path.file_name()?.to_str()?.parse().ok()
 }
 
-/// Opens an archive; what is read of the file is shown on `progress`.
+/// Opens an archive; `progress` shows how much of the file is read.
 pub fn open(
     path: &Path,
     name: &ArchiveName,
@@ -33,7 +35,7 @@ pub fn open(
             Ok(Box::new(opened))
         }
         (true, None) => Err(CommandError::Usage(format!(
-            "{} is encrypted: name the file with your age identity by --identity",
+            "{} is encrypted; name the file with your age identity with --identity",
             path.display()
         ))),
     }
@@ -41,4 +43,71 @@ pub fn open(
 
 fn read(path: &Path) -> Result<File, CommandError> {
     File::open(path).map_err(|source| CommandError::Read { path: path.to_owned(), source })
+}
+
+/// A file of a set, copied out of an archive and verified.
+pub struct Extracted {
+    pub manifest: Manifest,
+    pub file: File,
+}
+
+/// Copies one file of the set that `choose` picks out of an archive, and reads no further. `begin` names the file in
+/// the set and opens the copy. `None` where no set was picked.
+pub fn extract<C, B>(
+    path: &Path,
+    name: &ArchiveName,
+    identity: Option<&Path>,
+    progress: &ProgressBar,
+    choose: C,
+    begin: B,
+) -> Result<Option<Extracted>, CommandError>
+where
+    C: Fn(&Contents) -> Option<SetId> + Send,
+    B: Fn(&Manifest) -> Result<(String, File), CommandError> + Send,
+{
+    let reader = open(path, name, identity, progress)?;
+    let mut extraction = Extraction { choose, begin, set: None, path: None, result: Ok(None) };
+    let visited = visit_blocking(reader, name, &mut extraction);
+    let extracted = extraction.result?;
+    visited.map_err(|source| CommandError::Archive { path: path.to_owned(), source })?;
+    Ok(extracted)
+}
+
+struct Extraction<C, B> {
+    choose: C,
+    begin: B,
+    set: Option<SetId>,
+    /// Of the file that is still to come, below the top directory of the archive.
+    path: Option<String>,
+    result: Result<Option<Extracted>, CommandError>,
+}
+
+impl<C, B> Visitor for Extraction<C, B>
+where
+    C: Fn(&Contents) -> Option<SetId> + Send,
+    B: Fn(&Manifest) -> Result<(String, File), CommandError> + Send,
+{
+    fn contents(&mut self, contents: &Contents) {
+        self.set = (self.choose)(contents);
+    }
+
+    fn set(&mut self, set: &ArchivedSet, manifest: &Manifest) {
+        if self.set.as_ref() == Some(&set.id) {
+            self.result = (self.begin)(manifest).map(|(item, file)| {
+                self.path = Some(format!("{}/{item}", set.folder()));
+                Some(Extracted { manifest: manifest.clone(), file })
+            });
+        }
+    }
+
+    fn file(&mut self, path: &str) -> Option<&mut dyn Write> {
+        self.path.take_if(|wanted| wanted == path)?;
+        let extracted = self.result.as_mut().ok()?.as_mut()?;
+        Some(&mut extracted.file)
+    }
+
+    fn has_all(&self) -> bool {
+        let begun = !matches!(self.result, Ok(None));
+        self.set.is_none() || (begun && self.path.is_none())
+    }
 }

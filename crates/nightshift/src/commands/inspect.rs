@@ -5,7 +5,6 @@ mod keys;
 mod list;
 mod opened;
 mod pager;
-mod picker;
 mod set;
 mod snapshot;
 mod target;

@@ -10,7 +10,7 @@ use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
 use nightshift_engine::drill::{Job, Stored, Way, is_in_use};
 use nightshift_etcd::trial::{FOREIGN, Scratch};
-use nightshift_store::{Judged, Vault};
+use nightshift_store::Vault;
 
 use super::from_archive;
 use crate::args::Drill;
@@ -92,20 +92,9 @@ fn job(
     Ok(Job::new(settings, copy, stored, facts))
 }
 
-/// The best etcd set of the newest night that has one.
 fn newest(settings: &Settings, vault: &Vault) -> Result<Manifest, CommandError> {
-    let mut newest: Option<Judged> = None;
-    for host in settings.inventory.with_role(Role::Etcd) {
-        for night in vault.nights_of(&host.name)?.into_iter().rev() {
-            let best = vault.best(&host.name, night, Role::Etcd)?.filter(|best| best.grade.is_copy());
-            let Some(best) = best else { continue };
-            let rank = |judged: &Judged| (judged.manifest.night, judged.grade);
-            if newest.as_ref().is_none_or(|known| rank(known) < rank(&best)) {
-                newest = Some(best);
-            }
-            break;
-        }
-    }
+    let hosts: Vec<_> = settings.inventory.with_role(Role::Etcd).map(|host| host.name.clone()).collect();
+    let newest = vault.newest_copy(&hosts, Role::Etcd)?;
     newest.map(|judged| judged.manifest).ok_or_else(|| {
         CommandError::Usage(format!("no etcd set that counts as a copy is in {}", vault.root().display()))
     })

@@ -1,24 +1,29 @@
 //! A snapshot that can be read in place: a file as it is, or what a set or an archive holds, unpacked aside.
 
 use std::fs::File;
-use std::io::{self, BufReader, Write as _};
+use std::io::{self, Seek as _};
 use std::path::{Path, PathBuf};
 use std::thread;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use nightshift_archive::visit_blocking;
+use nightshift_archive::Contents;
 use nightshift_core::archive::ArchiveName;
 use nightshift_core::digest::Digest;
 use nightshift_core::manifest::Manifest;
+use nightshift_core::role::Role;
+use nightshift_core::set_path::SetId;
 use nightshift_core::units::bytes;
 use nightshift_snapshot::{Database, Ending, ReadAt as _};
-use nightshift_store::spool::{Packing, Spool, SpoolError, Spooled, snapshot_of};
+use nightshift_store::best;
+use nightshift_store::packing::{Packing, snapshot_of};
+use nightshift_store::spool::{SpoolError, Spooled, scratch_file, spool};
 use nightshift_store::verify::raw_size;
 
-use super::picker::Picker;
 use super::target::Target;
 use crate::args::Choice;
-use crate::commands::{CommandError, archive_file};
+use crate::commands::CommandError;
+use crate::commands::archive_file::{self, Extracted};
+use crate::out;
 
 pub struct Opened {
     /// What it is called in messages.
@@ -51,7 +56,7 @@ pub fn scratch(choice: &Choice) -> PathBuf {
 
 fn of_file(path: &Path, scratch: PathBuf) -> Result<Opened, CommandError> {
     let failed = |source| CommandError::Read { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(failed)?;
+    let file = File::open(path).map_err(failed)?;
     let mut head = [0; 4];
     let read = file.read_at(&mut head, 0).map_err(failed)?;
     let what = path.display().to_string();
@@ -59,23 +64,17 @@ fn of_file(path: &Path, scratch: PathBuf) -> Result<Opened, CommandError> {
     if packing == Packing::Plain {
         return opened(what, file, Vec::new(), scratch, None);
     }
-    let unpacking = Unpacking { what: &what, scratch: &scratch };
-    let spool = unpacking.begin(packing, None)?;
     let length = file.metadata().map_err(failed)?.len();
-    let spooled = unpacking.copy(&mut file, path, length, spool)?;
-    opened(what, spooled.file, Vec::new(), scratch, Some(spooled.ending))
+    let Spooled { file, ending } = unpack(&what, file, length, packing, &scratch, None)?;
+    opened(what, file, Vec::new(), scratch, Some(ending))
 }
 
 fn of_set(folder: &Path, manifest: &Manifest, scratch: PathBuf) -> Result<Opened, CommandError> {
     let what = manifest.id().to_string();
-    let (item, packing, size) = snapshot_of(manifest).ok_or_else(|| no_snapshot(&what))?;
+    let (item, _, _) = snapshot_of(manifest).ok_or_else(|| no_snapshot(&what))?;
     let path = folder.join(&item.path);
-    let mut file = File::open(&path).map_err(|source| CommandError::Read { path: path.clone(), source })?;
-    let unpacking = Unpacking { what: &what, scratch: &scratch };
-    let spool = unpacking.begin(packing, raw_size(manifest))?;
-    let spooled = unpacking.copy(&mut file, &path, size, spool)?;
-    let doubts = differences(manifest, &spooled);
-    opened(what, spooled.file, doubts, scratch, Some(spooled.ending))
+    let file = File::open(&path).map_err(|source| CommandError::Read { path, source })?;
+    of_stored(what, file, manifest, scratch)
 }
 
 fn of_archive(
@@ -84,79 +83,79 @@ fn of_archive(
     choice: &Choice,
     scratch: PathBuf,
 ) -> Result<Opened, CommandError> {
+    let what = |set: &SetId| format!("{set} in {name}");
     let progress = progress(std::fs::metadata(path).map_or(0, |metadata| metadata.len()));
-    let reader = archive_file::open(path, name, choice.identity.as_deref(), &progress)?;
-    let mut picker = Picker::new(choice, &scratch);
-    let visited = visit_blocking(reader, name, &mut picker);
-    progress.finish_and_clear();
-    let Picker { set, snapshot, refused, .. } = picker;
-    let Some(set) = set else {
-        // An archive that does not even name its sets says why itself.
-        visited.map_err(|source| CommandError::Archive { path: path.to_owned(), source })?;
-        return Err(CommandError::Absent(format!("{name} holds no etcd set that was asked for")));
+    let begin = |manifest: &Manifest| {
+        let what = what(&manifest.id());
+        let (item, _, size) = snapshot_of(manifest).ok_or_else(|| no_snapshot(&what))?;
+        let file = scratch_file(&scratch, size).map_err(|source| unpack_error(&what, &scratch, source))?;
+        Ok((item.path.clone(), file))
     };
-    let what = format!("{set} in {name}");
-    let unpacking = Unpacking { what: &what, scratch: &scratch };
-    if let Some(refused) = refused {
-        return Err(unpacking.failed(refused));
+    let extracted = archive_file::extract(
+        path,
+        name,
+        choice.identity.as_deref(),
+        &progress,
+        |contents| choose(contents, choice),
+        begin,
+    );
+    progress.finish_and_clear();
+    let Some(Extracted { manifest, mut file }) = extracted? else {
+        return Err(CommandError::Absent(format!("{name} has no such etcd set")));
+    };
+    let what = what(&manifest.id());
+    file.rewind().map_err(|source| CommandError::Read { path: scratch.clone(), source })?;
+    of_stored(what, file, &manifest, scratch)
+}
+
+/// The set that was named, or the best etcd set of the archive.
+fn choose(contents: &Contents, choice: &Choice) -> Option<SetId> {
+    let sets = contents.sets.iter().filter(|set| match &choice.set {
+        Some(wanted) => set.id == *wanted,
+        None => set.id.role == Role::Etcd && choice.host.as_ref().is_none_or(|host| set.id.host == *host),
+    });
+    let count = sets.clone().count();
+    let best = best(sets, |set| (set.id.clone(), set.grade))?.id.clone();
+    if count > 1 {
+        out::complain(&format!("inspecting {best}, the best of {count} etcd sets"));
     }
-    visited.map_err(|source| CommandError::Archive { path: path.to_owned(), source })?;
-    let snapshot = snapshot.ok_or_else(|| no_snapshot(&what))?;
-    let spooled = snapshot.spool.finish().map_err(|source| unpacking.failed(source))?;
-    let doubts = differences(&snapshot.manifest, &spooled);
+    Some(best)
+}
+
+/// Unpacks the snapshot of a set.
+fn of_stored(
+    what: String,
+    packed: File,
+    manifest: &Manifest,
+    scratch: PathBuf,
+) -> Result<Opened, CommandError> {
+    let (_, packing, size) = snapshot_of(manifest).ok_or_else(|| no_snapshot(&what))?;
+    let spooled = unpack(&what, packed, size, packing, &scratch, raw_size(manifest))?;
+    let doubts = differences(manifest, &spooled);
     opened(what, spooled.file, doubts, scratch, Some(spooled.ending))
 }
 
-struct Unpacking<'u> {
-    what: &'u str,
-    scratch: &'u Path,
+/// Unpacks a file of `length` bytes.
+fn unpack(
+    what: &str,
+    packed: File,
+    length: u64,
+    packing: Packing,
+    scratch: &Path,
+    raw_size: Option<u64>,
+) -> Result<Spooled, CommandError> {
+    let progress = progress(length);
+    let spooled = spool(progress.wrap_read(packed), packing, scratch, raw_size);
+    progress.finish_and_clear();
+    spooled.map_err(|source| unpack_error(what, scratch, source))
 }
 
-impl Unpacking<'_> {
-    fn begin(&self, packing: Packing, expected: Option<u64>) -> Result<Spool, CommandError> {
-        Spool::new(self.scratch, packing, expected).map_err(|source| self.failed(source))
-    }
-
-    /// Unpacks a file of so many bytes.
-    fn copy(
-        &self,
-        file: &mut File,
-        path: &Path,
-        length: u64,
-        mut spool: Spool,
-    ) -> Result<Spooled, CommandError> {
-        let progress = progress(length);
-        let mut reader = BufReader::with_capacity(256 << 10, progress.wrap_read(file));
-        let copied =
-            copy(&mut reader, &mut spool, path, |source| self.failed(SpoolError::Unfinished(source)));
-        progress.finish_and_clear();
-        copied?;
-        spool.finish().map_err(|source| self.failed(source))
-    }
-
-    fn failed(&self, source: SpoolError) -> CommandError {
-        let what = self.what.to_owned();
-        match source {
-            SpoolError::Unfinished(_) => CommandError::Unpack { what, source },
-            _ => CommandError::UnpackInto { what, scratch: self.scratch.to_owned(), source },
-        }
-    }
-}
-
-/// Copies all, and tells what could not be read from what could not be unpacked.
-fn copy(
-    reader: &mut impl io::Read,
-    spool: &mut Spool,
-    path: &Path,
-    failed: impl Fn(io::Error) -> CommandError,
-) -> Result<(), CommandError> {
-    let mut buffer = vec![0; 256 << 10];
-    loop {
-        match reader.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(read) => spool.write_all(&buffer[..read]).map_err(&failed)?,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(source) => return Err(CommandError::Read { path: path.to_owned(), source }),
+fn unpack_error(what: &str, scratch: &Path, source: SpoolError) -> CommandError {
+    let what = what.to_owned();
+    match source {
+        SpoolError::Unpack(_) => CommandError::Unpack { what, source },
+        SpoolError::Space(_) | SpoolError::Write { .. } => {
+            CommandError::UnpackInto { what, scratch: scratch.to_owned(), source }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nightshift_core::manifest::{Item, ItemKind, Manifest};
 use nightshift_core::units::bytes;
-use nightshift_store::spool::snapshot_of;
+use nightshift_store::packing::snapshot_of;
 use serde_json::json;
 
 use super::list::{pretty, shown};

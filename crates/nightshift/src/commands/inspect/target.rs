@@ -1,7 +1,5 @@
 //! What is to be looked into: a word of the command line, found.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use nightshift_core::archive::ArchiveName;
@@ -9,7 +7,7 @@ use nightshift_core::manifest::{self, Manifest};
 use nightshift_core::night::Night;
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
-use nightshift_store::{Judged, Vault};
+use nightshift_store::{Judged, Vault, best, read_bounded};
 
 use crate::args::Choice;
 use crate::commands::{CommandError, archive_file};
@@ -62,7 +60,7 @@ pub fn find_both(config: &Path, words: [&str; 2], choice: &Choice) -> Result<[Ta
     };
     let vault = vault(config)?;
     let mut best: Option<[Judged; 2]> = None;
-    for before in candidates(&vault, first)? {
+    for before in vault.best_of_hosts(first, Role::Etcd)? {
         let Some(after) = vault.best(&before.manifest.host, second, Role::Etcd)? else { continue };
         let worse = |pair: &[Judged; 2]| pair[0].grade.min(pair[1].grade);
         let pair = [before, after];
@@ -83,21 +81,17 @@ pub fn find_both(config: &Path, words: [&str; 2], choice: &Choice) -> Result<[Ta
 
 fn in_folder(folder: &Path) -> Result<Target, CommandError> {
     let path = folder.join(manifest::FILE);
-    let mut bytes = Vec::new();
-    File::open(&path)
-        .and_then(|file| file.take(manifest::MOST_BYTES).read_to_end(&mut bytes))
-        .map_err(|source| CommandError::Read { path, source })?;
+    let bytes = read_bounded(&path, manifest::MOST_BYTES)?;
     let manifest = Manifest::decode(&bytes)
         .map_err(|source| CommandError::Manifest { folder: folder.to_owned(), source })?;
     Ok(Target::Set { folder: folder.to_owned(), manifest: Box::new(manifest) })
 }
 
 fn of_night(vault: &Vault, night: Night, choice: &Choice) -> Result<Target, CommandError> {
-    let mut candidates = candidates(vault, night)?;
+    let mut candidates = vault.best_of_hosts(night, Role::Etcd)?;
     candidates.retain(|set| choice.host.as_ref().is_none_or(|host| *host == set.manifest.host));
-    // The first of the best, in the order of hosts.
-    candidates.reverse();
-    let Some(Judged { manifest, .. }) = candidates.into_iter().max_by_key(|set| set.grade) else {
+    let best = best(candidates, |set| (set.manifest.id(), set.grade));
+    let Some(Judged { manifest, .. }) = best else {
         let of = choice.host.as_ref().map(|host| format!(" of {host}")).unwrap_or_default();
         return Err(CommandError::Absent(format!(
             "{} holds no etcd set of night {night}{of}: `nightshift sets` lists those that there are",
@@ -106,20 +100,6 @@ fn of_night(vault: &Vault, night: Night, choice: &Choice) -> Result<Target, Comm
     };
     out::complain(&format!("looking into {}", manifest.id()));
     Ok(Target::Set { folder: vault.folder(&manifest.id()), manifest: Box::new(manifest) })
-}
-
-/// Each host's best etcd set of a night, in the order of hosts.
-fn candidates(vault: &Vault, night: Night) -> Result<Vec<Judged>, CommandError> {
-    let mut hosts: Vec<_> = (vault.sets_of_night(night)?.into_iter())
-        .filter(|set| set.role == Role::Etcd)
-        .map(|set| set.host)
-        .collect();
-    hosts.dedup();
-    let mut best = Vec::new();
-    for host in hosts {
-        best.extend(vault.best(&host, night, Role::Etcd)?);
-    }
-    Ok(best)
 }
 
 fn vault(config: &Path) -> Result<Vault, CommandError> {
