@@ -1,10 +1,10 @@
-//! A set of byte ranges of one file: what of it has safely arrived, and what is still to be sent.
+//! A set of byte ranges of one file: which parts are already on the server's disk, and which are still to be sent.
 
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-/// Half-open byte ranges, kept sorted, disjoint and joined where they touch. Written as `[[start, end], …]`.
+/// Half-open byte ranges: sorted, disjoint, and joined if they touch. Stored as `[[start, end], …]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<(u64, u64)>", into = "Vec<(u64, u64)>")]
 pub struct RangeSet {
@@ -38,7 +38,7 @@ impl RangeSet {
         self.ranges.iter().cloned()
     }
 
-    /// How many bytes the ranges hold together.
+    /// The total length of the ranges in bytes.
     pub fn bytes(&self) -> u64 {
         self.ranges.iter().map(|r| r.end - r.start).sum()
     }
@@ -47,7 +47,7 @@ impl RangeSet {
         self.ranges.is_empty()
     }
 
-    /// The end of the last range; 0 where there is none.
+    /// The end of the last range; 0 if there is none.
     pub fn end(&self) -> u64 {
         self.ranges.last().map_or(0, |r| r.end)
     }
@@ -57,7 +57,7 @@ impl RangeSet {
         self.gaps(size).next().is_none()
     }
 
-    /// What is missing of a file of that size, in order.
+    /// The ranges that are missing of a file of that size, in order.
     pub fn gaps(&self, size: u64) -> impl Iterator<Item = Range<u64>> + '_ {
         let starts = std::iter::once(0).chain(self.ranges.iter().map(|r| r.end));
         let ends = self.ranges.iter().map(|r| r.start).chain(std::iter::once(size));
@@ -75,7 +75,7 @@ impl FromIterator<Range<u64>> for RangeSet {
     }
 }
 
-/// Also how a stored list is read, so one that was edited by hand is put in order instead of trusted.
+/// Also used for reading a stored list: it is normalised, because it may have been edited.
 impl From<Vec<(u64, u64)>> for RangeSet {
     fn from(pairs: Vec<(u64, u64)>) -> Self {
         pairs.into_iter().map(|(start, end)| start..end).collect()
@@ -112,14 +112,14 @@ mod tests {
     }
 
     #[test]
-    fn a_stored_list_is_put_in_order_when_read() {
+    fn a_stored_list_is_normalised_when_it_is_read() {
         let set: RangeSet = serde_json::from_str("[[5,9],[9,5],[0,6]]").unwrap();
         assert_eq!(serde_json::to_string(&set).unwrap(), "[[0,9]]");
     }
 
     proptest! {
         #[test]
-        fn it_holds_exactly_the_bytes_put_in(pairs in proptest::collection::vec((0u64..60, 0u64..60), 0..12)) {
+        fn it_contains_exactly_the_inserted_bytes(pairs in proptest::collection::vec((0u64..60, 0u64..60), 0..12)) {
             let mut bytes = [false; 60];
             for &(start, end) in &pairs {
                 for at in start..end {

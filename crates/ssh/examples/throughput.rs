@@ -1,8 +1,8 @@
-//! One large file over SFTP, hashed on the way, beside OpenSSH's tools with the same cipher: on loopback and over a round
-//! trip of 20 ms, with fsync and verification at the remote told for themselves.
+//! Compares the transfer of one large file over SFTP, hashed while it is transferred, with OpenSSH's tools and the same
+//! cipher: on loopback and with a round trip of 20 ms, with separate rows for fsync and for verification on the remote.
 //!
-//! Arguments: the file's size in MiB, the number of interleaved runs, and how the names of the rows to run begin. Prints
-//! `name TAB their name TAB their seconds TAB our seconds` for each.
+//! Arguments: the file's size in MiB, the number of interleaved runs, and a prefix of the names of the rows to run. It
+//! prints `name TAB their name TAB their seconds TAB our seconds` for each row.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::expect_used)]
 
@@ -85,7 +85,7 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// Runs both in turns and prints what each run took.
+    /// Runs both in turns and prints the duration of each run.
     async fn row(&self, name: &str, other: &str, theirs: impl Fn(), ours: impl AsyncFn()) {
         if !name.starts_with(&self.wanted) {
             return;
@@ -98,7 +98,7 @@ impl<'a> Bench<'a> {
         println!("{name}\t{other}\t{}\t{}", theirs_took.join(" "), ours_took.join(" "));
     }
 
-    /// Starts without a target, and with nothing left to be written.
+    /// Starts without a target, and with no dirty pages.
     async fn timed(&self, transfer: impl AsyncFn()) -> String {
         let _ = std::fs::remove_file(&self.target);
         assert!(Command::new("sync").arg("-f").arg(&self.source).status().unwrap().success());
@@ -130,12 +130,12 @@ impl<'a> Bench<'a> {
         assert!(synced.unwrap().success());
     }
 
-    /// What a person would type to have the file hashed there.
+    /// The command that an operator would type to hash the file there.
     fn ssh_hash(&self, port: u16) {
         self.expect_hash(&mut self.ssh(port, &format!("sha256sum '{}'", self.source.display())));
     }
 
-    /// Where nothing but reading is allowed there.
+    /// For a remote that allows only reading.
     fn cat_and_hash(&self, port: u16) {
         let mut cat = self.ssh(port, &format!("cat '{}'", self.source.display()));
         let mut cat = cat.stdout(Stdio::piped()).spawn().unwrap();
@@ -154,7 +154,7 @@ impl<'a> Bench<'a> {
         command
     }
 
-    /// One of OpenSSH's clients, with our cipher and nobody's config.
+    /// One of OpenSSH's clients, with nightshift's cipher and without a config file.
     fn openssh(&self, program: &str, port_option: &str, port: u16) -> Command {
         let mut command = Command::new(program);
         command
@@ -197,8 +197,8 @@ impl<'a> Bench<'a> {
 
     async fn ship(&self, port: u16) {
         let mut sessions = vec![self.connect(port).await];
-        let folder = self.target.parent().unwrap().to_str().unwrap();
-        let useful = upload::useful_connections(&sessions[0], folder).await;
+        let dir = self.target.parent().unwrap().to_str().unwrap();
+        let useful = upload::useful_connections(&sessions[0], dir).await;
         sessions.extend(futures_util::future::join_all((1..useful).map(|_| self.connect(port))).await);
         let job = Upload {
             local: &self.source,

@@ -1,4 +1,4 @@
-//! Where a peer is, who logs in there, and how long to wait for it.
+//! The address and login of a peer, and the timeouts of its connections.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,7 +10,7 @@ pub struct Endpoint {
     pub address: String,
     pub port: u16,
     pub user: String,
-    /// The names under which its key is looked up in known_hosts; the address where this is empty.
+    /// The names under which its key is looked up in known_hosts; if empty, the address.
     pub known_as: Vec<String>,
 }
 
@@ -35,17 +35,17 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// How long each kind of wait may last; every wait in this crate is bounded by one of them.
+/// The timeouts of a connection. Every wait in this crate is bounded by one of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// TCP connect together with the key exchange.
+    /// For the TCP connection and the key exchange together.
     pub connect: Duration,
-    /// The login.
+    /// For the login.
     pub auth: Duration,
-    /// Between two keepalives; a peer that leaves three unanswered is given up.
+    /// The interval of keepalives. The connection is closed when three in a row are not answered.
     pub keepalive: Duration,
-    /// One answer of the peer: within a transfer the time without any progress, not the transfer's length. Generous,
-    /// because an fsync on a slow disk is one answer too.
+    /// For one response. In a transfer it limits the time without progress, not the transfer's duration. It is long, because
+    /// an fsync on a slow disk is one request too.
     pub request: Duration,
 }
 
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_endpoint_is_shown_by_the_name_it_is_known_as() {
+    fn an_endpoint_is_shown_with_its_name_in_known_hosts() {
         let mut endpoint = Endpoint {
             address: "10.0.3.7".into(),
             port: 22,

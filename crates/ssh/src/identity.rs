@@ -1,4 +1,4 @@
-//! The key this host logs in with: read with OpenSSH's care for its permissions, or made new.
+//! The private key of this host's logins. As in OpenSSH, a key that other users can read is refused.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -10,29 +10,29 @@ use russh::keys::ssh_key::{self, LineEnding};
 use russh::keys::{Algorithm, HashAlg, PrivateKey};
 use thiserror::Error;
 
-/// No private key is larger; what is, is the wrong file.
+/// In bytes. Private keys are smaller, so a larger file is another file.
 const MAX_KEY_FILE: u64 = 64 * 1024;
 
 #[derive(Debug, Error)]
 pub enum IdentityError {
-    #[error("the private key {} cannot be read", path.display())]
+    #[error("cannot read the private key {}", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("the private key {} is open to others (mode {mode:04o}); run: chmod 600 {}", path.display(), path.display())]
+    #[error("other users can access the private key {} (mode {mode:04o}); run: chmod 600 {}", path.display(), path.display())]
     Exposed { path: PathBuf, mode: u32 },
     #[error(
-        "the private key {} is protected by a passphrase, which nobody can type at night; make one without: nightshift keys init",
+        "the private key {} has a passphrase, which nightshift cannot enter; create one without a passphrase: nightshift keys init",
         path.display()
     )]
     Encrypted { path: PathBuf },
-    #[error("{} is not a private key that can be used", path.display())]
+    #[error("{} is not a valid private key", path.display())]
     Malformed { path: PathBuf, source: russh::keys::Error },
-    #[error("the private key {} is of the type {key_type}; ed25519, RSA and ECDSA can be used", path.display())]
+    #[error("the private key {} has the unsupported type {key_type}; use ed25519, RSA or ECDSA", path.display())]
     UnsupportedType { path: PathBuf, key_type: String },
-    #[error("{} exists already and is not overwritten", path.display())]
+    #[error("{} already exists and is not overwritten; move it away first", path.display())]
     Exists { path: PathBuf },
-    #[error("the key file {} cannot be written", path.display())]
+    #[error("cannot write the key file {}", path.display())]
     Write { path: PathBuf, source: io::Error },
-    #[error("a new key cannot be made")]
+    #[error("cannot create a new key")]
     Generate { source: ssh_key::Error },
 }
 
@@ -48,12 +48,12 @@ impl Identity {
         Ok(Self { key: Arc::new(read_private_key(path, 0o077)?) })
     }
 
-    /// Makes a new ed25519 key at `path` and its public half at `path` + `.pub`. Never overwrites either.
+    /// Creates a new ed25519 key at `path` and its public key at `path` + `.pub`. It never overwrites either.
     pub fn generate_ed25519(path: &Path, comment: &str) -> Result<Self, IdentityError> {
         let public_path = public_path(path);
-        for taken in [path, &public_path] {
-            if taken.symlink_metadata().is_ok() {
-                return Err(IdentityError::Exists { path: taken.to_owned() });
+        for file in [path, &public_path] {
+            if file.symlink_metadata().is_ok() {
+                return Err(IdentityError::Exists { path: file.to_owned() });
             }
         }
         let failed = |source| IdentityError::Generate { source };
@@ -68,7 +68,7 @@ impl Identity {
         Ok(identity)
     }
 
-    /// The public half as one line of `authorized_keys`, without a newline.
+    /// The public key as a line of `authorized_keys`, without a newline.
     pub fn public_line(&self) -> String {
         let public = self.key.public_key();
         let comment = public.comment().to_string();
@@ -76,7 +76,7 @@ impl Identity {
         if comment.is_empty() { line } else { format!("{line} {comment}") }
     }
 
-    /// `SHA256:…`, as ssh-keygen shows it.
+    /// `SHA256:…`, as printed by ssh-keygen.
     pub fn fingerprint(&self) -> String {
         self.key.fingerprint(HashAlg::Sha256).to_string()
     }
@@ -86,14 +86,14 @@ impl Identity {
     }
 }
 
-/// Shows the public half only.
+/// Shows only the fingerprint, never the private key.
 impl std::fmt::Debug for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Identity").field(&self.fingerprint()).finish()
     }
 }
 
-/// Reads a private key; refused when its mode has any of the `forbidden` bits.
+/// Reads a private key. It is refused if its mode has any of the `forbidden` bits.
 pub(crate) fn read_private_key(path: &Path, forbidden: u32) -> Result<PrivateKey, IdentityError> {
     let failed = |source| IdentityError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
@@ -129,7 +129,7 @@ fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<(), IdentityError
     };
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(failed)?;
     file.write_all(content).map_err(failed)?;
-    // The umask may have taken bits away; the public half must be readable whatever it was.
+    // The umask may have removed bits, but the public key must be readable.
     file.set_permissions(fs::Permissions::from_mode(mode)).map_err(failed)?;
     file.sync_all().map_err(failed)
 }
@@ -137,7 +137,7 @@ fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<(), IdentityError
 fn sync_parent(path: &Path) -> Result<(), IdentityError> {
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(parent)
-        .and_then(|folder| folder.sync_all())
+        .and_then(|directory| directory.sync_all())
         .map_err(|source| IdentityError::Write { path: path.to_owned(), source })
 }
 
@@ -148,11 +148,11 @@ mod tests {
 
     #[test]
     fn a_new_key_is_private_and_loads_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("id_ed25519");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("id_ed25519");
         let made = Identity::generate_ed25519(&path, "nightshift@master1").unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        let public = fs::read_to_string(folder.path().join("id_ed25519.pub")).unwrap();
+        let public = fs::read_to_string(dir.path().join("id_ed25519.pub")).unwrap();
         assert_eq!(public.trim_end(), made.public_line());
         assert!(public.starts_with("ssh-ed25519 ") && public.ends_with(" nightshift@master1\n"), "{public}");
         let loaded = Identity::load(&path).unwrap();
@@ -162,17 +162,17 @@ mod tests {
 
     #[test]
     fn an_existing_key_is_never_overwritten() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("id");
-        fs::write(folder.path().join("id.pub"), "mine").unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("id");
+        fs::write(dir.path().join("id.pub"), "mine").unwrap();
         assert!(matches!(Identity::generate_ed25519(&path, ""), Err(IdentityError::Exists { .. })));
         assert!(!path.exists());
     }
 
     #[test]
-    fn a_key_that_others_can_read_is_refused_with_the_chmod_to_run() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("id");
+    fn a_key_that_other_users_can_read_is_refused_with_the_chmod_to_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("id");
         Identity::generate_ed25519(&path, "").unwrap();
         for mode in [0o640, 0o604, 0o660] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
@@ -182,15 +182,15 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_key_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("id");
+    fn the_error_for_an_invalid_key_contains_its_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("id");
         fs::write(&path, "hello").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         let refusal = Identity::load(&path).unwrap_err();
         assert!(matches!(refusal, IdentityError::Malformed { .. }), "{refusal:?}");
         assert!(refusal.to_string().contains("/id "), "{refusal}");
-        let absent = Identity::load(&folder.path().join("none")).unwrap_err();
+        let absent = Identity::load(&dir.path().join("none")).unwrap_err();
         assert!(matches!(absent, IdentityError::Read { .. }));
     }
 }

@@ -1,7 +1,7 @@
-//! SSH as the night needs it: sessions to hosts whose keys are pinned, pipelined SFTP in both directions, and
-//! signatures made with a host's own key. The only crate that names russh.
+//! SSH for nightshift: sessions to hosts whose keys are pinned, pipelined SFTP in both directions, and signatures with a
+//! host's own key. It is the only crate that uses russh.
 //!
-//! Nothing here spawns: what runs side by side runs inside the caller's task, so dropping a future ends its work.
+//! It spawns no tasks: parallel work runs inside the caller's task, so dropping a future ends its work.
 
 pub mod endpoint;
 pub mod identity;

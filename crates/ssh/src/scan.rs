@@ -1,4 +1,4 @@
-//! Asking a host which keys it offers, without logging in: what a person compares before pinning.
+//! Queries which keys a host offers, without logging in, so that an operator can compare them before pinning.
 
 use std::time::Duration;
 
@@ -11,19 +11,19 @@ use crate::known_hosts::fingerprint;
 use crate::session::ConnectError;
 use crate::session::connect::{HOST_KEY_TYPES, base_config, open_stream};
 
-/// One key that a host can prove to hold.
+/// One key of a host. The host has proved that it has the private key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OfferedKey {
-    /// `ssh-ed25519`, say.
+    /// Such as `ssh-ed25519`.
     pub key_type: String,
     /// `SHA256:…`.
     pub fingerprint: String,
-    /// `type base64`, as in known_hosts but without the host's name.
+    /// `type base64`, as in known_hosts, without the host's name.
     pub line: String,
     pub key: PublicKey,
 }
 
-/// The host's keys, one connection per type, side by side.
+/// The host's keys, with one parallel connection per key type.
 pub async fn scan(address: &str, port: u16, limit: Duration) -> Result<Vec<OfferedKey>, ConnectError> {
     let timeouts = Timeouts { connect: limit, ..Timeouts::default() };
     let families: [fn(&Algorithm) -> bool; 3] = [
@@ -31,26 +31,26 @@ pub async fn scan(address: &str, port: u16, limit: Duration) -> Result<Vec<Offer
         |offered| matches!(offered, Algorithm::Ecdsa { .. }),
         |offered| matches!(offered, Algorithm::Rsa { .. }),
     ];
-    let asked = join_all(families.map(|family| {
+    let queries = join_all(families.map(|family| {
         let types: Vec<_> = HOST_KEY_TYPES.into_iter().filter(family).collect();
-        ask(address, port, types, timeouts)
+        query(address, port, types, timeouts)
     }));
     let mut offered = Vec::new();
     let mut failure = None;
-    for answer in asked.await {
-        match answer {
+    for result in queries.await {
+        match result {
             Ok(key) => offered.extend(key),
             Err(error) => failure = Some(error),
         }
     }
     match failure {
-        // A list with a hole looks like a host without that key.
+        // An incomplete list would look like a host without that key.
         Some(error) => Err(error),
         None => Ok(offered),
     }
 }
 
-async fn ask(
+async fn query(
     address: &str,
     port: u16,
     types: Vec<Algorithm>,
@@ -61,21 +61,24 @@ async fn ask(
     config.preferred.key = types.into();
     let attempt = async {
         let stream = open_stream(address, port, &timeouts).await.map_err(russh::Error::IO)?;
-        client::connect_stream(config.into(), stream, Look).await.map(drop)
+        client::connect_stream(config.into(), stream, KeyQuery).await.map(drop)
     };
     match tokio::time::timeout(timeouts.connect, attempt).await {
         Err(_) => Err(ConnectError::Timeout {
             peer,
             seconds: timeouts.connect.as_secs(),
-            during: "asking for its keys",
+            during: "querying its host keys",
         }),
-        Ok(Err(Seen::Key(key))) => Ok(Some(describe(&key))),
+        Ok(Err(QueryEnd::Key(key))) => Ok(Some(describe(&key))),
         Ok(
-            Ok(()) | Err(Seen::Nothing(russh::Error::NoCommonAlgo { kind: russh::AlgorithmKind::Key, .. })),
+            Ok(())
+            | Err(QueryEnd::Failed(russh::Error::NoCommonAlgo { kind: russh::AlgorithmKind::Key, .. })),
         ) => Ok(None),
-        Ok(Err(Seen::Nothing(russh::Error::IO(source)))) => Err(ConnectError::Unreachable { peer, source }),
-        Ok(Err(Seen::Nothing(source))) => {
-            Err(ConnectError::Protocol { peer, during: "asking for its keys", source })
+        Ok(Err(QueryEnd::Failed(russh::Error::IO(source)))) => {
+            Err(ConnectError::Unreachable { peer, source })
+        }
+        Ok(Err(QueryEnd::Failed(source))) => {
+            Err(ConnectError::Protocol { peer, during: "querying its host keys", source })
         }
     }
 }
@@ -94,25 +97,25 @@ fn describe(key: &PublicKey) -> OfferedKey {
     }
 }
 
-/// Ends every handshake at the moment the host has proved its key.
-struct Look;
+/// Ends the handshake as soon as the host has proved its key: the key is returned as the handshake's error.
+struct KeyQuery;
 
 #[derive(Debug)]
-enum Seen {
+enum QueryEnd {
     Key(Box<PublicKey>),
-    Nothing(russh::Error),
+    Failed(russh::Error),
 }
 
-impl From<russh::Error> for Seen {
+impl From<russh::Error> for QueryEnd {
     fn from(error: russh::Error) -> Self {
-        Self::Nothing(error)
+        Self::Failed(error)
     }
 }
 
-impl Handler for Look {
-    type Error = Seen;
+impl Handler for KeyQuery {
+    type Error = QueryEnd;
 
     async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, Self::Error> {
-        Err(Seen::Key(Box::new(shown.public_key())))
+        Err(QueryEnd::Key(Box::new(shown.public_key())))
     }
 }

@@ -1,4 +1,4 @@
-//! Signatures by a host's own SSH key, in the form of `ssh-keygen -Y sign`: what one says, the other believes.
+//! Signatures with a host's own SSH key, in the format of `ssh-keygen -Y sign`: each accepts the other's signatures.
 
 use std::path::Path;
 
@@ -9,46 +9,46 @@ use thiserror::Error;
 use crate::identity::{IdentityError, read_private_key};
 use crate::known_hosts::{HostKeyVerdict, KnownHosts, fingerprint};
 
-/// An RSA-4096 signature with its key is a tenth of this.
+/// In bytes. An RSA-4096 signature with its key has a tenth of this.
 const MAX_SIGNATURE: usize = 16 * 1024;
 
-/// SHA-512 of what is signed, for content too large to hold at once.
+/// The SHA-512 of the content, for content that is too large to be in memory.
 pub type Sha512Digest = [u8; 64];
 
 #[derive(Debug, Error)]
 pub enum SignatureError {
-    #[error("the signature cannot be made")]
+    #[error("cannot create the signature")]
     Sign { source: ssh_key::Error },
-    #[error("this is not an SSH signature")]
+    #[error("invalid signature: not an SSH signature")]
     Malformed { source: ssh_key::Error },
-    #[error("this is not an SSH signature: it is longer than 16 KiB")]
+    #[error("invalid signature: longer than 16 KiB")]
     TooLong,
-    #[error("the signature is for {found:?}, not for {wanted:?}")]
+    #[error("invalid signature: its namespace is {found:?}, expected {wanted:?}")]
     Namespace { found: String, wanted: String },
-    #[error("the signature was made over a {found} digest; only sha512 can be checked against one")]
+    #[error("unsupported signature: its digest is {found}, expected sha512")]
     Digest { found: String },
-    #[error("the signature uses SHA-1")]
+    #[error("unsupported signature: it uses SHA-1")]
     Weak,
-    #[error("the content or the signature was changed: it does not fit the key {fingerprint}")]
+    #[error("invalid signature: the content or the signature was changed (key {fingerprint})")]
     Wrong { fingerprint: String },
     #[error(
-        "signed by {fingerprint}, but nothing is pinned for {host}; pin its key: nightshift trust {host}"
+        "signed with the key {fingerprint}, but no key of {host} is pinned; pin its key: nightshift trust {host}"
     )]
     NotPinned { host: String, fingerprint: String },
-    #[error("signed by {fingerprint}, but for {host} other keys are pinned: {}", expected.join(", "))]
+    #[error("signed with the key {fingerprint}, which is not pinned for {host} (pinned: {})", expected.join(", "))]
     OtherKey { host: String, fingerprint: String, expected: Vec<String> },
-    #[error("signed by {fingerprint}, a key of {host} that known_hosts revokes")]
+    #[error("signed with the key {fingerprint} of {host}, which is revoked in known_hosts")]
     Revoked { host: String, fingerprint: String },
 }
 
-/// Signs with a private key that this host holds.
+/// Signs with a private key of this host.
 pub struct Signer {
     key: PrivateKey,
 }
 
 impl Signer {
-    /// Reads a host key such as `/etc/ssh/ssh_host_ed25519_key`. Its group may read it: some systems ship it
-    /// so, for the group `ssh_keys`.
+    /// Reads a host key such as `/etc/ssh/ssh_host_ed25519_key`. Its group may have read access: Red Hat's systems give it to
+    /// the group `ssh_keys`.
     pub fn from_host_key(path: &Path) -> Result<Self, IdentityError> {
         Ok(Self { key: read_private_key(path, 0o007)? })
     }
@@ -58,12 +58,12 @@ impl Signer {
         finish(self.key.sign(namespace, HashAlg::Sha512, content))
     }
 
-    /// Signs content of which only the SHA-512 is at hand.
+    /// Signs content of which only the SHA-512 is known.
     pub fn sign_digest(&self, namespace: &str, digest: &Sha512Digest) -> Result<String, SignatureError> {
         finish(self.key.sign_prehash(namespace, HashAlg::Sha512, digest))
     }
 
-    /// The public half, as known_hosts and authorized_keys write it.
+    /// The public key, as in known_hosts and authorized_keys.
     pub fn public_line(&self) -> String {
         public_key_line(self.key.public_key())
     }
@@ -79,7 +79,7 @@ fn finish(signature: Result<SshSig, ssh_key::Error>) -> Result<String, Signature
         .map_err(|source| SignatureError::Sign { source })
 }
 
-/// Checks that content was signed by a key pinned for a host under one of its names. Returns the key's fingerprint.
+/// Checks that content was signed with a key that is pinned for a host, under one of its names. Returns the key's fingerprint.
 pub fn verify<N: AsRef<str>>(
     namespace: &str,
     content: &[u8],
@@ -95,7 +95,7 @@ pub fn verify<N: AsRef<str>>(
         .map_err(|_| SignatureError::Wrong { fingerprint: fingerprint(key.key_data()) })
 }
 
-/// As [`verify`], for content of which only the SHA-512 is at hand.
+/// Like [`verify`], for content of which only the SHA-512 is known.
 pub fn verify_digest<N: AsRef<str>>(
     namespace: &str,
     digest: &Sha512Digest,

@@ -1,7 +1,7 @@
-//! Sending one large file over several connections at once, each with its own parts of it, and resuming it by the
-//! list of parts that are known to be on the server's disk.
+//! Uploads one large file over several parallel connections, each with its own parts of the file. An upload is resumed with
+//! the list of parts that are known to be on the server's disk.
 //!
-//! One connection cannot have more than the server's 2 MiB window under way; several can.
+//! The server's window limits one connection to 2 MiB in flight; several connections can have more.
 
 use std::collections::VecDeque;
 use std::io;
@@ -22,59 +22,60 @@ use tokio::time::timeout;
 use crate::sftp::{OpenFile, Sftp, SftpError};
 use nightshift_core::range_set::RangeSet;
 
-/// Connections that a large file is sent over.
+/// The maximum number of connections of one upload.
 pub const SESSIONS: usize = 4;
 
-/// What the server's window cannot carry faster than a disk writes: one connection for each of these in the round trip.
+/// One connection is used per this much round trip: with a window of 2 MiB, it sends 1 GB/s at 2 ms, faster than a disk writes.
 const ROUND_TRIP_PER_CONNECTION: Duration = Duration::from_millis(2);
 
-/// What a connection takes from the queue at once.
+/// The size of a part in bytes: what a connection takes from the queue at a time.
 const PART: u64 = 8 * 1024 * 1024;
 
-/// What may be unacknowledged on one connection: the server's window, and what the answers take to come back.
-const IN_FLIGHT: usize = 4 * 1024 * 1024;
+/// How many bytes may be unacknowledged on one connection: the server's window, and the same again for the time until the
+/// responses arrive.
+const MAX_IN_FLIGHT: usize = 4 * 1024 * 1024;
 
-/// Each connection has the server fsync after this much, so that a broken upload loses no more than that of it.
+/// Each connection requests an fsync after this many bytes. An interrupted upload sends at most these again.
 const CHECKPOINT: u64 = 64 * 1024 * 1024;
 
 #[derive(Debug, Error)]
 pub enum UploadError {
-    #[error("there is no connection to upload over")]
+    #[error("no connection is available for the upload")]
     NoSessions,
-    #[error("{} cannot be read", path.display())]
+    #[error("cannot read {}", path.display())]
     Local { path: PathBuf, source: io::Error },
     #[error("{} changed while it was uploaded", path.display())]
     LocalChanged { path: PathBuf },
-    #[error("{peer}: {path} has {found} bytes after the upload, not {expected}")]
+    #[error("{peer}: {path} has {found} bytes after the upload, but should have {expected}")]
     WrongSize { peer: String, path: String, found: u64, expected: u64 },
     #[error(transparent)]
     Remote(#[from] SftpError),
 }
 
-/// One file on its way to one remote.
+/// The upload of one file to one remote.
 pub struct Upload<'a> {
     pub local: &'a Path,
-    /// The name to write to, which nobody reads as the finished file.
+    /// The path to write to: a temporary name, which is not used as the finished file.
     pub remote_part: &'a str,
-    /// For a file that is made new.
+    /// The mode of a newly created file.
     pub mode: u32,
-    /// What an earlier try reported as done for this very file.
+    /// The parts that an earlier attempt reported as done, for the same file.
     pub done: RangeSet,
 }
 
-/// A completed upload. Its content is still to be verified over there.
+/// A completed upload. Its content is not verified yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uploaded {
     pub size: u64,
-    /// What was sent this time.
+    /// Bytes that were sent in this attempt.
     pub sent: u64,
-    /// False where the server has no fsync: a power cut may take what it acknowledged.
+    /// False if the server has no fsync: then a power cut may lose acknowledged data.
     pub synced: bool,
 }
 
 impl Upload<'_> {
-    /// Sends what is missing. `on_progress` gets all that is acknowledged and, where the server can, fsynced there:
-    /// what to keep for a resume. A connection that fails is left out, and the others send its parts.
+    /// Sends the missing parts. `on_progress` gets all parts that are acknowledged and, if the server supports it, synced; the
+    /// caller stores them for a resume. If a connection fails, the others send its parts.
     pub async fn run(
         self,
         sessions: &[Sftp],
@@ -95,11 +96,11 @@ impl Upload<'_> {
     }
 
     async fn local_size(&self) -> Result<u64, UploadError> {
-        let looked = tokio::fs::metadata(self.local).await;
-        looked.map(|file| file.len()).map_err(|source| local_error(self.local, source))
+        let metadata = tokio::fs::metadata(self.local).await;
+        metadata.map(|file| file.len()).map_err(|source| local_error(self.local, source))
     }
 
-    /// Returns what can be built on: nothing where the part file is gone or shorter than it was.
+    /// Returns the parts that need not be sent again: none if the remote file is missing or shorter than they are.
     async fn prepare(&self, sessions: &[Sftp], size: u64) -> Result<RangeSet, UploadError> {
         let mut failure = UploadError::NoSessions;
         for sftp in sessions {
@@ -158,7 +159,7 @@ fn local_error(path: &Path, source: io::Error) -> UploadError {
     UploadError::Local { path: path.to_owned(), source }
 }
 
-/// What the lanes of one upload share. All run inside one task; the locks are never held over a wait.
+/// Shared by the lanes of one upload. All lanes run in one task; no lock is kept across an await.
 struct Job<'a, F> {
     local: &'a Path,
     remote_part: &'a str,
@@ -184,7 +185,7 @@ impl<F: FnMut(&RangeSet)> Job<'_, F> {
         lock(&self.missing).pop_front()
     }
 
-    /// Puts back what a failed lane had taken and not finished.
+    /// Returns the unfinished parts of a failed lane to the queue.
     fn put_back(&self, unfinished: RangeSet) {
         lock(&self.missing).extend(unfinished.iter().flat_map(parts));
     }
@@ -197,21 +198,21 @@ impl<F: FnMut(&RangeSet)> Job<'_, F> {
     }
 }
 
-/// How many connections it takes to fill the way to a server: one for each 2 ms of the round trip that a look at
-/// `folder` takes, for one cannot have more than the server's window under way.
-pub async fn useful_connections(sftp: &Sftp, folder: &str) -> usize {
-    let asked = Instant::now();
-    match sftp.lstat(folder).await {
+/// How many connections are useful for a server: one, and one more per 2 ms of round trip, because the window limits each.
+/// The round trip is measured with one request for `directory`.
+pub async fn useful_connections(sftp: &Sftp, directory: &str) -> usize {
+    let requested = Instant::now();
+    match sftp.lstat(directory).await {
         Ok(_) => {
-            let more = asked.elapsed().as_micros() / ROUND_TRIP_PER_CONNECTION.as_micros();
+            let more = requested.elapsed().as_micros() / ROUND_TRIP_PER_CONNECTION.as_micros();
             1 + usize::try_from(more).unwrap_or(SESSIONS).min(SESSIONS - 1)
         }
-        // Whatever is wrong with it, the upload will say; nothing is known about the way.
+        // The round trip is unknown. The upload will report the error.
         Err(_) => SESSIONS,
     }
 }
 
-/// Runs a lane on each connection. When one fails, those with nothing left to do are started again for its parts.
+/// Runs a lane on each connection. When one fails, idle ones are started again for its parts.
 async fn run_lanes<F: FnMut(&RangeSet) + Send>(
     job: &Job<'_, F>,
     sessions: &[Sftp],
@@ -223,7 +224,7 @@ async fn run_lanes<F: FnMut(&RangeSet) + Send>(
         match result {
             Ok(()) => idle.push(sftp),
             Err(UploadError::Remote(error)) if error.is_connection() => {
-                tracing::warn!(peer = sftp.peer(), %error, "one connection of an upload failed; the others go on");
+                tracing::warn!(peer = sftp.peer(), %error, "a connection of an upload failed; the others continue");
                 failure = error.into();
             }
             Err(error) => return Err(error),
@@ -245,14 +246,14 @@ async fn run_lane<'a, F: FnMut(&RangeSet) + Send>(
     (sftp, result)
 }
 
-/// Sends parts until none is left. `unfinished` always holds what was taken and not yet reported.
+/// Sends parts until none is left. `unfinished` always contains the parts that were taken and are not reported yet.
 async fn send_parts<F: FnMut(&RangeSet) + Send>(
     job: &Job<'_, F>,
     sftp: &Sftp,
     unfinished: &mut RangeSet,
 ) -> Result<(), UploadError> {
     let mut part = job.take();
-    // A part is this lane's from the moment it is taken, so that whatever fails gives it back.
+    // A part is added as soon as it is taken, so that any failure returns it to the queue.
     unfinished.extend(&part.iter().cloned().collect());
     if part.is_none() {
         return Ok(());
@@ -288,18 +289,18 @@ struct Lane<'a> {
 }
 
 impl Lane<'_> {
-    /// Reads and sends one part, block by block; the last blocks may still be under way when it returns.
+    /// Reads and sends one part, block by block. The last blocks may still be in flight when it returns.
     async fn send(&mut self, part: Range<u64>) -> Result<(), UploadError> {
         let path = self.path;
         let failed = |source: io::Error| match source.kind() {
             io::ErrorKind::UnexpectedEof => UploadError::LocalChanged { path: path.to_owned() },
             _ => local_error(path, source),
         };
-        let most = (IN_FLIGHT / self.remote.write_len()).max(1);
+        let max_blocks = (MAX_IN_FLIGHT / self.remote.write_len()).max(1);
         self.local.seek(io::SeekFrom::Start(part.start)).await.map_err(failed)?;
         let mut offset = part.start;
         while offset < part.end {
-            while self.in_flight.len() >= most {
+            while self.in_flight.len() >= max_blocks {
                 self.acknowledged().await?;
             }
             let len = (part.end - offset).min(self.remote.write_len() as u64);
@@ -307,7 +308,7 @@ impl Lane<'_> {
             self.local.read_exact(&mut block).await.map_err(failed)?;
             self.in_flight.push(self.remote.write(offset, block).boxed());
             offset += len;
-            // A write goes out when it is first polled: now, and not after the next block was read.
+            // A write is sent when it is first polled: do that now, not after the next block was read.
             if let Some(Some(acknowledged)) = self.in_flight.next().now_or_never() {
                 acknowledged?;
             }
@@ -324,9 +325,9 @@ impl Lane<'_> {
     }
 
     async fn acknowledged(&mut self) -> Result<(), UploadError> {
-        match timeout(self.remote.patience(), self.in_flight.next()).await {
+        match timeout(self.remote.progress_timeout(), self.in_flight.next()).await {
             Err(_) => Err(self.remote.stalled("write").into()),
-            Ok(answer) => Ok(answer.unwrap_or(Ok(()))?),
+            Ok(result) => Ok(result.unwrap_or(Ok(()))?),
         }
     }
 }

@@ -55,7 +55,7 @@ async fn many_downloads_share_one_connection() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_gone_denied_or_shorter_is_told_apart() {
+async fn missing_denied_and_truncated_files_are_different_errors() {
     let Some((sshd, sftp)) = connected("").await else { return };
     fs::write(sshd.path("short"), content(1000)).unwrap();
     let gone = download(&sftp, &sshd.remote("none"), 0..10).await.unwrap_err();
@@ -76,11 +76,15 @@ async fn a_sink_that_fails_ends_the_download_with_its_own_error() {
     let mut full = |_: &[u8]| Err(std::io::Error::from(std::io::ErrorKind::StorageFull));
     let error = sftp.download(&sshd.remote("big"), 0..3_000_000, &mut full).await.unwrap_err();
     assert!(matches!(error, SftpError::Sink { .. }), "{error}");
-    assert_eq!(download(&sftp, &sshd.remote("big"), 0..9).await.unwrap().len(), 9, "the connection lives on");
+    assert_eq!(
+        download(&sftp, &sshd.remote("big"), 0..9).await.unwrap().len(),
+        9,
+        "the connection still works"
+    );
 }
 
 #[tokio::test]
-async fn a_small_file_is_read_whole_or_refused_for_its_size() {
+async fn a_small_file_is_read_completely_or_refused_for_its_size() {
     let Some((sshd, sftp)) = connected("").await else { return };
     for size in [0, 1, 65_536, 200_000] {
         fs::write(sshd.path("small"), content(size)).unwrap();
@@ -88,25 +92,25 @@ async fn a_small_file_is_read_whole_or_refused_for_its_size() {
     }
     let error = sftp.read_small(&sshd.remote("small"), 199_999).await.unwrap_err();
     assert!(matches!(error, SftpError::TooBig { limit: 199_999, .. }), "{error}");
-    // Says it is empty, and is not.
+    // Its reported size is 0, but it is not empty.
     assert!(!sftp.read_small("/proc/self/status", 100_000).await.unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn a_folder_is_listed_without_names_that_cannot_be_used() {
+async fn a_directory_is_listed_without_unsafe_names() {
     let Some((sshd, sftp)) = connected("").await else { return };
-    let folder = sshd.path("set");
-    fs::create_dir_all(folder.join("sub")).unwrap();
-    fs::write(folder.join("file"), "12345").unwrap();
-    fs::set_permissions(folder.join("file"), fs::Permissions::from_mode(0o640)).unwrap();
-    symlink("/etc/shadow", folder.join("link")).unwrap();
-    fs::write(folder.join(std::ffi::OsStr::from_bytes(b"bad\xff")), "").unwrap();
-    fs::write(folder.join("two\nlines"), "").unwrap();
+    let dir = sshd.path("set");
+    fs::create_dir_all(dir.join("sub")).unwrap();
+    fs::write(dir.join("file"), "12345").unwrap();
+    fs::set_permissions(dir.join("file"), fs::Permissions::from_mode(0o640)).unwrap();
+    symlink("/etc/shadow", dir.join("link")).unwrap();
+    fs::write(dir.join(std::ffi::OsStr::from_bytes(b"bad\xff")), "").unwrap();
+    fs::write(dir.join("two\nlines"), "").unwrap();
     let listing = sftp.list(&sshd.remote("set"), 100).await.unwrap();
     assert_eq!(listing.unsafe_names, 2);
     let seen: Vec<_> = listing.entries.iter().map(|e| (e.name.as_str(), e.stat.kind)).collect();
     assert_eq!(seen, [("file", FileKind::File), ("link", FileKind::Symlink), ("sub", FileKind::Folder)]);
-    let (file, real) = (listing.entries[0].stat, fs::metadata(folder.join("file")).unwrap());
+    let (file, real) = (listing.entries[0].stat, fs::metadata(dir.join("file")).unwrap());
     assert_eq!((file.size, file.mode), (5, 0o640));
     assert_eq!(
         (file.uid, file.gid, file.mtime),
@@ -118,7 +122,7 @@ async fn a_folder_is_listed_without_names_that_cannot_be_used() {
 }
 
 #[tokio::test]
-async fn a_folder_with_too_many_entries_is_refused() {
+async fn a_directory_with_too_many_entries_is_refused() {
     let Some((sshd, sftp)) = connected("").await else { return };
     fs::create_dir(sshd.path("many")).unwrap();
     for at in 0..500 {
@@ -150,7 +154,7 @@ async fn a_read_only_login_reads_and_writes_nothing() {
 }
 
 #[tokio::test]
-async fn a_small_file_is_written_whole_over_what_was_there() {
+async fn writing_a_small_file_replaces_its_old_content() {
     let Some((sshd, sftp)) = connected("").await else { return };
     let path = sshd.remote("out");
     for size in [5_000_000, 10, 0] {
@@ -160,11 +164,11 @@ async fn a_small_file_is_written_whole_over_what_was_there() {
     assert_eq!(fs::metadata(sshd.path("out")).unwrap().permissions().mode() & 0o777, 0o600);
     assert!(sftp.can_fsync());
     assert!(sftp.fsync(&path).await.unwrap());
-    assert!(sftp.fsync(&sshd.remote("")).await.unwrap(), "a folder, too");
+    assert!(sftp.fsync(&sshd.remote("")).await.unwrap(), "also for a directory");
 }
 
 #[tokio::test]
-async fn a_rename_replaces_in_one_step_only_where_that_is_asked_for() {
+async fn only_posix_rename_replaces_an_existing_file() {
     let Some((sshd, sftp)) = connected("").await else { return };
     fs::write(sshd.path("part"), "new").unwrap();
     fs::write(sshd.path("whole"), "old").unwrap();
@@ -180,7 +184,7 @@ async fn a_rename_replaces_in_one_step_only_where_that_is_asked_for() {
 }
 
 #[tokio::test]
-async fn folders_are_made_where_they_are_missing() {
+async fn missing_directories_are_created() {
     let Some((sshd, sftp)) = connected("").await else { return };
     let path = sshd.remote("a/b/c");
     sftp.create_dir_all(&path, 0o700).await.unwrap();
@@ -199,7 +203,7 @@ async fn the_free_space_is_that_of_the_file_system() {
 }
 
 #[tokio::test]
-async fn open_files_are_closed_however_their_reader_ends() {
+async fn the_files_of_dropped_downloads_are_closed() {
     let Some((sshd, sftp)) = connected("").await else { return };
     fs::write(sshd.path("big"), content(20_000_000)).unwrap();
     let path = sshd.remote("big");
@@ -212,7 +216,7 @@ async fn open_files_are_closed_however_their_reader_ends() {
 }
 
 #[tokio::test]
-async fn a_peer_that_stops_answering_is_given_up_in_time() {
+async fn a_transfer_from_a_peer_that_stops_answering_ends_with_a_timeout() {
     let Some(sshd) = sshd("") else { return };
     fs::write(sshd.path("big"), content(50_000_000)).unwrap();
     let proxy = Proxy::start(sshd.port, Duration::ZERO);
@@ -235,7 +239,7 @@ async fn a_peer_that_stops_answering_is_given_up_in_time() {
 }
 
 #[tokio::test]
-async fn a_silent_peer_is_found_dead_by_its_keepalives() {
+async fn a_silent_peer_is_noticed_by_unanswered_keepalives() {
     let Some(sshd) = sshd("") else { return };
     let proxy = Proxy::start(sshd.port, Duration::ZERO);
     let timeouts = Timeouts { keepalive: Duration::from_millis(200), ..Timeouts::default() };
@@ -265,7 +269,7 @@ async fn a_cut_connection_is_an_error_with_the_path() {
 }
 
 #[tokio::test]
-async fn a_login_without_sftp_says_so() {
+async fn a_login_without_sftp_is_reported_as_such() {
     let Some(sshd) = sshd("") else { return };
     sshd.authorize("command=\"echo hello\"", "id.pub");
     let Err(error) = sshd.session().await.sftp().await else { panic!("SFTP over echo") };
@@ -273,9 +277,9 @@ async fn a_login_without_sftp_says_so() {
 }
 
 #[tokio::test]
-async fn a_server_without_extensions_is_served_and_never_loses_a_target() {
+async fn without_extensions_transfers_work_and_a_rename_never_replaces_a_file() {
     let Some(sshd) = sshd("") else { return };
-    // As OpenSSH 7.4 and others: no limits, no fsync, no rename over a target, no free space.
+    // As with OpenSSH 7.4 and others: no limits, no fsync, no replacing rename, no free space.
     sshd.authorize("command=\"internal-sftp -P limits,fsync,posix-rename,statvfs\"", "id.pub");
     let sftp = sshd.session().await.sftp().await.unwrap();
     assert!(!sftp.can_fsync() && !sftp.extensions().contains_key("limits@openssh.com"));

@@ -1,4 +1,4 @@
-//! Connecting to a real sshd: whose key is accepted, who may log in, and what running a command gives.
+//! Connections to a real sshd: host keys, logins, and commands.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -25,7 +25,7 @@ async fn refusal(sshd: &support::Sshd, text: &str) -> ConnectError {
 }
 
 #[tokio::test]
-async fn a_pinned_host_is_logged_in_to_and_closed_in_an_orderly_way() {
+async fn a_session_to_a_pinned_host_is_opened_and_closed() {
     let Some(sshd) = sshd("") else { return };
     let session = sshd.session().await;
     assert!(!session.is_closed());
@@ -52,18 +52,18 @@ async fn an_unknown_host_key_is_refused_with_its_fingerprint_and_what_to_do() {
 #[tokio::test]
 async fn a_changed_host_key_is_refused_with_both_fingerprints() {
     let Some(sshd) = sshd("") else { return };
-    keygen(sshd.folder.path(), "other", &["-t", "ecdsa"]);
+    keygen(sshd.dir.path(), "other", &["-t", "ecdsa"]);
     for pinned in ["id.pub", "other.pub"] {
         let pinned = format!("[{HOST}]:{} {}\n", sshd.port, public(&sshd.path(pinned)));
         let ConnectError::HostKeyChanged { got, expected, .. } = refusal(&sshd, &pinned).await else {
-            panic!("not seen as changed");
+            panic!("not reported as changed");
         };
         assert!(got.starts_with("SHA256:") && expected.len() == 1 && expected[0] != got);
     }
 }
 
 #[tokio::test]
-async fn a_revoked_host_key_is_refused_even_where_it_is_pinned() {
+async fn a_revoked_host_key_is_refused_even_if_it_is_pinned() {
     let Some(sshd) = sshd("") else { return };
     let line = public(&sshd.path("host.pub"));
     let refusal = refusal(&sshd, &format!("{HOST} {line}\n@revoked * {line}\n")).await;
@@ -71,7 +71,7 @@ async fn a_revoked_host_key_is_refused_even_where_it_is_pinned() {
 }
 
 #[tokio::test]
-async fn the_pinned_one_of_several_host_keys_is_asked_for() {
+async fn of_several_host_keys_the_pinned_one_is_negotiated() {
     let extra = tempfile::tempdir().unwrap();
     keygen(extra.path(), "rsa", &["-t", "rsa", "-b", "2048"]);
     keygen(extra.path(), "ecdsa", &["-t", "ecdsa"]);
@@ -89,7 +89,7 @@ async fn the_pinned_one_of_several_host_keys_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_host_certificate_is_accepted_for_the_host_it_names_and_no_other() {
+async fn a_host_certificate_is_accepted_only_for_its_principals() {
     let keys = tempfile::tempdir().unwrap();
     keygen(keys.path(), "ca", &["-t", "ed25519"]);
     for (name, principal) in [("good", HOST), ("foreign", "other.example.com")] {
@@ -123,7 +123,7 @@ async fn ed25519_rsa_and_ecdsa_identities_log_in() {
         ("ecdsa", &["-t", "ecdsa"]),
         ("ecdsa521", &["-t", "ecdsa", "-b", "521"]),
     ] {
-        keygen(sshd.folder.path(), name, options);
+        keygen(sshd.dir.path(), name, options);
         sshd.authorize("", &format!("{name}.pub"));
         let identity = Identity::load(&sshd.path(name)).unwrap();
         Session::connect(&sshd.endpoint(), &identity, &sshd.known_hosts(), &Timeouts::default())
@@ -135,20 +135,20 @@ async fn ed25519_rsa_and_ecdsa_identities_log_in() {
 
 #[test]
 fn a_key_with_a_passphrase_is_refused_with_what_to_do() {
-    let folder = tempfile::tempdir().unwrap();
-    keygen(folder.path(), "locked", &["-t", "ed25519", "-N", "secret"]);
-    keygen(folder.path(), "locked-pem", &["-t", "rsa", "-b", "2048", "-m", "PEM", "-N", "secret"]);
+    let dir = tempfile::tempdir().unwrap();
+    keygen(dir.path(), "locked", &["-t", "ed25519", "-N", "secret"]);
+    keygen(dir.path(), "locked-pem", &["-t", "rsa", "-b", "2048", "-m", "PEM", "-N", "secret"]);
     for name in ["locked", "locked-pem"] {
-        let error = Identity::load(&folder.path().join(name)).unwrap_err();
+        let error = Identity::load(&dir.path().join(name)).unwrap_err();
         assert!(matches!(error, IdentityError::Encrypted { .. }), "{error:?}");
         assert!(error.to_string().contains("nightshift keys init"));
     }
 }
 
 #[tokio::test]
-async fn a_refused_login_is_permanent_and_names_user_and_key() {
+async fn a_refused_login_is_permanent_and_reported_with_user_and_key() {
     let Some(sshd) = sshd("") else { return };
-    keygen(sshd.folder.path(), "stranger", &["-t", "ed25519"]);
+    keygen(sshd.dir.path(), "stranger", &["-t", "ed25519"]);
     let stranger = Identity::load(&sshd.path("stranger")).unwrap();
     let refused = Session::connect(&sshd.endpoint(), &stranger, &sshd.known_hosts(), &Timeouts::default())
         .await
@@ -160,7 +160,7 @@ async fn a_refused_login_is_permanent_and_names_user_and_key() {
 }
 
 #[tokio::test]
-async fn a_closed_port_is_unreachable_and_worth_another_try() {
+async fn a_closed_port_is_a_temporary_error() {
     let Some(sshd) = sshd("") else { return };
     let endpoint = sshd.endpoint_at(support::free_port());
     let known_hosts = sshd.known_hosts();
@@ -172,10 +172,10 @@ async fn a_closed_port_is_unreachable_and_worth_another_try() {
 }
 
 #[tokio::test]
-async fn a_server_that_says_nothing_is_given_up_in_time() {
+async fn a_connection_to_a_silent_server_ends_with_a_timeout() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let identity = Identity::generate_ed25519(&folder.path().join("id"), "").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let identity = Identity::generate_ed25519(&dir.path().join("id"), "").unwrap();
     let endpoint = nightshift_ssh::Endpoint {
         address: "127.0.0.1".into(),
         port: silent.local_addr().unwrap().port(),
@@ -190,7 +190,7 @@ async fn a_server_that_says_nothing_is_given_up_in_time() {
 }
 
 #[tokio::test]
-async fn a_command_runs_and_gives_its_output_and_status() {
+async fn a_command_returns_its_output_and_status() {
     let Some(sshd) = sshd("") else { return };
     let session = sshd.session().await;
     let limit = Duration::from_secs(20);
@@ -204,18 +204,18 @@ async fn a_command_runs_and_gives_its_output_and_status() {
 }
 
 #[tokio::test]
-async fn a_command_that_writes_or_takes_too_much_is_ended() {
+async fn a_command_with_too_much_output_or_time_is_stopped() {
     let Some(sshd) = sshd("") else { return };
     let session = sshd.session().await;
     let flood = session.exec("while :; do echo yes; done", 10_000, Duration::from_secs(20)).await;
     assert!(matches!(flood, Err(ExecError::TooMuchOutput { limit: 10_000, .. })), "{flood:?}");
     let slow = session.exec("sleep 60", 1000, Duration::from_millis(300)).await;
     assert!(matches!(slow, Err(ExecError::Timeout { .. })), "{slow:?}");
-    assert!(session.exec("true", 10, Duration::from_secs(20)).await.is_ok(), "the session lives on");
+    assert!(session.exec("true", 10, Duration::from_secs(20)).await.is_ok(), "the session still works");
 }
 
 #[tokio::test]
-async fn a_login_that_may_only_use_sftp_says_so_when_asked_to_run_a_command() {
+async fn a_command_on_an_sftp_only_login_is_forbidden() {
     for (settings, options) in [
         ("ForceCommand internal-sftp\n", ""),
         ("", "restrict,command=\"internal-sftp -R\""),

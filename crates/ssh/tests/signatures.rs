@@ -1,4 +1,4 @@
-//! Signatures that ssh-keygen and nightshift make for each other.
+//! ssh-keygen and nightshift accept each other's signatures.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -21,22 +21,22 @@ const CONTENT: &[u8] = b"{ \"format\": 1 }\n";
 const KEYS: [(&str, &[&str]); 3] =
     [("ed25519", &["-t", "ed25519"]), ("ecdsa", &["-t", "ecdsa"]), ("rsa", &["-t", "rsa", "-b", "2048"])];
 
-fn pinned(folder: &Path, key: &str) -> KnownHosts {
-    let line = public(&folder.join(format!("{key}.pub")));
+fn pinned(dir: &Path, key: &str) -> KnownHosts {
+    let line = public(&dir.join(format!("{key}.pub")));
     KnownHosts::parse(&format!("{HOST} {line}\n")).unwrap()
 }
 
-fn keygen_verifies(folder: &Path, key: &str, pem: &str, space: &str) -> bool {
-    let line = public(&folder.join(format!("{key}.pub")));
-    fs::write(folder.join("allowed"), format!("{HOST} {line}\n")).unwrap();
-    fs::write(folder.join("content"), CONTENT).unwrap();
-    fs::write(folder.join("sig"), pem).unwrap();
+fn keygen_verifies(dir: &Path, key: &str, pem: &str, space: &str) -> bool {
+    let line = public(&dir.join(format!("{key}.pub")));
+    fs::write(dir.join("allowed"), format!("{HOST} {line}\n")).unwrap();
+    fs::write(dir.join("content"), CONTENT).unwrap();
+    fs::write(dir.join("sig"), pem).unwrap();
     let status = Command::new("ssh-keygen")
         .args(["-Y", "verify", "-I", HOST, "-n", space, "-f"])
-        .arg(folder.join("allowed"))
+        .arg(dir.join("allowed"))
         .arg("-s")
-        .arg(folder.join("sig"))
-        .stdin(File::open(folder.join("content")).unwrap())
+        .arg(dir.join("sig"))
+        .stdin(File::open(dir.join("content")).unwrap())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status();
@@ -45,35 +45,35 @@ fn keygen_verifies(folder: &Path, key: &str, pem: &str, space: &str) -> bool {
 
 #[test]
 fn ssh_keygen_accepts_our_signatures() {
-    let folder = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
     for (key, options) in KEYS {
-        keygen(folder.path(), key, options);
-        let signer = Signer::from_host_key(&folder.path().join(key)).unwrap();
+        keygen(dir.path(), key, options);
+        let signer = Signer::from_host_key(&dir.path().join(key)).unwrap();
         let digest: [u8; 64] = Sha512::digest(CONTENT).into();
         for pem in [signer.sign(SPACE, CONTENT).unwrap(), signer.sign_digest(SPACE, &digest).unwrap()] {
-            assert!(keygen_verifies(folder.path(), key, &pem, SPACE), "{key}");
-            assert!(!keygen_verifies(folder.path(), key, &pem, "nightshift-archive"), "{key}");
+            assert!(keygen_verifies(dir.path(), key, &pem, SPACE), "{key}");
+            assert!(!keygen_verifies(dir.path(), key, &pem, "nightshift-archive"), "{key}");
         }
-        assert_eq!(signer.public_line(), public(&folder.path().join(format!("{key}.pub"))));
+        assert_eq!(signer.public_line(), public(&dir.path().join(format!("{key}.pub"))));
     }
 }
 
 #[test]
 fn we_accept_the_signatures_of_ssh_keygen_and_our_own() {
-    let folder = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
     for (key, options) in KEYS {
-        keygen(folder.path(), key, options);
-        let content = folder.path().join(key).with_extension("json");
+        keygen(dir.path(), key, options);
+        let content = dir.path().join(key).with_extension("json");
         fs::write(&content, CONTENT).unwrap();
         let status = Command::new("ssh-keygen")
             .args(["-q", "-Y", "sign", "-n", SPACE, "-f"])
-            .args([&folder.path().join(key), &content])
+            .args([&dir.path().join(key), &content])
             .stderr(Stdio::null())
             .status();
         assert!(status.unwrap().success());
         let theirs = fs::read_to_string(content.with_extension("json.sig")).unwrap();
-        let signer = Signer::from_host_key(&folder.path().join(key)).unwrap();
-        let known = pinned(folder.path(), key);
+        let signer = Signer::from_host_key(&dir.path().join(key)).unwrap();
+        let known = pinned(dir.path(), key);
         let digest: [u8; 64] = Sha512::digest(CONTENT).into();
         for pem in [theirs, signer.sign(SPACE, CONTENT).unwrap()] {
             assert_eq!(verify(SPACE, CONTENT, &pem, &known, &[HOST], 22).unwrap(), signer.fingerprint());
@@ -83,13 +83,13 @@ fn we_accept_the_signatures_of_ssh_keygen_and_our_own() {
 }
 
 #[test]
-fn a_signature_counts_only_for_its_content_its_purpose_and_the_host_that_made_it() {
-    let folder = tempfile::tempdir().unwrap();
-    keygen(folder.path(), "key", &["-t", "ed25519"]);
-    keygen(folder.path(), "other", &["-t", "ed25519"]);
-    let signer = Signer::from_host_key(&folder.path().join("key")).unwrap();
+fn a_signature_is_valid_only_for_its_content_its_namespace_and_its_host() {
+    let dir = tempfile::tempdir().unwrap();
+    keygen(dir.path(), "key", &["-t", "ed25519"]);
+    keygen(dir.path(), "other", &["-t", "ed25519"]);
+    let signer = Signer::from_host_key(&dir.path().join("key")).unwrap();
     let pem = signer.sign(SPACE, CONTENT).unwrap();
-    let known = pinned(folder.path(), "key");
+    let known = pinned(dir.path(), "key");
     let check = |space: &str, content: &[u8], pem: &str, known: &KnownHosts, host: &str| {
         verify(space, content, pem, known, &[host], 22).unwrap_err()
     };
@@ -99,7 +99,7 @@ fn a_signature_counts_only_for_its_content_its_purpose_and_the_host_that_made_it
     assert!(matches!(misused, SignatureError::Namespace { .. }), "{misused}");
     let foreign = check(SPACE, CONTENT, &pem, &known, "master2.example.com");
     assert!(matches!(foreign, SignatureError::NotPinned { .. }), "{foreign}");
-    let replaced = check(SPACE, CONTENT, &pem, &pinned(folder.path(), "other"), HOST);
+    let replaced = check(SPACE, CONTENT, &pem, &pinned(dir.path(), "other"), HOST);
     assert!(matches!(replaced, SignatureError::OtherKey { .. }), "{replaced}");
     let line = signer.public_line();
     let revoked = KnownHosts::parse(&format!("{HOST} {line}\n@revoked * {line}\n")).unwrap();

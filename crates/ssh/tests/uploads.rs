@@ -1,4 +1,4 @@
-//! A large file over several connections, with connections that fail and uploads that resume.
+//! Uploads of a large file over several connections, some of which fail, and resumed uploads.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -22,7 +22,7 @@ async fn connections(sshd: &Sshd, port: u16, count: usize) -> Vec<Sftp> {
     sessions
 }
 
-/// Uploads `local` to `part`; returns the outcome and the last progress that was reported.
+/// Uploads `local` to `part`. Returns the result and the last reported progress.
 async fn send(sshd: &Sshd, sessions: &[Sftp], done: RangeSet) -> (Result<Uploaded, UploadError>, RangeSet) {
     let (local, remote) = (sshd.path("local"), sshd.remote("part"));
     let mut last = RangeSet::new();
@@ -37,7 +37,7 @@ fn arrived(sshd: &Sshd) -> bool {
 }
 
 #[tokio::test]
-async fn a_file_goes_over_several_connections_and_arrives_whole() {
+async fn a_file_is_uploaded_completely_over_several_connections() {
     let Some(sshd) = sshd("") else { return };
     for size in [SIZE, 1, 0] {
         fs::write(sshd.path("local"), content(size)).unwrap();
@@ -49,7 +49,7 @@ async fn a_file_goes_over_several_connections_and_arrives_whole() {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_is_made_up_for_by_the_others() {
+async fn the_other_connections_send_the_parts_of_a_broken_one() {
     let Some(sshd) = sshd("") else { return };
     fs::write(sshd.path("local"), content(SIZE)).unwrap();
     let proxy = Proxy::start(sshd.port, Duration::ZERO);
@@ -62,7 +62,7 @@ async fn a_connection_that_breaks_is_made_up_for_by_the_others() {
 }
 
 #[tokio::test]
-async fn an_upload_that_was_cut_resumes_with_what_is_missing() {
+async fn an_interrupted_upload_is_resumed_with_the_missing_parts() {
     let Some(sshd) = sshd("") else { return };
     let size = 200_000_000_u64;
     fs::write(sshd.path("local"), content(200_000_000)).unwrap();
@@ -84,7 +84,7 @@ async fn an_upload_that_was_cut_resumes_with_what_is_missing() {
 }
 
 #[tokio::test]
-async fn nothing_is_built_on_a_part_that_is_gone_or_was_cut_off() {
+async fn an_upload_starts_again_if_the_remote_part_is_missing_or_truncated() {
     let Some(sshd) = sshd("") else { return };
     fs::write(sshd.path("local"), content(SIZE)).unwrap();
     let claimed = RangeSet::from(vec![(0, 50_000_000)]);
@@ -118,7 +118,7 @@ async fn a_file_that_shrinks_while_it_is_sent_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_target_that_may_not_be_written_is_said_at_once() {
+async fn a_target_without_write_permission_is_refused_at_once() {
     let Some(sshd) = sshd("") else { return };
     fs::write(sshd.path("local"), content(1000)).unwrap();
     sshd.authorize("restrict,command=\"internal-sftp -R\"", "id.pub");
@@ -132,7 +132,7 @@ async fn a_target_that_may_not_be_written_is_said_at_once() {
 }
 
 #[tokio::test]
-async fn a_server_without_fsync_takes_a_file_and_is_not_called_durable() {
+async fn an_upload_to_a_server_without_fsync_is_reported_as_not_synced() {
     let Some(sshd) = sshd("") else { return };
     sshd.authorize("command=\"internal-sftp -P limits,fsync\"", "id.pub");
     fs::write(sshd.path("local"), content(SIZE)).unwrap();

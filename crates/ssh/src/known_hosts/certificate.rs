@@ -1,4 +1,4 @@
-//! Host certificates, checked against the `@cert-authority` lines.
+//! Checks host certificates against the `@cert-authority` lines of known_hosts.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,13 +14,13 @@ use super::{KnownHosts, SSH_PORT, lookups};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum CertificateVerdict {
     Trusted,
-    /// The host's key or its authority's is revoked.
+    /// The key of the host or of its authority is revoked.
     Revoked,
-    /// An authority that is trusted for this host signed it, but it does not hold.
+    /// An authority that is trusted for this host signed it, but the certificate is invalid.
     Refused {
         reason: String,
     },
-    /// No authority that is trusted for this host signed it: the key inside may still be pinned by itself.
+    /// It was not signed by an authority that is trusted for this host. The key in it may still be pinned.
     NoAuthority,
 }
 
@@ -67,15 +67,15 @@ impl KnownHosts {
 /// The first reason not to accept a certificate whose authority is trusted.
 fn fault(certificate: &Certificate, names: &[String], now: SystemTime) -> Option<String> {
     if certificate.cert_type() != CertType::Host {
-        return Some("it is a user certificate, not a host's".into());
+        return Some("it is a user certificate, not a host certificate".into());
     }
     if certificate.signature().algorithm() == (Algorithm::Rsa { hash: None }) {
         return Some("it was signed with SHA-1".into());
     }
     let principals = certificate.valid_principals();
-    // OpenSSH takes a certificate without principals for every host: too much for a key that opens a cluster's secrets.
+    // OpenSSH accepts a certificate without principals for every host. That is too much for hosts with a cluster's secrets.
     if principals.is_empty() {
-        return Some("it names no host (no principals)".into());
+        return Some("it has no principals, so it is not limited to this host".into());
     }
     let named = |name: &String| principals.iter().any(|p| glob(&p.to_ascii_lowercase(), name));
     if !names.iter().any(named) {
@@ -93,7 +93,7 @@ fn fault(certificate: &Certificate, names: &[String], now: SystemTime) -> Option
     }
     let authority = certificate.signature_key().fingerprint(HashAlg::Sha256);
     if certificate.validate_at(seconds, [&authority]).is_err() {
-        return Some("its signature does not hold".into());
+        return Some("its signature is invalid".into());
     }
     None
 }

@@ -16,12 +16,12 @@ pub(super) enum Marker {
 pub(super) struct Entry {
     pub marker: Marker,
     pub hosts: Hosts,
-    /// None for a key of a type that is never negotiated (`ssh-dss`, say): such a line matches no key.
+    /// `None` for a key type that is never negotiated, such as `ssh-dss`: such a line matches no key.
     pub key: Option<KeyData>,
 }
 
 impl Entry {
-    /// Reads one line; blank lines and comments give nothing.
+    /// Reads one line; `None` for blank lines and comments.
     pub fn parse(line: &str) -> Result<Option<Self>, String> {
         let mut fields = line.split([' ', '\t']).filter(|field| !field.is_empty());
         let Some(mut first) = fields.next().filter(|field| !field.starts_with('#')) else {
@@ -33,18 +33,18 @@ impl Entry {
                 "@cert-authority" => Marker::CertAuthority,
                 "@revoked" => Marker::Revoked,
                 other => {
-                    return Err(format!("unknown marker {other:?}; known are @cert-authority and @revoked"));
+                    return Err(format!("unknown marker {other:?}; expected @cert-authority or @revoked"));
                 }
             };
-            first = fields.next().ok_or("a marker without a host")?;
+            first = fields.next().ok_or("this line has a marker without a host")?;
         }
         let hosts = Hosts::parse(first)?;
-        let key_type = fields.next().ok_or("a host without a key")?;
-        let encoded = fields.next().ok_or("a key type without a key")?;
+        let key_type = fields.next().ok_or("this line has a host without a key")?;
+        let encoded = fields.next().ok_or("this line has a key type without a key")?;
         Ok(Some(Self { marker, hosts, key: parse_key(key_type, encoded)? }))
     }
 
-    /// Whether one of the names is meant by this line and none of them is excluded.
+    /// Whether this line matches one of the names and excludes none of them.
     pub fn applies_to(&self, lookups: &[String]) -> bool {
         lookups.iter().any(|name| self.hosts.matches(name))
             && !lookups.iter().any(|name| self.hosts.excludes(name))
@@ -56,11 +56,11 @@ const NEGOTIATED_TYPES: [&str; 5] =
 
 fn parse_key(key_type: &str, encoded: &str) -> Result<Option<KeyData>, String> {
     if !NEGOTIATED_TYPES.contains(&key_type) {
-        // A line in the ancient format has a number here; a misplaced field has anything at all.
+        // In a line of SSH protocol 1 this is a number; in a damaged line it can be anything.
         let is_a_type = key_type.contains("ssh-") || key_type.contains("ecdsa-") || key_type.contains('@');
         return if is_a_type { Ok(None) } else { Err(format!("{key_type:?} is not a key type")) };
     }
     PublicKey::from_openssh(&format!("{key_type} {encoded}"))
         .map(|key| Some(key.key_data().clone()))
-        .map_err(|error| format!("the {key_type} key cannot be read: {error}"))
+        .map_err(|error| format!("invalid {key_type} key: {error}"))
 }

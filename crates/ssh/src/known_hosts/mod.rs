@@ -1,4 +1,4 @@
-//! Pinned host keys, read and matched as OpenSSH does: hashed names, wildcards, negation, ports, revocation,
+//! Pinned host keys, with the semantics of OpenSSH's known_hosts: hashed names, wildcards, negation, ports, revocation,
 //! certificate authorities and several keys per host.
 
 mod certificate;
@@ -17,37 +17,37 @@ pub(crate) use certificate::CertificateVerdict;
 use entry::{Entry, Marker};
 pub use pin::pin;
 
-/// OpenSSH's default port: names pinned for any other are written `[name]:port`.
+/// OpenSSH's default port. A name that is pinned for another port is written as `[name]:port`.
 const SSH_PORT: u16 = 22;
 
-/// Far more than the keys of any cluster take.
+/// In bytes: several times the size that the keys of a large cluster need.
 const MAX_FILE: u64 = 16 * 1024 * 1024;
 
 #[derive(Debug, Error)]
 pub enum KnownHostsError {
-    #[error("the pinned host keys in {} cannot be read", path.display())]
+    #[error("cannot read the pinned host keys in {}", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("{}:{line}: {problem}", path.display())]
+    #[error("{}:{line}: {problem}; correct or remove this line", path.display())]
     Line { path: PathBuf, line: usize, problem: String },
-    #[error("{} is larger than 16 MiB: not a file of host keys", path.display())]
+    #[error("{} is larger than 16 MiB, so it is not a known_hosts file", path.display())]
     TooLarge { path: PathBuf },
-    #[error("the pinned host keys in {} cannot be replaced", path.display())]
+    #[error("cannot write the pinned host keys to {}", path.display())]
     Write { path: PathBuf, source: io::Error },
-    #[error("{name:?} cannot be pinned: it is not the name of one host")]
+    #[error("cannot pin {name:?}: it is not the name of a single host")]
     Name { name: String },
 }
 
-/// What known_hosts says about a key that a host presents.
+/// The result of looking up a host's key in known_hosts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostKeyVerdict {
     Trusted,
-    /// The key is listed under `@revoked`: never to be trusted, whatever else is pinned.
+    /// The key is revoked (`@revoked`), so it is never trusted, even if it is pinned too.
     Revoked,
-    /// Other keys are pinned for this host; their fingerprints.
+    /// Other keys are pinned for this host; `expected` has their fingerprints.
     Changed {
         expected: Vec<String>,
     },
-    /// Nothing is pinned for this host.
+    /// No key is pinned for this host.
     Unknown,
 }
 
@@ -58,12 +58,12 @@ pub struct KnownHosts {
 }
 
 impl KnownHosts {
-    /// Reads a file. A line that cannot be understood is an error: it may be the one that revokes a key.
+    /// Reads a file. An invalid line is an error, because it may be the one that revokes a key.
     pub fn load(path: &Path) -> Result<Self, KnownHostsError> {
         Self::parse_from(path, &read(path)?)
     }
 
-    /// Reads the text of a file; errors name it `known_hosts`.
+    /// Reads the text of a file; its path in errors is `known_hosts`.
     pub fn parse(text: &str) -> Result<Self, KnownHostsError> {
         Self::parse_from(Path::new("known_hosts"), text)
     }
@@ -85,7 +85,7 @@ impl KnownHosts {
         self.entries.is_empty()
     }
 
-    /// Judges a host's plain key. As in OpenSSH a key pinned for the bare name also counts on another port.
+    /// Looks up a host's plain key. As in OpenSSH, a key that is pinned for the bare name is also trusted on other ports.
     pub fn check<N: AsRef<str>>(&self, names: &[N], port: u16, key: &PublicKey) -> HostKeyVerdict {
         let verdict = self.check_as(&lookups(names, port), key.key_data());
         if verdict != HostKeyVerdict::Unknown || port == SSH_PORT {
@@ -112,7 +112,7 @@ impl KnownHosts {
         }
     }
 
-    /// A revocation holds if any of the names matches, even one that another pattern of the line excludes.
+    /// A key is revoked if any of the names matches, also if a pattern of the line excludes another of the names.
     fn is_revoked(&self, lookups: &[String], key: &KeyData) -> bool {
         self.entries.iter().any(|entry| {
             entry.marker == Marker::Revoked
@@ -128,15 +128,15 @@ impl KnownHosts {
             .filter_map(|entry| entry.key.as_ref())
     }
 
-    /// The entries that can matter for one host, so that a session need not carry a whole cluster's keys.
+    /// The entries for one host, so that a session does not need the keys of the whole cluster.
     pub(crate) fn for_host<N: AsRef<str>>(&self, names: &[N], port: u16) -> Self {
         let mut lookups_of_host = lookups(names, port);
         lookups_of_host.extend(lookups(names, SSH_PORT));
-        let concerns = |entry: &&Entry| lookups_of_host.iter().any(|name| entry.hosts.matches(name));
-        Self { entries: self.entries.iter().filter(concerns).cloned().collect() }
+        let of_host = |entry: &&Entry| lookups_of_host.iter().any(|name| entry.hosts.matches(name));
+        Self { entries: self.entries.iter().filter(of_host).cloned().collect() }
     }
 
-    /// The types of the keys pinned for a host, so that it is asked for one that can be checked.
+    /// The types of the keys that are pinned for a host, so that one of these is negotiated.
     pub(crate) fn key_types<N: AsRef<str>>(&self, names: &[N], port: u16) -> Vec<Algorithm> {
         let of_port = lookups(names, port);
         let of_name = lookups(names, SSH_PORT);
@@ -147,12 +147,12 @@ impl KnownHosts {
     }
 }
 
-/// `SHA256:…`, as ssh-keygen shows it.
+/// `SHA256:…`, as printed by ssh-keygen.
 pub(crate) fn fingerprint(key: &KeyData) -> String {
     key.fingerprint(HashAlg::Sha256).to_string()
 }
 
-/// The strings under which a host is looked up.
+/// The names under which a host is looked up.
 fn lookups<N: AsRef<str>>(names: &[N], port: u16) -> Vec<String> {
     names.iter().map(|name| lookup(name.as_ref(), port)).collect()
 }

@@ -1,18 +1,18 @@
-//! Which hosts a line of known_hosts is about.
+//! The host field of a line of known_hosts.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 
-/// The host field of a line. Names to compare with are lower-case and carry their port as `[name]:port`.
+/// The host field of a line. It is compared with lower-case names, which contain a port other than 22 as `[name]:port`.
 #[derive(Debug, Clone)]
 pub(super) enum Hosts {
     Patterns {
         included: Vec<String>,
         excluded: Vec<String>,
     },
-    /// One name, as its HMAC-SHA1 under a salt.
+    /// One name, as its HMAC-SHA1 with a salt.
     Hashed {
         salt: Vec<u8>,
         hash: Vec<u8>,
@@ -22,8 +22,7 @@ pub(super) enum Hosts {
 impl Hosts {
     pub fn parse(field: &str) -> Result<Self, String> {
         if field.starts_with('|') {
-            return Self::parse_hashed(field)
-                .ok_or_else(|| format!("the hashed host name {field:?} cannot be read"));
+            return Self::parse_hashed(field).ok_or_else(|| format!("invalid hashed host name {field:?}"));
         }
         let mut included = Vec::new();
         let mut excluded = Vec::new();
@@ -54,7 +53,7 @@ impl Hosts {
         }
     }
 
-    /// Whether a `!pattern` of this line is about the name.
+    /// Whether a `!pattern` of this line matches the name.
     pub fn excludes(&self, name: &str) -> bool {
         match self {
             Self::Patterns { excluded, .. } => excluded.iter().any(|pattern| glob(pattern, name)),
@@ -63,7 +62,7 @@ impl Hosts {
     }
 }
 
-/// `*` stands for any run of characters, `?` for one. Takes linear space and at most quadratic time.
+/// `*` matches any number of characters, `?` exactly one. It needs linear space and at most quadratic time.
 pub(super) fn glob(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut p, mut t) = (0, 0);

@@ -1,4 +1,4 @@
-//! Adding a pinned key to known_hosts without ever leaving half a file.
+//! Adds a key to known_hosts. The file is replaced atomically, so it is complete after a crash at any instant.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -9,7 +9,7 @@ use russh::keys::PublicKey;
 
 use super::{HostKeyVerdict, KnownHosts, KnownHostsError, lookup, lookups, read};
 
-/// Appends one key for a host and keeps everything else as it was. Returns false where the key is pinned already.
+/// Appends one key for a host and keeps everything else. Returns false if the key is already pinned.
 pub fn pin(path: &Path, name: &str, port: u16, key: &PublicKey) -> Result<bool, KnownHostsError> {
     if name.is_empty()
         || name.contains(|c: char| c.is_whitespace() || c.is_control() || "*?!,|@#[]".contains(c))
@@ -17,7 +17,7 @@ pub fn pin(path: &Path, name: &str, port: u16, key: &PublicKey) -> Result<bool, 
         return Err(KnownHostsError::Name { name: name.to_owned() });
     }
     let failed = |source| KnownHostsError::Write { path: path.to_owned(), source };
-    // A link is followed by hand, because the rename would put a file in its place.
+    // Symlinks are resolved first, because the rename would replace the link with a file.
     let target = match fs::canonicalize(path) {
         Ok(target) => target,
         Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
@@ -37,17 +37,17 @@ pub fn pin(path: &Path, name: &str, port: u16, key: &PublicKey) -> Result<bool, 
     Ok(true)
 }
 
-/// Writes beside the file, then renames over it; owner and mode stay.
+/// Writes a temporary file beside the target, then renames it over the target. Owner and mode are kept.
 fn replace(target: &Path, content: &[u8]) -> io::Result<()> {
-    let folder = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let temporary = temporary_beside(target);
     let written = write_temporary(&temporary, target, content).and_then(|()| fs::rename(&temporary, target));
     if let Err(error) = written {
-        // The first error is the one to report; a leftover is overwritten by the next try.
+        // The first error is reported; a leftover file is overwritten by the next attempt.
         let _ = fs::remove_file(&temporary);
         return Err(error);
     }
-    File::open(folder)?.sync_all()
+    File::open(directory)?.sync_all()
 }
 
 fn temporary_beside(target: &Path) -> PathBuf {

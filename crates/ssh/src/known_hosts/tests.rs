@@ -15,7 +15,7 @@ const B: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFvYPtc7BuX2EKMJ5ajforusyNn
 const ECDSA: &str = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBDo0GMPDfsDovU48IQhDu56Al8e7Cri63rxg/G+doNtRoVRdN6NVyDD+TRu3hNuOHIykaHMBi6MY5T2C1BhObj8=";
 const RSA: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQCoT6ppAYpFD2HD0KzS0MYjLSr5zHN5GGXNnJKQzNdTBfkFe4qybpfPAhEeG/wxlr/sDDo/CSZDuVUypbQVm+cpfFARSf1t9AKjvqXOQ3P6VRgDih7CYEUlmvNcGJFNgZLwDlN1kNyghnpl0ArI8CBUHXj3kyb+HsM1nh0uOnhXtjw4Nr1ieWVp5yOxT6JAP8drINspu23BvzP9/uTlwXAlESUeL1FuJ8+mjy2/Nj0xte/jMe/L3xwbC3RzXSOsvGVbTdAAGXWlBIdFyE6I/J52vWZeLiyPgJZaTocIAIjuyd62UrJwgmvvhbmbnQUCSEtSYkA92x3rPRix5IalOoBl";
 
-/// Made by `ssh-keygen -H` from `node07.example.com` and `[node08.example.com]:2222`.
+/// Created by `ssh-keygen -H` from `node07.example.com` and `[node08.example.com]:2222`.
 const HASHED_A: &str = "|1|EBy2LmpgAmdbSRzYy3bmAPaFICs=|vNj5cRCRcp9f7zxlqy+XTyP0Fow=";
 const HASHED_B_2222: &str = "|1|LmjeL33av6F8ynUt61Rp8ic8DNw=|Y7Q9sm1AjvCGLiy4wdH3a69k08w=";
 
@@ -54,7 +54,7 @@ fn a_key_of_another_type_is_a_change_too() {
 }
 
 #[test]
-fn several_keys_of_one_type_are_all_good_while_a_host_rotates() {
+fn several_pinned_keys_of_one_type_are_all_trusted() {
     let text = format!("master1 {A}\nmaster1 {B}\nmaster1 {ECDSA}\n");
     for good in [A, B, ECDSA] {
         assert_eq!(verdict(&text, "master1", 22, good), Trusted);
@@ -63,7 +63,7 @@ fn several_keys_of_one_type_are_all_good_while_a_host_rotates() {
 }
 
 #[test]
-fn lists_wildcards_and_negation_count() {
+fn lists_wildcards_and_negation_are_supported() {
     let text = format!("master1,10.0.0.1,node*.example.com,!node13.example.com {A}\n");
     for host in ["master1", "10.0.0.1", "node07.example.com", "Node07.Example.Com"] {
         assert_eq!(verdict(&text, host, 22, A), Trusted, "{host}");
@@ -93,7 +93,7 @@ fn names_hashed_by_ssh_keygen_are_found() {
 }
 
 #[test]
-fn a_port_is_part_of_the_name_but_a_bare_name_serves_every_port() {
+fn a_port_is_part_of_the_name_but_a_bare_name_matches_every_port() {
     let text = format!("[remote]:2222 {A}\nremote {B}\n");
     assert_eq!(verdict(&text, "remote", 2222, A), Trusted);
     assert_eq!(verdict(&text, "remote", 2222, B), changed(&[A]));
@@ -103,7 +103,7 @@ fn a_port_is_part_of_the_name_but_a_bare_name_serves_every_port() {
 }
 
 #[test]
-fn a_revoked_key_is_refused_wherever_its_line_stands() {
+fn a_revoked_key_is_refused_at_any_position_of_its_line() {
     for text in [
         format!("master1 {A}\n@revoked master1 {A}\n"),
         format!("@revoked * {A}\nmaster1 {A}\n"),
@@ -118,13 +118,13 @@ fn a_revoked_key_is_refused_wherever_its_line_stands() {
 }
 
 #[test]
-fn an_authority_is_no_host_key() {
+fn an_authoritys_key_is_not_trusted_as_a_host_key() {
     let text = format!("@cert-authority * {A}\n");
     assert_eq!(verdict(&text, "master1", 22, A), Unknown);
 }
 
 #[test]
-fn keys_of_types_that_are_never_used_do_no_harm() {
+fn keys_of_unused_types_are_ignored() {
     let text = format!(
         "master1 ssh-dss AAAAB3NzaC1kc3MAAACBAP\nmaster1 sk-ssh-ed25519@openssh.com AAAA\nmaster1 {A}\n"
     );
@@ -132,20 +132,20 @@ fn keys_of_types_that_are_never_used_do_no_harm() {
 }
 
 #[test]
-fn a_line_that_cannot_be_understood_is_named() {
-    for (line, says) in [
+fn the_error_for_an_invalid_line_contains_its_number_and_the_reason() {
+    for (line, reason) in [
         ("@revoke master1 ssh-ed25519 AAAA", "unknown marker \"@revoke\""),
         ("@revoked", "without a host"),
         ("master1", "without a key"),
         ("master1 ssh-ed25519", "without a key"),
-        ("master1 ssh-ed25519 AAAA", "cannot be read"),
+        ("master1 ssh-ed25519 AAAA", "invalid ssh-ed25519 key"),
         ("master1 1024 35 1234567", "not a key type"),
         ("|1|abc ssh-ed25519 AAAA", "hashed host name"),
         ("|2|YQ==|YQ== ssh-ed25519 AAAA", "hashed host name"),
     ] {
         let error = KnownHosts::parse(&format!("# comment\n\nmaster2 {A}\n{line}\n")).unwrap_err();
         let text = error.to_string();
-        assert!(text.starts_with("known_hosts:4: ") && text.contains(says), "{text}");
+        assert!(text.starts_with("known_hosts:4: ") && text.contains(reason), "{text}");
     }
 }
 
@@ -156,7 +156,7 @@ fn a_missing_file_is_an_error_and_not_an_empty_list() {
 }
 
 #[test]
-fn a_session_carries_only_the_lines_about_its_host() {
+fn a_session_has_only_the_lines_for_its_host() {
     let text = format!("master1 {A}\n[master1]:2222 {B}\nnode1 {RSA}\n@revoked * {ECDSA}\n");
     let of_host = KnownHosts::parse(&text).unwrap().for_host(&["master1"], 2222);
     assert_eq!(of_host.entries.len(), 3);
@@ -165,23 +165,23 @@ fn a_session_carries_only_the_lines_about_its_host() {
 
 #[test]
 fn pinning_adds_one_line_and_keeps_the_rest() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("known_hosts");
-    let before = format!("# by hand\nmaster1 {A} no newline");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("known_hosts");
+    let before = format!("# a comment\nmaster1 {A} no newline");
     fs::write(&path, &before).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
     assert!(pin(&path, "Node1.example.com", 2222, &key(B)).unwrap());
     assert!(!pin(&path, "node1.example.com", 2222, &key(B)).unwrap(), "pinned already");
     assert_eq!(fs::read_to_string(&path).unwrap(), format!("{before}\n[node1.example.com]:2222 {B}\n"));
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file is left");
     assert_eq!(KnownHosts::load(&path).unwrap().check(&["node1.example.com"], 2222, &key(B)), Trusted);
 }
 
 #[test]
-fn the_first_pin_makes_the_file_for_its_owner_alone() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("known_hosts");
+fn the_first_pin_creates_a_file_that_only_its_owner_can_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("known_hosts");
     assert!(pin(&path, "master1", 22, &key(A)).unwrap());
     assert_eq!(fs::read_to_string(&path).unwrap(), format!("master1 {A}\n"));
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
@@ -189,8 +189,8 @@ fn the_first_pin_makes_the_file_for_its_owner_alone() {
 
 #[test]
 fn pinning_follows_a_link_instead_of_replacing_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let (real, link) = (folder.path().join("real"), folder.path().join("known_hosts"));
+    let dir = tempfile::tempdir().unwrap();
+    let (real, link) = (dir.path().join("real"), dir.path().join("known_hosts"));
     fs::write(&real, "").unwrap();
     std::os::unix::fs::symlink(&real, &link).unwrap();
     pin(&link, "master1", 22, &key(A)).unwrap();
@@ -200,8 +200,8 @@ fn pinning_follows_a_link_instead_of_replacing_it() {
 
 #[test]
 fn a_pattern_or_a_second_line_cannot_be_pinned_as_a_name() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("known_hosts");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("known_hosts");
     for name in ["", "*", "a b", "a,b", "a\n@revoked", "!a", "#a"] {
         assert!(matches!(pin(&path, name, 22, &key(A)), Err(KnownHostsError::Name { .. })), "{name:?}");
     }
@@ -268,12 +268,12 @@ fn a_host_certificate_of_a_trusted_authority_is_trusted() {
 }
 
 #[test]
-fn a_certificate_that_does_not_hold_is_refused_with_the_reason() {
+fn an_invalid_certificate_is_refused_with_the_reason() {
     let authority = Authority::new();
     let text = authority.line("@cert-authority", "*.example.com");
     let host = ["master1.example.com"];
     let valid = NOW - 10..NOW + 10;
-    for (certificate, says) in [
+    for (certificate, expected) in [
         (authority.sign(CertType::User, &host, valid.clone()), "user certificate"),
         (authority.sign(CertType::Host, &["master2.example.com"], valid.clone()), "for master2.example.com"),
         (authority.sign(CertType::Host, &[], valid), "no principals"),
@@ -281,14 +281,14 @@ fn a_certificate_that_does_not_hold_is_refused_with_the_reason() {
         (authority.sign(CertType::Host, &host, NOW + 1..NOW + 20), "not valid yet"),
     ] {
         match certificate_verdict(&text, host[0], 22, &certificate) {
-            CertificateVerdict::Refused { reason } => assert!(reason.contains(says), "{reason}"),
-            other => panic!("{says}: {other:?}"),
+            CertificateVerdict::Refused { reason } => assert!(reason.contains(expected), "{reason}"),
+            other => panic!("{expected}: {other:?}"),
         }
     }
 }
 
 #[test]
-fn an_authority_that_is_not_trusted_for_the_host_counts_for_nothing() {
+fn a_certificate_of_an_authority_that_is_not_trusted_for_the_host_is_ignored() {
     let authority = Authority::new();
     let certificate = authority.good();
     for text in [
@@ -305,7 +305,7 @@ fn an_authority_that_is_not_trusted_for_the_host_counts_for_nothing() {
 }
 
 #[test]
-fn a_revoked_authority_or_key_makes_its_certificate_worthless() {
+fn a_certificate_with_a_revoked_key_or_authority_is_refused() {
     let authority = Authority::new();
     let trusted = authority.line("@cert-authority", "*");
     let certificate = authority.good();

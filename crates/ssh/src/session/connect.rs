@@ -1,4 +1,4 @@
-//! From a name to a logged-in connection, each step within its time.
+//! Connects and logs in. Each step has its timeout.
 
 use std::borrow::Cow;
 use std::io;
@@ -18,12 +18,12 @@ use crate::endpoint::{Endpoint, Timeouts};
 use crate::identity::Identity;
 use crate::known_hosts::KnownHosts;
 
-/// How far a peer may run ahead of us. russh tops it up only when half of it is used, so it is twice what a download
-/// asks for ahead: that alone is the bound. OpenSSH's own 2 MiB carry 70 MB/s over a round trip of 20 ms.
+/// The channel's receive window in bytes. russh extends it only when half of it is used, so it is twice `READ_AHEAD`: then
+/// only `READ_AHEAD` limits a download. (OpenSSH's window of 2 MiB would limit it to 70 MB/s at a round trip of 20 ms.)
 const WINDOW: u32 = 48 * 1024 * 1024;
 
-/// Keepalives that may stay unanswered in a row.
-const KEEPALIVES: usize = 3;
+/// How many keepalives in a row may stay unanswered.
+const MAX_UNANSWERED_KEEPALIVES: usize = 3;
 
 const CIPHERS: &[cipher::Name] = &[
     cipher::AES_128_GCM,
@@ -34,7 +34,7 @@ const CIPHERS: &[cipher::Name] = &[
     cipher::AES_128_CTR,
 ];
 
-/// Every type of host key that is accepted: RSA with SHA-2 only.
+/// The types of host keys that are accepted; RSA only with SHA-2.
 pub(crate) const HOST_KEY_TYPES: [Algorithm; 6] = [
     Algorithm::Ed25519,
     Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
@@ -44,7 +44,7 @@ pub(crate) const HOST_KEY_TYPES: [Algorithm; 6] = [
     Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
 ];
 
-/// Connects and lets the host prove itself.
+/// Connects and checks the host's key.
 pub(super) async fn handshake(
     endpoint: &Endpoint,
     known_hosts: &KnownHosts,
@@ -59,7 +59,7 @@ pub(super) async fn handshake(
             .map_err(|source| ConnectError::Unreachable { peer: endpoint.to_string(), source })?;
         client::connect_stream(Arc::new(config), stream, check)
             .await
-            .map_err(|error| describe(endpoint, "greeting it", error))
+            .map_err(|error| describe(endpoint, "key exchange", error))
     };
     timeout(timeouts.connect, attempt)
         .await
@@ -79,7 +79,7 @@ pub(super) async fn log_in(
         let hash = if key.algorithm().is_rsa() {
             match handle.best_supported_rsa_hash().await? {
                 Some(None) => return Ok(None),
-                // A server that does not say what it takes is asked with what every server of the last ten years takes.
+                // The server does not announce its algorithms. SHA-512 is supported since OpenSSH 7.2 (2016).
                 best => best.flatten().or(Some(HashAlg::Sha512)),
             }
         } else {
@@ -106,19 +106,19 @@ pub(super) async fn log_in(
     }
 }
 
-/// Opens the TCP connection, trying each of the name's addresses in turn.
+/// Opens the TCP connection; it tries all addresses of the name in turn.
 pub(crate) async fn open_stream(address: &str, port: u16, timeouts: &Timeouts) -> io::Result<TcpStream> {
     let stream = TcpStream::connect((address, port)).await?;
     stream.set_nodelay(true)?;
-    // A dead peer is noticed while we only send, too.
-    let patience = u32::try_from(patience(timeouts).as_millis()).unwrap_or(u32::MAX);
-    rustix::net::sockopt::set_tcp_user_timeout(&stream, patience)?;
+    // Without this, a dead peer would not be noticed while this host only sends.
+    let unacknowledged = u32::try_from(inactivity_timeout(timeouts).as_millis()).unwrap_or(u32::MAX);
+    rustix::net::sockopt::set_tcp_user_timeout(&stream, unacknowledged)?;
     Ok(stream)
 }
 
-/// Longer than the keepalives take to fail, so that theirs is the verdict where they can still be sent.
-fn patience(timeouts: &Timeouts) -> Duration {
-    timeouts.keepalive * (u32::try_from(KEEPALIVES).unwrap_or(3) + 2)
+/// Longer than the keepalives need to fail, so that the keepalives end the connection if they can still be sent.
+fn inactivity_timeout(timeouts: &Timeouts) -> Duration {
+    timeouts.keepalive * (u32::try_from(MAX_UNANSWERED_KEEPALIVES).unwrap_or(3) + 2)
 }
 
 /// The settings common to sessions and scans.
@@ -127,9 +127,9 @@ pub(crate) fn base_config(timeouts: &Timeouts) -> Config {
         client_id: SshId::Standard(Cow::Borrowed(concat!("SSH-2.0-nightshift_", env!("CARGO_PKG_VERSION")))),
         window_size: WINDOW,
         keepalive_interval: Some(timeouts.keepalive),
-        keepalive_max: KEEPALIVES,
-        // Ends a connection whose peer stopped reading: keepalives cannot be sent then.
-        inactivity_timeout: Some(patience(timeouts)),
+        keepalive_max: MAX_UNANSWERED_KEEPALIVES,
+        // Ends a connection whose peer stopped reading, to which no keepalives can be sent.
+        inactivity_timeout: Some(inactivity_timeout(timeouts)),
         nodelay: true,
         preferred: Preferred {
             key: Cow::Borrowed(&HOST_KEY_TYPES),
@@ -140,8 +140,8 @@ pub(crate) fn base_config(timeouts: &Timeouts) -> Config {
     }
 }
 
-/// Asks the host first for a key of a type that is pinned, as OpenSSH does; else a host with several keys might show
-/// another one and look changed.
+/// As OpenSSH does, prefers the types of the pinned keys. Otherwise a host with several keys may present another one, and its
+/// key would seem to have changed.
 fn config(endpoint: &Endpoint, known_hosts: &KnownHosts, timeouts: &Timeouts) -> Config {
     let mut config = base_config(timeouts);
     let known = known_hosts.key_types(endpoint.names(), endpoint.port);
@@ -155,7 +155,7 @@ fn config(endpoint: &Endpoint, known_hosts: &KnownHosts, timeouts: &Timeouts) ->
     config
 }
 
-/// RSA keys are of one type, whatever hash they sign with.
+/// RSA keys have one type, with any hash.
 fn same_type(one: &Algorithm, other: &Algorithm) -> bool {
     one == other || matches!((one, other), (Algorithm::Rsa { .. }, Algorithm::Rsa { .. }))
 }

@@ -1,4 +1,4 @@
-//! Running one command on a peer, for what SFTP cannot do (a checksum made over there, say).
+//! Runs a command on a peer, for what SFTP cannot do, such as computing a checksum there.
 
 use std::time::Duration;
 
@@ -9,15 +9,16 @@ use tracing::debug;
 
 use super::{ChannelError, Session};
 
-/// Said first by the peer's shell; a forced command or a login without a shell cannot know it.
+/// The peer's shell prints this line before the command. Its absence shows that something else ran: a forced command, or a
+/// login without a shell.
 const STARTED: &str = "nightshift: command starts";
 
-/// SSH's number for the stream of error messages.
+/// The type of the stderr stream: SSH_EXTENDED_DATA_STDERR (RFC 4254, §5.2).
 const STDERR: u32 = 1;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExecOutput {
-    /// The exit status; none where a signal ended the command.
+    /// The exit status; `None` if a signal ended the command.
     pub status: Option<u32>,
     pub stdout: Vec<u8>,
     pub stderr: Vec<u8>,
@@ -25,22 +26,22 @@ pub struct ExecOutput {
 
 #[derive(Debug, Error)]
 pub enum ExecError {
-    #[error("{peer} runs no commands for this login{}", detail(said))]
+    #[error("{peer}: this login cannot run commands{}", detail(said))]
     Forbidden { peer: String, said: String },
-    #[error("the command on {peer} wrote more than {limit} bytes")]
+    #[error("{peer}: the command wrote more than {limit} bytes")]
     TooMuchOutput { peer: String, limit: usize },
-    #[error("the command on {peer} did not end within {seconds} s")]
+    #[error("{peer}: the command did not end within {seconds} s")]
     Timeout { peer: String, seconds: u64 },
-    #[error("the connection to {peer} ended before the command did: {reason}")]
+    #[error("{peer}: the connection was lost while the command ran: {reason}")]
     Disconnected { peer: String, reason: String },
 }
 
 fn detail(said: &str) -> String {
-    if said.is_empty() { String::new() } else { format!(" (it said: {said})") }
+    if said.is_empty() { String::new() } else { format!(" (its output: {said})") }
 }
 
 impl Session {
-    /// Runs a command in the peer's login shell, with nothing on its standard input.
+    /// Runs a command in the peer's login shell, with an empty standard input.
     pub async fn exec(
         &self,
         command: &str,
@@ -53,14 +54,14 @@ impl Session {
             ChannelError::Refused(said) => self.forbidden(said),
             ChannelError::Disconnected(reason) => ExecError::Disconnected { peer: peer.clone(), reason },
         })?;
-        let (mut answers, requests) = channel.split();
+        let (mut responses, requests) = channel.split();
         let run = async {
             let line = format!("echo '{STARTED}'; {command}");
             if requests.exec(true, line).await.is_err() || requests.eof().await.is_err() {
                 return Err(self.exec_disconnected());
             }
             let mut collected = Collected::new(max_output);
-            while let Some(message) = answers.wait().await {
+            while let Some(message) = responses.wait().await {
                 match collected.take(message) {
                     Ok(()) => {}
                     Err(Stop::Refused) => return Err(self.forbidden(String::new())),
@@ -98,7 +99,8 @@ struct Collected {
     status: Option<u32>,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
-    room: usize,
+    /// Bytes of output that are still allowed.
+    remaining: usize,
 }
 
 enum Stop {
@@ -112,7 +114,7 @@ impl Collected {
             status: None,
             stdout: Vec::new(),
             stderr: Vec::new(),
-            room: max_output.saturating_add(STARTED.len() + 1),
+            remaining: max_output.saturating_add(STARTED.len() + 1),
         }
     }
 
@@ -121,11 +123,11 @@ impl Collected {
             ChannelMsg::Failure => return Err(Stop::Refused),
             ChannelMsg::ExitStatus { exit_status } => self.status = Some(exit_status),
             ChannelMsg::Data { data } => {
-                self.room = self.room.checked_sub(data.len()).ok_or(Stop::TooMuch)?;
+                self.remaining = self.remaining.checked_sub(data.len()).ok_or(Stop::TooMuch)?;
                 self.stdout.extend_from_slice(&data);
             }
             ChannelMsg::ExtendedData { data, ext: STDERR } => {
-                self.room = self.room.checked_sub(data.len()).ok_or(Stop::TooMuch)?;
+                self.remaining = self.remaining.checked_sub(data.len()).ok_or(Stop::TooMuch)?;
                 self.stderr.extend_from_slice(&data);
             }
             _ => {}
@@ -133,8 +135,8 @@ impl Collected {
         Ok(())
     }
 
-    /// Cuts off all that came before the command, a shell's greeting too. Without the mark another program than the
-    /// one asked for ran: then what it said.
+    /// The output after the `STARTED` line; text before it, such as a shell's greeting, is removed. Without that line another
+    /// program ran: the error is the first line of its output.
     fn into_output(self) -> Result<ExecOutput, String> {
         let mark = format!("{STARTED}\n");
         let found = self.stdout.windows(mark.len()).position(|window| window == mark.as_bytes());
@@ -165,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_argument_is_quoted_so_that_the_shell_takes_it_as_it_is() {
+    fn a_quoted_argument_is_not_changed_by_the_shell() {
         assert_eq!(quote("a b"), "'a b'");
         assert_eq!(quote("$(reboot); it's"), r"'$(reboot); it'\''s'");
     }

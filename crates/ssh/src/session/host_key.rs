@@ -1,4 +1,4 @@
-//! The one moment at which a host proves who it is.
+//! Checks a host's key during the handshake.
 
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
@@ -11,14 +11,14 @@ use super::ConnectError;
 use crate::endpoint::Endpoint;
 use crate::known_hosts::{CertificateVerdict, HostKeyVerdict, KnownHosts, fingerprint};
 
-/// What russh calls back: judges the host's key, and keeps the reason for which the connection ended.
+/// russh's callbacks: checks the host's key, and stores the reason why the connection ended.
 pub(crate) struct HostKeyCheck {
     endpoint: Endpoint,
     known_hosts: KnownHosts,
     ended: Arc<OnceLock<String>>,
 }
 
-/// Ends a handshake: either SSH itself failed or the host's key was not accepted.
+/// Why a handshake failed: SSH itself failed, or the host's key was refused.
 #[derive(Debug)]
 pub(crate) enum HandshakeError {
     Ssh(russh::Error),
@@ -40,7 +40,7 @@ impl HostKeyCheck {
         }
     }
 
-    fn judge(&self, shown: &PublicKeyOrCertificate) -> Result<(), ConnectError> {
+    fn check(&self, shown: &PublicKeyOrCertificate) -> Result<(), ConnectError> {
         let names = self.endpoint.names();
         if let Some(certificate) = shown.certificate() {
             let now = SystemTime::now();
@@ -50,14 +50,14 @@ impl HostKeyCheck {
                 CertificateVerdict::Refused { reason } => {
                     return Err(ConnectError::HostCertificate { peer: self.endpoint.to_string(), reason });
                 }
-                // As OpenSSH does: without a trusted authority the key inside counts as if shown by itself.
+                // As in OpenSSH: without a trusted authority, the key in the certificate is checked like a plain key.
                 CertificateVerdict::NoAuthority => {}
             }
         }
-        self.judge_key(&shown.public_key())
+        self.check_key(&shown.public_key())
     }
 
-    fn judge_key(&self, key: &PublicKey) -> Result<(), ConnectError> {
+    fn check_key(&self, key: &PublicKey) -> Result<(), ConnectError> {
         let peer = self.endpoint.to_string();
         let shown = fingerprint(key.key_data());
         let key_type = key.algorithm().to_string();
@@ -86,26 +86,28 @@ impl Handler for HostKeyCheck {
     type Error = HandshakeError;
 
     async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, Self::Error> {
-        self.judge(shown).map(|()| true).map_err(|refusal| HandshakeError::HostKey(Box::new(refusal)))
+        self.check(shown).map(|()| true).map_err(|refusal| HandshakeError::HostKey(Box::new(refusal)))
     }
 
     async fn disconnected(&mut self, reason: DisconnectReason<Self::Error>) -> Result<(), Self::Error> {
         let text = match reason {
-            DisconnectReason::ReceivedDisconnect(goodbye) => format!("the peer said: {}", goodbye.message),
+            DisconnectReason::ReceivedDisconnect(disconnect) => {
+                format!("the peer disconnected: {}", disconnect.message)
+            }
             DisconnectReason::Error(HandshakeError::Ssh(error)) => plain(&error),
             DisconnectReason::Error(HandshakeError::HostKey(refusal)) => refusal.to_string(),
         };
-        // Only the first reason is the cause.
+        // Later reasons are consequences of the first one, so only the first is stored.
         let _ = self.ended.set(text);
         Ok(())
     }
 }
 
-/// The end of a connection in an operator's words.
+/// The reason for the end of a connection, for an operator.
 pub(crate) fn plain(error: &russh::Error) -> String {
     match error {
         russh::Error::KeepaliveTimeout | russh::Error::InactivityTimeout => {
-            "the peer left the keepalives unanswered".into()
+            "the peer did not answer keepalives".into()
         }
         russh::Error::Disconnect | russh::Error::HUP => "the peer closed the connection".into(),
         other => other.to_string(),

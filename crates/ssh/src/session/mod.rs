@@ -21,13 +21,13 @@ use crate::identity::Identity;
 use crate::known_hosts::KnownHosts;
 use crate::sftp::{Sftp, SftpError};
 
-/// A logged-in connection. Bulk transfers get one each: within a connection a slow channel holds up the others.
+/// A logged-in connection. Each bulk transfer uses its own, because a slow channel delays the others of a connection.
 #[derive(Clone)]
 pub struct Session {
     link: Arc<Link>,
 }
 
-/// What a session and everything opened on it share; the connection ends with the last of them.
+/// Shared by a session and everything opened on it. The connection is closed when the last of them is dropped.
 pub(crate) struct Link {
     handle: Handle<HostKeyCheck>,
     pub peer: String,
@@ -36,7 +36,7 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Why the connection is gone.
+    /// Why the connection ended.
     pub fn end_reason(&self) -> String {
         match self.ended.get() {
             Some(reason) => reason.clone(),
@@ -49,7 +49,7 @@ impl Link {
         self.handle.is_closed()
     }
 
-    /// Opens a channel, waiting no longer than for any other answer.
+    /// Opens a channel, with the timeout of a request.
     pub async fn open_channel(&self) -> Result<Channel<Msg>, ChannelError> {
         match timeout(self.timeouts.request, self.handle.channel_open_session()).await {
             Err(_) => Err(ChannelError::Timeout(self.timeouts.request)),
@@ -82,28 +82,30 @@ impl Session {
         Ok(Self { link: Arc::new(Link { handle, peer: endpoint.to_string(), timeouts: *timeouts, ended }) })
     }
 
-    /// Starts the SFTP subsystem on a channel of its own.
+    /// Starts the SFTP subsystem on a new channel.
     pub async fn sftp(&self) -> Result<Sftp, SftpError> {
         Sftp::open(Arc::clone(&self.link)).await
     }
 
-    /// Whether the connection is gone.
+    /// Whether the connection has ended.
     pub fn is_closed(&self) -> bool {
         self.link.is_closed()
     }
 
-    /// Says goodbye, so that the peer's log shows an orderly end. Dropping a session ends it as well.
+    /// Sends a disconnect message, so that the peer logs a normal end. Dropping a session closes it too.
     pub async fn close(&self) {
-        let goodbye = self.link.handle.disconnect(Disconnect::ByApplication, "", "");
-        match timeout(Duration::from_secs(1), goodbye).await {
+        let disconnect = self.link.handle.disconnect(Disconnect::ByApplication, "", "");
+        match timeout(Duration::from_secs(1), disconnect).await {
             Ok(Ok(())) => {}
-            // Gone already, or too busy to say so: the connection ends with its last user either way.
-            _ => debug!(peer = %self.link.peer, "the connection ended before the goodbye"),
+            // It ended already, or it is too busy; it is closed when its last user drops it.
+            _ => {
+                debug!(peer = %self.link.peer, "the connection ended before the disconnect message was sent");
+            }
         }
     }
 }
 
-/// Waits for the answer to a channel request.
+/// Waits for the response to a channel request; `None` if the channel was closed.
 pub(crate) async fn request_accepted(channel: &mut Channel<Msg>) -> Option<bool> {
     loop {
         match channel.wait().await? {

@@ -1,4 +1,4 @@
-//! Reading: many requests in flight, chunks handed on in order.
+//! Downloads: many read requests in flight; the chunks are delivered in order.
 
 use std::future::Future;
 use std::io;
@@ -16,13 +16,13 @@ use tokio::time::timeout;
 
 use super::{OpenFile, Sftp, SftpError};
 
-/// Asked for ahead however short the way is: a server reads its disk meanwhile.
-const SHORT_AHEAD: u128 = 4 * 1024 * 1024;
+/// The minimum read-ahead in bytes, also on a short round trip, so that the server reads its disk in parallel.
+const MIN_READ_AHEAD: u128 = 4 * 1024 * 1024;
 
-/// The fastest that a download should be able to run, some 800 MB/s.
+/// The rate that the read-ahead allows on a longer round trip: about 800 MB/s.
 const BYTES_PER_MILLISECOND: u128 = 800 * 1024;
 
-/// Takes a file's content in order. A closure over `&[u8]` is one.
+/// Receives a file's content in order. A closure over `&[u8]` can be used.
 pub trait ChunkSink: Send {
     fn chunk(&mut self, data: Vec<u8>) -> impl Future<Output = io::Result<()>> + Send;
 }
@@ -33,11 +33,11 @@ impl<F: FnMut(&[u8]) -> io::Result<()> + Send> ChunkSink for F {
     }
 }
 
-/// A chunk that arrived, with its share of the read-ahead until it is handed on.
+/// A received chunk. It keeps its permit of the connection's read-ahead until it is delivered.
 struct Chunk {
-    wanted: usize,
+    requested: usize,
     data: Vec<u8>,
-    _share: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Sftp {
@@ -48,32 +48,33 @@ impl Sftp {
         range: Range<u64>,
         sink: &mut impl ChunkSink,
     ) -> Result<(), SftpError> {
-        let asked = Instant::now();
+        let opening = Instant::now();
         let file = self.open_file(path, "read", OpenFlags::READ, None).await?;
-        let most = self.requests_ahead(asked.elapsed());
+        let max_requests = self.requests_ahead(opening.elapsed());
         let mut in_flight = FuturesOrdered::new();
-        let mut ask_at = range.start;
-        let mut arrived = range.start;
-        while arrived < range.end {
-            while ask_at < range.end && in_flight.len() < most {
-                let share = if in_flight.is_empty() {
+        let mut request_at = range.start;
+        let mut received = range.start;
+        while received < range.end {
+            while request_at < range.end && in_flight.len() < max_requests {
+                // Only the first request waits for a permit, so that each download makes progress.
+                let permit = if in_flight.is_empty() {
                     Arc::clone(&self.channel.read_ahead).acquire_owned().await.ok()
                 } else {
                     Arc::clone(&self.channel.read_ahead).try_acquire_owned().ok()
                 };
-                let Some(share) = share else { break };
-                let len = (range.end - ask_at).min(self.channel.read_len.into());
-                in_flight.push_back(file.read_chunk(ask_at, len as usize, share));
-                ask_at += len;
+                let Some(permit) = permit else { break };
+                let len = (range.end - request_at).min(self.channel.read_len.into());
+                in_flight.push_back(file.read_chunk(request_at, len as usize, permit));
+                request_at += len;
             }
-            let next = timeout(file.patience(), in_flight.next());
+            let next = timeout(file.progress_timeout(), in_flight.next());
             let Some(chunk) = next.await.map_err(|_| file.stalled("read"))? else {
                 break;
             };
             let chunk = chunk?;
-            arrived += chunk.data.len() as u64;
-            if chunk.data.len() < chunk.wanted {
-                return Err(self.truncated(path, arrived, range.end));
+            received += chunk.data.len() as u64;
+            if chunk.data.len() < chunk.requested {
+                return Err(self.truncated(path, received, range.end));
             }
             sink.chunk(chunk.data).await.map_err(|source| SftpError::Sink {
                 peer: self.peer().to_owned(),
@@ -84,19 +85,19 @@ impl Sftp {
         Ok(())
     }
 
-    /// Reads a small file whole; one of more than `max` bytes is refused.
+    /// Reads a small file; a file of more than `max` bytes is refused.
     pub async fn read_small(&self, path: &str, max: usize) -> Result<Vec<u8>, SftpError> {
         let file = self.open_file(path, "read", OpenFlags::READ, None).await?;
         let first = (max as u64 + 1).min(self.channel.read_len.into());
-        let look = self.channel.raw.fstat(file.handle());
-        // Both in one round trip: the size tells whether the first answer was all.
-        let both = try_join(file.read_once(0, first as usize), look);
-        let (mut content, stat) = self.channel.ask(file.doing("read"), both).await?;
+        let stat = self.channel.raw.fstat(file.handle());
+        // Both in one round trip: the size shows whether the first response was complete.
+        let both = try_join(file.read_once(0, first as usize), stat);
+        let (mut content, stat) = self.channel.request(file.operation("read"), both).await?;
         let size = stat.attrs.size.unwrap_or(u64::MAX);
         while content.len() <= max && content.len() as u64 != size {
             let len = (max - content.len() + 1).min(self.channel.read_len as usize);
             let read = file.read_once(content.len() as u64, len);
-            let more = self.channel.ask(file.doing("read"), read).await?;
+            let more = self.channel.request(file.operation("read"), read).await?;
             if more.is_empty() {
                 break;
             }
@@ -113,10 +114,10 @@ impl Sftp {
         Ok(content)
     }
 
-    /// As many requests as the round trip needs and not more: what is ahead of the sink leaves the processor's cache,
-    /// which on a short way halves the speed.
+    /// As many requests as the round trip needs, but not more: data far ahead of the sink leaves the processor's cache, which
+    /// halves the rate on a short round trip (measured on loopback).
     fn requests_ahead(&self, round_trip: Duration) -> usize {
-        let bytes = SHORT_AHEAD + round_trip.as_millis().saturating_mul(BYTES_PER_MILLISECOND);
+        let bytes = MIN_READ_AHEAD + round_trip.as_millis().saturating_mul(BYTES_PER_MILLISECOND);
         usize::try_from(bytes / u128::from(self.channel.read_len)).unwrap_or(usize::MAX).max(1)
     }
 
@@ -128,33 +129,33 @@ impl Sftp {
 impl OpenFile {
     /// One request; empty at the end of the file.
     async fn read_once(&self, offset: u64, len: usize) -> Result<Vec<u8>, ProtocolError> {
-        let asked = u32::try_from(len).unwrap_or(u32::MAX);
-        match self.channel.raw.read(self.handle(), offset, asked).await {
+        let requested = u32::try_from(len).unwrap_or(u32::MAX);
+        match self.channel.raw.read(self.handle(), offset, requested).await {
             Err(ProtocolError::Status(status)) if status.status_code == StatusCode::Eof => Ok(Vec::new()),
-            Ok(answer) if answer.data.len() > len => {
-                Err(ProtocolError::UnexpectedBehavior("more data than was asked for".into()))
+            Ok(response) if response.data.len() > len => {
+                Err(ProtocolError::UnexpectedBehavior("more data than was requested".into()))
             }
-            other => other.map(|answer| answer.data),
+            other => other.map(|response| response.data),
         }
     }
 
-    /// One chunk, asked for again where the server answered with less; shorter only at the end of the file.
+    /// One chunk. If the server returns less, the rest is requested again; it is shorter only at the end of the file.
     async fn read_chunk(
         &self,
         offset: u64,
-        wanted: usize,
-        share: OwnedSemaphorePermit,
+        requested: usize,
+        permit: OwnedSemaphorePermit,
     ) -> Result<Chunk, SftpError> {
-        let failed = |error| self.channel.failed(self.doing("read"), error);
-        let mut data = self.read_once(offset, wanted).await.map_err(failed)?;
-        while data.len() < wanted && !data.is_empty() {
+        let failed = |error| self.channel.failed(self.operation("read"), error);
+        let mut data = self.read_once(offset, requested).await.map_err(failed)?;
+        while data.len() < requested && !data.is_empty() {
             let at = offset + data.len() as u64;
-            let more = self.read_once(at, wanted - data.len()).await.map_err(failed)?;
+            let more = self.read_once(at, requested - data.len()).await.map_err(failed)?;
             if more.is_empty() {
                 break;
             }
             data.extend_from_slice(&more);
         }
-        Ok(Chunk { wanted, data, _share: share })
+        Ok(Chunk { requested, data, _permit: permit })
     }
 }

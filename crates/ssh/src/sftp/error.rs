@@ -1,4 +1,4 @@
-//! What can go wrong with a file on a peer, each with its path.
+//! Errors of SFTP operations, each with its peer and path.
 
 use std::io;
 
@@ -8,35 +8,35 @@ use thiserror::Error;
 
 #[derive(Debug, Error)]
 pub enum SftpError {
-    #[error("{peer}: {path} does not exist (any more)")]
+    #[error("{peer}: {path} does not exist")]
     Gone { peer: String, path: String },
-    #[error("{peer}: permission denied to {action} {path}")]
+    #[error("{peer}: cannot {action} {path}: permission denied")]
     Denied { peer: String, path: String, action: &'static str },
-    #[error("{peer}: {path} exists already and is not replaced")]
+    #[error("{peer}: {path} already exists and is not replaced")]
     Exists { peer: String, path: String },
-    /// SFTP has one word for a full disk, a folder that is not empty and much else.
-    #[error("{peer}: failed to {action} {path}: {reason}")]
+    /// SSH_FX_FAILURE: servers return it for a full disk, a directory that is not empty, and many other causes.
+    #[error("{peer}: cannot {action} {path}: {reason}")]
     Failure { peer: String, path: String, action: &'static str, reason: String },
-    #[error("{peer}: the server cannot {action} ({path})")]
+    #[error("{peer}: cannot {action} {path}: unsupported by the server")]
     Unsupported { peer: String, path: String, action: &'static str },
-    #[error("{peer}: {path} is larger than the {limit} {unit} that are accepted")]
+    #[error("{peer}: {path} has more than {limit} {unit}, the maximum")]
     TooBig { peer: String, path: String, limit: u64, unit: &'static str },
-    #[error("{peer}: {path} ended at byte {end}, before byte {expected}: it changed while it was read")]
+    #[error("{peer}: {path} ends at byte {end} instead of {expected}; it changed while it was read")]
     Truncated { peer: String, path: String, end: u64, expected: u64 },
-    #[error("{peer}: no answer within {seconds} s to {action} {path}")]
+    #[error("{peer}: cannot {action} {path}: no response within {seconds} s")]
     Timeout { peer: String, path: String, action: &'static str, seconds: u64 },
-    #[error("{peer}: the connection was lost while trying to {action} {path}: {reason}")]
+    #[error("{peer}: cannot {action} {path}: the connection was lost ({reason})")]
     Disconnected { peer: String, path: String, action: &'static str, reason: String },
-    #[error("{peer}: SFTP is not available to this login: {reason}")]
+    #[error("{peer}: SFTP is not available for this login: {reason}")]
     NoSubsystem { peer: String, reason: String },
-    #[error("{peer}: an answer outside the protocol to {action} {path}: {reason}")]
+    #[error("{peer}: cannot {action} {path}: invalid response ({reason})")]
     Protocol { peer: String, path: String, action: &'static str, reason: String },
-    #[error("what was read from {path} on {peer} could not be taken")]
+    #[error("{peer}: cannot store what was read from {path}")]
     Sink { peer: String, path: String, source: io::Error },
 }
 
 impl SftpError {
-    /// Whether the connection is at fault: the same request may succeed on a new session.
+    /// Whether the connection is the cause: the same request may succeed on a new session.
     pub fn is_connection(&self) -> bool {
         matches!(self, Self::Timeout { .. } | Self::Disconnected { .. } | Self::Protocol { .. })
     }
@@ -46,14 +46,14 @@ impl SftpError {
     }
 }
 
-/// What was being done to which path, so that every error can say so.
+/// An action and its path, for error messages.
 #[derive(Clone, Copy)]
-pub(super) struct Doing<'a> {
+pub(super) struct Operation<'a> {
     pub action: &'static str,
     pub path: &'a str,
 }
 
-impl Doing<'_> {
+impl Operation<'_> {
     pub fn disconnected(self, peer: &str, reason: String) -> SftpError {
         SftpError::Disconnected {
             peer: peer.to_owned(),
@@ -63,7 +63,7 @@ impl Doing<'_> {
         }
     }
 
-    /// The protocol's error in this crate's words. `end_reason` tells why the connection ended, if it did.
+    /// Converts an error of russh-sftp. `end_reason` returns why the connection ended, if it did.
     pub fn failed(self, peer: &str, error: ProtocolError, end_reason: impl FnOnce() -> String) -> SftpError {
         let (peer, path, action) = (peer.to_owned(), self.path.to_owned(), self.action);
         match error {
@@ -75,7 +75,7 @@ impl Doing<'_> {
                     SftpError::Failure { peer, path, action, reason: reason(code, &status.error_message) }
                 }
             },
-            // The only text by which russh-sftp tells a lost connection from a broken answer.
+            // russh-sftp distinguishes a lost connection from an invalid response only by these texts.
             ProtocolError::UnexpectedBehavior(text)
                 if !["session closed", "sender dropped", "SendError", "RecvError"]
                     .iter()
@@ -94,12 +94,13 @@ impl Doing<'_> {
 }
 
 fn reason(code: StatusCode, message: &str) -> String {
-    let said: String = message.chars().filter(|c| !c.is_control()).take(200).collect();
+    let message: String = message.chars().filter(|c| !c.is_control()).take(200).collect();
     match code {
         StatusCode::Failure => {
-            "the server says only \"failure\" (disk full? not a folder? not empty?)".into()
+            "the server returned \"failure\" without a reason (disk full, not a directory, or not empty?)"
+                .into()
         }
-        _ if said.is_empty() => code.to_string(),
-        _ => said,
+        _ if message.is_empty() => code.to_string(),
+        _ => message,
     }
 }

@@ -1,4 +1,4 @@
-//! Listing a folder whose names may be hostile.
+//! Lists a directory whose names may be hostile.
 
 use russh_sftp::client::error::Error as ProtocolError;
 use russh_sftp::protocol::StatusCode;
@@ -13,30 +13,30 @@ pub struct DirEntry {
     pub stat: Stat,
 }
 
-/// A folder's entries, sorted by name.
+/// A directory's entries, sorted by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
     pub entries: Vec<DirEntry>,
-    /// How many names were left out because they could not be used safely: not UTF-8, with a slash, control characters.
+    /// How many names were left out because they are unsafe: not UTF-8, with a slash or control characters.
     pub unsafe_names: usize,
 }
 
 impl Sftp {
-    /// Lists a folder of at most `max_entries` entries, without following symlinks.
+    /// Lists a directory of at most `max_entries` entries, without following symlinks.
     pub async fn list(&self, path: &str, max_entries: usize) -> Result<Listing, SftpError> {
-        let folder = self.open_folder(path).await?;
-        let doing = folder.doing("list");
+        let directory = self.open_dir(path).await?;
+        let operation = directory.operation("list");
         let mut listing = Listing::default();
         let mut seen = 0;
         loop {
             let batch = async {
-                match self.channel.raw.readdir(folder.handle()).await {
+                match self.channel.raw.readdir(directory.handle()).await {
                     Err(ProtocolError::Status(status)) if status.status_code == StatusCode::Eof => Ok(None),
                     other => other.map(Some),
                 }
             };
-            let Some(batch) = self.channel.ask(doing, batch).await? else { break };
-            // An answer without names would let a server keep us here for ever.
+            let Some(batch) = self.channel.request(operation, batch).await? else { break };
+            // An empty response counts as one entry: otherwise a server could keep this loop running forever.
             seen += batch.files.len().max(1);
             if seen > max_entries.saturating_add(2) {
                 return Err(SftpError::TooBig {
@@ -68,9 +68,9 @@ impl Listing {
     }
 }
 
-/// Whether a name can be used: one component of a path, and nothing that a terminal would act upon.
+/// Whether a name is safe: a single path component without control characters, which a terminal could interpret.
 fn is_usable(name: &str) -> bool {
-    // russh-sftp puts U+FFFD where a name was not UTF-8; such a name leads nowhere.
+    // russh-sftp replaces bytes that are not UTF-8 with U+FFFD; a file cannot be opened by such a name.
     is_safe_path(name)
         && !name.contains(['/', char::REPLACEMENT_CHARACTER])
         && !name.chars().any(char::is_control)
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_leads_elsewhere_or_nowhere_is_left_out() {
+    fn an_unsafe_name_is_left_out() {
         for bad in ["", ".", "..", "a/b", "/etc", "a\0b", "a\nb", "\u{1b}[2J", "\u{fffd}"] {
             assert!(!is_usable(bad), "{bad:?}");
         }

@@ -1,4 +1,4 @@
-//! Files on a peer, over SFTP with many requests in flight and every wait and buffer bounded.
+//! SFTP with many requests in flight; every wait and buffer is bounded.
 
 mod download;
 mod error;
@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 pub use download::ChunkSink;
-use error::Doing;
+use error::Operation;
 pub use error::SftpError;
 pub use list::{DirEntry, Listing};
 pub use manage::Space;
@@ -29,22 +29,24 @@ pub use stat::{FileKind, Stat};
 
 use crate::session::{ChannelError, Link, request_accepted};
 
-/// What every server takes in one request; those that tell their limits take more.
+/// The payload of a request, in bytes, that every server should accept (draft-ietf-secsh-filexfer-02, §3). Servers with
+/// `limits@openssh.com` accept more.
 const SAFE_REQUEST: u32 = 32 * 1024;
 
-/// The largest packet that is accepted, as in OpenSSH.
+/// The maximum size of a packet in bytes, as in OpenSSH.
 const MAX_PACKET: u32 = 256 * 1024;
 
-/// A request must fit into a packet with its header.
+/// The maximum payload: a request and its header must fit into a packet.
 const MAX_REQUEST: u32 = MAX_PACKET - 1024;
 
-/// Open files per connection. russh-sftp reads a handle as text, which fails from OpenSSH's 129th on.
+/// The maximum number of open files per connection. russh-sftp reads a handle as text; OpenSSH's handles from the 129th on
+/// are not valid UTF-8.
 const MAX_HANDLES: usize = 64;
 
-/// What one read asks for. Larger ones gain nothing on the wire, and cost: their buffers come from fresh pages each time.
-const READ: u32 = 64 * 1024;
+/// Bytes per read request. Larger requests are not faster, and their buffers need newly mapped pages each time.
+const MAX_READ: u32 = 64 * 1024;
 
-/// How much may be asked for ahead, over all downloads of one connection.
+/// The maximum read-ahead in bytes, for all downloads of one connection together.
 const READ_AHEAD: u32 = 24 * 1024 * 1024;
 
 /// An SFTP channel. Clones share it; it keeps its session open.
@@ -54,7 +56,7 @@ pub struct Sftp {
 }
 
 pub(crate) struct SftpChannel {
-    /// Shared only with opens that were given up: see [`open::Abandoned`].
+    /// Shared only with abandoned opens: see [`open::Abandoned`].
     raw: Arc<RawSftpSession>,
     abandoned: open::Abandoned,
     link: Arc<Link>,
@@ -67,31 +69,31 @@ pub(crate) struct SftpChannel {
 
 impl Sftp {
     pub(crate) async fn open(link: Arc<Link>) -> Result<Self, SftpError> {
-        let doing = Doing { action: "start", path: "sftp" };
-        let mut channel = link.open_channel().await.map_err(|error| no_channel(&link, doing, error))?;
+        let operation = Operation { action: "start", path: "sftp" };
+        let mut channel = link.open_channel().await.map_err(|error| no_channel(&link, operation, error))?;
         let limit = link.timeouts.request;
         let accepted = timeout(limit, async {
             channel.request_subsystem(true, "sftp").await.ok()?;
             request_accepted(&mut channel).await
         });
         match accepted.await {
-            Err(_) => return Err(timed_out(&link, doing, limit)),
+            Err(_) => return Err(timed_out(&link, operation, limit)),
             Ok(Some(true)) => {}
-            Ok(Some(false)) => return Err(no_subsystem(&link, "the server refused it".into())),
+            Ok(Some(false)) => return Err(no_subsystem(&link, "the server refused the subsystem".into())),
             Ok(None) => return Err(no_subsystem(&link, link.end_reason())),
         }
         let config = Config {
             max_packet_len: MAX_PACKET,
-            // Waits are bounded here, by the time without an answer, and not from the moment of queueing.
+            // This crate has its own timeouts, for the time without progress. russh-sftp's starts when a request is queued.
             request_timeout_secs: u64::from(u32::MAX),
             ..Config::default()
         };
         let mut raw = RawSftpSession::new_with_config(channel.into_stream(), config);
-        let greeting = timeout(limit, greet(&mut raw)).await;
-        let (extensions, limits) = greeting
-            .map_err(|_| timed_out(&link, doing, limit))?
-            .map_err(|error| no_subsystem(&link, format!("it did not speak SFTP ({error})")))?;
-        let read_len = request_len(limits.read_len).min(READ);
+        let initialised = timeout(limit, initialise(&mut raw)).await;
+        let (extensions, limits) = initialised
+            .map_err(|_| timed_out(&link, operation, limit))?
+            .map_err(|error| no_subsystem(&link, format!("the response is not SFTP ({error})")))?;
+        let read_len = request_len(limits.read_len).min(MAX_READ);
         Ok(Self {
             channel: Arc::new(SftpChannel {
                 raw: Arc::new(raw),
@@ -111,12 +113,12 @@ impl Sftp {
         &self.channel.extensions
     }
 
-    /// Whether the server can fsync a file: what it acknowledged may still be lost in a power cut otherwise.
+    /// Whether the server can fsync a file. Otherwise acknowledged data may still be lost in a power cut.
     pub fn can_fsync(&self) -> bool {
         self.channel.has("fsync@openssh.com")
     }
 
-    /// Who is at the other end, as errors name it.
+    /// The peer's name in error messages.
     pub fn peer(&self) -> &str {
         &self.channel.link.peer
     }
@@ -127,34 +129,34 @@ impl SftpChannel {
         self.extensions.contains_key(extension)
     }
 
-    /// Waits for one answer.
-    async fn ask<T>(
+    /// Waits for the response to one request.
+    async fn request<T>(
         &self,
-        doing: Doing<'_>,
-        answer: impl Future<Output = Result<T, ProtocolError>>,
+        operation: Operation<'_>,
+        response: impl Future<Output = Result<T, ProtocolError>>,
     ) -> Result<T, SftpError> {
-        // russh-sftp takes requests for a dead connection as well, and would leave each to its timeout.
+        // russh-sftp accepts requests on a closed connection too; each would wait for its timeout.
         if self.link.is_closed() {
-            return Err(doing.disconnected(&self.link.peer, self.link.end_reason()));
+            return Err(operation.disconnected(&self.link.peer, self.link.end_reason()));
         }
         let limit = self.link.timeouts.request;
-        match timeout(limit, answer).await {
-            Err(_) => Err(timed_out(&self.link, doing, limit)),
-            Ok(answered) => answered.map_err(|error| self.failed(doing, error)),
+        match timeout(limit, response).await {
+            Err(_) => Err(timed_out(&self.link, operation, limit)),
+            Ok(response) => response.map_err(|error| self.failed(operation, error)),
         }
     }
 
-    fn failed(&self, doing: Doing<'_>, error: ProtocolError) -> SftpError {
-        doing.failed(&self.link.peer, error, || self.link.end_reason())
+    fn failed(&self, operation: Operation<'_>, error: ProtocolError) -> SftpError {
+        operation.failed(&self.link.peer, error, || self.link.end_reason())
     }
 
-    fn timed_out(&self, doing: Doing<'_>) -> SftpError {
-        timed_out(&self.link, doing, self.link.timeouts.request)
+    fn timed_out(&self, operation: Operation<'_>) -> SftpError {
+        timed_out(&self.link, operation, self.link.timeouts.request)
     }
 }
 
-/// The version exchange, and the server's limits where it tells them.
-async fn greet(raw: &mut RawSftpSession) -> Result<(HashMap<String, String>, Limits), ProtocolError> {
+/// The version exchange, and the query of the server's limits if it supports that.
+async fn initialise(raw: &mut RawSftpSession) -> Result<(HashMap<String, String>, Limits), ProtocolError> {
     let extensions = raw.init().await?.extensions;
     let limits = if extensions.contains_key("limits@openssh.com") {
         Limits::from(raw.limits().await?)
@@ -171,11 +173,11 @@ fn request_len(limit: Option<u64>) -> u32 {
     }
 }
 
-fn no_channel(link: &Link, doing: Doing<'_>, error: ChannelError) -> SftpError {
+fn no_channel(link: &Link, operation: Operation<'_>, error: ChannelError) -> SftpError {
     match error {
-        ChannelError::Timeout(limit) => timed_out(link, doing, limit),
+        ChannelError::Timeout(limit) => timed_out(link, operation, limit),
         ChannelError::Refused(reason) => no_subsystem(link, reason),
-        ChannelError::Disconnected(reason) => doing.disconnected(&link.peer, reason),
+        ChannelError::Disconnected(reason) => operation.disconnected(&link.peer, reason),
     }
 }
 
@@ -183,11 +185,11 @@ fn no_subsystem(link: &Link, reason: String) -> SftpError {
     SftpError::NoSubsystem { peer: link.peer.clone(), reason }
 }
 
-fn timed_out(link: &Link, doing: Doing<'_>, limit: Duration) -> SftpError {
+fn timed_out(link: &Link, operation: Operation<'_>, limit: Duration) -> SftpError {
     SftpError::Timeout {
         peer: link.peer.clone(),
-        path: doing.path.to_owned(),
-        action: doing.action,
+        path: operation.path.to_owned(),
+        action: operation.action,
         seconds: limit.as_secs(),
     }
 }

@@ -1,4 +1,4 @@
-//! An open file on a peer, which is closed however its user ends, even while it is being opened.
+//! An open file on a peer. It is closed when its user drops it, even while it is being opened.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,37 +11,37 @@ use russh_sftp::protocol::{FileAttributes, Handle, OpenFlags};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use super::{Doing, Sftp, SftpChannel, SftpError};
+use super::{Operation, Sftp, SftpChannel, SftpError};
 
 pub(crate) struct OpenFile {
     pub(super) channel: Arc<SftpChannel>,
     pub(super) path: String,
-    /// None once closed.
+    /// `None` once closed.
     handle: Option<String>,
-    _counted: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
-/// The answer to an open, with the place among the connection's handles that it takes.
-type Answer = BoxFuture<'static, (Result<Handle, ProtocolError>, OwnedSemaphorePermit)>;
+/// The response to an open, with its permit: one of the connection's file handles.
+type Response = BoxFuture<'static, (Result<Handle, ProtocolError>, OwnedSemaphorePermit)>;
 
-/// How often somebody who waits for a free handle looks for opens that were given up and answered since.
-const LOOK: Duration = Duration::from_millis(20);
+/// While an open waits for a free handle, how often it closes the files of abandoned opens.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The answers to opens whose user gave up. Each names a file that the server holds open, so the next to open one
-/// closes them: a server has few handles, and one that nobody closes is gone for good. Until then it counts.
+/// The responses to opens whose user was dropped. For each, the server may have a file open, which nothing else would close;
+/// the next open closes them, because a server has few handles. Until then they keep their permits.
 #[derive(Default)]
-pub(super) struct Abandoned(Mutex<Vec<Answer>>);
+pub(super) struct Abandoned(Mutex<Vec<Response>>);
 
 impl Abandoned {
-    fn lock(&self) -> MutexGuard<'_, Vec<Answer>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Response>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Closes what has been opened meanwhile.
+    /// Closes the files that have been opened in the meantime.
     fn close(&self, raw: &RawSftpSession) {
-        self.lock().retain_mut(|answer| match answer.now_or_never() {
+        self.lock().retain_mut(|response| match response.now_or_never() {
             None => true,
-            Some((opened, _counted)) => {
+            Some((opened, _permit)) => {
                 if let Ok(opened) = opened {
                     let _ = raw.close(opened.handle).now_or_never();
                 }
@@ -51,24 +51,24 @@ impl Abandoned {
     }
 }
 
-/// An open under way; one that is dropped before its answer came is abandoned.
+/// An open in progress. If it is dropped before the response arrived, it is added to `abandoned`.
 struct Opening<'a> {
-    answer: Option<Answer>,
+    response: Option<Response>,
     abandoned: &'a Abandoned,
 }
 
 impl Opening<'_> {
-    async fn answer(&mut self) -> Result<(Handle, OwnedSemaphorePermit), ProtocolError> {
-        let Some(answer) = &mut self.answer else { return Err(ProtocolError::UnexpectedPacket) };
-        let (opened, counted) = answer.await;
-        self.answer = None;
-        opened.map(|handle| (handle, counted))
+    async fn response(&mut self) -> Result<(Handle, OwnedSemaphorePermit), ProtocolError> {
+        let Some(response) = &mut self.response else { return Err(ProtocolError::UnexpectedPacket) };
+        let (opened, permit) = response.await;
+        self.response = None;
+        opened.map(|handle| (handle, permit))
     }
 }
 
 impl Drop for Opening<'_> {
     fn drop(&mut self) {
-        self.abandoned.lock().extend(self.answer.take());
+        self.abandoned.lock().extend(self.response.take());
     }
 }
 
@@ -82,95 +82,95 @@ impl Sftp {
     ) -> Result<OpenFile, SftpError> {
         let attributes = FileAttributes { permissions: mode, ..FileAttributes::empty() };
         let (raw, name) = (Arc::clone(&self.channel.raw), path.to_owned());
-        self.opened(Doing { action, path }, async move { raw.open(name, flags, attributes).await }).await
+        self.opened(Operation { action, path }, async move { raw.open(name, flags, attributes).await }).await
     }
 
-    pub(super) async fn open_folder(&self, path: &str) -> Result<OpenFile, SftpError> {
+    pub(super) async fn open_dir(&self, path: &str) -> Result<OpenFile, SftpError> {
         let (raw, name) = (Arc::clone(&self.channel.raw), path.to_owned());
-        self.opened(Doing { action: "list", path }, async move { raw.opendir(name).await }).await
+        self.opened(Operation { action: "list", path }, async move { raw.opendir(name).await }).await
     }
 
     async fn opened(
         &self,
-        doing: Doing<'_>,
+        operation: Operation<'_>,
         open: impl Future<Output = Result<Handle, ProtocolError>> + Send + 'static,
     ) -> Result<OpenFile, SftpError> {
-        let counted = self.count_handle(doing).await?;
-        let answer = async move { (open.await, counted) }.boxed();
-        let mut opening = Opening { answer: Some(answer), abandoned: &self.channel.abandoned };
-        let (opened, counted) = self.channel.ask(doing, opening.answer()).await?;
-        Ok(OpenFile::new(&self.channel, doing.path, opened.handle, counted))
+        let permit = self.acquire_handle(operation).await?;
+        let response = async move { (open.await, permit) }.boxed();
+        let mut opening = Opening { response: Some(response), abandoned: &self.channel.abandoned };
+        let (opened, permit) = self.channel.request(operation, opening.response()).await?;
+        Ok(OpenFile::new(&self.channel, operation.path, opened.handle, permit))
     }
 
     /// Waits until one of the connection's file handles is free.
-    async fn count_handle(&self, doing: Doing<'_>) -> Result<OwnedSemaphorePermit, SftpError> {
+    async fn acquire_handle(&self, operation: Operation<'_>) -> Result<OwnedSemaphorePermit, SftpError> {
         let free = async {
             loop {
                 self.channel.abandoned.close(&self.channel.raw);
                 let acquire = Arc::clone(&self.channel.handles).acquire_owned();
-                // Only a closed semaphore refuses, and nobody closes it.
-                if let Ok(Ok(counted)) = timeout(LOOK, acquire).await {
-                    return counted;
+                // Acquiring fails only if the semaphore is closed, which never happens.
+                if let Ok(Ok(permit)) = timeout(POLL_INTERVAL, acquire).await {
+                    return permit;
                 }
             }
         };
         let limit = self.channel.link.timeouts.request;
-        timeout(limit, free).await.map_err(|_| self.channel.timed_out(doing))
+        timeout(limit, free).await.map_err(|_| self.channel.timed_out(operation))
     }
 }
 
 impl OpenFile {
-    fn new(channel: &Arc<SftpChannel>, path: &str, handle: String, counted: OwnedSemaphorePermit) -> Self {
-        Self { channel: Arc::clone(channel), path: path.to_owned(), handle: Some(handle), _counted: counted }
+    fn new(channel: &Arc<SftpChannel>, path: &str, handle: String, permit: OwnedSemaphorePermit) -> Self {
+        Self { channel: Arc::clone(channel), path: path.to_owned(), handle: Some(handle), _permit: permit }
     }
 
     pub(super) fn handle(&self) -> &str {
         self.handle.as_deref().unwrap_or_default()
     }
 
-    pub(super) fn doing(&self, action: &'static str) -> Doing<'_> {
-        Doing { action, path: &self.path }
+    pub(super) fn operation(&self, action: &'static str) -> Operation<'_> {
+        Operation { action, path: &self.path }
     }
 
-    /// Writes one block and waits for its acknowledgement; callers run many of these at once.
+    /// Writes one block and waits for its acknowledgement. Callers run many of these in parallel.
     pub async fn write(&self, offset: u64, data: Vec<u8>) -> Result<(), SftpError> {
         let write = self.channel.raw.write(self.handle(), offset, data);
-        write.await.map(drop).map_err(|error| self.channel.failed(self.doing("write"), error))
+        write.await.map(drop).map_err(|error| self.channel.failed(self.operation("write"), error))
     }
 
-    /// Puts what was written on the server's disk. False where the server cannot.
+    /// Syncs the written data to the server's disk. Returns false if the server does not support this.
     pub async fn sync(&self) -> Result<bool, SftpError> {
         if !self.channel.has("fsync@openssh.com") {
             return Ok(false);
         }
         let sync = self.channel.raw.fsync(self.handle());
-        self.channel.ask(self.doing("fsync"), sync).await.map(|_| true)
+        self.channel.request(self.operation("fsync"), sync).await.map(|_| true)
     }
 
-    /// Closes a file that was written, because a server may report the loss of data only now.
+    /// Closes a written file and waits for the response: a server may report a write error only on close.
     pub async fn close(mut self) -> Result<(), SftpError> {
         let handle = self.handle.take().unwrap_or_default();
         let close = self.channel.raw.close(handle);
-        self.channel.ask(self.doing("close"), close).await.map(drop)
+        self.channel.request(self.operation("close"), close).await.map(drop)
     }
 
-    /// The largest write that the server takes.
+    /// The maximum size of a write request in bytes.
     pub fn write_len(&self) -> usize {
         self.channel.write_len as usize
     }
 
     /// The error for a file that made no progress in time.
     pub fn stalled(&self, action: &'static str) -> SftpError {
-        self.channel.timed_out(self.doing(action))
+        self.channel.timed_out(self.operation(action))
     }
 
-    /// How long a transfer may stand still.
-    pub fn patience(&self) -> Duration {
+    /// The maximum time without progress in a transfer.
+    pub fn progress_timeout(&self) -> Duration {
         self.channel.link.timeouts.request
     }
 }
 
-/// A file that was only read, or whose user gave up: the close is sent, its answer not waited for.
+/// For a file that was only read, or whose user was dropped: the close is sent, but its response is not awaited.
 impl Drop for OpenFile {
     fn drop(&mut self) {
         if let Some(handle) = self.handle.take() {

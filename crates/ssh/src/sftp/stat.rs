@@ -1,15 +1,15 @@
-//! What a server tells about a file.
+//! The attributes of a file.
 
 use russh_sftp::protocol::FileAttributes;
 
-use super::{Doing, Sftp, SftpError};
+use super::{Operation, Sftp, SftpError};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {
     File,
     Folder,
     Symlink,
-    /// A device, pipe or socket, or a server that does not tell.
+    /// A device, pipe or socket, or unknown, if the server does not report it.
     Other,
 }
 
@@ -17,7 +17,7 @@ pub enum FileKind {
 pub struct Stat {
     pub kind: FileKind,
     pub size: u64,
-    /// Permission bits, without the kind.
+    /// The permission bits, without the file type.
     pub mode: u32,
     pub uid: u32,
     pub gid: u32,
@@ -46,29 +46,29 @@ impl From<&FileAttributes> for Stat {
 }
 
 impl Sftp {
-    /// About the path itself: a symlink is not followed.
+    /// The attributes of the path itself; a symlink is not followed.
     pub async fn lstat(&self, path: &str) -> Result<Stat, SftpError> {
-        let doing = Doing { action: "look at", path };
-        let answer = self.channel.ask(doing, self.channel.raw.lstat(path)).await?;
-        Ok(Stat::from(&answer.attrs))
+        let operation = Operation { action: "stat", path };
+        let reply = self.channel.request(operation, self.channel.raw.lstat(path)).await?;
+        Ok(Stat::from(&reply.attrs))
     }
 
-    /// About what the path leads to.
+    /// The attributes of the file that the path leads to; symlinks are followed.
     pub async fn stat(&self, path: &str) -> Result<Stat, SftpError> {
-        let doing = Doing { action: "look at", path };
-        let answer = self.channel.ask(doing, self.channel.raw.stat(path)).await?;
-        Ok(Stat::from(&answer.attrs))
+        let operation = Operation { action: "stat", path };
+        let reply = self.channel.request(operation, self.channel.raw.stat(path)).await?;
+        Ok(Stat::from(&reply.attrs))
     }
 
-    /// Where a symlink leads, as it is written in it.
+    /// The target of a symlink, as stored in it.
     pub async fn read_link(&self, path: &str) -> Result<String, SftpError> {
-        let doing = Doing { action: "read the link", path };
-        let answer = self.channel.ask(doing, self.channel.raw.readlink(path)).await?;
-        let target = answer.files.into_iter().next().map(|file| file.filename);
+        let operation = Operation { action: "read the link", path };
+        let reply = self.channel.request(operation, self.channel.raw.readlink(path)).await?;
+        let target = reply.files.into_iter().next().map(|file| file.filename);
         target.ok_or_else(|| SftpError::Protocol {
             peer: self.peer().to_owned(),
             path: path.to_owned(),
-            action: doing.action,
+            action: operation.action,
             reason: "no target".into(),
         })
     }

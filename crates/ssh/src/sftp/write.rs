@@ -1,4 +1,4 @@
-//! Writing a small file whole.
+//! Writes a small file.
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -7,18 +7,18 @@ use tokio::time::timeout;
 
 use super::{Sftp, SftpError};
 
-/// Blocks of one small file that are on their way at once.
-const BLOCKS: usize = 16;
+/// How many blocks of a file may be unacknowledged.
+const MAX_IN_FLIGHT: usize = 16;
 
 impl Sftp {
-    /// Creates or replaces a file, and puts it on the server's disk where the server can.
+    /// Creates or overwrites a file, and syncs it to the server's disk if the server supports this.
     pub async fn write_file(&self, path: &str, content: &[u8], mode: u32) -> Result<(), SftpError> {
         let flags = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::TRUNCATE;
         let file = self.open_file(path, "write", flags, Some(mode)).await?;
         let mut acknowledged = FuturesUnordered::new();
         let mut offset = 0;
         for block in content.chunks(file.write_len()) {
-            if acknowledged.len() == BLOCKS {
+            if acknowledged.len() == MAX_IN_FLIGHT {
                 next(&mut acknowledged, &file).await?;
             }
             acknowledged.push(file.write(offset, block.to_vec()));
@@ -37,8 +37,8 @@ async fn next(
     acknowledged: &mut FuturesUnordered<impl Future<Output = Result<(), SftpError>>>,
     file: &super::OpenFile,
 ) -> Result<(), SftpError> {
-    match timeout(file.patience(), acknowledged.next()).await {
+    match timeout(file.progress_timeout(), acknowledged.next()).await {
         Err(_) => Err(file.stalled("write")),
-        Ok(answer) => answer.unwrap_or(Ok(())),
+        Ok(result) => result.unwrap_or(Ok(())),
     }
 }

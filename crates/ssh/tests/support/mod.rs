@@ -1,4 +1,4 @@
-//! A real sshd on loopback, run as whoever runs the tests, and a TCP proxy that delays, stalls or cuts a link.
+//! A real sshd on loopback, run by the user who runs the tests, and a TCP proxy that delays, stalls or cuts connections.
 
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
@@ -18,15 +18,15 @@ const SSHD: &str = "/usr/sbin/sshd";
 /// The name under which the tests pin the server.
 pub const HOST: &str = "peer.example.com";
 
-/// A running sshd with its keys in a folder of its own. Ends with its owner.
+/// A running sshd with its keys in its own directory. It is stopped on drop.
 pub struct Sshd {
-    pub folder: tempfile::TempDir,
+    pub dir: tempfile::TempDir,
     pub port: u16,
     pub user: String,
     listener: Child,
 }
 
-/// Starts a server, or says why not and returns none. Where the lab is required that is a failure.
+/// Starts a server. Without OpenSSH it returns `None`, or fails if the lab is required.
 pub fn sshd(settings: &str) -> Option<Sshd> {
     if Path::new(SSHD).exists() {
         return Some(Sshd::start(settings));
@@ -39,30 +39,30 @@ pub fn sshd(settings: &str) -> Option<Sshd> {
 
 impl Sshd {
     fn start(settings: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        keygen(folder.path(), "host", &["-t", "ed25519"]);
-        keygen(folder.path(), "id", &["-t", "ed25519"]);
+        let dir = tempfile::tempdir().unwrap();
+        keygen(dir.path(), "host", &["-t", "ed25519"]);
+        keygen(dir.path(), "id", &["-t", "ed25519"]);
         let user = run("id", &["-un"]).trim().to_owned();
         if user == "root" {
-            // Where sshd drops its privileges to; the package makes it at boot.
+            // sshd's privilege separation directory; normally it is created at boot.
             fs::create_dir_all("/run/sshd").unwrap();
         }
-        fs::copy(folder.path().join("id.pub"), folder.path().join("authorized_keys")).unwrap();
+        fs::copy(dir.path().join("id.pub"), dir.path().join("authorized_keys")).unwrap();
         for _ in 0..5 {
             let port = free_port();
-            let mut listener = spawn(folder.path(), port, settings);
+            let mut listener = spawn(dir.path(), port, settings);
             if answers(&mut listener, port) {
-                return Self { folder, port, user, listener };
+                return Self { dir, port, user, listener };
             }
         }
-        panic!("sshd does not start:\n{}", fs::read_to_string(folder.path().join("log")).unwrap_or_default());
+        panic!("sshd does not start:\n{}", fs::read_to_string(dir.path().join("log")).unwrap_or_default());
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.dir.path().join(name)
     }
 
-    /// A path as SFTP takes it.
+    /// A path for SFTP.
     pub fn remote(&self, name: &str) -> String {
         self.path(name).to_str().unwrap().to_owned()
     }
@@ -71,7 +71,7 @@ impl Sshd {
         self.endpoint_at(self.port)
     }
 
-    /// The server as reached over a proxy.
+    /// The server behind a proxy on this port.
     pub fn endpoint_at(&self, port: u16) -> Endpoint {
         Endpoint { address: "127.0.0.1".into(), port, user: self.user.clone(), known_as: vec![HOST.into()] }
     }
@@ -80,12 +80,12 @@ impl Sshd {
         Identity::load(&self.path("id")).unwrap()
     }
 
-    /// Pins the server's key under its bare name, which serves every port.
+    /// Pins the server's key under its bare name, which matches every port.
     pub fn known_hosts(&self) -> KnownHosts {
         KnownHosts::parse(&format!("{HOST} {}", public(&self.path("host.pub")))).unwrap()
     }
 
-    /// Replaces what the login's key may do.
+    /// Replaces the authorised key and its options.
     pub fn authorize(&self, options: &str, key: &str) {
         let line = format!("{options} {}", public(&self.path(key)));
         fs::write(self.path("authorized_keys"), line).unwrap();
@@ -117,18 +117,18 @@ impl Drop for Sshd {
     }
 }
 
-fn spawn(folder: &Path, port: u16, settings: &str) -> Child {
-    let at = folder.display();
+fn spawn(dir: &Path, port: u16, settings: &str) -> Child {
+    let at = dir.display();
     let config = format!(
         "{settings}\nListenAddress 127.0.0.1:{port}\nHostKey {at}/host\nAuthorizedKeysFile {at}/authorized_keys\n\
          PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
          PermitRootLogin prohibit-password\nMaxStartups 100\nLogLevel VERBOSE\nSubsystem sftp internal-sftp\n"
     );
-    fs::write(folder.join("sshd_config"), config).unwrap();
-    let log = fs::File::create(folder.join("log")).unwrap();
+    fs::write(dir.join("sshd_config"), config).unwrap();
+    let log = fs::File::create(dir.join("log")).unwrap();
     Command::new(SSHD)
         .args(["-D", "-e", "-f"])
-        .arg(folder.join("sshd_config"))
+        .arg(dir.join("sshd_config"))
         .stdin(Stdio::null())
         .stderr(log)
         .spawn()
@@ -153,9 +153,9 @@ pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Makes a key pair `name`, `name.pub` without a passphrase, unless the options set one.
-pub fn keygen(folder: &Path, name: &str, options: &[&str]) {
-    let path = folder.join(name);
+/// Creates a key pair `name`, `name.pub`, without a passphrase unless the options set one.
+pub fn keygen(dir: &Path, name: &str, options: &[&str]) {
+    let path = dir.join(name);
     let mut command = Command::new("ssh-keygen");
     command.args(["-q", "-C", "test", "-f"]).arg(&path).args(options);
     if !options.contains(&"-N") {
@@ -177,7 +177,7 @@ pub fn run(program: &str, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Bytes that do not repeat, the same for the same length.
+/// Pseudo-random bytes, the same for the same length.
 pub fn content(len: usize) -> Vec<u8> {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let mut bytes = Vec::with_capacity(len + 8);

@@ -17,7 +17,7 @@ struct State {
     delay: Duration,
     stalled: AtomicBool,
     forwarded: AtomicU64,
-    /// Once this many bytes went through, the connection that carried the last of them is cut.
+    /// When this many bytes were forwarded, the connection that forwarded the last of them is cut.
     cut_after: AtomicU64,
     /// Both ends of each connection, under the connection's number.
     streams: Mutex<Vec<(u64, TcpStream)>>,
@@ -47,12 +47,12 @@ impl Proxy {
         Self { port, state }
     }
 
-    /// From now on nothing goes through, and nothing is closed.
+    /// From now on nothing is forwarded, and nothing is closed.
     pub fn stall(&self) {
         self.state.stalled.store(true, Ordering::SeqCst);
     }
 
-    /// Cuts one connection after that many further bytes; others live on.
+    /// Cuts one connection after that many further bytes; the others continue.
     pub fn cut_one_after(&self, bytes: u64) {
         let now = self.state.forwarded.load(Ordering::SeqCst);
         self.state.cut_after.store(now + bytes, Ordering::SeqCst);
@@ -65,7 +65,7 @@ impl Proxy {
         }
     }
 
-    /// How long nothing went through.
+    /// For how long nothing was forwarded.
     pub fn quiet_for(&self) -> Duration {
         self.state.last.lock().unwrap().elapsed()
     }
@@ -125,7 +125,7 @@ impl State {
         });
     }
 
-    /// Closes both ends for good: one that is only shut down still takes what its peer sends, and seems alive.
+    /// Closes both ends. An end that is only shut down would still receive what its peer sends, and seem alive.
     fn end(&self, number: u64) {
         self.streams.lock().unwrap().retain(|(of, stream)| {
             if *of == number {
