@@ -244,7 +244,7 @@ fn what_a_question_finds_out_of_damage_is_said_beside_every_answer() {
             let words =
                 if words[0] == "diff" { vec!["diff", what, words[1]] } else { [&[what], words].concat() };
             let told = ends_with(inspect(&words), 1);
-            assert!(told.stderr.contains("the SHA-256 at the end is not that of the content"), "{told:?}");
+            assert!(told.stderr.contains("the SHA-256 at the end does not match the content"), "{told:?}");
             assert!(!told.stderr.contains("cannot be read"), "{told:?}");
         }
     }

@@ -1,7 +1,7 @@
-//! Makes a snapshot of any size that is sound to its last page, in seconds: `large FILE MEGABYTES`.
+//! Creates a sound snapshot of any size in seconds: `large FILE MEGABYTES`.
 //!
-//! What the benchmark measures memory on. Each object has a leaf page of its own and a value of zeros, most of which
-//! the file has as holes: it takes a quarter of its size on disk.
+//! The benchmark measures memory with it. Each object has its own leaf page and a value of zeros, most of which are holes in
+//! the file: it needs a quarter of its size on disk.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_types)]
 
@@ -11,14 +11,14 @@ use std::io::{BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use sha2::{Digest as _, Sha256};
 
 const PAGE: usize = 4096;
-/// Pages of one leaf, its header among them.
+/// The number of pages of one leaf, including the one with its header.
 const LEAF: usize = 4;
 const HEADER: usize = 16;
 const ELEMENT: usize = 16;
 const BRANCH_FLAG: u16 = 1;
 const LEAF_FLAG: u16 = 2;
 const META_FLAG: u16 = 4;
-/// Where its first leaf lies: behind the metas.
+/// The page number of the first leaf, after the metas.
 const FIRST: u64 = 2;
 const FANOUT: usize = 100;
 
@@ -62,7 +62,7 @@ fn page(id: u64, flag: u16, count: usize, overflow: u32) -> Vec<u8> {
     page
 }
 
-/// Its first page alone: what follows is zeros.
+/// Only the first page; the following pages are zeros.
 fn leaf(id: u64, main: u64) -> Vec<u8> {
     let key = format!("/registry/configmaps/bench/object-{main:09}");
     let mut value = vec![0x0a, u8::try_from(key.len()).unwrap()];
@@ -71,14 +71,14 @@ fn leaf(id: u64, main: u64) -> Vec<u8> {
         value.push(tag);
         varint(&mut value, number);
     }
-    let room = LEAF * PAGE - HEADER - ELEMENT - 17;
-    // The length of what is left after its own two bytes.
+    let space = LEAF * PAGE - HEADER - ELEMENT - 17;
+    // The length of the rest after its own two bytes.
     value.push(0x2a);
-    let zeros = room - value.len() - 2;
+    let zeros = space - value.len() - 2;
     varint(&mut value, zeros as u64);
-    assert_eq!(value.len() + zeros, room);
+    assert_eq!(value.len() + zeros, space);
     let mut page = page(id, LEAF_FLAG, 1, LEAF as u32 - 1);
-    for number in [0, ELEMENT as u32, 17, room as u32] {
+    for number in [0, ELEMENT as u32, 17, space as u32] {
         page.extend(number.to_le_bytes());
     }
     page.extend(revision(main));
@@ -95,7 +95,7 @@ fn varint(bytes: &mut Vec<u8>, mut number: u64) {
     bytes.push(number as u8);
 }
 
-/// Writes level upon level, and returns the root and the first page behind it.
+/// Writes all levels. Returns the root page and the first page after it.
 fn branches(out: &mut BufWriter<File>, leaves: u64) -> (u64, u64) {
     let mut below: Vec<(u64, u64)> =
         (0..leaves).map(|number| (number + 2, FIRST + number * LEAF as u64)).collect();
@@ -122,7 +122,7 @@ fn branches(out: &mut BufWriter<File>, leaves: u64) -> (u64, u64) {
     (below[0].1, next)
 }
 
-/// The bucket of buckets: those of etcd, all but `key` and `meta` empty, within its page.
+/// The root bucket with etcd's buckets; all except `key` and `meta` are empty inline buckets.
 fn root_leaf(id: u64, keys: u64, last: u64) -> Vec<u8> {
     let names = [
         "alarm",
@@ -171,7 +171,7 @@ fn meta(id: u64, root: u64, high_water: u64) -> Vec<u8> {
     for number in [0xED0C_DAED, 2, PAGE as u32, 0] {
         meta.extend(number.to_le_bytes());
     }
-    // The root's sequence, no freelist, and of a stream's two transactions the later one first.
+    // The root's sequence, no freelist, and the transaction: in a stream, the first meta has the later one.
     for number in [root, 0, u64::MAX, high_water, 9 - id] {
         meta.extend(number.to_le_bytes());
     }
@@ -183,7 +183,7 @@ fn meta(id: u64, root: u64, high_water: u64) -> Vec<u8> {
     bytes
 }
 
-/// Appends the hash of all that is there.
+/// Appends the hash of the whole file.
 fn seal(mut file: File) {
     file.seek(SeekFrom::Start(0)).unwrap();
     let mut hasher = Sha256::new();

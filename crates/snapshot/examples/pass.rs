@@ -1,5 +1,4 @@
-//! Passes a snapshot as it would stream by, in blobs of 32 KiB, and says what that cost: `pass FILE`, or
-//! `pass --hash-only FILE` for what the SHA-256 alone costs.
+//! Measures a pass of a snapshot in blobs of 32 KiB: `pass FILE`, or `pass --hash-only FILE` for the SHA-256 alone.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::disallowed_methods)]
 

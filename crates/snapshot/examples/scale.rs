@@ -1,4 +1,4 @@
-//! Passes a made-up snapshot of any size that never lies on disk, and says what that cost: `scale GIGABYTES`.
+//! Measures a pass of a generated snapshot of any size, which is never on disk: `scale GIGABYTES`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::disallowed_methods)]
 
@@ -16,7 +16,7 @@ fn main() {
     let plan = built::Plan { leaves, changes: 10, value: 300, ..built::Plan::default() };
     let mut pass = Pass::default();
     let mut spent = Duration::ZERO;
-    // Blobs as etcd sends them.
+    // Blobs of the size that etcd sends.
     let mut blob = Vec::with_capacity(32 << 10);
     built::build(&plan, |page| {
         blob.extend_from_slice(page);

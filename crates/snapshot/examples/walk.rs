@@ -1,5 +1,5 @@
-//! Walks a snapshot or a database file, and says what that cost: `walk FILE`, or `walk --hashed FILE` where its SHA-256
-//! is computed before, as a drill does while it unpacks the file: that is not counted.
+//! Measures a walk of a snapshot or a database file: `walk FILE`, or `walk --hashed FILE`, which computes the SHA-256 before and
+//! does not count it (a drill computes it while it unpacks the file).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::disallowed_methods)]
 

@@ -1,12 +1,12 @@
-//! One bit for each page of a database.
+//! A set of pages: one bit for each page of a database.
 
 use std::io;
 
-/// The words of a block: those of four million pages.
+/// The number of words of a block: one block has the bits of four million pages.
 const BLOCK: u64 = 1 << 16;
 
-/// A set of page numbers below a bound. Of a stretch that no page of was ever in it nothing is kept: a file may have
-/// far more pages than bytes on a disk.
+/// A set of page numbers below a bound. A block is allocated only when one of its pages is inserted, because a sparse file can
+/// have many more pages than bytes on disk.
 #[derive(Debug, Clone, Default)]
 pub struct Bits {
     blocks: Vec<Vec<u64>>,
@@ -14,12 +14,12 @@ pub struct Bits {
 }
 
 impl Bits {
-    /// `bound` is the number of pages that a file really has, never one that a file only claims. Fails where even
-    /// the list of blocks would not fit into memory.
+    /// `bound` is the real number of pages of a file, never one that the file claims. It fails if the list of blocks does not
+    /// fit into memory.
     pub fn new(bound: u64) -> io::Result<Self> {
         let too_many = || {
-            let why = format!("there is no memory to keep track of {bound} pages");
-            io::Error::new(io::ErrorKind::OutOfMemory, why)
+            let reason = format!("not enough memory for a set of {bound} pages");
+            io::Error::new(io::ErrorKind::OutOfMemory, reason)
         };
         let count = usize::try_from(bound.div_ceil(64 * BLOCK)).map_err(|_| too_many())?;
         let mut blocks = Vec::new();
@@ -32,7 +32,7 @@ impl Bits {
         self.bound
     }
 
-    /// Whether it is new. What is past the bound is never in the set.
+    /// Returns whether the page is new. Pages past the bound are never in the set.
     pub fn insert(&mut self, page: u64) -> bool {
         let Some((block, word, bit)) = self.place(page) else { return false };
         let words = (self.bound.div_ceil(64) - block as u64 * BLOCK).min(BLOCK);
@@ -70,8 +70,8 @@ mod tests {
     }
 
     #[test]
-    fn pages_that_a_file_has_without_taking_room_on_a_disk_take_none_here() {
-        // What a sparse file of 16 TiB may have.
+    fn the_holes_of_a_sparse_file_need_no_memory() {
+        // The number of pages of a sparse file of 16 TiB.
         let mut bits = Bits::new((1 << 34) + 5).unwrap();
         for page in [0, (64 * BLOCK) - 1, 64 * BLOCK, (1 << 34) + 4] {
             assert!(!bits.contains(page) && bits.insert(page) && bits.contains(page) && !bits.insert(page));

@@ -1,4 +1,4 @@
-//! One entry of bucket `key`: a key that was written or deleted in one revision.
+//! One entry of the bucket `key`: a write or a deletion of a key in one revision.
 
 use std::io;
 
@@ -7,35 +7,35 @@ use crate::finding::Misfit;
 use crate::key_value::KeyValue;
 use crate::revision::{Revision, RevisionKey};
 
-/// The longest key, in bytes. etcd takes requests of 1.5 MiB unless told otherwise, and keys are held in memory by
-/// the dozen where they are sorted.
-const LONGEST_KEY: usize = 2 << 20;
+/// The maximum length of a key in bytes. By default etcd accepts requests up to 1.5 MiB. Sorting keeps dozens of keys in
+/// memory.
+const MAX_KEY_LEN: usize = 2 << 20;
 
-/// A change, lent from the page that holds it.
+/// A change, borrowed from its page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Change<'a> {
     pub revision: Revision,
-    /// The key was deleted: it has neither a value nor numbers.
+    /// The key was deleted: then `content` has only the key.
     pub tombstone: bool,
-    /// Its key is empty only where etcd bumped the revision of a restored database
-    /// (docs/facts/etcd.md#revision-bump): that change is of no key.
+    /// Its key is empty only if `etcdutl snapshot restore --bump-revision` wrote it: that adds an entry without a key and
+    /// value at the bumped revision (docs/facts/etcd.md#revision-bump).
     pub content: KeyValue<'a>,
 }
 
 impl<'a> Change<'a> {
-    /// Reads an entry of bucket `key`, and holds it against itself.
+    /// Reads an entry of the bucket `key`, and checks that its parts are consistent.
     pub fn parse(key: &[u8], value: &'a [u8]) -> Result<Self, Misfit> {
         let RevisionKey { revision, tombstone } = RevisionKey::parse(key).ok_or(Misfit::NotARevision)?;
         let content = KeyValue::parse(value).map_err(Misfit::KeyValue)?;
         let change = Self { revision, tombstone, content };
-        // A bump writes no value at all.
+        // The entry of a bumped revision has no value.
         if value.is_empty() && !tombstone {
             return Ok(change);
         }
         if content.key.is_empty() {
             return Err(Misfit::NoKey);
         }
-        if content.key.len() > LONGEST_KEY {
+        if content.key.len() > MAX_KEY_LEN {
             return Err(Misfit::LongKey);
         }
         if tombstone {
@@ -55,13 +55,13 @@ impl<'a> Change<'a> {
     }
 }
 
-/// Sees every change of a database in the order of revisions while it is walked: of a key the last one seen is
-/// the one that lives, and none does where that is a deletion. An error ends the walk.
+/// Gets every change of a database, in the order of revisions, during a walk. The last change of a key determines whether the
+/// key exists. An error ends the walk.
 pub trait Visitor {
     fn change(&mut self, change: &Change<'_>, at: Location) -> io::Result<()>;
 }
 
-/// Sees nothing.
+/// Ignores the changes.
 impl Visitor for () {
     fn change(&mut self, _: &Change<'_>, _: Location) -> io::Result<()> {
         Ok(())
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_held_against_the_revision_that_it_lies_at() {
+    fn a_change_must_match_its_revision() {
         assert_eq!(parse(b"\x0a\x01k\x10\x02\x18\x05\x20\x02\x2a\x01v").unwrap().content.value, b"v");
         assert_eq!(parse(b"\x0a\x01k\x10\x02\x18\x04\x20\x02"), Err(Misfit::ModRevision));
         assert_eq!(parse(b"\x0a\x01k\x10\x06\x18\x05\x20\x02"), Err(Misfit::CreateRevision));
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deletion_holds_its_key_only_and_a_bump_nothing() {
+    fn a_deletion_contains_only_its_key_and_a_bumped_revision_nothing() {
         let tombstone = [&KEY[..], b"t"].concat();
         assert!(Change::parse(&tombstone, b"\x0a\x01k").unwrap().tombstone);
         assert_eq!(Change::parse(&tombstone, b"\x0a\x01k\x18\x05"), Err(Misfit::Tombstone));

@@ -1,4 +1,4 @@
-//! The entries of a bucket in the order of their keys, every page on the way checked.
+//! The entries of a bucket in the order of their keys. Every page on the way is checked.
 
 use crate::bits::Bits;
 use crate::database::{Bucket, Database, PageBuffer, ReadError, Root, damaged};
@@ -6,26 +6,26 @@ use crate::finding::Damage;
 use crate::page::{BUCKET_HEADER, Element, Header, Kind, Scan, overflow_fits};
 use crate::source::ReadAt;
 
-/// No tree of bbolt's is deeper: a branch has at least two children, a file at most 2^64 bytes, and then some.
-const DEEPEST: usize = 32;
+/// The maximum depth of a tree. bbolt's branches have dozens of children, so real trees have fewer than ten levels.
+const MAX_DEPTH: usize = 32;
 
-/// Where an entry lies, for [`Database::at`].
+/// The position of an entry, for [`Database::at`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Location {
     pub page: u64,
     pub element: u16,
-    /// Its index within the small bucket that the element is.
+    /// If the element is an inline bucket: the index in it.
     pub inner: Option<u16>,
 }
 
-/// One entry of a bucket, lent by the cursor until its next step.
+/// One entry of a bucket, borrowed from the cursor until its next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry<'a> {
     pub key: &'a [u8],
     pub value: &'a [u8],
-    /// The key and, right behind it, the value.
+    /// The key, followed by the value.
     pub(crate) raw: &'a [u8],
-    /// It is a bucket itself: the value is its header.
+    /// It is a bucket: the value is its header.
     pub is_bucket: bool,
     pub at: Location,
 }
@@ -48,8 +48,8 @@ impl Entry<'_> {
     }
 }
 
-/// Goes through a bucket. After an error it goes on behind what was damaged; it always ends, for it enters no
-/// page twice. Holds one page per level of the tree.
+/// Iterates over a bucket. After an error it continues after the damaged part. It always ends, because it enters no page twice.
+/// It keeps one page per level of the tree in memory.
 #[derive(Debug)]
 pub struct Cursor<'d, S> {
     database: &'d Database<S>,
@@ -57,11 +57,11 @@ pub struct Cursor<'d, S> {
     start: Option<Root>,
     branches: Vec<Branch>,
     leaf: Option<Leaf>,
-    /// The pages that were entered, and those that they go on over.
+    /// The pages that were entered, including their overflow pages.
     seen: Bits,
-    /// The last key of the leaf before this one; empty before the first.
+    /// The last key of the previous leaf; empty before the first.
     last: Vec<u8>,
-    /// Entries before this key are passed over, with the pages that hold nothing else.
+    /// Entries before this key are skipped, and so are pages that contain only such entries.
     from: Option<Vec<u8>>,
 }
 
@@ -77,7 +77,7 @@ struct Leaf {
     bytes: Vec<u8>,
     scan: Scan,
     at: Location,
-    /// `None`: it is the page of a small bucket, and has nothing behind its last entry.
+    /// `None` for the page of an inline bucket, which must end with its last entry.
     overflow: Option<u32>,
 }
 
@@ -86,7 +86,7 @@ impl<'d, S: ReadAt> Cursor<'d, S> {
         Ok(Self::with_seen(database, bucket, Bits::new(database.pages())?))
     }
 
-    /// As [`Cursor::new`], but pages that others entered count as well.
+    /// Like [`Cursor::new`], but pages that other cursors entered count as entered too.
     pub(crate) fn with_seen(database: &'d Database<S>, bucket: &Bucket, seen: Bits) -> Self {
         Self {
             database,
@@ -100,7 +100,7 @@ impl<'d, S: ReadAt> Cursor<'d, S> {
         }
     }
 
-    /// The pages that were entered, for a cursor of another bucket; it has to give them back.
+    /// Takes the pages that were entered, for a cursor of another bucket; `put_seen` must return them.
     pub(crate) fn take_seen(&mut self) -> Bits {
         std::mem::take(&mut self.seen)
     }
@@ -109,7 +109,7 @@ impl<'d, S: ReadAt> Cursor<'d, S> {
         self.seen = seen;
     }
 
-    /// Begins with the first entry whose key is `key` or greater. Means something before the first step only.
+    /// Starts with the first entry whose key is `key` or greater. It must be called before the first step.
     pub fn seek(&mut self, key: &[u8]) {
         self.from = Some(key.to_vec());
     }
@@ -120,7 +120,7 @@ impl<'d, S: ReadAt> Cursor<'d, S> {
         if self.advance()? { Ok(self.current()) } else { Ok(None) }
     }
 
-    /// The entry that the last step came to.
+    /// The entry of the last step.
     fn current(&self) -> Option<Entry<'_>> {
         let leaf = self.leaf.as_ref()?;
         let (index, element) = leaf.scan.last(&leaf.bytes)?;
@@ -134,7 +134,7 @@ impl<'d, S: ReadAt> Cursor<'d, S> {
         })
     }
 
-    /// Whether there is one more entry.
+    /// Moves to the next entry. Returns whether there is one.
     fn advance(&mut self) -> Result<bool, ReadError> {
         loop {
             if self.step_in_leaf()? {
@@ -148,7 +148,7 @@ impl<'d, S: ReadAt> Cursor<'d, S> {
         }
     }
 
-    /// Steps on within the leaf; lets go of it at its end.
+    /// Moves to the next entry of the leaf, and drops the leaf at its end.
     fn step_in_leaf(&mut self) -> Result<bool, ReadError> {
         let Some(leaf) = &mut self.leaf else { return Ok(false) };
         loop {
@@ -193,7 +193,7 @@ impl<'d, S: ReadAt> Cursor<'d, S> {
                 self.last.clear();
                 self.last.extend_from_slice(key);
             }
-            // The buffer goes back to where the next page is read into.
+            // The buffer is used again for the next page.
             self.buffer.bytes = leaf.bytes;
         }
     }
@@ -204,7 +204,7 @@ impl<'d, S: ReadAt> Cursor<'d, S> {
             Root::Inline { page, within } => {
                 let broken = || damaged(within.page, Damage::Bucket { element: within.element });
                 let header = Header::parse(&page).ok_or_else(broken)?;
-                // bbolt gives a page within an entry no number of its own.
+                // In bbolt the page of an inline bucket has no page number.
                 if header.kind() != Some(Kind::Leaf) || header.id != 0 || header.overflow != 0 {
                     return Err(broken());
                 }
@@ -220,7 +220,7 @@ impl<'d, S: ReadAt> Cursor<'d, S> {
         }
     }
 
-    /// Enters the next child of the deepest branch that has one left. `false` where none has.
+    /// Enters the next child of the deepest branch that has one left. Returns `false` if none has.
     fn enter_next_child(&mut self) -> Result<bool, ReadError> {
         loop {
             let Some(branch) = self.branches.last_mut() else { return Ok(false) };
@@ -252,7 +252,7 @@ impl<'d, S: ReadAt> Cursor<'d, S> {
         }
     }
 
-    /// Whether the child that the scan just came to ends before what is sought: the one after it begins no later.
+    /// Whether the current child contains only keys before the sought one: true if the next child starts at or before it.
     fn skips(&self) -> bool {
         let (Some(from), Some(branch)) = (&self.from, self.branches.last()) else { return false };
         let mut ahead = branch.scan.clone();
@@ -260,7 +260,7 @@ impl<'d, S: ReadAt> Cursor<'d, S> {
     }
 
     fn enter(&mut self, page: u64, expected: Option<&[u8]>) -> Result<(), ReadError> {
-        // A page may be long, and any number of branches may point at it: it is read once.
+        // Only the header is read here: a page can be long, and many damaged branches can point at it.
         let header = self.buffer.header(self.database, page)?;
         for claimed in page..=page + u64::from(header.overflow) {
             if !self.seen.insert(claimed) {
@@ -289,7 +289,7 @@ impl<'d, S: ReadAt> Cursor<'d, S> {
         if is_leaf {
             let at = Location { page, element: 0, inner: None };
             self.leaf = Some(Leaf { bytes, scan, at, overflow: Some(header.overflow) });
-        } else if self.branches.len() < DEEPEST {
+        } else if self.branches.len() < MAX_DEPTH {
             self.branches.push(Branch { page, bytes, scan });
         } else {
             return Err(damaged(page, Damage::Deep));
@@ -308,7 +308,7 @@ impl Leaf {
 }
 
 impl Location {
-    /// The page and the element of it that hold the entry, be it within a small bucket or not.
+    /// The page and the element in it that contain the entry.
     fn outer(self) -> (u64, u16) {
         (self.page, self.element)
     }

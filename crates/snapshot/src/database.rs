@@ -1,4 +1,4 @@
-//! A database that is read in place: its metas, its buckets, and its entries one by one.
+//! A database, read with positioned reads: its metas, its buckets and its entries.
 
 use std::io;
 
@@ -10,44 +10,44 @@ use crate::report::{check_metas, check_trailer};
 use crate::source::{ReadAt, Window, append, read_up_to};
 use crate::trailer::{Ending, TRAILER_LEN, Trailer};
 
-/// The longest leaf page that is read, in bytes. etcd's requests are limited to some MiB, and bbolt gives no page
-/// more than four entries that don't fit into one.
-pub const LONGEST_LEAF: u64 = 64 << 20;
-/// The longest branch page: of a tree's depth so many are held at once.
-pub const LONGEST_BRANCH: u64 = 2 << 20;
+/// The maximum length of a leaf page in bytes. etcd limits requests to a few MiB, and bbolt puts at most four entries that do
+/// not fit into one page into the same (overflowing) page.
+pub const MAX_LEAF_LEN: u64 = 64 << 20;
+/// The maximum length of a branch page in bytes. One per level of the tree is kept in memory.
+pub const MAX_BRANCH_LEN: u64 = 2 << 20;
 
-/// Why something could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    #[error("the database could not be read")]
+    #[error("cannot read the database")]
     Io(#[from] io::Error),
     #[error(transparent)]
     Damaged(#[from] Finding),
 }
 
-/// What kind of file it is, by its metas and its length (docs/facts/etcd.md#file-format).
+/// The kind of a file, determined by its metas and its length (docs/facts/etcd.md#file-format).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fingerprint {
-    /// What etcd streams and `etcdctl snapshot save` writes.
+    /// A snapshot, streamed by etcd or saved by `etcdctl snapshot save`: bbolt writes its two metas so that they differ only in
+    /// the transaction number, by one.
     Stream,
-    /// A copy of `member/snap/db`. Of a running etcd's it is worth nothing; nothing in it tells.
+    /// A copy of `member/snap/db`. A copy of a running etcd's file is worthless, but the file itself does not show that.
     Copy,
     NotEtcd,
 }
 
-/// A database, and the one of its metas that counts.
+/// A database, and its current meta.
 #[derive(Debug)]
 pub struct Database<S> {
     source: S,
-    /// In bytes, a trailer included.
+    /// In bytes, including a trailer.
     length: u64,
     metas: [Result<Meta, MetaError>; 2],
-    /// Which pages the metas say that they are.
+    /// The page numbers in the headers of the metas.
     meta_ids: [u64; 2],
     meta: Meta,
 }
 
-/// A bucket: where its entries are.
+/// A bucket: the position of its entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bucket {
     pub(crate) root: Root,
@@ -56,7 +56,7 @@ pub struct Bucket {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Root {
     Page(u64),
-    /// A small bucket is a page within its parent's entry.
+    /// A small bucket: a page inside its parent's entry.
     Inline {
         page: Vec<u8>,
         within: Location,
@@ -64,7 +64,7 @@ pub(crate) enum Root {
 }
 
 impl<S: ReadAt> Database<S> {
-    /// Finds the metas. Fails with [`Finding::NotAnEtcdDatabase`] where neither is readable.
+    /// Finds the metas. It fails with [`Finding::NotAnEtcdDatabase`] if neither is readable.
     pub fn open(source: S) -> Result<Self, ReadError> {
         let length = source.length()?;
         let meta_at = |offset: u64| -> io::Result<(u64, Result<Meta, MetaError>)> {
@@ -96,12 +96,12 @@ impl<S: ReadAt> Database<S> {
         &self.source
     }
 
-    /// In bytes, a trailer included.
+    /// In bytes, including a trailer.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// The meta that counts: of the sound ones that of the later transaction.
+    /// The current meta: of the valid ones, that of the later transaction.
     pub fn meta(&self) -> &Meta {
         &self.meta
     }
@@ -114,7 +114,7 @@ impl<S: ReadAt> Database<S> {
         Fingerprint::of(&self.metas, self.length)
     }
 
-    /// What the end of the file and its metas say against it. Only a file without a trailer may be a copy.
+    /// Checks the trailer, the metas and the length. Only a file without a trailer can be a copy.
     pub fn check_ending(&self, ending: &Ending) -> Findings {
         let copy = self.fingerprint() == Fingerprint::Copy && ending.trailer == Trailer::Absent;
         let mut findings = Findings::default();
@@ -123,17 +123,17 @@ impl<S: ReadAt> Database<S> {
         findings
     }
 
-    /// The pages that are in use by the meta and really there.
+    /// The number of pages that are in use according to the meta and really exist in the file.
     pub fn pages(&self) -> u64 {
         self.meta.high_water.min(self.length / u64::from(self.meta.page_size))
     }
 
-    /// The bucket of buckets.
+    /// The root bucket, which contains the other buckets.
     pub fn root(&self) -> Bucket {
         Bucket { root: Root::Page(self.meta.root) }
     }
 
-    /// `None` where there is no bucket of that name.
+    /// `None` if there is no bucket of that name.
     pub fn bucket(&self, name: &[u8]) -> Result<Option<Bucket>, ReadError> {
         let mut cursor = self.cursor(&self.root())?;
         cursor.seek(name);
@@ -148,7 +148,7 @@ impl<S: ReadAt> Database<S> {
         Cursor::new(self, bucket)
     }
 
-    /// The entry at a place that a cursor of this database gave. `page` is overwritten, and lends the entry.
+    /// The entry at a position from a cursor of this database. `page` is overwritten; the entry borrows from it.
     pub fn at<'b>(&self, at: Location, page: &'b mut PageBuffer) -> Result<Entry<'b>, ReadError> {
         let missing = || damaged(at.page, Damage::PastEnd);
         let header = page.read(self, at.page)?;
@@ -167,7 +167,7 @@ impl<S: ReadAt> Database<S> {
     }
 }
 
-/// One whole page, with what it goes on over, and a stretch that is read ahead. Used again for the next page.
+/// One page with its overflow, and a read-ahead window. It can be reused for the next page.
 #[derive(Debug, Default)]
 pub struct PageBuffer {
     window: Window,
@@ -175,14 +175,14 @@ pub struct PageBuffer {
 }
 
 impl PageBuffer {
-    /// Reads a page and holds its header against its place. What it holds is not checked.
+    /// Reads a page and checks its header. Its content is not checked.
     pub(crate) fn read<S: ReadAt>(&mut self, database: &Database<S>, page: u64) -> Result<Header, ReadError> {
         let header = self.header(database, page)?;
         self.body(database, page, header)?;
         Ok(header)
     }
 
-    /// Reads a page's header only, and holds it against its place: the rest may be long.
+    /// Reads and checks only a page's header, because the page may be long.
     pub(crate) fn header<S: ReadAt>(
         &mut self,
         database: &Database<S>,
@@ -194,7 +194,7 @@ impl PageBuffer {
             return Err(damaged(page, Damage::PastEnd));
         }
         let page_size = u64::from(database.meta.page_size);
-        // Below the number of pages that are really there, so this can't overflow.
+        // `page` is less than the real number of pages, so this cannot overflow.
         let offset = page * page_size;
         let one = database.meta.page_size as usize;
         let header = Header::parse(self.window.get(&database.source, offset, one)?)
@@ -202,19 +202,19 @@ impl PageBuffer {
         if header.id != page {
             return Err(damaged(page, Damage::Id { says: header.id }));
         }
-        let longest = match header.kind() {
+        let max_len = match header.kind() {
             None => return Err(damaged(page, Damage::Flags(header.flags))),
-            Some(Kind::Branch) => LONGEST_BRANCH.max(page_size),
-            Some(_) => LONGEST_LEAF,
+            Some(Kind::Branch) => MAX_BRANCH_LEN.max(page_size),
+            Some(_) => MAX_LEAF_LEN,
         };
         let claimed = u64::from(header.overflow) + 1;
-        if claimed > pages - page || claimed.saturating_mul(page_size) > longest {
+        if claimed > pages - page || claimed.saturating_mul(page_size) > max_len {
             return Err(damaged(page, Damage::Overflow { pages: claimed }));
         }
         Ok(header)
     }
 
-    /// Reads the whole of a page whose header [`PageBuffer::header`] gave.
+    /// Reads a whole page, whose header was read by [`PageBuffer::header`].
     pub(crate) fn body<S: ReadAt>(
         &mut self,
         database: &Database<S>,

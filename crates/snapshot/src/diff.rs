@@ -1,4 +1,4 @@
-//! What became of the keys between two databases.
+//! The differences between the keys of two databases.
 
 use std::cmp::Ordering;
 use std::iter::Peekable;
@@ -9,7 +9,7 @@ use crate::index::{IndexError, Key, KeyIndex};
 pub enum Difference {
     Added(Key),
     Removed(Key),
-    /// The value is another one; a key that was written again as it was has not changed.
+    /// The value differs. A key that was written again with the same value is not a difference.
     Changed {
         before: Key,
         after: Key,
@@ -24,10 +24,9 @@ impl Difference {
     }
 }
 
-/// Compares the keys that are there in the one and in the other, in order.
+/// Compares the existing keys of two databases, in order.
 ///
-/// Values are compared by hash and never by revision: two members that diverged have other values under
-/// the same revisions.
+/// Values are compared by hash, not by revision: members that diverged have different values at the same revisions.
 pub fn diff<'i>(
     before: &'i KeyIndex,
     after: &'i KeyIndex,

@@ -1,37 +1,38 @@
-//! What a database says of itself, for people and for comparing two of them.
+//! The properties of a database, for operators and for comparing two databases.
 
 use crate::finding::{Finding, Findings};
 use crate::message::{self, Field};
 use crate::revision::RevisionKey;
 
-/// How many alarms and members are kept, and the longest text of one, in bytes: etcd has seven members at most.
-const MOST: usize = 64;
-const LONGEST: usize = 16 << 10;
+/// The maximum number of alarms and of members that are kept. (etcd recommends at most seven members.)
+const MAX_ITEMS: usize = 64;
+/// The maximum length of the JSON text of one of them, in bytes.
+const MAX_JSON_LEN: usize = 16 << 10;
 
-/// `None` is what could not be known: nothing here is guessed.
+/// `None` means unknown: no value is guessed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// What is in use, in bytes: the total size that `snapshot status` prints.
+    /// Bytes in use: "total size" in `snapshot status`.
     pub size: Option<u64>,
-    /// The checksum that `snapshot status` prints. Only a walk in key order can know it.
+    /// "hash" in `snapshot status`. Only a walk in key order can compute it.
     pub hash: Option<u32>,
     /// The main revision of the last change.
     pub revision: Option<u64>,
-    /// Changes before this revision are gone, or about to go. 0: never compacted.
+    /// Changes before this revision were compacted, or are being compacted. 0: never compacted.
     pub compacted: Option<u64>,
-    /// Entries of all buckets: what `snapshot status` calls total keys up to 3.5.
+    /// The number of entries of all buckets: "total keys" in `snapshot status` up to 3.5.
     pub entries: Option<u64>,
-    /// Entries of bucket `key`.
+    /// The number of entries of the bucket `key`.
     pub revisions: Option<u64>,
-    /// Those of them that are deletions.
+    /// How many of the revisions are deletions.
     pub tombstones: Option<u64>,
-    /// Keys that live: what `snapshot status` calls total keys from 3.6 on. It takes an index by key to know it.
+    /// The number of existing keys: "total keys" in `snapshot status` from 3.6 on. Only an index by key can count them.
     pub live_keys: Option<u64>,
-    /// The Raft index of the last entry that was applied.
+    /// The Raft index of the last applied entry.
     pub consistent_index: Option<u64>,
-    /// The Raft term, stored from 3.5 on.
+    /// The Raft term; etcd stores it from 3.5 on.
     pub term: Option<u64>,
-    /// Stored from 3.6 on.
+    /// etcd stores it from 3.6 on.
     pub storage_version: Option<String>,
     pub cluster_version: Option<String>,
     pub alarms: Option<Vec<Alarm>>,
@@ -47,23 +48,23 @@ pub struct Alarm {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AlarmKind {
-    /// The quota was reached: etcd takes no more writes.
+    /// The quota was reached: etcd refuses writes.
     NoSpace,
-    /// Members hold different data.
+    /// The members have different data.
     Corrupt,
     Other(u64),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// Hexadecimal, as etcdctl prints it.
+    /// In hexadecimal, as etcdctl prints it.
     pub id: String,
     /// Empty until the member was started for the first time.
     pub name: String,
     pub peer_urls: Vec<String>,
 }
 
-/// The buckets that mean something here.
+/// The buckets that are interpreted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Known {
     Key,
@@ -94,7 +95,7 @@ impl Known {
         }
     }
 
-    /// Of a bucket whose values are of one kind: its name, what each of them is, and of which fields.
+    /// For a bucket whose values have one type: its name, what a value is, and the fields of a value.
     fn message(self) -> Option<(&'static str, &'static str, &'static [Field])> {
         match self {
             Self::AuthUsers => Some(("authUsers", "a user", message::USER)),
@@ -105,7 +106,7 @@ impl Known {
     }
 }
 
-/// Gathers facts from the small buckets' entries.
+/// Collects facts from the entries of the small buckets.
 #[derive(Debug, Default)]
 pub struct Collector {
     pub facts: Facts,
@@ -116,7 +117,7 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// A bucket is there; what it does not say is then known as well.
+    /// The bucket exists. From now on, missing entries mean their default, not "unknown".
     pub fn begin(&mut self, bucket: Known) {
         match bucket {
             Known::Key => self.has_key = true,
@@ -131,7 +132,7 @@ impl Collector {
         }
     }
 
-    /// Not all of a bucket could be read: what it would have said is not known.
+    /// Parts of the bucket are unreadable, so its facts are unknown.
     pub fn give_up(&mut self, bucket: Known) {
         let facts = &mut self.facts;
         match bucket {
@@ -154,7 +155,7 @@ impl Collector {
             Known::Alarm => {
                 let alarms = self.facts.alarms.get_or_insert_default();
                 match Alarm::parse(key) {
-                    Some(alarm) if alarms.len() < MOST => alarms.push(alarm),
+                    Some(alarm) if alarms.len() < MAX_ITEMS => alarms.push(alarm),
                     Some(_) => {}
                     None => findings.push(Finding::Value { bucket: "alarm", key: "an alarm" }),
                 }
@@ -162,7 +163,7 @@ impl Collector {
             Known::Members => {
                 let members = self.facts.members.get_or_insert_default();
                 match Member::parse(key, value) {
-                    Some(member) if members.len() < MOST => members.push(member),
+                    Some(member) if members.len() < MAX_ITEMS => members.push(member),
                     Some(_) => {}
                     None => findings.push(Finding::Value { bucket: "members", key: "a member" }),
                 }
@@ -216,7 +217,8 @@ impl Collector {
                 ("storageVersion", self.facts.storage_version.is_some())
             }
             b"confState" => {
-                let read = serde_json::from_slice::<serde_json::Value>(value.get(..LONGEST).unwrap_or(value));
+                let read =
+                    serde_json::from_slice::<serde_json::Value>(value.get(..MAX_JSON_LEN).unwrap_or(value));
                 ("confState", read.is_ok())
             }
             _ => return,
@@ -226,7 +228,7 @@ impl Collector {
         }
     }
 
-    /// All was read: what no single entry says.
+    /// After all entries: checks what no single entry shows.
     pub fn finish(mut self, findings: &mut Findings) -> Facts {
         for (there, bucket) in [(self.has_key, "key"), (self.has_meta, "meta")] {
             if !there {
@@ -247,7 +249,7 @@ impl Collector {
 }
 
 impl Alarm {
-    /// The key is an `AlarmMember`: memberID u64 = 1, alarm = 2 (facts: etcd `api/etcdserverpb/rpc.proto`).
+    /// The key is an `AlarmMember`: memberID u64 = 1, alarm = 2 (etcd, `api/etcdserverpb/rpc.proto`).
     fn parse(key: &[u8]) -> Option<Self> {
         let mut rest = key;
         let (mut member, mut kind) = (0, 0);
@@ -270,11 +272,11 @@ impl Alarm {
 }
 
 impl Member {
-    /// The key is the id in hexadecimal, the value JSON (facts: etcd `server/etcdserver/api/membership/member.go`).
+    /// The key is the ID in hexadecimal, the value is JSON (etcd, `server/etcdserver/api/membership/member.go`).
     fn parse(key: &[u8], value: &[u8]) -> Option<Self> {
         let id = std::str::from_utf8(key).ok().filter(|id| u64::from_str_radix(id, 16).is_ok())?;
         let json: serde_json::Value =
-            (value.len() <= LONGEST).then(|| serde_json::from_slice(value).ok())??;
+            (value.len() <= MAX_JSON_LEN).then(|| serde_json::from_slice(value).ok())??;
         let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
         let peer_urls = json.get("peerURLs").and_then(|urls| urls.as_array()).map(Vec::as_slice);
         Some(Self {
@@ -285,7 +287,7 @@ impl Member {
     }
 }
 
-/// `3.5.0`.
+/// A version such as `3.5.0`.
 fn version(value: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(value).ok()?;
     let plain = !text.is_empty()
@@ -326,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_compaction_that_was_finished_before_it_was_begun_is_found() {
+    fn a_compaction_that_finished_before_it_was_scheduled_is_a_finding() {
         let (early, late) =
             (Revision { main: 5, sub: 0 }.to_bytes(), Revision { main: 9, sub: 0 }.to_bytes());
         let (facts, findings) = collect(&[
@@ -342,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_etcd_never_writes_are_found() {
+    fn values_that_etcd_never_writes_are_findings() {
         for (bucket, key, value) in [
             (Known::Meta, &b"consistent_index"[..], &b"short"[..]),
             (Known::Meta, b"storageVersion", b"\xff"),

@@ -1,121 +1,121 @@
-//! What a sound snapshot does not have, in one sentence each: for both readers.
+//! The defects that both readers report, one sentence each.
 
 use crate::key_value::KeyValueError;
 use crate::meta::MetaError;
 use crate::page::Fault;
 
-/// How many findings are kept; the rest is counted.
-const MOST: usize = 100;
+/// How many findings are kept; further ones are only counted.
+const MAX_KEPT: usize = 100;
 
-/// Something that a sound snapshot does not have.
+/// A defect: a sound snapshot has none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Finding {
-    #[error("the SHA-256 at the end is not that of the content: it was damaged or cut off on its way")]
+    #[error("the SHA-256 at the end does not match the content: the snapshot was damaged or truncated")]
     TrailerWrong,
-    #[error("there is no SHA-256 at the end: {length} bytes is no length of a whole snapshot")]
+    #[error("the SHA-256 at the end is missing: the snapshot was truncated ({length} bytes)")]
     TrailerAbsent { length: u64 },
-    #[error("this is no etcd database: neither of its two meta pages is readable")]
+    #[error("not an etcd database: neither of the two meta pages is readable")]
     NotAnEtcdDatabase,
     #[error("meta page {page}: {error}")]
     Meta { page: u8, error: MetaError },
-    #[error("the metas disagree, as they do in a file that was copied while etcd ran")]
+    #[error("the two meta pages do not match, as in a file that was copied while etcd ran")]
     MetasDisagree,
-    #[error("its metas say pages of {} and of {} bytes, but a database has one size of pages", sizes[0], sizes[1])]
+    #[error("the two meta pages have different page sizes: {} and {} bytes", sizes[0], sizes[1])]
     PageSizes { sizes: [u32; 2] },
-    #[error("it has {length} bytes, but {pages} pages of {page_size} bytes and a trailer are {expected}")]
+    #[error(
+        "the length is {length} bytes, but {pages} pages of {page_size} bytes and the trailer have {expected}"
+    )]
     Length { length: u64, pages: u64, page_size: u32, expected: u64 },
     #[error(
-        "it has {pages} pages, but a stream is checked up to {most}: `nightshift inspect` reads all of a file"
+        "the database has {pages} pages, but a stream is checked only up to {most}; check the whole file with `nightshift inspect`"
     )]
     TooManyPages { pages: u64, most: u64 },
     #[error("page {page}: {damage}")]
     Page { page: u64, damage: Damage },
-    #[error("bucket `{bucket}` is missing: every database of etcd has it")]
+    #[error("the bucket `{bucket}` is missing, which every etcd database has")]
     NoBucket { bucket: &'static str },
-    #[error("`{key}` of bucket `{bucket}` has a value that etcd never writes, and may not start on")]
+    #[error("`{key}` in the bucket `{bucket}` has an invalid value; etcd may not start with it")]
     Value { bucket: &'static str, key: &'static str },
-    #[error(
-        "its compaction to revision {scheduled} was begun but {finished} is what was finished, which is later"
-    )]
+    #[error("the compaction to revision {finished} is finished, but only {scheduled} was scheduled")]
     Compaction { scheduled: u64, finished: u64 },
 }
 
 /// What is wrong with one page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Damage {
-    #[error("it lies past the end, so what it held is lost")]
+    #[error("it is past the end of the file, so its content is lost")]
     PastEnd,
-    #[error("its header says that it is page {says}: it was written to the wrong place, or overwritten")]
+    #[error("its header has the page number {says}: it was overwritten, or written to the wrong position")]
     Id { says: u64 },
-    #[error("its header's flags {0:#06x} are those of no kind of page")]
+    #[error("its header has invalid flags ({0:#06x})")]
     Flags(u16),
-    #[error("its kind is not the one that its place in the tree asks for")]
+    #[error("it has the wrong type for its position in the tree")]
     Kind,
-    #[error("it claims {pages} pages, which is more than there are or than any entry needs")]
+    #[error("its header claims {pages} pages, which is more than the file has or an entry needs")]
     Overflow { pages: u64 },
-    #[error("it claims {pages} pages, but what it holds needs another number of them")]
+    #[error("its header claims {pages} pages, but its content needs another number of pages")]
     Size { pages: u64 },
-    #[error("it is empty, which no page of a tree is: what it held is lost")]
+    #[error("it is empty, so its content is lost")]
     Empty,
     #[error("its element {element} {fault}")]
     Element { element: u16, fault: Fault },
-    #[error("its first key is not the one that its parent knows it by, so a search would go astray")]
+    #[error("its first key differs from the key in its parent, so etcd would not find its keys")]
     FirstKey,
     #[error(
-        "one of its children does not begin with the key that it knows it by, so a search would go astray"
+        "the first key of one of its children differs from the key in this page, so etcd would not find that child's keys"
     )]
     ChildKeys,
-    #[error("its keys are not past those of the page before it, so a search would miss them")]
+    #[error("its keys are not greater than those of the previous page, so etcd would not find them")]
     Order,
-    #[error("it was reached twice: a change of one place would change another")]
+    #[error("it is used twice, so a change in one place would change the other")]
     Twice,
-    #[error("it lies deeper than any tree of this size can be")]
+    #[error("it is deeper in the tree than any valid database")]
     Deep,
-    #[error("its element {element} is a bucket that is not as long as it says")]
+    #[error("its element {element} is a bucket with an invalid length or header")]
     Bucket { element: u16 },
-    #[error("its element {element} is a bucket where none can be")]
+    #[error("its element {element} is a bucket, which is invalid here")]
     NestedBucket { element: u16 },
-    #[error("its element {element} is no bucket, among the buckets")]
+    #[error("its element {element} is not a bucket, but only buckets are valid here")]
     NotABucket { element: u16 },
     #[error("its element {element} is {what}")]
     Revision { element: u16, what: Misfit },
-    #[error("it is in use and in the list of free pages: the next write would overwrite it")]
+    #[error("it is in use and also in the list of free pages, so the next write would overwrite it")]
     InUseAndFree,
-    #[error("it is twice in the list of free pages: two writes would share it")]
+    #[error("it is in the list of free pages twice, so two writes would share it")]
     FreeTwice,
-    #[error("it is neither in use nor in the list of free pages: it is lost to etcd")]
+    #[error("it is neither in use nor in the list of free pages, so etcd can never use it")]
     Lost,
-    #[error("it is listed as free, but is no page of this file")]
+    #[error("it is in the list of free pages, but does not exist in this file")]
     FreePastEnd,
-    #[error("the list of free pages does not fit into it")]
+    #[error("it is too short for its list of free pages")]
     Freelist,
-    #[error("too many pages claim its place: it was not checked")]
+    #[error("it was not checked, because too many overlapping pages claim its position")]
     Unchecked,
 }
 
-/// What an entry of bucket `key` is where it should be a revision.
+/// Why an entry of the bucket `key` is not a valid change; it completes "its element N is …".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Misfit {
-    #[error("no revision, in the bucket of revisions")]
+    #[error("not a revision, but the bucket `key` contains only revisions")]
     NotARevision,
-    #[error("no change that can be read: {0}")]
+    #[error("not a readable change: {0}")]
     KeyValue(KeyValueError),
     #[error("a change without a key")]
     NoKey,
-    #[error("a change of a key that is longer than any request to etcd")]
+    #[error("a change with a key that is longer than any request to etcd")]
     LongKey,
-    #[error("a change that says it was made in another revision")]
+    #[error("a change whose revision differs from the entry's key")]
     ModRevision,
-    #[error("a change that says it was created after it was made")]
+    #[error("a change whose creation revision is later than its revision")]
     CreateRevision,
     #[error("a change whose version is not positive")]
     Version,
-    #[error("a deletion that holds more than the key that it deletes")]
+    #[error("a deletion that contains more than its key")]
     Tombstone,
 }
 
 impl Finding {
-    /// The page it is about, where it is about one.
+    /// The page it refers to, if it refers to one.
     pub fn page(&self) -> Option<u64> {
         match self {
             Self::Page { page, .. } => Some(*page),
@@ -134,7 +134,7 @@ pub struct Findings {
 
 impl Findings {
     pub fn push(&mut self, finding: Finding) {
-        if self.kept.len() < MOST {
+        if self.kept.len() < MAX_KEPT {
             self.kept.push(finding);
         } else {
             self.further += 1;
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_more_findings_are_kept_than_a_person_reads() {
+    fn only_the_first_findings_are_kept_and_the_rest_is_counted() {
         let mut findings = Findings::default();
         for page in 0..250 {
             findings.page(page, Damage::Twice);
@@ -174,7 +174,7 @@ mod tests {
         let damage = Damage::Revision { element: 3, what: Misfit::KeyValue(KeyValueError::Cut) };
         assert_eq!(
             Finding::Page { page: 12, damage }.to_string(),
-            "page 12: its element 3 is no change that can be read: it ends within a field"
+            "page 12: its element 3 is not a readable change: it ends within a field"
         );
     }
 }

@@ -1,13 +1,13 @@
-//! The list of free pages, which etcd stored up to 3.2 (facts: bbolt `internal/freelist`).
+//! The list of free pages, which etcd stored up to 3.2 (bbolt, `internal/freelist`).
 
 use crate::bits::Bits;
 use crate::finding::{Damage, Findings};
 use crate::page::{HEADER, Header, Kind};
 
-/// In a page's count: the real count is the first number of the list.
+/// A page's count with this value means that the real count is the first number of the list.
 const MANY: u16 = u16::MAX;
 
-/// Reads the list at `page` from its bytes, its header on, into `free`. `None` where it is no list.
+/// Reads the list at `page` into `free`; `bytes` start with the page's header. `None` if it is not a valid list.
 pub fn read(
     page: u64,
     bytes: &[u8],
@@ -41,7 +41,7 @@ pub fn read(
     Some(free)
 }
 
-/// Holds the list against what is in use: each page must be in one of the two.
+/// Compares the list with the pages in use: each page must be in exactly one of the two.
 pub fn compare(free: &Bits, used: &Bits, pages: u64, findings: &mut Findings) {
     for page in 0..pages {
         match (free.contains(page), used.contains(page)) {
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_lies_is_found() {
+    fn an_invalid_list_is_a_finding() {
         assert!(read_list(&list(3, &[5, 7])).0.is_none());
         assert!(read_list(&list(MANY, &[u64::MAX, 5])).0.is_none());
         assert!(read_list(&list(MANY, &[])).0.is_none());

@@ -1,6 +1,6 @@
-//! Every revision of every key in the order of keys: bucket `key` has them in the order of revisions.
+//! All revisions of all keys, sorted by key. (In the bucket `key` they are sorted by revision.)
 //!
-//! An external merge sort: what does not fit into memory is spilled to unnamed files as sorted runs.
+//! An external merge sort: entries that do not fit into memory are written to unnamed temporary files, as sorted runs.
 
 mod arena;
 mod key_revision;
@@ -27,22 +27,22 @@ use crate::finding::Findings;
 use crate::lookup::scan;
 use crate::source::ReadAt;
 
-/// So many runs are merged at once, and so many files are open for each level of them.
+/// How many runs are merged at once; each level has at most this many open files.
 const FAN_IN: usize = 32;
 
-/// What an index may use.
+/// The resources of an index.
 #[derive(Debug, Clone)]
 pub struct IndexOptions {
-    /// Where it spills to; the files have no names and go with the process.
+    /// The directory for temporary files. They have no names, so they are removed when the process ends.
     pub folder: PathBuf,
-    /// The bytes of entries that are kept in memory.
+    /// How many bytes of entries are kept in memory.
     pub memory: usize,
-    /// Whether entries carry the hash of their value, which a comparison of two indexes needs.
+    /// Whether entries have the hash of their value, which is needed to compare two indexes.
     pub hash_values: bool,
 }
 
 impl IndexOptions {
-    /// 16 MiB in memory, the rest in this folder.
+    /// 16 MiB in memory, the rest in this directory.
     pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into(), memory: 16 << 20, hash_values: false }
     }
@@ -54,24 +54,24 @@ impl IndexOptions {
 
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
-    #[error("the sorted keys cannot be spilled to {}", folder.display())]
+    #[error("cannot write the sorted keys to {}", folder.display())]
     Spill { folder: PathBuf, source: io::Error },
-    #[error("the spilled keys cannot be read back")]
+    #[error("cannot read the temporary file of sorted keys")]
     ReadBack(#[source] io::Error),
-    #[error("the snapshot could not be walked through")]
+    #[error("cannot read the snapshot")]
     Walk(#[source] io::Error),
     #[error(transparent)]
     Read(#[from] ReadError),
-    #[error("the keys were sorted without the hashes of their values, so that they cannot be compared")]
+    #[error("cannot compare the indexes: they were built without hashes of the values")]
     Unhashed,
 }
 
-/// Takes revisions in any order.
+/// Accepts revisions in any order.
 #[derive(Debug)]
 pub struct IndexBuilder {
     options: IndexOptions,
     arena: Arena,
-    /// Level by level: a full one is merged into one run of the next.
+    /// The runs, by level: a full level is merged into one run of the next level.
     levels: Vec<Vec<Run>>,
 }
 
@@ -103,7 +103,7 @@ impl IndexBuilder {
             return Ok(KeyIndex { memory: self.arena, runs: Vec::new(), hashed });
         }
         self.spill()?;
-        // The small ones first.
+        // The lower levels, with the smaller runs, come first.
         let mut runs: Vec<Run> = std::mem::take(&mut self.levels).into_iter().flatten().collect();
         while runs.len() > FAN_IN {
             let merged = self.merge(&runs[..FAN_IN])?;
@@ -149,7 +149,7 @@ impl IndexBuilder {
     }
 }
 
-/// Sorts the keys in the course of a walk.
+/// Builds the index during a walk.
 impl Visitor for IndexBuilder {
     fn change(&mut self, change: &Change<'_>, _: Location) -> io::Result<()> {
         self.push(change).map_err(io::Error::other)
@@ -157,7 +157,7 @@ impl Visitor for IndexBuilder {
 }
 
 impl KeyIndex {
-    /// Sorts what a database holds; with it comes what was damaged and so is missing.
+    /// Builds the index of a database. Damaged parts are missing in it and returned as findings.
     pub fn of<S: ReadAt>(
         database: &Database<S>,
         options: IndexOptions,
@@ -172,18 +172,17 @@ impl KeyIndex {
         Ok((builder.finish()?, findings))
     }
 
-    /// Every revision, sorted by key and then by revision.
+    /// All revisions, sorted by key and then by revision.
     pub fn entries(&self) -> Result<KeyRevisions<'_>, IndexError> {
         KeyRevisions::new(Some(&self.memory), &self.runs)
     }
 
-    /// Every key with its newest revision, in the order of keys: deleted ones too, and the empty one where
-    /// etcd bumped the revision of a restored database.
+    /// All keys with their newest revision, in order. They include deleted keys, and the empty key of a bumped revision.
     pub fn keys(&self) -> Result<Keys<'_>, IndexError> {
         Ok(Keys::new(self.entries()?))
     }
 
-    /// The keys that are there and begin with `prefix`, in order.
+    /// The existing keys that start with `prefix`, in order.
     pub fn live<'i>(
         &'i self,
         prefix: &'i [u8],
@@ -191,12 +190,12 @@ impl KeyIndex {
         let is_before = move |key: &Result<Key, IndexError>| {
             key.as_ref().is_ok_and(|key| key.newest.key.as_slice() < prefix)
         };
-        let is_wanted = move |key: &Result<Key, IndexError>| {
+        let matches = move |key: &Result<Key, IndexError>| {
             key.as_ref().map_or(true, |key| key.newest.key.starts_with(prefix))
         };
-        let wanted = self.keys()?.skip_while(is_before).take_while(is_wanted);
-        let is_there = |key: &Key| key.is_live() && !key.newest.key.is_empty();
-        Ok(wanted.filter(move |key| key.as_ref().map_or(true, is_there)))
+        let matching = self.keys()?.skip_while(is_before).take_while(matches);
+        let exists = |key: &Key| key.is_live() && !key.newest.key.is_empty();
+        Ok(matching.filter(move |key| key.as_ref().map_or(true, exists)))
     }
 
     pub fn is_hashed(&self) -> bool {

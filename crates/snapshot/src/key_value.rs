@@ -1,12 +1,12 @@
-//! The values of bucket `key`: `mvccpb.KeyValue`, read where it lies (facts: etcd `api/mvccpb/kv.proto`).
+//! The values of the bucket `key`: `mvccpb.KeyValue`, read without copying (etcd, `api/mvccpb/kv.proto`).
 
-/// One stored change. Borrowed from the page that holds it.
+/// One stored change, borrowed from its page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct KeyValue<'a> {
-    /// Empty only where etcd bumped the revision of a restored database: that change holds nothing.
+    /// Empty only in the entry of a bumped revision (`etcdutl snapshot restore --bump-revision`), which has no content.
     pub key: &'a [u8],
     pub create_revision: i64,
-    /// 0 where the key was deleted.
+    /// 0 if the key was deleted.
     pub mod_revision: i64,
     /// How often the key was written since it was created.
     pub version: i64,
@@ -15,16 +15,16 @@ pub struct KeyValue<'a> {
     pub lease: i64,
 }
 
-/// Why bytes are no `KeyValue`.
+/// Why bytes are not a valid `KeyValue`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyValueError {
     #[error("it ends within a field")]
     Cut,
     #[error("a number in it has more than 64 bits")]
     Number,
-    #[error("one of its fields is of the wrong type")]
+    #[error("one of its fields has the wrong type")]
     Type,
-    #[error("it has a field without a number")]
+    #[error("it has a field with the number 0")]
     NoField,
 }
 
@@ -71,7 +71,7 @@ pub(crate) fn varint(rest: &mut &[u8]) -> Result<u64, KeyValueError> {
     Err(if rest.len() < 10 { KeyValueError::Cut } else { KeyValueError::Number })
 }
 
-/// Passes over a field whose meaning is not known.
+/// Skips an unknown field.
 pub(crate) fn skip(wire: u64, rest: &mut &[u8]) -> Result<(), KeyValueError> {
     match wire {
         VARINT => varint(rest).map(drop),
@@ -121,8 +121,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_or_of_the_wrong_type_is_refused() {
-        // Between two fields a cut leaves a message that is whole.
+    fn a_truncated_message_or_a_wrong_type_is_refused() {
+        // Truncated between two fields, a message is still valid.
         let whole = [0, 5, 7, 10, 12, 17];
         for length in (0..SAMPLE.len()).filter(|length| !whole.contains(length)) {
             assert_eq!(KeyValue::parse(&SAMPLE[..length]), Err(KeyValueError::Cut), "{length}");

@@ -1,29 +1,29 @@
-//! What a stored value says of itself: Kubernetes keeps objects as JSON, as protobuf or encrypted.
+//! Identifies stored values: Kubernetes stores objects as JSON, as protobuf, or encrypted.
 //!
-//! Facts: Kubernetes `apimachinery/pkg/runtime/serializer/protobuf/doc.go` and `pkg/runtime/types.proto`
-//! for the envelope, `apimachinery/pkg/apis/meta/v1/generated.proto` for the metadata, and
-//! `apiserver/pkg/server/options/encryptionconfig` for the prefixes of encrypted values.
+//! Sources: Kubernetes, `apimachinery/pkg/runtime/serializer/protobuf/doc.go` and `pkg/runtime/types.proto` for the envelope,
+//! `apimachinery/pkg/apis/meta/v1/generated.proto` for the metadata, and `apiserver/pkg/server/options/encryptionconfig` for
+//! the prefixes of encrypted values.
 
 use prost::Message;
 use serde::{Deserialize, Serialize};
 
-/// In front of every object that is stored as protobuf.
+/// The prefix of every object that is stored as protobuf.
 const PROTOBUF: &[u8] = b"k8s\0";
-/// In front of every object that is stored encrypted; provider, version and key follow, each with a colon.
+/// The prefix of every encrypted object. Provider, version and key follow, each with a colon.
 const ENCRYPTED: &[u8] = b"k8s:enc:";
-/// The longest name of a provider or key that is told.
-const LONGEST_NAME: usize = 253;
+/// Longer names of providers or keys are not shown.
+const MAX_NAME_LEN: usize = 253;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stored {
     Object(Envelope),
-    /// Only the API server's own configuration can open it.
+    /// It can be decrypted only with the API server's encryption configuration.
     Encrypted {
         /// Such as `aescbc` or `kms`.
         provider: String,
         key: Option<String>,
     },
-    /// No object of Kubernetes, or none that can be read.
+    /// Not a Kubernetes object, or an unreadable one.
     Other,
 }
 
@@ -34,7 +34,7 @@ pub enum Encoding {
     Protobuf,
 }
 
-/// Which object it is. What the object does not say is empty.
+/// The identity of an object. Fields that the object does not have are empty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Envelope {
@@ -47,12 +47,12 @@ pub struct Envelope {
     pub name: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub uid: String,
-    /// Of the whole stored value, in bytes.
+    /// The size of the whole stored value in bytes.
     pub size: u64,
 }
 
 impl Stored {
-    /// Reads a value that anybody may have written.
+    /// Reads a value from an untrusted source.
     pub fn of(value: &[u8]) -> Self {
         if let Some(rest) = value.strip_prefix(ENCRYPTED) {
             let mut names = rest.split(|byte| *byte == b':').map(name);
@@ -80,15 +80,15 @@ impl Stored {
 }
 
 fn name(bytes: &[u8]) -> Option<String> {
-    let told = bytes.len() <= LONGEST_NAME && bytes.iter().all(u8::is_ascii_graphic) && !bytes.is_empty();
-    told.then(|| String::from_utf8_lossy(bytes).into_owned())
+    let valid = bytes.len() <= MAX_NAME_LEN && bytes.iter().all(u8::is_ascii_graphic) && !bytes.is_empty();
+    valid.then(|| String::from_utf8_lossy(bytes).into_owned())
 }
 
 type Object = (Encoding, ObjectType, ObjectMeta);
 
 fn protobuf(message: &[u8]) -> Option<Object> {
     let Unknown { type_meta, raw } = Unknown::decode(message).ok()?;
-    // Field 1 of nearly every kind is its metadata; where it is something else, no name is told.
+    // Field 1 of nearly every kind is its metadata. If it is something else, the name is left empty.
     let meta = Raw::decode(raw.as_slice()).ok().and_then(|raw| raw.metadata).unwrap_or_default();
     Some((Encoding::Protobuf, type_meta?, meta))
 }
@@ -154,7 +154,7 @@ mod tests {
 
     fn pod() -> Vec<u8> {
         let metadata = ObjectMeta { name: "web-1".into(), namespace: "shop".into(), uid: "u-1".into() };
-        // A pod has a spec as well, which is none of our business.
+        // A pod also has a spec, which is ignored.
         let mut raw = Raw { metadata: Some(metadata) }.encode_to_vec();
         raw.extend_from_slice(b"\x12\x04\x0a\x02xx");
         let type_meta = Some(ObjectType { api_version: "v1".into(), kind: "Pod".into() });
@@ -177,14 +177,14 @@ mod tests {
     }
 
     #[test]
-    fn an_object_says_which_it_is_in_protobuf_and_in_json() {
+    fn objects_in_protobuf_and_json_are_identified() {
         assert_eq!(Stored::of(&pod()), envelope(Encoding::Protobuf, pod().len()));
         let json = br#"{"kind":"Pod","apiVersion":"v1","metadata":{"labels":{"a":"b"},"name":"web-1","namespace":"shop","uid":"u-1"},"spec":{}}"#;
         assert_eq!(Stored::of(json), envelope(Encoding::Json, json.len()));
     }
 
     #[test]
-    fn a_value_that_is_encrypted_says_by_what_and_nothing_more() {
+    fn of_an_encrypted_value_the_provider_and_key_are_shown() {
         for (value, provider, key) in [
             (b"k8s:enc:aescbc:v1:key1:\x01\x02:\xff".as_slice(), "aescbc", Some("key1")),
             (b"k8s:enc:kms:v2:vault:\x00", "kms", Some("vault")),
@@ -196,18 +196,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_called_none() {
+    fn other_values_are_not_identified_as_objects() {
         for value in [b"".as_slice(), b"k8s", b"k8s\0", b"k8s:enc:", b"12", b"{}", b"{\"kind\":1}", b"[{}]"] {
             assert_eq!(Stored::of(value), Stored::Other, "{value:?}");
         }
-        // Nested far deeper than any object.
+        // Nested much deeper than any object.
         let deep = [b"{\"a\":".repeat(100_000), b"1".to_vec()].concat();
         assert_eq!(Stored::of(&deep), Stored::Other);
     }
 
     proptest! {
         #[test]
-        fn no_bytes_break_it(bytes in proptest::collection::vec(any::<u8>(), 0..200), cut in 0usize..80, at in 0usize..80) {
+        fn reading_any_bytes_does_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), cut in 0usize..80, at in 0usize..80) {
             Stored::of(&bytes);
             Stored::of(&[PROTOBUF, &bytes].concat());
             Stored::of(&[ENCRYPTED, &bytes].concat());

@@ -1,7 +1,7 @@
-//! Reads etcd v3 snapshots: what `etcdctl snapshot save` writes, and what a member streams.
+//! Reads etcd v3 snapshots: files of `etcdctl snapshot save`, and the stream of a member.
 //!
-//! A snapshot is a bbolt database followed by the SHA-256 of it (etcd,
-//! `server/etcdserver/api/v3rpc/maintenance.go`). Nothing here trusts a length, maps a file or panics.
+//! A snapshot is a bbolt database followed by its SHA-256 (etcd, `server/etcdserver/api/v3rpc/maintenance.go`). This crate
+//! trusts no length, maps no file and never panics.
 
 mod bits;
 mod change;

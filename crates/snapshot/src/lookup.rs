@@ -1,4 +1,4 @@
-//! One key: its value at a revision, its history. Bucket `key` is gone through once; nothing is sorted.
+//! Looks up one key: its value at a revision, or its history. The bucket `key` is read once; nothing is sorted.
 
 use std::ops::ControlFlow;
 
@@ -9,18 +9,18 @@ use crate::index::KeyRevision;
 use crate::revision::RevisionKey;
 use crate::source::ReadAt;
 
-/// What was found of a key, and what was damaged on the way: beside damage nothing found means nothing.
+/// The result of looking up a key. If there are findings, the key may be in a damaged part.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
-    /// The newest revision of the key that was asked for; a deletion too.
+    /// The newest revision of the key; it may be a deletion.
     pub revision: Option<KeyRevision>,
     pub value: Vec<u8>,
-    /// The main revision of the last change that was seen.
+    /// The main revision of the last change that was read.
     pub last: u64,
     pub findings: Findings,
 }
 
-/// Shows every change in the order in which they were made, and passes over what is damaged.
+/// Visits all changes in the order of revisions, and skips damaged parts, which are returned as findings.
 pub fn scan<S: ReadAt>(
     database: &Database<S>,
     mut visit: impl FnMut(&Change<'_>) -> ControlFlow<()>,
@@ -52,7 +52,7 @@ pub fn scan<S: ReadAt>(
     }
 }
 
-/// The newest value of a key, or the one that it had at a revision.
+/// The newest value of a key, or its value at a revision.
 pub fn get<S: ReadAt>(database: &Database<S>, key: &[u8], revision: Option<u64>) -> Result<Found, ReadError> {
     let mut found = Found::default();
     found.findings = scan(database, |change| {
@@ -70,7 +70,7 @@ pub fn get<S: ReadAt>(database: &Database<S>, key: &[u8], revision: Option<u64>)
     Ok(found)
 }
 
-/// Shows every revision of a key that was not compacted away, oldest first.
+/// Visits all stored revisions of a key (those that were not compacted), oldest first.
 pub fn history<S: ReadAt>(
     database: &Database<S>,
     key: &[u8],
@@ -84,7 +84,7 @@ pub fn history<S: ReadAt>(
     })
 }
 
-/// The revision up to which older ones of each key are gone; `None` where nothing was compacted.
+/// The revision up to which the database was compacted; `None` if it was never compacted.
 pub fn compacted<S: ReadAt>(database: &Database<S>) -> Result<Option<u64>, ReadError> {
     let Some(bucket) = database.bucket(b"meta")? else { return Ok(None) };
     let mut cursor = database.cursor(&bucket)?;

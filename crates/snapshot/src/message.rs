@@ -1,9 +1,9 @@
-//! Values that etcd decodes when it starts, and breaks down over where it can't (facts: etcd
-//! `server/lease/leasepb/lease.proto`, `api/authpb/auth.proto`).
+//! Values that etcd decodes when it starts. It panics if it cannot decode them (etcd, `server/lease/leasepb/lease.proto`,
+//! `api/authpb/auth.proto`).
 
 use crate::key_value::{BYTES, KeyValueError, VARINT, sized, skip, varint};
 
-/// What a field is that etcd knows.
+/// The type of a known field.
 #[derive(Debug, Clone, Copy)]
 pub enum Field {
     Number,
@@ -13,14 +13,14 @@ pub enum Field {
 
 use Field::{Bytes, Message, Number};
 
-/// ID, TTL, RemainingTTL. Fields are numbered from 1 on.
+/// ID, TTL, RemainingTTL. The first field has the number 1.
 pub const LEASE: &[Field] = &[Number, Number, Number];
 /// name, password, roles, options { no_password }.
 pub const USER: &[Field] = &[Bytes, Bytes, Bytes, Message(&[Number])];
 /// name, keyPermission { permType, key, range_end }.
 pub const ROLE: &[Field] = &[Bytes, Message(&[Number, Bytes, Bytes])];
 
-/// Holds bytes against what they should be. Nests no deeper than `fields` does.
+/// Checks that bytes are a message with these fields. The recursion is not deeper than `fields`.
 pub fn check(bytes: &[u8], fields: &[Field]) -> Result<(), KeyValueError> {
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_of_etcd_are_sound_and_each_cut_one_is_not() {
+    fn valid_messages_are_accepted_and_truncated_ones_refused() {
         let role = b"\x0a\x01r\x12\x08\x08\x02\x12\x01a\x1a\x01b";
         assert_eq!(check(role, ROLE), Ok(()));
         assert_eq!(check(b"\x08\x81\x80\x01\x10\x3c", LEASE), Ok(()));
@@ -53,12 +53,12 @@ mod tests {
     }
 
     #[test]
-    fn what_etcd_would_not_decode_is_refused() {
+    fn messages_that_etcd_cannot_decode_are_refused() {
         assert_eq!(check(b"\x0a\x01x", LEASE), Err(KeyValueError::Type));
         assert_eq!(check(b"\x12\x02\x0a\x00", ROLE), Err(KeyValueError::Type));
         assert_eq!(check(b"\x00\x01", USER), Err(KeyValueError::NoField));
         assert_eq!(check(b"\x2b", USER), Err(KeyValueError::Type));
-        // A field of a later etcd.
+        // An unknown field, as from a later etcd.
         assert_eq!(check(b"\x30\x01", USER), Ok(()));
     }
 }

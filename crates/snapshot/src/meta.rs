@@ -1,55 +1,57 @@
-//! The two meta pages at the head of a bbolt database (facts: bbolt `internal/common/meta.go`).
+//! The two meta pages at the start of a bbolt database (bbolt, `internal/common/meta.go`).
 
 const MAGIC: u32 = 0xED0C_DAED;
 const VERSION: u32 = 2;
 /// The page header: id u64, flags u16, count u16, overflow u32.
 const HEADER: usize = 16;
-/// The meta after its header, up to its checksum, and with it.
+/// The length of the meta after its header, without its checksum.
 const CHECKED: usize = 56;
+/// The length of the meta after its header, including its checksum.
 const META: usize = 64;
-/// What a freelist page number says when the freelist is not stored.
+/// The page number of the freelist if it is not stored.
 const NO_FREELIST: u64 = u64::MAX;
 /// The page header's flag of a meta page.
 const FLAG_META: u16 = 4;
 
-/// How much of a database's head is enough to find both metas: the largest page, and the meta after it.
+/// How many bytes of a database are enough to find both metas: a page of the maximum size, and the meta after it.
 pub const HEAD: usize = (1024 << 14) + META_PAGE;
-/// How much of a page a meta needs.
+/// How many bytes of a page a meta needs.
 pub const META_PAGE: usize = HEADER + META;
 
-/// The page sizes that there may be, in bytes.
+/// The possible page sizes in bytes.
 pub fn page_sizes() -> impl Iterator<Item = u32> {
     (0..=14).map(|shift| 1024u32 << shift)
 }
 
-/// One meta page. Numbers of pages, unless said otherwise.
+/// One meta page. The fields are page numbers, if not stated otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Meta {
     /// In bytes.
     pub page_size: u32,
     pub root: u64,
-    /// `None` where etcd does not store it (from 3.3 on).
+    /// `None` if etcd does not store it (from 3.3 on).
     pub freelist: Option<u64>,
-    /// The first page past the end of what is in use.
+    /// The number of the first page after the used ones.
     pub high_water: u64,
+    /// The number of its transaction.
     pub txid: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MetaError {
-    #[error("it is cut off")]
+    #[error("it is truncated")]
     Short,
     #[error("it is not a meta page")]
     NotMeta,
-    #[error("its magic number is not bbolt's")]
+    #[error("its magic number is not that of bbolt")]
     Magic,
-    #[error("its version is {0}, not 2")]
+    #[error("its version is {0}, expected 2")]
     Version(u32),
-    #[error("its page size {0} is no power of two from 1 KiB to 16 MiB")]
+    #[error("its page size {0} is not a power of two from 1 KiB to 16 MiB")]
     PageSize(u32),
     #[error("its checksum does not match its content")]
     Checksum,
-    #[error("it points at a page past the end")]
+    #[error("it refers to a page past the end")]
     Bounds,
 }
 
@@ -90,7 +92,7 @@ impl Meta {
         Ok(parsed)
     }
 
-    /// Of two metas the one that counts.
+    /// The current one of two metas: of the valid ones, that of the later transaction.
     pub fn newer(first: Result<Self, MetaError>, second: Result<Self, MetaError>) -> Option<Self> {
         match (first, second) {
             (Ok(first), Ok(second)) => Some(if second.txid > first.txid { second } else { first }),
@@ -99,19 +101,20 @@ impl Meta {
         }
     }
 
-    /// What is in use, in bytes.
+    /// The bytes in use.
     pub fn bytes(&self) -> Option<u64> {
         self.high_water.checked_mul(u64::from(self.page_size))
     }
 
-    /// Whether `second` is what bbolt streams behind this one: the same but for one transaction.
+    /// Whether `second` is the second meta that bbolt writes when it streams a database: equal, but with a transaction number
+    /// that is one lower.
     pub fn streamed_with(&self, second: &Self) -> bool {
         *self == Self { txid: second.txid.wrapping_add(1), ..*second }
     }
 }
 
-/// Finds the page size from the head of a database: by the first meta where it is sound, else by
-/// looking for the second one at every size that there is.
+/// Finds the page size from the start of a database: from the first meta, or, if that is invalid, by searching for the second
+/// one at each possible page size.
 pub fn find_page_size(head: &[u8]) -> Option<u32> {
     if let Ok(meta) = Meta::parse(head) {
         return Some(meta.page_size);
@@ -134,7 +137,7 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(word)
 }
 
-/// FNV-1a of 64 bits, which bbolt guards its metas with.
+/// FNV-1a with 64 bits: bbolt's checksum of a meta.
 fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -171,10 +174,10 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn every_flipped_bit_of_a_meta_is_found() {
+    fn every_flipped_bit_of_a_meta_is_detected() {
         let good = page(0, 4096, 9, 7);
         for at in 8..HEADER + META {
-            // Count and overflow of the header mean nothing on a meta page.
+            // The header's count and overflow are unused on a meta page.
             if (10..HEADER).contains(&at) {
                 continue;
             }
@@ -188,7 +191,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_page_size_is_found_by_the_second_meta_when_the_first_is_broken() {
+    fn the_page_size_is_found_from_the_second_meta_if_the_first_is_invalid() {
         for size in [1024, 4096, 65536] {
             let mut head = page(0, size, 9, 7);
             head.extend(page(1, size, 9, 6));

@@ -1,13 +1,13 @@
-//! The pages of a bbolt database (facts: bbolt `internal/common/page.go`).
+//! The pages of a bbolt database (bbolt, `internal/common/page.go`).
 //!
-//! Nothing in a page is trusted: each element is held against the page's end, against the element before it,
-//! and against the one place where bbolt writes it, which is right behind its predecessor.
+//! Nothing in a page is trusted: each element must be within the page, must be greater than the previous element, and must be
+//! at the position where bbolt writes it, directly after the previous element.
 
 use std::ops::Range;
 
 /// The page header: id u64, flags u16, count u16, overflow u32.
 pub const HEADER: usize = 16;
-/// One element of a leaf or a branch.
+/// The length of the header of an element, in a leaf or a branch.
 const ELEMENT: usize = 16;
 /// An element's flag in a leaf: its value is a bucket.
 const BUCKET: u32 = 1;
@@ -27,12 +27,12 @@ pub struct Header {
     pub id: u64,
     pub flags: u16,
     pub count: u16,
-    /// How many more pages the page goes on over.
+    /// How many further pages belong to this page.
     pub overflow: u32,
 }
 
 impl Header {
-    /// `None` where the bytes are too few.
+    /// `None` if there are too few bytes.
     pub fn parse(page: &[u8]) -> Option<Self> {
         let (id, rest) = page.split_first_chunk()?;
         let (flags, rest) = rest.split_first_chunk()?;
@@ -46,7 +46,7 @@ impl Header {
         })
     }
 
-    /// `None` unless exactly one of the flags is set that there are.
+    /// `None` if not exactly one known flag is set.
     pub fn kind(&self) -> Option<Kind> {
         match self.flags {
             1 => Some(Kind::Branch),
@@ -58,18 +58,18 @@ impl Header {
     }
 }
 
-/// What is wrong with an element of a page.
+/// What is wrong with an element of a page; it completes "its element N …".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    #[error("lies past the end of its page")]
+    #[error("is past the end of its page")]
     Bounds,
-    #[error("does not follow the one before it, as bbolt writes them")]
+    #[error("does not directly follow the previous one")]
     Position,
     #[error("has no key")]
     NoKey,
-    #[error("has a flag that bbolt does not know")]
+    #[error("has an unknown flag")]
     Flags,
-    #[error("is not greater than the one before it, so a search would miss it")]
+    #[error("is not greater than the previous one, so etcd would not find it")]
     Order,
 }
 
@@ -77,23 +77,23 @@ pub enum Fault {
 pub struct Element<'a> {
     pub key: &'a [u8],
     pub value: &'a [u8],
-    /// The key and, right behind it, the value.
+    /// The key, followed by the value.
     pub raw: &'a [u8],
     pub is_bucket: bool,
-    /// The page that a branch's element points at, else 0.
+    /// For an element of a branch, the page number of its child; else 0.
     pub child: u64,
 }
 
-/// Goes through a page's elements and checks each. Holds no bytes: they are handed in at each step, always the
-/// same ones, from the page's header on and no further than its end.
+/// Iterates over a page's elements and checks each. It stores no bytes: each step gets the same bytes of the page, from its
+/// header to its end.
 #[derive(Debug, Clone)]
 pub struct Scan {
     branch: bool,
     count: usize,
     next: usize,
-    /// Where the next element's key has to begin.
+    /// The position at which the next element's key must start.
     data: usize,
-    /// The previous element's key, whose value ends at `data`.
+    /// The range of the previous element's key; its value ends at `data`.
     key: Range<usize>,
     is_bucket: bool,
 }
@@ -112,22 +112,22 @@ impl Scan {
         Self { branch, count, next: 0, data: HEADER + count * ELEMENT, key: 0..0, is_bucket: false }
     }
 
-    /// The index of the element that comes next.
+    /// The index of the next element.
     pub fn index(&self) -> usize {
         self.next
     }
 
-    /// The page's bytes that are used, once the scan has ended without a fault.
+    /// How many bytes of the page are used; valid after the scan has ended without a fault.
     pub fn used(&self) -> usize {
         self.data
     }
 
-    /// The key of the element that came last.
+    /// The key of the last element.
     pub fn key<'a>(&self, page: &'a [u8]) -> &'a [u8] {
         page.get(self.key.clone()).unwrap_or_default()
     }
 
-    /// The element of a leaf that came last, with its index.
+    /// The last element of a leaf, with its index.
     pub fn last<'a>(&self, page: &'a [u8]) -> Option<(usize, Element<'a>)> {
         let index = self.next.checked_sub(1)?;
         let raw = page.get(self.key.start..self.data)?;
@@ -135,7 +135,7 @@ impl Scan {
         Some((index, Element { key, value, raw, is_bucket: self.is_bucket, child: 0 }))
     }
 
-    /// After a fault the scan has ended: what follows can't be told from garbage.
+    /// A fault ends the scan, because the following elements cannot be trusted.
     pub fn next<'a>(&mut self, page: &'a [u8]) -> Option<Result<Element<'a>, Fault>> {
         if self.next >= self.count {
             return None;
@@ -172,7 +172,7 @@ impl Scan {
     }
 }
 
-/// One element of a leaf, by its index: held against the page's end only.
+/// One element of a leaf, by its index. It is only checked to be within the page.
 pub fn leaf_element(page: &[u8], count: u16, index: usize) -> Option<Element<'_>> {
     if index >= usize::from(count) {
         return None;
@@ -180,12 +180,12 @@ pub fn leaf_element(page: &[u8], count: u16, index: usize) -> Option<Element<'_>
     Raw::at(page, false, index)?.element(page)
 }
 
-/// An element as it is written: a leaf's is flags, pos, ksize, vsize (u32 each), a branch's pos, ksize (u32) and
-/// pgid (u64); pos counts from the element itself.
+/// An element as it is stored. In a leaf: flags, pos, ksize, vsize (u32 each). In a branch: pos, ksize (u32) and pgid (u64).
+/// pos is relative to the element itself.
 struct Raw {
     flags: u32,
     child: u64,
-    /// From the page's header on; `None` where that is past what a length can say.
+    /// Relative to the page's header; `None` if it is too large.
     start: Option<usize>,
     key: usize,
     value: usize,
@@ -218,8 +218,8 @@ impl Raw {
     }
 }
 
-/// Whether bbolt would have given `used` bytes a page that goes on over `overflow` more. Older versions took one
-/// page too many where the bytes fill their pages exactly.
+/// Whether bbolt would write `used` bytes into a page with this overflow. Older versions used one page too many if the bytes
+/// exactly fill their pages.
 pub fn overflow_fits(used: usize, overflow: u32, page_size: u32) -> bool {
     let (used, page_size) = (used as u64, u64::from(page_size));
     let overflow = u64::from(overflow);
@@ -278,9 +278,9 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn every_flipped_bit_of_an_elements_header_is_found() {
+    fn every_flipped_bit_of_an_elements_header_is_detected() {
         let page = leaf(7, 512, &[(b"a", b"1"), (b"bb", b""), (b"c", b"333")]);
-        // The last one's lengths have nothing behind them to be held against.
+        // The lengths of the last element cannot be checked, because no element follows.
         for at in HEADER..HEADER + 3 * ELEMENT - 8 {
             for bit in 0..8 {
                 let mut bad = page.clone();
@@ -292,7 +292,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn keys_out_of_order_empty_keys_and_lengths_past_the_end_are_found() {
+    fn keys_out_of_order_empty_keys_and_lengths_past_the_end_are_detected() {
         assert_eq!(faults(&leaf(7, 512, &[(b"b", b""), (b"a", b"")])), Some(Fault::Order));
         assert_eq!(faults(&leaf(7, 512, &[(b"b", b""), (b"b", b"")])), Some(Fault::Order));
         assert_eq!(faults(&leaf(7, 512, &[(b"", b"x")])), Some(Fault::NoKey));

@@ -1,7 +1,7 @@
-//! The reader in file order: checks a snapshot while it streams by, and keeps a few bytes for each page of it.
+//! The reader in file order: it checks a snapshot while it is streamed, and keeps a few bytes per page.
 //!
-//! Which pages are live is known at the end only. Until then every page-sized unit may begin a page, and may as well
-//! be the inside of one that began before it: what lies in free pages is old, and can look like anything.
+//! Only at the end it is known which pages are live. Until then every page-sized unit may be the start of a page, or the inside
+//! of a page that started before: free pages contain old data, which can look like anything.
 
 mod children;
 mod copies;
@@ -18,7 +18,7 @@ use crate::report::{Report, check_metas, check_trailer};
 use crate::trailer::TrailerCheck;
 use units::Pages;
 
-/// Checks a snapshot that streams by. Takes 64 MiB of memory for one of 8 GB.
+/// Checks a snapshot while it is streamed. It needs 64 MiB of memory for a snapshot of 8 GB.
 #[derive(Debug, Default)]
 pub struct Pass {
     trailer: TrailerCheck,
@@ -27,7 +27,7 @@ pub struct Pass {
 
 #[derive(Debug)]
 enum Stage {
-    /// Neither meta was found yet.
+    /// No meta was found yet.
     Head(Vec<u8>),
     Pages(Box<Splitter>),
     NotEtcd,
@@ -40,13 +40,13 @@ impl Default for Stage {
 }
 
 impl Pass {
-    /// Takes the next bytes, however many.
+    /// Processes the next bytes, any number of them.
     pub fn update(&mut self, bytes: &[u8]) {
         self.trailer.update(bytes);
         match &mut self.stage {
             Stage::Head(head) => {
-                let room = HEAD.saturating_sub(head.len()).min(bytes.len());
-                let (more, rest) = bytes.split_at(room);
+                let missing = HEAD.saturating_sub(head.len()).min(bytes.len());
+                let (more, rest) = bytes.split_at(missing);
                 head.extend_from_slice(more);
                 if head.len() < META_PAGE {
                     return;
@@ -65,7 +65,7 @@ impl Pass {
         }
     }
 
-    /// The stream has ended.
+    /// Ends the stream and returns the report.
     pub fn finish(self) -> Report {
         let ending = self.trailer.finish();
         let mut findings = Findings::default();
@@ -78,8 +78,8 @@ impl Pass {
         let metas = pages.metas;
         check_metas(&metas, pages.meta_ids, ending.length, false, &mut findings);
         let facts = match Meta::newer(metas[0], metas[1]) {
-            Some(meta) if pages.units.len() >= pages.most && meta.high_water > pages.most => {
-                findings.push(Finding::TooManyPages { pages: meta.high_water, most: pages.most });
+            Some(meta) if pages.units.len() >= pages.max_units && meta.high_water > pages.max_units => {
+                findings.push(Finding::TooManyPages { pages: meta.high_water, most: pages.max_units });
                 Facts { size: meta.bytes(), ..Facts::default() }
             }
             Some(meta) => tree::settle(pages, &meta, &mut findings),
@@ -89,7 +89,7 @@ impl Pass {
     }
 }
 
-/// Cuts the stream into units of a page's size. Those that lie whole in what comes in are not copied.
+/// Splits the stream into units of a page's size. A unit that is completely in one input chunk is not copied.
 #[derive(Debug)]
 struct Splitter {
     page_size: u32,
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_streams_by_past_the_end_takes_no_memory() {
+    fn data_past_the_used_pages_needs_no_memory() {
         let mut splitter = passing(9);
         for _ in 0..100 {
             splitter.update(&[0; 10 * SIZE as usize]);
@@ -146,15 +146,15 @@ mod tests {
     }
 
     #[test]
-    fn a_database_of_more_pages_than_are_kept_track_of_is_a_finding() {
+    fn a_database_with_too_many_pages_to_check_is_a_finding() {
         let mut splitter = passing(u64::MAX / 2);
-        splitter.pages.most = 50;
+        splitter.pages.max_units = 50;
         splitter.update(&[0; 100 * SIZE as usize]);
         assert_eq!(splitter.pages.units.len(), 50);
         let pass = Pass { trailer: TrailerCheck::default(), stage: Stage::Pages(Box::new(splitter)) };
         let findings = pass.finish().findings;
-        let wanted = Finding::TooManyPages { pages: u64::MAX / 2, most: 50 };
-        assert!(findings.contains(&wanted), "{findings:?}");
+        let expected = Finding::TooManyPages { pages: u64::MAX / 2, most: 50 };
+        assert!(findings.contains(&expected), "{findings:?}");
         assert!(!findings.iter().any(|finding| matches!(finding, Finding::Page { .. })), "{findings:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! How many keys there are below each prefix: `/kubernetes.io/pods`, and in it each namespace.
+//! Counts the keys below each prefix, such as `/kubernetes.io/pods`, and in it by namespace.
 
 use std::collections::BTreeMap;
 
@@ -6,26 +6,28 @@ use serde::Serialize;
 
 use crate::index::{IndexError, Key, KeyIndex};
 
-/// So many prefixes, and so many namespaces of all of them, are counted on their own.
-const MOST: usize = 4096;
-const MOST_NAMESPACES: usize = 1 << 16;
-/// Nothing longer is a group of its own.
-const LONGEST: usize = 512;
+/// How many prefixes are counted separately.
+const MAX_PREFIXES: usize = 4096;
+/// How many namespaces, of all prefixes together, are counted separately.
+const MAX_NAMESPACES: usize = 1 << 16;
+/// Longer prefixes and namespaces are not counted separately. In bytes.
+const MAX_NAME_LEN: usize = 512;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Count {
-    /// Those that are there.
+    /// The number of existing keys.
     pub keys: u64,
-    /// Of all of them, deletions included.
+    /// The number of their revisions, including deletions.
     pub revisions: u64,
-    /// Of the keys and values of all revisions.
+    /// The bytes of the keys and values of all revisions.
     pub bytes: u64,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Prefix {
     pub total: Count,
-    /// Empty where the objects have none. What lies in no namespace, or in one too many, is in the total only.
+    /// Empty if the objects have no namespace. Keys without a namespace, and of namespaces above the maximum, are only in the
+    /// total.
     pub namespaces: BTreeMap<Vec<u8>, Count>,
 }
 
@@ -33,7 +35,7 @@ pub struct Prefix {
 pub struct Prefixes {
     pub total: Count,
     pub by_prefix: BTreeMap<Vec<u8>, Prefix>,
-    /// What is below none of them: more prefixes than are counted, or none that is one.
+    /// The keys of prefixes that are not counted separately.
     pub rest: Count,
     namespaces: usize,
 }
@@ -66,18 +68,18 @@ impl Prefixes {
     fn add(&mut self, key: &Key) {
         self.total.add(key);
         let (prefix, namespace) = split(&key.newest.key);
-        let room = self.by_prefix.len() < MOST && prefix.len() <= LONGEST;
-        // Most keys are of a prefix that is there: nothing is allocated for those.
+        let separate = self.by_prefix.len() < MAX_PREFIXES && prefix.len() <= MAX_NAME_LEN;
+        // Most keys have a known prefix; for these nothing is allocated.
         let group = match self.by_prefix.get_mut(prefix) {
             Some(group) => group,
-            None if room => self.by_prefix.entry(prefix.to_vec()).or_default(),
+            None if separate => self.by_prefix.entry(prefix.to_vec()).or_default(),
             None => return self.rest.add(key),
         };
         group.total.add(key);
         let Some(namespace) = namespace else { return };
         match group.namespaces.get_mut(namespace) {
             Some(count) => count.add(key),
-            None if self.namespaces < MOST_NAMESPACES && namespace.len() <= LONGEST => {
+            None if self.namespaces < MAX_NAMESPACES && namespace.len() <= MAX_NAME_LEN => {
                 self.namespaces += 1;
                 group.namespaces.entry(namespace.to_vec()).or_default().add(key);
             }
@@ -86,7 +88,7 @@ impl Prefixes {
     }
 }
 
-/// The prefix of a key and its namespace, by where Kubernetes and OpenShift store their objects:
+/// The prefix of a key and its namespace, as Kubernetes and OpenShift store their objects:
 /// `/registry/pods/NAMESPACE/NAME`, `/registry/services/specs/NAMESPACE/NAME`,
 /// `/registry/GROUP.DOMAIN/things/NAMESPACE/NAME`, `/registry/minions/NAME`.
 fn split(key: &[u8]) -> (&[u8], Option<&[u8]>) {
@@ -108,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_grouped_by_where_kubernetes_stores_its_objects() {
+    fn keys_are_grouped_as_kubernetes_stores_its_objects() {
         for (key, prefix, namespace) in [
             ("/registry/pods/default/web-1", "/registry/pods", Some("default")),
             ("/kubernetes.io/minions/node1", "/kubernetes.io/minions", None),

@@ -1,4 +1,4 @@
-//! What either reader gives: the same words, whoever found them.
+//! The result of both readers.
 
 use crate::database::Fingerprint;
 use crate::facts::Facts;
@@ -6,20 +6,20 @@ use crate::finding::{Damage, Finding, Findings};
 use crate::meta::{Meta, MetaError};
 use crate::trailer::{Ending, TRAILER_LEN, Trailer};
 
-/// What was found, and what the database says of itself.
+/// The facts of a snapshot, and its defects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     pub trailer: Trailer,
-    /// In bytes, the trailer included.
+    /// In bytes, including the trailer.
     pub length: u64,
-    /// The SHA-256 of every byte, as `sha256sum` prints it.
+    /// The SHA-256 of the whole file, as printed by `sha256sum`.
     pub sha256: [u8; 32],
     pub page_size: Option<u32>,
     pub fingerprint: Fingerprint,
     pub facts: Facts,
-    /// The first hundred.
+    /// The first hundred findings.
     pub findings: Vec<Finding>,
-    /// How many there were beyond those.
+    /// The number of further findings.
     pub further_findings: u64,
 }
 
@@ -48,7 +48,7 @@ impl Report {
     }
 }
 
-/// Holds the trailer against the whole.
+/// Adds a finding if the trailer does not match the content. A copy has no trailer.
 pub fn check_trailer(ending: &Ending, copy: bool, findings: &mut Findings) {
     match ending.trailer {
         Trailer::Matches => {}
@@ -58,8 +58,9 @@ pub fn check_trailer(ending: &Ending, copy: bool, findings: &mut Findings) {
     }
 }
 
-/// Holds the metas against each other and against the length, in bytes. A stream has two sound metas that differ in
-/// nothing but one transaction (docs/facts/etcd.md#file-format); a copy may have any, but of one page size.
+/// Compares the metas with each other and with the length in bytes. In a stream both are valid and differ only in the
+/// transaction number, by one, because bbolt writes both from one transaction (docs/facts/etcd.md#file-format). In a
+/// copy they may be any, but with the same page size.
 pub fn check_metas(
     metas: &[Result<Meta, MetaError>; 2],
     ids: [u64; 2],
@@ -86,7 +87,7 @@ pub fn check_metas(
     let Some(meta) = Meta::newer(metas[0], metas[1]) else { return };
     let body = meta.bytes();
     let whole = body.and_then(|body| body.checked_add(TRAILER_LEN as u64));
-    // A database file is longer than what is in use of it: bbolt lets it grow in steps.
+    // A database file can be longer than its used part, because bbolt extends it in steps.
     let copied = copy && body.is_some_and(|body| body <= length);
     if whole != Some(length) && !copied {
         findings.push(Finding::Length {
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_copy_may_have_metas_of_two_transactions_and_none_those_of_two_page_sizes() {
+    fn metas_of_different_transactions_are_valid_only_in_a_copy_and_different_page_sizes_never() {
         let whole = 9 * 4096 + TRAILER_LEN as u64;
         let metas = |txid, size| [page(0, 4096, 9, 8), page(1, size, 9, txid)];
         assert_eq!(findings(metas(7, 4096), whole, false), []);

@@ -1,13 +1,13 @@
-//! The keys of bucket `key`: revisions (facts: etcd `server/storage/mvcc/revision.go`).
+//! The keys of the bucket `key`: revisions (etcd, `server/storage/mvcc/revision.go`).
 
-/// One change: `main` counts transactions, `sub` the changes within one.
+/// The revision of one change: `main` counts transactions, `sub` the changes in a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Revision {
     pub main: u64,
     pub sub: u64,
 }
 
-/// A revision as it is stored, with the mark of a deletion.
+/// A revision as it is stored, with the marker of a deletion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RevisionKey {
     pub revision: Revision,
@@ -15,11 +15,11 @@ pub struct RevisionKey {
     pub tombstone: bool,
 }
 
-/// Main and sub, big-endian, with `_` between them.
+/// The length of main and sub, big-endian, with `_` between them.
 const LENGTH: usize = 17;
 
 impl Revision {
-    /// As it is stored: keys of this form sort as revisions do.
+    /// The stored form. It sorts in the order of revisions.
     pub fn to_bytes(self) -> [u8; LENGTH] {
         let mut bytes = [b'_'; LENGTH];
         bytes[..8].copy_from_slice(&self.main.to_be_bytes());
@@ -29,7 +29,7 @@ impl Revision {
 }
 
 impl RevisionKey {
-    /// `None` for what is no revision.
+    /// `None` if the key is not a revision.
     pub fn parse(key: &[u8]) -> Option<Self> {
         let tombstone = match key.len() {
             LENGTH => false,
@@ -40,7 +40,7 @@ impl RevisionKey {
         let (mark, rest) = rest.split_first()?;
         let (sub, _) = rest.split_first_chunk()?;
         let revision = Revision { main: u64::from_be_bytes(*main), sub: u64::from_be_bytes(*sub) };
-        // etcd's revisions are signed.
+        // In etcd revisions are signed.
         let signed = revision.main <= i64::MAX as u64 && revision.sub <= i64::MAX as u64;
         (*mark == b'_' && signed).then_some(Self { revision, tombstone })
     }
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_revision_is_none() {
+    fn an_invalid_revision_is_refused() {
         let good = Revision { main: 5, sub: 0 }.to_bytes();
         for length in 0..LENGTH {
             assert_eq!(RevisionKey::parse(&good[..length]), None);

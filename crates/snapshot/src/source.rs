@@ -1,9 +1,9 @@
-//! Where the bytes of a database come from: positioned reads, so that many readers can share one file.
+//! The source of a database's bytes: positioned reads, so that several readers can share one file.
 
 use std::fs::File;
 use std::io;
 
-/// Reads at a place, without a cursor of its own.
+/// Reads at a position, without its own cursor.
 pub trait ReadAt {
     /// Reads some bytes at `offset`; 0 means that the source ends there.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
@@ -55,7 +55,7 @@ impl<T: ReadAt + ?Sized> ReadAt for &T {
     }
 }
 
-/// Fills as much of `buffer` as there is at `offset`, and says how much that was.
+/// Reads at `offset` until `buffer` is full or the source ends. Returns the number of bytes read.
 pub fn read_up_to(source: &(impl ReadAt + ?Sized), buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
@@ -69,8 +69,8 @@ pub fn read_up_to(source: &(impl ReadAt + ?Sized), buffer: &mut [u8], offset: u6
     Ok(filled)
 }
 
-/// Appends `bytes`, in pieces that a libc copies by registers. Longer ones glibc leaves to `rep movsb`, which some
-/// processors (AMD's EPYC among them) do at a quarter of the speed where the target is not aligned as the source is.
+/// Appends `bytes` in small pieces, which glibc copies with registers. Larger pieces it copies with `rep movsb`, which on some
+/// processors (such as AMD EPYC) has a quarter of the speed if target and source are aligned differently.
 pub fn append(target: &mut Vec<u8>, bytes: &[u8]) {
     target.reserve(bytes.len());
     for piece in bytes.chunks(1 << 10) {
@@ -78,13 +78,13 @@ pub fn append(target: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
-/// The longest single read ahead, in bytes.
-const LONGEST: usize = 128 << 10;
-/// The shortest, in bytes: where pages lie scattered nothing is gained by more.
-const SHORTEST: usize = 4 << 10;
+/// The maximum read-ahead in bytes.
+const MAX_READ_AHEAD: usize = 128 << 10;
+/// The minimum read-ahead in bytes, for scattered pages.
+const MIN_READ_AHEAD: usize = 4 << 10;
 
-/// A stretch of the source, read ahead for as long as the reads go forward. Never longer than the longest
-/// page that was asked for, or 128 KiB.
+/// A part of the source. The read-ahead grows while the reads go forward. The window is never longer than 128 KiB or the longest
+/// requested page.
 #[derive(Debug, Default)]
 pub struct Window {
     start: u64,
@@ -93,19 +93,22 @@ pub struct Window {
 }
 
 impl Window {
-    /// The bytes at `offset`: `length` of them, or fewer where the source ends.
+    /// `length` bytes at `offset`, or fewer at the end of the source.
     pub fn get(&mut self, source: &(impl ReadAt + ?Sized), offset: u64, length: usize) -> io::Result<&[u8]> {
-        let held = |window: &Self| {
+        let buffered = |window: &Self| {
             let skip = usize::try_from(offset.checked_sub(window.start)?).ok()?;
             (skip.checked_add(length)? <= window.bytes.len()).then_some(skip)
         };
-        if let Some(skip) = held(self) {
+        if let Some(skip) = buffered(self) {
             return Ok(&self.bytes[skip..skip + length]);
         }
         let end = self.start + self.bytes.len() as u64;
         let forward = offset >= self.start && offset <= end + self.ahead as u64;
-        self.ahead =
-            if forward { (self.ahead * 2).clamp(SHORTEST, LONGEST) } else { (self.ahead / 4).max(SHORTEST) };
+        self.ahead = if forward {
+            (self.ahead * 2).clamp(MIN_READ_AHEAD, MAX_READ_AHEAD)
+        } else {
+            (self.ahead / 4).max(MIN_READ_AHEAD)
+        };
         self.bytes.resize(self.ahead.max(length), 0);
         self.start = offset;
         match read_up_to(source, &mut self.bytes, offset) {
@@ -124,13 +127,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_window_gives_what_the_source_holds_in_any_order() {
+    fn a_window_returns_the_sources_bytes_in_any_order_of_reads() {
         let bytes: Vec<u8> = (0..200_000u32).map(|n| ((n * 7) >> 3) as u8).collect();
         let mut window = Window::default();
         for (offset, length) in [(0, 10), (5, 4096), (4096, 4096), (100_000, 70_000), (3, 9), (199_990, 100)]
         {
-            let wanted = &bytes[offset..(offset + length).min(bytes.len())];
-            assert_eq!(window.get(&bytes, offset as u64, length).unwrap(), wanted, "{offset} {length}");
+            let expected = &bytes[offset..(offset + length).min(bytes.len())];
+            assert_eq!(window.get(&bytes, offset as u64, length).unwrap(), expected, "{offset} {length}");
         }
         assert!(window.get(&bytes, u64::MAX, 5).unwrap().is_empty());
     }

@@ -1,4 +1,4 @@
-//! A walk that counts keys as well: all that can be said of a snapshot without being asked for one key.
+//! A walk that also counts the keys.
 
 use crate::index::{IndexBuilder, IndexError, IndexOptions};
 use crate::prefixes::Prefixes;
@@ -6,7 +6,7 @@ use crate::report::Report;
 use crate::source::ReadAt;
 use crate::walk::walk;
 
-/// Walks a snapshot with an index by key beside it, so that the report knows how many keys live.
+/// Walks a snapshot and builds an index by key, so that the report includes the number of existing keys.
 pub fn survey(
     source: &(impl ReadAt + Sync),
     options: IndexOptions,

@@ -7,52 +7,52 @@ use sha2::{Digest as _, Sha256};
 use crate::source::{ReadAt, read_up_to};
 
 pub const TRAILER_LEN: usize = 32;
-/// How much of a file is hashed at a time, in bytes.
-const STRETCH: usize = 128 << 10;
+/// How many bytes of a file are hashed at a time.
+const CHUNK: usize = 128 << 10;
 
-/// What the end of a snapshot says about the rest.
+/// The result of checking the trailer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trailer {
-    /// It is the SHA-256 of all that precedes it.
+    /// It is the SHA-256 of everything before it.
     Matches,
-    /// There are 32 bytes too many for whole pages, but they are not the SHA-256 of the rest.
+    /// There are 32 bytes after the last page, but they are not the SHA-256 of the rest.
     Wrong,
-    /// The length is that of whole pages: a copied file, or a stream that was cut off.
+    /// There are not 32 bytes after the last page: a copied file, or a truncated stream.
     Absent,
 }
 
-/// Checks the trailer while the snapshot streams by.
+/// Checks the trailer while the snapshot is streamed.
 #[derive(Debug, Clone, Default)]
 pub struct TrailerCheck {
     body: Sha256,
-    /// The last bytes seen, which may turn out to be the trailer.
-    held: Vec<u8>,
+    /// The last bytes so far, which may be the trailer.
+    tail: Vec<u8>,
     length: u64,
 }
 
-/// How a stream ended.
+/// The result at the end of a stream: trailer, length and hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ending {
     pub trailer: Trailer,
-    /// In bytes, the trailer included.
+    /// In bytes, including the trailer.
     pub length: u64,
-    /// The SHA-256 of every byte, as `sha256sum` prints it.
+    /// The SHA-256 of the whole file, as printed by `sha256sum`.
     pub sha256: [u8; 32],
 }
 
 impl Ending {
-    /// Hashes all that is there.
+    /// Hashes the whole source.
     pub fn of(source: &impl ReadAt) -> io::Result<Self> {
         let mut check = TrailerCheck::default();
-        let stretch = usize::try_from(source.length()?).unwrap_or(STRETCH).clamp(1, STRETCH);
-        let mut buffer = vec![0; stretch];
+        let chunk = usize::try_from(source.length()?).unwrap_or(CHUNK).clamp(1, CHUNK);
+        let mut buffer = vec![0; chunk];
         let mut offset = 0;
         loop {
             match read_up_to(source, &mut buffer, offset)? {
                 0 => return Ok(check.finish()),
                 read => check.update(&buffer[..read]),
             }
-            offset += stretch as u64;
+            offset += chunk as u64;
         }
     }
 }
@@ -60,24 +60,24 @@ impl Ending {
 impl TrailerCheck {
     pub fn update(&mut self, bytes: &[u8]) {
         self.length += bytes.len() as u64;
-        // Everything but the newest 32 bytes is body for certain.
-        let certain = (self.held.len() + bytes.len()).saturating_sub(TRAILER_LEN);
-        let from_held = certain.min(self.held.len());
-        self.body.update(&self.held[..from_held]);
-        self.held.drain(..from_held);
-        let from_bytes = certain - from_held;
+        // Everything except the newest 32 bytes is certainly not the trailer.
+        let certain = (self.tail.len() + bytes.len()).saturating_sub(TRAILER_LEN);
+        let from_tail = certain.min(self.tail.len());
+        self.body.update(&self.tail[..from_tail]);
+        self.tail.drain(..from_tail);
+        let from_bytes = certain - from_tail;
         self.body.update(&bytes[..from_bytes]);
-        self.held.extend_from_slice(&bytes[from_bytes..]);
+        self.tail.extend_from_slice(&bytes[from_bytes..]);
     }
 
     pub fn finish(self) -> Ending {
-        let Self { body, held, length } = self;
+        let Self { body, tail, length } = self;
         let mut all = body.clone();
-        all.update(&held);
-        // The same test as etcdctl's (client/v3/snapshot, hasChecksum): pages are multiples of 512 bytes.
+        all.update(&tail);
+        // The same test as in etcdctl (client/v3/snapshot, hasChecksum): pages are multiples of 512 bytes.
         let trailer = if length % 512 != TRAILER_LEN as u64 {
             Trailer::Absent
-        } else if body.finalize().as_slice() == held {
+        } else if body.finalize().as_slice() == tail {
             Trailer::Matches
         } else {
             Trailer::Wrong
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn the_trailer_is_found_however_the_stream_is_cut_into_chunks() {
+    fn the_trailer_is_found_with_any_chunk_size() {
         let bytes = snapshot();
         for chunk in [1, 7, 31, 32, 33, 512, 4096, 5000] {
             let ending = check(&bytes, chunk);
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn any_flipped_byte_is_found() {
+    fn any_flipped_byte_is_detected() {
         let good = snapshot();
         for at in 0..good.len() {
             let mut bad = good.clone();
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_that_was_cut_off_has_no_trailer() {
+    fn a_truncated_snapshot_has_no_trailer() {
         let good = snapshot();
         assert_eq!(check(&good[..4096], 512).trailer, Trailer::Absent);
         assert_eq!(check(&good[..4100], 512).trailer, Trailer::Absent);

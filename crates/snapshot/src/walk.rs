@@ -1,4 +1,4 @@
-//! The reader in key order: everything that can be known of a database that can be read at any place.
+//! The reader in key order. It needs positioned reads, and finds everything that can be known of a database.
 
 use std::io;
 use std::thread;
@@ -14,22 +14,22 @@ use crate::report::{Report, check_trailer};
 use crate::source::ReadAt;
 use crate::trailer::Ending;
 
-/// Walks through a snapshot or a copied database file, and shows each change to `visitor`. The whole is hashed by a
-/// thread of its own meanwhile. Fails only where the source or the visitor does: damage is for the report to say.
+/// Walks through a snapshot or a copied database file, and calls `visitor` for each change. In parallel, another thread hashes
+/// the file. It fails only if the source or the visitor fails; damage is in the report.
 ///
-/// A copy without a trailer, and with one meta that is good, has no finding for that: see [`Report::fingerprint`].
+/// A copy without a trailer and with one valid meta is not a finding: see [`Report::fingerprint`].
 pub fn walk(source: &(impl ReadAt + Sync), visitor: &mut impl Visitor) -> io::Result<Report> {
     let (walked, ending) = thread::scope(|scope| {
         let hashing = scope.spawn(|| Ending::of(source));
         let walked = walk_tree(source, visitor);
-        let ending = hashing.join().map_err(|_| io::Error::other("the thread that hashes broke down"));
+        let ending = hashing.join().map_err(|_| io::Error::other("the hashing thread crashed (panic)"));
         (walked, ending)
     });
     Ok(judge(walked?, ending??))
 }
 
-/// As [`walk`], of a file whose bytes were hashed before, say while it was written: `ending` comes of a
-/// [`TrailerCheck`](crate::TrailerCheck) of all of it.
+/// Like [`walk`], for a file that was already hashed, for example while it was written: `ending` is the result of a
+/// [`TrailerCheck`](crate::TrailerCheck) of the whole file.
 pub fn walk_hashed(source: &impl ReadAt, ending: Ending, visitor: &mut impl Visitor) -> io::Result<Report> {
     Ok(judge(walk_tree(source, visitor)?, ending))
 }
@@ -52,7 +52,7 @@ struct Walked<'s, S> {
     damages: Findings,
 }
 
-/// `None` where it is no database of etcd's.
+/// `None` if it is not an etcd database.
 fn walk_tree<'s, S: ReadAt>(source: &'s S, visitor: &mut impl Visitor) -> io::Result<Option<Walked<'s, S>>> {
     let database = match Database::open(source) {
         Ok(database) => database,
@@ -130,7 +130,7 @@ impl<S: ReadAt, V: Visitor> Walker<'_, S, V> {
         Ok(())
     }
 
-    /// An entry of the bucket of buckets.
+    /// An entry of the root bucket, which contains the other buckets.
     fn bucket(&mut self, entry: &Entry<'_>) -> Result<(Known, Bucket), ReadError> {
         if !entry.is_bucket {
             let damage = Damage::NotABucket { element: entry.at.element };
@@ -185,7 +185,7 @@ impl<S: ReadAt, V: Visitor> Walker<'_, S, V> {
         Ok(())
     }
 
-    /// The pages that are listed as free, where that is stored.
+    /// The list of free pages, if it is stored.
     fn freelist(&mut self, used: &mut Bits) -> io::Result<Option<Bits>> {
         let meta = self.database.meta();
         let Some(page) = meta.freelist else { return Ok(None) };

@@ -1,4 +1,4 @@
-//! Every fixture is read as the etcd that made it reads it.
+//! Both readers read every fixture as its etcd does.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
@@ -10,7 +10,7 @@ use nightshift_snapshot::{
 use support::fixtures;
 
 #[test]
-fn every_entry_is_read_and_read_again_at_its_place() {
+fn every_entry_is_read_and_found_again_at_its_position() {
     for fixture in fixtures() {
         let database = Database::open(&fixture.bytes).unwrap();
         let wanted = if fixture.name.ends_with("copy") { Fingerprint::Copy } else { Fingerprint::Stream };
@@ -39,7 +39,7 @@ fn every_entry_is_read_and_read_again_at_its_place() {
 }
 
 #[test]
-fn a_sought_entry_is_the_first_that_is_not_less() {
+fn seek_finds_the_first_entry_that_is_not_less() {
     for fixture in fixtures() {
         let database = Database::open(&fixture.bytes).unwrap();
         let bucket = database.bucket(b"key").unwrap().unwrap();
@@ -61,7 +61,7 @@ fn a_sought_entry_is_the_first_that_is_not_less() {
 }
 
 #[test]
-fn a_walk_prints_the_numbers_that_status_prints() {
+fn a_walk_finds_the_values_of_snapshot_status() {
     for fixture in fixtures() {
         let report = walk(&fixture.bytes, &mut ()).unwrap();
         assert!(report.is_sound(), "{}: {:?}", fixture.name, report.findings);
@@ -76,7 +76,7 @@ fn a_walk_prints_the_numbers_that_status_prints() {
 }
 
 #[test]
-fn a_walk_of_a_file_that_was_hashed_before_tells_the_same() {
+fn a_walk_with_a_precomputed_hash_has_the_same_report() {
     for fixture in fixtures() {
         let mut trailer = TrailerCheck::default();
         trailer.update(&fixture.bytes);
@@ -86,7 +86,7 @@ fn a_walk_of_a_file_that_was_hashed_before_tells_the_same() {
 }
 
 #[test]
-fn a_pass_finds_a_real_snapshot_sound_and_knows_what_a_walk_knows() {
+fn a_pass_of_a_real_snapshot_has_the_same_report_as_a_walk() {
     for fixture in fixtures().into_iter().filter(|fixture| !fixture.name.ends_with("copy")) {
         for chunk in [1000, 4096, 32 << 10, usize::MAX] {
             let mut pass = Pass::default();

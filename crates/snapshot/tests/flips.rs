@@ -1,4 +1,4 @@
-//! Every byte of a small real snapshot is damaged, under a trailer that matches the damage.
+//! Damages every byte of a small real snapshot, with a trailer that matches the damaged content.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
@@ -15,7 +15,7 @@ fn pass(bytes: &[u8]) -> Report {
     pass.finish()
 }
 
-/// All that a restore would read.
+/// Everything that a restore reads.
 #[derive(Debug, PartialEq)]
 struct Content {
     facts: Facts,
@@ -41,14 +41,14 @@ fn content(bytes: &[u8]) -> Content {
 struct Tally {
     found: usize,
     without_effect: usize,
-    /// One entry holds something else: no structure is touched.
+    /// The content of one entry changed; the structure is intact.
     other_entry: usize,
-    /// A page number now names an older page, whole and in its place, that was freed since: nothing in it tells.
+    /// A page number now refers to an older, complete page that was freed later. Nothing in the page shows this.
     older_page: usize,
 }
 
-/// Damage is found by both readers, or changes nothing that a restore would read, or makes a database that is as
-/// sound as the first, with something else in it: the trailer and the hash are what tells those two apart.
+/// Both readers find the damage, or it changes nothing that a restore reads, or the result is another sound database: then
+/// only the trailer and the hash differ.
 fn damage_every_byte(name: &str, patterns: &[u8]) -> Tally {
     let Fixture { bytes, .. } = fixture(name);
     let good = content(&bytes);
@@ -94,19 +94,19 @@ fn damage_every_byte(name: &str, patterns: &[u8]) -> Tally {
 }
 
 #[test]
-fn every_damaged_byte_of_a_snapshot_of_3_4_is_accounted_for() {
+fn the_effect_of_every_damaged_byte_of_a_3_4_snapshot_is_known() {
     let tally = damage_every_byte("3.4-few", &[0x01, 0xff]);
     assert!(tally.found > 1000, "{tally:?}");
 }
 
 #[test]
-fn every_damaged_byte_of_a_snapshot_of_3_5_is_accounted_for() {
+fn the_effect_of_every_damaged_byte_of_a_3_5_snapshot_is_known() {
     let tally = damage_every_byte("3.5-compacted", &[0x01]);
     assert!(tally.found > 4000, "{tally:?}");
 }
 
 #[test]
-fn a_visitor_sees_every_change_in_the_order_of_revisions() {
+fn a_visitor_gets_every_change_in_the_order_of_revisions() {
     #[derive(Default)]
     struct Seen(Vec<(u64, u64, bool)>);
     impl Visitor for Seen {

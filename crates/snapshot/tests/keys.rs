@@ -1,4 +1,4 @@
-//! The keys of snapshots that real etcds made: listed, looked up and compared.
+//! Lists, looks up and compares the keys of snapshots of real etcds.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
@@ -12,7 +12,7 @@ use nightshift_snapshot::{
 };
 use support::{fixture, fixtures, sealed};
 
-/// Spills after every few keys.
+/// Writes a run after every few keys.
 fn options() -> IndexOptions {
     IndexOptions { memory: 500, ..IndexOptions::in_folder(std::env::temp_dir()) }.with_hashes()
 }
@@ -23,7 +23,7 @@ fn index(bytes: &Vec<u8>) -> KeyIndex {
     index
 }
 
-/// The keys that live with their values, by going through all changes and forgetting nothing.
+/// The existing keys with their values, from all changes in memory.
 fn model(bytes: &Vec<u8>) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut live = BTreeMap::new();
     scan(&Database::open(bytes).unwrap(), |change| {
@@ -45,7 +45,7 @@ fn live(index: &KeyIndex, prefix: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_keys_of_every_fixture_are_those_that_live_and_each_is_found_with_its_value() {
+fn the_index_of_every_fixture_contains_the_existing_keys_and_each_value_is_found() {
     for fixture in fixtures() {
         let wanted = model(&fixture.bytes);
         let index = index(&fixture.bytes);
@@ -64,11 +64,11 @@ fn the_keys_of_every_fixture_are_those_that_live_and_each_is_found_with_its_valu
 }
 
 #[test]
-fn a_key_is_read_as_it_was_at_any_revision() {
+fn a_key_has_its_value_of_any_revision() {
     for version in ["3.4", "3.5"] {
         let fixture = fixture(&format!("{version}-history"));
         let database = Database::open(&fixture.bytes).unwrap();
-        // Written as the second and the twenty-second change, deleted with its team, and in a transaction.
+        // Written by the second and the twenty-second change, then deleted in a transaction together with its team.
         let key = b"/kubernetes.io/configmaps/team2/map2";
         let mut revisions = Vec::new();
         history(&database, key, |revision| {
@@ -89,7 +89,7 @@ fn a_key_is_read_as_it_was_at_any_revision() {
 }
 
 #[test]
-fn what_was_compacted_away_is_known_to_be_gone() {
+fn the_compacted_revision_is_read() {
     for (name, revision) in [("3.4-compacted", Some(60)), ("3.5-compacted", Some(60)), ("3.4-few", None)] {
         let fixture = fixture(name);
         assert_eq!(compacted(&Database::open(&fixture.bytes).unwrap()).unwrap(), revision, "{name}");
@@ -97,7 +97,7 @@ fn what_was_compacted_away_is_known_to_be_gone() {
 }
 
 #[test]
-fn two_snapshots_differ_in_the_keys_whose_values_differ() {
+fn the_difference_of_two_snapshots_is_the_keys_with_different_values() {
     let (few, history) = (fixture("3.4-few"), fixture("3.4-history"));
     let (before, after) = (model(&few.bytes), model(&history.bytes));
     let (a, b) = (index(&few.bytes), index(&history.bytes));
@@ -106,19 +106,19 @@ fn two_snapshots_differ_in_the_keys_whose_values_differ() {
     let differences: Vec<Difference> = diff(&a, &b, b"").unwrap().map(Result::unwrap).collect();
     let keys: BTreeSet<Vec<u8>> = differences.iter().map(|difference| difference.key().to_vec()).collect();
     assert_eq!(keys.iter().collect::<BTreeSet<_>>(), wanted);
-    assert_eq!(diff(&a, &a, b"").unwrap().count(), 0, "nothing differs from itself");
+    assert_eq!(diff(&a, &a, b"").unwrap().count(), 0, "no difference to itself");
 
-    // The same changes made by another etcd leave the same keys, but for the one of random bytes.
+    // The same changes in another etcd result in the same keys, except for the one with random bytes.
     let newer = index(&fixture("3.5-history").bytes);
     let others: Vec<_> = diff(&b, &newer, b"").unwrap().map(|one| one.unwrap().key().to_vec()).collect();
     assert_eq!(others, [b"/kubernetes.io/big/one".to_vec()]);
 }
 
 #[test]
-fn one_byte_of_a_value_that_was_changed_in_place_is_a_difference() {
+fn one_changed_byte_of_a_value_is_a_difference() {
     let fixture = fixture("3.4-few");
     let mut other = fixture.bytes.clone();
-    // Pages that are free by now hold it as well.
+    // Free pages contain it too.
     let places: Vec<usize> =
         (0..other.len()).filter(|at| other[*at..].starts_with(b"{\"kind\":\"Pod")).collect();
     places.into_iter().for_each(|at| other[at + 9] = b'G');
@@ -130,21 +130,21 @@ fn one_byte_of_a_value_that_was_changed_in_place_is_a_difference() {
 }
 
 #[test]
-fn prefixes_are_counted_as_kubernetes_stores_its_objects() {
+fn keys_are_counted_by_prefix_and_namespace() {
     let fixture = fixture("3.4-history");
     let (_, prefixes) = survey(&fixture.bytes, options()).unwrap();
     let maps = &prefixes.by_prefix[b"/kubernetes.io/configmaps".as_slice()];
     let names: Vec<_> =
         maps.namespaces.keys().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
     assert_eq!(names, ["team0", "team1", "team2"]);
-    assert_eq!(maps.namespaces[b"team1".as_slice()].keys, 0, "all of them were deleted");
+    assert_eq!(maps.namespaces[b"team1".as_slice()].keys, 0, "all of its keys were deleted");
     let wanted = model(&fixture.bytes).into_keys();
     let wanted = wanted.filter(|key| key.starts_with(b"/kubernetes.io/configmaps/")).count();
     assert_eq!(maps.total.keys, wanted as u64);
 }
 
 #[test]
-fn what_is_damaged_is_passed_over_and_said() {
+fn damaged_parts_are_skipped_and_reported() {
     let fixture = fixture("3.4-history");
     let mut other = fixture.bytes.clone();
     let database = Database::open(&fixture.bytes).unwrap();

@@ -1,4 +1,4 @@
-//! Whatever is done to the pages of a real snapshot is found, or changes nothing.
+//! Any damage to the pages of a real snapshot is found, or changes nothing.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
@@ -31,7 +31,7 @@ fn harm() -> impl Strategy<Value = Harm> {
     ]
 }
 
-/// Where a page begins. What lies between is the inside of a large value: bytes that only the trailer can tell.
+/// The positions of pages. Between them are the inner parts of large values, which only the trailer protects.
 fn pages(bytes: &[u8]) -> Vec<usize> {
     let units = bytes.chunks_exact(PAGE).enumerate();
     units
@@ -72,7 +72,7 @@ fn pass(bytes: &[u8], chunk: usize) -> Report {
     pass.finish()
 }
 
-/// The report without what tells a file from one with other bytes in free pages.
+/// The report without the values that depend on free pages.
 fn comparable(report: &Report) -> Report {
     Report { sha256: [0; 32], ..report.clone() }
 }
@@ -81,7 +81,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn harm_to_pages_is_found_or_changes_nothing(
+    fn damage_to_pages_is_found_or_changes_nothing(
         name in prop::sample::select(vec!["3.4-history", "3.5-history", "3.4-free", "3.5-auth"]),
         harms in prop::collection::vec(harm(), 1..4),
         chunk in 1usize..100_000,
@@ -91,7 +91,7 @@ proptest! {
         for harm in &harms {
             apply(harm, &mut bad);
         }
-        // With the trailer that it came with, then with one that matches the damage.
+        // With the original trailer, then with one that matches the damaged content.
         let kept = [&bad[..], &good[good.len() - 32..]].concat();
         if kept != good {
             prop_assert!(!pass(&kept, chunk).is_sound());
@@ -104,7 +104,7 @@ proptest! {
         if walked.is_sound() {
             let hash = walked.facts.hash.take();
             prop_assert_eq!(comparable(&passed), comparable(&walked));
-            // Structure is not content: a flipped byte of a value makes another sound database.
+            // A flipped byte in a value results in another sound database.
             let flipped = harms.iter().any(|harm| matches!(harm, Harm::Flip { .. }));
             let unharmed = walk(&good, &mut ()).unwrap();
             prop_assert!(flipped || hash == unharmed.facts.hash);
@@ -112,14 +112,14 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_at_all_make_a_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..9000)) {
+    fn no_input_makes_a_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..9000)) {
         prop_assert!(!pass(&bytes, 1000).is_sound());
         prop_assert!(!walk(&bytes, &mut ()).unwrap().is_sound());
         let _ = KeyValue::parse(&bytes);
     }
 
     #[test]
-    fn revisions_sort_as_their_bytes_do(one in (0..1u64 << 63, 0..1u64 << 63), other in (0..1u64 << 63, 0..1u64 << 63)) {
+    fn revisions_have_the_order_of_their_bytes(one in (0..1u64 << 63, 0..1u64 << 63), other in (0..1u64 << 63, 0..1u64 << 63)) {
         let [one, other] = [one, other].map(|(main, sub)| Revision { main, sub });
         prop_assert_eq!(one.cmp(&other), one.to_bytes().cmp(&other.to_bytes()));
         let parsed = RevisionKey::parse(&one.to_bytes());

@@ -1,4 +1,4 @@
-//! Databases that no etcd of today writes, and such as nobody writes but who means harm.
+//! Databases that no current etcd writes, and hostile ones.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
@@ -26,7 +26,7 @@ fn pass(bytes: &[u8], chunk: usize) -> Report {
     pass.finish()
 }
 
-/// Both readers' findings, which must be about the same pages.
+/// The findings of both readers, which must refer to the same pages.
 fn findings(bytes: Vec<u8>) -> Vec<Finding> {
     let bytes = sealed(bytes);
     let (passed, walked) = (pass(&bytes, 32 << 10), walk(&bytes, &mut ()).unwrap());
@@ -39,7 +39,7 @@ fn damage(page: u64, damage: Damage) -> Finding {
 }
 
 #[test]
-fn pages_of_many_units_are_read_whole_however_the_stream_is_cut() {
+fn pages_of_many_units_are_read_with_any_chunk_size() {
     for value in [100, 3000, 5000, 100_000, 3 << 20] {
         let plan = Plan { leaves: 7, changes: 2, value, ..Plan::default() };
         let bytes = sealed(built(&plan));
@@ -54,17 +54,17 @@ fn pages_of_many_units_are_read_whole_however_the_stream_is_cut() {
 }
 
 #[test]
-fn three_levels_of_branches_are_sound_and_in_order() {
+fn a_database_with_three_levels_of_branches_is_sound() {
     let bytes = sealed(built(&Plan { leaves: 10_500, changes: 2, value: 10, ..Plan::default() }));
     assert!(walk(&bytes, &mut ()).unwrap().is_sound());
     assert_eq!(pass(&bytes, 32 << 10).facts.revisions, Some(21_000));
 }
 
 #[test]
-fn old_pages_whose_length_covers_live_ones_count_for_nothing() {
+fn old_pages_that_overlap_live_ones_are_ignored() {
     let plan = Plan { leaves: 40, gap: 6, ..Plan::default() };
     let mut bytes = built(&plan);
-    // Free pages 2 to 7 each claim to go on over live ones; of some the first unit is all that is left.
+    // The free pages 2 to 7 each claim to overflow into live ones; of some, only the first unit is left.
     for page in 2..8usize {
         let mut old = leaf(page as u64, &[(0, b"old".to_vec(), vec![b'o'; 40 * PAGE])], true);
         old.truncate(PAGE);
@@ -74,7 +74,7 @@ fn old_pages_whose_length_covers_live_ones_count_for_nothing() {
 }
 
 #[test]
-fn raw_bytes_of_a_value_that_look_like_a_page_are_no_page() {
+fn bytes_of_a_value_that_look_like_a_page_are_not_read_as_a_page() {
     let plan = Plan { leaves: 5, changes: 2, value: 40_000, ..Plan::default() };
     let mut bytes = built(&plan);
     let decoy = leaf(6, &[(0, b"decoy".to_vec(), vec![b'd'; 30 * PAGE])], true);
@@ -83,7 +83,7 @@ fn raw_bytes_of_a_value_that_look_like_a_page_are_no_page() {
 }
 
 #[test]
-fn a_list_of_free_pages_is_held_against_what_is_in_use() {
+fn the_list_of_free_pages_is_compared_with_the_pages_in_use() {
     let plan = Plan { leaves: 20, gap: 4, freelist: true, ..Plan::default() };
     assert_eq!(findings(built(&plan)), []);
     let list = built(&plan).len() - PAGE;
@@ -98,7 +98,7 @@ fn a_list_of_free_pages_is_held_against_what_is_in_use() {
 }
 
 #[test]
-fn lengths_that_promise_more_than_there_is_cost_no_memory_and_are_found() {
+fn lengths_that_are_too_large_need_no_memory_and_are_findings() {
     let good = built(&Plan::default());
     for (at, damaged) in [
         (12, Damage::Overflow { pages: 1 << 32 }),
@@ -116,9 +116,9 @@ fn lengths_that_promise_more_than_there_is_cost_no_memory_and_are_found() {
 }
 
 #[test]
-fn a_tree_that_bites_its_tail_ends() {
+fn reading_a_tree_with_a_cycle_ends() {
     let good = built(&Plan { leaves: 300, ..Plan::default() });
-    // Page 302 is the first branch, 305 the one above: its first child becomes itself, then the one above.
+    // Page 302 is the first branch, 305 its parent. The first child of 302 becomes 302 itself, then 305.
     for child in [302u64, 305, 3, u64::MAX, 0] {
         let mut bytes = good.clone();
         bytes[302 * PAGE + 16 + 8..][..8].copy_from_slice(&child.to_le_bytes());
@@ -127,7 +127,7 @@ fn a_tree_that_bites_its_tail_ends() {
 }
 
 #[test]
-fn a_database_that_is_cut_off_is_found_and_read_as_far_as_it_goes() {
+fn a_truncated_database_is_a_finding_and_its_rest_is_read() {
     let good = built(&Plan::default());
     for pages in [0, 1, 2, 3, 50, 290] {
         assert!(!findings(good[..pages * PAGE].to_vec()).is_empty(), "{pages}");
@@ -136,7 +136,7 @@ fn a_database_that_is_cut_off_is_found_and_read_as_far_as_it_goes() {
     assert!(Database::open(&good[..70]).is_err());
 }
 
-/// Counts what is read.
+/// Counts the bytes that are read.
 struct Counting<'b>(&'b [u8], Cell<u64>);
 
 impl ReadAt for Counting<'_> {
@@ -152,10 +152,10 @@ impl ReadAt for Counting<'_> {
 }
 
 #[test]
-fn long_pages_that_a_branch_points_at_again_and_again_are_read_once() {
+fn a_long_page_with_many_parents_is_read_once() {
     let plan = Plan { leaves: 50, changes: 1, value: 1 << 20, ..Plan::default() };
     let mut bytes = built(&plan);
-    // The branch lies before the root, at the end.
+    // The branch is before the root, at the end of the file.
     let branch = bytes.len() - 2 * PAGE;
     let [first, second] = [2, 2 + ((1 << 20) / PAGE as u64 + 1)];
     for child in 0..50 {
@@ -170,7 +170,7 @@ fn long_pages_that_a_branch_points_at_again_and_again_are_read_once() {
 }
 
 #[test]
-fn metas_of_two_transactions_under_a_trailer_are_no_copy() {
+fn a_file_with_a_trailer_and_metas_of_different_transactions_is_not_a_copy() {
     let mut bytes = built(&Plan::default());
     let pages = (bytes.len() / PAGE) as u64;
     bytes[PAGE..2 * PAGE].copy_from_slice(&meta(1, pages - 1, NO_FREELIST, pages, 5));
@@ -179,7 +179,7 @@ fn metas_of_two_transactions_under_a_trailer_are_no_copy() {
 }
 
 #[test]
-fn a_database_without_its_keys_does_not_pass_for_an_empty_one() {
+fn a_database_without_the_bucket_of_keys_is_a_finding() {
     let entry = [&[0; 16], &leaf(0, &[(0, b"k".to_vec(), b"v".to_vec())], false)[..]].concat();
     let root = leaf(2, &[(1, b"other".to_vec(), entry)], true);
     let bytes = [meta(0, 2, NO_FREELIST, 3, 8), meta(1, 2, NO_FREELIST, 3, 7), root].concat();

@@ -1,4 +1,4 @@
-//! Any bytes as a stored change.
+//! Reads any bytes as a stored change.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

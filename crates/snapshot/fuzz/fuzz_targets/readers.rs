@@ -1,4 +1,4 @@
-//! Both readers over the same bytes, under a trailer that matches: they agree, and neither panics.
+//! Both readers read the same bytes, with a matching trailer: they must agree and not panic.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -18,7 +18,7 @@ fuzz_target!(|bytes: &[u8]| {
     if walked.is_sound() {
         assert!(passed.is_sound(), "only the pass found: {:?}", passed.findings);
     } else if passed.is_sound() {
-        // Across pages the pass knows the first keys and the last revisions only.
+        // Of other pages, the pass knows only the first keys and the last revisions.
         let across = |finding: &Finding| matches!(finding, Finding::Page { damage: Damage::Order, .. });
         assert!(walked.findings.iter().all(across), "only the walk found: {:?}", walked.findings);
     }

@@ -1,23 +1,23 @@
-//! KeyRevisions in memory, one after the other in one allocation.
+//! `KeyRevision`s in memory, in one allocation.
 
 use std::ops::Range;
 
 use super::key_revision::{BODY, HEAD, KeyRevision, order};
 
-/// Beyond this an entry's place would not fit its number.
-const MOST: usize = 1 << 30;
+/// The maximum budget in bytes: positions are stored in 32 bits.
+const MAX_BUDGET: usize = 1 << 30;
 
 #[derive(Debug)]
 pub(super) struct Arena {
     bytes: Vec<u8>,
-    /// Where each entry begins, sorted by `sort`.
+    /// The position of each entry; sorted by `sort`.
     places: Vec<u32>,
     budget: usize,
 }
 
 impl Arena {
     pub fn new(budget: usize) -> Self {
-        Self { bytes: Vec::new(), places: Vec::new(), budget: budget.min(MOST) }
+        Self { bytes: Vec::new(), places: Vec::new(), budget: budget.min(MAX_BUDGET) }
     }
 
     pub fn is_full(&self) -> bool {
@@ -34,7 +34,7 @@ impl Arena {
         places.sort_unstable_by(|a, b| order(&bytes[frame(bytes, *a)]).cmp(&order(&bytes[frame(bytes, *b)])));
     }
 
-    /// Each entry as it is spilled.
+    /// The entries as they are written to a run.
     pub fn frames(&self) -> impl Iterator<Item = &[u8]> {
         self.places.iter().map(|place| &self.bytes[frame(&self.bytes, *place)])
     }
@@ -45,7 +45,7 @@ impl Arena {
     }
 }
 
-/// Where the entry that begins at `place` lies.
+/// The range of the entry at `place`.
 fn frame(bytes: &[u8], place: u32) -> Range<usize> {
     let start = place as usize;
     let mut length = [0; HEAD];

@@ -1,11 +1,11 @@
-//! One revision of one key: all of it but the value.
+//! One revision of one key, without its value.
 
 use sha2::{Digest as _, Sha256};
 
 use crate::change::Change;
 use crate::revision::Revision;
 
-/// The first half of a value's SHA-256: two values with the same one are the same for every purpose here.
+/// The first half of a value's SHA-256. Values with the same hash are treated as equal.
 pub type ValueHash = [u8; 16];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,11 +21,12 @@ pub struct KeyRevision {
     pub lease: i64,
     /// In bytes.
     pub value_size: u64,
-    /// Zeroes where hashes were not asked for.
+    /// Zeros if hashes were not requested.
     pub value_hash: ValueHash,
 }
 
-/// In front of a key: its length. After it: six numbers, the revision first, the tombstone and the hash.
+/// The length of an entry's parts. Before the key: its length. After the key: six numbers, starting with the revision, the
+/// tombstone and the hash.
 pub(super) const HEAD: usize = 4;
 pub(super) const BODY: usize = 6 * 8 + 1 + 16;
 
@@ -48,12 +49,12 @@ impl KeyRevision {
         }
     }
 
-    /// The bytes that it takes in the database, as a person counts them: key and value.
+    /// The bytes of key and value.
     pub fn size(&self) -> u64 {
         self.value_size + self.key.len() as u64
     }
 
-    /// Appends the entry as it is spilled. Keys of a page have less than 4 GiB.
+    /// Appends the entry as it is written to a run. Keys are shorter than 4 GiB, because pages are.
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&(self.key.len() as u32).to_le_bytes());
         out.extend_from_slice(&self.key);
@@ -67,7 +68,7 @@ impl KeyRevision {
         out.extend_from_slice(&self.value_hash);
     }
 
-    /// Reads what follows the length: the key and the body. `None` where it is too short.
+    /// Reads the key and the body, which follow the length. `None` if they are too short.
     pub(super) fn decode(mut key: Vec<u8>) -> Option<Self> {
         let body = key.split_off(key.len().checked_sub(BODY)?);
         let mut rest = body.as_slice();
@@ -94,7 +95,7 @@ impl KeyRevision {
     }
 }
 
-/// What a spilled entry is sorted by: its key, then the bytes of its revision.
+/// The sort key of an entry: its key, then the bytes of its revision.
 pub(super) fn order(frame: &[u8]) -> (&[u8], &[u8]) {
     let rest = frame.get(HEAD..).unwrap_or_default();
     let (key, body) = rest.split_at(rest.len().saturating_sub(BODY));

@@ -6,23 +6,23 @@ use super::IndexError;
 use super::key_revision::KeyRevision;
 use super::merge::KeyRevisions;
 
-/// One key, and what all its revisions come to.
+/// One key, with the totals of its revisions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
     pub newest: KeyRevision,
     pub revisions: u64,
-    /// Of the key and the value in each revision.
+    /// The bytes of key and value, summed over all revisions.
     pub bytes: u64,
 }
 
 impl Key {
-    /// Whether the key is there: its newest revision is no deletion.
+    /// Whether the key exists: its newest revision is not a deletion.
     pub fn is_live(&self) -> bool {
         !self.newest.tombstone
     }
 }
 
-/// Every key in order, deleted ones included.
+/// All keys in order, including deleted ones.
 pub struct Keys<'i>(Peekable<KeyRevisions<'i>>);
 
 impl<'i> Keys<'i> {

@@ -1,4 +1,4 @@
-//! KeyRevisions of several sorted runs as one sorted stream.
+//! Merges sorted runs into one sorted stream.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -8,7 +8,7 @@ use super::arena::Arena;
 use super::key_revision::{HEAD, KeyRevision};
 use super::run::{Reader, Run};
 
-/// Every revision, sorted by key and then by revision. Ends after an error.
+/// All revisions, sorted by key and then by revision. It ends after an error.
 pub struct KeyRevisions<'i> {
     sources: Vec<Source<'i>>,
     heads: BinaryHeap<Reverse<Head>>,

@@ -1,4 +1,4 @@
-//! A sorted run of entries in a file without a name.
+//! A sorted run of entries in an unnamed file.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, BufWriter, Read, Write as _};
@@ -15,15 +15,15 @@ pub(super) struct Run(File);
 pub(super) struct Writer(BufWriter<File>);
 
 impl Writer {
-    /// Writes one entry as `KeyRevision::encode` gives it.
+    /// Writes one entry, encoded by `KeyRevision::encode`.
     pub fn frame(&mut self, frame: &[u8]) -> io::Result<()> {
         self.0.write_all(frame)
     }
 }
 
 impl Run {
-    pub fn write(folder: &Path, write: impl FnOnce(&mut Writer) -> io::Result<()>) -> io::Result<Self> {
-        let mut writer = Writer(BufWriter::with_capacity(BUFFER, tempfile::tempfile_in(folder)?));
+    pub fn write(directory: &Path, write: impl FnOnce(&mut Writer) -> io::Result<()>) -> io::Result<Self> {
+        let mut writer = Writer(BufWriter::with_capacity(BUFFER, tempfile::tempfile_in(directory)?));
         write(&mut writer)?;
         writer.0.into_inner().map(Self).map_err(io::IntoInnerError::into_error)
     }
@@ -33,7 +33,7 @@ impl Run {
     }
 }
 
-/// Reads a run from its beginning, beside any other reader of it.
+/// Reads a run from its start; several readers can be used at the same time.
 pub(super) struct Reader<'r>(BufReader<Positioned<'r>>);
 
 impl Reader<'_> {

@@ -1,4 +1,4 @@
-//! The index against a map that holds everything.
+//! Compares the index with a map in memory.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::key_value::KeyValue;
 use crate::prefixes::{Count, Prefixes};
 use crate::revision::Revision;
 
-/// A change as a test makes it: which key, which value, or a deletion.
+/// A change in a test: a key, and a value or a deletion.
 type Op = (u8, Option<u8>);
 
 fn key(number: u8) -> Vec<u8> {
@@ -22,7 +22,7 @@ fn value(number: u8) -> Vec<u8> {
     vec![number; usize::from(number % 7) * 10]
 }
 
-/// An index of these changes, one a revision, in memory for so many bytes.
+/// An index of these changes, one per revision, with this many bytes of memory.
 fn index(ops: &[Op], memory: usize) -> KeyIndex {
     let folder = std::env::temp_dir();
     let mut builder = IndexBuilder::new(IndexOptions { folder, memory, hash_values: true });
@@ -35,7 +35,7 @@ fn index(ops: &[Op], memory: usize) -> KeyIndex {
     builder.finish().unwrap()
 }
 
-/// The keys that are there after these changes: their revision and value.
+/// The existing keys after these changes, with their revision and value.
 fn model(ops: &[Op]) -> BTreeMap<Vec<u8>, (u64, Vec<u8>)> {
     let mut live = BTreeMap::new();
     for (main, (number, change)) in (2..).zip(ops) {
@@ -59,7 +59,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn what_spilled_comes_back_as_if_memory_held_it_all(ops in ops(), memory in 1usize..4000) {
+    fn an_index_with_runs_on_disk_is_the_same_as_one_in_memory(ops in ops(), memory in 1usize..4000) {
         let (spilled, whole) = (index(&ops, memory), index(&ops, 16 << 20));
         let all = |index: &KeyIndex| index.entries().unwrap().collect::<Result<Vec<_>, _>>().unwrap();
         let entries = all(&spilled);
@@ -75,7 +75,7 @@ proptest! {
     }
 
     #[test]
-    fn a_prefix_gives_the_keys_below_it_and_no_others(ops in ops(), number in 0u8..30, cut in 0usize..30) {
+    fn a_prefix_selects_exactly_its_keys(ops in ops(), number in 0u8..30, cut in 0usize..30) {
         let mut prefix = key(number);
         prefix.truncate(cut);
         let found: Vec<_> = live(&index(&ops, 2000), &prefix).into_iter().map(|key| key.newest.key).collect();
@@ -84,7 +84,7 @@ proptest! {
     }
 
     #[test]
-    fn a_difference_is_what_a_comparison_of_all_values_finds(a in ops(), b in ops(), memory in 1usize..4000) {
+    fn the_difference_is_the_same_as_a_comparison_of_all_values(a in ops(), b in ops(), memory in 1usize..4000) {
         let (before, after) = (model(&a), model(&b));
         let value = |map: &BTreeMap<Vec<u8>, (u64, Vec<u8>)>, key: &[u8]| map.get(key).map(|(_, value)| value.clone());
         let mut keys: Vec<_> = before.keys().chain(after.keys()).cloned().collect();
@@ -106,7 +106,7 @@ proptest! {
     }
 
     #[test]
-    fn the_prefixes_add_up_to_the_whole(ops in ops()) {
+    fn the_counts_of_all_prefixes_add_up_to_the_total(ops in ops()) {
         let prefixes = Prefixes::of(&index(&ops, 1000)).unwrap();
         let sum = |counts: &mut dyn Iterator<Item = Count>| counts.fold(Count::default(), Count::plus);
         prop_assert_eq!(sum(&mut prefixes.by_prefix.values().map(|prefix| prefix.total)), prefixes.total);
@@ -120,7 +120,7 @@ proptest! {
 }
 
 #[test]
-fn more_runs_than_are_merged_at_once_are_merged_level_by_level() {
+fn many_runs_are_merged_level_by_level() {
     let ops: Vec<Op> =
         (0..FAN_IN * FAN_IN * 2 + 40).map(|n| ((n % 30) as u8, Some((n % 40) as u8))).collect();
     let index = index(&ops, 1);
@@ -130,14 +130,14 @@ fn more_runs_than_are_merged_at_once_are_merged_level_by_level() {
 }
 
 #[test]
-fn what_was_sorted_without_hashes_is_not_compared() {
+fn indexes_without_hashes_cannot_be_compared() {
     let options = IndexOptions::in_folder(std::env::temp_dir());
     let bare = IndexBuilder::new(options).finish().unwrap();
     assert!(matches!(diff(&bare, &index(&[], 1), b"").map(drop), Err(IndexError::Unhashed)));
 }
 
 #[test]
-fn a_folder_that_is_not_there_is_named() {
+fn the_error_for_a_missing_directory_contains_its_path() {
     let mut builder = IndexBuilder::new(IndexOptions { memory: 1, ..IndexOptions::in_folder("/not/there") });
     let revision = Revision { main: 2, sub: 0 };
     let change = Change { revision, tombstone: false, content: KeyValue::default() };

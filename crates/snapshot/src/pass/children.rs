@@ -1,20 +1,20 @@
-//! The pages that branch pages point at: two or three bytes for each.
+//! The child pages of branch pages, in two or three bytes each.
 
-/// How many bytes are held at most, of branches that may be live.
-const MOST: usize = 96 << 20;
-/// Between two looks so many more are held at least, for each goes through all of them.
-const STRIDE: usize = 8 << 20;
-/// One block of them. Blocks never move, so growing takes no more than it adds.
+/// The maximum number of bytes for branches that may be live.
+const MAX_BYTES: usize = 96 << 20;
+/// The minimum growth in bytes between two reviews, because each review reads all branches.
+const MIN_GROWTH: usize = 8 << 20;
+/// The size of one block in bytes. Blocks are never moved, so growing needs no memory for a copy.
 const BLOCK: usize = 256 << 10;
 
 /// The children of every branch page, as differences from one to the next.
 #[derive(Debug, Default)]
 pub struct Children {
     blocks: Vec<Vec<u8>>,
-    /// The branch pages in the order in which they came, with the block and the place in it.
+    /// The branch pages in the order of the stream, with the block and the position in it.
     index: Vec<Place>,
-    /// What the blocks take.
-    held: usize,
+    /// The total capacity of the blocks in bytes.
+    allocated: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -26,9 +26,9 @@ struct Place {
 }
 
 impl Children {
-    /// Keeps the children of a branch page. `false` where there are too many.
+    /// Keeps the children of a branch page. Returns `false` if there are too many.
     pub fn keep(&mut self, page: u32, encoded: &[u8], count: u16) -> bool {
-        if self.bytes() + encoded.len() > MOST {
+        if self.bytes() + encoded.len() > MAX_BYTES {
             return false;
         }
         self.push(page, encoded, count);
@@ -39,7 +39,7 @@ impl Children {
         if self.blocks.last().is_none_or(|block| block.len() + encoded.len() > block.capacity()) {
             let capacity = BLOCK.max(encoded.len());
             self.blocks.push(Vec::with_capacity(capacity));
-            self.held += capacity;
+            self.allocated += capacity;
         }
         let number = self.blocks.len() - 1;
         if let Some(block) = self.blocks.last_mut() {
@@ -49,24 +49,24 @@ impl Children {
         }
     }
 
-    /// In whole blocks.
+    /// The allocated bytes, in whole blocks.
     pub fn bytes(&self) -> usize {
-        self.held
+        self.allocated
     }
 
-    /// At how many bytes the branches are looked through again, where after a look there are `bytes` of them: at
-    /// twice as many, and a last time before there are too many. Never again where that would gain little.
-    pub fn look_again(bytes: usize, before: usize) -> usize {
-        let last = MOST - BLOCK;
-        if bytes + STRIDE > last { usize::MAX } else { (bytes * 2).max(before).min(last) }
+    /// At how many bytes the branches are reviewed next, if `bytes` are left after a review: at twice as many, and a last time
+    /// before there are too many. Never, if a review would free little.
+    pub fn next_review(bytes: usize, before: usize) -> usize {
+        let last = MAX_BYTES - BLOCK;
+        if bytes + MIN_GROWTH > last { usize::MAX } else { (bytes * 2).max(before).min(last) }
     }
 
-    /// Keeps only the branch pages for which `keep` says so.
+    /// Keeps only the branch pages for which `keep` returns true.
     pub fn retain(&mut self, mut keep: impl FnMut(u32, Decoder<'_>) -> bool) {
         let Self { mut blocks, index, .. } = std::mem::take(self);
         let mut freed = 0;
         for place in index {
-            // What was gone through is let go of at once.
+            // A block is freed as soon as all its branches were visited.
             while freed < place.block as usize {
                 blocks[freed] = Vec::new();
                 freed += 1;
@@ -81,12 +81,12 @@ impl Children {
         }
     }
 
-    /// Nothing more comes: from now on branches can be found.
+    /// Sorts the index, after the last branch. From then on `of` can be used.
     pub fn sort(&mut self) {
         self.index.sort_unstable_by_key(|place| place.page);
     }
 
-    /// The children of a branch page, once sorted.
+    /// The children of a branch page; only after `sort`.
     pub fn of(&self, page: u32) -> Option<Decoder<'_>> {
         let index = self.index.binary_search_by_key(&page, |place| place.page).ok()?;
         self.index.get(index).map(|place| decoder(&self.blocks, *place))
@@ -98,7 +98,7 @@ fn decoder(blocks: &[Vec<u8>], place: Place) -> Decoder<'_> {
     Decoder { bytes: block.get(place.offset as usize..).unwrap_or_default(), left: place.count, last: 0 }
 }
 
-/// Appends one child.
+/// Appends one child, as the difference to the last one.
 pub fn encode(child: u64, last: u64, to: &mut Vec<u8>) {
     let difference = child.wrapping_sub(last).cast_signed();
     let mut rest = ((difference << 1) ^ (difference >> 63)).cast_unsigned();
@@ -143,15 +143,15 @@ mod tests {
     }
 
     #[test]
-    fn branches_are_looked_through_before_there_are_too_many_and_not_over_and_over() {
-        assert_eq!(Children::look_again(2 << 20, 8 << 20), 8 << 20);
-        assert_eq!(Children::look_again(20 << 20, 8 << 20), 40 << 20);
-        assert!(Children::look_again(60 << 20, 40 << 20) < MOST);
-        assert_eq!(Children::look_again(MOST - BLOCK, MOST - BLOCK), usize::MAX);
+    fn branches_are_reviewed_before_there_are_too_many_but_not_too_often() {
+        assert_eq!(Children::next_review(2 << 20, 8 << 20), 8 << 20);
+        assert_eq!(Children::next_review(20 << 20, 8 << 20), 40 << 20);
+        assert!(Children::next_review(60 << 20, 40 << 20) < MAX_BYTES);
+        assert_eq!(Children::next_review(MAX_BYTES - BLOCK, MAX_BYTES - BLOCK), usize::MAX);
     }
 
     #[test]
-    fn children_are_kept_in_few_bytes_and_found_again() {
+    fn children_are_stored_in_few_bytes_and_found_again() {
         let mut children = Children::default();
         let lists: Vec<Vec<u64>> =
             vec![vec![5, 6, 7, 100], vec![u64::MAX, 0, 3], vec![9], (0..60_000).map(|n| n * 3).collect()];

@@ -1,37 +1,37 @@
-//! Copies of the small pages that may hold the small buckets: in file order nobody knows yet which of them are live.
+//! Copies of small pages that may contain the small buckets. During the stream it is not known yet which of them are live.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::page::Scan;
 
-/// How many bytes are held at most.
-const MOST: usize = 6 << 20;
-/// The longest that is kept, in bytes.
-const LONGEST: usize = 64 << 10;
+/// The maximum number of bytes of all copies.
+const MAX_BYTES: usize = 6 << 20;
+/// The maximum length of a copy in bytes.
+const MAX_COPY_LEN: usize = 64 << 10;
 
 /// The used bytes of small pages, by page.
 #[derive(Debug, Default)]
 pub struct Copies {
     pages: BTreeMap<u32, Box<[u8]>>,
-    /// Those that tell how far etcd had come when it wrote them, oldest first.
+    /// The pages with a Raft index, which shows their age, by that index.
     aged: BTreeSet<(u64, u32)>,
-    /// Those that don't, in the order in which they came.
+    /// The other pages, in the order of the stream.
     ageless: VecDeque<u32>,
     bytes: usize,
 }
 
 impl Copies {
-    /// Keeps a page. Roots are always kept: the metas name two of them at most.
+    /// Keeps a page. Roots are always kept; the metas refer to at most two of them.
     pub fn keep(&mut self, page: u32, used: &[u8], count: u16, is_root: bool) {
         if is_root {
             self.bytes += used.len();
             self.pages.insert(page, used.into());
             return;
         }
-        if used.len() > LONGEST {
+        if used.len() > MAX_COPY_LEN {
             return;
         }
-        while self.bytes + used.len() > MOST {
+        while self.bytes + used.len() > MAX_BYTES {
             if !self.drop_oldest() {
                 return;
             }
@@ -48,8 +48,8 @@ impl Copies {
         self.pages.get(&page).map(|copy| &**copy)
     }
 
-    /// Of the pages that tell their age the one that is live is the newest, so the others go first. `false` where
-    /// nothing is left that may go.
+    /// Drops the oldest page. Of the pages with an age, the live one is the newest, so the others are dropped first. Returns
+    /// `false` if no page can be dropped.
     fn drop_oldest(&mut self) -> bool {
         let old = if self.aged.len() > 1 { self.aged.pop_first().map(|(_, page)| page) } else { None };
         let Some(page) = old.or_else(|| self.ageless.pop_front()) else { return false };
@@ -60,7 +60,7 @@ impl Copies {
     }
 }
 
-/// The Raft index that a page of bucket `meta` holds.
+/// The Raft index in a page of the bucket `meta`.
 fn consistent_index(page: &[u8], count: u16) -> Option<u64> {
     let mut scan = Scan::leaf(count);
     while let Some(Ok(element)) = scan.next(page) {
@@ -88,11 +88,11 @@ mod tests {
         let mut copies = Copies::default();
         copies.keep(2, &[0; 100 << 10], 0, true);
         for page in 10..1000u32 {
-            // The newest comes in the middle.
+            // The newest page is in the middle of the stream.
             let age = if page == 500 { u64::MAX } else { u64::from(page) };
             keep(&mut copies, page, b"consistent_index", &age.to_be_bytes());
             keep(&mut copies, page + 1000, b"a", b"member");
-            assert!(copies.bytes <= MOST);
+            assert!(copies.bytes <= MAX_BYTES);
         }
         assert!(copies.of(2).is_some() && copies.of(500).is_some() && copies.of(1999).is_some());
         assert!(copies.of(10).is_none() && copies.of(1010).is_none());

@@ -1,16 +1,16 @@
-//! One whole page that may be live, boiled down to what is kept of it.
+//! Summarises one whole page that may be live.
 
 use crate::change::Change;
-use crate::database::LONGEST_BRANCH;
+use crate::database::MAX_BRANCH_LEN;
 use crate::finding::Misfit;
 use crate::page::{Header, Kind, Scan, overflow_fits};
 
 use super::children::{Children, encode};
 use super::units::{Begins, Pages, Unit, fault_number, misfit_number};
 
-/// What a branch's sum takes of one child, and of the key that the branch knows it by.
+/// The hash of a child and its key in the branch. The sum over all children is stored for the branch.
 pub fn pair(child: u64, key: u32) -> u64 {
-    // The finaliser of SplitMix64: sums of its results don't cancel out.
+    // The finaliser of SplitMix64: differences in two children do not cancel out in the sum.
     let mut mixed = child.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(key);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -18,12 +18,12 @@ pub fn pair(child: u64, key: u32) -> u64 {
 }
 
 impl Pages {
-    /// `bytes` begin with the page's header and end with the page, or later.
+    /// `bytes` start with the page's header and contain at least the page.
     pub fn whole(&mut self, number: u64, bytes: &[u8]) -> Unit {
         let Some(header) = Header::parse(bytes) else { return Unit::new(Begins::Unchecked, 0) };
         let length = (u64::from(header.overflow) + 1) * u64::from(self.page_size);
         let bytes = usize::try_from(length).ok().and_then(|length| bytes.get(..length)).unwrap_or(bytes);
-        // The one page number that is kept is one of 32 bits: of the smallest pages 4 TiB.
+        // Page numbers are stored in 32 bits: with the smallest pages, that is 4 TiB.
         let Ok(page) = u32::try_from(number) else { return Unit::new(Begins::Unchecked, 0) };
         let unit = match header.kind() {
             Some(Kind::Leaf) => self.leaf(page, &header, bytes),
@@ -82,7 +82,7 @@ impl Pages {
     }
 
     fn branch(&mut self, page: u32, header: &Header, bytes: &[u8]) -> Unit {
-        if bytes.len() as u64 > LONGEST_BRANCH.max(u64::from(self.page_size)) {
+        if bytes.len() as u64 > MAX_BRANCH_LEN.max(u64::from(self.page_size)) {
             return Unit::new(Begins::TooLong, u64::from(header.overflow) + 1);
         }
         let mut scan = Scan::branch(header.count);
@@ -108,8 +108,8 @@ impl Pages {
         if !overflow_fits(scan.used(), header.overflow, self.page_size) {
             return Unit::new(Begins::Misfitting, u64::from(header.overflow) + 1);
         }
-        if self.children.bytes() >= self.weed_at {
-            self.weed();
+        if self.children.bytes() >= self.review_at {
+            self.drop_stale_branches();
         }
         if !self.children.keep(page, &self.scratch, header.count) {
             return Unit::new(Begins::Unchecked, 0);
@@ -117,15 +117,15 @@ impl Pages {
         Unit { key, count: header.count, ..Unit::new(Begins::Branch, sum) }
     }
 
-    /// Lets go of branches whose children have all come by and are others by now: such a branch is old, and were it
-    /// live, then that would be what is wrong with it.
-    fn weed(&mut self) {
+    /// Drops branches whose children were all read and do not match: such a branch is old, or, if it is live, damaged in exactly
+    /// this way.
+    fn drop_stale_branches(&mut self) {
         let units = &mut self.units;
         self.children.retain(|page, children| {
             let Some(branch) = units.get(u64::from(page)).copied() else { return true };
             let mut sum = 0u64;
             for child in children {
-                // One that is still open, or was not looked into, says nothing.
+                // A child that is still open, or was not checked, cannot be compared.
                 let decided = units.get(child).filter(|child| {
                     !matches!(child.begins(), Begins::TooLong | Begins::Unchecked | Begins::Stray)
                 });
@@ -134,13 +134,13 @@ impl Pages {
                     None => return true,
                 }
             }
-            let stays = sum == branch.number();
-            if !stays {
+            let matches = sum == branch.number();
+            if !matches {
                 let stray = Unit { key: branch.key, count: branch.count, ..Unit::new(Begins::Stray, 0) };
                 units.set(u64::from(page), stray.with_overflow(branch.overflow()));
             }
-            stays
+            matches
         });
-        self.weed_at = Children::look_again(self.children.bytes(), self.weed_at);
+        self.review_at = Children::next_review(self.children.bytes(), self.review_at);
     }
 }

@@ -1,4 +1,4 @@
-//! At the end of the stream: from the root through what was kept, to what is live and what is wrong with it.
+//! At the end of the stream: traverses the tree from its root with the kept data, finds the live pages and checks them.
 
 use crate::bits::Bits;
 use crate::facts::{Collector, Facts, Known};
@@ -10,17 +10,17 @@ use crate::page::{BUCKET_HEADER, Element, Header, Kind, Scan};
 use super::page::pair;
 use super::units::{Begins, Pages, Unit};
 
-/// As deep as the other reader goes.
-const DEEPEST: u32 = 32;
+/// The maximum depth of a tree: the same as in `cursor.rs`.
+const MAX_DEPTH: u32 = 32;
 
-/// Finds what is live, and says what is wrong with it.
+/// Finds the live pages, and reports what is wrong with them.
 pub fn settle(mut pages: Pages, meta: &Meta, findings: &mut Findings) -> Facts {
     pages.children.sort();
-    let there = meta.high_water.min(pages.units.len());
+    let page_count = meta.high_water.min(pages.units.len());
     let mut settler = Settler {
         pages: &pages,
-        used: bits(there),
-        there,
+        used: bits(page_count),
+        page_count,
         collector: Collector::default(),
         findings: Findings::default(),
         tally: Tally::default(),
@@ -40,9 +40,9 @@ pub fn settle(mut pages: Pages, meta: &Meta, findings: &mut Findings) -> Facts {
     facts
 }
 
-/// Of pages that a unit is kept for. Without the little memory that they take every page would be a finding.
-fn bits(there: u64) -> Bits {
-    Bits::new(there).unwrap_or_default()
+/// A set for this many pages. If the memory for it is missing, the set is empty and every page becomes a finding.
+fn bits(page_count: u64) -> Bits {
+    Bits::new(page_count).unwrap_or_default()
 }
 
 #[derive(Default)]
@@ -56,8 +56,8 @@ struct Tally {
 struct Settler<'p> {
     pages: &'p Pages,
     used: Bits,
-    /// How many pages there are.
-    there: u64,
+    /// The number of pages that exist.
+    page_count: u64,
     collector: Collector,
     findings: Findings,
     tally: Tally,
@@ -71,13 +71,13 @@ impl<'p> Settler<'p> {
         let free = meta.freelist.and_then(|page| self.freelist(page, meta.high_water));
         self.tree(meta.root, Settler::buckets);
         if let Some(free) = free {
-            freelist::compare(&free, &self.used, self.there, &mut self.findings);
+            freelist::compare(&free, &self.used, self.page_count, &mut self.findings);
         }
     }
 
-    /// The pages that are listed as free.
+    /// The pages in the list of free pages.
     fn freelist(&mut self, page: u64, high_water: u64) -> Option<Bits> {
-        let Some(unit) = self.pages.units.get(page).filter(|_| page < self.there) else {
+        let Some(unit) = self.pages.units.get(page).filter(|_| page < self.page_count) else {
             self.findings.page(page, Damage::PastEnd);
             return None;
         };
@@ -90,10 +90,10 @@ impl<'p> Settler<'p> {
             self.used.insert(page);
         }
         let bytes = self.pages.freelist.as_deref().unwrap_or_default();
-        freelist::read(page, bytes, high_water, bits(self.there), &mut self.findings)
+        freelist::read(page, bytes, high_water, bits(self.page_count), &mut self.findings)
     }
 
-    /// Goes through one tree in the order of its keys, and hands on its leaves.
+    /// Traverses one tree in the order of its keys, and calls `leaf` for each leaf.
     fn tree(&mut self, root: u64, mut leaf: impl FnMut(&mut Self, u64, &'p Unit)) {
         let mut stack = vec![(root, 0)];
         while let Some((page, depth)) = stack.pop() {
@@ -107,11 +107,11 @@ impl<'p> Settler<'p> {
 
     fn enter(&mut self, page: u64, depth: u32) -> Result<&'p Unit, Damage> {
         let pages = self.pages;
-        let unit = pages.units.get(page).filter(|_| page < self.there).ok_or(Damage::PastEnd)?;
+        let unit = pages.units.get(page).filter(|_| page < self.page_count).ok_or(Damage::PastEnd)?;
         if let Some(damage) = unit.damage() {
             return Err(damage);
         }
-        if page + u64::from(unit.overflow()) >= self.there {
+        if page + u64::from(unit.overflow()) >= self.page_count {
             return Err(Damage::Overflow { pages: u64::from(unit.overflow()) + 1 });
         }
         for claimed in page..=page + u64::from(unit.overflow()) {
@@ -119,7 +119,7 @@ impl<'p> Settler<'p> {
                 return Err(Damage::Twice);
             }
         }
-        if depth > DEEPEST {
+        if depth > MAX_DEPTH {
             return Err(Damage::Deep);
         }
         if unit.count == 0 {
@@ -140,7 +140,7 @@ impl<'p> Settler<'p> {
             stack.push((child, depth + 1));
             match self.pages.units.get(child).filter(|child| child.damage().is_none()) {
                 Some(unit) => sum = sum.wrapping_add(pair(child, unit.key)),
-                // It has a finding of its own.
+                // The child has its own finding.
                 None => readable = false,
             }
         }
@@ -152,7 +152,7 @@ impl<'p> Settler<'p> {
         }
     }
 
-    /// A leaf of the bucket of buckets.
+    /// A leaf of the root bucket, which contains the other buckets.
     fn buckets(&mut self, page: u64, unit: &Unit) {
         let Some(copy) = self.copy(page) else {
             self.findings.page(page, Damage::Unchecked);
@@ -172,9 +172,9 @@ impl<'p> Settler<'p> {
         if !entry.is_bucket {
             return Err(Damage::NotABucket { element });
         }
-        let cut = Damage::Bucket { element };
-        let root = entry.value.first_chunk().map(|root| u64::from_le_bytes(*root)).ok_or(cut)?;
-        let inline = entry.value.get(BUCKET_HEADER..).ok_or(cut)?;
+        let truncated = Damage::Bucket { element };
+        let root = entry.value.first_chunk().map(|root| u64::from_le_bytes(*root)).ok_or(truncated)?;
+        let inline = entry.value.get(BUCKET_HEADER..).ok_or(truncated)?;
         let known = Known::of(entry.key);
         self.collector.begin(known);
         if root == 0 {
@@ -187,7 +187,7 @@ impl<'p> Settler<'p> {
         Ok(())
     }
 
-    /// A bucket whose only page lies within its entry.
+    /// An inline bucket: its only page is inside its entry.
     fn inline(&mut self, known: Known, element: u16, page: &[u8]) -> Result<(), Damage> {
         let header = Header::parse(page).ok_or(Damage::Bucket { element })?;
         if header.kind() != Some(Kind::Leaf) || header.id != 0 || header.overflow != 0 {
@@ -205,7 +205,7 @@ impl<'p> Settler<'p> {
                 self.findings.page(page, Damage::Revision { element: unit.extra, what });
             } else {
                 self.tally.tombstones += u64::from(unit.extra);
-                // In one transaction there may be more changes than fit into a page.
+                // Equal is valid: the changes of one transaction may need more than one page.
                 if unit.number() < *last {
                     self.findings.page(page, Damage::Order);
                 }
@@ -229,14 +229,14 @@ impl<'p> Settler<'p> {
         }
     }
 
-    /// The entries of a page that is at hand. `within` is the element that it lies in, if it lies in one.
+    /// The entries of a page whose bytes are available. `within` is the element that contains an inline page.
     fn small(&mut self, known: Known, page: &[u8], count: u16, within: Option<u16>) -> Result<(), Damage> {
         let mut scan = Scan::leaf(count);
         loop {
             let index = u16::try_from(scan.index()).unwrap_or(u16::MAX);
             let place = within.unwrap_or(index);
             let element = match scan.next(page) {
-                // A small bucket has nothing behind its last entry.
+                // An inline bucket must end with its last entry.
                 None if within.is_some() && scan.used() != page.len() => {
                     return Err(Damage::Bucket { element: place });
                 }

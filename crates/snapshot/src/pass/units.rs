@@ -1,4 +1,4 @@
-//! What is kept of each unit of the stream: twenty bytes.
+//! The data that is kept for each unit of the stream: 20 bytes.
 
 use crate::finding::{Damage, Misfit};
 use crate::key_value::KeyValueError;
@@ -9,48 +9,48 @@ use super::children::Children;
 use super::copies::Copies;
 use super::window::{Open, Window, fits};
 
-/// What a unit turned out to begin.
+/// What starts at a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Begins {
-    /// No page that lies where it says. `number` is what it says.
+    /// Its page number is another one: `number`.
     Elsewhere,
-    /// A header of no kind; `extra` holds the flags.
+    /// The header has invalid flags: `extra`.
     NoKind,
     /// A page that claims `number` pages, which is too many.
     TooLong,
     Meta,
     Freelist,
-    /// `number` is a sum over its children and the keys that it knows them by.
+    /// A branch. `number` is a hash of its children and their keys.
     Branch,
-    /// All its entries are changes. `number` is the main revision of the last, `extra` how many are deletions.
+    /// A leaf with only changes. `number` is the main revision of the last one, `extra` the number of deletions.
     Changes,
-    /// Its entry `extra` is no change: `number` says why.
+    /// A leaf whose entry `extra` is not a change; `number` is the reason.
     Entries,
-    /// It holds buckets, the first of them as entry `extra`.
+    /// A leaf with buckets; the first one is entry `extra`.
     Buckets,
-    /// Its element `extra` is at fault: `number` says why.
+    /// A page whose element `extra` is invalid; `number` is the reason.
     Faulty,
-    /// It holds what needs another number of pages than the `number` it has.
+    /// A page whose content needs another number of pages than `number`.
     Misfitting,
-    /// A branch whose children begin with other keys.
+    /// A branch whose children start with other keys.
     Stray,
-    /// It could not be looked into.
+    /// It could not be checked.
     Unchecked,
 }
 
 #[derive(Debug, Clone, Copy)]
 pub struct Unit {
-    /// Low half, high half: as one u64 it would cost four bytes more.
+    /// Low half, high half: a u64 would need four more bytes, for its alignment.
     pub(super) number: [u32; 2],
-    /// The sum of the first key.
+    /// The CRC-32C of the first key.
     pub key: u32,
-    /// With what it begins in its upper bits.
+    /// The upper bits are `Begins`.
     pub(super) overflow: u32,
     pub count: u16,
     pub extra: u16,
 }
 
-/// `Begins` lies in the upper bits of the overflow: a page's is far below.
+/// `Begins` is in the upper bits of the overflow; real overflows are much smaller.
 const SHIFT: u32 = 28;
 const KINDS: [Begins; 13] = [
     Begins::Elsewhere,
@@ -90,7 +90,7 @@ impl Unit {
         u64::from(self.number[0]) | u64::from(self.number[1]) << 32
     }
 
-    /// What is wrong with a unit that a page should begin in.
+    /// What is wrong with a unit at which a live page should start.
     pub fn damage(&self) -> Option<Damage> {
         Some(match self.begins() {
             Begins::Elsewhere => Damage::Id { says: self.number() },
@@ -105,7 +105,7 @@ impl Unit {
         })
     }
 
-    /// Why an entry is no change.
+    /// Why an entry is not a change.
     pub fn misfit(&self) -> Option<Misfit> {
         match self.begins() {
             Begins::Entries | Begins::Buckets => pick(&MISFITS, self.number()).copied(),
@@ -141,7 +141,7 @@ pub fn misfit_number(misfit: Misfit) -> u64 {
     MISFITS.iter().position(|known| *known == misfit).unwrap_or(0) as u64
 }
 
-/// Units in blocks that never move: growing takes no more memory than it adds.
+/// Units in blocks that are never moved, so growing needs no memory for a copy.
 #[derive(Debug, Default)]
 pub struct Units {
     blocks: Vec<Vec<Unit>>,
@@ -180,27 +180,27 @@ impl Units {
     }
 }
 
-/// No more pages are kept track of: those of 32 GiB, four times what etcd recommends at most. The units of so many
-/// take 160 MiB, and how many a meta claims is whoever made it's word.
-pub const MOST_UNITS: u64 = 8 << 20;
+/// The maximum number of units: 32 GiB with pages of 4 KiB, four times the size that etcd recommends at most. They need 160 MiB
+/// of memory. The number of pages in a meta cannot be trusted, so there must be a limit.
+pub const MAX_UNITS: u64 = 8 << 20;
 
-/// All that is kept of the pages that came by.
+/// The data that is kept of all pages.
 #[derive(Debug)]
 pub struct Pages {
     pub page_size: u32,
     pub metas: [Result<Meta, MetaError>; 2],
-    /// Which pages the metas say that they are.
+    /// The page numbers in the headers of the metas.
     pub meta_ids: [u64; 2],
     pub units: Units,
-    /// How many units are kept.
-    pub most: u64,
+    /// The maximum number of units.
+    pub max_units: u64,
     pub children: Children,
     pub copies: Copies,
-    /// The list of free pages that the meta names, its header included.
+    /// The list of free pages that the meta refers to, including its header.
     pub freelist: Option<Vec<u8>>,
     window: Window,
-    /// Branches are held against their children when so many bytes of them are kept.
-    pub weed_at: usize,
+    /// At how many bytes of branches stale ones are dropped.
+    pub review_at: usize,
     pub scratch: Vec<u8>,
 }
 
@@ -211,17 +211,17 @@ impl Pages {
             metas: [Err(MetaError::Short); 2],
             meta_ids: [0, 1],
             units: Units::default(),
-            most: MOST_UNITS,
+            max_units: MAX_UNITS,
             children: Children::default(),
             copies: Copies::default(),
             freelist: None,
             window: Window::default(),
-            weed_at: 8 << 20,
+            review_at: 8 << 20,
             scratch: Vec::new(),
         }
     }
 
-    /// Takes the next unit of the stream.
+    /// Processes the next unit of the stream.
     pub fn unit(&mut self, bytes: &[u8]) {
         let number = self.units.len();
         let header = Header::parse(bytes).unwrap_or(Header { id: u64::MAX, flags: 0, count: 0, overflow: 0 });
@@ -231,11 +231,11 @@ impl Pages {
             self.units.push(Unit::new(Begins::Meta, 0));
             return;
         }
-        // What no page in use can lie in is only counted, by the length of the whole.
-        if number >= self.meta().map_or(0, |meta| meta.high_water).min(self.most) {
+        // Units past the used pages are ignored; the file's length includes them.
+        if number >= self.meta().map_or(0, |meta| meta.high_water).min(self.max_units) {
             return;
         }
-        let unit = self.first_look(number, &header, bytes);
+        let unit = self.classify(number, &header, bytes);
         self.units.push(unit);
         self.window.take(bytes);
         while let Some(page) = self.window.close(number) {
@@ -248,8 +248,8 @@ impl Pages {
         self.window.trim(self.page_size);
     }
 
-    /// What a unit is by its header, and by the rest where it is a page of its own.
-    fn first_look(&mut self, number: u64, header: &Header, bytes: &[u8]) -> Unit {
+    /// Classifies a unit by its header and, if the page has only this unit, by its content.
+    fn classify(&mut self, number: u64, header: &Header, bytes: &[u8]) -> Unit {
         if header.id != number {
             return Unit::new(Begins::Elsewhere, header.id);
         }
@@ -264,7 +264,7 @@ impl Pages {
         }
         match kind {
             Kind::Meta => return Unit::new(Begins::Meta, 0),
-            // Of the lists of free pages that lie about, one counts.
+            // There may be several old lists of free pages; only the one in the meta is used.
             Kind::Freelist if meta.is_none_or(|meta| meta.freelist != Some(number)) => {
                 return Unit::new(Begins::Freelist, 0).with_overflow(header.overflow);
             }
@@ -273,14 +273,14 @@ impl Pages {
         if header.overflow == 0 {
             self.whole(number, bytes)
         } else if self.window.open(Open { first: number, overflow: header.overflow }) {
-            // Until its end has come.
+            // Provisional, until the page's last unit was read.
             Unit::new(Begins::TooLong, pages)
         } else {
             Unit::new(Begins::Unchecked, 0)
         }
     }
 
-    /// The meta that counts, by the metas seen so far: both come first.
+    /// The current meta. Both metas are at the start of the stream.
     pub fn meta(&self) -> Option<Meta> {
         Meta::newer(self.metas[0], self.metas[1])
     }

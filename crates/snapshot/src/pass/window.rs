@@ -1,22 +1,22 @@
-//! The bytes of pages that go on over several units, and may overlap: of two that do, one is old.
+//! The bytes of pages of several units. They may overlap, because one of two overlapping pages is old.
 
-use crate::database::LONGEST_LEAF;
+use crate::database::MAX_LEAF_LEN;
 use crate::source::append;
 
-/// How many pages may be open at once. Old ones overlap by the few.
-const MOST: usize = 64;
-/// Bytes that no open page needs are let go of when there are so many.
+/// The maximum number of open pages. Only few old pages overlap in practice.
+const MAX_OPEN: usize = 64;
+/// Bytes that no open page needs are dropped when there are at least this many.
 const SLACK: usize = 128 << 10;
 
 #[derive(Debug, Default)]
 pub struct Window {
-    /// The first unit that is held.
+    /// The number of the first unit in `bytes`.
     start: u64,
     bytes: Vec<u8>,
     open: Vec<Open>,
 }
 
-/// A page that goes on.
+/// A page of several units whose last unit was not read yet.
 #[derive(Debug, Clone, Copy)]
 pub struct Open {
     pub first: u64,
@@ -30,10 +30,10 @@ impl Open {
 }
 
 impl Window {
-    /// Begins a page whose first unit comes next. `false` where too many are open. It must be no longer than the
-    /// longest page.
+    /// Opens a page whose first unit is the next one. Returns `false` if too many are open. The page must not be longer than the
+    /// maximum (see `fits`).
     pub fn open(&mut self, page: Open) -> bool {
-        let fits = self.open.len() < MOST;
+        let fits = self.open.len() < MAX_OPEN;
         if fits {
             if self.open.is_empty() {
                 self.start = page.first;
@@ -44,14 +44,14 @@ impl Window {
         fits
     }
 
-    /// Takes a unit, where a page needs it.
+    /// Stores a unit, if a page needs it.
     pub fn take(&mut self, unit: &[u8]) {
         if !self.open.is_empty() {
             append(&mut self.bytes, unit);
         }
     }
 
-    /// A page that ends with unit `number`.
+    /// Closes a page that ends with unit `number`.
     pub fn close(&mut self, number: u64) -> Option<Open> {
         let index = self.open.iter().position(|open| open.last() == number)?;
         Some(self.open.swap_remove(index))
@@ -63,25 +63,25 @@ impl Window {
         self.bytes.get(from..).unwrap_or_default()
     }
 
-    /// Lets go of what no open page needs.
+    /// Drops bytes that no open page needs.
     pub fn trim(&mut self, page_size: u32) {
         let Some(first) = self.open.iter().map(|open| open.first).min() else {
-            // Large pages are rare: what the last one took is given back.
+            // Large pages are rare, so their memory is freed.
             if self.bytes.capacity() > SLACK {
                 self.bytes = Vec::new();
             }
             self.bytes.clear();
             return;
         };
-        let dead = usize::try_from((first - self.start) * u64::from(page_size)).unwrap_or(usize::MAX);
-        if dead >= SLACK.max(self.bytes.len() / 2) {
-            self.bytes.drain(..dead.min(self.bytes.len()));
+        let unneeded = usize::try_from((first - self.start) * u64::from(page_size)).unwrap_or(usize::MAX);
+        if unneeded >= SLACK.max(self.bytes.len() / 2) {
+            self.bytes.drain(..unneeded.min(self.bytes.len()));
             self.start = first;
         }
     }
 }
 
-/// Whether a page may be opened at all.
+/// Whether a page is short enough to be opened.
 pub fn fits(overflow: u32, page_size: u32) -> bool {
-    (u64::from(overflow) + 1) * u64::from(page_size) <= LONGEST_LEAF
+    (u64::from(overflow) + 1) * u64::from(page_size) <= MAX_LEAF_LEN
 }

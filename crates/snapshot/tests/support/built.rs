@@ -1,5 +1,5 @@
-//! Databases of any size and shape, built page by page as bbolt would: for what no etcd of today writes, and for
-//! sizes that no test could keep.
+//! Builds databases of any size and shape page by page, as bbolt would: for shapes that no current etcd writes, and for sizes
+//! that are too large for test data.
 
 #![allow(dead_code)]
 
@@ -8,16 +8,16 @@ pub const PAGE: usize = 4096;
 const FAN: u64 = 100;
 pub const NO_FREELIST: u64 = u64::MAX;
 
-/// What to build: leaves of bucket `key` one after another, then the branches above them, then the root.
+/// What to build: the leaves of the bucket `key`, then the branches above them, then the root.
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub leaves: u64,
-    /// Changes in each leaf, and the bytes of each value.
+    /// The number of changes per leaf, and of bytes per value.
     pub changes: u64,
     pub value: usize,
-    /// Free pages before the leaves.
+    /// The number of free pages before the leaves.
     pub gap: u64,
-    /// Whether the list of free pages is stored, as etcd did up to 3.2.
+    /// Whether the list of free pages is stored, as in etcd up to 3.2.
     pub freelist: bool,
 }
 
@@ -27,11 +27,11 @@ impl Default for Plan {
     }
 }
 
-/// Builds a database, and hands its pages to `sink` in file order. No trailer.
+/// Builds a database and writes its pages to `sink` in file order, without a trailer.
 pub fn build(plan: &Plan, mut sink: impl FnMut(&[u8])) {
     let first = 2 + plan.gap;
     let span = (leaf_of(plan, first, 0).len() / PAGE) as u64;
-    // Each level's first page, how many pages one of its nodes has, and how many nodes there are.
+    // For each level: the first page, the number of pages per node, and the number of nodes.
     let mut levels = vec![(first, span, plan.leaves)];
     while let Some((begin, span, nodes)) = levels.last().copied().filter(|(_, _, nodes)| *nodes > 1) {
         levels.push((begin + span * nodes, 1, nodes.div_ceil(FAN)));
@@ -70,7 +70,7 @@ pub fn build(plan: &Plan, mut sink: impl FnMut(&[u8])) {
     }
 }
 
-/// As [`build`], in one piece.
+/// Like [`build`], in one vector.
 pub fn built(plan: &Plan) -> Vec<u8> {
     let mut bytes = Vec::new();
     build(plan, |page| bytes.extend_from_slice(page));

@@ -1,4 +1,4 @@
-//! The snapshots that real etcds made, with what `snapshot status` of the same version says of them.
+//! Snapshots of real etcds, with the output of `snapshot status` of the same version.
 
 #![allow(dead_code, clippy::disallowed_methods)]
 
@@ -26,8 +26,8 @@ pub struct Status {
 }
 
 pub fn fixtures() -> Vec<Fixture> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
-    let mut names: Vec<String> = fs::read_dir(&folder)
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    let mut names: Vec<String> = fs::read_dir(&dir)
         .unwrap()
         .filter_map(|entry| entry.unwrap().file_name().to_str()?.strip_suffix(".db.gz").map(str::to_owned))
         .collect();
@@ -37,15 +37,15 @@ pub fn fixtures() -> Vec<Fixture> {
 }
 
 pub fn fixture(name: &str) -> Fixture {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
-    let packed = fs::File::open(folder.join(format!("{name}.db.gz"))).unwrap();
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    let packed = fs::File::open(dir.join(format!("{name}.db.gz"))).unwrap();
     let mut bytes = Vec::new();
     GzDecoder::new(packed).read_to_end(&mut bytes).unwrap();
-    let status = fs::read_to_string(folder.join(format!("{name}.json"))).unwrap();
+    let status = fs::read_to_string(dir.join(format!("{name}.json"))).unwrap();
     Fixture { name: name.to_owned(), bytes, status: serde_json::from_str(&status).unwrap() }
 }
 
-/// The same snapshot with a trailer that matches what it now holds.
+/// The snapshot with a trailer that matches its current content.
 pub fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
     let body = bytes.len() - 32;
     let sum = Sha256::digest(&bytes[..body]);
