@@ -28,7 +28,6 @@ const PHRASES: &[(&str, &str, &[&str])] = &[
     ("broke down", "crashed, failed", &[]),
     ("breaks down", "crashes, fails", &[]),
     ("cut short", "interrupted", &[]),
-    // An item's kind in a manifest.
     ("folder", "directory", &["\"folder\""]),
     ("folders", "directories", &[]),
     ("room", "space", &[]),
@@ -53,6 +52,9 @@ const PHRASES: &[(&str, &str, &[&str])] = &[
     ("all the same", "still, anyway", &[]),
     ("not taken", "refused", &[]),
 ];
+
+/// Names of fields and kinds in files, which cannot change.
+const SERIALISED: [&str; 2] = ["folder", "passed"];
 
 /// Files whose texts are still to be rewritten. The list may only become shorter, and goes when it is empty.
 const EXEMPT: &str = include_str!("dialect_exempt.txt");
@@ -94,7 +96,8 @@ fn occurs(line: &str, phrase: &str, plain_english: &[&str]) -> bool {
 }
 
 fn offences_of_code(file: &Source) -> Vec<String> {
-    let lines = file.text.strings.iter().chain(&file.text.comments);
+    let strings = file.text.strings.iter().filter(|(_, text)| !SERIALISED.contains(&text.as_str()));
+    let lines = strings.chain(&file.text.comments);
     let lines = lines.flat_map(|(first, text)| (*first..).zip(text.lines()));
     offences(lines)
 }

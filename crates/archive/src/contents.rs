@@ -11,7 +11,7 @@ use nightshift_core::set_path::SetId;
 use serde::{Deserialize, Serialize};
 
 /// The most bytes an `archive.json` may have: a hundred thousand sets fit.
-pub(crate) const MOST_BYTES: u64 = 64 << 20;
+pub(crate) const MAX_BYTES: u64 = 64 << 20;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contents {
@@ -52,15 +52,15 @@ pub struct Attached {
 }
 
 impl ArchivedSet {
-    /// The set's folder, relative to the archive's top folder.
-    pub fn folder(&self) -> String {
+    /// The set's directory, relative to the archive's top directory.
+    pub fn dir_name(&self) -> String {
         folder_of(&self.id)
     }
 }
 
 /// The folder of a set within the archive's top folder: the night is in the archive's own name.
 pub(crate) fn folder_of(set: &SetId) -> String {
-    format!("{}/{}", set.host, set.folder())
+    format!("{}/{}", set.host, set.dir_name())
 }
 
 /// The archive's one top folder: its name without what says how it is packed.
@@ -118,7 +118,7 @@ struct Versioned {
 /// somewhere else, so it stands in the manifest alone.
 pub(crate) fn is_packed(item: &Item) -> bool {
     match &item.kind {
-        ItemKind::File { .. } | ItemKind::Folder => true,
+        ItemKind::File { .. } | ItemKind::Directory => true,
         ItemKind::Symlink { target } => link_stays_inside(&item.path, target),
     }
 }

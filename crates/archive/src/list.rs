@@ -140,7 +140,7 @@ impl<'r> Check<'r, '_> {
             Some(other) => return Err(ListError::Unexpected { path: other.path }),
             None => return Err(ListError::Absent { path }),
         };
-        let bytes = self.data.read(&mut found, contents::MOST_BYTES).await?;
+        let bytes = self.data.read(&mut found, contents::MAX_BYTES).await?;
         let contents =
             Contents::decode(&bytes, name).map_err(|source| ListError::Contents { path, source })?;
         Ok((contents, Digest::of(&bytes)))
@@ -155,7 +155,7 @@ fn nothing_absent(set: Option<&SetCheck>, top: &str) -> Result<(), ListError> {
 }
 
 fn manifest_path(set: &ArchivedSet) -> String {
-    format!("{}/{}", set.folder(), manifest::FILE)
+    format!("{}/{}", set.dir_name(), manifest::FILE)
 }
 
 /// Reads the data of entries.
@@ -209,7 +209,7 @@ impl Data {
     }
 
     async fn manifest(&mut self, found: &mut Found<'_>, set: &ArchivedSet) -> Result<Manifest, ListError> {
-        let bytes = self.read(found, manifest::MOST_BYTES).await?;
+        let bytes = self.read(found, manifest::MAX_BYTES).await?;
         let sha256 = Digest::of(&bytes);
         if sha256 != set.manifest_sha256 {
             return Err(ListError::Differs {

@@ -111,7 +111,7 @@ impl<'a> Plan<'a> {
 
 impl<'a> PlannedSet<'a> {
     fn of(held: &'a HeldSet, with_proofs: bool, left_out: &mut Vec<String>) -> Result<Self, PackError> {
-        let bytes = read_small(held, manifest::FILE, manifest::MOST_BYTES)?;
+        let bytes = read_small(held, manifest::FILE, manifest::MAX_BYTES)?;
         if Manifest::decode(&bytes).ok().as_ref() != Some(&held.manifest) {
             return Err(held.damaged(manifest::FILE, Damage::OtherManifest));
         }
@@ -134,9 +134,9 @@ impl<'a> PlannedSet<'a> {
     }
 
     fn entries(&self, top: &str) -> impl Iterator<Item = Entry<'_>> {
-        let folder = format!("{top}/{}", self.archived.folder());
+        let folder = format!("{top}/{}", self.archived.dir_name());
         let manifest = Attached {
-            path: format!("{}/{}", self.archived.folder(), manifest::FILE),
+            path: format!("{}/{}", self.archived.dir_name(), manifest::FILE),
             size: self.manifest_size,
             sha256: self.archived.manifest_sha256,
         };
@@ -168,7 +168,7 @@ impl<'a> PlannedSet<'a> {
                 size: *size,
                 sha256: *sha256,
             }),
-            ItemKind::Folder => EntryKind::Folder,
+            ItemKind::Directory => EntryKind::Folder,
             ItemKind::Symlink { target } => EntryKind::Symlink(target),
         };
         Entry {

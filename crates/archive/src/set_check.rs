@@ -32,7 +32,7 @@ struct Attributes {
 
 impl SetCheck {
     pub fn new(set: &ArchivedSet, manifest: &Manifest) -> Self {
-        let folder = set.folder();
+        let folder = set.dir_name();
         let items = manifest.items.iter().filter(|item| is_packed(item));
         let items = items.map(|item| (format!("{folder}/{}", item.path), Expected::of(item)));
         let attached = set.attached.iter().map(|attached| {
@@ -65,7 +65,7 @@ impl Expected {
     fn of(item: &Item) -> Self {
         let (kind, sha256) = match &item.kind {
             ItemKind::File { size, sha256 } => (FoundKind::File { size: *size }, Some(*sha256)),
-            ItemKind::Folder => (FoundKind::Folder, None),
+            ItemKind::Directory => (FoundKind::Folder, None),
             ItemKind::Symlink { target } => (FoundKind::Symlink { target: target.clone() }, None),
         };
         let attributes = Attributes {

@@ -21,7 +21,7 @@ use open_night::OpenNight;
 use crate::night::Night;
 use crate::outcome::Outcome;
 use crate::plan::NightPlan;
-use crate::record::{Record, Why};
+use crate::record::{Record, StartReason};
 use crate::settings::Settings;
 use crate::stage::Stage;
 
@@ -31,12 +31,12 @@ pub enum Event {
     Tick,
     /// New settings were accepted.
     Reloaded(Arc<Settings>),
-    StageEnded(Ended),
+    StageEnded(StageResult),
 }
 
 /// The result of a stage that was started.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
+pub struct StageResult {
     pub stage: Stage,
     pub outcome: Outcome,
     /// The failure may be temporary, so a retry may succeed.
@@ -47,7 +47,7 @@ pub struct Ended {
 
 /// A manual request of an operator (`nightshift run`).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ask {
+pub enum ManualRequest {
     /// Start these stages now, in the open night or in the named extra night.
     Stages { stages: Vec<Stage>, night: Option<Night> },
     /// Start all stages now: the waiting ones of the open night, or those of a new extra night of this name.
@@ -79,7 +79,7 @@ pub enum Action {
     Start {
         stage: Stage,
         attempt: u32,
-        why: Why,
+        why: StartReason,
         until: Timestamp,
     },
     Stop {
@@ -143,14 +143,14 @@ impl Agenda {
     }
 
     /// Handles a manual request, or returns why it is refused.
-    pub fn ask(&mut self, clock: Clock, ask: Ask) -> Result<Vec<Action>, Refusal> {
+    pub fn request(&mut self, clock: Clock, request: ManualRequest) -> Result<Vec<Action>, Refusal> {
         let roles = self.settings.roles();
         let mut actions = Vec::new();
         if let Some(open) = self.open.as_ref().filter(|open| clock.now >= open.plan.closes) {
             return Err(Refusal::Closed(open.plan.night));
         }
-        match ask {
-            Ask::Night { extra } => {
+        match request {
+            ManualRequest::Night { extra } => {
                 if self.open.is_none() {
                     let stages: Vec<Stage> = Stage::ALL
                         .into_iter()
@@ -162,7 +162,7 @@ impl Agenda {
                     open.hasten(clock.now);
                 }
             }
-            Ask::Stages { stages, night } => {
+            ManualRequest::Stages { stages, night } => {
                 if let Some(stage) = stages.iter().find(|stage| !stage.runs_on(roles)) {
                     return Err(Refusal::NotForThisHost { stage: *stage, roles: roles.to_string() });
                 }
@@ -207,7 +207,7 @@ impl Agenda {
         self.settings = settings;
     }
 
-    fn ended(&mut self, now: Timestamp, ended: &Ended) {
+    fn ended(&mut self, now: Timestamp, ended: &StageResult) {
         let Some(open) = &mut self.open else { return };
         open.ended(now, ended);
         if let Some((_, newest)) = &mut self.newest {

@@ -6,7 +6,7 @@ use crate::digest::Digest;
 
 /// The delay before a retry. The maximum starts at `base`, doubles with each attempt and ends at ten times `base`; the
 /// delay is between half and all of it, chosen by `seed`, so that hosts that failed together do not retry together.
-pub fn pause(base: Duration, attempt: u32, seed: &str) -> Duration {
+pub fn delay(base: Duration, attempt: u32, seed: &str) -> Duration {
     let doubled = base.saturating_mul(1 << attempt.saturating_sub(1).min(8));
     let max = doubled.min(base.saturating_mul(10));
     max.mul_f64(0.5 + 0.5 * fraction(&format!("{seed}/{attempt}")))
@@ -38,11 +38,11 @@ mod tests {
     fn delays_grow_are_bounded_and_differ_between_hosts() {
         let base = Duration::from_secs(10);
         for attempt in 1..40 {
-            let pause = pause(base, attempt, "m1");
-            assert!(pause >= base / 2 && pause <= base * 10, "{attempt}: {pause:?}");
+            let delay = delay(base, attempt, "m1");
+            assert!(delay >= base / 2 && delay <= base * 10, "{attempt}: {delay:?}");
         }
-        assert!(pause(base, 5, "m1") >= base * 5);
-        assert_ne!(pause(base, 1, "m1"), pause(base, 1, "m2"));
-        assert_eq!(pause(base, 1, "m1"), pause(base, 1, "m1"));
+        assert!(delay(base, 5, "m1") >= base * 5);
+        assert_ne!(delay(base, 1, "m1"), delay(base, 1, "m2"));
+        assert_eq!(delay(base, 1, "m1"), delay(base, 1, "m1"));
     }
 }

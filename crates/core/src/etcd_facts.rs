@@ -14,7 +14,7 @@ pub struct EtcdFacts {
     /// In hexadecimal, as etcdctl prints it.
     pub member_id: String,
     pub member_name: String,
-    /// The revision that the member reported just before the snapshot; `passed` has the snapshot's own.
+    /// The revision that the member reported just before the snapshot; `snapshot` has the snapshot's own.
     pub revision: i64,
     pub raft_term: u64,
     pub version: String,
@@ -27,8 +27,8 @@ pub struct EtcdFacts {
     pub raw_sha256: Digest,
     /// Which checks were made when the snapshot was taken, as text. It lists only checks that were really made.
     pub checked: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub passed: Option<Passed>,
+    #[serde(default, rename = "passed", skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<SnapshotFacts>,
     /// One member a night compares all members, so only its manifest has this field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agreement: Option<Agreement>,
@@ -65,7 +65,8 @@ pub struct ColdCopy {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct V2Backup {
     /// The data directory, as a path in the set: `v2`.
-    pub folder: String,
+    #[serde(rename = "folder")]
+    pub directory: String,
     /// The number of keys in a scratch etcd after replaying it; `None` if it was not replayed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<u64>,
@@ -73,7 +74,7 @@ pub struct V2Backup {
 
 /// What the streaming check (`pass`) found in the snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Passed {
+pub struct SnapshotFacts {
     /// The last revision in the database. It may be later than the one the member reported before the snapshot.
     pub revision: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -90,7 +91,8 @@ pub struct Passed {
 /// comparable only for the same revision and the same compacted revision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Agreement {
-    pub word: AgreementWord,
+    #[serde(rename = "word")]
+    pub state: AgreementState,
     /// Why it is unknown, or what differs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -106,13 +108,13 @@ pub struct Agreement {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum AgreementWord {
+pub enum AgreementState {
     Agreed,
     Diverged,
     Unknown,
 }
 
-impl AgreementWord {
+impl AgreementState {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Agreed => "agreed",
@@ -136,7 +138,7 @@ pub struct MemberHash {
 impl Agreement {
     /// The members whose hash differs from the majority's. Without a majority, all members that answered.
     pub fn diverged(&self) -> Vec<&MemberHash> {
-        if self.word != AgreementWord::Diverged {
+        if self.state != AgreementState::Diverged {
             return Vec::new();
         }
         let mut sides: BTreeMap<u32, usize> = BTreeMap::new();
@@ -160,7 +162,7 @@ mod tests {
             hash: *hash,
         };
         Agreement {
-            word: AgreementWord::Diverged,
+            state: AgreementState::Diverged,
             reason: None,
             revision: 7,
             compacted: 1,
@@ -177,7 +179,7 @@ mod tests {
         assert_eq!(named(&diverged(&[Some(1), Some(2), Some(1)])), ["e1"]);
         assert_eq!(named(&diverged(&[Some(1), Some(2)])), ["e0", "e1"]);
         assert_eq!(named(&diverged(&[Some(1), Some(2), None])), ["e0", "e1"]);
-        let agreed = Agreement { word: AgreementWord::Agreed, ..diverged(&[Some(1), Some(1)]) };
+        let agreed = Agreement { state: AgreementState::Agreed, ..diverged(&[Some(1), Some(1)]) };
         assert!(named(&agreed).is_empty());
     }
 }

@@ -15,7 +15,7 @@ use crate::stage::Stage;
 pub const FILE: &str = "now.json";
 pub const FORMAT: u32 = 1;
 /// How many bytes of another host's hint are read at most.
-pub const MOST_BYTES: u64 = 256 << 10;
+pub const MAX_BYTES: u64 = 256 << 10;
 
 /// A larger difference between two hosts' clocks is reported.
 const MAX_CLOCK_DIFFERENCE: SignedDuration = SignedDuration::from_secs(60);

@@ -22,9 +22,9 @@ pub const SIGNATURE_FILE: &str = "manifest.json.sig";
 pub const NAMESPACE: &str = "nightshift-set";
 
 /// The maximum size of a manifest in bytes: four times the size of 100,000 ordinary items.
-pub const MOST_BYTES: u64 = 64 << 20;
+pub const MAX_BYTES: u64 = 64 << 20;
 /// The maximum number of items of a set.
-pub const MOST_ITEMS: usize = 100_000;
+pub const MAX_ITEMS: usize = 100_000;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -88,7 +88,8 @@ pub enum ItemKind {
         size: u64,
         sha256: Digest,
     },
-    Folder,
+    #[serde(rename = "folder")]
+    Directory,
     /// Stored in the manifest only: a vault contains no symlinks.
     Symlink {
         target: String,
@@ -134,7 +135,7 @@ pub enum ManifestError {
     OtherSet { expected: SetId, found: SetId },
     #[error("the manifest belongs to cluster `{found}`, not to `{expected}`")]
     OtherCluster { expected: ClusterName, found: ClusterName },
-    #[error("the manifest lists more than {MOST_ITEMS} items")]
+    #[error("the manifest lists more than {MAX_ITEMS} items")]
     TooManyItems,
     #[error("the manifest lists `{}`, which is not a safe path within a set", .0.escape_debug())]
     UnsafePath(String),
@@ -150,7 +151,7 @@ impl Manifest {
     pub fn files(&self) -> impl Iterator<Item = (&Item, u64, Digest)> {
         self.items.iter().filter_map(|item| match item.kind {
             ItemKind::File { size, sha256 } => Some((item, size, sha256)),
-            ItemKind::Folder | ItemKind::Symlink { .. } => None,
+            ItemKind::Directory | ItemKind::Symlink { .. } => None,
         })
     }
 
@@ -196,7 +197,7 @@ impl Manifest {
     }
 
     fn check_paths(&self) -> Result<(), ManifestError> {
-        if self.items.len() > MOST_ITEMS {
+        if self.items.len() > MAX_ITEMS {
             return Err(ManifestError::TooManyItems);
         }
         let mut leaves = BTreeSet::new();
@@ -207,7 +208,7 @@ impl Manifest {
                 return Err(ManifestError::UnsafePath(item.path.chars().take(200).collect()));
             }
             let fresh = match item.kind {
-                ItemKind::Folder => directories.insert(item.path.as_str(), true) != Some(true),
+                ItemKind::Directory => directories.insert(item.path.as_str(), true) != Some(true),
                 _ => leaves.insert(item.path.as_str()),
             };
             if !fresh {
@@ -248,7 +249,7 @@ impl FileList {
     /// Reads the file list of a manifest from an untrusted source, of this format or a newer one.
     pub fn decode(bytes: &[u8]) -> Result<Self, ManifestError> {
         let Listed { format, items } = serde_json::from_slice(bytes).map_err(ManifestError::Shape)?;
-        if items.len() > MOST_ITEMS {
+        if items.len() > MAX_ITEMS {
             return Err(ManifestError::TooManyItems);
         }
         let mut files = Vec::new();

@@ -83,7 +83,7 @@ pub struct NightWindow {
 
 impl NightWindow {
     /// The maximum length of a night: two nights never overlap, also across a DST change.
-    pub const LONGEST: SignedDuration = SignedDuration::from_hours(23);
+    pub const MAX_LENGTH: SignedDuration = SignedDuration::from_hours(23);
 
     /// The length of a night on the wall clock.
     pub fn length(&self) -> SignedDuration {

@@ -14,7 +14,8 @@ pub fn doubts(before: &EtcdFacts, now: &EtcdFacts, below: u8) -> Vec<String> {
         ));
     }
     // The stored snapshot's own revision counts: the member reported its revision before the snapshot started.
-    let revision = |facts: &EtcdFacts| facts.passed.as_ref().map_or(facts.revision, |passed| passed.revision);
+    let revision =
+        |facts: &EtcdFacts| facts.snapshot.as_ref().map_or(facts.revision, |snapshot| snapshot.revision);
     if revision(now) < revision(before) {
         doubts.push(format!(
             "its revision is {}, lower than the {} of the last good set",
@@ -22,7 +23,7 @@ pub fn doubts(before: &EtcdFacts, now: &EtcdFacts, below: u8) -> Vec<String> {
             revision(before)
         ));
     }
-    if let (Some(before), Some(now)) = (&before.passed, &now.passed) {
+    if let (Some(before), Some(now)) = (&before.snapshot, &now.snapshot) {
         doubts.extend(shrunk("entries", before.entries, now.entries, below));
         doubts.extend(shrunk("bytes", before.size, now.size, below));
     } else {
@@ -41,7 +42,7 @@ fn shrunk(what: &str, before: u64, now: u64, below: u8) -> Option<String> {
 mod tests {
     use super::*;
     use crate::digest::Digest;
-    use crate::etcd_facts::Passed;
+    use crate::etcd_facts::SnapshotFacts;
 
     fn facts(revision: i64, entries: u64, size: u64) -> EtcdFacts {
         EtcdFacts {
@@ -57,7 +58,7 @@ mod tests {
             raw_size: size + 32,
             raw_sha256: Digest::of(b""),
             checked: String::new(),
-            passed: Some(Passed { revision, compacted: None, entries, revisions: entries, size }),
+            snapshot: Some(SnapshotFacts { revision, compacted: None, entries, revisions: entries, size }),
             agreement: None,
             data: None,
         }
@@ -85,7 +86,7 @@ mod tests {
 
     #[test]
     fn without_key_counts_the_sizes_of_the_snapshots_are_compared() {
-        let before = EtcdFacts { passed: None, ..facts(1000, 100, 10_000) };
+        let before = EtcdFacts { snapshot: None, ..facts(1000, 100, 10_000) };
         assert_eq!(doubts(&before, &facts(1000, 1, 4000), 50).len(), 1);
         assert_eq!(doubts(&before, &facts(1000, 1, 9000), 50).len(), 0);
         assert_eq!(doubts(&before, &facts(1000, 1, 4000), 0).len(), 0, "0 % turns it off");

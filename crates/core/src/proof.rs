@@ -15,7 +15,7 @@ use crate::set_path::SetId;
 /// The format that is written, and the newest one that is read.
 pub const FORMAT: u32 = 1;
 /// The maximum size of a proof in bytes.
-pub const MOST_BYTES: u64 = 256 << 10;
+pub const MAX_BYTES: u64 = 256 << 10;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proof {

@@ -16,7 +16,7 @@ use crate::role::Role;
 use crate::set_path::SetId;
 use crate::stage::Stage;
 
-pub use line::{Expected, Fate, Line, Packed, SetReport, Step, Why};
+pub use line::{Expected, Fate, Line, Packed, SetReport, StartReason, Step};
 pub use proof_report::ProofReport;
 
 /// The format that is written, and the newest one that is read.
@@ -54,7 +54,7 @@ pub struct Record {
 pub struct StageRecord {
     pub attempts: u32,
     pub started: Timestamp,
-    pub why: Why,
+    pub why: StartReason,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -81,7 +81,8 @@ pub struct Shipment {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pruned {
     pub what: String,
-    pub because: String,
+    #[serde(rename = "because")]
+    pub reason: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -170,12 +171,12 @@ impl Record {
             }
             Step::Seen { master, sets } => self.seen.entry(master).or_default().extend(sets),
             Step::Proved(report) => self.proofs.push(report),
-            Step::Pruned { what, because } => self.pruned.push(Pruned { what, because }),
+            Step::Pruned { what, reason } => self.pruned.push(Pruned { what, reason }),
             Step::Ended { stage, attempt, outcome, reason, duration_ms } => {
                 let entry = self.stages.entry(stage).or_insert(StageRecord {
                     attempts: attempt,
                     started: at,
-                    why: Why::Due,
+                    why: StartReason::Due,
                     ended: None,
                     outcome: None,
                     reason: None,
@@ -194,7 +195,7 @@ impl Record {
     fn put_set(&mut self, report: SetReport) {
         match self.sets.iter_mut().find(|known| known.set == report.set) {
             // A stored set stays stored, also if a later pull cannot reach the peer.
-            Some(known) if known.fate.is_held() && !report.fate.is_held() => {}
+            Some(known) if known.fate.is_stored() && !report.fate.is_stored() => {}
             // "Refused" has more information than "missing".
             Some(known) if known.fate == Fate::Refused && report.fate == Fate::Missing => {}
             Some(known) => *known = report,
@@ -217,7 +218,7 @@ impl Record {
     pub fn best_set(&self, host: &HostName, role: Role) -> Option<&SetReport> {
         self.sets
             .iter()
-            .filter(|report| report.set.host == *host && report.set.role == role && report.fate.is_held())
+            .filter(|report| report.set.host == *host && report.set.role == role && report.fate.is_stored())
             .max_by_key(|report| (report.grade, report.set.attempt))
     }
 
@@ -242,13 +243,14 @@ impl Record {
 
     /// Whether a copy of this role is stored, of any host.
     pub fn has_copy(&self, role: Role) -> bool {
-        let is_copy = |report: &SetReport| report.fate.is_held() && report.grade.is_some_and(Grade::is_copy);
+        let is_copy =
+            |report: &SetReport| report.fate.is_stored() && report.grade.is_some_and(Grade::is_copy);
         self.sets.iter().any(|report| report.set.role == role && is_copy(report))
     }
 
     /// Whether an absent set is not needed, because one set of any host is enough (`members = "one"`): either such a set
     /// is stored here, or this host's own stage ended well without a set because another host's exists.
-    pub fn is_left_to_another(&self, expected: &Expected) -> bool {
+    pub fn is_not_needed(&self, expected: &Expected) -> bool {
         let not_needed = || {
             let stage = Stage::ALL.into_iter().find(|stage| stage.makes() == Some(expected.role));
             expected.host == self.host
@@ -278,7 +280,7 @@ pub const NEW_FOR_NIGHTS: usize = 2;
 
 /// Whether a host was recently added to the inventory. `earlier` are this host's last `NEW_FOR_NIGHTS + 1` scheduled
 /// nights. Without earlier nights no host counts as new, because otherwise all would.
-pub fn came_lately(host: &HostName, role: Role, earlier: &[Record]) -> bool {
+pub fn is_new(host: &HostName, role: Role, earlier: &[Record]) -> bool {
     let listed = earlier.iter().filter(|record| record.expects(host, role)).count();
     listed < earlier.len() && listed < NEW_FOR_NIGHTS
 }

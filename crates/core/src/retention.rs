@@ -48,7 +48,7 @@ pub struct Candidate {
 
 /// Why a set is kept or removed: the first reason that applies, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Because {
+pub enum Reason {
     FromTheFuture,
     /// The host has a suspicious set of this night. If it turns out to be wrong, only older sets can be used.
     AwaitsAcceptance(Night),
@@ -67,7 +67,7 @@ pub enum Because {
     BeyondPolicy(Keep),
 }
 
-impl fmt::Display for Because {
+impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::FromTheFuture => f.write_str("its night is in the future"),
@@ -90,7 +90,7 @@ impl fmt::Display for Because {
 pub struct Decision {
     pub set: SetId,
     pub keep: bool,
-    pub because: Because,
+    pub reason: Reason,
 }
 
 /// What the decisions depend on, apart from the sets.
@@ -134,24 +134,24 @@ pub fn decide(candidates: &[Candidate], policy: &Policy<'_>) -> Vec<Decision> {
                 && set.night.date.until(policy.today).map_or(0, |span| i64::from(span.get_days()))
                     > keep.reach();
             let reason = if set.night.date > policy.today {
-                Some(Because::FromTheFuture)
+                Some(Reason::FromTheFuture)
             } else if let Some(night) = awaited.get(&set.host) {
-                Some(Because::AwaitsAcceptance(*night))
-            } else if let Some(because) = chosen.get(&set.night.date) {
-                Some(because.clone())
+                Some(Reason::AwaitsAcceptance(*night))
+            } else if let Some(reason) = chosen.get(&set.night.date) {
+                Some(reason.clone())
             } else if !expired && last_good.get(&key) == Some(&set) {
-                Some(Because::LastGood)
+                Some(Reason::LastGood)
             } else if !expired && newest_copy.get(&key) == Some(&set) {
-                Some(Because::NewestCopy)
+                Some(Reason::NewestCopy)
             } else if !expired && last_proved.get(&key) == Some(&set) {
-                Some(Because::LastProved)
+                Some(Reason::LastProved)
             } else {
                 None
             };
             Decision {
                 set: set.clone(),
                 keep: reason.is_some(),
-                because: reason.unwrap_or(Because::BeyondPolicy(keep)),
+                reason: reason.unwrap_or(Reason::BeyondPolicy(keep)),
             }
         })
         .collect()
@@ -181,10 +181,10 @@ fn chosen_nights(
     dates: &BTreeSet<Date>,
     keep: Keep,
     worth: &BTreeMap<Date, Verdict>,
-) -> BTreeMap<Date, Because> {
+) -> BTreeMap<Date, Reason> {
     let mut chosen = BTreeMap::new();
     for date in dates.iter().rev().take(keep.nights.into()) {
-        chosen.insert(*date, Because::AmongNewest(keep.nights));
+        chosen.insert(*date, Reason::AmongNewest(keep.nights));
     }
     let mut weeks: BTreeMap<(i16, i8), Vec<Date>> = BTreeMap::new();
     let mut months: BTreeMap<(i16, i8), Vec<Date>> = BTreeMap::new();
@@ -195,12 +195,12 @@ fn chosen_nights(
     }
     for ((year, week), dates) in weeks.into_iter().rev().take(keep.weeks.into()) {
         if let Some(date) = best_night(&dates, worth) {
-            chosen.entry(date).or_insert(Because::NightOfWeek { year, week });
+            chosen.entry(date).or_insert(Reason::NightOfWeek { year, week });
         }
     }
     for ((year, month), dates) in months.into_iter().rev().take(keep.months.into()) {
         if let Some(date) = best_night(&dates, worth) {
-            chosen.entry(date).or_insert(Because::NightOfMonth { year, month });
+            chosen.entry(date).or_insert(Reason::NightOfMonth { year, month });
         }
     }
     chosen
@@ -364,8 +364,8 @@ mod tests {
         assert!(dropped(&sets, "e2") > 20, "another host is not affected");
         let policy =
             Policy { today, files: FILES, etcd: ETCD, nights: &BTreeMap::new(), retired: &BTreeSet::new() };
-        let because = decide(&sets, &policy)[suspicious].because.to_string();
-        assert!(because.contains("until its suspicious set of 2026-11-13 is accepted"), "{because}");
+        let reason = decide(&sets, &policy)[suspicious].reason.to_string();
+        assert!(reason.contains("until its suspicious set of 2026-11-13 is accepted"), "{reason}");
 
         // Accepting the set itself or a later one settles it; accepting an earlier one does not.
         let accept = |ago: i32, grade| {

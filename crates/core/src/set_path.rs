@@ -11,7 +11,7 @@ use crate::night::Night;
 use crate::role::Role;
 
 /// The maximum number of attempts at one set in one night.
-pub const MOST_ATTEMPTS: u16 = 9;
+pub const MAX_ATTEMPTS: u16 = 9;
 
 /// The identity of a set.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -28,33 +28,33 @@ impl SetId {
     }
 
     /// The name of its directory within the night's directory.
-    pub fn folder(&self) -> String {
-        SetFolder { role: self.role, attempt: self.attempt }.to_string()
+    pub fn dir_name(&self) -> String {
+        SetDirName { role: self.role, attempt: self.attempt }.to_string()
     }
 
     /// Its directory, relative to the vault.
     pub fn path(&self) -> PathBuf {
-        PathBuf::from(self.host.as_str()).join(self.night.to_string()).join(self.folder())
+        PathBuf::from(self.host.as_str()).join(self.night.to_string()).join(self.dir_name())
     }
 
     /// The directory, relative to the vault, in which it is written before it is published.
     pub fn partial(&self) -> PathBuf {
         PathBuf::from(self.host.as_str())
             .join(self.night.to_string())
-            .join(format!(".{}.partial", self.folder()))
+            .join(format!(".{}.partial", self.dir_name()))
     }
 
     /// The directory of its proofs, relative to the vault.
     pub fn proofs(&self) -> PathBuf {
         PathBuf::from(self.host.as_str())
             .join(self.night.to_string())
-            .join(format!("{}.proofs", self.folder()))
+            .join(format!("{}.proofs", self.dir_name()))
     }
 }
 
 impl fmt::Display for SetId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}", self.host, self.night, self.folder())
+        write!(f, "{}/{}/{}", self.host, self.night, self.dir_name())
     }
 }
 
@@ -68,8 +68,8 @@ impl FromStr for SetId {
     fn from_str(text: &str) -> Result<Self, NotASet> {
         let bad = || NotASet(text.chars().take(300).collect());
         let parts: Vec<&str> = text.trim_end_matches('/').split('/').collect();
-        let [host, night, folder] = parts[..] else { return Err(bad()) };
-        let SetFolder { role, attempt } = folder.parse().map_err(|_| bad())?;
+        let [host, night, dir_name] = parts[..] else { return Err(bad()) };
+        let SetDirName { role, attempt } = dir_name.parse().map_err(|_| bad())?;
         Ok(Self {
             host: host.parse().map_err(|_| bad())?,
             night: night.parse().map_err(|_| bad())?,
@@ -81,12 +81,12 @@ impl FromStr for SetId {
 
 /// The name of a published set's directory: `etcd`, `etcd.2`. Other names in a night's directory are not sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SetFolder {
+pub struct SetDirName {
     pub role: Role,
     pub attempt: u16,
 }
 
-impl fmt::Display for SetFolder {
+impl fmt::Display for SetDirName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.attempt {
             0 | 1 => f.pad(self.role.as_str()),
@@ -98,18 +98,18 @@ impl fmt::Display for SetFolder {
 /// The name is not that of a published set's directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not the name of a set's directory; expected a role such as `etcd`, or `etcd.2`")]
-pub struct NotASetFolder;
+pub struct NotASetDirName;
 
-impl FromStr for SetFolder {
-    type Err = NotASetFolder;
-    fn from_str(text: &str) -> Result<Self, NotASetFolder> {
+impl FromStr for SetDirName {
+    type Err = NotASetDirName;
+    fn from_str(text: &str) -> Result<Self, NotASetDirName> {
         let (role, attempt) = match text.split_once('.') {
-            Some((role, attempt)) => (role, attempt.parse().map_err(|_| NotASetFolder)?),
+            Some((role, attempt)) => (role, attempt.parse().map_err(|_| NotASetDirName)?),
             None => (text, 1),
         };
-        let folder = Self { role: role.parse().map_err(|_| NotASetFolder)?, attempt };
-        let well_spelt = folder.to_string() == text && attempt <= MOST_ATTEMPTS;
-        well_spelt.then_some(folder).ok_or(NotASetFolder)
+        let dir_name = Self { role: role.parse().map_err(|_| NotASetDirName)?, attempt };
+        let well_spelt = dir_name.to_string() == text && attempt <= MAX_ATTEMPTS;
+        well_spelt.then_some(dir_name).ok_or(NotASetDirName)
     }
 }
 
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn other_names_in_a_nights_directory_are_not_sets() {
         for bad in [".etcd.partial", "etcd.proofs", "etcd.1", "etcd.02", "etcd.99", "now.json", "", "etcd."] {
-            assert!(bad.parse::<SetFolder>().is_err(), "{bad}");
+            assert!(bad.parse::<SetDirName>().is_err(), "{bad}");
         }
     }
 }

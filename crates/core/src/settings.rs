@@ -47,7 +47,7 @@ impl Settings {
 
     /// Whether a host has an etcd set to restore in every night: a master has those of all members; a member has its own,
     /// except with `members = "one"`.
-    pub fn holds_an_etcd_set(&self, host: &HostName) -> bool {
+    pub fn has_etcd_set(&self, host: &HostName) -> bool {
         self.inventory.get(host).is_some_and(|host| {
             host.roles.has(Role::Master)
                 || host.roles.has(Role::Etcd) && self.etcd.members == EtcdMembers::All

@@ -21,7 +21,7 @@ pub fn judge(record: &Record) -> Judgement {
     if !record.night.is_extra() {
         // A host that is not a master expects only its own set, which may not be needed (`members = "one"`).
         let wants_etcd = (record.expected.iter())
-            .any(|expected| expected.role == Role::Etcd && !record.is_left_to_another(expected));
+            .any(|expected| expected.role == Role::Etcd && !record.is_not_needed(expected));
         if wants_etcd && !record.has_copy(Role::Etcd) {
             failed = true;
             reasons.push("no good etcd snapshot of the cluster".to_owned());
@@ -75,7 +75,7 @@ fn suffix(reason: Option<&str>) -> String {
 fn complaint(record: &Record, expected: &Expected) -> Option<String> {
     let Expected { host, role, new, .. } = expected;
     let Some(held) = record.best_set(host, *role) else {
-        if *new || record.is_left_to_another(expected) {
+        if *new || record.is_not_needed(expected) {
             return None;
         }
         return Some(format!("{host} {role}: missing{}", suffix(record.reason_for(host, *role))));

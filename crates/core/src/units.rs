@@ -1,11 +1,11 @@
-//! Sizes and durations as they are shown.
+//! The format of sizes and durations in messages and tables.
 
-/// Milliseconds as a person reads them.
+/// Milliseconds as seconds with one decimal, such as `12.3 s`.
 pub fn seconds(ms: u64) -> String {
     format!("{}.{} s", ms / 1000, ms % 1000 / 100)
 }
 
-/// A number of bytes as a person reads it.
+/// A number of bytes in the largest binary unit that fits, such as `1.4 GiB`.
 pub fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut unit = 0;

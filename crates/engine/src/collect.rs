@@ -10,7 +10,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use nightshift_core::manifest::{Item, MOST_ITEMS, Manifest, is_safe_path};
+use nightshift_core::manifest::{Item, MAX_ITEMS, Manifest, is_safe_path};
 use nightshift_core::settings::{FileRule, Generation};
 
 use nightshift_store::safe_open::Missing;
@@ -30,7 +30,7 @@ pub struct Collected {
 pub enum CollectError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("the rules name more than {MOST_ITEMS} files: leave some out, or split the role's list")]
+    #[error("the rules name more than {MAX_ITEMS} files: leave some out, or split the role's list")]
     TooManyItems,
 }
 
@@ -99,7 +99,7 @@ fn take_path(
         if !taken.insert(path.clone()) {
             continue;
         }
-        if collected.items.len() >= MOST_ITEMS {
+        if collected.items.len() >= MAX_ITEMS {
             return Err(CollectError::TooManyItems);
         }
         match copy::copy(&source, &path, partial, previous)? {

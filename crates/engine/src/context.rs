@@ -7,7 +7,7 @@ use nightshift_core::audit::Event;
 use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Outcome;
-use nightshift_core::record::{Step, Why};
+use nightshift_core::record::{StartReason, Step};
 use nightshift_core::settings::{Settings, StageSettings};
 use nightshift_core::stage::Stage;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +23,7 @@ pub struct StageContext {
     pub night: Night,
     pub stage: Stage,
     pub attempt: u32,
-    pub why: Why,
+    pub why: StartReason,
     /// When it was planned to start.
     pub at: Timestamp,
     /// Until when to wait for what is not there yet.

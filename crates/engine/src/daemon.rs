@@ -13,12 +13,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use nightshift_core::agenda::{Action, Agenda, Clock, Ended as StageEnded, Event as AgendaEvent};
+use nightshift_core::agenda::{Action, Agenda, Clock, Event as AgendaEvent, StageResult};
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Outcome;
-use nightshift_core::record::{Step, Why};
+use nightshift_core::record::{StartReason, Step};
 use nightshift_core::settings::Settings;
 use nightshift_core::stage::Stage;
 use tokio::sync::mpsc;
@@ -246,7 +246,7 @@ impl Daemon {
         }
     }
 
-    async fn start(&mut self, stage: Stage, attempt: u32, why: Why, until: Timestamp) {
+    async fn start(&mut self, stage: Stage, attempt: u32, why: StartReason, until: Timestamp) {
         let stop = CancellationToken::new();
         if let Err(error) = self.keep_record().await {
             let what = format!("{stage} does not run, because its start cannot be recorded");
@@ -273,7 +273,8 @@ impl Daemon {
         }
         let stop = CancellationToken::new();
         let (stage, until) = (Stage::Prune, clock.now);
-        let starting = Starting { stage, attempt: 0, why: Why::Due, at: until, until, peers: Vec::new() };
+        let starting =
+            Starting { stage, attempt: 0, why: StartReason::Due, at: until, until, peers: Vec::new() };
         let ctx = tonight.context(starting, stop.clone());
         let task = async move {
             prune::before_tonight(&ctx).await;
@@ -295,7 +296,7 @@ impl Daemon {
             Ok(TaskEnd::Client | TaskEnd::Room) => return,
             Err(panic) => self.broke(stage, &panic).await,
         };
-        let event = StageEnded { stage, outcome: end.outcome, retry: end.retry, gained: end.gained };
+        let event = StageResult { stage, outcome: end.outcome, retry: end.retry, gained: end.gained };
         self.turn(AgendaEvent::StageEnded(event)).await;
         self.write_hint().await;
         self.release_waiting();

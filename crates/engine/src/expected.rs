@@ -2,7 +2,7 @@
 
 use nightshift_core::chain;
 use nightshift_core::night::Night;
-use nightshift_core::record::{Expected, NEW_FOR_NIGHTS, Record, came_lately};
+use nightshift_core::record::{Expected, NEW_FOR_NIGHTS, Record, is_new};
 use nightshift_core::role::Role;
 use nightshift_core::settings::{EtcdMembers, Settings};
 
@@ -29,7 +29,7 @@ pub fn of_night(settings: &Settings, records: &Records, night: Night) -> Vec<Exp
     let mut expected = sets(settings);
     for one in &mut expected {
         one.new = one.host != settings.this
-            && came_lately(&one.host, one.role, &earlier)
+            && is_new(&one.host, one.role, &earlier)
             && vault.previous(&one.host, night, one.role).is_ok_and(|previous| previous.is_none());
     }
     expected

@@ -5,7 +5,7 @@ use std::time::Instant;
 use nightshift_core::audit::{Event, Kind, Severity};
 use nightshift_core::chain;
 use nightshift_core::outcome::Outcome;
-use nightshift_core::record::{Step, Why};
+use nightshift_core::record::{StartReason, Step};
 use nightshift_core::role::Role;
 use nightshift_core::stage::Stage;
 
@@ -70,12 +70,12 @@ async fn work(ctx: StageContext) -> StageEnd {
 
 fn tell_start(ctx: &StageContext) {
     let (kind, how) = match ctx.why {
-        Why::Due => (Kind::StageStarted, String::new()),
-        Why::CaughtUp => (Kind::StageCaughtUp, " late, for it was missed or cut short".to_owned()),
-        Why::Retry => (Kind::StageStarted, format!(" again, attempt {}", ctx.attempt)),
-        Why::LookAgain => (Kind::StageStarted, " again, to look for what is missing".to_owned()),
-        Why::Repack => (Kind::StageStarted, " again, for what came late".to_owned()),
-        Why::Asked => (Kind::StageStarted, ", as asked".to_owned()),
+        StartReason::Due => (Kind::StageStarted, String::new()),
+        StartReason::CaughtUp => (Kind::StageCaughtUp, " late, for it was missed or cut short".to_owned()),
+        StartReason::Retry => (Kind::StageStarted, format!(" again, attempt {}", ctx.attempt)),
+        StartReason::MissingSets => (Kind::StageStarted, " again, to look for what is missing".to_owned()),
+        StartReason::Repack => (Kind::StageStarted, " again, for what came late".to_owned()),
+        StartReason::Requested => (Kind::StageStarted, ", as asked".to_owned()),
     };
     ctx.tell(Event::info(kind, format!("{} starts{how}", ctx.stage)));
 }

@@ -9,7 +9,7 @@ use nightshift_core::fixtures;
 pub use nightshift_core::fixtures::{host, manifest, proof};
 use nightshift_core::inventory::Host;
 use nightshift_core::night::Night;
-use nightshift_core::record::{Step, Why};
+use nightshift_core::record::{StartReason, Step};
 use nightshift_core::settings::Settings;
 use nightshift_core::stage::Stage;
 use nightshift_store::Vault;
@@ -45,7 +45,7 @@ pub fn context(settings: Settings, night: &str, stage: Stage) -> StageContext {
         night,
         stage,
         attempt: 1,
-        why: Why::Due,
+        why: StartReason::Due,
         at: Timestamp::now(),
         until: Timestamp::now() + SignedDuration::from_mins(10),
         peers: Vec::new(),

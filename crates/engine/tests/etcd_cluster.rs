@@ -16,7 +16,7 @@ mod support {
 use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan as _};
-use nightshift_core::etcd_facts::{Agreement, AgreementWord};
+use nightshift_core::etcd_facts::{Agreement, AgreementState};
 use nightshift_etcd::{
     Agreeing, Client, Cluster, Complaint, LocalMember, TlsFiles, agreement, examine, expiries,
     expiry_complaints,
@@ -94,7 +94,7 @@ async fn three_members_agree_and_are_put_in_one_order_by_each_of_them() {
     assert!(orders[0][0] < orders[0][1]);
 
     let agreement = agreed(&members[0]).await;
-    assert_eq!((agreement.word, &agreement.reason), (AgreementWord::Agreed, &None), "{agreement:?}");
+    assert_eq!((agreement.state, &agreement.reason), (AgreementState::Agreed, &None), "{agreement:?}");
     assert_eq!(agreement.members.len(), 3);
     assert!(agreement.revision > 50 && agreement.members[0].hash.is_some());
 }
@@ -115,7 +115,7 @@ async fn members_agree_while_they_are_written_to_and_where_everything_is_compact
     let agreement = agreed(&members[0]).await;
     load.abort();
     let _aborted = load.await;
-    assert_eq!(agreement.word, AgreementWord::Agreed, "{agreement:?}");
+    assert_eq!(agreement.state, AgreementState::Agreed, "{agreement:?}");
 
     caught_up(&members).await;
     let client = Client::connect(&local(&members[0]), PATIENCE).await.unwrap();
@@ -123,7 +123,7 @@ async fn members_agree_while_they_are_written_to_and_where_everything_is_compact
     let done = members[0].etcdctl(&["compaction", &newest, "--physical"]);
     assert!(done.status.success(), "{done:?}");
     let agreement = agreed(&members[0]).await;
-    assert_eq!(agreement.word, AgreementWord::Agreed, "{agreement:?}");
+    assert_eq!(agreement.state, AgreementState::Agreed, "{agreement:?}");
     assert_eq!(agreement.compacted.to_string(), newest);
 }
 
@@ -141,7 +141,7 @@ async fn a_member_whose_database_was_changed_is_named_with_both_hashes() {
     caught_up(&members).await;
 
     let agreement = agreed(&members[0]).await;
-    assert_eq!(agreement.word, AgreementWord::Diverged, "{agreement:?}");
+    assert_eq!(agreement.state, AgreementState::Diverged, "{agreement:?}");
     let named: Vec<&str> = agreement.diverged().iter().map(|member| member.name.as_str()).collect();
     assert_eq!(named, ["e2"]);
     let reason = agreement.reason.unwrap();
@@ -172,7 +172,7 @@ async fn a_member_that_is_down_is_named_and_the_agreement_is_unknown() {
         "{concerns:?}"
     );
     let agreement = agreement(&cluster, AGREEING).await;
-    assert_eq!(agreement.word, AgreementWord::Unknown);
+    assert_eq!(agreement.state, AgreementState::Unknown);
     assert!(agreement.reason.unwrap().contains("e3 does not answer"));
 }
 
@@ -184,7 +184,7 @@ async fn a_single_member_is_not_said_to_agree_with_itself() {
     let etcd = Etcd::start();
     etcd.is_well();
     let agreement = agreed(&etcd).await;
-    assert_eq!(agreement.word, AgreementWord::Unknown);
+    assert_eq!(agreement.state, AgreementState::Unknown);
     assert_eq!(agreement.reason.as_deref(), Some("there is only one member"));
 }
 
@@ -200,7 +200,7 @@ async fn where_authentication_is_on_the_agreement_is_unknown_and_says_that_root_
         assert!(members[0].etcdctl(command).status.success());
     }
     let agreement = agreed(&members[0]).await;
-    assert_eq!(agreement.word, AgreementWord::Unknown, "{agreement:?}");
+    assert_eq!(agreement.state, AgreementState::Unknown, "{agreement:?}");
     assert!(agreement.reason.unwrap().contains("the role root"));
 }
 

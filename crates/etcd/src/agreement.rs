@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use nightshift_core::chain;
-use nightshift_core::etcd_facts::{Agreement, AgreementWord, MemberHash};
+use nightshift_core::etcd_facts::{Agreement, AgreementState, MemberHash};
 use tokio::time::{sleep, timeout};
 use tonic::Code;
 
@@ -50,7 +50,7 @@ enum Said {
 /// What a round came to.
 #[derive(Debug, PartialEq, Eq)]
 enum Round {
-    Settled(AgreementWord, Option<String>),
+    Settled(AgreementState, Option<String>),
     Again(String),
 }
 
@@ -68,7 +68,7 @@ pub async fn agreement(cluster: &Cluster, limits: Agreeing) -> Agreement {
 
 fn unknown(voters: &[&Seen], reason: String) -> Agreement {
     let members = voters.iter().map(|seen| member_hash(seen, None)).collect();
-    Agreement { word: AgreementWord::Unknown, reason: Some(reason), revision: 0, compacted: 0, members }
+    Agreement { state: AgreementState::Unknown, reason: Some(reason), revision: 0, compacted: 0, members }
 }
 
 fn member_hash(seen: &Seen, hash: Option<u32>) -> MemberHash {
@@ -91,7 +91,7 @@ async fn rounds(voters: &[&Seen], limits: Agreeing) -> Agreement {
         }
         was_compacted = !was_compacted && said.iter().any(|(_, said)| *said == Said::Compacted);
         match weigh(asked, &said) {
-            Round::Settled(AgreementWord::Diverged, _) if !disagreed => {
+            Round::Settled(AgreementState::Diverged, _) if !disagreed => {
                 disagreed = true;
                 last = "the members disagreed once, and could not be asked again".to_owned();
             }
@@ -163,13 +163,13 @@ fn weigh(asked: i64, said: &[(&Seen, Said)]) -> Round {
         return Round::Again("all is compacted, and the members were not at the same revision".to_owned());
     }
     if hashes.len() > 1 {
-        return Round::Settled(AgreementWord::Diverged, Some(told(asked, said)));
+        return Round::Settled(AgreementState::Diverged, Some(told(asked, said)));
     }
     if silent.is_empty() {
-        return Round::Settled(AgreementWord::Agreed, None);
+        return Round::Settled(AgreementState::Agreed, None);
     }
     silent.dedup();
-    Round::Settled(AgreementWord::Unknown, Some(silent.join("; ")))
+    Round::Settled(AgreementState::Unknown, Some(silent.join("; ")))
 }
 
 /// Who said what.
@@ -192,7 +192,7 @@ fn revision(asked: i64, said: &[(&Seen, Said)]) -> i64 {
     if asked == 0 { newest.min().unwrap_or(0) } else { asked }
 }
 
-fn concluded(asked: i64, said: &[(&Seen, Said)], word: AgreementWord, reason: Option<String>) -> Agreement {
+fn concluded(asked: i64, said: &[(&Seen, Said)], state: AgreementState, reason: Option<String>) -> Agreement {
     let hash = |said: &Said| match said {
         Said::Hash { hash, .. } => Some(*hash),
         _ => None,
@@ -202,7 +202,7 @@ fn concluded(asked: i64, said: &[(&Seen, Said)], word: AgreementWord, reason: Op
         _ => None,
     });
     Agreement {
-        word,
+        state,
         reason,
         revision: revision(asked, said),
         compacted: compacted.unwrap_or(0),
@@ -235,8 +235,8 @@ mod tests {
 
     #[test]
     fn equal_hashes_agree_and_unequal_ones_are_told_with_their_members() {
-        assert_eq!(weighed(7, [hash(1), hash(1), hash(1)]), Round::Settled(AgreementWord::Agreed, None));
-        let Round::Settled(AgreementWord::Diverged, Some(reason)) = weighed(7, [hash(1), hash(2), hash(1)])
+        assert_eq!(weighed(7, [hash(1), hash(1), hash(1)]), Round::Settled(AgreementState::Agreed, None));
+        let Round::Settled(AgreementState::Diverged, Some(reason)) = weighed(7, [hash(1), hash(2), hash(1)])
         else {
             panic!("not diverged")
         };
@@ -248,9 +248,12 @@ mod tests {
         let gone = || Said::Nothing("e2 does not answer".to_owned());
         assert_eq!(
             weighed(7, [hash(1), gone(), hash(1)]),
-            Round::Settled(AgreementWord::Unknown, Some("e2 does not answer".to_owned()))
+            Round::Settled(AgreementState::Unknown, Some("e2 does not answer".to_owned()))
         );
-        assert!(matches!(weighed(7, [hash(1), gone(), hash(3)]), Round::Settled(AgreementWord::Diverged, _)));
+        assert!(matches!(
+            weighed(7, [hash(1), gone(), hash(3)]),
+            Round::Settled(AgreementState::Diverged, _)
+        ));
     }
 
     #[test]

@@ -200,7 +200,7 @@ impl PageBuffer {
         let header = Header::parse(self.window.get(&database.source, offset, one)?)
             .ok_or_else(|| damaged(page, Damage::PastEnd))?;
         if header.id != page {
-            return Err(damaged(page, Damage::Id { says: header.id }));
+            return Err(damaged(page, Damage::Id { found: header.id }));
         }
         let max_len = match header.kind() {
             None => return Err(damaged(page, Damage::Flags(header.flags))),

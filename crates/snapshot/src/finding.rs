@@ -27,9 +27,9 @@ pub enum Finding {
     )]
     Length { length: u64, pages: u64, page_size: u32, expected: u64 },
     #[error(
-        "the database has {pages} pages, but a stream is checked only up to {most}; check the whole file with `nightshift inspect`"
+        "the database has {pages} pages, but a stream is checked only up to {max}; check the whole file with `nightshift inspect`"
     )]
-    TooManyPages { pages: u64, most: u64 },
+    TooManyPages { pages: u64, max: u64 },
     #[error("page {page}: {damage}")]
     Page { page: u64, damage: Damage },
     #[error("the bucket `{bucket}` is missing, which every etcd database has")]
@@ -45,8 +45,8 @@ pub enum Finding {
 pub enum Damage {
     #[error("it is past the end of the file, so its content is lost")]
     PastEnd,
-    #[error("its header has the page number {says}: it was overwritten, or written to the wrong position")]
-    Id { says: u64 },
+    #[error("its header has the page number {found}: it was overwritten, or written to the wrong position")]
+    Id { found: u64 },
     #[error("its header has invalid flags ({0:#06x})")]
     Flags(u16),
     #[error("it has the wrong type for its position in the tree")]

@@ -34,7 +34,7 @@ const FAN_IN: usize = 32;
 #[derive(Debug, Clone)]
 pub struct IndexOptions {
     /// The directory for temporary files. They have no names, so they are removed when the process ends.
-    pub folder: PathBuf,
+    pub directory: PathBuf,
     /// How many bytes of entries are kept in memory.
     pub memory: usize,
     /// Whether entries have the hash of their value, which is needed to compare two indexes.
@@ -43,8 +43,8 @@ pub struct IndexOptions {
 
 impl IndexOptions {
     /// 16 MiB in memory, the rest in this directory.
-    pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), memory: 16 << 20, hash_values: false }
+    pub fn in_directory(directory: impl Into<PathBuf>) -> Self {
+        Self { directory: directory.into(), memory: 16 << 20, hash_values: false }
     }
 
     pub fn with_hashes(self) -> Self {
@@ -54,8 +54,8 @@ impl IndexOptions {
 
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
-    #[error("cannot write the sorted keys to {}", folder.display())]
-    Spill { folder: PathBuf, source: io::Error },
+    #[error("cannot write the sorted keys to {}", directory.display())]
+    Spill { directory: PathBuf, source: io::Error },
     #[error("cannot read the temporary file of sorted keys")]
     ReadBack(#[source] io::Error),
     #[error("cannot read the snapshot")]
@@ -144,8 +144,9 @@ impl IndexBuilder {
     }
 
     fn written(&self, write: impl FnOnce(&mut run::Writer) -> io::Result<()>) -> Result<Run, IndexError> {
-        let folder = &self.options.folder;
-        Run::write(folder, write).map_err(|source| IndexError::Spill { folder: folder.clone(), source })
+        let directory = &self.options.directory;
+        Run::write(directory, write)
+            .map_err(|source| IndexError::Spill { directory: directory.clone(), source })
     }
 }
 

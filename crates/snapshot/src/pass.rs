@@ -79,7 +79,7 @@ impl Pass {
         check_metas(&metas, pages.meta_ids, ending.length, false, &mut findings);
         let facts = match Meta::newer(metas[0], metas[1]) {
             Some(meta) if pages.units.len() >= pages.max_units && meta.high_water > pages.max_units => {
-                findings.push(Finding::TooManyPages { pages: meta.high_water, most: pages.max_units });
+                findings.push(Finding::TooManyPages { pages: meta.high_water, max: pages.max_units });
                 Facts { size: meta.bytes(), ..Facts::default() }
             }
             Some(meta) => tree::settle(pages, &meta, &mut findings),
@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(splitter.pages.units.len(), 50);
         let pass = Pass { trailer: TrailerCheck::default(), stage: Stage::Pages(Box::new(splitter)) };
         let findings = pass.finish().findings;
-        let expected = Finding::TooManyPages { pages: u64::MAX / 2, most: 50 };
+        let expected = Finding::TooManyPages { pages: u64::MAX / 2, max: 50 };
         assert!(findings.contains(&expected), "{findings:?}");
         assert!(!findings.iter().any(|finding| matches!(finding, Finding::Page { .. })), "{findings:?}");
     }

@@ -72,7 +72,7 @@ pub fn check_metas(
         match meta {
             Err(_) if copy => {}
             Err(error) => findings.push(Finding::Meta { page, error: *error }),
-            Ok(_) if id != u64::from(page) => findings.page(u64::from(page), Damage::Id { says: id }),
+            Ok(_) if id != u64::from(page) => findings.page(u64::from(page), Damage::Id { found: id }),
             Ok(_) => {}
         }
     }

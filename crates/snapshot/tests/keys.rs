@@ -14,7 +14,7 @@ use support::{fixture, fixtures, sealed};
 
 /// Writes a run after every few keys.
 fn options() -> IndexOptions {
-    IndexOptions { memory: 500, ..IndexOptions::in_folder(std::env::temp_dir()) }.with_hashes()
+    IndexOptions { memory: 500, ..IndexOptions::in_directory(std::env::temp_dir()) }.with_hashes()
 }
 
 fn index(bytes: &Vec<u8>) -> KeyIndex {

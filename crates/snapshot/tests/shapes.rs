@@ -103,7 +103,7 @@ fn lengths_that_are_too_large_need_no_memory_and_are_findings() {
     for (at, damaged) in [
         (12, Damage::Overflow { pages: 1 << 32 }),
         (8, Damage::Flags(0xffff)),
-        (0, Damage::Id { says: u64::from(u32::MAX) }),
+        (0, Damage::Id { found: u64::from(u32::MAX) }),
     ] {
         let mut bytes = good.clone();
         let length = if at == 8 { 2 } else { 4 };

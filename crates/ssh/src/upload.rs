@@ -23,7 +23,7 @@ use crate::sftp::{OpenFile, Sftp, SftpError};
 use nightshift_core::range_set::RangeSet;
 
 /// The maximum number of connections of one upload.
-pub const SESSIONS: usize = 4;
+pub const MAX_CONNECTIONS: usize = 4;
 
 /// One connection is used per this much round trip: with a window of 2 MiB, it sends 1 GB/s at 2 ms, faster than a disk writes.
 const ROUND_TRIP_PER_CONNECTION: Duration = Duration::from_millis(2);
@@ -205,10 +205,10 @@ pub async fn useful_connections(sftp: &Sftp, directory: &str) -> usize {
     match sftp.lstat(directory).await {
         Ok(_) => {
             let more = requested.elapsed().as_micros() / ROUND_TRIP_PER_CONNECTION.as_micros();
-            1 + usize::try_from(more).unwrap_or(SESSIONS).min(SESSIONS - 1)
+            1 + usize::try_from(more).unwrap_or(MAX_CONNECTIONS).min(MAX_CONNECTIONS - 1)
         }
         // The round trip is unknown. The upload will report the error.
-        Err(_) => SESSIONS,
+        Err(_) => MAX_CONNECTIONS,
     }
 }
 

@@ -109,7 +109,7 @@ async fn a_directory_is_listed_without_unsafe_names() {
     let listing = sftp.list(&sshd.remote("set"), 100).await.unwrap();
     assert_eq!(listing.unsafe_names, 2);
     let seen: Vec<_> = listing.entries.iter().map(|e| (e.name.as_str(), e.stat.kind)).collect();
-    assert_eq!(seen, [("file", FileKind::File), ("link", FileKind::Symlink), ("sub", FileKind::Folder)]);
+    assert_eq!(seen, [("file", FileKind::File), ("link", FileKind::Symlink), ("sub", FileKind::Directory)]);
     let (file, real) = (listing.entries[0].stat, fs::metadata(dir.join("file")).unwrap());
     assert_eq!((file.size, file.mode), (5, 0o640));
     assert_eq!(
@@ -118,7 +118,7 @@ async fn a_directory_is_listed_without_unsafe_names() {
     );
     assert_eq!(sftp.read_link(&sshd.remote("set/link")).await.unwrap(), "/etc/shadow");
     assert_eq!(sftp.lstat(&sshd.remote("set/link")).await.unwrap().kind, FileKind::Symlink);
-    assert_eq!(sftp.stat(&sshd.remote("set")).await.unwrap().kind, FileKind::Folder);
+    assert_eq!(sftp.stat(&sshd.remote("set")).await.unwrap().kind, FileKind::Directory);
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ async fn a_file_is_uploaded_completely_over_several_connections() {
     let Some(sshd) = sshd("") else { return };
     for size in [SIZE, 1, 0] {
         fs::write(sshd.path("local"), content(size)).unwrap();
-        let sessions = connections(&sshd, sshd.port, upload::SESSIONS).await;
+        let sessions = connections(&sshd, sshd.port, upload::MAX_CONNECTIONS).await;
         let (sent, done) = send(&sshd, &sessions, RangeSet::new()).await;
         assert_eq!(sent.unwrap(), Uploaded { size: size as u64, sent: size as u64, synced: true });
         assert!(done.covers(size as u64) && arrived(&sshd), "{size}");

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use nightshift_core::etcd_facts::{Agreement, AgreementWord};
+use nightshift_core::etcd_facts::{Agreement, AgreementState};
 use nightshift_core::manifest::Manifest;
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Grade;
@@ -106,7 +106,7 @@ impl<'a> Judge<'a> {
         let told = told.iter().filter(|told| told.cluster_id == etcd.cluster_id);
         let mended = told
             .clone()
-            .filter(|told| told.agreement.word == AgreementWord::Agreed && told.at <= manifest.made_at)
+            .filter(|told| told.agreement.state == AgreementState::Agreed && told.at <= manifest.made_at)
             .map(|told| told.at)
             .max();
         told.filter(|told| mended.is_none_or(|mended| told.at > mended)).find_map(|told| {

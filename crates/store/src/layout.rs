@@ -10,7 +10,7 @@ use nightshift_core::manifest::{self, FileList, Manifest};
 use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
 use nightshift_core::role::Role;
-use nightshift_core::set_path::{SetFolder, SetId};
+use nightshift_core::set_path::{SetDirName, SetId};
 
 use crate::fault::{IoContext as _, StoreError};
 
@@ -61,9 +61,9 @@ impl Vault {
     /// The published sets of one host and night.
     pub fn sets_of(&self, host: &HostName, night: Night) -> Result<Vec<SetId>, StoreError> {
         let folder = self.host_folder(host).join(night.to_string());
-        let mut sets: Vec<SetId> = entries::<SetFolder>(&folder)?
+        let mut sets: Vec<SetId> = entries::<SetDirName>(&folder)?
             .into_iter()
-            .map(|SetFolder { role, attempt }| SetId { host: host.clone(), night, role, attempt })
+            .map(|SetDirName { role, attempt }| SetId { host: host.clone(), night, role, attempt })
             .filter(|set| self.holds(set))
             .collect();
         sets.sort();
@@ -101,7 +101,7 @@ impl Vault {
     }
 
     pub fn manifest_bytes(&self, set: &SetId) -> Result<Vec<u8>, StoreError> {
-        read_bounded(&self.folder(set).join(manifest::FILE), manifest::MOST_BYTES)
+        read_bounded(&self.folder(set).join(manifest::FILE), manifest::MAX_BYTES)
     }
 }
 

@@ -20,7 +20,7 @@ use crate::publish::replace_file;
 use crate::sync::{sync_file, sync_folder};
 
 /// The most bytes of one of the small files beside an archive.
-const MOST_BYTES: u64 = 1 << 20;
+const MAX_BYTES: u64 = 1 << 20;
 
 /// A folder of archives with their `.sha256` and `.sig`.
 #[derive(Debug, Clone)]
@@ -109,7 +109,7 @@ impl Outbox {
     /// The checksum that stands beside an archive.
     pub fn sha256(&self, archive: &ArchiveName) -> Result<Digest, StoreError> {
         let path = beside(&self.path(archive), "sha256");
-        let bytes = read_bounded(&path, MOST_BYTES)?;
+        let bytes = read_bounded(&path, MAX_BYTES)?;
         let text = String::from_utf8_lossy(&bytes);
         let digest = text.split_whitespace().next().and_then(|word| word.parse().ok());
         digest
@@ -120,11 +120,11 @@ impl Outbox {
     /// The signature beside an archive, where it was signed.
     pub fn signature(&self, archive: &ArchiveName) -> Result<Option<Vec<u8>>, StoreError> {
         let path = beside(&self.path(archive), "sig");
-        if path.exists() { read_bounded(&path, MOST_BYTES).map(Some) } else { Ok(None) }
+        if path.exists() { read_bounded(&path, MAX_BYTES).map(Some) } else { Ok(None) }
     }
 
     pub fn delivery(&self, archive: &ArchiveName, remote: &RemoteName) -> Option<Delivery> {
-        let bytes = read_bounded(&self.delivery_path(archive, remote), MOST_BYTES).ok()?;
+        let bytes = read_bounded(&self.delivery_path(archive, remote), MAX_BYTES).ok()?;
         serde_json::from_slice(&bytes).ok()
     }
 

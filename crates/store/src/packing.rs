@@ -79,6 +79,6 @@ impl Read for Unpacked<'_> {
 pub fn snapshot_of(manifest: &Manifest) -> Option<(&Item, Packing, u64)> {
     manifest.items.iter().find_map(|item| match item.kind {
         ItemKind::File { size, .. } => Some((item, Packing::of_snapshot(&item.path)?, size)),
-        ItemKind::Folder | ItemKind::Symlink { .. } => None,
+        ItemKind::Directory | ItemKind::Symlink { .. } => None,
     })
 }

@@ -154,7 +154,7 @@ impl Partial {
         }
         // Made aside and renamed, so that a copy that stands at its place is there until the link is.
         let number = LINKS.fetch_add(1, Ordering::Relaxed);
-        let aside = self.folder.with_file_name(format!(".{}.{number}.link", self.set.folder()));
+        let aside = self.folder.with_file_name(format!(".{}.{number}.link", self.set.dir_name()));
         remove_if_there(&aside)?;
         match fs::hard_link(&source, &aside) {
             Ok(()) => {

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::Path;
 
 use nightshift_core::digest::Digest;
-use nightshift_core::proof::{MOST_BYTES, Proof, ProofError};
+use nightshift_core::proof::{MAX_BYTES, Proof, ProofError};
 use nightshift_core::set_path::SetId;
 
 use crate::fault::{IoContext as _, StoreError};
@@ -84,7 +84,7 @@ fn is_proof(path: &Path) -> bool {
 }
 
 fn read(path: &Path, set: &SetId, manifest: Digest) -> Result<Proof, String> {
-    let bytes = read_bounded(path, MOST_BYTES).map_err(|error| nightshift_core::chain(&error))?;
+    let bytes = read_bounded(path, MAX_BYTES).map_err(|error| nightshift_core::chain(&error))?;
     let proof = Proof::decode(&bytes).and_then(|proof| proof.expect(set, manifest).map(|()| proof));
     proof.map_err(|error: ProofError| nightshift_core::chain(&error))
 }

@@ -21,7 +21,7 @@ use crate::sync::{sync_file, sync_folder};
 /// How many nights' records are kept.
 const KEPT_NIGHTS: i64 = 400;
 /// The most bytes that are read of one record: 2,000 nodes make about 2 MB.
-const MOST_BYTES: u64 = 256 << 20;
+const MAX_BYTES: u64 = 256 << 20;
 
 /// The folder of records.
 #[derive(Debug, Clone)]
@@ -76,7 +76,7 @@ impl Records {
     pub fn read(&self, night: Night) -> Result<Option<Record>, StoreError> {
         let closed = self.closed_path(night);
         if closed.exists() {
-            let bytes = read_bounded(&closed, MOST_BYTES)?;
+            let bytes = read_bounded(&closed, MAX_BYTES)?;
             if let Ok(record) = serde_json::from_slice(&bytes) {
                 return Ok(Some(record));
             }
@@ -134,7 +134,7 @@ impl Records {
 fn read_lines(path: &Path) -> Result<Vec<Line>, StoreError> {
     let mut lines = Vec::new();
     // By bytes: a power cut may leave anything, and a line cut in the middle of a character is no text.
-    for line in read_bounded(path, MOST_BYTES)?.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+    for line in read_bounded(path, MAX_BYTES)?.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         match serde_json::from_slice(line) {
             Ok(line) => lines.push(line),
             Err(error) => {
@@ -150,7 +150,7 @@ fn mend_torn_end(path: &Path) -> Result<(), StoreError> {
     if !path.exists() {
         return Ok(());
     }
-    let bytes = read_bounded(path, MOST_BYTES)?;
+    let bytes = read_bounded(path, MAX_BYTES)?;
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     if whole < bytes.len() {
         let file = OpenOptions::new().write(true).open(path).on("open", path)?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nightshift_core::manifest;
 use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
-use nightshift_core::set_path::{SetFolder, SetId};
+use nightshift_core::set_path::{SetDirName, SetId};
 
 use crate::fault::{IoContext as _, StoreError};
 use crate::layout::Vault;
@@ -41,10 +41,10 @@ impl Vault {
                 for entry in fs::read_dir(&folder).on("list", &folder)? {
                     let path = entry.on("list", &folder)?.path();
                     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-                    let torn = name.parse::<SetFolder>().is_ok() && !path.join(manifest::FILE).exists();
+                    let torn = name.parse::<SetDirName>().is_ok() && !path.join(manifest::FILE).exists();
                     let stale = Some(night) != open && is_left_over(&path, name)?;
                     if let Some(of) = name.strip_suffix(".proofs")
-                        && of.parse::<SetFolder>().is_ok()
+                        && of.parse::<SetDirName>().is_ok()
                         && path.with_file_name(of).exists()
                     {
                         swept.extend(sweep_halves(&path)?);
@@ -92,7 +92,7 @@ fn night_folders(host: &Path) -> Result<Vec<(Night, PathBuf)>, StoreError> {
 /// before its proofs were.
 fn is_left_over(path: &Path, name: &str) -> Result<bool, StoreError> {
     if let Some(of) = name.strip_suffix(".proofs") {
-        return Ok(of.parse::<SetFolder>().is_ok() && !path.with_file_name(of).exists());
+        return Ok(of.parse::<SetDirName>().is_ok() && !path.with_file_name(of).exists());
     }
     if !name.starts_with('.') {
         return Ok(false);

@@ -42,7 +42,7 @@ pub fn item(path: &str, kind: ItemKind, mode: u32) -> Item {
 }
 
 pub fn folder(path: &str) -> (Item, Vec<u8>) {
-    (item(path, ItemKind::Folder, 0o750), Vec::new())
+    (item(path, ItemKind::Directory, 0o750), Vec::new())
 }
 
 pub fn link(path: &str, target: &str) -> (Item, Vec<u8>) {
@@ -79,7 +79,7 @@ impl Vault {
                     fs::create_dir_all(path.parent().unwrap()).unwrap();
                     fs::write(path, bytes).unwrap();
                 }
-                ItemKind::Folder => fs::create_dir_all(path).unwrap(),
+                ItemKind::Directory => fs::create_dir_all(path).unwrap(),
                 ItemKind::Symlink { .. } => {}
             }
         }

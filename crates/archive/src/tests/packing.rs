@@ -28,7 +28,7 @@ fn gnu_tar_unpacks_what_was_packed() {
         let path = node.join(&item.path);
         match &item.kind {
             ItemKind::File { sha256, .. } => assert_eq!(*sha256, Digest::of(&fs::read(path).unwrap())),
-            ItemKind::Folder => assert_eq!(mode(&path), 0o750),
+            ItemKind::Directory => assert_eq!(mode(&path), 0o750),
             ItemKind::Symlink { target } if target.starts_with('/') => {
                 assert!(path.symlink_metadata().is_err());
             }

@@ -12,7 +12,7 @@ fn a_sound_archive_is_listed_with_all_that_it_holds() {
     let listing = list_bytes(&fs::read(vault.out()).unwrap(), false).unwrap();
     assert_eq!(listing.contents, packed.listing.contents);
     assert_eq!(listing.entries, packed.listing.entries);
-    let sets: Vec<String> = listing.contents.sets.iter().map(ArchivedSet::folder).collect();
+    let sets: Vec<String> = listing.contents.sets.iter().map(ArchivedSet::dir_name).collect();
     assert_eq!(sets, ["e1.x/etcd", "n1.x/node"]);
     assert!(listing.bytes > 1 << 20);
 }

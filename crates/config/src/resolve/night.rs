@@ -38,13 +38,13 @@ pub(super) fn night(
         return None;
     }
     let window = NightWindow { opens, closes, zone };
-    if window.length() > NightWindow::LONGEST {
+    if window.length() > NightWindow::MAX_LENGTH {
         let span = raw.closes.as_ref().or(raw.opens.as_ref()).map(Spanned::span);
         let refusal = Refusal::new(format!(
             "a night from {} to {} is longer than {} hours",
             units::show_time(opens),
             units::show_time(closes),
-            NightWindow::LONGEST.as_hours()
+            NightWindow::MAX_LENGTH.as_hours()
         ))
         .help("leave at least one hour between two nights, so that they never overlap");
         ledger.refuse(span.as_ref(), refusal);

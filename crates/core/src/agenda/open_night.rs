@@ -7,11 +7,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::clock::Clock;
 use super::progress::{Progress, State};
-use super::{Action, Ended, Refusal};
+use super::{Action, Refusal, StageResult};
 use crate::backoff;
 use crate::outcome::Outcome;
 use crate::plan::NightPlan;
-use crate::record::{Fate, Record, Why};
+use crate::record::{Fate, Record, StartReason};
 use crate::settings::Settings;
 use crate::stage::Stage;
 
@@ -47,7 +47,7 @@ impl OpenNight {
     }
 
     /// Stores the result of a stage, and decides whether and when it runs again.
-    pub(super) fn ended(&mut self, now: Timestamp, ended: &Ended) {
+    pub(super) fn ended(&mut self, now: Timestamp, ended: &StageResult) {
         // A set that arrives before packing is part of the first archive.
         let packed = self.stages.get(&Stage::PackArchive).is_some_and(|pack| pack.attempts > 0);
         self.gained |= ended.gained && packed;
@@ -58,7 +58,7 @@ impl OpenNight {
         let seed = format!("{}/{}/{}", self.settings.this, self.plan.night, ended.stage);
         let Some(progress) = self.stages.get_mut(&ended.stage) else { return };
 
-        let pause = backoff::pause(wanted.backoff, progress.attempts, &seed);
+        let pause = backoff::delay(wanted.backoff, progress.attempts, &seed);
         let next = now.checked_add(pause).unwrap_or(Timestamp::MAX);
         let again = ended.retry
             && ended.outcome == Outcome::Failed
@@ -127,7 +127,7 @@ impl OpenNight {
             {
                 planned.at = planned.at.min(now);
                 progress.state = State::Waiting;
-                progress.why = Some(Why::Asked);
+                progress.why = Some(StartReason::Requested);
             }
         }
     }
@@ -145,7 +145,7 @@ impl OpenNight {
             self.plan.stages.push(planned);
             let progress = self.stages.entry(stage).or_insert_with(Progress::waiting);
             progress.state = State::Waiting;
-            progress.why = Some(Why::Asked);
+            progress.why = Some(StartReason::Requested);
             progress.needs_waived = true;
         }
         self.plan.stages.sort_by_key(|planned| planned.stage);
@@ -168,9 +168,13 @@ impl OpenNight {
                 continue;
             }
             let late = clock.now.duration_since(at) > LATE_START;
-            let why = if why == Why::Due && late && stage.needs().is_empty() { Why::CaughtUp } else { why };
+            let why = if why == StartReason::Due && late && stage.needs().is_empty() {
+                StartReason::CaughtUp
+            } else {
+                why
+            };
             // A retry for missing sets does not wait: it fetches what is published now.
-            let until = if why == Why::LookAgain { clock.now } else { until };
+            let until = if why == StartReason::MissingSets { clock.now } else { until };
             let attempt = progress.start();
             actions.push(Action::Start { stage, attempt, why, until });
         }
@@ -189,7 +193,7 @@ impl OpenNight {
         self.gained = false;
         for stage in [Stage::PackArchive, Stage::ShipArchive] {
             if let Some(progress) = self.stages.get_mut(&stage) {
-                progress.repeat(Why::Repack);
+                progress.repeat(StartReason::Repack);
             }
         }
     }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::outcome::Outcome;
-use crate::record::{StageRecord, Why};
+use crate::record::{StageRecord, StartReason};
 use crate::stage::Stage;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(super) struct Progress {
     /// When an ended pull retries for the sets that are still missing.
     pub retry_missing_at: Option<Timestamp>,
     /// Why it starts next, if not because it is due.
-    pub why: Option<Why>,
+    pub why: Option<StartReason>,
     /// An operator requested it by name, so it does not wait for the stages it needs.
     pub needs_waived: bool,
     pub stopping: bool,
@@ -50,8 +50,8 @@ impl Progress {
         let mut progress = Self { attempts: record.attempts, ..Self::waiting() };
         match record.outcome {
             // The daemon stopped or crashed while it ran: this does not count as a failure of the stage.
-            None | Some(Outcome::Interrupted) => progress.why = Some(Why::CaughtUp),
-            Some(Outcome::Failed) if record.attempts <= retries => progress.why = Some(Why::Retry),
+            None | Some(Outcome::Interrupted) => progress.why = Some(StartReason::CaughtUp),
+            Some(Outcome::Failed) if record.attempts <= retries => progress.why = Some(StartReason::Retry),
             Some(outcome) => {
                 progress.state = State::Ended;
                 progress.ended_once = true;
@@ -63,13 +63,15 @@ impl Progress {
     }
 
     /// Whether it should start now, and why.
-    pub(super) fn due(&self, now: Timestamp, at: Timestamp, needs_met: bool) -> Option<Why> {
+    pub(super) fn due(&self, now: Timestamp, at: Timestamp, needs_met: bool) -> Option<StartReason> {
         match self.state {
             State::Waiting if now >= at && (needs_met || self.needs_waived) => {
-                Some(self.why.unwrap_or(Why::Due))
+                Some(self.why.unwrap_or(StartReason::Due))
             }
-            State::Backoff { until } if now >= until => Some(Why::Retry),
-            State::Ended if self.retry_missing_at.is_some_and(|at| now >= at) => Some(Why::LookAgain),
+            State::Backoff { until } if now >= until => Some(StartReason::Retry),
+            State::Ended if self.retry_missing_at.is_some_and(|at| now >= at) => {
+                Some(StartReason::MissingSets)
+            }
             _ => None,
         }
     }
@@ -84,7 +86,7 @@ impl Progress {
     }
 
     /// Schedules one more run, after the stages it needs have ended again.
-    pub(super) fn repeat(&mut self, why: Why) {
+    pub(super) fn repeat(&mut self, why: StartReason) {
         self.state = State::Waiting;
         self.why = Some(why);
         self.ended_once = false;

@@ -19,7 +19,7 @@ enum Move {
     End(prop::sample::Index, Outcome, bool, bool),
     Tick,
     AskNight,
-    Ask(prop::sample::Index),
+    ManualRequest(prop::sample::Index),
     Reload(i8),
 }
 
@@ -32,7 +32,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
             .prop_map(|(which, outcome, retry, gained)| Move::End(which, outcome, retry, gained)),
         4 => Just(Move::Tick),
         1 => Just(Move::AskNight),
-        1 => any::<prop::sample::Index>().prop_map(Move::Ask),
+        1 => any::<prop::sample::Index>().prop_map(Move::ManualRequest),
         1 => (-20i8..20).prop_map(Move::Reload),
     ];
     prop::collection::vec(one, 1..150)
@@ -133,23 +133,23 @@ impl Watch {
                 let stage = running[which.index(running.len())];
                 self.running.remove(&stage);
                 self.ended.insert(stage);
-                self.step(Event::StageEnded(Ended { stage, outcome, retry, gained }));
+                self.step(Event::StageEnded(StageResult { stage, outcome, retry, gained }));
             }
             Move::AskNight => {
                 let extra = (1..).map(|extra| Night { date: date_of(self.now), extra });
                 let extra = extra.into_iter().find(|night| !self.opened.contains(night)).unwrap();
-                self.ask(Ask::Night { extra });
+                self.ask(ManualRequest::Night { extra });
             }
-            Move::Ask(which) => {
+            Move::ManualRequest(which) => {
                 let stage = Stage::ALL[which.index(Stage::ALL.len())];
-                self.ask(Ask::Stages { stages: vec![stage], night: None });
+                self.ask(ManualRequest::Stages { stages: vec![stage], night: None });
             }
         }
     }
 
-    fn ask(&mut self, ask: Ask) {
+    fn ask(&mut self, ask: ManualRequest) {
         self.asked = true;
-        if let Ok(actions) = self.agenda.ask(self.clock(), ask) {
+        if let Ok(actions) = self.agenda.request(self.clock(), ask) {
             self.take(&actions);
         }
     }
@@ -184,7 +184,7 @@ proptest! {
             for stage in watch.running.clone() {
                 watch.running.remove(&stage);
                 watch.ended.insert(stage);
-                watch.step(Event::StageEnded(Ended {
+                watch.step(Event::StageEnded(StageResult {
                     stage,
                     outcome: Outcome::Interrupted,
                     retry: false,

@@ -72,7 +72,7 @@ impl World {
             let stopped = if let Action::Stop { stage } = action { Some(stage) } else { None };
             self.log.push((self.now, action));
             if let Some(stage) = stopped {
-                let ended = Ended { stage, outcome: Outcome::Failed, retry: false, gained: false };
+                let ended = StageResult { stage, outcome: Outcome::Failed, retry: false, gained: false };
                 let actions = self.agenda.step(self.clock(), Event::StageEnded(ended));
                 wake = self.take(actions);
             }
@@ -100,7 +100,7 @@ impl World {
                     let (stage, _) = self.running.remove(at);
                     let (outcome, retry, gained) =
                         self.outcomes.get(&stage).copied().unwrap_or((Outcome::Done, false, false));
-                    Event::StageEnded(Ended { stage, outcome, retry, gained })
+                    Event::StageEnded(StageResult { stage, outcome, retry, gained })
                 }
                 None => Event::Tick,
             };
@@ -109,7 +109,7 @@ impl World {
         }
     }
 
-    fn starts(&self) -> Vec<(Timestamp, Stage, Why)> {
+    fn starts(&self) -> Vec<(Timestamp, Stage, StartReason)> {
         self.log
             .iter()
             .filter_map(|(at, action)| match action {
@@ -119,7 +119,7 @@ impl World {
             .collect()
     }
 
-    fn starts_of(&self, wanted: Stage) -> Vec<(String, Why)> {
+    fn starts_of(&self, wanted: Stage) -> Vec<(String, StartReason)> {
         let zone = TimeZone::get("Europe/Berlin").unwrap();
         self.starts()
             .into_iter()
@@ -172,7 +172,7 @@ fn a_year_of_nights_runs_every_stage_once_a_night_over_both_clock_changes() {
         assert_eq!(world.starts_of(stage).len(), 365, "{stage}");
     }
     let at_ten = world.starts_of(Stage::SnapshotEtcd);
-    assert!(at_ten.iter().all(|(at, why)| at.ends_with("22:00") && *why == Why::Due));
+    assert!(at_ten.iter().all(|(at, why)| at.ends_with("22:00") && *why == StartReason::Due));
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn a_host_that_was_down_catches_up_in_order_while_the_night_is_open() {
     let place = |stage| stages.iter().position(|s| *s == stage).unwrap();
     assert!(place(Stage::MirrorMasters) > place(Stage::PullNodes));
     assert!(place(Stage::ShipArchive) > place(Stage::PackArchive));
-    assert_eq!(world.starts_of(Stage::SnapshotEtcd), [("23 01:05".into(), Why::CaughtUp)]);
+    assert_eq!(world.starts_of(Stage::SnapshotEtcd), [("23 01:05".into(), StartReason::CaughtUp)]);
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn a_failed_stage_is_retried_with_backoff_and_then_given_up() {
     world.run_until("2026-11-23T12:00:00Z");
     let starts = world.starts_of(Stage::CollectNode);
     assert_eq!(starts.len(), 4, "{starts:?}");
-    assert!(starts[1..].iter().all(|(_, why)| *why == Why::Retry));
+    assert!(starts[1..].iter().all(|(_, why)| *why == StartReason::Retry));
     assert_eq!(world.starts_of(Stage::PackArchive).len(), 1);
 }
 
@@ -231,7 +231,7 @@ fn a_pull_retries_for_missing_sets_until_shortly_before_the_closing() {
     world.run_until("2026-11-23T12:00:00Z");
     let pulls = world.starts_of(Stage::PullNodes);
     assert!(pulls.len() > 10, "{pulls:?}");
-    assert!(pulls[1..].iter().all(|(_, why)| *why == Why::LookAgain));
+    assert!(pulls[1..].iter().all(|(_, why)| *why == StartReason::MissingSets));
     assert!(pulls.last().unwrap().0.as_str() <= "23 03:30");
     assert_eq!(world.starts_of(Stage::PackArchive).len(), 1, "nothing arrived, so nothing is packed again");
 }
@@ -246,7 +246,7 @@ fn a_late_set_is_packed_and_shipped_in_a_second_archive() {
     world.run_until("2026-11-23T12:00:00Z");
     assert_eq!(world.starts_of(Stage::PackArchive).len(), 2);
     assert_eq!(world.starts_of(Stage::ShipArchive).len(), 2);
-    assert_eq!(world.starts_of(Stage::PackArchive)[1].1, Why::Repack);
+    assert_eq!(world.starts_of(Stage::PackArchive)[1].1, StartReason::Repack);
 }
 
 #[test]
@@ -348,7 +348,7 @@ fn record_of(lines: Vec<(&str, Step)>) -> Record {
 
 #[test]
 fn a_restart_runs_an_interrupted_stage_again_and_leaves_ended_ones() {
-    let started = |stage| Step::Started { stage, attempt: 1, why: Why::Due };
+    let started = |stage| Step::Started { stage, attempt: 1, why: StartReason::Due };
     let ended = |stage, outcome| Step::Ended { stage, attempt: 1, outcome, reason: None, duration_ms: 1 };
     let record = record_of(vec![
         ("2026-11-22T21:00:00Z", started(Stage::SnapshotEtcd)),
@@ -377,7 +377,7 @@ fn a_record_left_open_is_closed_when_its_night_is_over() {
 fn an_extra_night_creates_this_hosts_sets_and_closes() {
     let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
     let extra: Night = "2026-11-22.1".parse().unwrap();
-    let actions = world.agenda.ask(world.clock(), Ask::Night { extra }).unwrap();
+    let actions = world.agenda.request(world.clock(), ManualRequest::Night { extra }).unwrap();
     world.take(actions);
     world.run_until("2026-11-22T13:00:00Z");
     let stages: Vec<_> = world.starts().into_iter().map(|(_, stage, _)| stage).collect();
@@ -392,7 +392,7 @@ fn an_operator_can_start_all_stages_of_the_night_at_once() {
     let mut world = World::at("2026-11-22T21:00:30Z", all_roles());
     world.run_until("2026-11-22T21:01:00Z");
     let extra: Night = "2026-11-22.1".parse().unwrap();
-    let actions = world.agenda.ask(world.clock(), Ask::Night { extra }).unwrap();
+    let actions = world.agenda.request(world.clock(), ManualRequest::Night { extra }).unwrap();
     world.take(actions);
     world.run_until("2026-11-22T21:10:00Z");
     assert_eq!(world.starts().len(), Stage::ALL.len());
@@ -401,14 +401,17 @@ fn an_operator_can_start_all_stages_of_the_night_at_once() {
 #[test]
 fn a_manual_request_is_refused_where_the_stage_cannot_run() {
     let mut world = World::at("2026-11-22T21:00:30Z", settings(&[Role::Node]));
-    let ask = |stage| Ask::Stages { stages: vec![stage], night: None };
+    let ask = |stage| ManualRequest::Stages { stages: vec![stage], night: None };
     world.run_until("2026-11-22T21:10:00Z");
     let clock = world.clock();
-    assert!(matches!(world.agenda.ask(clock, ask(Stage::PullEtcd)), Err(Refusal::NotForThisHost { .. })));
-    assert_eq!(world.agenda.ask(clock, ask(Stage::CollectNode)), Err(Refusal::Running(Stage::CollectNode)));
+    assert!(matches!(world.agenda.request(clock, ask(Stage::PullEtcd)), Err(Refusal::NotForThisHost { .. })));
+    assert_eq!(
+        world.agenda.request(clock, ask(Stage::CollectNode)),
+        Err(Refusal::Running(Stage::CollectNode))
+    );
     let mut day = World::at("2026-11-22T12:00:00Z", settings(&[Role::Node]));
     let clock = day.clock();
-    assert_eq!(day.agenda.ask(clock, ask(Stage::CollectNode)), Err(Refusal::NoNight));
+    assert_eq!(day.agenda.request(clock, ask(Stage::CollectNode)), Err(Refusal::NoNight));
 }
 
 #[test]
@@ -491,7 +494,7 @@ fn a_reload_that_moves_the_nights_opening_leaves_tonights_window() {
     let actions = world.agenda.step(clock, Event::Reloaded(Arc::new(later)));
     world.take(actions);
     world.run_until("2026-11-23T04:00:00Z");
-    assert_eq!(world.starts_of(Stage::CollectNode), [("22 22:10".to_owned(), Why::Due)]);
+    assert_eq!(world.starts_of(Stage::CollectNode), [("22 22:10".to_owned(), StartReason::Due)]);
 }
 
 #[test]
@@ -501,8 +504,8 @@ fn a_manual_request_after_the_closing_is_refused_while_an_archive_still_ships() 
     world.takes = SignedDuration::from_hours(12);
     world.run_until("2026-11-23T04:00:00Z");
     let clock = world.clock();
-    let ask = Ask::Stages { stages: vec![Stage::CollectNode], night: None };
-    assert_eq!(world.agenda.ask(clock, ask), Err(Refusal::Closed("2026-11-22".parse().unwrap())));
+    let ask = ManualRequest::Stages { stages: vec![Stage::CollectNode], night: None };
+    assert_eq!(world.agenda.request(clock, ask), Err(Refusal::Closed("2026-11-22".parse().unwrap())));
 }
 
 #[test]
@@ -511,12 +514,12 @@ fn a_set_pulled_manually_after_packing_is_packed_in_a_second_archive() {
     world.run_until("2026-11-23T00:00:00Z");
     world.outcomes.insert(Stage::PullNodes, (Outcome::Done, false, true));
     let clock = world.clock();
-    let ask = Ask::Stages { stages: vec![Stage::PullNodes], night: None };
-    let actions = world.agenda.ask(clock, ask).unwrap();
+    let ask = ManualRequest::Stages { stages: vec![Stage::PullNodes], night: None };
+    let actions = world.agenda.request(clock, ask).unwrap();
     world.take(actions);
     world.run_until("2026-11-23T02:00:00Z");
     let packs: Vec<_> = world.starts_of(Stage::PackArchive).into_iter().map(|(_, why)| why).collect();
-    assert_eq!(packs, [Why::Due, Why::Repack]);
+    assert_eq!(packs, [StartReason::Due, StartReason::Repack]);
 }
 
 #[test]
@@ -536,7 +539,7 @@ fn a_closed_night_stays_closed_after_an_extra_night() {
     // A time within the closed night, but after the last line of its record.
     world.now = "2026-11-23T02:30:00Z".parse().unwrap();
     let extra: Night = "2026-11-22.1".parse().unwrap();
-    let actions = world.agenda.ask(world.clock(), Ask::Night { extra }).unwrap();
+    let actions = world.agenda.request(world.clock(), ManualRequest::Night { extra }).unwrap();
     world.take(actions);
     world.run_until("2026-11-23T02:50:00Z");
     let opened = world.count(|action| matches!(action, Action::Open(plan) if !plan.night.is_extra()));

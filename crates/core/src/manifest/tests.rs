@@ -46,7 +46,7 @@ fn decoded(items: Vec<Item>) -> Result<Manifest, ManifestError> {
 fn a_manifest_is_decoded_from_its_encoding() {
     let items = vec![
         file("etc/origin/node/node-config.yaml"),
-        item("etc/origin/node", ItemKind::Folder),
+        item("etc/origin/node", ItemKind::Directory),
         item("etc/link", ItemKind::Symlink { target: "origin".into() }),
     ];
     assert_eq!(decoded(items.clone()).unwrap(), manifest(items));
@@ -116,7 +116,7 @@ fn the_file_list_of_a_newer_format_can_be_read() {
 
 #[test]
 fn the_file_list_of_this_format_contains_its_files() {
-    let made = manifest(vec![file("etc/a"), item("etc", ItemKind::Folder)]);
+    let made = manifest(vec![file("etc/a"), item("etc", ItemKind::Directory)]);
     let list = FileList::decode(&made.encode().unwrap()).unwrap();
     assert!(!list.is_newer());
     assert_eq!(list.files.len(), made.files().count());

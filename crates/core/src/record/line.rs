@@ -39,7 +39,7 @@ pub enum Step {
     Started {
         stage: Stage,
         attempt: u32,
-        why: Why,
+        why: StartReason,
     },
     Set(SetReport),
     Packed(Packed),
@@ -63,7 +63,8 @@ pub enum Step {
     Proved(ProofReport),
     Pruned {
         what: String,
-        because: String,
+        #[serde(rename = "because")]
+        reason: String,
     },
     Ended {
         stage: Stage,
@@ -81,18 +82,20 @@ pub enum Step {
 /// Why a stage was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Why {
+pub enum StartReason {
     Due,
     /// The host or the daemon was down at its time.
     CaughtUp,
     /// It failed before.
     Retry,
     /// Sets were still missing at its `until`: it retries for them.
-    LookAgain,
+    #[serde(rename = "look-again")]
+    MissingSets,
     /// A set arrived after the archive was packed.
     Repack,
     /// An operator requested it.
-    Asked,
+    #[serde(rename = "asked")]
+    Requested,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -141,7 +144,7 @@ pub enum Fate {
 }
 
 impl Fate {
-    pub const fn is_held(self) -> bool {
+    pub const fn is_stored(self) -> bool {
         matches!(self, Self::Published | Self::Pulled | Self::Late)
     }
 }

@@ -34,7 +34,7 @@ fn a_host_is_new_for_two_nights_after_it_was_added() {
     let (without, with) = (night(&["n1"]), night(&["n1", "n2"]));
     let is_new = |earlier: &[&Record]| {
         let earlier: Vec<Record> = earlier.iter().map(|record| (*record).clone()).collect();
-        came_lately(&"n2".parse().unwrap(), Role::Node, &earlier)
+        is_new(&"n2".parse().unwrap(), Role::Node, &earlier)
     };
     assert!(is_new(&[&without]));
     assert!(is_new(&[&with, &without]));
@@ -43,7 +43,7 @@ fn a_host_is_new_for_two_nights_after_it_was_added() {
 
 #[test]
 fn on_the_first_night_no_host_counts_as_new() {
-    assert!(!came_lately(&"n2".parse().unwrap(), Role::Node, &[]));
+    assert!(!is_new(&"n2".parse().unwrap(), Role::Node, &[]));
 }
 
 fn report(fate: Fate) -> SetReport {

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::digest::Digest;
-use crate::record::{Expected, Line, Packed, SetReport, Step, Why};
+use crate::record::{Expected, Line, Packed, SetReport, StartReason, Step};
 use crate::set_path::SetId;
 
 fn line(step: Step) -> Line {
@@ -153,7 +153,7 @@ fn a_set_left_out_of_the_archive_as_damaged_degrades_the_night() {
 #[test]
 fn a_degraded_pull_whose_sets_another_master_supplied_leaves_the_night_complete() {
     let pull = ended(Stage::PullNodes, Outcome::Degraded, "n1: no route to host");
-    let filled = Step::Started { stage: Stage::MirrorMasters, attempt: 1, why: Why::Due };
+    let filled = Step::Started { stage: Stage::MirrorMasters, attempt: 1, why: StartReason::Due };
     assert_eq!(of(everything(), vec![pull, filled]).0, Verdict::Complete);
 }
 

@@ -17,7 +17,7 @@ use nightshift_store::{StoreError, read_bounded, replace_file, sync_folder};
 
 const FILE: &str = "stopped";
 const LOCK: &str = "lock";
-const MOST_BYTES: u64 = 64 << 10;
+const MAX_BYTES: u64 = 64 << 10;
 pub const FORMAT: u32 = 1;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,7 +81,7 @@ impl State {
         })? {
             return Ok(None);
         }
-        let bytes = read_bounded(&path, MOST_BYTES)?;
+        let bytes = read_bounded(&path, MAX_BYTES)?;
         serde_json::from_slice(&bytes).map(Some).map_err(|source| MarkerError::Shape { path, source })
     }
 

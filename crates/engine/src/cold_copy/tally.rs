@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use nightshift_store::{StoreError, read_bounded, replace_file};
 
 const FILE: &str = "begun";
-const MOST_BYTES: u64 = 4 << 10;
+const MAX_BYTES: u64 = 4 << 10;
 /// One a night is the rule. A daemon that is killed, a power cut and whoever asks by hand each begin another one, so a bad
 /// night has some more; a loop has no end.
 pub const STOPS_A_NIGHT: u32 = 8;
@@ -58,7 +58,7 @@ fn read(path: &Path) -> Result<Option<Begun>, TallyError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(TallyError::Look { path: path.to_owned(), source }),
     }
-    let bytes = read_bounded(path, MOST_BYTES)?;
+    let bytes = read_bounded(path, MAX_BYTES)?;
     serde_json::from_slice(&bytes)
         .map(Some)
         .map_err(|source| TallyError::Shape { path: path.to_owned(), source })

@@ -16,7 +16,7 @@ use super::copy::owner;
 use nightshift_store::{Partial, StoreError};
 
 const LONGEST: Duration = Duration::from_secs(120);
-const MOST_BYTES: u64 = 64 << 20;
+const MAX_BYTES: u64 = 64 << 20;
 
 /// Runs a command and returns what it printed, or why there is nothing of use.
 pub fn output(argv: &[String]) -> Result<Vec<u8>, String> {
@@ -49,7 +49,7 @@ fn read_output(child: &mut Child, longest: Duration) -> Result<Vec<u8>, String> 
     std::thread::scope(|scope| {
         scope.spawn(move || {
             let mut bytes = Vec::new();
-            let read = stdout.take(MOST_BYTES + 1).read_to_end(&mut bytes).map(|_| bytes);
+            let read = stdout.take(MAX_BYTES + 1).read_to_end(&mut bytes).map(|_| bytes);
             // Nobody listens any more when the time was up.
             let _late = sender.send(read);
         });
@@ -59,8 +59,8 @@ fn read_output(child: &mut Child, longest: Duration) -> Result<Vec<u8>, String> 
             end(child);
         }
         match received {
-            Ok(Ok(bytes)) if bytes.len() as u64 > MOST_BYTES => {
-                Err(format!("it printed more than {MOST_BYTES} bytes"))
+            Ok(Ok(bytes)) if bytes.len() as u64 > MAX_BYTES => {
+                Err(format!("it printed more than {MAX_BYTES} bytes"))
             }
             Ok(Ok(bytes)) => wait(child, deadline).map(|()| bytes),
             Ok(Err(error)) => Err(format!("its output cannot be read: {error}")),

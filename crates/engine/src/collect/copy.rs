@@ -35,7 +35,7 @@ pub fn copy(
         Err(errno) => return Ok(Err(Missing::of(errno, source_path))),
     };
     let (kind, changed, selinux) = match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Directory => (ItemKind::Folder, false, None),
+        FileType::Directory => (ItemKind::Directory, false, None),
         FileType::Symlink => match readlinkat(&parent, name, Vec::new()) {
             Ok(target) => match target.into_string() {
                 Ok(target) => (ItemKind::Symlink { target }, false, None),

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use nightshift_core::manifest::MOST_ITEMS;
+use nightshift_core::manifest::MAX_ITEMS;
 use rustix::fs::{AtFlags, Dir, FileType, statat};
 
 use super::glob::{is_glob, matches, parts};
@@ -71,7 +71,7 @@ fn take(expanded: &mut Expanded, path: &Path, depth: usize) {
             match list(path) {
                 Ok(names) => {
                     for name in names {
-                        if expanded.found.len() > MOST_ITEMS {
+                        if expanded.found.len() > MAX_ITEMS {
                             return;
                         }
                         take(expanded, &path.join(name), depth + 1);
@@ -104,7 +104,7 @@ fn list(folder: &Path) -> Result<Vec<OsString>, Missing> {
         if name != "." && name != ".." {
             names.push(name);
         }
-        if names.len() > MOST_ITEMS {
+        if names.len() > MAX_ITEMS {
             break;
         }
     }

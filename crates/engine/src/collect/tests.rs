@@ -57,7 +57,7 @@ fn a_folder_is_collected_with_links_as_links_dangling_ones_too() {
     let kinds: Vec<_> = collected.items.iter().map(|item| (item.path.clone(), item.kind.clone())).collect();
     let link = ItemKind::Symlink { target: "/nowhere/at/all".into() };
     assert!(kinds.contains(&(room.place("etc/dangling"), link)), "{kinds:?}");
-    assert!(kinds.contains(&(room.place("etc"), ItemKind::Folder)));
+    assert!(kinds.contains(&(room.place("etc"), ItemKind::Directory)));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use nightshift_core::agenda::{Ask, Event as AgendaEvent};
+use nightshift_core::agenda::{Event as AgendaEvent, ManualRequest};
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
 use nightshift_core::night::Night;
@@ -33,11 +33,11 @@ impl Daemon {
             Request::Status => self.report().await,
             Request::Reload => self.reload(&who).await,
             Request::Run { stages, night, wait } => {
-                let ask = Ask::Stages { stages: stages.clone(), night };
+                let ask = ManualRequest::Stages { stages: stages.clone(), night };
                 return self.run_by_hand(ask, stages, wait, &who, reply).await;
             }
             Request::RunNight { wait } => {
-                let ask = Ask::Night { extra: self.next_extra() };
+                let ask = ManualRequest::Night { extra: self.next_extra() };
                 return self.run_by_hand(ask, Vec::new(), wait, &who, reply).await;
             }
             Request::Accept { set } => self.accept(set, who).await,
@@ -116,14 +116,14 @@ impl Daemon {
 
     async fn run_by_hand(
         &mut self,
-        ask: Ask,
+        ask: ManualRequest,
         stages: Vec<Stage>,
         wait: bool,
         who: &str,
         reply: oneshot::Sender<Answer>,
     ) {
         let clock = self.clock.read().await;
-        match self.agenda.ask(clock, ask) {
+        match self.agenda.request(clock, ask) {
             Ok(actions) => {
                 let night = self.agenda.night().map(|plan| plan.night);
                 let stages = match (stages.is_empty(), self.agenda.night()) {

@@ -44,8 +44,9 @@ async fn a_night_whose_record_cannot_be_written_fails_its_stages_and_never_stick
     // Once there is room, what is asked for is recorded, from the opening on.
     std::fs::remove_file(dir.path().join("state/records")).unwrap();
     let clock = daemon.clock.read().await;
-    let ask = nightshift_core::agenda::Ask::Stages { stages: vec![Stage::CollectNode], night: None };
-    let actions = daemon.agenda.ask(clock, ask).unwrap();
+    let ask =
+        nightshift_core::agenda::ManualRequest::Stages { stages: vec![Stage::CollectNode], night: None };
+    let actions = daemon.agenda.request(clock, ask).unwrap();
     daemon.act(actions, clock).await;
     settle(&mut daemon).await;
     let record = daemon.records.newest().unwrap().unwrap();
@@ -84,7 +85,7 @@ async fn a_set_that_a_crash_kept_out_of_the_record_is_known_after_the_restart() 
     settle(&mut second).await;
     let record = second.records.newest().unwrap().unwrap();
     assert_eq!(record.sets.len(), 1);
-    assert!(record.sets[0].fate.is_held());
+    assert!(record.sets[0].fate.is_stored());
 }
 
 #[tokio::test]
@@ -94,8 +95,9 @@ async fn a_stage_that_panics_is_a_failed_stage_and_the_night_goes_on() {
     daemon.begin().await;
     settle(&mut daemon).await;
     let clock = daemon.clock.read().await;
-    let ask = nightshift_core::agenda::Ask::Stages { stages: vec![Stage::CollectNode], night: None };
-    let _instead = daemon.agenda.ask(clock, ask).unwrap();
+    let ask =
+        nightshift_core::agenda::ManualRequest::Stages { stages: vec![Stage::CollectNode], night: None };
+    let _instead = daemon.agenda.request(clock, ask).unwrap();
     daemon
         .supervisor
         .start(Task::Stage(Stage::CollectNode), CancellationToken::new(), async { panic!("a bug") });

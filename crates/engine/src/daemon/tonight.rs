@@ -9,7 +9,7 @@ use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
 use nightshift_core::outcome::{Outcome, Verdict};
 use nightshift_core::plan::NightPlan;
-use nightshift_core::record::{self, Record, Step, Why};
+use nightshift_core::record::{self, Record, StartReason, Step};
 use nightshift_core::settings::Settings;
 use nightshift_core::stage::Stage;
 use nightshift_core::summary::{self, Judgement};
@@ -28,7 +28,7 @@ use nightshift_store::{StoreError, Vault};
 pub(super) struct Starting {
     pub stage: Stage,
     pub attempt: u32,
-    pub why: Why,
+    pub why: StartReason,
     pub at: Timestamp,
     pub until: Timestamp,
     pub peers: Vec<HostName>,

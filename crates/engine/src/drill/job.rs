@@ -61,8 +61,8 @@ impl Stored {
             return Some(Self::Member { file: folder.join(&item.path), packing });
         }
         let v2_backup = data.filter(|data| !data.v3).and_then(|data| data.v2_backup.as_ref());
-        if let Some(backup) = v2_backup.filter(|backup| is_safe_path(&backup.folder)) {
-            return Some(Self::DataDir { folder: folder.join(&backup.folder) });
+        if let Some(backup) = v2_backup.filter(|backup| is_safe_path(&backup.directory)) {
+            return Some(Self::DataDir { folder: folder.join(&backup.directory) });
         }
         Self::snapshot_of(folder, manifest)
     }

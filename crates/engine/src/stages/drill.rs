@@ -53,7 +53,7 @@ async fn prover(ctx: &StageContext) -> Result<Option<HostName>, StoreError> {
         return Ok(None);
     }
     let Some(turn) = settings.drill.prover(ctx.night).cloned() else { return Ok(None) };
-    if settings.holds_an_etcd_set(&turn) {
+    if settings.has_etcd_set(&turn) {
         return Ok(Some(turn));
     }
     let (vault, night) = (ctx.vault.clone(), ctx.night);

@@ -123,7 +123,7 @@ async fn back_up(
         Err(why) => return missing(why),
     }
     let keys = replay(ctx, local, member, &folder, draft).await;
-    found.v2_backup = Some(V2Backup { folder: V2_FOLDER.to_owned(), keys });
+    found.v2_backup = Some(V2Backup { directory: V2_FOLDER.to_owned(), keys });
 }
 
 /// How many keys the backup in a folder holds when it is replayed; what speaks against it, or against this host, is drafted.

@@ -14,7 +14,7 @@ use nightshift_store::{Judge, Judged, StoreError, Vault};
 /// Records a set that is held, unless its record knows it as that. Without it, the night would call it missing.
 pub async fn make_known(ctx: &StageContext, held: &Judged, fate: Fate) -> Result<(), StoreError> {
     let set = held.manifest.id();
-    let is_known = |report: &SetReport| report.set == set && report.fate.is_held();
+    let is_known = |report: &SetReport| report.set == set && report.fate.is_stored();
     if ctx.record.look(|record| record.is_some_and(|record| record.sets.iter().any(is_known))) {
         return Ok(());
     }
@@ -76,7 +76,7 @@ pub fn rejudge(vault: &Vault, record: &Journal) -> Result<Vec<SetReport>, StoreE
     let Some(known) = record.record() else { return Ok(Vec::new()) };
     let mut judge = Judge::new(vault);
     let mut changed = Vec::new();
-    for report in known.sets.into_iter().filter(|report| report.fate.is_held()) {
+    for report in known.sets.into_iter().filter(|report| report.fate.is_stored()) {
         // What this vault does not hold, or cannot read, was judged by whoever recorded it.
         let (Some(before), Ok(judged)) = (report.grade, judge.judge(&report.set)) else { continue };
         // A rival manifest may have lowered it as well: only a person raises it.

@@ -8,7 +8,7 @@ use nightshift_core::name::HostName;
 use nightshift_core::outcome::{Grade, Outcome};
 use nightshift_core::record::{Fate, SetReport, Step};
 use nightshift_core::role::Role;
-use nightshift_core::set_path::{MOST_ATTEMPTS, SetId};
+use nightshift_core::set_path::{MAX_ATTEMPTS, SetId};
 use nightshift_core::units;
 use nightshift_ssh::Signer;
 
@@ -50,7 +50,7 @@ pub enum OwnSetError {
     Store(#[from] StoreError),
     #[error("not enough room for tonight's set")]
     Space(#[from] SpaceError),
-    #[error("{MOST_ATTEMPTS} attempts at tonight's set were made already")]
+    #[error("{MAX_ATTEMPTS} attempts at tonight's set were made already")]
     TooManyAttempts,
     #[error("the manifest cannot be written")]
     Manifest(#[from] serde_json::Error),
@@ -77,7 +77,7 @@ pub async fn begin(ctx: &StageContext, host: &HostName, role: Role) -> Result<Op
         let need = previous.as_ref().map_or(0, Manifest::total_bytes);
         space::demand(vault.root(), need, previous.as_ref().map_or(0, |set| set.items.len() as u64), leave)?;
         let attempt = vault.next_attempt(&host, night, role)?;
-        if attempt > MOST_ATTEMPTS {
+        if attempt > MAX_ATTEMPTS {
             return Err(OwnSetError::TooManyAttempts);
         }
         let partial = vault.begin(&SetId { host, night, role, attempt })?;

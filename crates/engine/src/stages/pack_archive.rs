@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use nightshift_core::archive::{self as names, ArchiveName};
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
-use nightshift_core::record::{Packed as PackedStep, Step, Why};
+use nightshift_core::record::{Packed as PackedStep, StartReason, Step};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_core::units;
@@ -93,7 +93,7 @@ fn pack_tonight(ctx: &StageContext) -> Result<Option<(Packed, Vec<String>)>, Err
         .map(|name| name.edition)
         .max()
         .unwrap_or(0);
-    if edition > 0 && !matches!(ctx.why, Why::Repack | Why::Asked) {
+    if edition > 0 && !matches!(ctx.why, StartReason::Repack | StartReason::Requested) {
         return Ok(None);
     }
     let mut ids = ctx.vault.sets_of_night(ctx.night)?;
@@ -148,7 +148,7 @@ fn request(
     let missing = expected
         .into_iter()
         .filter(|wanted| !wanted.new)
-        .filter(|wanted| !record.as_ref().is_some_and(|record| record.is_left_to_another(wanted)))
+        .filter(|wanted| !record.as_ref().is_some_and(|record| record.is_not_needed(wanted)))
         .filter(|wanted| !ids.iter().any(|id| id.host == wanted.host && id.role == wanted.role))
         .map(|wanted| {
             let reason = record.as_ref().and_then(|record| record.reason_for(&wanted.host, wanted.role));

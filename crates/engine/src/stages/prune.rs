@@ -62,9 +62,9 @@ async fn vault(ctx: &StageContext, as_of: Date) -> Result<Vec<String>, StoreErro
         decisions(&settings, &held, as_of)
     })
     .await?;
-    for Decision { set, because, .. } in decisions.into_iter().filter(|decision| !decision.keep) {
+    for Decision { set, reason, .. } in decisions.into_iter().filter(|decision| !decision.keep) {
         // The reason is on disk before the set is gone.
-        removed(ctx, &set.to_string(), &because.to_string()).await?;
+        removed(ctx, &set.to_string(), &reason.to_string()).await?;
         let held = ctx.vault.clone();
         if let Err(error) = offload::run(move || held.remove(&set)).await {
             faults.push(chain(&error));
@@ -137,13 +137,13 @@ async fn sent(ctx: &StageContext) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Records a removal and its because, and says so.
-async fn removed(ctx: &StageContext, what: &str, because: &str) -> Result<(), StoreError> {
-    ctx.note(Step::Pruned { what: what.to_owned(), because: because.to_owned() }).await?;
+/// Records a removal and its reason, and logs it.
+async fn removed(ctx: &StageContext, what: &str, reason: &str) -> Result<(), StoreError> {
+    ctx.note(Step::Pruned { what: what.to_owned(), reason: reason.to_owned() }).await?;
     ctx.tell(Event {
         path: Some(what.to_owned()),
-        reason: Some(because.to_owned()),
-        ..Event::info(Kind::Pruned, format!("{what} removed: {because}"))
+        reason: Some(reason.to_owned()),
+        ..Event::info(Kind::Pruned, format!("{what} removed: {reason}"))
     });
     Ok(())
 }

@@ -16,7 +16,7 @@ use nightshift_core::audit::{Event, Kind, Severity};
 use nightshift_core::chain;
 use nightshift_core::inventory::Host;
 use nightshift_core::outcome::{Grade, Outcome};
-use nightshift_core::record::{Fate, SetReport, Step, Why};
+use nightshift_core::record::{Fate, SetReport, StartReason, Step};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 
@@ -114,7 +114,7 @@ pub(super) async fn missing(ctx: &StageContext, host: &Host, role: Role, reason:
         tracing::error!("{}", chain(&error));
     }
     // A later look that finds nothing new is no news.
-    if ctx.why != Why::LookAgain {
+    if ctx.why != StartReason::MissingSets {
         ctx.tell(Event {
             peer: Some(host.name.clone()),
             role: Some(role),

@@ -64,15 +64,15 @@ async fn drop_oldest(ctx: &StageContext, outbox: &Outbox) -> Result<Vec<ArchiveN
     let mut archives = offload::run(move || listed.archives()).await?;
     let over = archives.len().saturating_sub(ctx.settings.archive.keep_outbox.max(1));
     for archive in archives.drain(..over) {
-        let because =
+        let reason =
             format!("the outbox holds more than {} unshipped archives", ctx.settings.archive.keep_outbox);
         let (outbox, name) = (outbox.clone(), archive.clone());
         offload::run(move || outbox.remove(&name)).await?;
-        ctx.note(Step::Pruned { what: archive.to_string(), because: because.clone() }).await?;
+        ctx.note(Step::Pruned { what: archive.to_string(), reason: reason.clone() }).await?;
         ctx.tell(Event {
             path: Some(archive.to_string()),
-            reason: Some(because.clone()),
-            ..Event::error(Kind::Pruned, format!("{archive} was never shipped and is removed: {because}"))
+            reason: Some(reason.clone()),
+            ..Event::error(Kind::Pruned, format!("{archive} was never shipped and is removed: {reason}"))
         });
     }
     Ok(archives)

@@ -1,6 +1,6 @@
 //! What is known of a night's etcd sets: verified, agreed, proved.
 
-use nightshift_core::etcd_facts::{Agreement, AgreementWord};
+use nightshift_core::etcd_facts::{Agreement, AgreementState};
 use nightshift_core::name::{HostName, RemoteName};
 use nightshift_core::outcome::Grade;
 use nightshift_core::proof::DrillVerdict;
@@ -75,10 +75,10 @@ pub fn of_night(settings: &Settings, record: &Record) -> Result<Vec<EtcdState>, 
     }
     let told = held.iter().filter_map(|judged| judged.manifest.etcd.as_ref()?.agreement.as_ref());
     // That somebody differs says more than that somebody else could not be asked.
-    let asked = told.max_by_key(|told| match told.word {
-        AgreementWord::Unknown => 0,
-        AgreementWord::Agreed => 1,
-        AgreementWord::Diverged => 2,
+    let asked = told.max_by_key(|told| match told.state {
+        AgreementState::Unknown => 0,
+        AgreementState::Agreed => 1,
+        AgreementState::Diverged => 2,
     });
     let masters = settings.roles().has(Role::Master).then(|| settings.this.clone());
     held.iter().map(|judged| state(&vault, record, judged, asked, masters.clone())).collect()
@@ -114,7 +114,7 @@ fn agreed(asked: &Agreement, member: Option<&str>) -> String {
         return format!("DIVERGED at revision {}", asked.revision);
     }
     match &asked.reason {
-        Some(reason) => format!("{}: {reason}", asked.word.as_str()),
-        None => format!("{} at revision {}", asked.word.as_str(), asked.revision),
+        Some(reason) => format!("{}: {reason}", asked.state.as_str()),
+        None => format!("{} at revision {}", asked.state.as_str(), asked.revision),
     }
 }

@@ -74,8 +74,8 @@ impl Compare<'_> {
         contents: &Contents,
         revision: i64,
     ) -> Result<(), ClientError> {
-        if let Some(passed) = self.facts.and_then(|facts| facts.passed.as_ref()) {
-            self.put("entries in the manifest and in the copy", passed.entries, contents.entries);
+        if let Some(snapshot) = self.facts.and_then(|facts| facts.snapshot.as_ref()) {
+            self.put("entries in the manifest and in the copy", snapshot.entries, contents.entries);
         }
         self.put("live keys", contents.live, client.count(b"", revision).await?);
         for (prefix, count) in &contents.prefixes {

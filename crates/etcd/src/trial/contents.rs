@@ -37,7 +37,7 @@ pub async fn read(db: PathBuf, ending: Option<Ending>, scratch: PathBuf) -> Resu
 fn walk_file(db: &Path, ending: Option<Ending>, scratch: &Path) -> Result<Contents, Fault> {
     let doing = || format!("{} cannot be read", db.display());
     let file = File::open(db).here(doing)?;
-    let mut builder = IndexBuilder::new(IndexOptions::in_folder(scratch));
+    let mut builder = IndexBuilder::new(IndexOptions::in_directory(scratch));
     let report = match ending {
         Some(ending) => walk_hashed(&file, ending, &mut builder),
         None => walk(&file, &mut builder),

@@ -94,7 +94,7 @@ where
     fn set(&mut self, set: &ArchivedSet, manifest: &Manifest) {
         if self.set.as_ref() == Some(&set.id) {
             self.result = (self.begin)(manifest).map(|(item, file)| {
-                self.path = Some(format!("{}/{item}", set.folder()));
+                self.path = Some(format!("{}/{item}", set.dir_name()));
                 Some(Extracted { manifest: manifest.clone(), file })
             });
         }

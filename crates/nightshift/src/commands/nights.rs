@@ -43,6 +43,6 @@ fn row(record: &Record) -> Vec<String> {
         Some(closed) => (closed.verdict.to_string(), closed.reasons.join("; ")),
         None => ("open".to_owned(), String::new()),
     };
-    let held = record.sets.iter().filter(|report| report.fate.is_held()).count();
+    let held = record.sets.iter().filter(|report| report.fate.is_stored()).count();
     vec![record.night.to_string(), verdict, held.to_string(), record.archives.len().to_string(), reasons]
 }

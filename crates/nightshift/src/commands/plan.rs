@@ -56,7 +56,7 @@ pub fn run(config: &Path, night: Option<Night>, json: bool) -> Result<Exit, Comm
 fn what(settings: &Settings, plan: &NightPlan, planned: &PlannedStage) -> String {
     if planned.stage == Stage::Drill {
         return match settings.drill.prover(plan.night) {
-            Some(prover) if settings.holds_an_etcd_set(prover) => format!("the turn of {prover}"),
+            Some(prover) if settings.has_etcd_set(prover) => format!("the turn of {prover}"),
             Some(_) => "the turn of the member that makes the snapshot".to_owned(),
             None => String::new(),
         };

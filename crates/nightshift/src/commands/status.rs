@@ -118,7 +118,7 @@ fn show_sets(record: &Record, settled: bool) {
                 let reason = record.reason_for(host, *role);
                 let word = match reason.is_some() || settled {
                     _ if expected.new => "new",
-                    true if record.is_left_to_another(expected) => "left",
+                    true if record.is_not_needed(expected) => "left",
                     true => "missing",
                     false => "awaited",
                 };

@@ -24,8 +24,8 @@ fn value(number: u8) -> Vec<u8> {
 
 /// An index of these changes, one per revision, with this many bytes of memory.
 fn index(ops: &[Op], memory: usize) -> KeyIndex {
-    let folder = std::env::temp_dir();
-    let mut builder = IndexBuilder::new(IndexOptions { folder, memory, hash_values: true });
+    let directory = std::env::temp_dir();
+    let mut builder = IndexBuilder::new(IndexOptions { directory, memory, hash_values: true });
     for (main, (number, change)) in (2..).zip(ops) {
         let (key, value) = (key(*number), change.map(value).unwrap_or_default());
         let content = KeyValue { key: &key, value: &value, lease: 7, ..KeyValue::default() };
@@ -131,14 +131,15 @@ fn many_runs_are_merged_level_by_level() {
 
 #[test]
 fn indexes_without_hashes_cannot_be_compared() {
-    let options = IndexOptions::in_folder(std::env::temp_dir());
+    let options = IndexOptions::in_directory(std::env::temp_dir());
     let bare = IndexBuilder::new(options).finish().unwrap();
     assert!(matches!(diff(&bare, &index(&[], 1), b"").map(drop), Err(IndexError::Unhashed)));
 }
 
 #[test]
 fn the_error_for_a_missing_directory_contains_its_path() {
-    let mut builder = IndexBuilder::new(IndexOptions { memory: 1, ..IndexOptions::in_folder("/not/there") });
+    let mut builder =
+        IndexBuilder::new(IndexOptions { memory: 1, ..IndexOptions::in_directory("/not/there") });
     let revision = Revision { main: 2, sub: 0 };
     let change = Change { revision, tombstone: false, content: KeyValue::default() };
     builder.push(&change).unwrap();

@@ -93,7 +93,7 @@ impl Unit {
     /// What is wrong with a unit at which a live page should start.
     pub fn damage(&self) -> Option<Damage> {
         Some(match self.begins() {
-            Begins::Elsewhere => Damage::Id { says: self.number() },
+            Begins::Elsewhere => Damage::Id { found: self.number() },
             Begins::NoKind => Damage::Flags(self.extra),
             Begins::TooLong => Damage::Overflow { pages: self.number() },
             Begins::Meta | Begins::Freelist => Damage::Kind,

@@ -50,7 +50,7 @@ impl Sftp {
             // Servers return different errors for an existing directory, so check whether it exists.
             Err(error @ (SftpError::Failure { .. } | SftpError::Denied { .. })) => {
                 match self.stat(path).await {
-                    Ok(there) if there.kind == FileKind::Folder => Ok(()),
+                    Ok(there) if there.kind == FileKind::Directory => Ok(()),
                     _ => Err(error),
                 }
             }

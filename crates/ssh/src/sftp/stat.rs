@@ -7,7 +7,7 @@ use super::{Operation, Sftp, SftpError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {
     File,
-    Folder,
+    Directory,
     Symlink,
     /// A device, pipe or socket, or unknown, if the server does not report it.
     Other,
@@ -30,7 +30,7 @@ impl From<&FileAttributes> for Stat {
         let mode = attributes.permissions.unwrap_or_default();
         let kind = match mode & 0o170_000 {
             0o100_000 => FileKind::File,
-            0o040_000 => FileKind::Folder,
+            0o040_000 => FileKind::Directory,
             0o120_000 => FileKind::Symlink,
             _ => FileKind::Other,
         };

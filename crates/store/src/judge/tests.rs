@@ -2,7 +2,7 @@
 use std::fs;
 
 use nightshift_core::digest::Digest;
-use nightshift_core::etcd_facts::{EtcdFacts, MemberHash, Passed};
+use nightshift_core::etcd_facts::{EtcdFacts, MemberHash, SnapshotFacts};
 use nightshift_core::manifest;
 use nightshift_core::proof::Statement;
 
@@ -34,7 +34,7 @@ fn facts(cluster: &str, member: &str, revision: i64, agreement: Option<Agreement
         raw_size: 4128,
         raw_sha256: Digest::of(b""),
         checked: String::new(),
-        passed: Some(Passed { revision, compacted: None, entries: 9, revisions: 9, size: 4096 }),
+        snapshot: Some(SnapshotFacts { revision, compacted: None, entries: 9, revisions: 9, size: 4096 }),
         agreement,
         data: None,
     }
@@ -64,22 +64,22 @@ impl Room {
     }
 }
 
-fn agreement(word: AgreementWord, hashes: [u32; 3]) -> Option<Agreement> {
+fn agreement(word: AgreementState, hashes: [u32; 3]) -> Option<Agreement> {
     let members = ["a", "b", "c"].into_iter().zip(hashes);
     let members =
         members.map(|(id, hash)| MemberHash { member_id: id.into(), name: id.into(), hash: Some(hash) });
-    Some(Agreement { word, reason: None, revision: 7, compacted: 0, members: members.collect() })
+    Some(Agreement { state: word, reason: None, revision: 7, compacted: 0, members: members.collect() })
 }
 
 #[test]
 fn what_was_taken_after_the_members_agreed_again_is_not_condemned_and_what_was_taken_before_is() {
     let room = room();
-    let apart = agreement(AgreementWord::Diverged, [1, 1, 2]);
+    let apart = agreement(AgreementState::Diverged, [1, 1, 2]);
     let first = room.publish("e1/2026-11-22/etcd", 0, facts("c1", "a", 50, apart));
     let liar = room.publish("e3/2026-11-22/etcd", 6, facts("c1", "c", 50, None));
     assert_eq!((room.grade(&first), room.grade(&liar)), (Grade::Good, Grade::Diverged));
 
-    let again = agreement(AgreementWord::Agreed, [3, 3, 3]);
+    let again = agreement(AgreementState::Agreed, [3, 3, 3]);
     room.publish("e1/2026-11-22/etcd.2", 30, facts("c1", "a", 60, again));
     let mended = room.publish("e3/2026-11-22/etcd.2", 36, facts("c1", "c", 60, None));
     assert_eq!((room.grade(&liar), room.grade(&mended)), (Grade::Diverged, Grade::Good));

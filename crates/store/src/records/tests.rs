@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use nightshift_core::outcome::{Outcome, Verdict};
-use nightshift_core::record::Why;
+use nightshift_core::record::StartReason;
 use nightshift_core::stage::Stage;
 
 use super::*;
@@ -23,7 +23,7 @@ fn opened(night: Night) -> Step {
 }
 
 fn started() -> Step {
-    Step::Started { stage: Stage::CollectNode, attempt: 1, why: Why::Due }
+    Step::Started { stage: Stage::CollectNode, attempt: 1, why: StartReason::Due }
 }
 
 fn ended(reason: &str) -> Step {
@@ -168,7 +168,7 @@ fn steps_noted_side_by_side_are_whole_lines() {
             let journal = journal.clone();
             scope.spawn(move || {
                 for n in 0..10 {
-                    let step = Step::Pruned { what: n.to_string(), because: "x".repeat(500) };
+                    let step = Step::Pruned { what: n.to_string(), reason: "x".repeat(500) };
                     journal.note(step).unwrap();
                 }
             });

@@ -36,7 +36,7 @@ async fn at_the_opening_goes_what_the_policy_drops_even_without_tonight() {
     before_tonight(&ctx).await;
     assert_eq!(nights(&ctx), ["2026-11-20", "2026-11-21"]);
     let record = ctx.record.record().unwrap();
-    assert_eq!(record.pruned.len(), 2, "each removal has its because on record: {:?}", record.pruned);
+    assert_eq!(record.pruned.len(), 2, "each removal has its reason on record: {:?}", record.pruned);
 }
 
 #[tokio::test]

@@ -76,7 +76,7 @@ async fn draft(
     previous: Option<&Manifest>,
 ) -> Result<Draft, Error> {
     let generation = match sftp.stat(collect::STATIC_PODS).await {
-        Ok(stat) if stat.kind == FileKind::Folder => Generation::StaticPods,
+        Ok(stat) if stat.kind == FileKind::Directory => Generation::StaticPods,
         _ => Generation::Services,
     };
     let mut draft = Draft::default();
@@ -127,7 +127,7 @@ async fn fetch(
     found: &Found,
 ) -> Result<Result<Item, String>, Error> {
     let (kind, changed) = match found.stat.kind {
-        FileKind::Folder => (ItemKind::Folder, false),
+        FileKind::Directory => (ItemKind::Directory, false),
         FileKind::Symlink => match sftp.read_link(&found.path).await {
             Ok(target) => (ItemKind::Symlink { target }, false),
             Err(error) => return unreadable(found, error),

@@ -7,7 +7,7 @@ use nightshift_core::digest::{Digest, Written};
 use nightshift_core::manifest::{self, FileList, ListedFile, Manifest, ManifestError};
 use nightshift_core::name::HostName;
 use nightshift_core::outcome::Grade;
-use nightshift_core::record::{Fate, SetReport, Step, Why};
+use nightshift_core::record::{Fate, SetReport, StartReason, Step};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_core::units;
@@ -105,7 +105,7 @@ impl Fetch<'_> {
 
     async fn fetch(&self) -> Result<(), FetchError> {
         let set = &self.set;
-        let bytes = self.read(manifest::FILE, manifest::MOST_BYTES as usize).await?;
+        let bytes = self.read(manifest::FILE, manifest::MAX_BYTES as usize).await?;
         let bytes = bytes.ok_or_else(|| FetchError::Withdrawn(set.clone()))?;
         let refuse = |error| FetchError::Manifest(set.clone(), error);
         let list = FileList::decode(&bytes).map_err(refuse)?;
@@ -255,7 +255,7 @@ impl Fetch<'_> {
         bytes: u64,
         digest: Digest,
     ) -> Result<(), FetchError> {
-        let late = self.ctx.why == Why::LookAgain;
+        let late = self.ctx.why == StartReason::MissingSets;
         let made_by = manifest.map_or(&self.set.host, |manifest| &manifest.made_by);
         let from = (self.source.host != made_by).then(|| self.source.host.clone());
         let (vault, set) = (self.ctx.vault.clone(), self.set.clone());

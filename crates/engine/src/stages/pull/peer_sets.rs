@@ -12,7 +12,7 @@ use nightshift_core::night::Night;
 use nightshift_core::outcome::{Grade, Outcome};
 use nightshift_core::record::Fate;
 use nightshift_core::role::Role;
-use nightshift_core::set_path::{MOST_ATTEMPTS, SetFolder, SetId};
+use nightshift_core::set_path::{MAX_ATTEMPTS, SetDirName, SetId};
 use nightshift_core::settings::EtcdMembers;
 use nightshift_core::stage::Stage;
 use nightshift_ssh::{FileKind, SftpError};
@@ -139,19 +139,19 @@ pub async fn published_at(
     let mut sets: Vec<SetId> = listing
         .entries
         .iter()
-        .filter(|entry| entry.stat.kind == FileKind::Folder)
-        .filter_map(|entry| entry.name.parse::<SetFolder>().ok())
-        .map(|SetFolder { role, attempt }| SetId { host: host.clone(), night, role, attempt })
+        .filter(|entry| entry.stat.kind == FileKind::Directory)
+        .filter_map(|entry| entry.name.parse::<SetDirName>().ok())
+        .map(|SetDirName { role, attempt }| SetId { host: host.clone(), night, role, attempt })
         .collect();
     sets.sort();
-    sets.truncate(usize::from(MOST_ATTEMPTS) * Role::ALL.len());
+    sets.truncate(usize::from(MAX_ATTEMPTS) * Role::ALL.len());
     Ok(sets)
 }
 
 /// The SHA-256 of a set's manifest in a peer's vault; `None` where it is not there, or was withdrawn or pruned.
 pub async fn manifest_at(source: Source<'_>, set: &SetId) -> Result<Option<Digest>, SftpError> {
     let path = format!("{}/{set}/{}", source.vault, manifest::FILE);
-    match source.sftp.read_small(&path, manifest::MOST_BYTES as usize).await {
+    match source.sftp.read_small(&path, manifest::MAX_BYTES as usize).await {
         Ok(bytes) => Ok(Some(Digest::of(&bytes))),
         Err(error) if error.is_gone() => Ok(None),
         Err(error) => Err(error),
@@ -187,7 +187,7 @@ fn not_yet(hint: Option<&Hint>, night: Night, role: Role) -> Answer {
 /// Reads a host's own hint. Nothing rests on it.
 pub async fn hint_of(source: Source<'_>) -> Option<Hint> {
     let path = format!("{}/{}/{}", source.vault, source.host, hint::FILE);
-    let bytes = source.sftp.read_small(&path, hint::MOST_BYTES as usize).await.ok()?;
+    let bytes = source.sftp.read_small(&path, hint::MAX_BYTES as usize).await.ok()?;
     serde_json::from_slice(&bytes).ok()
 }
 

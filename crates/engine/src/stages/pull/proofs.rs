@@ -4,7 +4,7 @@ use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
 use nightshift_core::digest::Digest;
 use nightshift_core::name::HostName;
-use nightshift_core::proof::{MOST_BYTES, Proof, ProofError};
+use nightshift_core::proof::{MAX_BYTES, Proof, ProofError};
 use nightshift_core::record::ProofReport;
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
@@ -37,7 +37,7 @@ pub async fn copy_proofs(ctx: &StageContext, source: Source<'_>, set: &SetId) ->
     names.retain(|name| name.starts_with(&own) && name.ends_with(".json") && !here.join(name).exists());
     names.sort();
     for name in names.iter().rev().take(MOST_READ) {
-        let bytes = match source.sftp.read_small(&format!("{folder}/{name}"), MOST_BYTES as usize).await {
+        let bytes = match source.sftp.read_small(&format!("{folder}/{name}"), MAX_BYTES as usize).await {
             Ok(bytes) => bytes,
             Err(error) if error.is_connection() => return Err(error.into()),
             Err(error) => {

@@ -109,7 +109,7 @@ impl<'a> Queue<'a> {
             return Some(answer);
         }
         let seed = format!("{}/{}", self.caller, asked.host.name);
-        let next = Instant::now() + backoff::pause(self.first_pause, asked.tries, &seed);
+        let next = Instant::now() + backoff::delay(self.first_pause, asked.tries, &seed);
         if next > self.deadline {
             return Some(answer);
         }

@@ -1,6 +1,6 @@
 //! From a rule to the paths it names on another host, over SFTP: the twin of what is done here by descriptors.
 
-use nightshift_core::manifest::{MOST_ITEMS, is_safe_path};
+use nightshift_core::manifest::{MAX_ITEMS, is_safe_path};
 use nightshift_ssh::{FileKind, Sftp, SftpError, Stat};
 
 use crate::collect::glob::{is_glob, matches, parts};
@@ -33,7 +33,7 @@ pub async fn expand(sftp: &Sftp, rule: &str) -> Result<Expanded, SftpError> {
     let mut expanded = Expanded::default();
     let mut open = vec![Open { path: String::new(), rest: parts(rule) }];
     while let Some(Open { path, rest }) = open.pop() {
-        if expanded.found.len() > MOST_ITEMS {
+        if expanded.found.len() > MAX_ITEMS {
             break;
         }
         match rest.iter().position(|part| is_glob(part)) {
@@ -75,7 +75,7 @@ async fn take(
             return Ok(());
         }
     };
-    if stat.kind == FileKind::Folder {
+    if stat.kind == FileKind::Directory {
         for name in names(sftp, &path, expanded).await? {
             open.push(Open { path: format!("{path}/{name}"), rest: Vec::new() });
         }

@@ -19,7 +19,7 @@ pub async fn ask(ctx: &StageContext, sight: &Sight) -> Option<Agreement> {
 
 fn tell(ctx: &StageContext, agreement: &Agreement) {
     let reason = agreement.reason.clone().unwrap_or_default();
-    tracing::info!("the members' agreement: {} {reason}", agreement.word.as_str());
+    tracing::info!("the members' agreement: {} {reason}", agreement.state.as_str());
     let names: Vec<String> = (agreement.diverged().iter())
         .map(|member| format!("{} ({})", member.name, member.member_id))
         .collect();
@@ -28,7 +28,7 @@ fn tell(ctx: &StageContext, agreement: &Agreement) {
     }
     ctx.tell(Event {
         role: Some(Role::Etcd),
-        outcome: Some(agreement.word.as_str()),
+        outcome: Some(agreement.state.as_str()),
         reason: Some(reason.clone()),
         ..Event::error(
             Kind::MembersDisagree,

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use nightshift_core::audit::{Event, Kind};
-use nightshift_core::etcd_facts::{Agreement, AgreementWord, EtcdFacts, Passed};
+use nightshift_core::etcd_facts::{Agreement, AgreementState, EtcdFacts, SnapshotFacts};
 use nightshift_core::manifest::{Item, ItemKind, Owner};
 use nightshift_core::plausible;
 use nightshift_core::role::Role;
@@ -54,7 +54,7 @@ fn weigh(draft: &mut Draft, sight: &Sight, agreement: &Agreement) {
     let reason = agreement.reason.as_deref().unwrap_or("their hashes differ");
     if agreement.diverged().iter().any(|member| member.member_id == sight.member.member_id) {
         draft.diverged.push(format!("the member holds something else than the others: {reason}"));
-    } else if agreement.word == AgreementWord::Unknown && agreement.members.len() > 1 {
+    } else if agreement.state == AgreementState::Unknown && agreement.members.len() > 1 {
         draft.notes.push(format!("whether the members agree is unknown: {reason}"));
     }
 }
@@ -74,7 +74,7 @@ fn facts(sight: &Sight, taken: Taken, agreement: Option<Agreement>) -> EtcdFacts
         raw_size: taken.birth.length,
         raw_sha256: taken.birth.sha256.into(),
         checked: checked(&taken.birth),
-        passed: passed(&taken.birth.facts),
+        snapshot: snapshot_facts(&taken.birth.facts),
         data: None,
         agreement,
     }
@@ -86,9 +86,9 @@ fn checked(report: &Report) -> String {
 }
 
 /// `None` where not all of it could be known.
-fn passed(facts: &Facts) -> Option<Passed> {
+fn snapshot_facts(facts: &Facts) -> Option<SnapshotFacts> {
     let compacted = facts.compacted.filter(|compacted| *compacted > 0);
-    Some(Passed {
+    Some(SnapshotFacts {
         revision: i64::try_from(facts.revision?).ok()?,
         compacted: compacted.and_then(|compacted| i64::try_from(compacted).ok()),
         entries: facts.entries?,

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use nightshift_core::etcd_facts::AgreementWord;
+use nightshift_core::etcd_facts::AgreementState;
 use nightshift_core::outcome::Grade;
 use nightshift_core::proof::{Proof, Statement};
-use nightshift_core::record::{Fate, SetReport, Step, Why};
+use nightshift_core::record::{Fate, SetReport, StartReason, Step};
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::{EtcdData, EtcdMembers, Settings};
 use nightshift_core::stage::Stage;
@@ -89,7 +89,7 @@ async fn a_snapshot_damaged_on_its_way_is_kept_as_evidence_and_the_next_attempt_
     assert_eq!(end, StageEnd::done());
     let sets = ctx.vault.sets().unwrap();
     let grades: Vec<(String, Grade)> =
-        sets.iter().map(|set| (set.folder(), ctx.vault.judge(set).unwrap().grade)).collect();
+        sets.iter().map(|set| (set.dir_name(), ctx.vault.judge(set).unwrap().grade)).collect();
     assert_eq!(grades, [("etcd".to_owned(), Grade::Bad), ("etcd.2".to_owned(), Grade::Good)]);
     let evidence = ctx.vault.manifest(&sets[0]).unwrap();
     assert!(evidence.notes[0].starts_with("snapshot.db.gz: "), "{:?}", evidence.notes);
@@ -135,7 +135,7 @@ async fn the_set_of_a_member_that_diverged_is_marked_wherever_the_agreement_is_k
     let asked: Vec<_> = ran.iter().filter(|(ctx, _)| facts(ctx).agreement.is_some()).collect();
     let [(asker, _)] = asked[..] else { panic!("not asked once: {}", asked.len()) };
     let agreement = facts(asker).agreement.unwrap();
-    assert_eq!(agreement.word, AgreementWord::Diverged, "{agreement:?}");
+    assert_eq!(agreement.state, AgreementState::Diverged, "{agreement:?}");
 
     // The agreement reaches the master last: what its record says is put right then.
     let master = host(dir.path(), "m1", NIGHT, &members[0].url, |_| {});
@@ -194,7 +194,7 @@ async fn members_take_their_turns_a_slot_apart_and_the_leader_is_the_last() {
             (ctx.settings, ctx.at, ctx.why) = (Arc::new(settings), at, why);
         }
     };
-    let ran = night(dir.path(), &members, NIGHT, with_slots(Why::Due)).await;
+    let ran = night(dir.path(), &members, NIGHT, with_slots(StartReason::Due)).await;
     let mut made: Vec<_> = ran
         .iter()
         .map(|(ctx, end)| {
@@ -214,13 +214,13 @@ async fn members_take_their_turns_a_slot_apart_and_the_leader_is_the_last() {
     // By hand, and with all slots long past, nobody waits.
     let soon = std::time::Instant::now();
     let far = |ctx: &mut StageContext| {
-        with_slots(Why::Asked)(ctx);
+        with_slots(StartReason::Requested)(ctx);
         let mut settings = (*ctx.settings).clone();
         settings.etcd.slot = Duration::from_secs(3600);
         ctx.settings = Arc::new(settings);
     };
     night(dir.path(), &members, "2026-11-23", far).await;
-    night(dir.path(), &members, "2026-11-24", with_slots(Why::CaughtUp)).await;
+    night(dir.path(), &members, "2026-11-24", with_slots(StartReason::CaughtUp)).await;
     assert!(soon.elapsed() < Duration::from_secs(60));
 }
 

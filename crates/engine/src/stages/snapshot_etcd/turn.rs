@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use nightshift_core::outcome::Grade;
-use nightshift_core::record::Why;
+use nightshift_core::record::StartReason;
 use nightshift_core::role::Role;
 use nightshift_core::settings::EtcdMembers;
 use tokio::time::sleep;
@@ -21,7 +21,7 @@ const NAP: Duration = Duration::from_secs(30);
 /// Waits for this member's slot; true if there was anything to wait for. Whoever asks by hand does not wait.
 pub async fn wait(ctx: &StageContext, sight: &Sight) -> bool {
     let turn = sight.cluster.as_ref().and_then(|cluster| cluster.turn(sight.id)).unwrap_or(0);
-    if ctx.why == Why::Asked {
+    if ctx.why == StartReason::Requested {
         return false;
     }
     let begins = begins(ctx.at, ctx.settings.etcd.slot, turn).min(ctx.until);
@@ -51,7 +51,7 @@ pub async fn left_to_another(ctx: &StageContext, sight: &Sight) -> Result<Option
     else {
         return Ok(None);
     };
-    if ctx.why == Why::Asked {
+    if ctx.why == StartReason::Requested {
         return Ok(None);
     }
     if let Some(set) = copy_here(ctx).await? {

@@ -110,7 +110,7 @@ pub fn differences(
 }
 
 fn sorted(opened: &mut Opened, hashes: bool) -> Result<KeyIndex, CommandError> {
-    let options = IndexOptions::in_folder(&opened.scratch);
+    let options = IndexOptions::in_directory(&opened.scratch);
     let options = if hashes { options.with_hashes() } else { options };
     let (index, findings) =
         KeyIndex::of(&opened.database, options).map_err(|source| unsorted(&opened.what, source))?;

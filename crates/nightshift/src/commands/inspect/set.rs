@@ -83,7 +83,7 @@ pub fn files(manifest: &Manifest) -> String {
 fn row(item: &Item) -> Vec<String> {
     let (size, path) = match &item.kind {
         ItemKind::File { size, .. } => (bytes(*size), item.path.clone()),
-        ItemKind::Folder => (String::new(), format!("{}/", item.path)),
+        ItemKind::Directory => (String::new(), format!("{}/", item.path)),
         ItemKind::Symlink { target } => (String::new(), format!("{} -> {target}", item.path)),
     };
     let who = |name: &Option<String>, number: u32| name.clone().unwrap_or_else(|| number.to_string());

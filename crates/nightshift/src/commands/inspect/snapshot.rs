@@ -40,7 +40,7 @@ pub struct Looked {
 impl Looked {
     pub fn at(opened: Opened) -> Result<Self, CommandError> {
         let Opened { what, database, doubts: mut findings, scratch, .. } = opened;
-        let (report, prefixes) = survey(database.source(), IndexOptions::in_folder(scratch))
+        let (report, prefixes) = survey(database.source(), IndexOptions::in_directory(scratch))
             .map_err(|source| CommandError::Index { what: what.clone(), source })?;
         findings.extend(report.findings.iter().map(ToString::to_string));
         if report.further_findings > 0 {

@@ -81,7 +81,7 @@ pub fn find_both(config: &Path, words: [&str; 2], choice: &Choice) -> Result<[Ta
 
 fn in_folder(folder: &Path) -> Result<Target, CommandError> {
     let path = folder.join(manifest::FILE);
-    let bytes = read_bounded(&path, manifest::MOST_BYTES)?;
+    let bytes = read_bounded(&path, manifest::MAX_BYTES)?;
     let manifest = Manifest::decode(&bytes)
         .map_err(|source| CommandError::Manifest { folder: folder.to_owned(), source })?;
     Ok(Target::Set { folder: folder.to_owned(), manifest: Box::new(manifest) })
