@@ -4,8 +4,18 @@ use std::fs;
 use std::path::Path;
 
 /// Directories and files of the workspace that are written by hand.
-const TEXTS: &[&str] =
-    &["crates", "tests", "config", "docs", "systemd", "packaging", "README.md", "CHANGELOG.md"];
+const TEXTS: &[&str] = &[
+    "crates",
+    "tests",
+    "config",
+    "docs",
+    "systemd",
+    "packaging",
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+];
 
 /// Every text below the named places, with its name below the root of the workspace.
 pub fn texts() -> Vec<(String, String)> {

@@ -1,6 +1,7 @@
 //! The project's own rules: what neither the compiler, nor clippy, nor cargo-deny can see.
 
 mod dialect;
+mod docs;
 mod doctests;
 mod doors;
 mod files;

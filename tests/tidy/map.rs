@@ -22,7 +22,7 @@ fn the_map_names_every_crate() {
 }
 
 /// How often each function under a test attribute is there.
-fn tests() -> BTreeMap<String, usize> {
+pub fn tests() -> BTreeMap<String, usize> {
     let mut found = BTreeMap::new();
     for (name, text) in texts().iter().filter(|(name, _)| name.ends_with(".rs")) {
         let mut lines = text.lines().map(str::trim);
