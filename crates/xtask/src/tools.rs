@@ -32,7 +32,7 @@ pub fn ensure() -> Result<()> {
     if fs::read_to_string(directory.join(INSTALLED)).is_ok_and(|installed| installed == list) {
         return Ok(());
     }
-    // A rename is the last step, so that an interrupted installation is not taken for a whole one.
+    // The rename is the last step, so an interrupted installation never has the final name.
     let partial = directory.with_extension("partial");
     remove(&partial)?;
     let mut pip = command(&["python3", "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps"]);
