@@ -120,7 +120,7 @@ impl Member {
     }
 
     pub fn is_healthy(&self) -> bool {
-        self.etcdctl("3", &["--command-timeout=1s", "endpoint", "health"]).status.success()
+        self.etcdctl("3", &["--command-timeout=5s", "endpoint", "health"]).status.success()
     }
 
     pub fn status(&self) -> serde_json::Value {
