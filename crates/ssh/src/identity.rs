@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use russh::keys::ssh_key::{self, LineEnding};
-use russh::keys::{Algorithm, HashAlg, PrivateKey};
+use russh::keys::{Algorithm, HashAlg, PrivateKey, PublicKey, PublicKeyBase64};
 use thiserror::Error;
 
 /// In bytes. Private keys are smaller, so a larger file is another file.
@@ -72,7 +72,7 @@ impl Identity {
     pub fn public_line(&self) -> String {
         let public = self.key.public_key();
         let comment = public.comment().to_string();
-        let line = crate::signature::public_key_line(public);
+        let line = public_key_line(public);
         if comment.is_empty() { line } else { format!("{line} {comment}") }
     }
 
@@ -114,6 +114,11 @@ pub(crate) fn read_private_key(path: &Path, forbidden: u32) -> Result<PrivateKey
         Algorithm::Ed25519 | Algorithm::Rsa { .. } | Algorithm::Ecdsa { .. } => Ok(key),
         other => Err(IdentityError::UnsupportedType { path: path.to_owned(), key_type: other.to_string() }),
     }
+}
+
+/// `type base64`, without host, comment or newline.
+pub fn public_key_line(key: &PublicKey) -> String {
+    format!("{} {}", key.algorithm(), key.public_key_base64())
 }
 
 fn public_path(path: &Path) -> PathBuf {

@@ -92,7 +92,7 @@ fn describe(key: &PublicKey) -> OfferedKey {
     OfferedKey {
         key_type: key.algorithm().to_string(),
         fingerprint: fingerprint(key.key_data()),
-        line: crate::signature::public_key_line(key),
+        line: crate::identity::public_key_line(key),
         key: key.clone(),
     }
 }

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use russh::keys::ssh_key::{self, LineEnding, SshSig};
-use russh::keys::{Algorithm, HashAlg, PrivateKey, PublicKey, PublicKeyBase64};
+use russh::keys::{Algorithm, HashAlg, PrivateKey, PublicKey};
 use thiserror::Error;
 
-use crate::identity::{IdentityError, read_private_key};
+use crate::identity::{IdentityError, public_key_line, read_private_key};
 use crate::known_hosts::{HostKeyVerdict, KnownHosts, fingerprint};
 
 /// In bytes. An RSA-4096 signature with its key has a tenth of this.
@@ -112,11 +112,6 @@ pub fn verify_digest<N: AsRef<str>>(
     key.verify_prehash(namespace, digest, &signature)
         .map(|()| fingerprint(key.key_data()))
         .map_err(|_| SignatureError::Wrong { fingerprint: fingerprint(key.key_data()) })
-}
-
-/// `type base64`, without host, comment or newline.
-pub fn public_key_line(key: &PublicKey) -> String {
-    format!("{} {}", key.algorithm(), key.public_key_base64())
 }
 
 fn read(namespace: &str, pem: &str) -> Result<(SshSig, PublicKey), SignatureError> {

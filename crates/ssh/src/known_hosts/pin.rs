@@ -31,7 +31,7 @@ pub fn pin(path: &Path, name: &str, port: u16, key: &PublicKey) -> Result<bool, 
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }
-    let line = crate::signature::public_key_line(key);
+    let line = crate::identity::public_key_line(key);
     text.push_str(&format!("{} {line}\n", lookup(name, port)));
     replace(&target, text.as_bytes()).map_err(failed)?;
     Ok(true)

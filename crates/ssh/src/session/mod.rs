@@ -4,17 +4,17 @@ pub(crate) mod connect;
 mod error;
 pub mod exec;
 pub(crate) mod host_key;
+mod link;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use russh::client::{Handle, Msg};
-use russh::{Channel, ChannelMsg, Disconnect};
+use russh::Disconnect;
 use tokio::time::timeout;
 use tracing::debug;
 
 pub use error::ConnectError;
-use host_key::HostKeyCheck;
+pub(crate) use link::{ChannelError, Link, request_accepted};
 
 use crate::endpoint::{Endpoint, Timeouts};
 use crate::identity::Identity;
@@ -25,47 +25,6 @@ use crate::sftp::{Sftp, SftpError};
 #[derive(Clone)]
 pub struct Session {
     link: Arc<Link>,
-}
-
-/// Shared by a session and everything opened on it. The connection is closed when the last of them is dropped.
-pub(crate) struct Link {
-    handle: Handle<HostKeyCheck>,
-    pub peer: String,
-    pub timeouts: Timeouts,
-    ended: Arc<OnceLock<String>>,
-}
-
-impl Link {
-    /// Why the connection ended.
-    pub fn end_reason(&self) -> String {
-        match self.ended.get() {
-            Some(reason) => reason.clone(),
-            None if self.handle.is_closed() => "the connection was closed".into(),
-            None => "the peer closed the channel".into(),
-        }
-    }
-
-    pub fn is_closed(&self) -> bool {
-        self.handle.is_closed()
-    }
-
-    /// Opens a channel, with the timeout of a request.
-    pub async fn open_channel(&self) -> Result<Channel<Msg>, ChannelError> {
-        match timeout(self.timeouts.request, self.handle.channel_open_session()).await {
-            Err(_) => Err(ChannelError::Timeout(self.timeouts.request)),
-            Ok(Ok(channel)) => Ok(channel),
-            Ok(Err(russh::Error::ChannelOpenFailure(reason))) => {
-                Err(ChannelError::Refused(format!("{reason:?}")))
-            }
-            Ok(Err(_)) => Err(ChannelError::Disconnected(self.end_reason())),
-        }
-    }
-}
-
-pub(crate) enum ChannelError {
-    Timeout(Duration),
-    Refused(String),
-    Disconnected(String),
 }
 
 impl Session {
@@ -101,18 +60,6 @@ impl Session {
             _ => {
                 debug!(peer = %self.link.peer, "the connection ended before the disconnect message was sent");
             }
-        }
-    }
-}
-
-/// Waits for the response to a channel request; `None` if the channel was closed.
-pub(crate) async fn request_accepted(channel: &mut Channel<Msg>) -> Option<bool> {
-    loop {
-        match channel.wait().await? {
-            ChannelMsg::Success => return Some(true),
-            ChannelMsg::Failure => return Some(false),
-            ChannelMsg::Close => return None,
-            _ => {}
         }
     }
 }

@@ -5,6 +5,7 @@ mod error;
 mod list;
 mod manage;
 mod open;
+mod opening;
 mod stat;
 mod write;
 
@@ -56,9 +57,9 @@ pub struct Sftp {
 }
 
 pub(crate) struct SftpChannel {
-    /// Shared only with abandoned opens: see [`open::Abandoned`].
+    /// Shared only with abandoned opens: see [`opening::Abandoned`].
     raw: Arc<RawSftpSession>,
-    abandoned: open::Abandoned,
+    abandoned: opening::Abandoned,
     link: Arc<Link>,
     extensions: HashMap<String, String>,
     read_len: u32,
@@ -97,7 +98,7 @@ impl Sftp {
         Ok(Self {
             channel: Arc::new(SftpChannel {
                 raw: Arc::new(raw),
-                abandoned: open::Abandoned::default(),
+                abandoned: opening::Abandoned::default(),
                 extensions,
                 read_len,
                 write_len: request_len(limits.write_len),

@@ -1,16 +1,15 @@
 //! An open file on a peer. It is closed when its user drops it, even while it is being opened.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use russh_sftp::client::RawSftpSession;
 use russh_sftp::client::error::Error as ProtocolError;
 use russh_sftp::protocol::{FileAttributes, Handle, OpenFlags};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
+use super::opening::Opening;
 use super::{Operation, Sftp, SftpChannel, SftpError};
 
 pub(crate) struct OpenFile {
@@ -21,56 +20,8 @@ pub(crate) struct OpenFile {
     _permit: OwnedSemaphorePermit,
 }
 
-/// The response to an open, with its permit: one of the connection's file handles.
-type Response = BoxFuture<'static, (Result<Handle, ProtocolError>, OwnedSemaphorePermit)>;
-
 /// While an open waits for a free handle, how often it closes the files of abandoned opens.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
-
-/// The responses to opens whose user was dropped. For each, the server may have a file open, which nothing else would close;
-/// the next open closes them, because a server has few handles. Until then they keep their permits.
-#[derive(Default)]
-pub(super) struct Abandoned(Mutex<Vec<Response>>);
-
-impl Abandoned {
-    fn lock(&self) -> MutexGuard<'_, Vec<Response>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Closes the files that have been opened in the meantime.
-    fn close(&self, raw: &RawSftpSession) {
-        self.lock().retain_mut(|response| match response.now_or_never() {
-            None => true,
-            Some((opened, _permit)) => {
-                if let Ok(opened) = opened {
-                    let _ = raw.close(opened.handle).now_or_never();
-                }
-                false
-            }
-        });
-    }
-}
-
-/// An open in progress. If it is dropped before the response arrived, it is added to `abandoned`.
-struct Opening<'a> {
-    response: Option<Response>,
-    abandoned: &'a Abandoned,
-}
-
-impl Opening<'_> {
-    async fn response(&mut self) -> Result<(Handle, OwnedSemaphorePermit), ProtocolError> {
-        let Some(response) = &mut self.response else { return Err(ProtocolError::UnexpectedPacket) };
-        let (opened, permit) = response.await;
-        self.response = None;
-        opened.map(|handle| (handle, permit))
-    }
-}
-
-impl Drop for Opening<'_> {
-    fn drop(&mut self) {
-        self.abandoned.lock().extend(self.response.take());
-    }
-}
 
 impl Sftp {
     pub(crate) async fn open_file(
@@ -97,7 +48,7 @@ impl Sftp {
     ) -> Result<OpenFile, SftpError> {
         let permit = self.acquire_handle(operation).await?;
         let response = async move { (open.await, permit) }.boxed();
-        let mut opening = Opening { response: Some(response), abandoned: &self.channel.abandoned };
+        let mut opening = Opening::new(response, &self.channel.abandoned);
         let (opened, permit) = self.channel.request(operation, opening.response()).await?;
         Ok(OpenFile::new(&self.channel, operation.path, opened.handle, permit))
     }
