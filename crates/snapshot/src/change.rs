@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::cursor::Location;
+use crate::entry::Location;
 use crate::finding::Misfit;
 use crate::key_value::KeyValue;
 use crate::revision::{Revision, RevisionKey};

@@ -1,52 +1,15 @@
 //! The entries of a bucket in the order of their keys. Every page on the way is checked.
 
 use crate::bits::Bits;
-use crate::database::{Bucket, Database, PageBuffer, ReadError, Root, damaged};
+use crate::database::{Database, PageBuffer};
+use crate::entry::{Bucket, Entry, Location, Root};
 use crate::finding::Damage;
-use crate::page::{BUCKET_HEADER, Element, Header, Kind, Scan, overflow_fits};
+use crate::page::{Element, Header, Kind, Scan, overflow_fits};
+use crate::read_error::{ReadError, damaged};
 use crate::source::ReadAt;
 
 /// The maximum depth of a tree. bbolt's branches have dozens of children, so real trees have fewer than ten levels.
 const MAX_DEPTH: usize = 32;
-
-/// The position of an entry, for [`Database::at`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Location {
-    pub page: u64,
-    pub element: u16,
-    /// If the element is an inline bucket: the index in it.
-    pub inner: Option<u16>,
-}
-
-/// One entry of a bucket, borrowed from the cursor until its next step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry<'a> {
-    pub key: &'a [u8],
-    pub value: &'a [u8],
-    /// The key, followed by the value.
-    pub(crate) raw: &'a [u8],
-    /// It is a bucket: the value is its header.
-    pub is_bucket: bool,
-    pub at: Location,
-}
-
-impl Entry<'_> {
-    /// The bucket that this entry is.
-    pub fn bucket(&self) -> Result<Bucket, ReadError> {
-        let damage = Damage::Bucket { element: self.at.element };
-        let broken = || damaged(self.at.page, damage);
-        let root = self.value.first_chunk().map(|root| u64::from_le_bytes(*root)).ok_or_else(broken)?;
-        let inline = self.value.get(BUCKET_HEADER..).ok_or_else(broken)?;
-        let root = match root {
-            0 if self.at.inner.is_some() => {
-                return Err(damaged(self.at.page, Damage::NestedBucket { element: self.at.element }));
-            }
-            0 => Root::Inline { page: inline.to_vec(), within: self.at },
-            page => Root::Page(page),
-        };
-        Ok(Bucket { root })
-    }
-}
 
 /// Iterates over a bucket. After an error it continues after the damaged part. It always ends, because it enters no page twice.
 /// It keeps one page per level of the tree in memory.
@@ -79,6 +42,23 @@ struct Leaf {
     at: Location,
     /// `None` for the page of an inline bucket, which must end with its last entry.
     overflow: Option<u32>,
+}
+
+impl<S: ReadAt> Database<S> {
+    /// `None` if there is no bucket of that name.
+    pub fn bucket(&self, name: &[u8]) -> Result<Option<Bucket>, ReadError> {
+        let mut cursor = self.cursor(&self.root())?;
+        cursor.seek(name);
+        match cursor.next()? {
+            Some(entry) if entry.key == name && entry.is_bucket => Ok(Some(entry.bucket()?)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The entries of `bucket`, in the order of their keys.
+    pub fn cursor(&self, bucket: &Bucket) -> Result<Cursor<'_, S>, ReadError> {
+        Cursor::new(self, bucket)
+    }
 }
 
 impl<'d, S: ReadAt> Cursor<'d, S> {

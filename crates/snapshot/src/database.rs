@@ -2,38 +2,21 @@
 
 use std::io;
 
-use crate::cursor::{Cursor, Entry, Location};
+use crate::entry::{Bucket, Entry, Location, Root};
 use crate::finding::{Damage, Finding, Findings};
+use crate::fingerprint::Fingerprint;
 use crate::meta::{META_PAGE, Meta, MetaError, page_sizes};
 use crate::page::{BUCKET_HEADER, Element, Header, Kind, leaf_element};
+use crate::read_error::{ReadError, damaged};
 use crate::report::{check_metas, check_trailer};
 use crate::source::{ReadAt, Window, append, read_up_to};
-use crate::trailer::{Ending, TRAILER_LEN, Trailer};
+use crate::trailer::{Ending, Trailer};
 
 /// The maximum length of a leaf page in bytes. etcd limits requests to a few MiB, and bbolt puts at most four entries that do
 /// not fit into one page into the same (overflowing) page.
 pub const MAX_LEAF_LEN: u64 = 64 << 20;
 /// The maximum length of a branch page in bytes. One per level of the tree is kept in memory.
 pub const MAX_BRANCH_LEN: u64 = 2 << 20;
-
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    #[error("cannot read the database")]
-    Io(#[from] io::Error),
-    #[error(transparent)]
-    Damaged(#[from] Finding),
-}
-
-/// The kind of a file, determined by its metas and its length (docs/facts/etcd.md#file-format).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fingerprint {
-    /// A snapshot, streamed by etcd or saved by `etcdctl snapshot save`: bbolt writes its two metas so that they differ only in
-    /// the transaction number, by one.
-    Stream,
-    /// A copy of `member/snap/db`. A copy of a running etcd's file is worthless, but the file itself does not show that.
-    Copy,
-    NotEtcd,
-}
 
 /// A database, and its current meta.
 #[derive(Debug)]
@@ -45,22 +28,6 @@ pub struct Database<S> {
     /// The page numbers in the headers of the metas.
     meta_ids: [u64; 2],
     meta: Meta,
-}
-
-/// A bucket: the position of its entries.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bucket {
-    pub(crate) root: Root,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Root {
-    Page(u64),
-    /// A small bucket: a page inside its parent's entry.
-    Inline {
-        page: Vec<u8>,
-        within: Location,
-    },
 }
 
 impl<S: ReadAt> Database<S> {
@@ -131,21 +98,6 @@ impl<S: ReadAt> Database<S> {
     /// The root bucket, which contains the other buckets.
     pub fn root(&self) -> Bucket {
         Bucket { root: Root::Page(self.meta.root) }
-    }
-
-    /// `None` if there is no bucket of that name.
-    pub fn bucket(&self, name: &[u8]) -> Result<Option<Bucket>, ReadError> {
-        let mut cursor = self.cursor(&self.root())?;
-        cursor.seek(name);
-        match cursor.next()? {
-            Some(entry) if entry.key == name && entry.is_bucket => Ok(Some(entry.bucket()?)),
-            _ => Ok(None),
-        }
-    }
-
-    /// The entries of `bucket`, in the order of their keys.
-    pub fn cursor(&self, bucket: &Bucket) -> Result<Cursor<'_, S>, ReadError> {
-        Cursor::new(self, bucket)
     }
 
     /// The entry at a position from a cursor of this database. `page` is overwritten; the entry borrows from it.
@@ -231,25 +183,4 @@ impl PageBuffer {
         append(&mut self.bytes, bytes);
         Ok(())
     }
-}
-
-impl Fingerprint {
-    pub(crate) fn of(metas: &[Result<Meta, MetaError>; 2], length: u64) -> Self {
-        match metas {
-            [Ok(first), Ok(second)] if first.streamed_with(second) => Self::Stream,
-            [Ok(_), Ok(_)] => Self::Copy,
-            [Ok(meta), Err(_)] | [Err(_), Ok(meta)] => {
-                if meta.bytes().and_then(|bytes| bytes.checked_add(TRAILER_LEN as u64)) == Some(length) {
-                    Self::Stream
-                } else {
-                    Self::Copy
-                }
-            }
-            [Err(_), Err(_)] => Self::NotEtcd,
-        }
-    }
-}
-
-pub(crate) fn damaged(page: u64, damage: Damage) -> ReadError {
-    ReadError::Damaged(Finding::Page { page, damage })
 }

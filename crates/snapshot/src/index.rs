@@ -3,6 +3,7 @@
 //! An external merge sort: entries that do not fit into memory are written to unnamed temporary files, as sorted runs.
 
 mod arena;
+mod error;
 mod key_revision;
 mod latest;
 mod merge;
@@ -15,14 +16,15 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use arena::Arena;
+pub use error::IndexError;
 pub use key_revision::{KeyRevision, ValueHash};
 pub use latest::{Key, Keys};
 pub use merge::KeyRevisions;
 use run::Run;
 
 use crate::change::{Change, Visitor};
-use crate::cursor::Location;
-use crate::database::{Database, ReadError};
+use crate::database::Database;
+use crate::entry::Location;
 use crate::finding::Findings;
 use crate::lookup::scan;
 use crate::source::ReadAt;
@@ -50,20 +52,6 @@ impl IndexOptions {
     pub fn with_hashes(self) -> Self {
         Self { hash_values: true, ..self }
     }
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum IndexError {
-    #[error("cannot write the sorted keys to {}", directory.display())]
-    Spill { directory: PathBuf, source: io::Error },
-    #[error("cannot read the temporary file of sorted keys")]
-    ReadBack(#[source] io::Error),
-    #[error("cannot read the snapshot")]
-    Walk(#[source] io::Error),
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    #[error("cannot compare the indexes: they were built without hashes of the values")]
-    Unhashed,
 }
 
 /// Accepts revisions in any order.

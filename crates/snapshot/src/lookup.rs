@@ -3,9 +3,10 @@
 use std::ops::ControlFlow;
 
 use crate::change::Change;
-use crate::database::{Database, ReadError};
+use crate::database::Database;
 use crate::finding::{Damage, Finding, Findings};
 use crate::index::KeyRevision;
+use crate::read_error::ReadError;
 use crate::revision::RevisionKey;
 use crate::source::ReadAt;
 

@@ -6,17 +6,19 @@
 mod children;
 mod copies;
 mod page;
+mod pages;
+mod stream;
 mod tree;
 mod units;
 mod window;
 
-use crate::database::Fingerprint;
 use crate::facts::Facts;
 use crate::finding::{Finding, Findings};
+use crate::fingerprint::Fingerprint;
 use crate::meta::{HEAD, META_PAGE, Meta, find_page_size};
 use crate::report::{Report, check_metas, check_trailer};
 use crate::trailer::TrailerCheck;
-use units::Pages;
+use pages::Pages;
 
 /// Checks a snapshot while it is streamed. It needs 64 MiB of memory for a snapshot of 8 GB.
 #[derive(Debug, Default)]

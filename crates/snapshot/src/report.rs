@@ -1,8 +1,8 @@
 //! The result of both readers.
 
-use crate::database::Fingerprint;
 use crate::facts::Facts;
 use crate::finding::{Damage, Finding, Findings};
+use crate::fingerprint::Fingerprint;
 use crate::meta::{Meta, MetaError};
 use crate::trailer::{Ending, TRAILER_LEN, Trailer};
 

@@ -5,11 +5,14 @@ use std::thread;
 
 use crate::bits::Bits;
 use crate::change::{Change, Visitor};
-use crate::cursor::{Cursor, Entry};
-use crate::database::{Bucket, Database, Fingerprint, PageBuffer, ReadError};
+use crate::cursor::Cursor;
+use crate::database::{Database, PageBuffer};
+use crate::entry::{Bucket, Entry};
 use crate::facts::{Collector, Facts, Known};
 use crate::finding::{Damage, Finding, Findings};
+use crate::fingerprint::Fingerprint;
 use crate::freelist;
+use crate::read_error::ReadError;
 use crate::report::{Report, check_trailer};
 use crate::source::ReadAt;
 use crate::trailer::Ending;

@@ -2,7 +2,7 @@
 
 use std::iter::Peekable;
 
-use super::IndexError;
+use super::error::IndexError;
 use super::key_revision::KeyRevision;
 use super::merge::KeyRevisions;
 

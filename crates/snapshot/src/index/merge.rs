@@ -3,8 +3,8 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
-use super::IndexError;
 use super::arena::Arena;
+use super::error::IndexError;
 use super::key_revision::{HEAD, KeyRevision};
 use super::run::{Reader, Run};
 

@@ -8,7 +8,8 @@ use crate::meta::Meta;
 use crate::page::{BUCKET_HEADER, Element, Header, Kind, Scan};
 
 use super::page::pair;
-use super::units::{Begins, Pages, Unit};
+use super::pages::Pages;
+use super::units::{Begins, Unit};
 
 /// The maximum depth of a tree: the same as in `cursor.rs`.
 const MAX_DEPTH: u32 = 32;

@@ -2,12 +2,7 @@
 
 use crate::finding::{Damage, Misfit};
 use crate::key_value::KeyValueError;
-use crate::meta::{Meta, MetaError};
-use crate::page::{Fault, Header, Kind};
-
-use super::children::Children;
-use super::copies::Copies;
-use super::window::{Open, Window, fits};
+use crate::page::Fault;
 
 /// What starts at a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,111 +172,5 @@ impl Units {
         {
             *place = unit;
         }
-    }
-}
-
-/// The maximum number of units: 32 GiB with pages of 4 KiB, four times the size that etcd recommends at most. They need 160 MiB
-/// of memory. The number of pages in a meta cannot be trusted, so there must be a limit.
-pub const MAX_UNITS: u64 = 8 << 20;
-
-/// The data that is kept of all pages.
-#[derive(Debug)]
-pub struct Pages {
-    pub page_size: u32,
-    pub metas: [Result<Meta, MetaError>; 2],
-    /// The page numbers in the headers of the metas.
-    pub meta_ids: [u64; 2],
-    pub units: Units,
-    /// The maximum number of units.
-    pub max_units: u64,
-    pub children: Children,
-    pub copies: Copies,
-    /// The list of free pages that the meta refers to, including its header.
-    pub freelist: Option<Vec<u8>>,
-    window: Window,
-    /// At how many bytes of branches stale ones are dropped.
-    pub review_at: usize,
-    pub scratch: Vec<u8>,
-}
-
-impl Pages {
-    pub fn new(page_size: u32) -> Self {
-        Self {
-            page_size,
-            metas: [Err(MetaError::Short); 2],
-            meta_ids: [0, 1],
-            units: Units::default(),
-            max_units: MAX_UNITS,
-            children: Children::default(),
-            copies: Copies::default(),
-            freelist: None,
-            window: Window::default(),
-            review_at: 8 << 20,
-            scratch: Vec::new(),
-        }
-    }
-
-    /// Processes the next unit of the stream.
-    pub fn unit(&mut self, bytes: &[u8]) {
-        let number = self.units.len();
-        let header = Header::parse(bytes).unwrap_or(Header { id: u64::MAX, flags: 0, count: 0, overflow: 0 });
-        if let Some(place) = usize::try_from(number).ok().filter(|number| *number < 2) {
-            self.metas[place] = Meta::parse(bytes);
-            self.meta_ids[place] = header.id;
-            self.units.push(Unit::new(Begins::Meta, 0));
-            return;
-        }
-        // Units past the used pages are ignored; the file's length includes them.
-        if number >= self.meta().map_or(0, |meta| meta.high_water).min(self.max_units) {
-            return;
-        }
-        let unit = self.classify(number, &header, bytes);
-        self.units.push(unit);
-        self.window.take(bytes);
-        while let Some(page) = self.window.close(number) {
-            let window = std::mem::take(&mut self.window);
-            let bytes = window.bytes(page, self.page_size);
-            let unit = self.whole(page.first, bytes);
-            self.units.set(page.first, unit);
-            self.window = window;
-        }
-        self.window.trim(self.page_size);
-    }
-
-    /// Classifies a unit by its header and, if the page has only this unit, by its content.
-    fn classify(&mut self, number: u64, header: &Header, bytes: &[u8]) -> Unit {
-        if header.id != number {
-            return Unit::new(Begins::Elsewhere, header.id);
-        }
-        let Some(kind) = header.kind() else {
-            return Unit { extra: header.flags, ..Unit::new(Begins::NoKind, 0) };
-        };
-        let pages = u64::from(header.overflow) + 1;
-        let meta = self.meta();
-        let high_water = meta.map_or(u64::MAX, |meta| meta.high_water);
-        if pages > high_water.saturating_sub(number) || !fits(header.overflow, self.page_size) {
-            return Unit::new(Begins::TooLong, pages);
-        }
-        match kind {
-            Kind::Meta => return Unit::new(Begins::Meta, 0),
-            // There may be several old lists of free pages; only the one in the meta is used.
-            Kind::Freelist if meta.is_none_or(|meta| meta.freelist != Some(number)) => {
-                return Unit::new(Begins::Freelist, 0).with_overflow(header.overflow);
-            }
-            Kind::Freelist | Kind::Branch | Kind::Leaf => {}
-        }
-        if header.overflow == 0 {
-            self.whole(number, bytes)
-        } else if self.window.open(Open { first: number, overflow: header.overflow }) {
-            // Provisional, until the page's last unit was read.
-            Unit::new(Begins::TooLong, pages)
-        } else {
-            Unit::new(Begins::Unchecked, 0)
-        }
-    }
-
-    /// The current meta. Both metas are at the start of the stream.
-    pub fn meta(&self) -> Option<Meta> {
-        Meta::newer(self.metas[0], self.metas[1])
     }
 }
