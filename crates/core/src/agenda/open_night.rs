@@ -6,8 +6,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::clock::Clock;
+use super::event::{Action, Refusal, StageResult};
 use super::progress::{Progress, State};
-use super::{Action, Refusal, StageResult};
 use crate::backoff;
 use crate::outcome::Outcome;
 use crate::plan::NightPlan;

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::inventory::{Host, Inventory};
+use crate::outcome::Outcome;
 use crate::role::Role;
 use crate::settings::testing;
 

@@ -9,7 +9,8 @@ use jiff::tz::TimeZone;
 use super::*;
 use crate::inventory::{Host, Inventory};
 use crate::night::NightWindow;
-use crate::record::{Fate, Line, Step};
+use crate::outcome::Outcome;
+use crate::record::{Fate, Line, StartReason, Step};
 use crate::role::{Role, Roles};
 use crate::settings::testing;
 
