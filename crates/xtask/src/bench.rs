@@ -2,6 +2,7 @@
 //!
 //! Nothing here asserts a time. What was measured, and which targets it missed, stands in BENCHMARKS.md.
 
+mod directory;
 mod etcd;
 mod idle;
 mod machine;
@@ -13,7 +14,6 @@ mod transfer;
 mod worker;
 
 use std::fs;
-use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::error::{Error, Result};
@@ -21,9 +21,6 @@ use crate::run::{command, step};
 use crate::{setup, workspace};
 
 use row::Row;
-
-/// How often each contestant runs; the medians are compared.
-const ROUNDS: usize = 3;
 
 /// A part of the page, measured on its own.
 struct Part {
@@ -111,19 +108,4 @@ fn write_page(measured: &Part, text: &str) -> Result<()> {
     fs::write(&path, page).map_err(Error::io("write", &path))?;
     println!("\nwritten: {}", path.display());
     Ok(())
-}
-
-/// Everything that is made for a benchmark lies here, on the disk that the build lies on.
-fn folder() -> PathBuf {
-    workspace::root().join("target/bench")
-}
-
-/// A folder that is empty now.
-fn fresh(name: &str) -> Result<PathBuf> {
-    let path = folder().join(name);
-    if path.exists() {
-        fs::remove_dir_all(&path).map_err(Error::io("remove", &path))?;
-    }
-    fs::create_dir_all(&path).map_err(Error::io("make", &path))?;
-    Ok(path)
 }

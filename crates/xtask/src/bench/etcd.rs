@@ -4,10 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::directory::{directory, fresh};
 use super::measure::{Sample, in_turns, timed};
 use super::process::{Process, free_port, listens};
 use super::row::{Row, Target, Unit};
-use super::{folder, fresh};
 use crate::error::{Error, Result};
 use crate::workspace;
 
@@ -33,7 +33,7 @@ pub struct Member {
 impl Member {
     /// Filling takes a while, so a filled data folder is kept for the next time.
     pub fn filled() -> Result<Self> {
-        let data = folder().join(format!("etcd-{MEBIBYTES}"));
+        let data = directory().join(format!("etcd-{MEBIBYTES}"));
         if !data.exists() {
             let aside = fresh("etcd-being-filled")?;
             let member = Self::start(&aside)?;
@@ -56,7 +56,7 @@ impl Member {
                 .args(["--listen-client-urls", &url, "--advertise-client-urls", &url])
                 .args(["--listen-peer-urls", &peer_url, "--initial-advertise-peer-urls", &peer_url])
                 .args(["--initial-cluster", &format!("bench={peer_url}")]),
-            &folder().join("etcd.log"),
+            &directory().join("etcd.log"),
         )?;
         process.wait_until("listening", || listens(client))?;
         let member = Self { _process: process, data: data.to_owned(), url };

@@ -6,8 +6,8 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use super::directory::fresh;
 use super::etcd::Member;
-use super::fresh;
 use super::measure::timed;
 use super::process::Process;
 use super::row::{Row, Target, Unit};

@@ -5,8 +5,10 @@ use std::fmt;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use super::ROUNDS;
 use crate::error::{Error, Result};
+
+/// How often each contestant runs; the medians are compared.
+pub const ROUNDS: usize = 3;
 
 /// What the runs of one contestant gave.
 #[derive(Debug, Clone, Default)]

@@ -4,10 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::directory::{directory, fresh};
 use super::etcd::{Member, etcdctl};
 use super::measure::{Sample, in_turns, timed};
 use super::row::{Row, Target, Unit};
-use super::{folder, fresh, worker};
+use super::worker;
 use crate::error::{Error, Result};
 use crate::workspace;
 
@@ -90,7 +91,7 @@ fn birth(member: &Member, file: &Path, work: &Path) -> Result<Row> {
 
 /// On a file that is kept for the next time.
 fn memory() -> Result<Vec<Row>> {
-    let file = folder().join(format!("large-{LARGE_MEGABYTES}.db"));
+    let file = directory().join(format!("large-{LARGE_MEGABYTES}.db"));
     if !file.exists() {
         println!("  making a snapshot of {LARGE_MEGABYTES} MB");
         let aside = file.with_extension("partial");

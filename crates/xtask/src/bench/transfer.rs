@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::measure::{Sample, timed};
+use super::directory::fresh;
+use super::measure::{ROUNDS, Sample, timed};
 use super::row::{Row, Target, Unit};
-use super::{ROUNDS, fresh};
 use crate::error::{Error, Result};
 use crate::workspace;
 
