@@ -98,7 +98,7 @@ fn a_set_an_archive_and_a_file_give_the_same_keys_and_values() {
     ];
     assert_eq!(keys(&wanted), objects);
     let of_night = good(site.run("m1", &["inspect", &night, "keys", words[0], words[1]]).unwrap());
-    assert!(of_night.stderr.contains(&format!("looking into {set}")), "{of_night:?}");
+    assert!(of_night.stderr.contains(&format!("showing {set}")), "{of_night:?}");
     assert_eq!(json(of_night), wanted);
     for what in [&set[..], archive] {
         assert_eq!(
@@ -115,7 +115,7 @@ fn a_set_an_archive_and_a_file_give_the_same_keys_and_values() {
         assert!(told.contains(part), "{part} in {told}");
     }
     let other = ends_with(inspect(&[archive, "keys", "--host", "n1.site.test"]), 1);
-    assert!(other.stderr.contains("holds no etcd set"), "{other:?}");
+    assert!(other.stderr.contains("has no etcd set"), "{other:?}");
     let node = format!("n1.site.test/{night}/node");
     let other = ends_with(site.run("m1", &["inspect", &node, "keys"]).unwrap(), 1);
     assert!(other.stderr.contains("only sets of the role etcd"), "{other:?}");
@@ -181,7 +181,7 @@ fn two_nights_differ_in_what_was_done_between_them() {
     let rows = json(site.run("m1", &words).unwrap());
     assert_eq!(keys(&rows), ["/kubernetes.io/pods/shop/late", "/kubernetes.io/pods/shop/web"]);
     let absent = ends_with(site.run("m1", &["inspect", "diff", &night, "2098-01-01"]).unwrap(), 1);
-    assert!(absent.stderr.contains("no host's etcd set of both"), "{absent:?}");
+    assert!(absent.stderr.contains("no host has an etcd set of both"), "{absent:?}");
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn a_key_is_shown_as_it_was_and_a_revision_that_is_not_there_is_refused() {
     let shown = good(inspect(&[&file, "get", key, "--rev", &before["revision"].to_string()]));
     assert!(shown.stdout.starts_with("content "), "{shown:?}");
     let later = ends_with(inspect(&[&file, "get", key, "--rev", "1000000"]), 1);
-    assert!(later.stderr.contains("ends at revision 65"), "{later:?}");
+    assert!(later.stderr.contains("its last revision is 65"), "{later:?}");
     let absent = ends_with(inspect(&[&file, "history", "/not/there"]), 1);
     assert!(absent.stderr.contains("has no key `/not/there`"), "{absent:?}");
 }
@@ -213,12 +213,12 @@ fn damage_is_said_and_ends_with_1() {
     fs::write(&file, &bytes).unwrap();
     let wrong = ends_with(inspect(&[file.to_str().unwrap()]), 1);
     assert!(
-        wrong.stdout.contains("FINDING") && wrong.stdout.contains("SHA-256 at its end is wrong"),
+        wrong.stdout.contains("FINDING") && wrong.stdout.contains("SHA-256 at its end does not match"),
         "{wrong:?}"
     );
     fs::write(&file, b"no database").unwrap();
     let none = ends_with(inspect(&[file.to_str().unwrap(), "keys"]), 1);
-    assert!(none.stderr.contains("no etcd database"), "{none:?}");
+    assert!(none.stderr.contains("not an etcd database"), "{none:?}");
     let cut = folder.path().join("cut.db.gz");
     let whole = fs::read(made("3.4-history")).unwrap();
     fs::write(&cut, &whole[..whole.len() / 2]).unwrap();
@@ -255,31 +255,37 @@ fn what_a_question_finds_out_of_damage_is_said_beside_every_answer() {
     for (words, why) in [
         (&["get", key][..], "was deleted in revision"),
         (&["get", "/not/there"], "has no key"),
-        (&["get", key, "--rev", "1000000"], "ends at revision"),
+        (&["get", key, "--rev", "1000000"], "has no revision 1000000"),
         (&["history", "/not/there"], "has no key"),
     ] {
         let told = ends_with(inspect(&[&[name], words].concat()), 1);
-        assert!(told.stderr.contains("page 16: its header says"), "{told:?}");
-        assert!(told.stderr.contains(why) && told.stderr.contains("parts of it cannot be read"), "{told:?}");
+        assert!(told.stderr.contains("page 16: its header has the page number"), "{told:?}");
+        assert!(
+            told.stderr.contains(why) && told.stderr.contains("parts of the snapshot are damaged"),
+            "{told:?}"
+        );
     }
     let left = unread(&[name, "keys"]);
     let told = String::from_utf8_lossy(&left.stderr);
-    assert!(left.status.code() == Some(1) && told.contains("page 16: its header says"), "{left:?}");
+    assert!(
+        left.status.code() == Some(1) && told.contains("page 16: its header has the page number"),
+        "{left:?}"
+    );
 }
 
 #[test]
 fn words_that_name_nothing_end_with_2_and_say_what_would() {
     for (words, why) in [
-        (&["nothing", "keys"][..], "`nothing` is no file"),
-        (&[], "say what to look into"),
-        (&["diff", "one"], "two are compared"),
+        (&["nothing", "keys"][..], "cannot find `nothing`"),
+        (&[], "name what to show"),
+        (&["diff", "one"], "diff compares two"),
         (&[&made("3.4-few")[..], "get"], "KEY"),
     ] {
         let refused = ends_with(inspect(words), 2);
         assert!(refused.stderr.contains(why), "{refused:?}");
     }
     let scratch = ends_with(inspect(&[&made("3.4-few"), "keys", "--scratch", "/not/there"]), 1);
-    assert!(scratch.stderr.contains("--scratch names another folder"), "{scratch:?}");
+    assert!(scratch.stderr.contains("choose another directory with --scratch"), "{scratch:?}");
 }
 
 #[test]

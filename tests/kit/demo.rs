@@ -9,7 +9,7 @@ use crate::lab::Role::{BackupServer, Etcd, Master, Node};
 use crate::lab::{Error, Result};
 use crate::site::{Plan, Site};
 
-/// Runs the night in a folder, which is emptied first and stays; tells it as it goes.
+/// Runs the night in a directory, which is emptied first and kept, and prints what it does.
 pub fn run(folder: &Path, out: &mut impl Write) -> Result<()> {
     if folder.exists() {
         fs::remove_dir_all(folder).map_err(Error::io(format!("emptying {}", folder.display())))?;
@@ -35,12 +35,12 @@ pub fn run(folder: &Path, out: &mut impl Write) -> Result<()> {
     for master in ["master1", "master2", "master3"] {
         let status = site.run(master, &["status"])?;
         if status.code != 0 {
-            return Err(Error::Refused(format!("{master} had no good night:\n{}", status.stdout)));
+            return Err(Error::Refused(format!("{master} has no complete night:\n{}", status.stdout)));
         }
     }
     say(out, &site.run("master1", &["status"])?.stdout)?;
     site.stop_all()?;
-    where_it_lies(&site, out)
+    where_the_copies_are(&site, out)
 }
 
 fn put(site: &Site, number: u32) -> Result<()> {
@@ -52,14 +52,17 @@ fn put(site: &Site, number: u32) -> Result<()> {
     }
 }
 
-fn where_it_lies(site: &Site, out: &mut impl Write) -> Result<()> {
+fn where_the_copies_are(site: &Site, out: &mut impl Write) -> Result<()> {
     let archive = newest_archive(&site.inbox())?;
     let master = site.host("master1");
-    say(out, "\nThe night is over and everything is stopped. The backup server has the masters' archives:")?;
+    say(
+        out,
+        "\nThe night is complete and everything is stopped. The backup server has the masters' archives:",
+    )?;
     say(out, &format!("  {}\n", archive.display()))?;
-    say(out, "Look inside:")?;
+    say(out, "List its content:")?;
     say(out, &format!("  tar -tzf {}", archive.display()))?;
-    say(out, "or at what this master holds, and tells of it:")?;
+    say(out, "List the sets in the vault of this master:")?;
     say(out, &format!("  ls -R {}", master.vault().display()))?;
     say(out, &format!("  {} --config {} sets", daemon::program()?.display(), master.config().display()))
 }

@@ -1,4 +1,18 @@
-//! The format of sizes and durations in messages and tables.
+//! The format of times, sizes, durations and numbers in messages and tables.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+/// A time with its zone, such as `2026-11-25 02:00 CET`.
+pub fn local_time(at: Timestamp, zone: &TimeZone) -> String {
+    at.to_zoned(zone.clone()).strftime("%F %R %Z").to_string()
+}
+
+/// A number of things, such as `1 host` or `3 hosts`.
+pub fn count(number: usize, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{plural}")
+}
 
 /// Milliseconds as seconds with one decimal, such as `12.3 s`.
 pub fn seconds(ms: u64) -> String {

@@ -1,4 +1,4 @@
-//! The words of the command line, each with its meaning: help, man pages and completions come from here.
+//! The command line. Help, man pages and completions are generated from here.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,15 +10,15 @@ use nightshift_core::set_path::SetId;
 
 /// Backs up a cluster's control plane every night.
 ///
-/// Every master, etcd member and node hands in what it would take to rebuild it; every master holds a copy of
-/// all of it; an encrypted archive leaves the site. One daemon and one config file per host.
+/// Every master, etcd member and node publishes the files needed to rebuild it. Every master has a copy of all of them and
+/// ships an encrypted archive off site. Drills prove that the backup restores. Each host has one daemon and one config file.
 #[derive(Debug, Parser)]
 #[command(name = "nightshift", version, max_term_width = 100)]
 #[command(
-    after_help = "Exit codes: 0 good, 1 failed, 2 usage, 3 degraded or stale, 75 busy or daemon away, 77 permission, 78 config"
+    after_help = "Exit codes: 0 success, 1 failed, 2 usage error, 3 degraded or stale, 75 busy or daemon not running, 77 permission denied, 78 invalid config"
 )]
 pub struct Cli {
-    /// The config file; drop-ins lie beside it in conf.d/
+    /// The config file; its drop-ins are in conf.d/ beside it
     #[arg(long, global = true, value_name = "FILE", default_value = "/etc/nightshift/nightshift.toml")]
     pub config: PathBuf,
     #[command(subcommand)]
@@ -27,37 +27,40 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Hold the schedule and run it: what systemd starts
+    /// Run the schedule (started by systemd)
     Daemon,
-    /// Check the config, and with --connect everything it names
+    /// Check the config, and with --connect also peers, remotes and etcd
     Check(Check),
-    /// Show a night as it will run on this host: stages, times, peers, files
+    /// Show the plan of a night on this host: stages, times, peers, files
     Plan {
-        /// The night's date, such as 2026-11-22; tonight by default
+        /// The night's date, such as 2026-11-22 [default: tonight]
         #[arg(long)]
         night: Option<Night>,
         #[arg(long, help = JSON)]
         json: bool,
     },
-    /// Show the night so far or the last one, the last good night, and what is stale
+    /// Show the current or last night, the last complete night, and whether backups are stale
+    ///
+    /// `nightshift nights NIGHT` shows the details. Exit code 3 means that the last night is not complete, or stale.
     Status {
         #[arg(long, help = JSON)]
         json: bool,
     },
     /// Start stages now, or the whole night
     ///
-    /// Outside an open night `run night` opens an extra one, such as 2026-11-22.1, and makes this host's sets;
-    /// masters fetch it with `run pull-etcd --night 2026-11-22.1`.
+    /// If no night is open, `run night` opens an extra night, such as 2026-11-22.1, and creates this host's sets. Masters
+    /// pull them with `run pull-etcd --night 2026-11-22.1`.
     Run(Run),
-    /// Take the edited config, or say why not
+    /// Reload the configuration, or print why it is invalid
     Reload,
-    /// List the recorded nights, or tell one of them
+    /// List the recorded nights, or show one of them in detail
     Nights {
+        /// The night to show, such as 2026-11-22
         night: Option<Night>,
         #[arg(long, help = JSON)]
         json: bool,
     },
-    /// List the sets in this host's vault, or accept one of them
+    /// List the sets in this host's vault, or accept one as good
     #[command(args_conflicts_with_subcommands = true)]
     Sets {
         #[command(subcommand)]
@@ -65,43 +68,43 @@ pub enum Command {
         #[arg(long, help = JSON)]
         json: bool,
     },
-    /// Hash stored sets again and check their snapshots, signatures and archives
+    /// Verify stored sets and archives again: hashes, snapshots, signatures
     Verify {
-        /// Sets such as master1/2026-11-22/etcd, or archive files; the whole vault by default
+        /// Sets such as master1/2026-11-22/etcd, or archive files [default: the whole vault]
         what: Vec<String>,
-        /// A file with the age identity that opens encrypted archives
+        /// A file with the age identity for encrypted archives
         #[arg(long, value_name = "FILE")]
         identity: Option<PathBuf>,
     },
     /// Restore a stored etcd snapshot into a scratch etcd and prove that it works
     ///
-    /// The best of the newest night is taken where no set is named. Ends with 0 where the copy is proved, with 1 where
-    /// it does not restore, and with 3 where that could not be tried.
+    /// Without SET, the best set of the newest night is used. Exit codes: 0 the copy is proved, 1 it does not restore,
+    /// 3 the drill could not be run, so nothing is proved.
     Drill(Drill),
-    /// Look into a set, an archive or a snapshot: files, keys, one object, two nights compared
+    /// Show the content of a set, an archive or a snapshot: files, keys, an object, or the difference of two nights
     ///
-    /// Reads the vault and files and asks no daemon. A compressed snapshot is unpacked into a scratch folder, an
-    /// archive's on the way. In a terminal the answer goes through $PAGER, or else less.
+    /// It reads the vault and files directly, without the daemon. Compressed snapshots are unpacked into a scratch
+    /// directory. In a terminal, the output is shown with $PAGER, or with less.
     Inspect(Inspect),
-    /// Make SSH identities, and print the lines that authorise them
+    /// Create SSH keys, and print the lines that authorise them
     #[command(subcommand)]
     Keys(Keys),
-    /// Show the host keys of hosts and pin them
+    /// Show the host keys of hosts, and pin them
     Trust(Trust),
-    /// What systemd runs for the cold copy
+    /// Make or recover a cold copy (started by systemd)
     #[command(hide = true, subcommand)]
     ColdCopy(ColdCopy),
     /// Write man pages, completions and the journal's message catalog
     #[command(hide = true)]
-    Generate { folder: PathBuf },
-    /// Do one drill, told on standard input: what the daemon and the drill's unit start
+    Generate { directory: PathBuf },
+    /// Run one drill: the job is on standard input (started by the daemon and the drill's unit)
     #[command(hide = true)]
     DrillWorker {
-        /// The process to end with
+        /// The process whose end also ends this one
         #[arg(long)]
         parent: Option<u32>,
     },
-    /// Become a program that is killed when the parent ends
+    /// Execute a program that is killed when the parent ends
     #[command(hide = true)]
     DrillEtcd {
         #[arg(long)]
@@ -109,7 +112,7 @@ pub enum Command {
         #[arg(last = true, required = true)]
         program: Vec<OsString>,
     },
-    /// Remove what killed drills left in a scratch folder
+    /// Remove scratch directories of killed drills
     #[command(hide = true)]
     DrillSweep { scratch: PathBuf },
 }
@@ -118,10 +121,10 @@ const JSON: &str = "Print JSON";
 
 #[derive(Debug, Args)]
 pub struct Check {
-    /// Connect to every peer and remote, and ask the local etcd member and the daemon
+    /// Also connect to every peer and remote, and query the local etcd member
     #[arg(long)]
     pub connect: bool,
-    /// Print the settings in force, each with where it came from
+    /// Print the effective settings, each with its origin
     #[arg(long)]
     pub show: bool,
 }
@@ -131,10 +134,10 @@ pub struct Run {
     /// Stages such as pull-etcd, or `night` for all of them
     #[arg(required = true, value_name = "STAGE|night")]
     pub what: Vec<String>,
-    /// Wait until they have ended, and tell how
+    /// Wait for completion and print the results
     #[arg(long)]
     pub wait: bool,
-    /// The extra night to run them in
+    /// The extra night in which they run
     #[arg(long)]
     pub night: Option<Night>,
 }
@@ -143,13 +146,13 @@ pub struct Run {
 pub struct Drill {
     /// A set such as master1/2026-11-22/etcd, in this host's vault or in the archive
     pub set: Option<String>,
-    /// Take the set from this archive
+    /// Use a set from this archive
     #[arg(long, value_name = "FILE")]
     pub archive: Option<PathBuf>,
-    /// A file with the age identity that opens an encrypted archive
+    /// A file with the age identity for an encrypted archive
     #[arg(long, value_name = "FILE", requires = "archive")]
     pub identity: Option<PathBuf>,
-    /// Prove a copy that nightshift did not make: a data dir, started by --force-new-cluster on a copy of it
+    /// Drill a copy of this etcd data directory, which nightshift did not create (with --force-new-cluster)
     #[arg(long, value_name = "DIR", conflicts_with_all = ["set", "archive"])]
     pub data_dir: Option<PathBuf>,
     #[arg(long, help = JSON)]
@@ -158,15 +161,15 @@ pub struct Drill {
 
 #[derive(Debug, Subcommand)]
 pub enum Sets {
-    /// Say that a suspicious or diverged set is right
+    /// Mark a suspicious or diverged set as reviewed and good
     ///
-    /// It counts as a good copy from then on, and its host's sets are pruned again. That is written beside the set, with
-    /// your name; the masters copy it when they pull next. To accept a later set settles the earlier ones of its host
-    /// as well.
+    /// From then on it counts as a good copy, and retention removes old sets of its host again. The acceptance is stored
+    /// beside the set, with your user name; masters copy it at their next pull. Accepting a set also settles earlier
+    /// suspicious sets of the same host and role.
     Accept {
-        /// Such as etcd1/2026-11-22/etcd
+        /// A set such as etcd1/2026-11-22/etcd
         set: SetId,
-        /// Don't ask
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
     },
@@ -177,57 +180,57 @@ pub enum Sets {
                             nightshift inspect WHAT keys [PREFIX] | get KEY | history KEY\n       \
                             nightshift inspect diff WHAT WHAT")]
 pub struct Inspect {
-    /// A set such as master1/2026-11-22/etcd or its folder, a night, an archive, or a snapshot
+    /// A set such as master1/2026-11-22/etcd or its directory, a night, an archive file, or a snapshot file
     pub what: Option<String>,
     #[command(subcommand)]
-    pub ask: Option<Ask>,
+    pub query: Option<Query>,
     #[command(flatten)]
     pub choice: Choice,
     #[arg(long, global = true, help = JSON)]
     pub json: bool,
 }
 
-/// Which snapshot is meant where there are several, and what it takes to open it.
+/// Which snapshot to open if there are several, and how.
 #[derive(Debug, Args)]
 pub struct Choice {
-    /// Of a night or an archive, the etcd set of this host; of all hosts the best one by default
+    /// Of a night or an archive: the etcd set of this host [default: the best one of all hosts]
     #[arg(long, global = true)]
     pub host: Option<HostName>,
-    /// Of an archive, this set, such as master1/2026-11-22/etcd.2
+    /// Of an archive: this set, such as master1/2026-11-22/etcd.2
     #[arg(long, global = true)]
     pub set: Option<SetId>,
-    /// A file with the age identity that opens encrypted archives
+    /// A file with the age identity for encrypted archives
     #[arg(long, global = true, value_name = "FILE")]
     pub identity: Option<PathBuf>,
-    /// Where to unpack and to sort; $TMPDIR or /var/tmp by default
-    #[arg(long, global = true, value_name = "FOLDER")]
+    /// The scratch directory for unpacking and sorting [default: $TMPDIR or /var/tmp]
+    #[arg(long, global = true, value_name = "DIR")]
     pub scratch: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Ask {
-    /// List the keys that are there, in order
+pub enum Query {
+    /// List the existing keys, in order
     Keys {
-        /// Only those that begin with this, such as /kubernetes.io/secrets/
+        /// Only keys that start with this, such as /kubernetes.io/secrets/
         prefix: Option<OsString>,
     },
-    /// Write the value of a key
+    /// Print the value of a key
     Get {
         key: OsString,
-        /// As it was at this revision; the newest by default
+        /// The value at this revision [default: the newest]
         #[arg(long)]
         rev: Option<u64>,
-        /// `raw` is the value byte by byte; of protobuf `json` and `yaml` show which object it is
+        /// `raw` prints the bytes of the value; for protobuf objects, `json` and `yaml` print only kind, name and size
         #[arg(long, value_enum)]
         output: Option<Output>,
     },
-    /// List the revisions of a key that were not compacted away, oldest first
+    /// List the stored revisions of a key (those that were not compacted), oldest first
     History { key: OsString },
     /// List the keys that were added, removed or changed from the first to the second
     Diff {
         #[arg(required = true, num_args = 1..=2, value_name = "WHAT")]
         what: Vec<String>,
-        /// Only keys that begin with this
+        /// Only keys that start with this
         #[arg(long)]
         prefix: Option<OsString>,
     },
@@ -242,14 +245,14 @@ pub enum Output {
 
 #[derive(Debug, Subcommand)]
 pub enum Keys {
-    /// Make this master's SSH identity, and one for each remote, where they are not there yet
+    /// Create this master's SSH key and one for each remote, if they do not exist yet
     Init,
-    /// Print the authorized_keys line for this master's identity
+    /// Print the authorized_keys line for this master's SSH key
     Authorize {
-        /// For a host without a daemon: the line for a user who can read everything
+        /// The line for an agentless host: with it, this master can read the whole host
         #[arg(long, conflicts_with = "remote")]
         agentless: bool,
-        /// For the identity that is kept for this remote
+        /// The line for this remote, with the key for this remote
         #[arg(long, value_name = "NAME")]
         remote: Option<RemoteName>,
     },
@@ -257,17 +260,17 @@ pub enum Keys {
 
 #[derive(Debug, Subcommand)]
 pub enum ColdCopy {
-    /// Take one cold copy of the etcd member, for the daemon at the other end of standard input
+    /// Make one cold copy of the etcd member, for the daemon that is connected to standard input
     Serve,
-    /// Start the member that a cold copy left stopped
+    /// Start a member that a cold copy left stopped
     Recover,
 }
 
 #[derive(Debug, Args)]
 pub struct Trust {
-    /// Hosts of the inventory, remotes, HOST or HOST:PORT; every peer and remote by default
+    /// Hosts of the inventory, remotes, HOST or HOST:PORT [default: all peers and remotes]
     pub hosts: Vec<String>,
-    /// Pin only the key with this fingerprint, without asking: SHA256:…
+    /// Pin only the key with this fingerprint (SHA256:…), without confirmation
     #[arg(long)]
     pub fingerprint: Option<String>,
 }

@@ -50,7 +50,7 @@ pub fn run(cli: Cli) -> Result<Exit, CommandError> {
         Command::Inspect(args) => inspect::run(&config, args),
         Command::Keys(keys) => keys::run(&config, keys),
         Command::Trust(args) => here(trust::run(&config, &args)),
-        Command::ColdCopy(words) => here(cold_copy::run(&config, words)),
-        Command::Generate { folder } => generate::run(&folder),
+        Command::ColdCopy(command) => here(cold_copy::run(&config, command)),
+        Command::Generate { directory } => generate::run(&directory),
     }
 }

@@ -1,4 +1,4 @@
-//! The config on disk: the file, its drop-ins, and the machine it is read on.
+//! Reads the config from disk: the file and its drop-ins.
 
 use std::fs;
 use std::io;
@@ -17,7 +17,7 @@ pub fn load(path: &Path) -> Result<Loaded, CommandError> {
         hostname: nightshift_engine::machine::hostname(),
         system_zone: TimeZone::system(),
         zone_lookup: &|name| TimeZone::get(name).ok(),
-        config_dir: folder_of(path).to_owned(),
+        config_dir: dir_of(path).to_owned(),
     };
     nightshift_config::load(&sources, &context)
         .map_err(|diagnostics| CommandError::Config(diagnostics.to_string()))
@@ -26,21 +26,21 @@ pub fn load(path: &Path) -> Result<Loaded, CommandError> {
 /// The file and its drop-ins, in the order in which they are merged.
 pub fn sources(path: &Path) -> Result<Vec<Source>, CommandError> {
     let mut sources = vec![read(path)?];
-    for drop_in in drop_ins(&folder_of(path).join("conf.d"))? {
+    for drop_in in drop_ins(&dir_of(path).join("conf.d"))? {
         sources.push(read(&drop_in)?);
     }
     Ok(sources)
 }
 
-fn folder_of(path: &Path) -> &Path {
+fn dir_of(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("/"))
 }
 
-/// The settings alone, for commands that need no more. Warnings go to whoever is there to read them.
+/// Only the settings; warnings are printed.
 pub fn settings(path: &Path) -> Result<Settings, CommandError> {
     let loaded = load(path)?;
     for warning in &loaded.warnings {
-        out::complain(&warning.to_string());
+        out::print_error(&warning.to_string());
     }
     Ok(loaded.settings)
 }
@@ -53,9 +53,9 @@ fn read(path: &Path) -> Result<Source, CommandError> {
 }
 
 /// The drop-ins in the order of their names.
-fn drop_ins(folder: &Path) -> Result<Vec<PathBuf>, CommandError> {
-    let failed = |source| CommandError::ReadConfig { path: folder.to_owned(), source };
-    let listing = match fs::read_dir(folder) {
+fn drop_ins(directory: &Path) -> Result<Vec<PathBuf>, CommandError> {
+    let failed = |source| CommandError::ReadConfig { path: directory.to_owned(), source };
+    let listing = match fs::read_dir(directory) {
         Ok(listing) => listing,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(failed(error)),

@@ -1,4 +1,4 @@
-//! The exit codes, all in one place.
+//! All exit codes.
 
 use std::process::ExitCode;
 
@@ -13,15 +13,15 @@ use crate::commands::CommandError;
 pub enum Exit {
     Good,
     Failed,
-    /// The words were not understood; clap ends with the same code.
+    /// Invalid arguments; clap uses the same code.
     Usage,
-    /// It went, but something named is missing; or a night is stale.
+    /// Completed, but something is missing; or the last night is not complete, or stale.
     Degraded,
-    /// Not now: something runs already, or the daemon is away (EX_TEMPFAIL).
+    /// EX_TEMPFAIL: something is already running, or the daemon is not running.
     Busy,
     /// EX_NOPERM
     Permission,
-    /// EX_CONFIG: systemd does not restart on it.
+    /// EX_CONFIG: with it, systemd does not restart the daemon.
     Config,
 }
 

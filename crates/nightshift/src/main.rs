@@ -1,4 +1,4 @@
-//! `nightshift`: the door to it all.
+//! The `nightshift` program.
 
 mod args;
 mod commands;

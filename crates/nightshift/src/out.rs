@@ -1,14 +1,14 @@
-//! What a person or a pipe sees. A reader that went away is no error.
+//! Output to the terminal. If the reader of a pipe has ended, that is not an error.
 
 use std::io::{IsTerminal as _, Write as _};
 
 /// A line to standard output.
-pub fn say(line: impl std::fmt::Display) {
+pub fn print(line: impl std::fmt::Display) {
     let _reader_gone = writeln!(std::io::stdout(), "{line}");
 }
 
-/// A line to standard error. What an error quotes of others does nothing to the terminal.
-pub fn complain(line: &str) {
+/// A line to standard error. Control characters are escaped, because an error may quote untrusted text.
+pub fn print_error(line: &str) {
     let mut harmless = String::with_capacity(line.len() + 1);
     for c in line.chars() {
         if "\n\t".contains(c) || is_harmless(c) {
@@ -20,28 +20,28 @@ pub fn complain(line: &str) {
     let _reader_gone = writeln!(std::io::stderr(), "{harmless}");
 }
 
-/// Whether a terminal may be given it: it does not move the cursor, turn the direction of text, or hide.
+/// Whether a character is safe on a terminal: it does not move the cursor, change the direction of text, or hide.
 pub fn is_harmless(c: char) -> bool {
     let formats =
         ['\u{61c}'..='\u{61c}', '\u{200b}'..='\u{200f}', '\u{2028}'..='\u{202e}', '\u{2060}'..='\u{2069}'];
     !c.is_control() && c != '\u{feff}' && !formats.iter().any(|range| range.contains(&c))
 }
 
-/// Asks a yes-or-no question on the terminal; no terminal means no.
+/// Asks a yes-or-no question on the terminal. Without a terminal it returns false.
 pub fn confirm(question: &str) -> bool {
     if !std::io::stdin().is_terminal() {
         return false;
     }
-    let _asked = write!(std::io::stderr(), "{question} [y/N] ");
+    let _reader_gone = write!(std::io::stderr(), "{question} [y/N] ");
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
 }
 
-pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
-    say(rows_of(header, rows));
+pub fn print_table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
+    print(rows_of(header, rows));
 }
 
-/// A table without borders that a person can read and `awk` can cut.
+/// A table without borders, for operators and for `awk`.
 pub fn rows_of(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING).set_header(header.iter().copied());
@@ -49,4 +49,30 @@ pub fn rows_of(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> 
         table.add_row(row);
     }
     table.trim_fmt()
+}
+
+/// The columns of a terminal that `status` fits into.
+pub const WIDTH: usize = 80;
+
+/// Wraps a text to [`WIDTH`]. The first line starts with `indent`, further ones with as many spaces. Longer words, such as paths,
+/// stay in one piece.
+pub fn wrapped(indent: &str, text: &str) -> Vec<String> {
+    let spaces = " ".repeat(indent.chars().count());
+    let mut lines = vec![indent.to_owned()];
+    let mut is_empty = true;
+    for word in text.split_whitespace() {
+        let line = lines.last().map_or(0, |line| line.chars().count());
+        if !is_empty && line + 1 + word.chars().count() > WIDTH {
+            lines.push(spaces.clone());
+            is_empty = true;
+        }
+        if let Some(line) = lines.last_mut() {
+            if !is_empty {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        is_empty = false;
+    }
+    lines
 }

@@ -11,11 +11,11 @@ pub fn end(result: Result<Exit, CommandError>) -> ExitCode {
     match result {
         Ok(exit) => exit.into(),
         Err(error) => {
-            // A config's diagnostics are a text of their own.
+            // The diagnostics of a config are printed as they are.
             if let CommandError::Config(diagnostics) = &error {
-                out::complain(diagnostics.trim_end());
+                out::print_error(diagnostics.trim_end());
             } else {
-                out::complain(&format!("nightshift: {}", in_full(&error)));
+                out::print_error(&format!("nightshift: {}", in_full(&error)));
             }
             error.exit().into()
         }

@@ -1,4 +1,4 @@
-//! What is known of a night's etcd sets: verified, agreed, proved.
+//! The states of a night's etcd sets: verified, agreed, copied, proved.
 
 use nightshift_core::etcd_facts::{Agreement, AgreementState};
 use nightshift_core::name::{HostName, RemoteName};
@@ -8,7 +8,7 @@ use nightshift_core::record::{ProofReport, Record};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
-use nightshift_core::units;
+use nightshift_core::units::{self, count};
 use serde::{Deserialize, Serialize};
 
 use nightshift_store::{Judged, StoreError, Vault};
@@ -18,15 +18,18 @@ use nightshift_store::{Judged, StoreError, Vault};
 pub struct EtcdState {
     pub set: SetId,
     pub grade: Grade,
-    /// Which checks it passed, in words.
+    /// Which checks were made when the snapshot was taken, as text.
     pub verified: String,
-    /// Whether all members held the same, in words; `None` where nobody asked them.
+    /// Whether all members had the same content, as text; `None` if no member compared them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agreed: Option<String>,
-    /// What drills said of it, on which copy and by whom.
+    /// The same as one word: `agreed`, `diverged`, `unknown`, or `n/a` for a single member.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agreement: Option<String>,
+    /// The results of the drills of this set, each with the copy and the host that made the drill.
     #[serde(default)]
     pub drills: Vec<ProofReport>,
-    /// Where this host knows it to be: no other than a master knows of more than itself.
+    /// The masters that have it, as far as this host knows. Only a master knows them; elsewhere this is empty.
     #[serde(default)]
     pub masters: Vec<HostName>,
     #[serde(default)]
@@ -34,36 +37,57 @@ pub struct EtcdState {
 }
 
 impl EtcdState {
-    /// On how many masters and remotes it lies, as far as this host knows.
+    /// `verified`, `bad`, or `unchecked`.
+    pub fn verified_word(&self) -> &'static str {
+        match self.grade {
+            Grade::Bad => "bad",
+            _ if self.verified.is_empty() => "unchecked",
+            _ => "verified",
+        }
+    }
+
+    /// How many masters and remotes have it; `unknown` on a host that is not a master.
     pub fn copies(&self) -> String {
-        let count =
-            |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
         match (self.masters.len(), self.remotes.len()) {
-            (0, 0) => "ask a master".to_owned(),
+            (0, 0) => "unknown".to_owned(),
             (masters, remotes) => format!("{}, {}", count(masters, "master"), count(remotes, "remote")),
         }
     }
 
-    /// What the drills come to, the last of each prover: that a copy does not restore counts for more than that another
-    /// does.
-    pub fn proved(&self) -> String {
+    /// `failed` if the last drill of any host found a copy that does not restore, else `proved` if a drill proved a copy, else
+    /// `unproved` if no drill could be completed, or `unchecked` if there was none.
+    pub fn proved_word(&self) -> &'static str {
         let last = ProofReport::last_of_each(&self.drills);
-        let of = |verdict| last.iter().rev().find(|drill| drill.verdict == verdict);
-        let found = of(DrillVerdict::NotRestorable)
-            .or_else(|| of(DrillVerdict::Proved))
-            .or_else(|| of(DrillVerdict::NotProved));
-        let Some(ProofReport { by, verdict, copy, reason, took_ms, .. }) = found else {
-            return "-".to_owned();
-        };
-        match (verdict, reason) {
-            (DrillVerdict::Proved, _) => format!("by {by}, from {copy}, in {}", units::seconds(*took_ms)),
-            (_, Some(reason)) => format!("{verdict} by {by}, from {copy}: {reason}"),
-            (_, None) => format!("{verdict} by {by}, from {copy}"),
+        let has = |verdict| last.iter().any(|drill| drill.verdict == verdict);
+        if has(DrillVerdict::NotRestorable) {
+            "failed"
+        } else if has(DrillVerdict::Proved) {
+            "proved"
+        } else if has(DrillVerdict::NotProved) {
+            "unproved"
+        } else {
+            "unchecked"
         }
+    }
+
+    /// The last drill of each host as text.
+    pub fn drill_lines(&self) -> Vec<String> {
+        let last = ProofReport::last_of_each(&self.drills);
+        let line = |drill: &&ProofReport| {
+            let ProofReport { by, verdict, copy, reason, took_ms, .. } = drill;
+            match (verdict, reason) {
+                (DrillVerdict::Proved, _) => {
+                    format!("proved by {by}, from {copy}, in {}", units::seconds(*took_ms))
+                }
+                (_, Some(reason)) => format!("{verdict} by {by}, from {copy}: {reason}"),
+                (_, None) => format!("{verdict} by {by}, from {copy}"),
+            }
+        };
+        last.iter().map(line).collect()
     }
 }
 
-/// The states of a night's etcd sets; a set that is not here has none.
+/// The states of a night's etcd sets in this host's vault.
 pub fn of_night(settings: &Settings, record: &Record) -> Result<Vec<EtcdState>, StoreError> {
     let vault = Vault::new(&settings.vault.path);
     let mut hosts: Vec<&HostName> = record.expected.iter().map(|expected| &expected.host).collect();
@@ -73,34 +97,36 @@ pub fn of_night(settings: &Settings, record: &Record) -> Result<Vec<EtcdState>, 
     for host in hosts {
         held.extend(vault.best(host, record.night, Role::Etcd)?);
     }
-    let told = held.iter().filter_map(|judged| judged.manifest.etcd.as_ref()?.agreement.as_ref());
-    // That somebody differs says more than that somebody else could not be asked.
-    let asked = told.max_by_key(|told| match told.state {
+    let agreements = held.iter().filter_map(|judged| judged.manifest.etcd.as_ref()?.agreement.as_ref());
+    // One member compares all, and its manifest has the result. If several have one, the worst definite result counts.
+    let agreement = agreements.max_by_key(|agreement| match agreement.state {
         AgreementState::Unknown => 0,
         AgreementState::Agreed => 1,
         AgreementState::Diverged => 2,
     });
     let masters = settings.roles().has(Role::Master).then(|| settings.this.clone());
-    held.iter().map(|judged| state(&vault, record, judged, asked, masters.clone())).collect()
+    held.iter().map(|judged| state(&vault, record, judged, agreement, masters.clone())).collect()
 }
 
 fn state(
     vault: &Vault,
     record: &Record,
     judged: &Judged,
-    asked: Option<&Agreement>,
+    agreement: Option<&Agreement>,
     this_master: Option<HostName>,
 ) -> Result<EtcdState, StoreError> {
     let set = judged.manifest.id();
     let mut drills: Vec<ProofReport> = vault.proofs(&set)?.iter().filter_map(ProofReport::of).collect();
-    // What could not be tried has no file.
-    let untried = |drill: &&ProofReport| drill.set == set && drill.verdict == DrillVerdict::NotProved;
-    drills.splice(0..0, record.proofs.iter().filter(untried).cloned());
+    // A drill that proved nothing has no proof file, only a line in the record.
+    let unproved = |drill: &&ProofReport| drill.set == set && drill.verdict == DrillVerdict::NotProved;
+    drills.splice(0..0, record.proofs.iter().filter(unproved).cloned());
     let facts = judged.manifest.etcd.as_ref();
+    let member = facts.map(|facts| facts.member_id.as_str());
     Ok(EtcdState {
         grade: judged.grade,
         verified: facts.map(|facts| facts.checked.clone()).unwrap_or_default(),
-        agreed: asked.map(|asked| agreed(asked, facts.map(|facts| facts.member_id.as_str()))),
+        agreed: agreement.map(|agreement| agreed(agreement, member)),
+        agreement: agreement.map(|agreement| agreement_word(agreement, member).to_owned()),
         masters: this_master.into_iter().chain(record.masters_with(&set).cloned()).collect(),
         remotes: record.remotes_with(&set).into_iter().cloned().collect(),
         set,
@@ -108,13 +134,27 @@ fn state(
     })
 }
 
-/// What the members' answers say of one of them.
-fn agreed(asked: &Agreement, member: Option<&str>) -> String {
-    if asked.diverged().iter().any(|diverged| Some(diverged.member_id.as_str()) == member) {
-        return format!("DIVERGED at revision {}", asked.revision);
+fn has_diverged(agreement: &Agreement, member: Option<&str>) -> bool {
+    agreement.diverged().iter().any(|diverged| Some(diverged.member_id.as_str()) == member)
+}
+
+/// The result of the comparison for one member, as text.
+fn agreed(agreement: &Agreement, member: Option<&str>) -> String {
+    let Agreement { state, reason, revision, .. } = agreement;
+    if has_diverged(agreement, member) {
+        return format!("DIVERGED at revision {revision}");
     }
-    match &asked.reason {
-        Some(reason) => format!("{}: {reason}", asked.state.as_str()),
-        None => format!("{} at revision {}", asked.state.as_str(), asked.revision),
+    match reason {
+        Some(reason) => format!("{}: {reason}", state.as_str()),
+        None => format!("{} at revision {revision}", state.as_str()),
+    }
+}
+
+/// The result of the comparison for one member, as a word. A member of the majority agrees even if another one has diverged.
+fn agreement_word(agreement: &Agreement, member: Option<&str>) -> &'static str {
+    match agreement.state {
+        AgreementState::Unknown if agreement.members.len() < 2 => "n/a",
+        AgreementState::Diverged if !has_diverged(agreement, member) => "agreed",
+        state => state.as_str(),
     }
 }

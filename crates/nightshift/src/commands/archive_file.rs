@@ -12,7 +12,7 @@ use nightshift_core::set_path::SetId;
 
 use super::CommandError;
 
-/// The archive's name; `None` where the file does not have one.
+/// The archive's name; `None` if the file's name is not that of an archive.
 pub fn name_of(path: &Path) -> Option<ArchiveName> {
     path.file_name()?.to_str()?.parse().ok()
 }
@@ -31,7 +31,7 @@ pub fn open(
             let unusable = |error| CommandError::Usage(format!("{}: {error}", identity.display()));
             let identities = Identities::read(BufReader::new(read(identity)?)).map_err(unusable)?;
             let opened = open_encrypted(file, &identities)
-                .map_err(|source| CommandError::Unopened { path: path.to_owned(), source })?;
+                .map_err(|source| CommandError::Undecrypted { path: path.to_owned(), source })?;
             Ok(Box::new(opened))
         }
         (true, None) => Err(CommandError::Usage(format!(
@@ -51,8 +51,8 @@ pub struct Extracted {
     pub file: File,
 }
 
-/// Copies one file of the set that `choose` picks out of an archive, and reads no further. `begin` names the file in
-/// the set and opens the copy. `None` where no set was picked.
+/// Copies one file of the set that `choose` picks from an archive, and reads no further. `begin` names the file in the set and
+/// opens the copy. `None` if no set was picked.
 pub fn extract<C, B>(
     path: &Path,
     name: &ArchiveName,
@@ -77,7 +77,7 @@ struct Extraction<C, B> {
     choose: C,
     begin: B,
     set: Option<SetId>,
-    /// Of the file that is still to come, below the top directory of the archive.
+    /// The path of the wanted file below the archive's top directory, until the file was found.
     path: Option<String>,
     result: Result<Option<Extracted>, CommandError>,
 }

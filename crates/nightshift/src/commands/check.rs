@@ -1,4 +1,5 @@
-//! `nightshift check`: the config, and with --connect everything that it names.
+//! `nightshift check`: checks the config, and with --connect also peers, remotes and etcd. Each result is a line that ends in
+//! OK, FAIL or SKIPPED.
 
 mod connect;
 mod etcd;
@@ -8,8 +9,11 @@ mod machine;
 
 use std::path::Path;
 
-use nightshift_engine::control::{Answer, Request, ask};
+use nightshift_core::settings::Settings;
+use nightshift_core::units::count;
+use nightshift_engine::control::{Answer, ClientError, Request, ask};
 
+use self::line::print_result;
 use super::CommandError;
 use crate::args::Check;
 use crate::config_file;
@@ -19,46 +23,56 @@ use crate::out;
 pub async fn run(config: &Path, args: &Check) -> Result<Exit, CommandError> {
     let loaded = config_file::load(config)?;
     for warning in &loaded.warnings {
-        out::complain(&warning.to_string());
+        out::print_error(&warning.to_string());
     }
     if args.show {
-        out::say(loaded.show());
+        out::print(loaded.show());
         return Ok(Exit::Good);
     }
     let settings = &loaded.settings;
-    let roles = settings.roles();
-    if roles.is_empty() {
-        out::complain(&format!(
-            "{} has no role in the cluster: the daemon would refuse to start",
-            settings.this
-        ));
+    if !print_result("config", roles(settings)) {
         return Ok(Exit::Config);
     }
-    out::say(format!(
-        "the config is good: {} ({roles}) of cluster {}, {} hosts, {} remotes",
-        settings.this,
-        settings.cluster,
-        settings.inventory.len(),
-        settings.remotes.len()
-    ));
     for warning in machine::warnings(settings)? {
-        out::complain(&format!("warning: {warning}"));
+        out::print_error(&format!("warning: {warning}"));
     }
-    // What root's shell can read proves nothing: the daemon in its sandbox is asked, if it runs.
-    let mut good = match ask(&settings.paths.socket(), &Request::Readable).await {
-        Ok(Answer::Readable { faults, notes }) => {
-            notes.iter().for_each(|note| out::say(format!("note: {note}")));
-            faults.iter().for_each(|fault| out::complain(&format!("the daemon cannot read {fault}")));
-            faults.is_empty()
-        }
-        Ok(other) => super::run::tell(other) == Exit::Good,
-        Err(error) => {
-            out::say(format!("what the daemon can read was not asked: {error}"));
-            true
-        }
-    };
+    let mut good = files(settings).await;
     if args.connect {
         good &= connect::run(settings).await;
     }
     Ok(if good { Exit::Good } else { Exit::Failed })
+}
+
+fn roles(settings: &Settings) -> Result<String, String> {
+    let (host, roles, cluster) = (&settings.this, settings.roles(), &settings.cluster);
+    if roles.is_empty() {
+        return Err(format!(
+            "{host} has no role in cluster {cluster}, so the daemon would not start; add the host to the inventory"
+        ));
+    }
+    let hosts = count(settings.inventory.len(), "host");
+    let remotes = count(settings.remotes.len(), "remote");
+    Ok(format!("{host} ({roles}) of cluster {cluster}, {hosts}, {remotes}"))
+}
+
+/// Whether the daemon can read the configured files. Only the daemon can answer that: root's shell is not in its sandbox.
+async fn files(settings: &Settings) -> bool {
+    match ask(&settings.paths.socket(), &Request::Readable).await {
+        Ok(Answer::Readable { faults, notes }) => {
+            notes.iter().for_each(|note| out::print(format!("note: {note}")));
+            for fault in &faults {
+                print_result("files", Err(format!("the daemon cannot read {fault}")));
+            }
+            faults.is_empty() && print_result("files", Ok("the daemon can read them".to_owned()))
+        }
+        Ok(other) => super::run::print_response(other) == Exit::Good,
+        Err(ClientError::Away { .. }) => {
+            out::print("files: the daemon is not running, so file permissions are not checked: SKIPPED");
+            true
+        }
+        Err(error) => {
+            out::print(format!("files: file permissions are not checked ({error}): SKIPPED"));
+            true
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! `nightshift cold-copy`: what systemd starts as root, for one connection of the socket, and after it.
+//! `nightshift cold-copy`: started as root by systemd, for one connection of the socket, and after it.
 
 use std::io;
 use std::os::fd::AsFd as _;
@@ -16,9 +16,9 @@ use crate::config_file;
 use crate::exit::Exit;
 use crate::report;
 
-pub async fn run(config: &Path, words: ColdCopy) -> Result<Exit, CommandError> {
+pub async fn run(config: &Path, command: ColdCopy) -> Result<Exit, CommandError> {
     logging::begin();
-    match words {
+    match command {
         ColdCopy::Serve => serve(config).await?,
         ColdCopy::Recover => {
             cold_copy::recover::<Service>(Path::new(cold_copy::STATE)).await?;
@@ -30,7 +30,7 @@ pub async fn run(config: &Path, words: ColdCopy) -> Result<Exit, CommandError> {
 async fn serve(config: &Path) -> Result<(), CommandError> {
     let connection = io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from);
     let connection = connection.map_err(CommandError::NoConnection)?;
-    // A file or a terminal is turned away before anything is looked at.
+    // Refuses a file or a terminal before anything else.
     connection.peer_addr().map_err(CommandError::NoConnection)?;
     match host(config).await {
         Ok(host) => Ok(cold_copy::serve(&host, connection).await?),
@@ -41,7 +41,7 @@ async fn serve(config: &Path) -> Result<(), CommandError> {
     }
 }
 
-/// Everything that matters, from root's own files.
+/// The settings and the member, read as root from this host's own files: a request does not contain them.
 async fn host(config: &Path) -> Result<Host<Service>, CommandError> {
     let settings = config_file::settings(config)?;
     let local = etcd::discover(&settings.etcd, Path::new("/"))?;

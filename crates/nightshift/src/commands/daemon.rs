@@ -1,4 +1,4 @@
-//! `nightshift daemon`: what systemd runs.
+//! `nightshift daemon`: started by systemd.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,19 +10,19 @@ use crate::config_file;
 use crate::exit::Exit;
 use crate::report;
 
-/// Enough for the network beside one stage's CPU: what burns more runs on threads of its own.
-const WORKERS: usize = 2;
-/// Threads for files and compression; more work than that waits.
-const OFFLOADED: usize = 96;
+/// Worker threads of the async runtime. Two are enough, because CPU-bound work runs on blocking threads.
+const WORKER_THREADS: usize = 2;
+/// The maximum number of blocking threads, for file access and compression; further work is queued.
+const MAX_BLOCKING_THREADS: usize = 96;
 
-/// How long threads may go on once everything else has ended.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How long blocking threads may continue after everything else has ended.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
 pub fn run(config: PathBuf) -> Result<Exit, CommandError> {
     logging::begin();
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKERS)
-        .max_blocking_threads(OFFLOADED)
+        .worker_threads(WORKER_THREADS)
+        .max_blocking_threads(MAX_BLOCKING_THREADS)
         .enable_all()
         .build()
         .map_err(CommandError::Runtime)?;
@@ -34,8 +34,8 @@ pub fn run(config: PathBuf) -> Result<Exit, CommandError> {
         Ok(loaded.settings)
     });
     let ran = runtime.block_on(daemon::run(load));
-    // What still blocks after the drain is given no more time: it is resumed at the next start.
-    runtime.shutdown_timeout(LAST_WORDS);
+    // Work that is still running after this is interrupted and resumed at the next start.
+    runtime.shutdown_timeout(SHUTDOWN_GRACE);
     ran?;
     Ok(Exit::Good)
 }

@@ -1,4 +1,4 @@
-//! `nightshift drill`: a stored copy restored in the foreground, step by step, and proved or not.
+//! `nightshift drill`: restores a stored copy in the foreground and prints each step and the result.
 
 mod from_archive;
 mod subject;
@@ -23,16 +23,16 @@ use subject::Subject;
 
 pub fn run(config: &Path, args: &Drill) -> Result<Exit, CommandError> {
     let settings = config_file::settings(config)?;
-    let Subject { job, way, held, spool } = Subject::of(&settings, args)?;
+    let Subject { job, way, stored, spool } = Subject::of(&settings, args)?;
     let on_word = |word: &Word| match word {
-        Word::Done(step) if !args.json => out::say(format!("{:<8} {}", step.name, seconds(step.took_ms))),
+        Word::Done(step) if !args.json => out::print(format!("{:<8} {}", step.name, seconds(step.took_ms))),
         _ => {}
     };
     let report = super::here::here(async { Ok(perform(&job, &way, on_word).await) })?;
-    // What was unpacked for the drill goes with it.
+    // Removes what was unpacked for the drill.
     drop(spool);
     if args.json {
-        out::say(serde_json::to_string_pretty(&report)?);
+        out::print(serde_json::to_string_pretty(&report)?);
     } else {
         show(&report);
     }
@@ -41,7 +41,7 @@ pub fn run(config: &Path, args: &Drill) -> Result<Exit, CommandError> {
         DrillVerdict::NotRestorable => Exit::Failed,
         DrillVerdict::NotProved => Exit::Degraded,
     };
-    if let Some((set, manifest)) = held
+    if let Some((set, manifest)) = stored
         && report.verdict != DrillVerdict::NotProved
     {
         publish(&settings, set, manifest, report);
@@ -51,34 +51,34 @@ pub fn run(config: &Path, args: &Drill) -> Result<Exit, CommandError> {
 
 fn show(report: &DrillReport) {
     if !report.compared.is_empty() {
-        out::say("");
+        out::print("");
         let rows = report.compared.iter().map(|one| {
             let word = if one.is_same() { "same" } else { "DIFFERS" };
             vec![one.what.clone(), one.expected.clone(), one.found.clone(), word.to_owned()]
         });
-        out::table(&["COMPARED", "STORED", "RESTORED", ""], rows);
-        out::say("");
+        out::print_table(&["COMPARED", "STORED", "RESTORED", ""], rows);
+        out::print("");
     }
     let DrillReport { verdict, reason, copy, tools, .. } = report;
     match reason {
-        Some(reason) => out::say(format!("{copy}: {verdict}: {reason}")),
+        Some(reason) => out::print(format!("{copy}: {verdict}: {reason}")),
         None => {
-            out::say(format!(
-                "{copy}: {verdict}: it was restored and took a write, in {}",
+            out::print(format!(
+                "{copy}: {verdict}: restored and accepted a write, in {}",
                 seconds(report.took_ms())
             ));
         }
     }
     if !tools.is_empty() {
-        out::say(format!("with {tools}"));
+        out::print(format!("with {tools}"));
     }
 }
 
-/// Keeps what was shown beside the set, where this user may write there.
+/// Stores the proof beside the set, if this user may write there.
 fn publish(settings: &Settings, set: SetId, manifest: Digest, report: DrillReport) {
     let (cluster, by) = (settings.cluster.clone(), settings.this.clone());
     let proof = Proof::of_drill(cluster, set, manifest, by, Timestamp::now(), report);
     if let Err(error) = Vault::new(&settings.vault.path).put_proof(&proof) {
-        out::complain(&format!("the proof is not kept: {}", report::in_full(&error)));
+        out::print_error(&format!("warning: the proof was not stored: {}", report::in_full(&error)));
     }
 }

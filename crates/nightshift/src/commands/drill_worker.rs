@@ -1,4 +1,5 @@
-//! `nightshift drill-worker`: one drill, told on standard input; hidden, for the daemon and the drill's unit start it.
+//! `nightshift drill-worker`: runs one drill, whose job is on standard input. It is hidden, because only the daemon and the
+//! drill's unit start it.
 
 use nightshift_engine::drill::work;
 use nightshift_etcd::trial::follow_parent;
@@ -7,14 +8,14 @@ use super::CommandError;
 use crate::exit::Exit;
 
 pub fn run(parent: Option<u32>) -> Result<Exit, CommandError> {
-    // Its own end is an orderly one: it hears of this, removes what it made, and goes.
+    // Not killed with the parent, unlike etcd: it is notified of the parent's end, removes its scratch directory, and exits.
     if let Some(parent) = parent {
         follow_parent(parent)?;
     }
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CommandError::Runtime)?;
     let worked = runtime.block_on(work());
-    // The thread that waits for more input would keep it here.
+    // Otherwise the thread that reads standard input would keep the process running.
     runtime.shutdown_background();
     worked.map(|()| Exit::Good).map_err(CommandError::Worker)
 }

@@ -1,4 +1,4 @@
-//! Why a command fails.
+//! The errors of all commands.
 
 use std::io;
 use std::path::PathBuf;
@@ -21,11 +21,11 @@ pub enum CommandError {
     ReadConfig { path: PathBuf, source: io::Error },
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("{} cannot be opened", path.display())]
-    Unopened { path: PathBuf, source: nightshift_archive::IdentityError },
+    #[error("cannot decrypt {}", path.display())]
+    Undecrypted { path: PathBuf, source: nightshift_archive::IdentityError },
     #[error("cannot write {}", path.display())]
     Write { path: PathBuf, source: io::Error },
-    #[error("the runtime cannot start")]
+    #[error("cannot start the async runtime")]
     Runtime(#[source] io::Error),
     #[error(transparent)]
     Daemon(#[from] DaemonError),
@@ -39,27 +39,29 @@ pub enum CommandError {
     Identity(#[from] IdentityError),
     #[error(transparent)]
     KnownHosts(#[from] KnownHostsError),
-    #[error("{host}: its host keys cannot be read")]
+    #[error("{host}: cannot query its host keys")]
     Scan { host: String, source: ConnectError },
-    #[error("{} is no archive that may be used", path.display())]
+    #[error("{} is not a valid archive", path.display())]
     Archive { path: PathBuf, source: nightshift_archive::ListError },
-    #[error("the manifest in {} cannot be used", folder.display())]
-    Manifest { folder: PathBuf, source: nightshift_core::manifest::ManifestError },
-    #[error("{what} cannot be unpacked into {}; --scratch names another folder", scratch.display())]
+    #[error("invalid manifest in {}", directory.display())]
+    Manifest { directory: PathBuf, source: nightshift_core::manifest::ManifestError },
+    #[error("cannot unpack {what} into {}; choose another directory with --scratch", scratch.display())]
     UnpackInto { what: String, scratch: PathBuf, source: nightshift_store::spool::SpoolError },
-    #[error("{what} cannot be unpacked")]
+    #[error("cannot unpack {what}")]
     Unpack { what: String, source: nightshift_store::spool::SpoolError },
-    #[error("{what} cannot be read")]
+    #[error("cannot read {what}")]
     Snapshot { what: String, source: nightshift_snapshot::ReadError },
-    #[error("the keys of {what} cannot be listed")]
+    #[error("cannot list the keys of {what}")]
     Index { what: String, source: nightshift_snapshot::IndexError },
     #[error("{0}")]
     Absent(String),
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),
-    #[error("cannot print it as YAML")]
+    #[error("cannot write YAML")]
     Yaml(#[from] serde_saphyr::SerializeError),
-    #[error("standard input is no connection of the cold copy's socket")]
+    #[error(
+        "standard input is not a connection of nightshift-cold-copy.socket; do not start this command by hand"
+    )]
     NoConnection(#[source] io::Error),
     #[error(transparent)]
     Member(#[from] DiscoverError),
@@ -69,11 +71,11 @@ pub enum CommandError {
     Serve(#[from] ServeError),
     #[error(transparent)]
     Recover(#[from] RecoverError),
-    #[error("cannot print it as JSON")]
+    #[error("cannot write JSON")]
     Json(#[from] serde_json::Error),
     #[error("{0}")]
     Usage(String),
-    #[error("the drill's process cannot go on")]
+    #[error("the drill's process cannot read its job or write its report")]
     Worker(#[source] io::Error),
     #[error(transparent)]
     Follow(#[from] FollowError),

@@ -1,4 +1,4 @@
-//! `nightshift generate DIR`: what the packages carry besides the binary, from the same definitions.
+//! `nightshift generate DIR`: writes the man pages, completions and message catalog for the packages.
 
 use std::fs;
 use std::path::Path;
@@ -10,15 +10,15 @@ use super::CommandError;
 use crate::args::Cli;
 use crate::exit::Exit;
 
-/// The commented config is its own reference.
+/// The commented config is also the reference of its keys.
 const CONFIG: &str = include_str!("../../../../config/nightshift.toml");
 
-pub fn run(folder: &Path) -> Result<Exit, CommandError> {
-    let failed = |source| CommandError::Write { path: folder.to_owned(), source };
+pub fn run(directory: &Path) -> Result<Exit, CommandError> {
+    let failed = |source| CommandError::Write { path: directory.to_owned(), source };
     let (man, completions, catalog) =
-        (folder.join("man"), folder.join("completions"), folder.join("catalog"));
-    for folder in [&man, &completions, &catalog] {
-        fs::create_dir_all(folder).map_err(failed)?;
+        (directory.join("man"), directory.join("completions"), directory.join("catalog"));
+    for subdirectory in [&man, &completions, &catalog] {
+        fs::create_dir_all(subdirectory).map_err(failed)?;
     }
     clap_mangen::generate_to(Cli::command(), &man).map_err(failed)?;
     fs::write(man.join("nightshift.toml.5"), config_page()).map_err(failed)?;
@@ -29,16 +29,16 @@ pub fn run(folder: &Path) -> Result<Exit, CommandError> {
     Ok(Exit::Good)
 }
 
-/// nightshift.toml(5): the commented config, set as it is.
+/// nightshift.toml(5): the commented config, unformatted.
 fn config_page() -> String {
     let mut page = String::from(
         ".TH nightshift.toml 5\n.SH NAME\nnightshift.toml \\- the config of nightshift(1)\n.SH DESCRIPTION\n\
          One TOML file, /etc/nightshift/nightshift.toml, and drop-ins /etc/nightshift/conf.d/*.toml, merged key \
          by key in the order of their names. Each key is shown with its default.\n\
-         `nightshift check \\-\\-show` prints what is in force.\n.PP\n.nf\n",
+         `nightshift check \\-\\-show` prints the effective settings.\n.PP\n.nf\n",
     );
     for line in CONFIG.lines() {
-        // A leading dot or quote would be a request to the formatter.
+        // At the start of a line, a dot or a quote would be a roff request.
         let guard = if line.starts_with(['.', '\'']) { "\\&" } else { "" };
         page.push_str(guard);
         page.push_str(&line.replace('\\', "\\e").replace('-', "\\-"));

@@ -1,4 +1,4 @@
-//! `nightshift keys`: identities, and the lines that authorise them.
+//! `nightshift keys`: creates SSH keys, and prints the lines that authorise them.
 
 use std::path::{Path, PathBuf};
 
@@ -22,11 +22,11 @@ pub fn run(config: &Path, keys: Keys) -> Result<Exit, CommandError> {
     }
 }
 
-/// Makes what is missing and leaves alone what is there.
+/// Creates missing keys; existing ones stay as they are.
 fn init(settings: &Settings) -> Result<Exit, CommandError> {
     if !settings.roles().has(Role::Master) {
-        out::say(format!(
-            "{} is no master: only masters log in at other hosts, so it needs no identity",
+        out::print(format!(
+            "{} is not a master and needs no SSH key: only masters log in to other hosts",
             settings.this
         ));
         return Ok(Exit::Good);
@@ -38,25 +38,31 @@ fn init(settings: &Settings) -> Result<Exit, CommandError> {
         .map(|remote| (remote.identity.clone(), format!("nightshift@{} for {}", settings.this, remote.name)));
     for (path, comment) in std::iter::once(peers).chain(remotes) {
         if path.exists() {
-            out::say(format!("{} is there: {}", path.display(), Identity::load(&path)?.fingerprint()));
+            out::print(format!(
+                "{}: exists already, {}",
+                path.display(),
+                Identity::load(&path)?.fingerprint()
+            ));
         } else {
-            create_folder(&path)?;
+            create_dir(&path)?;
             let identity = Identity::generate_ed25519(&path, &comment)?;
-            out::say(format!("{} made: {}", path.display(), identity.fingerprint()));
+            out::print(format!("{}: created, {}", path.display(), identity.fingerprint()));
         }
     }
-    out::say("authorise them with the lines of `nightshift keys authorize` and `… --remote NAME`");
+    out::print(
+        "next: authorise them with the lines that `nightshift keys authorize` and `nightshift keys authorize --remote NAME` print",
+    );
     Ok(Exit::Good)
 }
 
-fn create_folder(path: &Path) -> Result<(), CommandError> {
-    let folder = path.parent().unwrap_or(Path::new("/"));
+fn create_dir(path: &Path) -> Result<(), CommandError> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
     let mut builder = std::fs::DirBuilder::new();
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder
         .recursive(true)
-        .create(folder)
-        .map_err(|source| CommandError::Write { path: folder.to_owned(), source })
+        .create(directory)
+        .map_err(|source| CommandError::Write { path: directory.to_owned(), source })
 }
 
 fn authorize(
@@ -69,28 +75,30 @@ fn authorize(
         let known = settings.remotes.iter().find(|remote| remote.name == *name);
         let remote =
             known.ok_or_else(|| CommandError::Usage(format!("the config has no remote `{name}`")))?;
-        out::complain(&format!(
-            "for ~{}/.ssh/authorized_keys on {}; `restrict` still lets nightshift run sha256sum there to verify what it sent:",
+        out::print_error(&format!(
+            "add this line to ~{}/.ssh/authorized_keys on {} (with `restrict`, nightshift can still run sha256sum to verify uploads):",
             remote.user, remote.address
         ));
-        out::say(format!("restrict {}", identity(&remote.identity)?.public_line()));
+        out::print(format!("restrict {}", identity(&remote.identity)?.public_line()));
         return Ok(Exit::Good);
     }
     let line = identity(&settings.ssh.identity)?.public_line();
     let from = from(&machine::describe().addresses);
     if agentless {
-        out::complain(
-            "for root's authorized_keys on the agentless host. With it, this master can READ THE WHOLE HOST:",
+        out::print_error(
+            "add this line to root's authorized_keys on the agentless host. With it, this master can READ THE WHOLE HOST:",
         );
-        out::say(format!("{from}restrict,command=\"internal-sftp -R\" {line}"));
+        out::print(format!("{from}restrict,command=\"internal-sftp -R\" {line}"));
     } else {
-        out::complain("for /var/lib/nightshift-peer/.ssh/authorized_keys on every other host with a daemon:");
-        out::say(format!("{from}restrict,command=\"internal-sftp -R -l INFO -f AUTHPRIV\" {line}"));
+        out::print_error(
+            "add this line to /var/lib/nightshift-peer/.ssh/authorized_keys on every other host that runs the daemon:",
+        );
+        out::print(format!("{from}restrict,command=\"internal-sftp -R -l INFO -f AUTHPRIV\" {line}"));
     }
     Ok(Exit::Good)
 }
 
-/// The key is good from this host's addresses only.
+/// Limits the key to logins from this host's addresses.
 fn from(addresses: &[String]) -> String {
     if addresses.is_empty() { String::new() } else { format!("from=\"{}\",", addresses.join(",")) }
 }

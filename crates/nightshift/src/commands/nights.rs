@@ -1,4 +1,4 @@
-//! `nightshift nights`: the records.
+//! `nightshift nights`: lists the recorded nights, or shows one in detail.
 
 use std::path::Path;
 
@@ -10,19 +10,23 @@ use nightshift_store::records::Records;
 use super::CommandError;
 use crate::config_file;
 use crate::exit::Exit;
-use crate::out;
+use crate::out::{self, rows_of, wrapped};
 
 pub fn run(config: &Path, night: Option<Night>, json: bool) -> Result<Exit, CommandError> {
     let settings = config_file::settings(config)?;
     let records = Records::new(settings.paths.records());
     if let Some(night) = night {
         let Some(record) = records.read(night)? else {
-            return Err(CommandError::Usage(format!("no night {night} is recorded on this host")));
+            return Err(CommandError::Usage(format!(
+                "no night {night} is recorded on this host; list the recorded nights with `nightshift nights`"
+            )));
         };
         if json {
-            out::say(serde_json::to_string_pretty(&record)?);
+            out::print(serde_json::to_string_pretty(&record)?);
         } else {
-            super::status::show_night(&status::night_report(&settings, record)?, &settings.window.zone);
+            let (night, zone) = (status::night_report(&settings, record)?, &settings.window.zone);
+            let lines = [super::status::night_lines(&night, zone), super::status::details(&night)].concat();
+            out::print(lines.join("\n"));
         }
         return Ok(Exit::Good);
     }
@@ -31,18 +35,33 @@ pub fn run(config: &Path, night: Option<Night>, json: bool) -> Result<Exit, Comm
         all.extend(records.read(night)?);
     }
     if json {
-        out::say(serde_json::to_string_pretty(&all)?);
+        out::print(serde_json::to_string_pretty(&all)?);
     } else {
-        out::table(&["NIGHT", "VERDICT", "SETS", "ARCHIVES", "REASONS"], all.iter().map(row));
+        out::print(table(&all).join("\n"));
     }
     Ok(Exit::Good)
 }
 
+/// A table of the nights. The reasons of a night follow its row.
+fn table(records: &[Record]) -> Vec<String> {
+    let rows = rows_of(&["NIGHT", "VERDICT", "SETS", "ARCHIVES"], records.iter().map(row));
+    let mut lines = Vec::new();
+    // The first line of the table is its header.
+    for (row, record) in rows.lines().zip(std::iter::once(None).chain(records.iter().map(Some))) {
+        lines.push(row.to_owned());
+        let closed = record.and_then(|record| record.closed.as_ref());
+        let reasons = closed.map(|closed| closed.reasons.as_slice()).unwrap_or_default();
+        lines.extend(reasons.iter().flat_map(|reason| wrapped("  ! ", reason)));
+    }
+    lines
+}
+
 fn row(record: &Record) -> Vec<String> {
-    let (verdict, reasons) = match &record.closed {
-        Some(closed) => (closed.verdict.to_string(), closed.reasons.join("; ")),
-        None => ("open".to_owned(), String::new()),
+    let verdict = match &record.closed {
+        Some(closed) => closed.verdict.to_string(),
+        None if status::is_settled(record) => format!("{} so far", status::judgement(record).verdict),
+        None => "running".to_owned(),
     };
-    let held = record.sets.iter().filter(|report| report.fate.is_stored()).count();
-    vec![record.night.to_string(), verdict, held.to_string(), record.archives.len().to_string(), reasons]
+    let stored = record.sets.iter().filter(|report| report.fate.is_stored()).count();
+    vec![record.night.to_string(), verdict, stored.to_string(), record.archives.len().to_string()]
 }

@@ -1,4 +1,4 @@
-//! `nightshift plan`: a night as it will run on this host.
+//! `nightshift plan`: the plan of a night on this host.
 
 use std::path::Path;
 
@@ -7,6 +7,7 @@ use nightshift_core::night::Night;
 use nightshift_core::plan::{NightPlan, PlannedStage};
 use nightshift_core::settings::{FileRule, Settings};
 use nightshift_core::stage::Stage;
+use nightshift_core::units::local_time;
 
 use super::CommandError;
 use crate::config_file;
@@ -22,21 +23,20 @@ pub fn run(config: &Path, night: Option<Night>, json: bool) -> Result<Exit, Comm
     );
     let plan = NightPlan::of(&settings, date);
     if json {
-        out::say(serde_json::to_string_pretty(&plan)?);
+        out::print(serde_json::to_string_pretty(&plan)?);
         return Ok(Exit::Good);
     }
-    let show = |at: Timestamp| at.to_zoned(settings.window.zone.clone()).strftime("%F %R").to_string();
-    out::say(format!(
-        "night {} on {} ({}): {} to {} {}",
+    let show = |at: Timestamp| local_time(at, &settings.window.zone);
+    out::print(format!(
+        "night {} on {} ({}): opens {}, closes {}",
         plan.night,
         plan.host,
         settings.roles(),
         show(plan.opens),
         show(plan.closes),
-        nightshift_core::hint::zone_name(&settings),
     ));
     if plan.stages.is_empty() {
-        out::say("no stage fires in this night");
+        out::print("no stage runs in this night");
         return Ok(Exit::Good);
     }
     let rows = plan.stages.iter().map(|planned| {
@@ -47,17 +47,17 @@ pub fn run(config: &Path, night: Option<Night>, json: bool) -> Result<Exit, Comm
             what(&settings, &plan, planned),
         ]
     });
-    out::table(&["STAGE", "AT", "UNTIL", "WITH"], rows);
+    out::print_table(&["STAGE", "AT", "UNTIL", "WITH"], rows);
     files(&settings, &plan);
     Ok(Exit::Good)
 }
 
-/// Whom a stage asks, or what it is about.
+/// The hosts or remotes that a stage contacts, or the host whose turn it is.
 fn what(settings: &Settings, plan: &NightPlan, planned: &PlannedStage) -> String {
     if planned.stage == Stage::Drill {
         return match settings.drill.prover(plan.night) {
-            Some(prover) if settings.has_etcd_set(prover) => format!("the turn of {prover}"),
-            Some(_) => "the turn of the member that makes the snapshot".to_owned(),
+            Some(prover) if settings.has_etcd_set(prover) => format!("runs on {prover}"),
+            Some(_) => "runs on the member that takes the snapshot".to_owned(),
             None => String::new(),
         };
     }
@@ -77,9 +77,9 @@ fn what(settings: &Settings, plan: &NightPlan, planned: &PlannedStage) -> String
 fn files(settings: &Settings, plan: &NightPlan) {
     let generation = nightshift_engine::detect_generation();
     for role in plan.stages.iter().filter_map(|planned| planned.stage.makes()) {
-        out::say(format!("\nfiles of the {role} set:"));
+        out::print(format!("\nfiles of the {role} set:"));
         for rule in settings.file_rules(role, generation) {
-            out::say(format!("  {}", describe(rule)));
+            out::print(format!("  {}", describe(rule)));
         }
     }
 }

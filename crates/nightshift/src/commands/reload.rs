@@ -1,4 +1,4 @@
-//! `nightshift reload`: what `systemctl reload` runs, with the daemon's verdict as its own.
+//! `nightshift reload`, which `systemctl reload` runs: its exit code is the daemon's result.
 
 use std::path::Path;
 
@@ -12,14 +12,14 @@ pub async fn run(config: &Path) -> Result<Exit, CommandError> {
     let socket = super::run::socket(config);
     match ask(&socket, &Request::Reload).await? {
         Answer::Done { message } => {
-            out::say(message);
+            out::print(message);
             Ok(Exit::Good)
         }
         Answer::ConfigRefused { diagnostics } => {
-            out::complain(diagnostics.trim_end());
-            out::complain("nightshift: the config is refused, the old one stays in force");
+            out::print_error(diagnostics.trim_end());
+            out::print_error("nightshift: the new config is refused; the daemon continues with the old one");
             Ok(Exit::Config)
         }
-        other => Ok(super::run::tell(other)),
+        other => Ok(super::run::print_response(other)),
     }
 }

@@ -1,4 +1,4 @@
-//! `nightshift run`: stages, or the whole night, now and through the daemon.
+//! `nightshift run`: starts stages or the whole night now, through the daemon.
 
 use std::path::{Path, PathBuf};
 
@@ -12,36 +12,26 @@ use crate::exit::Exit;
 use crate::out;
 
 pub async fn run(config: &Path, args: Run) -> Result<Exit, CommandError> {
-    let request = match wish(&args)? {
-        Wish::Night => Request::RunNight { wait: args.wait },
-        Wish::Stages(stages) => Request::Run { stages, night: args.night, wait: args.wait },
+    let request = if args.what == ["night"] {
+        Request::RunNight { wait: args.wait }
+    } else {
+        let stages = args.what.iter().map(|stage| stage.parse::<Stage>()).collect::<Result<_, _>>();
+        let stages = stages.map_err(|error| CommandError::Usage(format!("{error}, or only `night`")))?;
+        Request::Run { stages, night: args.night, wait: args.wait }
     };
-    Ok(tell(ask(&socket(config), &request).await?))
+    Ok(print_response(ask(&socket(config), &request).await?))
 }
 
-enum Wish {
-    Night,
-    Stages(Vec<Stage>),
-}
-
-fn wish(args: &Run) -> Result<Wish, CommandError> {
-    if args.what == ["night"] {
-        return Ok(Wish::Night);
-    }
-    let stages = args.what.iter().map(|word| word.parse()).collect::<Result<_, _>>();
-    stages.map(Wish::Stages).map_err(|error| CommandError::Usage(format!("{error}, or `night` alone")))
-}
-
-/// Where the daemon listens: where the config says, however wrong it may be.
+/// The path of the daemon's socket in the config, which may be otherwise invalid.
 pub fn socket(config: &Path) -> PathBuf {
     nightshift_config::socket(&config_file::sources(config).unwrap_or_default())
 }
 
-/// Prints an answer and turns it into an exit code.
-pub fn tell(answer: Answer) -> Exit {
+/// Prints a response of the daemon and returns the exit code.
+pub fn print_response(answer: Answer) -> Exit {
     let (message, exit) = match answer {
         Answer::Done { message } => {
-            out::say(message);
+            out::print(message);
             return Exit::Good;
         }
         Answer::Degraded { message } => (message, Exit::Degraded),
@@ -49,9 +39,9 @@ pub fn tell(answer: Answer) -> Exit {
         Answer::Busy { message } => (message, Exit::Busy),
         Answer::ConfigRefused { diagnostics } => (diagnostics, Exit::Config),
         Answer::Status(_) | Answer::Readable { .. } => {
-            ("the daemon answered something else than what was asked".to_owned(), Exit::Failed)
+            ("unexpected response from the daemon (version mismatch?)".to_owned(), Exit::Failed)
         }
     };
-    out::complain(&message);
+    out::print_error(&message);
     exit
 }

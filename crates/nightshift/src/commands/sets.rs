@@ -1,4 +1,4 @@
-//! `nightshift sets`: what this host's vault holds, and a person's word on one of them.
+//! `nightshift sets`: lists the sets in this host's vault, and accepts one of them.
 
 use std::path::Path;
 
@@ -22,13 +22,13 @@ struct Row {
     content: Content,
 }
 
-/// What the manifest says, or why it cannot be used: one set that is of no use hides no other.
+/// The content of a set, or why it is unusable: an unusable set must not hide the others.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Content {
     Known {
         grade: Grade,
-        /// Why it is not good, with what was found or stated about it later.
+        /// Why it is not good, including what was found out about it later.
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
         #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -58,10 +58,10 @@ pub fn run(config: &Path, json: bool) -> Result<Exit, CommandError> {
         rows.push(Row { set: set.to_string(), manifest_sha256, content });
     }
     if json {
-        out::say(serde_json::to_string_pretty(&rows)?);
+        out::print(serde_json::to_string_pretty(&rows)?);
         return Ok(Exit::Good);
     }
-    out::table(&["SET", "GRADE", "FILES", "SIZE", "MADE BY", "ETCD"], rows.into_iter().map(shown));
+    out::print_table(&["SET", "GRADE", "FILES", "SIZE", "ORIGIN", "ETCD"], rows.into_iter().map(shown));
     Ok(Exit::Good)
 }
 
@@ -78,19 +78,19 @@ fn known(judged: &Judged) -> Content {
     }
 }
 
-/// Shows what speaks against a set, asks, and has the daemon write that it is right all the same.
+/// Shows why a set is not good, asks for confirmation, and sends the acceptance to the daemon.
 pub async fn accept(config: &Path, set: SetId, yes: bool) -> Result<Exit, CommandError> {
     let settings = config_file::settings(config)?;
     let judged = Vault::new(&settings.vault.path).judge(&set)?;
-    out::say(format!("{set} is {}", judged.grade));
+    out::print(format!("{set} is {}", judged.grade));
     for note in &judged.notes {
-        out::say(format!("  {note}"));
+        out::print(format!("  {note}"));
     }
-    if !(yes || out::confirm("Have you looked into it, and is it right all the same?")) {
-        out::complain("nothing is accepted: answer y, or give --yes");
+    if !(yes || out::confirm("Accept this set as good?")) {
+        out::print_error("nothing was accepted; answer y, or use --yes");
         return Ok(Exit::Failed);
     }
-    Ok(super::run::tell(ask(&settings.paths.socket(), &Request::Accept { set }).await?))
+    Ok(super::run::print_response(ask(&settings.paths.socket(), &Request::Accept { set }).await?))
 }
 
 fn shown(row: Row) -> Vec<String> {

@@ -1,4 +1,4 @@
-//! `nightshift trust`: shows the keys that hosts offer, and pins them once somebody has compared them.
+//! `nightshift trust`: shows the host keys of hosts, and pins them after the operator has compared them.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use crate::config_file;
 use crate::exit::Exit;
 use crate::{out, report};
 
-const PATIENCE: Duration = Duration::from_secs(15);
+const SCAN_TIMEOUT: Duration = Duration::from_secs(15);
 
 pub async fn run(config: &Path, args: &Trust) -> Result<Exit, CommandError> {
     let settings = config_file::settings(config)?;
     let endpoints = match args.hosts.as_slice() {
-        [] => everyone(&settings),
+        [] => all_endpoints(&settings),
         hosts => hosts.iter().map(|host| find(&settings, host)).collect(),
     };
     let mut worst = Exit::Good;
@@ -26,9 +26,9 @@ pub async fn run(config: &Path, args: &Trust) -> Result<Exit, CommandError> {
         match trust(&settings, &endpoint, args.fingerprint.as_deref()).await {
             Ok(Exit::Good) => {}
             Ok(exit) => worst = exit,
-            // One host that is down is no reason not to pin the others.
+            // A host that is down must not prevent the pinning of the others.
             Err(error) => {
-                out::complain(&format!("nightshift: {}", report::in_full(&error)));
+                out::print_error(&format!("nightshift: {}", report::in_full(&error)));
                 worst = Exit::Failed;
             }
         }
@@ -36,12 +36,12 @@ pub async fn run(config: &Path, args: &Trust) -> Result<Exit, CommandError> {
     Ok(worst)
 }
 
-fn everyone(settings: &Settings) -> Vec<Endpoint> {
+fn all_endpoints(settings: &Settings) -> Vec<Endpoint> {
     let peers = settings.inventory.hosts().filter(|host| host.name != settings.this).map(peers::endpoint);
     peers.chain(settings.remotes.iter().map(peers::remote_endpoint)).collect()
 }
 
-/// A host of the inventory, a remote by its name, or an address with or without a port.
+/// Finds a host of the inventory or a remote by its name; otherwise the argument is HOST or HOST:PORT.
 fn find(settings: &Settings, word: &str) -> Endpoint {
     if let Some(host) = word.parse().ok().and_then(|name| settings.inventory.get(&name)) {
         return peers::endpoint(host);
@@ -59,7 +59,7 @@ fn find(settings: &Settings, word: &str) -> Endpoint {
 async fn trust(settings: &Settings, endpoint: &Endpoint, wanted: Option<&str>) -> Result<Exit, CommandError> {
     let path = &settings.ssh.known_hosts;
     let name = endpoint.names().first().cloned().unwrap_or_else(|| endpoint.address.clone());
-    let offered = scan(&endpoint.address, endpoint.port, PATIENCE)
+    let offered = scan(&endpoint.address, endpoint.port, SCAN_TIMEOUT)
         .await
         .map_err(|source| CommandError::Scan { host: name.clone(), source })?;
     let known = if path.exists() { KnownHosts::load(path)? } else { KnownHosts::parse("")? };
@@ -67,15 +67,20 @@ async fn trust(settings: &Settings, endpoint: &Endpoint, wanted: Option<&str>) -
     for key in offered {
         match known.check(endpoint.names(), endpoint.port, &key.key) {
             HostKeyVerdict::Trusted => {
-                out::say(format!("{name}: {} {} is pinned already", key.key_type, key.fingerprint));
+                out::print(format!("{name}: {} {} is already pinned", key.key_type, key.fingerprint));
             }
             HostKeyVerdict::Revoked => {
-                out::complain(&format!("{name}: {} {} is REVOKED", key.key_type, key.fingerprint));
+                out::print_error(&format!(
+                    "{name}: {} {} is REVOKED in {}; do not log in there until the host has a new key",
+                    key.key_type,
+                    key.fingerprint,
+                    path.display()
+                ));
                 return Ok(Exit::Failed);
             }
             HostKeyVerdict::Changed { expected } => {
-                out::complain(&format!(
-                    "{name}: {} {} is NOT the pinned key ({}). If the host was reinstalled, remove its line from {} and run this again",
+                out::print_error(&format!(
+                    "{name}: {} {} is NOT the pinned key ({}); if the host was reinstalled, remove its line from {} and run this command again",
                     key.key_type,
                     key.fingerprint,
                     expected.join(", "),
@@ -90,21 +95,23 @@ async fn trust(settings: &Settings, endpoint: &Endpoint, wanted: Option<&str>) -
         fresh.into_iter().filter(|key| wanted.is_none_or(|wanted| key.fingerprint == wanted)).collect();
     if keys.is_empty() {
         let Some(wanted) = wanted else { return Ok(Exit::Good) };
-        out::complain(&format!("{name}: offers no new key with fingerprint {wanted}"));
+        out::print_error(&format!(
+            "{name}: none of its new keys has the fingerprint {wanted}; nothing pinned"
+        ));
         return Ok(Exit::Failed);
     }
     for key in &keys {
-        out::say(format!("{name}: offers {} {}", key.key_type, key.fingerprint));
+        out::print(format!("{name}: new key {} {}", key.key_type, key.fingerprint));
     }
-    let sure =
-        wanted.is_some() || out::confirm(&format!("Is that {name}, compared on the host itself? Pin it?"));
-    if !sure {
-        out::complain(&format!("{name}: nothing pinned"));
+    let question = format!("{name}: does this match the fingerprint shown on the host itself? Pin it?");
+    let confirmed = wanted.is_some() || out::confirm(&question);
+    if !confirmed {
+        out::print_error(&format!("{name}: nothing pinned; answer y, or use --fingerprint"));
         return Ok(Exit::Failed);
     }
     for key in &keys {
         known_hosts::pin(path, &name, endpoint.port, &key.key)?;
     }
-    out::say(format!("{name}: pinned in {}", path.display()));
+    out::print(format!("{name}: pinned in {}", path.display()));
     Ok(Exit::Good)
 }

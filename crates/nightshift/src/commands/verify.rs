@@ -1,4 +1,4 @@
-//! `nightshift verify`: stored copies hashed again, snapshots and signatures checked, archives read through.
+//! `nightshift verify`: verifies stored sets (hashes, snapshots, signatures) and archives again.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -9,7 +9,7 @@ use nightshift_core::archive::NotAnArchive;
 use nightshift_core::manifest::Manifest;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
-use nightshift_core::units::bytes;
+use nightshift_core::units::{bytes, count};
 use nightshift_peers::check_signature;
 use nightshift_ssh::KnownHosts;
 use nightshift_store::Vault;
@@ -45,14 +45,14 @@ pub fn run(config: &Path, what: &[String], identity: Option<&Path>) -> Result<Ex
     Ok(if found { worst } else { Exit::Failed })
 }
 
-/// Verifies each set, the same bytes only once; true where all are sound.
+/// Verifies each set, files with the same content only once. True if all are good.
 fn verify_sets(settings: &Settings, vault: &Vault, sets: Vec<SetId>) -> Result<bool, CommandError> {
     let known_hosts = match &settings.ssh.known_hosts {
         path if path.exists() => Some(KnownHosts::load(path)?),
         _ => None,
     };
     let signed = |manifest: &Manifest, bytes: &[u8], signature: Option<&str>| {
-        // This host's own key is not among those that it has pinned.
+        // known_hosts does not contain this host's own key.
         if manifest.made_by == settings.this {
             return None;
         }
@@ -71,10 +71,10 @@ fn verify_sets(settings: &Settings, vault: &Vault, sets: Vec<SetId>) -> Result<b
             verify_set(&settings.cluster, vault, &set, &signed, &mut hashed)?;
         progress.suspend(|| {
             if findings.is_empty() {
-                out::say(format!("{set}: good, {files} files, {}", bytes(size)));
+                out::print(format!("{set}: good, {}, {}", count(files, "file"), bytes(size)));
             }
             for finding in &findings {
-                out::say(format!("{set}: BAD: {finding}"));
+                out::print(format!("{set}: BAD: {finding}"));
             }
         });
         all_good &= findings.is_empty();
@@ -95,19 +95,19 @@ fn archive_is_good(path: &Path, identity: Option<&Path>) -> Result<bool, Command
     let archive = archive_file::open(path, &name, identity, &ProgressBar::hidden())?;
     match list_blocking(archive, &name) {
         Ok(listing) => {
-            let sets = listing.contents.sets.len();
-            out::say(format!(
-                "{name}: good, {sets} sets, {} entries, {}",
+            let sets = count(listing.contents.sets.len(), "set");
+            out::print(format!(
+                "{name}: good, {sets}, {} entries, {}",
                 listing.entries,
                 bytes(listing.bytes)
             ));
             for missing in &listing.contents.missing {
-                out::say(format!("{name}: holds no {missing}"));
+                out::print(format!("{name}: missing from the archive: {missing}"));
             }
             Ok(true)
         }
         Err(error) => {
-            out::say(format!("{name}: BAD: {}", report::in_full(&error)));
+            out::print(format!("{name}: BAD: {}", report::in_full(&error)));
             Ok(false)
         }
     }

@@ -1,4 +1,4 @@
-//! Every peer, every remote and the local etcd member: reached, logged in, asked for space.
+//! Connects to every peer and every remote, logs in, and queries the local etcd member.
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
@@ -9,19 +9,18 @@ use nightshift_core::units::bytes;
 use nightshift_peers as peers;
 use nightshift_peers::Credentials;
 
-use super::line::tell;
+use super::line::print_result;
 use super::{etcd, etcd_data};
 use crate::report;
 
-/// Connections at a time.
-const PARALLEL: usize = 16;
+const MAX_CONNECTIONS: usize = 16;
 
-/// Prints a line for each; true where all went well.
+/// Prints a line for each; true if all are OK.
 pub async fn run(settings: &Settings) -> bool {
     let mut good = true;
     if settings.roles().has(Role::Etcd) {
         good &= etcd::check(settings).await;
-        good &= etcd_data::tell(settings).await;
+        good &= etcd_data::check(settings).await;
     }
     if !settings.roles().has(Role::Master) {
         return good;
@@ -31,15 +30,15 @@ pub async fn run(settings: &Settings) -> bool {
             let peers = settings.inventory.hosts().filter(|host| host.name != settings.this && host.expected);
             let mut checks = stream::iter(peers)
                 .map(|host| async { (host.name.to_string(), check_peer(host, &credentials).await) })
-                .buffered(PARALLEL);
+                .buffered(MAX_CONNECTIONS);
             while let Some((name, result)) = checks.next().await {
-                good &= tell(&name, result);
+                good &= print_result(&name, result);
             }
         }
-        Err(error) => good &= tell("peers", Err(report::in_full(&error))),
+        Err(error) => good &= print_result("peers", Err(report::in_full(&error))),
     }
     for remote in &settings.remotes {
-        good &= tell(&format!("remote {}", remote.name), check_remote(settings, remote).await);
+        good &= print_result(&format!("remote {}", remote.name), check_remote(settings, remote).await);
     }
     good
 }
@@ -47,10 +46,10 @@ pub async fn run(settings: &Settings) -> bool {
 async fn check_peer(host: &Host, credentials: &Credentials) -> Result<String, String> {
     let opened = credentials.open_sftp(&peers::endpoint(host)).await;
     let (session, sftp) = opened.map_err(|error| report::in_full(&error))?;
-    let folder = if host.agentless { "/etc".to_owned() } else { host.vault.display().to_string() };
-    let found = sftp.stat(&folder).await.map_err(|error| report::in_full(&error));
+    let directory = if host.agentless { "/etc".to_owned() } else { host.vault.display().to_string() };
+    let found = sftp.stat(&directory).await.map_err(|error| report::in_full(&error));
     session.close().await;
-    found.map(|_| format!("host key pinned, login taken, {folder} readable"))
+    found.map(|_| format!("host key matches, login works, {directory} readable"))
 }
 
 async fn check_remote(settings: &Settings, remote: &Remote) -> Result<String, String> {
@@ -59,14 +58,17 @@ async fn check_remote(settings: &Settings, remote: &Remote) -> Result<String, St
     let opened = credentials.open_sftp(&peers::remote_endpoint(remote)).await;
     let (session, sftp) = opened.map_err(|error| report::in_full(&error))?;
     let space = sftp.space(&remote.path).await;
-    let synced =
-        if sftp.can_fsync() { "" } else { ", cannot fsync: a power cut there may take what it took" };
+    let fsync = if sftp.can_fsync() {
+        ""
+    } else {
+        ", its server has no fsync (a power failure there can lose an uploaded archive)"
+    };
     session.close().await;
     match space {
         Ok(Some(space)) => {
-            Ok(format!("host key pinned, login taken, {} free{synced}", bytes(space.free_bytes)))
+            Ok(format!("host key matches, login works, {} free{fsync}", bytes(space.free_bytes)))
         }
-        Ok(None) => Ok(format!("host key pinned, login taken, cannot tell its space{synced}")),
+        Ok(None) => Ok(format!("host key matches, login works, free space unknown{fsync}")),
         Err(error) => Err(report::in_full(&error)),
     }
 }

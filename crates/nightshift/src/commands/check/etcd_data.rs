@@ -1,4 +1,4 @@
-//! What the local member holds besides what a snapshot has, and what a cold copy of it would do.
+//! Whether the local member has v2 keys, which a snapshot does not contain, and what a cold copy of it would do.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,72 +9,78 @@ use nightshift_core::settings::{EtcdData, EtcdMembers, Settings};
 use nightshift_engine::cold_copy::{self, Enabled};
 use nightshift_etcd as etcd;
 
+use super::line::print_result;
 use crate::{out, report};
 
-/// How long one question may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Prints its lines; false where keys of the member would not be in a set. A member that cannot be asked was complained of
-/// already.
-pub async fn tell(settings: &Settings) -> bool {
+/// Prints the results; false if some keys of the member would be in no set. If the member does not answer, nothing is printed,
+/// because [`super::etcd::check`] has reported that.
+pub async fn check(settings: &Settings) -> bool {
     let Ok(local) = etcd::discover(&settings.etcd, Path::new("/")) else { return true };
-    let Ok(client) = etcd::Client::connect(&local, PATIENCE).await else { return true };
+    let Ok(client) = etcd::Client::connect(&local, REQUEST_TIMEOUT).await else { return true };
     let (v3, v2) = match settings.etcd.data {
         EtcdData::V3 => (true, false),
         EtcdData::V2 => (false, true),
         EtcdData::Mixed => (true, true),
         EtcdData::Auto => {
-            let found = etcd::look(&client, &local, PATIENCE).await;
+            let found = etcd::look(&client, &local, REQUEST_TIMEOUT).await;
             match found.v2 {
-                // What could not be asked of v3 is in the snapshot anyway.
+                // A snapshot contains all v3 keys, so a failed query of them does no harm.
                 Ok(v2) => (found.v3.unwrap_or(true), v2),
                 Err(error) => {
-                    out::complain(&format!(
-                        "etcd data: whether it holds v2 keys is not known: {}; set `data` in [etcd]",
+                    let fault = format!(
+                        "cannot find out whether it has v2 keys: {}; set `data` in [etcd]",
                         report::in_full(&error)
-                    ));
-                    return false;
+                    );
+                    return print_result("etcd data", Err(fault));
                 }
             }
         }
     };
     match (v3, v2) {
         (_, false) => {
-            out::say("etcd data: v3 keys only, which a snapshot has whole");
-            true
+            print_result("etcd data", Ok("only v3 keys; a snapshot contains all of them".to_owned()))
         }
         (false, true) => {
-            out::say("etcd data: v2 keys only, taken by `etcdctl backup` and replayed in a scratch etcd");
-            true
+            let how = "only v2 keys; `etcdctl backup` copies them, and a scratch etcd replays the copy";
+            print_result("etcd data", Ok(how.to_owned()))
         }
         (true, true) => mixed(settings, &client, &local).await,
     }
 }
 
 async fn mixed(settings: &Settings, client: &etcd::Client, local: &etcd::LocalMember) -> bool {
-    out::say("etcd data: v2 keys beside v3 keys: a snapshot has only the v3 ones, a cold copy both");
+    let how = "v2 and v3 keys; a snapshot contains only the v3 keys, a cold copy contains both";
+    print_result("etcd data", Ok(how.to_owned()));
     let socket = cold_copy::socket(settings);
     let window = &settings.window;
     let now = Timestamp::now();
     let night = Night::of(window.open_at(now).unwrap_or_else(|| window.next_after(now)));
     for line in cold_copy::explain(local, night, &socket).await {
-        out::say(format!("cold copy: {line}"));
+        out::print(format!("note: cold copy: {line}"));
     }
-    let asked = each_is_asked(settings, client, local).await;
-    asked && cold_copy::enabled(&socket) == Enabled::Yes
+    let enabled = match cold_copy::enabled(&socket) {
+        Enabled::Yes => Ok("enabled".to_owned()),
+        _ => Err("not enabled, so the v2 keys are in no set; see the note above".to_owned()),
+    };
+    let enabled = print_result("cold copy", enabled);
+    every_member_has_a_set(settings, client, local).await && enabled
 }
 
-/// Whether the host whose turn it is asks for its cold copy: it does so only with a set of its own.
-async fn each_is_asked(settings: &Settings, client: &etcd::Client, local: &etcd::LocalMember) -> bool {
+/// The host whose turn it is makes its cold copy only with a set of its own.
+async fn every_member_has_a_set(
+    settings: &Settings,
+    client: &etcd::Client,
+    local: &etcd::LocalMember,
+) -> bool {
     let alone = || async {
         etcd::Cluster::ask(client, local).await.is_ok_and(|cluster| cluster.voters().count() == 1)
     };
     if settings.etcd.members == EtcdMembers::All || alone().await {
         return true;
     }
-    out::complain(
-        "cold copy: [etcd] members is \"one\", so the host whose turn it is may hand in nothing that night, and the v2 keys \
-         are in no set: set `members = \"all\"` on every etcd host",
-    );
-    false
+    let fault = "[etcd] members is \"one\", so the host whose turn it is may publish no set that night, and the v2 keys \
+                 are in no set; set `members = \"all\"` on every etcd host";
+    print_result("cold copy", Err(fault.to_owned()))
 }

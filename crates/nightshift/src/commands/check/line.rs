@@ -1,12 +1,12 @@
-//! One line of `check --connect`.
+//! The result of one check, as a line that ends in OK or FAIL.
 
 use crate::out;
 
-/// Prints a result. Returns whether it is good.
-pub(super) fn tell(who: &str, result: Result<String, String>) -> bool {
+/// Prints the result; true if it is OK.
+pub fn print_result(subject: &str, result: Result<String, String>) -> bool {
     match &result {
-        Ok(how) => out::say(format!("{who}: {how}")),
-        Err(why) => out::complain(&format!("{who}: {why}")),
+        Ok(detail) => out::print(format!("{subject}: {detail}: OK")),
+        Err(fault) => out::print_error(&format!("{subject}: {fault}: FAIL")),
     }
     result.is_ok()
 }

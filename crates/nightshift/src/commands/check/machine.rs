@@ -1,4 +1,4 @@
-//! What of this machine may get in the way: a journal that forgets, a vault that will be full, no etcd to drill with.
+//! Warnings about this machine: a volatile journal, a vault that is too small, no etcd binary for drills.
 
 use std::fs;
 use std::path::Path;
@@ -13,10 +13,10 @@ use nightshift_etcd::trial::missing_tools;
 use nightshift_store::space;
 use nightshift_store::{StoreError, Vault};
 
-/// Where a persistent journal lies; without it, what a night tells is gone with the next boot.
+/// If this directory does not exist, journald keeps the journal in memory, and it is lost at the next boot.
 const JOURNAL: &str = "/var/log/journal";
 const JOURNALD: [&str; 2] = ["/etc/systemd/journald.conf", "/etc/systemd/journald.conf.d"];
-/// Lines of the journal that one host of the inventory may take within journald's interval.
+/// How many lines a night may log for one host of the inventory within journald's RateLimitIntervalSec= (30 s).
 const LINES_PER_HOST: u64 = 4;
 
 /// Warnings, one line each.
@@ -31,28 +31,29 @@ fn journal(settings: &Settings) -> Vec<String> {
     let mut warnings = Vec::new();
     if !Path::new(JOURNAL).is_dir() {
         warnings.push(format!(
-            "the journal is volatile ({JOURNAL} is not there): what a night tells is gone with the next boot; mkdir {JOURNAL} and restart systemd-journald"
+            "the journal is volatile ({JOURNAL} does not exist), so the log of a night is lost at the next boot; run `mkdir {JOURNAL}` and restart systemd-journald"
         ));
     }
     let need = LINES_PER_HOST * settings.inventory.len() as u64;
     if let Some(burst) = burst_limit().filter(|burst| *burst > 0 && *burst < need) {
         warnings.push(format!(
-            "journald drops what comes faster than RateLimitBurst={burst}; {} hosts may need {need}",
-            settings.inventory.len()
+            "journald may drop log lines: RateLimitBurst={burst}, but {} hosts may need {need}; raise it in {}",
+            settings.inventory.len(),
+            JOURNALD[0]
         ));
     }
     warnings
 }
 
-/// Whether this host can do what it will be asked for when it is its turn.
+/// Whether this host has the tools for its drills, if it is one of the drill hosts.
 fn drill(settings: &Settings) -> Option<String> {
     let drill = &settings.drill;
     let missing =
         missing_tools(drill.etcd_tools.as_deref()).filter(|_| drill.hosts.contains(&settings.this))?;
-    Some(format!("in its turn at the drill this host can prove nothing: {missing}"))
+    Some(format!("this host cannot run its restore drill: {missing}"))
 }
 
-/// The last `RateLimitBurst=` that is set on this machine, drop-ins last.
+/// The effective `RateLimitBurst=`: the last one wins, and drop-ins follow the main file.
 fn burst_limit() -> Option<u64> {
     let mut files = vec![Path::new(JOURNALD[0]).to_owned()];
     let drop_ins = fs::read_dir(JOURNALD[1]).into_iter().flatten().flatten();
@@ -64,7 +65,8 @@ fn burst_limit() -> Option<u64> {
     limits.rev().find_map(|line| line.trim().strip_prefix("RateLimitBurst=")?.trim().parse().ok())
 }
 
-/// What the policy will hold if every night is like the newest one here, and nothing is unchanged.
+/// Estimates how much space the retention policy needs if every night is as large as the newest one, without hard links to
+/// unchanged files.
 fn vault(settings: &Settings) -> Result<Option<String>, StoreError> {
     let vault = Vault::new(&settings.vault.path);
     let sets = vault.sets()?;
@@ -88,11 +90,11 @@ fn kept_bytes(settings: &Settings, manifest: &Manifest) -> u64 {
 fn warn_of_space(settings: &Settings, newest: Night, need: u64, total: u64) -> Option<String> {
     (need.saturating_add(settings.vault.min_free) > total).then(|| {
         format!(
-            "if every night is as large as {newest}, [vault] keep needs up to {} and {} free beside it, and {} has {} in all",
-            bytes(need),
-            bytes(settings.vault.min_free),
+            "{}: the filesystem has {}, but [vault] keep may need {} (if every night is as large as {newest}) and min_free {}; keep fewer nights, or enlarge it",
             settings.vault.path.display(),
-            bytes(total)
+            bytes(total),
+            bytes(need),
+            bytes(settings.vault.min_free)
         )
     })
 }

@@ -1,4 +1,4 @@
-//! An etcd set taken out of an archive, decrypted in the foreground, into the scratch folder.
+//! Unpacks an etcd set from an archive into the scratch directory, decrypting the archive in the foreground.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -19,7 +19,7 @@ use crate::commands::CommandError;
 use crate::commands::archive_file::{self, Extracted};
 use crate::report;
 
-/// Takes the set, or the best etcd set where none is named; what is taken is checked on the way.
+/// Unpacks the wanted set, or else the best etcd set. The content is verified while it is read.
 pub fn take(
     settings: &Settings,
     archive: &Path,
@@ -52,8 +52,7 @@ pub fn take(
 /// The path of the set's snapshot, and a new file for it.
 fn create(scratch: &Scratch, manifest: &Manifest) -> Result<(String, File), String> {
     let (item, size) = Stored::file_in(manifest).ok_or(
-        "it has no etcd snapshot in one file: a backup of v2 keys alone is a directory, so unpack it and name that \
-         with --data-dir",
+        "the set has no etcd snapshot file; a backup of only v2 keys is a directory: unpack it and use --data-dir",
     )?;
     space::demand(scratch.folder(), size, 1, 0).map_err(|error| report::in_full(&error))?;
     let path = scratch.path(&item.path);

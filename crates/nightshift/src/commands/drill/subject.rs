@@ -1,4 +1,4 @@
-//! What is to be proved: a set of this vault, one of an archive, or a copy that nightshift did not make.
+//! What `nightshift drill` tests: a set of this vault, a set in an archive, or another tool's copy.
 
 use std::path::Path;
 
@@ -19,9 +19,9 @@ use crate::commands::CommandError;
 pub struct Subject {
     pub job: Job,
     pub way: Way,
-    /// The set of this vault, and the SHA-256 of its manifest.
-    pub held: Option<(SetId, Digest)>,
-    /// A place of its own in the scratch folder, for what was taken out of an archive say.
+    /// If the copy is in this vault: its set, and the SHA-256 of its manifest.
+    pub stored: Option<(SetId, Digest)>,
+    /// A scratch directory in which to unpack the copy or to restore it; removed on drop.
     pub spool: Option<Scratch>,
 }
 
@@ -30,28 +30,28 @@ impl Subject {
         let set = args.set.as_deref().map(str::parse::<SetId>).transpose();
         let set = set.map_err(|error| CommandError::Usage(error.to_string()))?;
         match (&args.data_dir, &args.archive) {
-            (Some(folder), _) => foreign(settings, folder),
+            (Some(directory), _) => foreign(settings, directory),
             (None, Some(archive)) => archived(settings, archive, args.identity.as_deref(), set),
-            (None, None) => held(settings, set),
+            (None, None) => stored(settings, set),
         }
     }
 }
 
-fn foreign(settings: &Settings, folder: &Path) -> Result<Subject, CommandError> {
-    let unreadable = |source| CommandError::Read { path: folder.to_owned(), source };
-    let folder = folder.canonicalize().map_err(unreadable)?;
+fn foreign(settings: &Settings, directory: &Path) -> Result<Subject, CommandError> {
+    let unreadable = |source| CommandError::Read { path: directory.to_owned(), source };
+    let folder = directory.canonicalize().map_err(unreadable)?;
     if is_in_use(&folder) {
         return Err(CommandError::Usage(format!(
-            "{} is in use by a running etcd: a copy of it would prove nothing. Stop that etcd, or drill what was taken of it",
+            "{}: a running etcd uses this directory, and a copy made now may be inconsistent; stop that etcd, or drill a finished backup of it",
             folder.display()
         )));
     }
     let stored = Stored::DataDir { folder: folder.clone() };
-    // Root's own drills have a folder of their own, so that what a killed one leaves is in nobody's way.
+    // A scratch directory apart from the daemon's, so that root's files from a killed drill do not block the daemon's drills.
     let spool = Scratch::take(&settings.drill.scratch, FOREIGN)?;
     let job = Job::new(settings, folder.display().to_string(), stored, None);
     let job = Job { scratch: spool.folder().to_owned(), ..job };
-    Ok(Subject { job, way: Way::Same, held: None, spool: Some(spool) })
+    Ok(Subject { job, way: Way::Same, stored: None, spool: Some(spool) })
 }
 
 fn archived(
@@ -63,10 +63,10 @@ fn archived(
     let (spool, manifest) = from_archive::take(settings, archive, identity, set)?;
     let copy = format!("{} of {}", manifest.id(), archive.display());
     let job = job(settings, copy, spool.folder(), &manifest, manifest.etcd.clone())?;
-    Ok(Subject { job, way: Way::Child, held: None, spool: Some(spool) })
+    Ok(Subject { job, way: Way::Child, stored: None, spool: Some(spool) })
 }
 
-fn held(settings: &Settings, set: Option<SetId>) -> Result<Subject, CommandError> {
+fn stored(settings: &Settings, set: Option<SetId>) -> Result<Subject, CommandError> {
     let vault = Vault::new(&settings.vault.path);
     let manifest = match set {
         Some(set) => vault.manifest(&set)?,
@@ -76,7 +76,7 @@ fn held(settings: &Settings, set: Option<SetId>) -> Result<Subject, CommandError
     let digest = vault.manifest_digest(&id)?;
     let facts = Job::facts_of(&vault, &manifest)?;
     let job = job(settings, format!("the vault of {}", settings.this), &vault.folder(&id), &manifest, facts)?;
-    Ok(Subject { job, way: Way::of(settings), held: Some((id, digest)), spool: None })
+    Ok(Subject { job, way: Way::of(settings), stored: Some((id, digest)), spool: None })
 }
 
 fn job(
@@ -86,16 +86,15 @@ fn job(
     manifest: &Manifest,
     facts: Option<EtcdFacts>,
 ) -> Result<Job, CommandError> {
-    let stored = Stored::of(folder, manifest).ok_or_else(|| {
-        CommandError::Usage(format!("{} holds no etcd snapshot that could be restored", manifest.id()))
-    })?;
+    let stored = Stored::of(folder, manifest)
+        .ok_or_else(|| CommandError::Usage(format!("{} has no etcd snapshot to restore", manifest.id())))?;
     Ok(Job::new(settings, copy, stored, facts))
 }
 
 fn newest(settings: &Settings, vault: &Vault) -> Result<Manifest, CommandError> {
     let hosts: Vec<_> = settings.inventory.with_role(Role::Etcd).map(|host| host.name.clone()).collect();
     let newest = vault.newest_copy(&hosts, Role::Etcd)?;
-    newest.map(|judged| judged.manifest).ok_or_else(|| {
-        CommandError::Usage(format!("no etcd set that counts as a copy is in {}", vault.root().display()))
-    })
+    newest
+        .map(|judged| judged.manifest)
+        .ok_or_else(|| CommandError::Usage(format!("{} has no usable etcd set", vault.root().display())))
 }

@@ -1,4 +1,4 @@
-//! `inspect` of an archive: its sets and their files, in the order in which they lie in it.
+//! `inspect` of an archive: its sets and their files, in the archive's order.
 
 use std::io::Write;
 use std::path::Path;
@@ -6,6 +6,7 @@ use std::path::Path;
 use nightshift_archive::{ArchivedSet, Contents, Visitor, visit_blocking};
 use nightshift_core::archive::ArchiveName;
 use nightshift_core::manifest::Manifest;
+use nightshift_core::units::count;
 use serde_json::json;
 
 use super::list::{pretty, shown};
@@ -14,8 +15,8 @@ use super::set::{files, summary};
 use crate::args::Choice;
 use crate::commands::{CommandError, archive_file};
 
-/// Tells what an archive holds, and reads all of it: where something in it is damaged, that is the error.
-pub fn tell(
+/// Reads the whole archive and shows its content. Damage in it is an error.
+pub fn show(
     path: &Path,
     name: &ArchiveName,
     choice: &Choice,
@@ -24,23 +25,23 @@ pub fn tell(
 ) -> Result<(), CommandError> {
     let progress = progress(std::fs::metadata(path).map_or(0, |metadata| metadata.len()));
     let reader = archive_file::open(path, name, choice.identity.as_deref(), &progress)?;
-    let mut teller = Teller { name, contents: None, sets: Vec::new() };
-    let visited = visit_blocking(reader, name, &mut teller);
+    let mut overview = Overview { name, contents: None, sets: Vec::new() };
+    let visited = visit_blocking(reader, name, &mut overview);
     progress.finish_and_clear();
-    let told = if json { teller.json()? } else { teller.text() };
-    // What came before the damage is worth seeing, and the damage is said though nobody wants to see that.
-    let written = out.write_all(told.as_bytes()).map_err(CommandError::Output);
+    let text = if json { overview.json()? } else { overview.text() };
+    // Show the content before the damage, and report the damage even if the reader has quit the pager.
+    let written = out.write_all(text.as_bytes()).map_err(CommandError::Output);
     visited.map_err(|source| CommandError::Archive { path: path.to_owned(), source })?;
     written
 }
 
-struct Teller<'n> {
+struct Overview<'n> {
     name: &'n ArchiveName,
     contents: Option<Contents>,
     sets: Vec<Manifest>,
 }
 
-impl Visitor for Teller<'_> {
+impl Visitor for Overview<'_> {
     fn contents(&mut self, contents: &Contents) {
         self.contents = Some(contents.clone());
     }
@@ -50,11 +51,10 @@ impl Visitor for Teller<'_> {
     }
 }
 
-impl Teller<'_> {
+impl Overview<'_> {
     fn json(&self) -> Result<String, CommandError> {
-        let told =
-            json!({ "archive": self.name.to_string(), "contents": self.contents, "manifests": self.sets });
-        Ok(pretty(&told)?)
+        let archive = self.name.to_string();
+        Ok(pretty(&json!({ "archive": archive, "contents": self.contents, "manifests": self.sets }))?)
     }
 
     fn text(&self) -> String {
@@ -62,10 +62,10 @@ impl Teller<'_> {
         if let Some(contents) = &self.contents {
             let Contents { cluster, host, night, made_at, made_with, sets, missing, .. } = contents;
             text.push_str(&format!(
-                "archive       {}: night {night} of cluster {cluster}, {} sets\n\
+                "archive       {}: night {night} of cluster {cluster}, {}\n\
                  packed        by {host} at {made_at}, with nightshift {made_with}\n",
                 self.name,
-                sets.len(),
+                count(sets.len(), "set"),
                 made_with = shown(made_with.as_bytes())
             ));
             for missing in missing {

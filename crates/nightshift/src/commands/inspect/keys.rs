@@ -1,4 +1,4 @@
-//! `inspect … keys`, `… history` and `inspect diff`: keys as lists.
+//! `inspect … keys`, `inspect … history` and `inspect diff`: lists of keys.
 
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -36,7 +36,7 @@ pub fn keys(opened: &mut Opened, prefix: &[u8], json: bool, out: &mut dyn Write)
     list.end()
 }
 
-/// Every revision of one key; an error where there is none.
+/// Lists every revision of one key; an error if there is none.
 pub fn revisions(
     opened: &mut Opened,
     key: &[u8],
@@ -54,10 +54,10 @@ pub fn revisions(
         if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
     let findings = read.map_err(|source| CommandError::Snapshot { what: opened.what.clone(), source })?;
-    opened.lacks_parts(findings);
+    opened.add_damage(findings);
     written?;
     if list.count == 0 {
-        return Err(opened.lacks(key, None));
+        return Err(opened.no_such_key(key, None));
     }
     list.end()
 }
@@ -73,7 +73,7 @@ struct DifferenceRow<'k> {
     after: Option<JsonRevision>,
 }
 
-/// What became of the keys from the one to the other; says how many of each kind there were.
+/// Lists the keys that were added, removed or changed from the first to the second, and prints how many of each there are.
 pub fn differences(
     sides: &mut [Opened; 2],
     prefix: &[u8],
@@ -105,7 +105,7 @@ pub fn differences(
     list.end()?;
     out.flush().map_err(CommandError::Output)?;
     let [added, removed, changed] = counts;
-    out::complain(&format!("{added} added, {removed} removed, {changed} changed"));
+    out::print_error(&format!("{added} added, {removed} removed, {changed} changed"));
     Ok(())
 }
 
@@ -114,7 +114,7 @@ fn sorted(opened: &mut Opened, hashes: bool) -> Result<KeyIndex, CommandError> {
     let options = if hashes { options.with_hashes() } else { options };
     let (index, findings) =
         KeyIndex::of(&opened.database, options).map_err(|source| unsorted(&opened.what, source))?;
-    opened.lacks_parts(findings);
+    opened.add_damage(findings);
     Ok(index)
 }
 
@@ -123,36 +123,35 @@ fn unsorted(what: &str, source: IndexError) -> CommandError {
 }
 
 impl Opened {
-    /// As [`Opened::doubt`], of what was damaged on the way: beside it, what is missing means nothing.
-    pub fn lacks_parts(&mut self, findings: Findings) {
+    /// Adds damage to the faults, and remembers that a key that is not found may be in the damaged parts.
+    pub fn add_damage(&mut self, findings: Findings) {
         self.partly |= !findings.is_empty();
-        self.doubt(findings);
+        self.add_faults(findings);
     }
 
-    /// What is to be said beside anything that was not found, or not as it is now.
-    pub fn but_partly(&self) -> &'static str {
-        if self.partly { ", but parts of it cannot be read" } else { "" }
+    /// What to add to the message that a key, or a revision of it, was not found.
+    pub fn damage_hint(&self) -> &'static str {
+        if self.partly { " (but parts of the snapshot are damaged and were not read)" } else { "" }
     }
 
-    /// Adds to what is doubted.
-    pub fn doubt(&mut self, findings: Findings) {
-        self.doubts.extend(findings.kept.iter().map(ToString::to_string));
+    pub fn add_faults(&mut self, findings: Findings) {
+        self.faults.extend(findings.kept.iter().map(ToString::to_string));
         if findings.further > 0 {
-            self.doubts.push(format!("there are {} more findings like these", findings.further));
+            self.faults.push(format!("{} more findings of this kind", findings.further));
         }
     }
 
-    /// The error of a key that is not there, with what may be the reason.
-    pub fn lacks(&self, key: &[u8], revision: Option<u64>) -> CommandError {
+    /// The error for a key that was not found, with the likely reason.
+    pub fn no_such_key(&self, key: &[u8], revision: Option<u64>) -> CommandError {
         let at = revision.map(|revision| format!(" at revision {revision}")).unwrap_or_default();
         let compacted = nightshift_snapshot::compacted(&self.database).ok().flatten();
-        let because = match (revision, compacted) {
-            _ if self.partly => ": parts of it cannot be read".to_owned(),
+        let reason = match (revision, compacted) {
+            _ if self.partly => self.damage_hint().to_owned(),
             (Some(revision), Some(compacted)) if revision < compacted => {
-                format!(": what was before revision {compacted} was compacted away")
+                format!(" (revisions before {compacted} were compacted)")
             }
             _ => String::new(),
         };
-        CommandError::Absent(format!("{} has no key `{}`{at}{because}", self.what, shown(key)))
+        CommandError::Absent(format!("{} has no key `{}`{at}{reason}", self.what, shown(key)))
     }
 }

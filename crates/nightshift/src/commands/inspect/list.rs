@@ -1,4 +1,4 @@
-//! Lists of any length, written as they come: lines for a person and `awk`, or one JSON array.
+//! Lists of any length, written row by row: as lines for operators and `awk`, or as one JSON array.
 
 use std::borrow::Cow;
 use std::io::Write;
@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::commands::CommandError;
 use crate::out::is_harmless;
 
-/// Writes a list; nothing before its first row or its end.
+/// Writes a list. Nothing is written before the first row, so that an error before it leaves the output empty.
 pub struct List<'o> {
     out: &'o mut dyn Write,
     json: bool,
@@ -20,7 +20,7 @@ pub struct List<'o> {
 }
 
 impl<'o> List<'o> {
-    /// The header is for people only.
+    /// The header is not part of the JSON.
     pub fn new(out: &'o mut dyn Write, json: bool, header: &'static str) -> Self {
         Self { out, json, header, count: 0 }
     }
@@ -49,7 +49,7 @@ impl<'o> List<'o> {
     }
 }
 
-/// A key, or any text of others, as a terminal may show it.
+/// A key, or other untrusted text, with control characters escaped so that it is safe on a terminal.
 pub fn shown(key: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(key) {
         Ok(text) if text.chars().all(is_harmless) => Cow::Borrowed(text),
@@ -57,13 +57,13 @@ pub fn shown(key: &[u8]) -> Cow<'_, str> {
     }
 }
 
-/// What is told as JSON, for a person too.
+/// Indented JSON that is safe on a terminal.
 pub fn pretty(value: &impl Serialize) -> Result<String, serde_json::Error> {
     Ok(harmless_json(serde_json::to_string_pretty(value)?) + "\n")
 }
 
-/// JSON that a terminal may show, and that means the same: within its strings any character may be written by its
-/// number. Those below a space are so already.
+/// Makes JSON safe on a terminal without a change of its meaning: characters in strings may be written as `\u…`, and serde_json
+/// has done that for those below U+0020.
 fn harmless_json(json: String) -> String {
     if json.chars().all(|c| c == '\n' || is_harmless(c)) {
         return json;
@@ -82,11 +82,11 @@ fn harmless_json(json: String) -> String {
     harmless
 }
 
-/// A key in JSON, which has no bytes.
+/// A key in JSON, which has no type for bytes.
 #[derive(Serialize)]
 pub struct JsonKey<'k> {
     key: Cow<'k, str>,
-    /// Where the key is no UTF-8.
+    /// Only if the key is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     key_base64: Option<String>,
 }
@@ -98,7 +98,7 @@ impl<'k> JsonKey<'k> {
     }
 }
 
-/// What is told of one revision of a key.
+/// A revision of a key.
 #[derive(Serialize)]
 pub struct JsonRevision {
     revision: u64,
@@ -119,7 +119,7 @@ impl JsonRevision {
             create_revision: revision.create_revision,
             version: revision.version,
             value_size: revision.value_size,
-            // As etcdctl prints it.
+            // In hexadecimal, as etcdctl prints it.
             lease: (revision.lease != 0).then(|| format!("{:x}", revision.lease)),
         }
     }
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_text_of_others_moves_the_cursor_or_turns_what_is_read() {
+    fn untrusted_text_is_escaped_so_that_a_terminal_shows_it_as_it_is() {
         assert_eq!(shown("/registry/pods/größe".as_bytes()), "/registry/pods/größe");
         for hostile in ['\x1b', '\x07', '\u{7f}', '\u{9b}', '\u{200b}', '\u{202e}', '\u{2066}', '\u{feff}'] {
             let key = format!("a{hostile}b");
@@ -138,7 +138,7 @@ mod tests {
             let json = pretty(&JsonKey::of(key.as_bytes())).unwrap();
             assert!(json.chars().all(|c| c == '\n' || is_harmless(c)), "{json:?}");
             let read: serde_json::Value = serde_json::from_str(&json).unwrap();
-            assert_eq!(read["key"], key, "what is told as JSON is still the key");
+            assert_eq!(read["key"], key, "the JSON still has the same key");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A snapshot that can be read in place: a file as it is, or what a set or an archive holds, unpacked aside.
+//! Opens a snapshot for reading. A compressed one, or one in an archive, is unpacked into the scratch directory first.
 
 use std::fs::File;
 use std::io::{self, Seek as _};
@@ -26,32 +26,32 @@ use crate::commands::archive_file::{self, Extracted};
 use crate::out;
 
 pub struct Opened {
-    /// What it is called in messages.
+    /// Its name in messages.
     pub what: String,
     pub database: Database<File>,
-    /// What is wrong with it so far.
-    pub doubts: Vec<String>,
-    /// Whether parts of it could not be read: what is not found may be there.
+    /// The faults that were found so far.
+    pub faults: Vec<String>,
+    /// Whether parts of it could not be read. A key that is not found may then be in those parts.
     pub partly: bool,
     pub scratch: PathBuf,
-    /// How it ends, where all of it was hashed while it was unpacked.
+    /// Its length, hash and trailer, if they were computed during unpacking.
     ending: Option<Ending>,
 }
 
-/// Opens the snapshot of what was named.
+/// Opens the snapshot of a target.
 pub fn open(target: Target, choice: &Choice) -> Result<Opened, CommandError> {
     let scratch = scratch(choice);
     match target {
         Target::Snapshot(path) => of_file(&path, scratch),
-        Target::Set { folder, manifest } => of_set(&folder, &manifest, scratch),
+        Target::Set { directory, manifest } => of_set(&directory, &manifest, scratch),
         Target::Archive { path, name } => of_archive(&path, &name, choice, scratch),
     }
 }
 
-/// /var/tmp and not /tmp, which is memory on many hosts.
+/// The default is /var/tmp, because /tmp is in memory on many hosts.
 pub fn scratch(choice: &Choice) -> PathBuf {
-    let told = choice.scratch.clone().or_else(|| std::env::var_os("TMPDIR").map(PathBuf::from));
-    told.unwrap_or_else(|| PathBuf::from("/var/tmp"))
+    let chosen = choice.scratch.clone().or_else(|| std::env::var_os("TMPDIR").map(PathBuf::from));
+    chosen.unwrap_or_else(|| PathBuf::from("/var/tmp"))
 }
 
 fn of_file(path: &Path, scratch: PathBuf) -> Result<Opened, CommandError> {
@@ -69,10 +69,10 @@ fn of_file(path: &Path, scratch: PathBuf) -> Result<Opened, CommandError> {
     opened(what, file, Vec::new(), scratch, Some(ending))
 }
 
-fn of_set(folder: &Path, manifest: &Manifest, scratch: PathBuf) -> Result<Opened, CommandError> {
+fn of_set(directory: &Path, manifest: &Manifest, scratch: PathBuf) -> Result<Opened, CommandError> {
     let what = manifest.id().to_string();
     let (item, _, _) = snapshot_of(manifest).ok_or_else(|| no_snapshot(&what))?;
-    let path = folder.join(&item.path);
+    let path = directory.join(&item.path);
     let file = File::open(&path).map_err(|source| CommandError::Read { path, source })?;
     of_stored(what, file, manifest, scratch)
 }
@@ -108,7 +108,7 @@ fn of_archive(
     of_stored(what, file, &manifest, scratch)
 }
 
-/// The set that was named, or the best etcd set of the archive.
+/// The named set, or the best etcd set of the archive.
 fn choose(contents: &Contents, choice: &Choice) -> Option<SetId> {
     let sets = contents.sets.iter().filter(|set| match &choice.set {
         Some(wanted) => set.id == *wanted,
@@ -117,7 +117,7 @@ fn choose(contents: &Contents, choice: &Choice) -> Option<SetId> {
     let count = sets.clone().count();
     let best = best(sets, |set| (set.id.clone(), set.grade))?.id.clone();
     if count > 1 {
-        out::complain(&format!("inspecting {best}, the best of {count} etcd sets"));
+        out::print_error(&format!("showing {best}, the best of {count} etcd sets"));
     }
     Some(best)
 }
@@ -131,8 +131,8 @@ fn of_stored(
 ) -> Result<Opened, CommandError> {
     let (_, packing, size) = snapshot_of(manifest).ok_or_else(|| no_snapshot(&what))?;
     let spooled = unpack(&what, packed, size, packing, &scratch, raw_size(manifest))?;
-    let doubts = differences(manifest, &spooled);
-    opened(what, spooled.file, doubts, scratch, Some(spooled.ending))
+    let faults = differences(manifest, &spooled);
+    opened(what, spooled.file, faults, scratch, Some(spooled.ending))
 }
 
 /// Unpacks a file of `length` bytes.
@@ -163,17 +163,17 @@ fn unpack_error(what: &str, scratch: &Path, source: SpoolError) -> CommandError 
 fn opened(
     what: String,
     file: File,
-    doubts: Vec<String>,
+    faults: Vec<String>,
     scratch: PathBuf,
     ending: Option<Ending>,
 ) -> Result<Opened, CommandError> {
     match Database::open(file) {
-        Ok(database) => Ok(Opened { what, database, doubts, partly: false, scratch, ending }),
+        Ok(database) => Ok(Opened { what, database, faults, partly: false, scratch, ending }),
         Err(source) => Err(CommandError::Snapshot { what, source }),
     }
 }
 
-/// How what was unpacked differs from what the manifest says.
+/// How the unpacked snapshot differs from its manifest.
 fn differences(manifest: &Manifest, spooled: &Spooled) -> Vec<String> {
     let Some(etcd) = &manifest.etcd else { return Vec::new() };
     let (length, sha256) = (spooled.ending.length, Digest::from(spooled.ending.sha256));
@@ -181,15 +181,15 @@ fn differences(manifest: &Manifest, spooled: &Spooled) -> Vec<String> {
         return Vec::new();
     }
     let finding = if length == etcd.raw_size {
-        format!("its SHA-256 is {sha256} where its manifest says {}", etcd.raw_sha256)
+        format!("its SHA-256 is {sha256}, but its manifest has {}", etcd.raw_sha256)
     } else {
-        format!("it has {} where its manifest says {}", bytes(length), bytes(etcd.raw_size))
+        format!("its size is {}, but its manifest has {}", bytes(length), bytes(etcd.raw_size))
     };
     vec![finding]
 }
 
 fn no_snapshot(what: &str) -> CommandError {
-    CommandError::Absent(format!("{what} holds no etcd snapshot: only sets of the role etcd do"))
+    CommandError::Absent(format!("{what} has no etcd snapshot; only sets of the role etcd have one"))
 }
 
 pub fn progress(length: u64) -> ProgressBar {
@@ -197,28 +197,28 @@ pub fn progress(length: u64) -> ProgressBar {
     ProgressBar::new(length).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-/// Asks something of what was opened, and adds to `doubts` what is wrong with it, be it answered or not. A file that
-/// was not unpacked is hashed meanwhile: `get` goes through all keys as well.
-pub fn ask<const N: usize>(
+/// Runs a query, and adds the faults of the snapshots to `faults` even if the query fails. A file that was not unpacked is
+/// hashed in parallel: the query reads most of it anyway.
+pub fn query<const N: usize>(
     mut opened: [Opened; N],
-    doubts: &mut Vec<String>,
-    question: impl FnOnce(&mut [Opened; N]) -> Result<(), CommandError>,
+    faults: &mut Vec<String>,
+    query: impl FnOnce(&mut [Opened; N]) -> Result<(), CommandError>,
 ) -> Result<(), CommandError> {
-    let (answered, endings) = thread::scope(|scope| {
+    let (result, endings) = thread::scope(|scope| {
         let hashing = opened.each_ref().map(|side| {
             let (known, file) = (side.ending, side.database.source().try_clone());
             scope.spawn(move || known.map_or_else(|| Ending::of(&file?), Ok))
         });
-        let answered = question(&mut opened);
-        let broken = |_| Err(io::Error::other("the thread that hashes broke down"));
-        (answered, hashing.map(|hashing| hashing.join().unwrap_or_else(broken)))
+        let result = query(&mut opened);
+        let panicked = |_| Err(io::Error::other("the hashing thread panicked"));
+        (result, hashing.map(|hashing| hashing.join().unwrap_or_else(panicked)))
     });
     for (mut side, ending) in opened.into_iter().zip(endings) {
         match ending {
-            Ok(ending) => side.doubt(side.database.check_ending(&ending)),
-            Err(error) => side.doubts.push(format!("its SHA-256 cannot be made: {error}")),
+            Ok(ending) => side.add_faults(side.database.check_ending(&ending)),
+            Err(error) => side.faults.push(format!("cannot compute its SHA-256: {error}")),
         }
-        doubts.extend(side.doubts.into_iter().map(|doubt| format!("{}: {doubt}", side.what)));
+        faults.extend(side.faults.into_iter().map(|fault| format!("{}: {fault}", side.what)));
     }
-    answered
+    result
 }

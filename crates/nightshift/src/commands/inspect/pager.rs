@@ -1,12 +1,12 @@
-//! Where answers go: through a pager in a terminal, as `git` does it, else to standard output.
+//! Output through a pager if standard output is a terminal, as `git` does it.
 
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::process::{Child, Command, Stdio};
 
-/// What `less` is asked for: to end by itself where all fits on the screen, and to leave it there.
+/// `-F`: quit if the output fits on one screen. `-R`: pass colours on. `-X`: leave the output on the screen.
 const DEFAULT: &str = "less -FRX";
 
-/// Begins with the first byte that is written, so that questions and progress have the terminal until then.
+/// Starts the pager at the first byte that is written: until then, questions and progress bars use the terminal.
 #[derive(Default)]
 pub struct Pager {
     sink: Option<BufWriter<Box<dyn Write>>>,
@@ -14,15 +14,15 @@ pub struct Pager {
 }
 
 impl Pager {
-    /// Waits until the reader has seen enough.
+    /// Waits until the user quits the pager.
     pub fn end(mut self) -> io::Result<()> {
         let flushed = self.sink.take().map_or(Ok(()), |mut sink| sink.flush());
-        // Its pipe is closed by now; how it ends is its own affair.
+        // Closing the pipe ends its input; its exit code does not matter.
         let _ended = self.child.take().map(|mut child| child.wait());
         flushed
     }
 
-    fn begin(&mut self) -> BufWriter<Box<dyn Write>> {
+    fn open(&mut self) -> BufWriter<Box<dyn Write>> {
         let child = if io::stdout().is_terminal() { start() } else { None };
         let (child, pipe) = child.map_or((None, None), |mut child| {
             let pipe = child.stdin.take();
@@ -40,7 +40,7 @@ impl Write for Pager {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut sink = match self.sink.take() {
             Some(sink) => sink,
-            None => self.begin(),
+            None => self.open(),
         };
         let written = sink.write(bytes);
         self.sink = Some(sink);
@@ -52,18 +52,18 @@ impl Write for Pager {
     }
 }
 
-/// Starts the pager; `None` where none is wanted or none is there.
+/// Starts the pager; `None` if $PAGER disables it or it is not installed.
 fn start() -> Option<Child> {
     let wanted = std::env::var("PAGER").unwrap_or_else(|_| DEFAULT.to_owned());
     if matches!(wanted.trim(), "" | "cat") {
         return None;
     }
     let program = wanted.split_whitespace().next()?;
-    let there = program.contains('/')
-        || std::env::split_paths(&std::env::var_os("PATH")?).any(|folder| folder.join(program).is_file());
-    if !there {
+    let installed = program.contains('/')
+        || std::env::split_paths(&std::env::var_os("PATH")?).any(|path| path.join(program).is_file());
+    if !installed {
         return None;
     }
-    // A shell, for $PAGER may have arguments and quotes.
+    // Through a shell, because $PAGER may have arguments and quotes.
     Command::new("sh").arg("-c").arg(&wanted).stdin(Stdio::piped()).spawn().ok()
 }

@@ -1,4 +1,4 @@
-//! `inspect` of a set: what its manifest says, its files, and what its snapshot says of itself.
+//! `inspect` of a set: its manifest, its files, and an overview of its snapshot.
 
 use std::io::Write;
 use std::path::Path;
@@ -10,33 +10,32 @@ use serde_json::json;
 
 use super::list::{pretty, shown};
 use super::opened::open;
-use super::snapshot::Looked;
+use super::snapshot::Overview;
 use super::target::Target;
 use crate::args::Choice;
 use crate::commands::CommandError;
 use crate::out;
 
-/// Tells of a set; adds the verdict on its snapshot to `doubts`.
-pub fn tell(
-    folder: &Path,
+/// Shows a set, and adds the faults of its snapshot to `faults`.
+pub fn show(
+    directory: &Path,
     manifest: Box<Manifest>,
     choice: &Choice,
     json: bool,
     out: &mut dyn Write,
-    doubts: &mut Vec<String>,
+    faults: &mut Vec<String>,
 ) -> Result<(), CommandError> {
     let snapshot = match snapshot_of(&manifest) {
         Some(_) => {
-            let target = Target::Set { folder: folder.to_owned(), manifest: manifest.clone() };
-            Some(Looked::at(open(target, choice)?)?)
+            let target = Target::Set { directory: directory.to_owned(), manifest: manifest.clone() };
+            Some(Overview::of(open(target, choice)?)?)
         }
         None => None,
     };
-    doubts.extend(snapshot.iter().flat_map(Looked::verdict));
+    faults.extend(snapshot.iter().flat_map(Overview::verdict));
     let text = if json {
-        let snapshot = snapshot.as_ref().map(Looked::json);
-        let told = json!({ "manifest": &*manifest, "snapshot": snapshot });
-        pretty(&told)?
+        let snapshot = snapshot.as_ref().map(Overview::json);
+        pretty(&json!({ "manifest": &*manifest, "snapshot": snapshot }))?
     } else {
         let snapshot = snapshot.as_ref().map(|snapshot| format!("\n{}", snapshot.text()));
         summary(&manifest) + &files(&manifest) + &snapshot.unwrap_or_default()
@@ -44,15 +43,15 @@ pub fn tell(
     out.write_all(text.as_bytes()).map_err(CommandError::Output)
 }
 
-/// What a manifest says of its set, without the files.
+/// The lines of a manifest without its items.
 pub fn summary(manifest: &Manifest) -> String {
     let Manifest { cluster, made_by, made_at, made_with, grade, .. } = manifest;
     let mut lines = vec![
         format!("set           {} of cluster {cluster}: {grade}", manifest.id()),
-        format!("made          by {made_by} at {made_at}, with nightshift {}", shown(made_with.as_bytes())),
+        format!("created       by {made_by} at {made_at}, with nightshift {}", shown(made_with.as_bytes())),
     ];
     lines.extend(manifest.notes.iter().map(|note| format!("note          {}", shown(note.as_bytes()))));
-    lines.extend(manifest.vanished.iter().map(|path| format!("gone          {}", shown(path.as_bytes()))));
+    lines.extend(manifest.vanished.iter().map(|path| format!("vanished      {}", shown(path.as_bytes()))));
     if let Some(etcd) = &manifest.etcd {
         let role = match (etcd.leader, etcd.learner) {
             (true, _) => "leader",
@@ -67,12 +66,12 @@ pub fn summary(manifest: &Manifest) -> String {
             shown(etcd.version.as_bytes()),
             etcd.revision
         ));
-        lines.push(format!("checked       {}", shown(etcd.checked.as_bytes())));
+        lines.push(format!("verified      {}", shown(etcd.checked.as_bytes())));
     }
     lines.join("\n") + "\n"
 }
 
-/// The files of a set as rows.
+/// The items of a set as a table.
 pub fn files(manifest: &Manifest) -> String {
     format!(
         "\n{}\n",
@@ -86,9 +85,9 @@ fn row(item: &Item) -> Vec<String> {
         ItemKind::Directory => (String::new(), format!("{}/", item.path)),
         ItemKind::Symlink { target } => (String::new(), format!("{} -> {target}", item.path)),
     };
-    let who = |name: &Option<String>, number: u32| name.clone().unwrap_or_else(|| number.to_string());
+    let name = |name: &Option<String>, number: u32| name.clone().unwrap_or_else(|| number.to_string());
     let owner =
-        format!("{}:{}", who(&item.owner.user, item.owner.uid), who(&item.owner.group, item.owner.gid));
+        format!("{}:{}", name(&item.owner.user, item.owner.uid), name(&item.owner.group, item.owner.gid));
     let text = |text: String| shown(text.as_bytes()).into_owned();
     vec![size, format!("{:04o}", item.mode), text(owner), text(path), text(item.source.clone())]
 }

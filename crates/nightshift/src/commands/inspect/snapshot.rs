@@ -1,10 +1,10 @@
-//! `inspect` of a snapshot: what the walk through it found, and what it says of itself.
+//! `inspect` of a snapshot: its facts, the findings of a full check, and the number of keys by prefix and namespace.
 
 use std::collections::BTreeMap;
 use std::io::Write;
 
 use nightshift_core::digest::Digest;
-use nightshift_core::units::bytes;
+use nightshift_core::units::{bytes, count};
 use nightshift_snapshot::{
     Alarm, AlarmKind, Count, Fingerprint, IndexOptions, Member, Prefixes, Report, Trailer, survey,
 };
@@ -15,45 +15,43 @@ use super::opened::Opened;
 use crate::commands::CommandError;
 use crate::out;
 
-/// Tells all of a snapshot that needs no question; adds its verdict to `doubts`.
-pub fn tell(
+/// Shows the overview of a snapshot, and adds its faults to `faults`.
+pub fn show(
     opened: Opened,
     json: bool,
     out: &mut dyn Write,
-    doubts: &mut Vec<String>,
+    faults: &mut Vec<String>,
 ) -> Result<(), CommandError> {
-    let looked = Looked::at(opened)?;
-    doubts.extend(looked.verdict());
-    let text = if json { pretty(&looked.json())? } else { looked.text() };
+    let overview = Overview::of(opened)?;
+    faults.extend(overview.verdict());
+    let text = if json { pretty(&overview.json())? } else { overview.text() };
     out.write_all(text.as_bytes()).map_err(CommandError::Output)
 }
 
-/// A snapshot that was walked.
-pub struct Looked {
+pub struct Overview {
     what: String,
     report: Report,
     prefixes: Prefixes,
-    /// Everything that is wrong with it.
     findings: Vec<String>,
 }
 
-impl Looked {
-    pub fn at(opened: Opened) -> Result<Self, CommandError> {
-        let Opened { what, database, doubts: mut findings, scratch, .. } = opened;
+impl Overview {
+    /// Reads and checks the whole snapshot.
+    pub fn of(opened: Opened) -> Result<Self, CommandError> {
+        let Opened { what, database, faults: mut findings, scratch, .. } = opened;
         let (report, prefixes) = survey(database.source(), IndexOptions::in_directory(scratch))
             .map_err(|source| CommandError::Index { what: what.clone(), source })?;
         findings.extend(report.findings.iter().map(ToString::to_string));
         if report.further_findings > 0 {
-            findings.push(format!("there are {} more findings like these", report.further_findings));
+            findings.push(format!("{} more findings of this kind", report.further_findings));
         }
         Ok(Self { what, report, prefixes, findings })
     }
 
-    /// One line where it is not sound.
-    pub fn verdict(&self) -> Vec<String> {
-        let count = self.findings.len();
-        let line = (count > 0).then(|| format!("the snapshot {} is not sound: {count} findings", self.what));
-        line.into_iter().collect()
+    /// A line if the snapshot is bad.
+    pub fn verdict(&self) -> Option<String> {
+        let findings = self.findings.len();
+        (findings > 0).then(|| format!("the snapshot {} is bad: {}", self.what, count(findings, "finding")))
     }
 
     pub fn text(&self) -> String {
@@ -93,7 +91,7 @@ impl Looked {
             "total keys",
             facts.entries.map(|entries| match facts.live_keys {
                 Some(live) => {
-                    format!("{entries}, of which {live} are keys that live (all that etcd 3.6 counts)")
+                    format!("{entries} (etcd up to 3.5 counts revisions), {live} live keys (etcd 3.6 counts these)")
                 }
                 None => entries.to_string(),
             }),
@@ -102,14 +100,14 @@ impl Looked {
         line(
             "revisions",
             facts.revisions.map(|revisions| {
-                format!("{revisions}, of which {} are deletions", facts.tombstones.unwrap_or_default())
+                format!("{revisions}, {} of them deletions", facts.tombstones.unwrap_or_default())
             }),
         );
         line(
             "compacted",
             facts.compacted.map(|revision| match revision {
                 0 => "never".to_owned(),
-                revision => format!("what was before revision {revision}"),
+                revision => format!("revisions before {revision}"),
             }),
         );
         line(
@@ -137,7 +135,7 @@ impl Looked {
         rows
     }
 
-    /// Each namespace over all prefixes.
+    /// The totals of each namespace over all prefixes.
     fn by_namespace(&self) -> Vec<(String, Count)> {
         let mut all: BTreeMap<&[u8], Count> = BTreeMap::new();
         for (name, count) in self.prefixes.by_prefix.values().flat_map(|prefix| &prefix.namespaces) {
@@ -179,7 +177,7 @@ impl Looked {
         })
     }
 
-    /// What is not known is null.
+    /// Unknown values are null.
     fn facts(&self) -> Value {
         let facts = &self.report.facts;
         let members = facts.members.as_ref().map(|members| {
@@ -209,13 +207,11 @@ impl Looked {
 
 fn kind(fingerprint: Fingerprint, trailer: Trailer) -> &'static str {
     match (fingerprint, trailer) {
-        (Fingerprint::Stream, Trailer::Matches) => "as etcd streams it, and the SHA-256 at its end matches",
-        (Fingerprint::Stream, Trailer::Wrong) => "as etcd streams it, but the SHA-256 at its end is wrong",
-        (Fingerprint::Stream, Trailer::Absent) => "as etcd streams it, but without the SHA-256 at its end",
-        (Fingerprint::Copy, _) => {
-            "a copy of a database file: sound only if etcd was stopped while it was made"
-        }
-        (Fingerprint::NotEtcd, _) => "no etcd database",
+        (Fingerprint::Stream, Trailer::Matches) => "etcd snapshot; the SHA-256 at its end matches",
+        (Fingerprint::Stream, Trailer::Wrong) => "etcd snapshot; the SHA-256 at its end does not match",
+        (Fingerprint::Stream, Trailer::Absent) => "etcd snapshot; the SHA-256 at its end is missing",
+        (Fingerprint::Copy, _) => "copy of a database file; usable only if etcd was stopped during the copy",
+        (Fingerprint::NotEtcd, _) => "not an etcd database",
     }
 }
 

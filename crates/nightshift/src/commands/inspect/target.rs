@@ -1,4 +1,4 @@
-//! What is to be looked into: a word of the command line, found.
+//! Finds what an argument of the command line names.
 
 use std::path::{Path, PathBuf};
 
@@ -17,10 +17,10 @@ use crate::out;
 pub enum Target {
     Snapshot(PathBuf),
     Archive { path: PathBuf, name: ArchiveName },
-    Set { folder: PathBuf, manifest: Box<Manifest> },
+    Set { directory: PathBuf, manifest: Box<Manifest> },
 }
 
-/// Finds what a word names: a file or a set's folder where it is one, else a set or a night of the vault.
+/// Finds a target: a file or a set's directory if the path exists, otherwise a set or a night of the vault.
 pub fn find(config: &Path, word: &str, choice: &Choice) -> Result<Target, CommandError> {
     let path = Path::new(word);
     if path.is_file() {
@@ -31,28 +31,29 @@ pub fn find(config: &Path, word: &str, choice: &Choice) -> Result<Target, Comman
         });
     }
     if path.join(manifest::FILE).is_file() {
-        return in_folder(path);
+        return in_directory(path);
     }
     if let Ok(set) = word.parse::<SetId>() {
         let vault = vault(config)?;
         if !vault.holds(&set) {
             return Err(CommandError::Absent(format!(
-                "{} holds no set {set}: `nightshift sets` lists those that there are",
+                "{} has no set {set}; list its sets with `nightshift sets`",
                 vault.root().display()
             )));
         }
-        return Ok(Target::Set { folder: vault.folder(&set), manifest: Box::new(vault.manifest(&set)?) });
+        return Ok(Target::Set { directory: vault.folder(&set), manifest: Box::new(vault.manifest(&set)?) });
     }
     match word.parse::<Night>() {
         Ok(night) => of_night(&vault(config)?, night, choice),
         Err(_) => Err(CommandError::Usage(format!(
-            "`{word}` is no file, no folder of a set, no set such as master1/2026-11-22/etcd and no night"
+            "cannot find `{word}`: it is neither a file, nor a set's directory, nor a set such as \
+             master1/2026-11-22/etcd, nor a night such as 2026-11-22"
         ))),
     }
 }
 
-/// Finds both sides of a comparison. Two nights are compared by one host's sets, so that what differs is
-/// what happened in between and not who was asked.
+/// Finds both sides of a comparison. For two nights both sets are of one host, so that the differences come from the time
+/// between the nights and not from two members.
 pub fn find_both(config: &Path, words: [&str; 2], choice: &Choice) -> Result<[Target; 2], CommandError> {
     let nights = words.map(|word| word.parse::<Night>().ok().filter(|_| !Path::new(word).exists()));
     let ([Some(first), Some(second)], None) = (nights, &choice.host) else {
@@ -70,21 +71,23 @@ pub fn find_both(config: &Path, words: [&str; 2], choice: &Choice) -> Result<[Ta
     }
     let Some(pair) = best.map(|pair| pair.map(|judged| judged.manifest)) else {
         return Err(CommandError::Absent(format!(
-            "{} holds no host's etcd set of both {first} and {second}: name two sets",
+            "{}: no host has an etcd set of both {first} and {second}; name two sets instead",
             vault.root().display()
         )));
     };
-    out::complain(&format!("comparing {} and {}", pair[0].id(), pair[1].id()));
-    Ok(pair
-        .map(|manifest| Target::Set { folder: vault.folder(&manifest.id()), manifest: Box::new(manifest) }))
+    out::print_error(&format!("comparing {} and {}", pair[0].id(), pair[1].id()));
+    Ok(pair.map(|manifest| Target::Set {
+        directory: vault.folder(&manifest.id()),
+        manifest: Box::new(manifest),
+    }))
 }
 
-fn in_folder(folder: &Path) -> Result<Target, CommandError> {
-    let path = folder.join(manifest::FILE);
+fn in_directory(directory: &Path) -> Result<Target, CommandError> {
+    let path = directory.join(manifest::FILE);
     let bytes = read_bounded(&path, manifest::MAX_BYTES)?;
     let manifest = Manifest::decode(&bytes)
-        .map_err(|source| CommandError::Manifest { folder: folder.to_owned(), source })?;
-    Ok(Target::Set { folder: folder.to_owned(), manifest: Box::new(manifest) })
+        .map_err(|source| CommandError::Manifest { directory: directory.to_owned(), source })?;
+    Ok(Target::Set { directory: directory.to_owned(), manifest: Box::new(manifest) })
 }
 
 fn of_night(vault: &Vault, night: Night, choice: &Choice) -> Result<Target, CommandError> {
@@ -94,12 +97,12 @@ fn of_night(vault: &Vault, night: Night, choice: &Choice) -> Result<Target, Comm
     let Some(Judged { manifest, .. }) = best else {
         let of = choice.host.as_ref().map(|host| format!(" of {host}")).unwrap_or_default();
         return Err(CommandError::Absent(format!(
-            "{} holds no etcd set of night {night}{of}: `nightshift sets` lists those that there are",
+            "{} has no etcd set of night {night}{of}; list its sets with `nightshift sets`",
             vault.root().display()
         )));
     };
-    out::complain(&format!("looking into {}", manifest.id()));
-    Ok(Target::Set { folder: vault.folder(&manifest.id()), manifest: Box::new(manifest) })
+    out::print_error(&format!("showing {}", manifest.id()));
+    Ok(Target::Set { directory: vault.folder(&manifest.id()), manifest: Box::new(manifest) })
 }
 
 fn vault(config: &Path) -> Result<Vault, CommandError> {

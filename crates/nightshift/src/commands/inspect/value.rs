@@ -21,28 +21,28 @@ pub fn value(
 ) -> Result<(), CommandError> {
     let found = get(&opened.database, key, revision)
         .map_err(|source| CommandError::Snapshot { what: opened.what.clone(), source })?;
-    opened.lacks_parts(found.findings);
+    opened.add_damage(found.findings);
     if let Some(later) = revision.filter(|revision| *revision > found.last) {
-        let (what, but) = (&opened.what, opened.but_partly());
-        let ends = format!("{what} ends at revision {}, before {later}{but}", found.last);
-        return Err(CommandError::Absent(ends));
+        let (what, hint) = (&opened.what, opened.damage_hint());
+        let fault = format!("{what} has no revision {later}; its last revision is {}{hint}", found.last);
+        return Err(CommandError::Absent(fault));
     }
-    let Some(newest) = found.revision else { return Err(opened.lacks(key, revision)) };
+    let Some(newest) = found.revision else { return Err(opened.no_such_key(key, revision)) };
     if newest.tombstone {
         return Err(CommandError::Absent(format!(
-            "in {} `{}` was deleted in revision {}{}: `history` lists its revisions, `get --rev` gives an earlier one",
+            "{}: `{}` was deleted in revision {}{}; list its revisions with `history`, and print an earlier value with `get --rev`",
             opened.what,
             shown(key),
             newest.revision.main,
-            opened.but_partly()
+            opened.damage_hint()
         )));
     }
     let value = found.value.as_slice();
     let text = match output {
         Some(Output::Raw) => None,
         None if std::io::stdout().is_terminal() && !is_text(value) => {
-            out::complain(
-                "the value is not text: this is which object it is; --output raw writes it as it is",
+            out::print_error(
+                "the value is binary, so only its kind, name and size are shown; use --output raw for its bytes",
             );
             Some(yaml(&readable(value, key)?)?)
         }
@@ -57,7 +57,7 @@ fn is_text(value: &[u8]) -> bool {
     std::str::from_utf8(value).is_ok_and(|text| text.chars().all(|c| is_harmless(c) || "\n\r\t".contains(c)))
 }
 
-/// What can be told of a value as JSON or YAML.
+/// A value, or a description of it, as JSON or YAML.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Readable {
@@ -78,7 +78,7 @@ fn readable(value: &[u8], key: &[u8]) -> Result<Readable, CommandError> {
         }
         Stored::Other if std::io::stdout().is_terminal() => Ok(Readable::Bytes { size: value.len() }),
         Stored::Other => Err(CommandError::Absent(format!(
-            "the value of `{}` is neither JSON nor an object of Kubernetes: --output raw writes it as it is",
+            "the value of `{}` is neither JSON nor a Kubernetes object; use --output raw for its bytes",
             shown(key)
         ))),
     }
@@ -86,7 +86,7 @@ fn readable(value: &[u8], key: &[u8]) -> Result<Readable, CommandError> {
 
 fn yaml(value: &Readable) -> Result<String, CommandError> {
     let mut text = serde_saphyr::to_string(value)?;
-    // JSON is YAML too, and may write any character by its number.
+    // JSON is valid YAML, and can escape every character.
     if !is_text(text.as_bytes()) {
         return Ok(pretty(value)?);
     }
@@ -101,9 +101,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn yaml_moves_turns_and_hides_nothing() {
-        let told = yaml(&Readable::Json(serde_json::json!({ "name": "a\u{1b}[2J\u{202e}b\u{9b}" }))).unwrap();
-        assert!(told.chars().all(|c| c == '\n' || is_harmless(c)), "{told:?}");
+    fn yaml_contains_no_control_characters() {
+        let text = yaml(&Readable::Json(serde_json::json!({ "name": "a\u{1b}[2J\u{202e}b\u{9b}" }))).unwrap();
+        assert!(text.chars().all(|c| c == '\n' || is_harmless(c)), "{text:?}");
         assert_eq!(yaml(&Readable::Json(serde_json::json!({ "name": "web" }))).unwrap(), "name: web\n");
     }
 }

@@ -1,0 +1,168 @@
+//! The sets, etcd sets and archives of a night: tables with one word a column, and the details.
+
+use nightshift_core::outcome::Grade;
+use nightshift_core::record::{Expected, Fate, Record};
+use nightshift_core::units::{bytes, count};
+use nightshift_engine::status::{EtcdState, NightReport};
+
+use crate::out::{WIDTH, rows_of, wrapped};
+
+/// The tables of a night in `status`.
+pub fn lines(night: &NightReport) -> Vec<String> {
+    let record = &night.record;
+    let sets = record.expected.iter().map(|expected| set_row(record, expected, night.settled)).collect();
+    let etcd = night.etcd.iter().map(etcd_row).collect();
+    let archives = record.archives.iter().map(|packed| {
+        let shipped = record.shipped.iter().filter(|shipment| shipment.archive == packed.archive);
+        let verified = shipped.filter(|shipment| shipment.verified.is_some()).count();
+        let remotes = format!("{verified} of {}", record.remotes.len());
+        vec![packed.archive.clone(), bytes(packed.bytes), packed.sets.to_string(), remotes]
+    });
+    let mut lines = table(&["HOST", "ROLE", "SET", "SIZE", "HOW"], sets);
+    lines.extend(table(&["ETCD", "VERIFIED", "AGREED", "COPIES", "PROVED"], etcd));
+    lines.extend(table(&["ARCHIVE", "SIZE", "SETS", "REMOTES"], archives.collect()));
+    lines
+}
+
+/// An empty line and a table, whose first column is shortened if the table would be too wide.
+fn table(header: &[&str], mut rows: Vec<Vec<String>>) -> Vec<String> {
+    if rows.is_empty() {
+        return Vec::new();
+    }
+    let width = |text: &str| text.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+    let mut text = rows_of(header, rows.clone());
+    let too_wide = width(&text).saturating_sub(WIDTH);
+    if too_wide > 0 {
+        let first = rows.iter().map(|row| row[0].chars().count()).max().unwrap_or(0);
+        let max = first.saturating_sub(too_wide).max(header[0].len());
+        rows.iter_mut().for_each(|row| row[0] = elided(&row[0], max));
+        text = rows_of(header, rows);
+    }
+    std::iter::once(String::new()).chain(text.lines().map(str::to_owned)).collect()
+}
+
+/// A name with at most `max` characters: the start is the longer part, because it usually has the host's own name.
+fn elided(name: &str, max: usize) -> String {
+    let length = name.chars().count();
+    if length <= max {
+        return name.to_owned();
+    }
+    let end = max.saturating_sub(1) / 3;
+    let start = max.saturating_sub(1 + end);
+    let head: String = name.chars().take(start).collect();
+    let tail: String = name.chars().skip(length - end).collect();
+    format!("{head}…{tail}")
+}
+
+fn set_row(record: &Record, expected: &Expected, settled: bool) -> Vec<String> {
+    let Expected { host, role, .. } = expected;
+    let (word, size, how) = match record.best_set(host, *role) {
+        Some(stored) => {
+            let grade = stored.grade.as_ref().map_or("unchecked", |grade: &Grade| grade.as_str());
+            let how = match (stored.fate, &stored.from) {
+                (Fate::Published, _) => "own",
+                (Fate::Late, _) => "late",
+                (_, Some(_)) => "mirrored",
+                _ => "pulled",
+            };
+            (grade, bytes(stored.bytes), how)
+        }
+        None => {
+            let expected_later = !settled && record.reason_for(host, *role).is_none();
+            let word = match expected_later {
+                _ if expected.new => "new",
+                _ if record.is_not_needed(expected) => "skipped",
+                true => "waiting",
+                false => "missing",
+            };
+            (word, "-".to_owned(), "-")
+        }
+    };
+    vec![host.to_string(), role.to_string(), word.to_owned(), size, how.to_owned()]
+}
+
+fn etcd_row(state: &EtcdState) -> Vec<String> {
+    vec![
+        state.set.host.to_string(),
+        state.verified_word().to_owned(),
+        state.agreement.clone().unwrap_or_else(|| "unknown".to_owned()),
+        state.copies(),
+        state.proved_word().to_owned(),
+    ]
+}
+
+/// Why a set is absent or not good, and from which master it was mirrored.
+pub fn set_details(night: &NightReport) -> Vec<String> {
+    let record = &night.record;
+    let details = record.expected.iter().filter_map(|expected| {
+        let Expected { host, role, .. } = expected;
+        let detail = match record.best_set(host, *role) {
+            Some(stored) => {
+                let from = stored.from.as_ref().map(|from| format!("mirrored from {from}"));
+                let parts: Vec<String> = from.into_iter().chain(stored.reason.clone()).collect();
+                (!parts.is_empty()).then(|| parts.join("; "))
+            }
+            None if record.is_not_needed(expected) => {
+                Some("not needed, because the set of one member is enough (`members = \"one\"`)".to_owned())
+            }
+            None => record.reason_for(host, *role).map(str::to_owned),
+        };
+        detail.map(|detail| format!("{host} {role}: {detail}"))
+    });
+    section("sets", details)
+}
+
+/// The checks, the comparison, the copies and the drills of each etcd set.
+pub fn etcd_details(etcd: &[EtcdState]) -> Vec<String> {
+    let names = |names: Vec<String>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    let mut lines = Vec::new();
+    for state in etcd {
+        lines.extend([String::new(), format!("etcd set {}:", state.set)]);
+        let mut line = |text: String| lines.extend(wrapped("  ", &text));
+        line(format!("verified: {}", if state.verified.is_empty() { "unchecked" } else { &state.verified }));
+        line(format!("agreement: {}", state.agreed.as_deref().unwrap_or("unknown, no member compared them")));
+        if state.masters.is_empty() && state.remotes.is_empty() {
+            line("copies: unknown on this host; run `nightshift status` on a master".to_owned());
+        } else {
+            line(format!("on masters: {}", names(state.masters.iter().map(ToString::to_string).collect())));
+            line(format!("on remotes: {}", names(state.remotes.iter().map(ToString::to_string).collect())));
+        }
+        let drills = state.drill_lines();
+        if drills.is_empty() {
+            line("drill: none".to_owned());
+        }
+        drills.into_iter().for_each(|drill| line(format!("drill: {drill}")));
+    }
+    lines
+}
+
+/// The archives, and for each remote how it was verified there or why it is missing.
+pub fn archive_details(record: &Record) -> Vec<String> {
+    let mut lines = Vec::new();
+    for packed in &record.archives {
+        let encrypted = if packed.encrypted { "encrypted" } else { "not encrypted" };
+        let (size, sets) = (bytes(packed.bytes), count(packed.sets, "set"));
+        lines.extend([String::new(), format!("archive {}:", packed.archive)]);
+        lines.push(format!("  {size}, {sets}, {encrypted}"));
+        lines.extend(
+            packed.missing.iter().flat_map(|missing| wrapped("  ", &format!("not in it: {missing}"))),
+        );
+        for shipment in record.shipped.iter().filter(|shipment| shipment.archive == packed.archive) {
+            let state = match (&shipment.verified, &shipment.reason) {
+                (Some(verified), _) => format!("verified ({verified})"),
+                (None, Some(reason)) => format!("missing: {reason}"),
+                (None, None) => "missing".to_owned(),
+            };
+            lines.extend(wrapped("  ", &format!("remote {}: {state}", shipment.remote)));
+        }
+    }
+    lines
+}
+
+fn section(title: &str, items: impl Iterator<Item = String>) -> Vec<String> {
+    let items: Vec<String> = items.flat_map(|item| wrapped("  ", &item)).collect();
+    if items.is_empty() {
+        return items;
+    }
+    [String::new(), format!("{title}:")].into_iter().chain(items).collect()
+}

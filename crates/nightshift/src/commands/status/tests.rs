@@ -1,0 +1,93 @@
+#![allow(clippy::unwrap_used)]
+use nightshift_core::record::{Expected, Record, StageRecord, StartReason};
+use nightshift_core::role::Role;
+use nightshift_core::stage::Stage;
+use nightshift_engine::status::NightReport;
+
+use super::*;
+use crate::out::WIDTH;
+
+fn report(host: &str, open: bool) -> Report {
+    let at: Timestamp = "2026-11-25T06:00:00Z".parse().unwrap();
+    let expected = |role| Expected { host: host.parse().unwrap(), role, new: false, any: false };
+    let stage = StageRecord {
+        attempts: 1,
+        started: at,
+        why: StartReason::Due,
+        ended: Some(at),
+        outcome: Some(nightshift_core::outcome::Outcome::Done),
+        reason: Some(format!(
+            "{host} master: missing: cannot connect to it within 30 s, and no other master has it"
+        )),
+        duration_ms: 123_456,
+    };
+    let record = Record {
+        format: 1,
+        night: "2026-11-25".parse().unwrap(),
+        host: host.parse().unwrap(),
+        version: "1.0.0".into(),
+        opened: at,
+        closes: "2026-11-25T10:00:00Z".parse().unwrap(),
+        expected: [Role::Etcd, Role::Master, Role::Node].map(expected).into(),
+        planned: Stage::ALL.into(),
+        remotes: Vec::new(),
+        stages: Stage::ALL.map(|name| (name, stage.clone())).into(),
+        sets: Vec::new(),
+        archives: Vec::new(),
+        shipped: Vec::new(),
+        seen: Default::default(),
+        proofs: Vec::new(),
+        pruned: Vec::new(),
+        closed: None,
+        newest: at,
+    };
+    let reasons =
+        if open { Vec::new() } else { vec![format!("{host} master: missing: cannot connect to {host}")] };
+    let verdict = if open { Verdict::Complete } else { Verdict::Degraded };
+    Report {
+        cluster: "production".parse().unwrap(),
+        host: host.parse().unwrap(),
+        roles: "master, etcd, node".into(),
+        daemon: Some("1.0.0".into()),
+        at,
+        night: Some(NightReport {
+            open,
+            settled: true,
+            verdict,
+            reasons,
+            record,
+            progress: Vec::new(),
+            etcd: Vec::new(),
+        }),
+        before: Some(Verdict::Degraded),
+        before_night: Some("2026-11-24".parse().unwrap()),
+        last_complete: None,
+        last_restorable: Some("2026-11-24".parse().unwrap()),
+        stale: Some(
+            "the last restorable night is 2026-11-23, but night 2026-11-24 has closed since then".into(),
+        ),
+        opens: at,
+    }
+}
+
+#[test]
+fn every_line_of_status_fits_into_80_columns() {
+    for host in ["m1.site.test", "master1.production.datacenter.example.org"] {
+        for line in lines(&report(host, false), &TimeZone::get("Europe/Berlin").unwrap()) {
+            assert!(line.chars().count() <= WIDTH, "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_night_whose_stages_are_done_is_complete_before_it_closes() {
+    let report = report("m1.site.test", true);
+    let zone = TimeZone::get("Europe/Berlin").unwrap();
+    let lines = lines(&report, &zone);
+    assert!(
+        lines.contains(&"night 2026-11-25: complete (closes 2026-11-25 11:00 CET)".to_owned()),
+        "{lines:#?}"
+    );
+    assert!(lines.contains(&"last complete night: none yet".to_owned()), "{lines:#?}");
+    assert!(lines.contains(&"last restorable night: 2026-11-24 (degraded)".to_owned()), "{lines:#?}");
+}
