@@ -5,14 +5,14 @@ use std::ffi::OsStr;
 use std::process::{Command, Stdio};
 
 use crate::error::{Error, Result};
-use crate::{tools, workspace};
+use crate::workspace;
 
 /// A command line of words, with whatever else the caller adds to it. The pinned tools come before what is installed.
 pub fn command(line: &[&str]) -> Command {
     let mut command = Command::new(line.first().copied().unwrap_or_default());
     command.args(line.iter().skip(1)).current_dir(workspace::root()).stdin(Stdio::null());
     let inherited = env::var_os("PATH").unwrap_or_default();
-    let path = std::iter::once(tools::programs()).chain(env::split_paths(&inherited));
+    let path = std::iter::once(workspace::pinned_programs()).chain(env::split_paths(&inherited));
     if let Ok(path) = env::join_paths(path) {
         command.env("PATH", path);
     }

@@ -3,7 +3,6 @@
 //! They come prebuilt from the Python package index, because no test run should have to compile a program before it can start.
 
 use std::fs;
-use std::path::PathBuf;
 
 use crate::error::{Error, Result};
 use crate::run::{command, step};
@@ -15,20 +14,11 @@ const LIST: &str = "crates/xtask/tools.txt";
 /// What is installed: a copy of the list that it was installed from.
 const INSTALLED: &str = "tools.txt";
 
-/// The directory with the programs; `run::command` puts it first in PATH.
-pub fn programs() -> PathBuf {
-    directory().join("bin")
-}
-
-fn directory() -> PathBuf {
-    workspace::tools().join("pinned")
-}
-
 /// Installs all of them, unless what is installed is what the list names.
 pub fn ensure() -> Result<()> {
     let list_path = workspace::root().join(LIST);
     let list = fs::read_to_string(&list_path).map_err(Error::io("read", &list_path))?;
-    let directory = directory();
+    let directory = workspace::pinned_tools();
     if fs::read_to_string(directory.join(INSTALLED)).is_ok_and(|installed| installed == list) {
         return Ok(());
     }

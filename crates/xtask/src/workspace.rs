@@ -23,6 +23,16 @@ pub fn tools() -> PathBuf {
     target().join("tools")
 }
 
+/// What `tools.txt` lists, installed.
+pub fn pinned_tools() -> PathBuf {
+    tools().join("pinned")
+}
+
+/// The directory with its programs; `run::command` puts it first in PATH.
+pub fn pinned_programs() -> PathBuf {
+    pinned_tools().join("bin")
+}
+
 pub fn packages() -> PathBuf {
     root().join("target/packages")
 }
