@@ -115,7 +115,7 @@ fn a_set_an_archive_and_a_file_give_the_same_keys_and_values() {
         assert!(told.contains(part), "{part} in {told}");
     }
     let other = ends_with(inspect(&[archive, "keys", "--host", "n1.site.test"]), 1);
-    assert!(other.stderr.contains("has no etcd set"), "{other:?}");
+    assert!(other.stderr.contains("has no such etcd set"), "{other:?}");
     let node = format!("n1.site.test/{night}/node");
     let other = ends_with(site.run("m1", &["inspect", &node, "keys"]).unwrap(), 1);
     assert!(other.stderr.contains("only sets of the role etcd"), "{other:?}");

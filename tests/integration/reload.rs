@@ -43,7 +43,7 @@ fn a_bad_edit_is_refused_with_its_diagnostics_and_the_old_settings_go_on() {
     site.drop_in("n1", "60-mistake.toml", "[stage.collect-node]\natt = \"0 1 * * *\"\n").unwrap();
     collect_at(&site, -1);
     let refused = ends_with(site.run("n1", &["reload"]).unwrap(), 78);
-    for part in ["60-mistake.toml:2:1", "att = ", "^^^", "the old one stays in force"] {
+    for part in ["60-mistake.toml:2:1", "att = ", "^^^", "continues with the old one"] {
         assert!(refused.stderr.contains(part), "{part} in {}", refused.stderr);
     }
     site.host("n1").daemon().signal(Signal::HUP).unwrap();

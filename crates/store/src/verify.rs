@@ -176,6 +176,6 @@ mod tests {
         let told = pass_stored(&path, Some(1 << 20)).join("; ");
         assert!(told.contains("more than the 1048576 bytes in its manifest"), "{told}");
         let told = pass_stored(&path, Some(8 << 20)).join("; ");
-        assert!(told.contains("no etcd database"), "{told}");
+        assert!(told.contains("not an etcd database"), "{told}");
     }
 }
