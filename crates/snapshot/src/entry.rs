@@ -4,7 +4,7 @@ use crate::finding::Damage;
 use crate::page::BUCKET_HEADER;
 use crate::read_error::{ReadError, damaged};
 
-/// The position of an entry, for [`Database::at`].
+/// The position of an entry, for [`Database::at`](crate::database::Database::at).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Location {
     pub page: u64,
