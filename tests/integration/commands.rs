@@ -97,7 +97,7 @@ fn a_suspicious_set_is_accepted_by_the_daemon_for_whoever_says_yes() {
     let unsure = ends_with(site.run("n1", &["sets", "accept", &set]).unwrap(), 1);
     assert!(unsure.stderr.contains("nothing was accepted"), "{unsure:?}");
     let accepted = good(site.run("n1", &["sets", "accept", &set, "--yes"]).unwrap()).stdout;
-    assert!(accepted.contains("it counts as a good copy from now on"), "{accepted}");
+    assert!(accepted.contains("it now counts as a good copy"), "{accepted}");
     let listed = good(site.run("n1", &["sets"]).unwrap()).stdout;
     assert!(listed.contains("good, accepted"), "{listed}");
     ends_with(site.run("n1", &["sets", "accept", "n2/2026-11-22/node", "--yes"]).unwrap(), 1);

@@ -27,7 +27,7 @@ fn no_line_lacks_its_fields(journal: &Journal) {
 }
 
 #[test]
-fn the_journal_tells_the_whole_night_in_fields_that_can_be_filtered() {
+fn the_journal_has_the_whole_night_in_fields_that_can_be_filtered() {
     if !kit::require(Journal::available()) {
         return;
     }

@@ -1,12 +1,12 @@
-//! An edited config under a running daemon.
+//! A reload of an edited configuration.
 
-use kit::lab::Role::Node;
+use kit::lab::Role::{Master, Node};
 use kit::site::{Plan, Site};
 use rustix::process::Signal;
 
-use crate::support::{SOON, ends_with, good, outcome, set_folder, wait_for_set};
+use crate::support::{SOON, ends_with, good, names, night_of, outcome, set_folder, wait_for_set};
 
-/// A node whose only stage that makes something is an hour away.
+/// A node whose collect-node stage starts in an hour.
 fn node_that_waits() -> Site {
     let mut site = Plan::new(&[("n1", &[Node])]).build().unwrap();
     collect_at(&site, 60);
@@ -30,7 +30,7 @@ fn new_times_of_stages_that_have_not_begun_count_tonight() {
 }
 
 #[test]
-fn sighup_takes_the_edited_config_too() {
+fn sighup_reloads_too() {
     let site = node_that_waits();
     collect_at(&site, -1);
     site.host("n1").daemon().signal(Signal::HUP).unwrap();
@@ -38,7 +38,7 @@ fn sighup_takes_the_edited_config_too() {
 }
 
 #[test]
-fn a_bad_edit_is_refused_with_its_diagnostics_and_the_old_settings_go_on() {
+fn an_invalid_configuration_is_refused_with_its_diagnostics_and_the_old_settings_stay() {
     let site = node_that_waits();
     site.drop_in("n1", "60-mistake.toml", "[stage.collect-node]\natt = \"0 1 * * *\"\n").unwrap();
     collect_at(&site, -1);
@@ -47,11 +47,11 @@ fn a_bad_edit_is_refused_with_its_diagnostics_and_the_old_settings_go_on() {
         assert!(refused.stderr.contains(part), "{part} in {}", refused.stderr);
     }
     site.host("n1").daemon().signal(Signal::HUP).unwrap();
-    let log = "asked by SIGHUP";
+    let log = "requested by SIGHUP";
     site.host("n1").daemon().wait_log(log, SOON).unwrap();
-    assert!(site.log("n1").contains("the config is refused"));
+    assert!(site.log("n1").contains("the new configuration is invalid"));
 
-    // Mended, the other edit counts; until then nothing of either did.
+    // As long as one file is invalid, the valid one has no effect either.
     site.drop_in("n1", "60-mistake.toml", "").unwrap();
     let (_, status) = site.status("n1").unwrap();
     assert_eq!(outcome(&status, "collect-node"), "none");
@@ -60,9 +60,37 @@ fn a_bad_edit_is_refused_with_its_diagnostics_and_the_old_settings_go_on() {
 }
 
 #[test]
-fn what_cannot_change_under_a_running_daemon_is_refused() {
+fn a_reload_cannot_change_the_identity_of_the_host() {
     let site = node_that_waits();
     site.drop_in("n1", "60-other.toml", "[cluster]\nname = \"other\"\n").unwrap();
     let refused = ends_with(site.run("n1", &["reload"]).unwrap(), 78);
     assert!(refused.stderr.contains("only with a restart"), "{refused:?}");
+}
+
+#[test]
+fn a_reload_during_an_extra_night_changes_its_files_from_the_next_night_on() {
+    let mut site = Plan::new(&[("m1", &[Master]), ("n1", &[Node])]).build().unwrap();
+    for host in ["m1", "n1"] {
+        site.between_nights(host).unwrap();
+        site.start(host).unwrap();
+    }
+    good(site.run("m1", &["run", "night", "--wait"]).unwrap());
+    let date = night_of(&site, "m1").strip_suffix(".1").unwrap().to_owned();
+    let [second, third] = [2, 3].map(|extra| format!("{date}.{extra}"));
+
+    // n1 has no set of this night, so the pull waits and the night stays open.
+    good(site.run("m1", &["run", "pull-nodes", "--night", &second]).unwrap());
+    site.lay("m1", "/etc/extra", b"extra").unwrap();
+    let extra = format!("[files]\nmaster = [\"{}\"]\n", site.source("m1", "/etc/extra").display());
+    site.drop_in("m1", "60-files.toml", &extra).unwrap();
+    good(site.run("m1", &["reload"]).unwrap());
+    good(site.run("m1", &["run", "collect-master", "--night", &second, "--wait"]).unwrap());
+    let collected = names(&set_folder(&site, "m1", "m1", "master"));
+    assert!(collected.contains(&"root_cron".to_owned()), "{collected:?}");
+
+    good(site.run("n1", &["run", "collect-node", "--night", &second, "--wait"]).unwrap());
+    site.settle("m1").unwrap();
+    good(site.run("m1", &["run", "collect-master", "--night", &third, "--wait"]).unwrap());
+    let collected = names(&set_folder(&site, "m1", "m1", "master"));
+    assert!(!collected.contains(&"root_cron".to_owned()), "{collected:?}");
 }

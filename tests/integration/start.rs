@@ -1,4 +1,4 @@
-//! Starting with a config that will not do, and commands while the daemon is away.
+//! Starting with an invalid configuration, and commands while the daemon does not run.
 
 use std::fs;
 
@@ -8,18 +8,18 @@ use kit::site::Plan;
 use crate::support::{ends_with, good};
 
 #[test]
-fn a_wrong_config_ends_the_start_with_78_and_its_diagnostics() {
+fn with_an_invalid_config_the_daemon_exits_with_78_and_the_diagnostics() {
     let site = Plan::new(&[("n1", &[Node])]).build().unwrap();
     site.drop_in("n1", "60-mistake.toml", "[night]\nopens = \"25:00\"\n").unwrap();
     let refused = ends_with(site.run("n1", &["daemon"]).unwrap(), 78);
     for part in ["60-mistake.toml:2:9", "opens = \"25:00\"", "^^^"] {
         assert!(refused.stderr.contains(part), "{part} in {}", refused.stderr);
     }
-    assert!(!site.host("n1").state().exists(), "nothing was begun");
+    assert!(!site.host("n1").state().exists(), "nothing was created");
 }
 
 #[test]
-fn a_missing_config_ends_the_start_with_78_and_its_path() {
+fn with_a_missing_config_the_daemon_exits_with_78_and_the_path() {
     let site = Plan::new(&[("n1", &[Node])]).build().unwrap();
     fs::remove_file(site.host("n1").config()).unwrap();
     let refused = ends_with(site.run("n1", &["daemon"]).unwrap(), 78);
@@ -35,7 +35,7 @@ fn a_host_without_a_role_does_not_start() {
 }
 
 #[test]
-fn with_the_daemon_away_what_is_on_disk_can_be_read_and_nothing_can_be_started() {
+fn without_a_daemon_everything_on_disk_can_be_read_and_nothing_can_be_started() {
     let mut site = Plan::new(&[("n1", &[Node])]).build().unwrap();
     site.night().unwrap();
     site.stop_all().unwrap();

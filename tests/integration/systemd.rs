@@ -1,4 +1,4 @@
-//! What systemd is told.
+//! The notifications to systemd.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use kit::site::Plan;
 use crate::support::{SOON, ends_with, night_of};
 
 #[test]
-fn ready_is_said_when_the_schedule_stands_and_stopping_when_it_ends() {
+fn systemd_is_notified_of_ready_once_a_night_is_recorded_and_of_stopping() {
     let mut site = Plan::new(&[("n1", &[Node])]).build().unwrap();
     site.start("n1").unwrap();
-    // The night was open and recorded before the word was given, and the socket answers.
+    // Before READY the night was open and recorded, and the socket was bound.
     let (_, status) = site.status("n1").unwrap();
     assert_eq!(status["night"]["open"], true);
     assert!(status["daemon"].is_string());
@@ -34,7 +34,7 @@ fn ready_is_said_when_the_schedule_stands_and_stopping_when_it_ends() {
 }
 
 #[test]
-fn the_status_line_counts_stages_and_names_what_runs_and_what_comes_next() {
+fn the_status_line_counts_the_ended_stages_and_names_the_running_and_the_next_one() {
     let plan: &[(&str, &[_])] = &[("m1", &[Master]), ("n1", &[Node])];
     let mut site = Plan::new(plan).proxied("n1").build().unwrap();
     site.start("n1").unwrap();
@@ -53,16 +53,16 @@ fn the_status_line_counts_stages_and_names_what_runs_and_what_comes_next() {
 }
 
 #[test]
-fn the_watchdog_is_fed_twice_as_often_as_it_asks() {
+fn the_watchdog_is_notified_at_twice_the_required_rate() {
     let mut site = Plan::new(&[("n1", &[Node])]).build().unwrap();
     let watchdog = Some(Duration::from_secs(2));
     site.start_with("n1", &Start { watchdog, ..Start::default() }).unwrap();
     let daemon = site.host("n1").daemon();
-    let fed = || daemon.notices().iter().filter(|notice| *notice == "WATCHDOG=1").count();
-    let begun = fed();
-    // Over two of its periods it would have to be fed four times at the very least.
-    poll("the watchdog to be fed", Duration::from_secs(4), || {
-        if fed() >= begun + 4 { Ok(()) } else { Err(format!("{} times", fed() - begun)) }
+    let notified = || daemon.notices().iter().filter(|notice| *notice == "WATCHDOG=1").count();
+    let before = notified();
+    // In two of its periods at least four notifications must arrive.
+    poll("the watchdog notifications", Duration::from_secs(4), || {
+        if notified() >= before + 4 { Ok(()) } else { Err(format!("{} of 4", notified() - before)) }
     })
     .unwrap();
 }

@@ -17,7 +17,8 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 pub use clock::Clock;
-pub use event::{Action, Event, ManualRequest, Refusal, StageResult};
+use clock::Doubt;
+pub use event::{Action, Event, ManualRequest, Refusal, StageResult, Start};
 use open_night::OpenNight;
 
 use crate::night::Night;
@@ -28,6 +29,7 @@ use crate::stage::Stage;
 
 #[derive(Debug)]
 pub struct Agenda {
+    /// The settings in force: those of the next night. The open night has its own.
     settings: Arc<Settings>,
     open: Option<OpenNight>,
     /// The newest night that was ever open on this host, and the time of the last line in its record.
@@ -35,7 +37,7 @@ pub struct Agenda {
     /// The newest scheduled night. `newest` may be an extra night that was opened after it.
     scheduled: Option<Date>,
     /// The last reported reason not to trust the clock: each reason is reported once.
-    doubted: Option<String>,
+    doubted: Option<Doubt>,
 }
 
 impl Agenda {
@@ -50,6 +52,11 @@ impl Agenda {
             }
         }
         agenda
+    }
+
+    /// The settings in force. A stage gets tonight's settings, which may be older, with [`Action::Start`].
+    pub fn settings(&self) -> &Arc<Settings> {
+        &self.settings
     }
 
     pub fn night(&self) -> Option<&NightPlan> {
@@ -126,12 +133,10 @@ impl Agenda {
         Action::Open(plan)
     }
 
-    /// Times, `until` and retries of stages that have not begun change tonight; opening and closing stay.
+    /// Stages of the open night that have not begun take their new settings; everything else changes from the next night.
     fn reload(&mut self, settings: Arc<Settings>) {
-        if let Some(open) = &mut self.open
-            && !open.plan.night.is_extra()
-        {
-            open.retime(&settings);
+        if let Some(open) = &mut self.open {
+            open.reload(&settings);
         }
         self.settings = settings;
     }
@@ -182,9 +187,10 @@ impl Agenda {
         if plan.stages.is_empty() {
             return;
         }
-        if let Some(reason) = clock.doubt(self.newest.map(|(_, at)| at), &self.settings.window.zone) {
-            if self.doubted.as_ref() != Some(&reason) {
-                self.doubted = Some(reason.clone());
+        let newest = self.newest.map(|(_, at)| at);
+        if let Some(doubt) = clock.doubt(newest) {
+            if self.doubted.replace(doubt) != Some(doubt) {
+                let reason = clock.explain(doubt, newest, &self.settings.window.zone);
                 actions.push(Action::Doubt { reason });
             }
             return;

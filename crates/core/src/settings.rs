@@ -14,7 +14,7 @@ use crate::night::{Night, NightWindow};
 use crate::retention::Keep;
 use crate::role::{Role, Roles};
 use crate::schedule::Schedule;
-use crate::stage::PerStage;
+use crate::stage::{PerStage, Stage};
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -52,6 +52,13 @@ impl Settings {
             host.roles.has(Role::Master)
                 || host.roles.has(Role::Etcd) && self.etcd.members == EtcdMembers::All
         })
+    }
+
+    /// The settings of the open night after a reload: the stages that have not begun take theirs from `fresh`, everything
+    /// else stays.
+    pub fn tonight(&self, fresh: &Self, begun: impl Fn(Stage) -> bool) -> Self {
+        let of = |stage| if begun(stage) { self } else { fresh };
+        Self { stages: PerStage::from_fn(|stage| of(stage).stages.get(stage).clone()), ..self.clone() }
     }
 
     /// The files to collect for a role on a cluster of this generation.
@@ -260,7 +267,6 @@ pub(crate) mod testing {
     use jiff::tz::TimeZone;
 
     use super::*;
-    use crate::stage::Stage;
 
     pub fn host(name: &str) -> Host {
         Host {

@@ -1,4 +1,4 @@
-//! The board: how far each running stage has come, for the status line. Nothing is decided by it.
+//! The board: the progress of each running stage, for the status line. Nothing is decided by it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ pub struct Board {
 }
 
 impl Board {
-    /// A stage has so many things to do, and has done none.
+    /// A stage has `total` things to do, and has done none.
     pub fn begin(&self, stage: Stage, total: usize) {
         self.set(|counts| {
             counts.insert(stage, (0, total));

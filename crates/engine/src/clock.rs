@@ -1,4 +1,4 @@
-//! The wall clock, and whether somebody keeps it right.
+//! The wall clock, and whether it is synchronised.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -6,35 +6,32 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use nightshift_core::agenda::Clock;
 
-/// What systemd-timesyncd leaves when it has set the clock, and chrony-wait and ntp's wrappers do too.
+/// systemd-timesyncd creates this file once it has set the clock; so do chrony-wait and the services that wrap ntpd.
 const SYNCHRONISED: &str = "/run/systemd/timesync/synchronized";
+const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long an answer is taken as it was: a clock that is kept is not soon lost.
-const GOOD_FOR: Duration = Duration::from_secs(600);
-const DOUBT_FOR: Duration = Duration::from_secs(20);
+/// How long an answer is used. A synchronised clock does not drift far in minutes; an unsynchronised one delays the night.
+const SYNCHRONISED_INTERVAL: Duration = Duration::from_secs(600);
+const UNSYNCHRONISED_INTERVAL: Duration = Duration::from_secs(20);
 
-/// Watches the clock. The sandbox bars adjtimex(2), so the question goes to files and to timedated.
+/// The clock with the last known state of its synchronisation. The query may take seconds, so the daemon runs it beside
+/// its loop and stores the answer here.
 #[derive(Debug)]
 pub struct WallClock {
-    /// Set where the config says that the hypervisor keeps the time.
+    /// The config says that something else keeps the time, the hypervisor for example.
     trusted: bool,
     unsynchronised_since: Option<Instant>,
-    /// The last answer, and when it was got: asking may cost a process.
-    asked: Option<(Instant, bool)>,
+    /// The last answer, and when it arrived.
+    answer: Option<(Instant, bool)>,
 }
 
 impl WallClock {
     pub const fn new(trusted: bool) -> Self {
-        Self { trusted, unsynchronised_since: None, asked: None }
+        Self { trusted, unsynchronised_since: None, answer: None }
     }
 
-    pub async fn read(&mut self) -> Clock {
-        let synchronised = self.trusted || self.is_synchronised().await;
-        if synchronised {
-            self.unsynchronised_since = None;
-        } else {
-            self.unsynchronised_since.get_or_insert_with(Instant::now);
-        }
+    pub fn read(&self) -> Clock {
+        let synchronised = self.trusted || self.answer.is_some_and(|(_, synchronised)| synchronised);
         Clock {
             now: Timestamp::now(),
             synchronised,
@@ -42,29 +39,54 @@ impl WallClock {
         }
     }
 
-    async fn is_synchronised(&mut self) -> bool {
-        if let Some((at, answer)) = self.asked
-            && at.elapsed() < if answer { GOOD_FOR } else { DOUBT_FOR }
-        {
-            return answer;
-        }
-        let answer = ask().await;
-        self.asked = Some((Instant::now(), answer));
-        answer
+    /// Whether it is time for a new query.
+    pub fn needs_query(&self) -> bool {
+        !self.trusted
+            && self.answer.is_none_or(|(at, synchronised)| {
+                at.elapsed() >= if synchronised { SYNCHRONISED_INTERVAL } else { UNSYNCHRONISED_INTERVAL }
+            })
+    }
+
+    /// Stores the answer of a query.
+    pub fn store(&mut self, synchronised: bool) {
+        let now = Instant::now();
+        self.answer = Some((now, synchronised));
+        self.unsynchronised_since = (!synchronised).then(|| self.unsynchronised_since.unwrap_or(now));
     }
 }
 
-async fn ask() -> bool {
+/// Whether the clock is synchronised. The sandbox forbids adjtimex(2), so this reads a file or runs timedatectl.
+pub async fn query() -> bool {
     if Path::new(SYNCHRONISED).exists() {
         return true;
     }
-    // With chrony or ntpd there is no such file; timedated asks the kernel for us.
-    let asked = tokio::process::Command::new("timedatectl")
+    // chrony and ntpd create no such file; timedated reads the kernel's state.
+    let query = tokio::process::Command::new("timedatectl")
         .args(["show", "--property=NTPSynchronized", "--value"])
         .kill_on_drop(true)
         .output();
-    match tokio::time::timeout(Duration::from_secs(5), asked).await {
+    match tokio::time::timeout(QUERY_TIMEOUT, query).await {
         Ok(Ok(output)) => output.stdout.starts_with(b"yes"),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trusted_clock_is_never_queried_and_an_answer_is_used_for_a_while() {
+        let trusted = WallClock::new(true);
+        assert!(trusted.read().synchronised && !trusted.needs_query());
+        let mut clock = WallClock::new(false);
+        assert!(!clock.read().synchronised && clock.needs_query());
+        clock.store(false);
+        assert!(!clock.needs_query());
+        let since = clock.unsynchronised_since;
+        clock.store(false);
+        assert_eq!(clock.unsynchronised_since, since, "the time counts from the first answer");
+        clock.store(true);
+        assert!(clock.read().synchronised && clock.read().unsynchronised_for.is_zero());
     }
 }

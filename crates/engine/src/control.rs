@@ -1,4 +1,5 @@
-//! The control socket: one JSON line asks, one answers. Who may ask is the socket's mode, and checked again.
+//! The control socket: one line of JSON is the request, one line the response. The mode of the socket and a check of the
+//! peer's credentials limit it to root, the daemon's user and the group nightshift-ctl.
 
 mod client;
 mod server;
@@ -8,58 +9,58 @@ use nightshift_core::set_path::SetId;
 use nightshift_core::stage::Stage;
 use serde::{Deserialize, Serialize};
 
-pub use client::{ClientError, ask};
-pub(crate) use server::{Pending, Server, ServerError, converse};
+pub use client::{ClientError, send};
+pub(crate) use server::{Pending, Server, ServerError, serve_client};
 
 use crate::status::Report;
 
-/// The longest line taken from a client: a list of stages is short.
-const LONGEST_REQUEST: u64 = 64 << 10;
-/// The longest answer: the status of a master with 2,000 nodes.
-const LONGEST_ANSWER: u64 = 64 << 20;
+/// The maximum bytes of a request, which is at most a list of stages.
+const MAX_REQUEST_LEN: u64 = 64 << 10;
+/// The maximum bytes of a response: the status of a master with 2,000 nodes has a few MiB.
+const MAX_RESPONSE_LEN: u64 = 64 << 20;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Request {
+pub enum ControlRequest {
     Status,
     Reload,
-    /// These stages, now.
+    /// Runs these stages now.
     Run {
         stages: Vec<Stage>,
         night: Option<Night>,
         wait: bool,
     },
-    /// The whole night, now.
+    /// Runs all stages now.
     RunNight {
         wait: bool,
     },
-    /// A person says that a suspicious or diverged set is right.
+    /// Marks a suspicious or diverged set as reviewed and good.
     Accept {
         set: SetId,
     },
-    /// What the daemon, in its sandbox, can read of what it is to collect.
+    /// Checks which of the configured files the daemon can read in its sandbox.
     Readable,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case")]
-pub enum Answer {
+pub enum ControlResponse {
     Status(Box<Report>),
     Done {
         message: String,
     },
-    /// What was asked for was done, and did not go well.
+    /// The requested stages ended, and the worst one is degraded.
     Degraded {
         message: String,
     },
     Failed {
         message: String,
     },
-    /// A config that is refused, with its diagnostics.
+    /// The configuration is invalid; the old settings stay in force.
     ConfigRefused {
         diagnostics: String,
     },
-    /// It cannot be done now.
+    /// Not possible now; a later request may succeed.
     Busy {
         message: String,
     },

@@ -1,12 +1,11 @@
 //! The heartbeat: tokio-cron-scheduler ticks once a minute, in UTC, and does nothing else.
 //!
-//! Its own times are an hour off after a DST change and it forgets what it missed, so it decides
-//! nothing: the agenda does, each time it is asked.
+//! Its own times are an hour off after a DST change, and it does not catch up. So it decides nothing; the agenda does.
 
 use tokio::sync::mpsc;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
-/// The expression of the one job: every minute. Seconds come first in this crate's dialect.
+/// The expression of the one job: every minute. In this crate's syntax the first field is the second.
 const EVERY_MINUTE: &str = "0 * * * * *";
 
 pub struct Heartbeat {
@@ -20,7 +19,7 @@ pub struct HeartbeatError(#[from] JobSchedulerError);
 
 impl Heartbeat {
     pub async fn start() -> Result<Self, HeartbeatError> {
-        // One tick waits; more would say nothing new.
+        // One waiting tick is enough: the agenda catches up by the time, not by the number of ticks.
         let (sender, ticks) = mpsc::channel(1);
         let scheduler = JobScheduler::new().await?;
         let job = Job::new_async(EVERY_MINUTE, move |_, _| {
@@ -34,7 +33,7 @@ impl Heartbeat {
         Ok(Self { scheduler, ticks })
     }
 
-    /// The next beat. Never ends: a heartbeat that died leaves the watchdog unfed.
+    /// The next beat. If the scheduler has died this never returns; the loop's other events continue.
     pub async fn beat(&mut self) {
         if self.ticks.recv().await.is_none() {
             std::future::pending::<()>().await;

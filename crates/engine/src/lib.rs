@@ -1,4 +1,4 @@
-//! The daemon: everything that touches the world at night.
+//! The daemon: the night's stages, the drills and cold copies, and the control socket.
 
 mod audit;
 mod board;

@@ -1,7 +1,7 @@
 //! Where log lines go: to journald if systemd connected stderr to it, to stderr otherwise.
 //!
-//! Audit events bring their own id and fields. Every other warning and error gets those of `operation-failed`, whichever
-//! crate wrote it, so that `journalctl NIGHTSHIFT_OUTCOME=failed` misses none.
+//! Audit events bring their own id and fields. Every other warning and error, of any crate, gets those of
+//! `operation-failed`, so that `journalctl NIGHTSHIFT_OUTCOME=failed` misses none.
 
 use std::io::IsTerminal as _;
 use std::os::fd::AsFd;
@@ -11,8 +11,7 @@ use tracing::{Level, Metadata, Subscriber};
 use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::filter::{EnvFilter, filter_fn};
 use tracing_subscriber::fmt::format;
-use tracing_subscriber::layer::Layer;
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -80,7 +79,7 @@ fn severity_without_id(line: &Metadata<'_>) -> Option<Severity> {
     }
 }
 
-/// Whether this stream leads to the journal. The variable alone is no proof: children inherit it, and their streams may
+/// Whether this stream leads to the journal. The variable alone does not prove it: children inherit it, and their streams may
 /// lead elsewhere.
 fn is_journal(stream: impl AsFd) -> bool {
     let Ok(journal) = std::env::var("JOURNAL_STREAM") else { return false };

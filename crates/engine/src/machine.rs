@@ -1,10 +1,10 @@
-//! What tells this machine from another: its id, its name, its addresses.
+//! What identifies this machine: its id, its name, its addresses.
 
 use std::fs;
 
 use nightshift_core::manifest::Machine;
 
-/// The hostname as the kernel has it.
+/// The kernel's hostname.
 pub fn hostname() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

@@ -1,4 +1,4 @@
-//! One page that tells the night: which stage is which piece of work, and how each is recorded.
+//! The night on one page: what each stage runs, and how its start and end are recorded.
 
 use std::time::Instant;
 
@@ -14,21 +14,21 @@ use crate::stages::{
     collect_role, drill, mirror_masters, pack_archive, prune, pull, ship_archive, snapshot_etcd,
 };
 
-/// Runs a stage to its end. Its beginning is on disk before its first step, its end before anybody hears of it.
+/// Runs a stage to its end. Its start is on disk before its first step, its end before it is reported.
 pub async fn run(ctx: StageContext) -> StageEnd {
     let begun = Instant::now();
     let (stage, attempt, why) = (ctx.stage, ctx.attempt, ctx.why);
     if let Err(error) = ctx.note(Step::Started { stage, attempt, why }).await {
         return StageEnd::failed(chain(&error));
     }
-    tell_start(&ctx);
+    report_start(&ctx);
     let stop = ctx.stop.clone();
     let end = tokio::select! {
         biased;
         end = work(ctx.clone()) => end,
         () = stop.cancelled() => StageEnd {
             outcome: Outcome::Interrupted,
-            reason: Some("it was stopped: what it left is resumed".to_owned()),
+            reason: Some("stopped; will resume where it left off".to_owned()),
             retry: false,
             gained: false,
         },
@@ -40,7 +40,7 @@ pub async fn run(ctx: StageContext) -> StageEnd {
         let what = format!("cannot record the end of {stage}");
         ctx.tell(Event::failed(Kind::RecordFailed, what, chain(&error)));
     }
-    tell_end(&ctx, &end, duration_ms);
+    report_end(&ctx, &end, duration_ms);
     end
 }
 
@@ -49,48 +49,48 @@ async fn work(ctx: StageContext) -> StageEnd {
     match ctx.stage {
         // Every etcd host streams a snapshot of its own member.
         Stage::SnapshotEtcd => snapshot_etcd::run(ctx).await,
-        // Every node hands in its files.
+        // Every node publishes its files.
         Stage::CollectNode => collect_role::run(ctx, Role::Node).await,
-        // Every master pulls the etcd sets, then those of the nodes, waiting for whoever is late.
+        // Every master pulls the etcd sets, then those of the nodes, and waits for late ones.
         Stage::PullEtcd => pull::run(ctx, Role::Etcd).await,
         Stage::PullNodes => pull::run(ctx, Role::Node).await,
-        // Every master hands in its own files,
+        // Every master publishes its own files,
         Stage::CollectMaster => collect_role::run(ctx, Role::Master).await,
-        // and takes from the others theirs, with whatever else it lacks.
+        // and pulls those of the other masters, with every other set that it does not have.
         Stage::MirrorMasters => mirror_masters::run(ctx).await,
-        // Everything held goes into one archive, and that off site.
+        // All sets go into one archive, and the archive to the remotes.
         Stage::PackArchive => pack_archive::run(ctx).await,
         Stage::ShipArchive => ship_archive::run(ctx).await,
-        // One host restores a stored snapshot, and proves that it works.
+        // One host restores a stored snapshot, and tests it.
         Stage::Drill => drill::run(ctx).await,
-        // Last, what the policy no longer keeps goes.
+        // Retention removes old sets last.
         Stage::Prune => prune::run(ctx).await,
     }
 }
 
-fn tell_start(ctx: &StageContext) {
+fn report_start(ctx: &StageContext) {
     let (kind, how) = match ctx.why {
         StartReason::Due => (Kind::StageStarted, String::new()),
-        StartReason::CaughtUp => (Kind::StageCaughtUp, " late, for it was missed or cut short".to_owned()),
-        StartReason::Retry => (Kind::StageStarted, format!(" again, attempt {}", ctx.attempt)),
-        StartReason::MissingSets => (Kind::StageStarted, " again, to look for what is missing".to_owned()),
-        StartReason::Repack => (Kind::StageStarted, " again, for what came late".to_owned()),
-        StartReason::Requested => (Kind::StageStarted, ", as asked".to_owned()),
+        StartReason::CaughtUp => (Kind::StageCaughtUp, " late (missed or interrupted earlier)".to_owned()),
+        StartReason::Retry => (Kind::StageStarted, format!(" again (attempt {})", ctx.attempt)),
+        StartReason::MissingSets => (Kind::StageStarted, " again (for missing sets)".to_owned()),
+        StartReason::Repack => (Kind::StageStarted, " again (for late sets)".to_owned()),
+        StartReason::Requested => (Kind::StageStarted, " (requested by an operator)".to_owned()),
     };
-    ctx.tell(Event::info(kind, format!("{} starts{how}", ctx.stage)));
+    ctx.tell(Event::info(kind, format!("{} starting{how}", ctx.stage)));
 }
 
-fn tell_end(ctx: &StageContext, end: &StageEnd, duration_ms: u64) {
+fn report_end(ctx: &StageContext, end: &StageEnd, duration_ms: u64) {
     let severity = match end.outcome {
         Outcome::Done => Severity::Info,
         Outcome::Degraded | Outcome::Interrupted => Severity::Warning,
         Outcome::Failed | Outcome::Missed => Severity::Error,
     };
-    let because = end.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let reason = end.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
     ctx.tell(Event {
         duration_ms: Some(duration_ms),
         outcome: Some(end.outcome.as_str()),
         reason: end.reason.clone(),
-        ..Event::new(Kind::StageFinished, severity, format!("{} {}{because}", ctx.stage, end.outcome))
+        ..Event::new(Kind::StageFinished, severity, format!("{} {}{reason}", ctx.stage, end.outcome))
     });
 }

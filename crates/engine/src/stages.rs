@@ -1,4 +1,4 @@
-//! The stages, one file each.
+//! The stages, one file or directory each; `runner.rs` starts them.
 
 pub(crate) mod collect_role;
 pub(crate) mod drill;

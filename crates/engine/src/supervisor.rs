@@ -1,4 +1,4 @@
-//! The only place that starts tasks: it knows each one, can stop it, and hears how it ended.
+//! The only place that starts tasks: it can stop each one, and returns its result.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -6,7 +6,7 @@ use std::future::Future;
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-/// Runs named tasks and reports the end of each, a panic included.
+/// Runs named tasks and returns the result of each, also of one that panicked.
 #[derive(Debug)]
 pub struct Supervisor<N, T> {
     tasks: JoinSet<T>,
@@ -14,9 +14,9 @@ pub struct Supervisor<N, T> {
     stops: HashMap<Id, CancellationToken>,
 }
 
-/// The end of a task: what it returned, or how it broke.
+/// What a task returned, or the message of its panic.
 #[derive(Debug)]
-pub struct Ended<N, T> {
+pub struct TaskResult<N, T> {
     pub name: N,
     pub result: Result<T, String>,
 }
@@ -26,7 +26,7 @@ impl<N: Clone + PartialEq + Send + 'static, T: Send + 'static> Supervisor<N, T> 
         Self { tasks: JoinSet::new(), names: HashMap::new(), stops: HashMap::new() }
     }
 
-    /// Starts a task. It is asked to stop through `stop` and then has until it is aborted.
+    /// Starts a task. It has to end soon after `stop` is cancelled.
     #[allow(clippy::disallowed_methods)] // this is the supervisor
     pub fn start(
         &mut self,
@@ -47,7 +47,7 @@ impl<N: Clone + PartialEq + Send + 'static, T: Send + 'static> Supervisor<N, T> 
         self.names.values()
     }
 
-    /// Asks a task to end. It ends at its next await, leaving what it wrote to be resumed.
+    /// Stops a task: it ends at its next await, and what it wrote is resumed later.
     pub fn stop(&self, name: &N) {
         for (id, running) in &self.names {
             if running == name
@@ -62,8 +62,8 @@ impl<N: Clone + PartialEq + Send + 'static, T: Send + 'static> Supervisor<N, T> 
         self.stops.values().for_each(CancellationToken::cancel);
     }
 
-    /// The next task to end; waits for ever while none runs.
-    pub async fn next(&mut self) -> Ended<N, T> {
+    /// The result of the next task that ends; waits for ever while none runs.
+    pub async fn next(&mut self) -> TaskResult<N, T> {
         loop {
             let Some(joined) = self.tasks.join_next_with_id().await else {
                 std::future::pending::<()>().await;
@@ -75,7 +75,7 @@ impl<N: Clone + PartialEq + Send + 'static, T: Send + 'static> Supervisor<N, T> 
             };
             self.stops.remove(&id);
             if let Some(name) = self.names.remove(&id) {
-                return Ended { name, result };
+                return TaskResult { name, result };
             }
         }
     }

@@ -1,14 +1,14 @@
-//! What systemd is told: ready, the status line, the watchdog, stopping.
+//! The notifications to systemd (sd_notify(3)): ready, the status line, the watchdog, stopping.
 
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 
-/// The line to systemd; silent where nobody listens.
+/// Notifies systemd; does nothing if the daemon was not started by it.
 #[derive(Debug)]
 pub struct Systemd {
     status: String,
-    /// Half of what systemd allows, so that one late turn is no death.
+    /// Half of WATCHDOG_USEC, so that one late turn does not restart the daemon.
     feed_every: Option<Duration>,
     fed: Option<Instant>,
 }
@@ -22,7 +22,7 @@ impl Systemd {
         }
     }
 
-    /// How often the watchdog wants to hear of us, if there is one.
+    /// How often the watchdog is notified, if there is one.
     pub fn feed_every(&self) -> Duration {
         self.feed_every.unwrap_or(Duration::from_secs(3600))
     }
@@ -32,13 +32,10 @@ impl Systemd {
     }
 
     pub fn stopping(&self) {
-        notify(&[
-            NotifyState::Stopping,
-            NotifyState::Status("draining: running stages are given time to end"),
-        ]);
+        notify(&[NotifyState::Stopping, NotifyState::Status("stopping: waiting for running stages to end")]);
     }
 
-    /// Says how it stands, if that is news. A line break would end the assignment, so none is sent.
+    /// Sends the status line if it has changed. A line break would end the assignment, so none is sent.
     pub fn status(&mut self, status: &str) {
         let line: String = status.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         if line != self.status {
@@ -47,7 +44,7 @@ impl Systemd {
         }
     }
 
-    /// Called at each turn of the supervisor, and by nothing else: a stuck loop must starve the watchdog.
+    /// Called at each turn of the daemon's loop and nowhere else: if the loop hangs, the watchdog must restart the daemon.
     pub fn alive(&mut self) {
         let Some(every) = self.feed_every else { return };
         if self.fed.is_none_or(|fed| fed.elapsed() >= every / 2) {

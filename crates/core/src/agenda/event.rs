@@ -1,9 +1,10 @@
-//! The events and requests that the agenda handles, and the actions that it returns.
+//! What goes into the agenda, and what comes out.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::name::HostName;
 use crate::night::Night;
 use crate::outcome::Outcome;
 use crate::plan::NightPlan;
@@ -62,12 +63,7 @@ pub enum Refusal {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     Open(NightPlan),
-    Start {
-        stage: Stage,
-        attempt: u32,
-        why: StartReason,
-        until: Timestamp,
-    },
+    Start(Start),
     Stop {
         stage: Stage,
     },
@@ -81,4 +77,20 @@ pub enum Action {
         reason: String,
     },
     WakeAt(Timestamp),
+}
+
+/// A stage to start, with everything that was planned for it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Start {
+    pub stage: Stage,
+    pub attempt: u32,
+    pub why: StartReason,
+    /// When it was planned to start.
+    pub at: Timestamp,
+    /// Until when it waits for missing sets.
+    pub until: Timestamp,
+    /// The hosts whose sets it pulls.
+    pub peers: Vec<HostName>,
+    /// Tonight's settings; a later reload does not change them for this start.
+    pub settings: Arc<Settings>,
 }

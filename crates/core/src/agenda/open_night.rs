@@ -6,11 +6,12 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::clock::Clock;
-use super::event::{Action, Refusal, StageResult};
+use super::event::{Action, Refusal, StageResult, Start};
 use super::progress::{Progress, State};
 use crate::backoff;
+use crate::night::Night;
 use crate::outcome::Outcome;
-use crate::plan::NightPlan;
+use crate::plan::{NightPlan, PlannedStage};
 use crate::record::{Fate, Record, StartReason};
 use crate::settings::Settings;
 use crate::stage::Stage;
@@ -74,11 +75,7 @@ impl OpenNight {
 
     /// Continues an open night from its record: ended stages stay ended, interrupted ones start again.
     pub(super) fn resumed(settings: Arc<Settings>, record: &Record) -> Self {
-        let plan = if record.night.is_extra() {
-            NightPlan::extra(&settings, record.night, record.opened, &record.planned)
-        } else {
-            NightPlan::of(&settings, record.night.date)
-        };
+        let plan = plan(&settings, record.night, record.opened, &record.planned);
         let mut open = Self::fresh(Arc::clone(&settings), plan);
         for (stage, progress) in &mut open.stages {
             if let Some(state) = record.stages.get(stage) {
@@ -92,31 +89,29 @@ impl OpenNight {
         open
     }
 
-    /// Applies the new times, `until` and retries of stages that have not begun. Hosts, roles and the night's opening
-    /// and closing time stay as they were when it opened.
-    pub(super) fn retime(&mut self, fresh: &Settings) {
-        self.settings = Arc::new(Settings { stages: fresh.stages.clone(), ..(*self.settings).clone() });
-        self.replan(NightPlan::of(&self.settings, self.plan.night.date));
-    }
+    /// Stages that have not begun take their new settings and times; a stage that an operator requested keeps its time.
+    /// Hosts, roles and the night's opening and closing time stay as they were when it opened.
+    pub(super) fn reload(&mut self, fresh: &Settings) {
+        let progress = |stage| self.stages.get(&stage);
+        let begun = |stage| progress(stage).is_some_and(|progress| progress.attempts > 0);
+        let requested = |stage| progress(stage).is_some_and(|it| it.why == Some(StartReason::Requested));
+        let keeps = |planned: &PlannedStage| begun(planned.stage) || requested(planned.stage);
 
-    fn replan(&mut self, fresh: NightPlan) {
-        let begun = |stages: &BTreeMap<Stage, Progress>, stage| {
-            stages.get(&stage).is_some_and(|progress: &Progress| progress.attempts > 0)
-        };
-        let kept: Vec<_> =
-            self.plan.stages.iter().filter(|planned| begun(&self.stages, planned.stage)).cloned().collect();
-        let mut planned: Vec<_> =
-            fresh.stages.into_iter().filter(|planned| !begun(&self.stages, planned.stage)).collect();
-        for stage in &mut planned {
-            stage.until = stage.until.min(self.plan.closes);
-        }
-        planned.extend(kept);
+        let settings = Arc::new(self.settings.tonight(fresh, begun));
+        let stages: Vec<Stage> = self.plan.stages.iter().map(|planned| planned.stage).collect();
+        let fresh = plan(&settings, self.plan.night, self.plan.opens, &stages).stages;
+        let mut planned: Vec<_> = self.plan.stages.iter().filter(|planned| keeps(planned)).cloned().collect();
+        planned.extend(fresh.into_iter().filter(|planned| !keeps(planned)).map(|planned| {
+            let until = planned.until.min(self.plan.closes);
+            PlannedStage { until, ..planned }
+        }));
         planned.sort_by_key(|planned| planned.stage);
         self.stages.retain(|stage, _| planned.iter().any(|planned| planned.stage == *stage));
         for stage in &planned {
             self.stages.entry(stage.stage).or_insert_with(Progress::waiting);
         }
         self.plan.stages = planned;
+        self.settings = settings;
     }
 
     /// Starts all waiting stages now, in the order of their needs.
@@ -154,8 +149,8 @@ impl OpenNight {
 
     pub(super) fn start_what_is_due(&mut self, clock: Clock, actions: &mut Vec<Action>) {
         self.repack_if_gained(clock.now);
-        let planned: Vec<_> = self.plan.stages.iter().map(|p| (p.stage, p.at, p.until)).collect();
-        for (stage, at, until) in planned {
+        for planned in self.plan.stages.clone() {
+            let PlannedStage { stage, at, until, peers } = planned;
             let needs_met = self.needs_met(stage);
             let Some(progress) = self.stages.get_mut(&stage) else { continue };
             let Some(why) = progress.due(clock.now, at, needs_met) else { continue };
@@ -176,7 +171,8 @@ impl OpenNight {
             // A retry for missing sets does not wait: it fetches what is published now.
             let until = if why == StartReason::MissingSets { clock.now } else { until };
             let attempt = progress.start();
-            actions.push(Action::Start { stage, attempt, why, until });
+            let settings = Arc::clone(&self.settings);
+            actions.push(Action::Start(Start { stage, attempt, why, at, until, peers, settings }));
         }
     }
 
@@ -241,5 +237,13 @@ impl OpenNight {
             }
         });
         stages.chain([self.plan.closes, self.plan.next_opens]).filter(|at| *at > now).min()
+    }
+}
+
+fn plan(settings: &Settings, night: Night, opened: Timestamp, stages: &[Stage]) -> NightPlan {
+    if night.is_extra() {
+        NightPlan::extra(settings, night, opened, stages)
+    } else {
+        NightPlan::of(settings, night.date)
     }
 }

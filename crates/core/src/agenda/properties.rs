@@ -11,6 +11,7 @@ use crate::inventory::{Host, Inventory};
 use crate::outcome::Outcome;
 use crate::role::Role;
 use crate::settings::testing;
+use crate::stage::Stage;
 
 #[derive(Debug, Clone)]
 enum Move {
@@ -92,7 +93,7 @@ impl Watch {
                     self.starts.clear();
                     self.asked = plan.night.is_extra();
                 }
-                Action::Start { stage, attempt, .. } => self.start(*stage, *attempt),
+                Action::Start(Start { stage, attempt, .. }) => self.start(*stage, *attempt),
                 Action::Stop { stage } => assert!(self.running.contains(stage), "{stage} does not run"),
                 Action::Miss { stage, .. } => {
                     assert!(!self.running.contains(stage), "{stage} is missed while it runs");

@@ -13,6 +13,7 @@ use crate::outcome::Outcome;
 use crate::record::{Fate, Line, StartReason, Step};
 use crate::role::{Role, Roles};
 use crate::settings::testing;
+use crate::stage::Stage;
 
 fn settings(roles: &[Role]) -> Settings {
     let host = |name: &str, roles: Roles| Host { roles, ..testing::host(name) };
@@ -65,7 +66,7 @@ impl World {
         let mut wake = Timestamp::MAX;
         for action in actions {
             match &action {
-                Action::Start { stage, .. } => self.running.push((*stage, self.now + self.takes)),
+                Action::Start(Start { stage, .. }) => self.running.push((*stage, self.now + self.takes)),
                 Action::Stop { stage } => self.running.retain(|(running, _)| running != stage),
                 Action::WakeAt(at) => wake = *at,
                 _ => {}
@@ -114,7 +115,7 @@ impl World {
         self.log
             .iter()
             .filter_map(|(at, action)| match action {
-                Action::Start { stage, why, .. } => Some((*at, *stage, *why)),
+                Action::Start(Start { stage, why, .. }) => Some((*at, *stage, *why)),
                 _ => None,
             })
             .collect()
@@ -319,6 +320,19 @@ fn no_night_opens_on_a_clock_earlier_than_the_newest_record() {
 }
 
 #[test]
+fn no_night_opens_on_an_unsynchronised_clock_that_jumped_ahead_and_that_is_reported_once() {
+    let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
+    world.run_until("2026-11-23T12:00:00Z");
+    world.synchronised = false;
+    world.now = "2026-11-26T21:00:00Z".parse().unwrap();
+    for minute in 1..5 {
+        world.run_until(&format!("2026-11-26T21:0{minute}:00Z"));
+    }
+    assert_eq!(world.count(|action| matches!(action, Action::Open(_))), 1);
+    assert_eq!(world.count(|action| matches!(action, Action::Doubt { .. })), 1);
+}
+
+#[test]
 fn a_reload_changes_the_times_of_stages_that_have_not_begun() {
     let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
     world.run_until("2026-11-22T21:20:00Z");
@@ -330,6 +344,89 @@ fn a_reload_changes_the_times_of_stages_that_have_not_begun() {
     world.run_until("2026-11-23T12:00:00Z");
     assert_eq!(world.starts_of(Stage::CollectMaster)[0].0, "22 22:55");
     assert_eq!(world.starts_of(Stage::SnapshotEtcd).len(), 1, "it had begun");
+}
+
+/// The settings that a stage was started with.
+fn started_with(world: &World, wanted: Stage) -> Arc<Settings> {
+    let started = world.log.iter().rev().find_map(|(_, action)| match action {
+        Action::Start(start) if start.stage == wanted => Some(Arc::clone(&start.settings)),
+        _ => None,
+    });
+    started.unwrap()
+}
+
+fn reload(world: &mut World, fresh: Settings) {
+    let actions = world.agenda.step(world.clock(), Event::Reloaded(Arc::new(fresh)));
+    world.take(actions);
+}
+
+/// Settings in which everything that a reload may change tonight, and something that it may not, has changed.
+fn edited() -> Settings {
+    let mut edited = all_roles();
+    for stage in Stage::ALL {
+        let stage = edited.stages.get_mut(stage);
+        (stage.parallel, stage.retries) = (1, 0);
+    }
+    edited.vault.min_free = 1;
+    edited
+}
+
+#[test]
+fn a_reload_leaves_the_retries_of_a_stage_that_has_begun() {
+    let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
+    world.outcomes.insert(Stage::CollectNode, (Outcome::Failed, true, false));
+    world.outcomes.insert(Stage::CollectMaster, (Outcome::Failed, true, false));
+    world.run_until("2026-11-22T21:10:30Z");
+    reload(&mut world, edited());
+    world.run_until("2026-11-23T12:00:00Z");
+    assert_eq!(world.starts_of(Stage::CollectNode).len(), 4, "it had begun with 3 retries");
+    assert_eq!(world.starts_of(Stage::CollectMaster).len(), 1, "it had not begun");
+}
+
+#[test]
+fn stages_that_have_not_begun_start_with_their_new_settings_and_tonights_vault() {
+    let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
+    world.run_until("2026-11-22T21:20:00Z");
+    reload(&mut world, edited());
+    assert_eq!(world.agenda.settings().vault.min_free, 1);
+    world.run_until("2026-11-23T12:00:00Z");
+    let tonight = started_with(&world, Stage::PullNodes);
+    assert_eq!(tonight.stages.get(Stage::PullNodes).parallel, 1);
+    assert_eq!(tonight.stages.get(Stage::CollectNode).parallel, 8, "it had begun");
+    assert_eq!(tonight.vault.min_free, 0, "the vault's settings change from the next night on");
+    world.run_until("2026-11-24T12:00:00Z");
+    assert_eq!(started_with(&world, Stage::PullNodes).vault.min_free, 1);
+}
+
+#[test]
+fn an_extra_night_follows_the_same_rule_of_reloads() {
+    let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
+    world.outcomes.insert(Stage::SnapshotEtcd, (Outcome::Failed, true, false));
+    let extra: Night = "2026-11-22.1".parse().unwrap();
+    let actions = world.agenda.request(world.clock(), ManualRequest::Night { extra }).unwrap();
+    world.take(actions);
+    reload(&mut world, edited());
+    let request = ManualRequest::Stages { stages: vec![Stage::PullNodes], night: Some(extra) };
+    let actions = world.agenda.request(world.clock(), request).unwrap();
+    world.take(actions);
+    let pull = started_with(&world, Stage::PullNodes);
+    assert_eq!(pull.stages.get(Stage::PullNodes).parallel, 1, "it had not begun");
+    assert_eq!(pull.vault.min_free, 0, "the vault's settings change from the next night on");
+    world.run_until("2026-11-22T20:00:00Z");
+    assert_eq!(world.starts_of(Stage::SnapshotEtcd).len(), 4, "it had begun with 3 retries");
+}
+
+#[test]
+fn a_requested_night_keeps_its_times_over_a_reload() {
+    let mut world = World::at("2026-11-22T21:00:30Z", all_roles());
+    world.run_until("2026-11-22T21:01:00Z");
+    let extra: Night = "2026-11-22.1".parse().unwrap();
+    let actions = world.agenda.request(world.clock(), ManualRequest::Night { extra }).unwrap();
+    world.take(actions);
+    reload(&mut world, edited());
+    world.run_until("2026-11-22T21:15:00Z");
+    assert_eq!(world.starts().len(), Stage::ALL.len());
+    assert_eq!(started_with(&world, Stage::Prune).stages.get(Stage::Prune).parallel, 1);
 }
 
 fn record_of(lines: Vec<(&str, Step)>) -> Record {

@@ -1,4 +1,4 @@
-//! The commands' end of the control socket.
+//! The commands' side of the control socket.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,22 +6,24 @@ use std::path::{Path, PathBuf};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
-use super::{Answer, LONGEST_ANSWER, Request};
+use super::{ControlRequest, ControlResponse, MAX_RESPONSE_LEN};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    #[error("the daemon does not answer at {}: is it running? `systemctl status nightshift` tells", path.display())]
+    #[error("no daemon answers at {}; is it running? See `systemctl status nightshift`", path.display())]
     Away { path: PathBuf, source: io::Error },
-    #[error("you may not talk to the daemon at {}: be root or in group nightshift-ctl", path.display())]
+    #[error("no permission to use {}; run the command as root or as a member of group nightshift-ctl", path.display())]
     Denied { path: PathBuf, source: io::Error },
-    #[error("the daemon broke off")]
+    #[error("the daemon closed the connection without a response; see `journalctl -u nightshift`")]
     BrokenOff(#[source] io::Error),
-    #[error("the daemon's answer is not understood: is it of another version?")]
-    Answer(#[source] serde_json::Error),
+    #[error(
+        "cannot decode the daemon's response; does the daemon run another version? Restart it after an upgrade"
+    )]
+    Decode(#[source] serde_json::Error),
 }
 
-/// Asks the daemon and waits for its answer, for as long as what was asked for takes.
-pub async fn ask(socket: &Path, request: &Request) -> Result<Answer, ClientError> {
+/// Sends a request and waits for the response; with `wait` that takes as long as the stages run.
+pub async fn send(socket: &Path, request: &ControlRequest) -> Result<ControlResponse, ClientError> {
     let mut stream = UnixStream::connect(socket).await.map_err(|source| {
         let path = socket.to_owned();
         match source.kind() {
@@ -29,13 +31,13 @@ pub async fn ask(socket: &Path, request: &Request) -> Result<Answer, ClientError
             _ => ClientError::Away { path, source },
         }
     })?;
-    let mut line = serde_json::to_vec(request).map_err(ClientError::Answer)?;
+    let mut line = serde_json::to_vec(request).map_err(ClientError::Decode)?;
     line.push(b'\n');
     stream.write_all(&line).await.map_err(ClientError::BrokenOff)?;
-    let mut answer = Vec::new();
-    stream.take(LONGEST_ANSWER).read_to_end(&mut answer).await.map_err(ClientError::BrokenOff)?;
-    if answer.is_empty() {
+    let mut response = Vec::new();
+    stream.take(MAX_RESPONSE_LEN).read_to_end(&mut response).await.map_err(ClientError::BrokenOff)?;
+    if response.is_empty() {
         return Err(ClientError::BrokenOff(io::ErrorKind::UnexpectedEof.into()));
     }
-    serde_json::from_slice(&answer).map_err(ClientError::Answer)
+    serde_json::from_slice(&response).map_err(ClientError::Decode)
 }

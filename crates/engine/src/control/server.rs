@@ -1,4 +1,4 @@
-//! The daemon's end of the control socket.
+//! The daemon's side of the control socket.
 
 use std::fs;
 use std::io;
@@ -11,17 +11,17 @@ use tokio::net::unix::UCred;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Answer, LONGEST_REQUEST, Request};
+use super::{ControlRequest, ControlResponse, MAX_REQUEST_LEN};
 
-/// The group whose members may ask, where the system has it.
+/// Members of this group may use the socket, if the group exists.
 const GROUP: &str = "nightshift-ctl";
-/// A client that connects has so long to say what it wants.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// And so long to read the answer, for it holds one of few places.
-const READING: Duration = Duration::from_secs(60);
+/// The time for a client to send its request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// The time for a client to read the response. The number of clients is limited, so a hanging one must go.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Debug, thiserror::Error)]
-#[error("the control socket {} cannot be made", path.display())]
+#[error("cannot create the control socket {}", path.display())]
 pub struct ServerError {
     path: PathBuf,
     source: io::Error,
@@ -33,21 +33,21 @@ pub struct Server {
     path: PathBuf,
 }
 
-/// A request on its way to the daemon's loop, and where its answer goes.
+/// A request for the daemon's loop, and where its response goes.
 #[derive(Debug)]
 pub struct Pending {
-    pub request: Request,
+    pub request: ControlRequest,
     pub who: String,
-    pub reply: oneshot::Sender<Answer>,
+    pub reply: oneshot::Sender<ControlResponse>,
 }
 
 impl Server {
     pub fn bind(path: &Path) -> Result<Self, ServerError> {
         let bind = || {
-            if let Some(folder) = path.parent() {
-                fs::create_dir_all(folder)?;
+            if let Some(directory) = path.parent() {
+                fs::create_dir_all(directory)?;
             }
-            // A socket that a crash left; anything else that lies there is not ours to remove.
+            // Only a socket that a crash left is removed; any other file is an error.
             if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket()) {
                 fs::remove_file(path)?;
             }
@@ -62,7 +62,7 @@ impl Server {
         }
     }
 
-    /// The next client. A failing accept is retried after a pause, for it may be out of descriptors.
+    /// The next client. A failed accept is retried after a delay, because file descriptors may be used up.
     pub async fn accept(&self) -> UnixStream {
         loop {
             match self.listener.accept().await {
@@ -76,8 +76,7 @@ impl Server {
     }
 }
 
-/// Gives the socket to its group, where the set-gid folder that it lies in has not done so already: the
-/// sandbox bars chown.
+/// Gives the socket to its group. In the sandbox chown is forbidden, and the set-gid directory has done this already.
 fn give_to_group(path: &Path) -> io::Result<()> {
     let Some(group) = uzers::get_group_by_name(GROUP) else { return Ok(()) };
     if fs::metadata(path)?.gid() != group.gid()
@@ -90,53 +89,60 @@ fn give_to_group(path: &Path) -> io::Result<()> {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Left behind, it would only make clients wait for a daemon that is gone.
+        // Clients then report that the daemon does not run, instead of a refused connection.
         let _gone = fs::remove_file(&self.path);
     }
 }
 
-/// Serves one client: one request, one answer.
-pub async fn converse(stream: UnixStream, socket: PathBuf, daemon: mpsc::Sender<Pending>) {
+/// Serves one client: one request, one response.
+pub async fn serve_client(stream: UnixStream, socket: PathBuf, daemon: mpsc::Sender<Pending>) {
     if let Err(error) = serve(stream, &socket, daemon).await {
-        tracing::debug!("a control client went away: {error}");
+        tracing::debug!("a control client disconnected: {error}");
     }
 }
 
 async fn serve(mut stream: UnixStream, socket: &Path, daemon: mpsc::Sender<Pending>) -> io::Result<()> {
     let credentials = stream.peer_cred()?;
     let (reader, mut writer) = stream.split();
-    if !may_ask(credentials, socket) {
-        let message =
-            format!("uid {} may not control nightshift: be root or in group {GROUP}", credentials.uid());
-        return write(&mut writer, &Answer::Failed { message }).await;
+    if !is_allowed(credentials, socket) {
+        let message = format!(
+            "uid {} has no permission to control nightshift; use root or a member of group {GROUP}",
+            credentials.uid()
+        );
+        return write(&mut writer, &ControlResponse::Failed { message }).await;
     }
     let mut line = String::new();
-    let mut limited = BufReader::new(reader.take(LONGEST_REQUEST));
-    tokio::time::timeout(PATIENCE, limited.read_line(&mut line)).await??;
-    let answer = match serde_json::from_str(&line) {
+    let mut limited = BufReader::new(reader.take(MAX_REQUEST_LEN));
+    tokio::time::timeout(REQUEST_TIMEOUT, limited.read_line(&mut line)).await??;
+    let response = match serde_json::from_str(&line) {
         Ok(request) => forward(request, &name_of(credentials), &daemon).await,
-        Err(error) => Answer::Failed { message: format!("the request is not understood: {error}") },
+        Err(error) => ControlResponse::Failed {
+            message: format!("invalid request: {error}; is the command of another version than the daemon?"),
+        },
     };
-    tokio::time::timeout(READING, write(&mut writer, &answer)).await?
+    tokio::time::timeout(RESPONSE_TIMEOUT, write(&mut writer, &response)).await?
 }
 
-async fn forward(request: Request, who: &str, daemon: &mpsc::Sender<Pending>) -> Answer {
-    let (reply, answer) = oneshot::channel();
+async fn forward(request: ControlRequest, who: &str, daemon: &mpsc::Sender<Pending>) -> ControlResponse {
+    let (reply, response) = oneshot::channel();
     let pending = Pending { request, who: who.to_owned(), reply };
     if daemon.send(pending).await.is_err() {
-        return Answer::Busy { message: "the daemon is stopping".to_owned() };
+        return ControlResponse::Busy { message: "the daemon is stopping".to_owned() };
     }
-    answer.await.unwrap_or_else(|_| Answer::Busy { message: "the daemon is stopping".to_owned() })
+    response.await.unwrap_or_else(|_| ControlResponse::Busy { message: "the daemon is stopping".to_owned() })
 }
 
-async fn write(writer: &mut (impl tokio::io::AsyncWrite + Unpin), answer: &Answer) -> io::Result<()> {
-    let mut line = serde_json::to_vec(answer)?;
+async fn write(
+    writer: &mut (impl tokio::io::AsyncWrite + Unpin),
+    response: &ControlResponse,
+) -> io::Result<()> {
+    let mut line = serde_json::to_vec(response)?;
     line.push(b'\n');
     writer.write_all(&line).await?;
     writer.shutdown().await
 }
 
-fn may_ask(credentials: UCred, socket: &Path) -> bool {
+fn is_allowed(credentials: UCred, socket: &Path) -> bool {
     let own = rustix::process::geteuid().as_raw();
     if credentials.uid() == 0 || credentials.uid() == own {
         return true;

@@ -1,4 +1,6 @@
-//! A person's word on a set that is suspicious or has diverged: written beside it once, and told.
+//! An operator's acceptance of a suspicious or diverged set: written beside the set, and reported.
+
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use nightshift_core::audit::{Event, Kind};
@@ -8,8 +10,9 @@ use nightshift_core::proof::{FORMAT, Proof, Statement};
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
 
-use super::Daemon;
-use crate::control::Answer;
+use super::tonight::Tonight;
+use crate::audit::Audit;
+use crate::control::ControlResponse;
 use crate::stages::held;
 use nightshift_store::offload;
 use nightshift_store::{Judged, StoreError, Vault};
@@ -17,54 +20,52 @@ use nightshift_store::{Judged, StoreError, Vault};
 /// Why a set cannot be accepted.
 #[derive(Debug, thiserror::Error)]
 enum AcceptError {
-    #[error("{0} is not in this host's vault: `nightshift sets` lists what is")]
-    NotHeld(SetId),
-    #[error("{0} is bad: it failed its checks, and no word makes it a copy ({1})")]
+    #[error("{0} is not in this host's vault; `nightshift sets` lists the sets that are")]
+    NotStored(SetId),
+    #[error("{0} is bad and cannot be accepted: {1}")]
     Bad(SetId, String),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-impl Daemon {
-    pub(super) async fn accept(&self, set: SetId, who: String) -> Answer {
-        let settings = self.settings.clone();
-        let (accepting, by) = (set.clone(), who.clone());
-        let before = match offload::run(move || accept(&settings, accepting, by)).await {
-            Ok(before) => before,
-            Err(error) => return Answer::Failed { message: chain(&error) },
-        };
-        let message = format!("{who} accepts {set}, which was {}", before.grade);
-        self.audit.emit(&Event {
-            night: Some(set.night),
-            role: Some(set.role),
-            path: Some(set.to_string()),
-            outcome: Some("accepted"),
-            reason: before.reason(),
-            ..Event::info(Kind::SetAccepted, message.clone())
-        });
-        self.put_right(&set).await;
-        Answer::Done { message: format!("{message}: it counts as a good copy from now on") }
+pub(super) async fn accept(
+    settings: Arc<Settings>,
+    audit: &Audit,
+    tonight: Option<&Tonight>,
+    set: SetId,
+    who: String,
+) -> ControlResponse {
+    let vault = Vault::new(&settings.vault.path);
+    let (accepting, by) = (set.clone(), who.clone());
+    let before = match offload::run(move || write(&settings, accepting, by)).await {
+        Ok(before) => before,
+        Err(error) => return ControlResponse::Failed { message: chain(&error) },
+    };
+    let message = format!("{who} accepted {set}, which was {}", before.grade);
+    audit.emit(&Event {
+        night: Some(set.night),
+        role: Some(set.role),
+        path: Some(set.to_string()),
+        outcome: Some("accepted"),
+        reason: before.reason(),
+        ..Event::info(Kind::SetAccepted, message.clone())
+    });
+    // The verdict of the open night depends on the grades in its record, so the record gets the new grade.
+    if let Some(record) = tonight.filter(|tonight| tonight.night == set.night).map(Tonight::record_log)
+        && let Err(error) = offload::run(move || held::rejudge(&vault, &record)).await
+    {
+        let what = format!("cannot record that {set} was accepted");
+        let failed = Event::failed(Kind::RecordFailed, what, chain(&error));
+        audit.emit(&Event { night: Some(set.night), role: Some(set.role), ..failed });
     }
-
-    /// The open night is judged by what its record says of tonight's sets.
-    async fn put_right(&self, set: &SetId) {
-        let Some(tonight) = self.tonight.as_ref().filter(|tonight| tonight.night == set.night) else {
-            return;
-        };
-        let (vault, record) = (Vault::new(&self.settings.vault.path), tonight.journal());
-        if let Err(error) = offload::run(move || held::rejudge(&vault, &record)).await {
-            let what = format!("cannot record that {set} was accepted");
-            let failed = Event::failed(Kind::RecordFailed, what, chain(&error));
-            self.audit.emit(&Event { night: Some(set.night), role: Some(set.role), ..failed });
-        }
-    }
+    ControlResponse::Done { message: format!("{message}; it now counts as a good copy") }
 }
 
-/// Writes the acceptance; returns what the set was worth until now.
-fn accept(settings: &Settings, set: SetId, who: String) -> Result<Judged, AcceptError> {
+/// Writes the acceptance; returns how the set was judged before it.
+fn write(settings: &Settings, set: SetId, who: String) -> Result<Judged, AcceptError> {
     let vault = Vault::new(&settings.vault.path);
     if !vault.holds(&set) {
-        return Err(AcceptError::NotHeld(set));
+        return Err(AcceptError::NotStored(set));
     }
     let judged = vault.judge(&set)?;
     if judged.grade == Grade::Bad {
@@ -104,12 +105,12 @@ mod tests {
     }
 
     #[test]
-    fn an_accepted_set_is_good_and_says_who_accepted_it() {
+    fn an_accepted_set_is_good_and_its_proof_names_the_operator() {
         let dir = tempfile::tempdir().unwrap();
         let (settings, vault) = settings(dir.path());
         let set: SetId = "e1/2026-11-21/etcd".parse().unwrap();
         assert_eq!(vault.judge(&set).unwrap().grade, Grade::Suspicious);
-        assert_eq!(accept(&settings, set.clone(), "alice".into()).unwrap().grade, Grade::Suspicious);
+        assert_eq!(write(&settings, set.clone(), "alice".into()).unwrap().grade, Grade::Suspicious);
         let judged = vault.judge(&set).unwrap();
         assert_eq!((judged.grade, judged.accepted), (Grade::Good, true));
         assert_eq!(vault.manifest(&set).unwrap().grade, Grade::Suspicious, "a published set never changes");
@@ -119,15 +120,15 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_set_and_one_that_is_not_here_are_not_accepted() {
+    fn a_bad_set_and_one_that_is_not_stored_here_cannot_be_accepted() {
         let dir = tempfile::tempdir().unwrap();
         let (settings, vault) = settings(dir.path());
         let bad: SetId = "e1/2026-11-22/etcd".parse().unwrap();
-        let refused = accept(&settings, bad.clone(), "alice".into()).unwrap_err();
+        let refused = write(&settings, bad.clone(), "alice".into()).unwrap_err();
         assert!(matches!(refused, AcceptError::Bad(..)), "{refused}");
         assert!(vault.proofs(&bad).unwrap().is_empty());
         let absent: SetId = "e2/2026-11-22/etcd".parse().unwrap();
-        let refused = accept(&settings, absent.clone(), "alice".into()).unwrap_err();
+        let refused = write(&settings, absent.clone(), "alice".into()).unwrap_err();
         assert!(refused.to_string().contains("is not in this host's vault"), "{refused}");
         assert!(!dir.path().join("vault/e2").exists());
     }

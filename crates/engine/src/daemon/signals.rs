@@ -1,4 +1,4 @@
-//! The signals that the daemon hears.
+//! The signals that the daemon handles.
 
 use std::io;
 

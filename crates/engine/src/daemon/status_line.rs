@@ -1,52 +1,40 @@
-//! The line that `systemctl status` shows: true at every turn.
+//! The line that `systemctl status` shows, updated at every turn of the loop.
 
+use jiff::Timestamp;
+use nightshift_core::agenda::Agenda;
 use nightshift_core::plan::NightPlan;
 use nightshift_core::record::Record;
 use nightshift_core::stage::Stage;
+use nightshift_core::units;
 
-use super::{Daemon, Task};
+use super::tonight::Tonight;
 
-impl Daemon {
-    /// "night 2026-11-22: 5 of 9 stages done, pull-nodes 31/40, next mirror-masters 23:45".
-    pub(super) fn status_line(&self) -> String {
-        let zone = &self.settings.window.zone;
-        let (Some(tonight), Some(plan)) = (&self.tonight, self.agenda.night()) else {
-            let opens = self.settings.window.opening(self.settings.window.next_after(jiff::Timestamp::now()));
-            return format!(
-                "waiting: the next night opens {}",
-                opens.to_zoned(zone.clone()).strftime("%F %R")
-            );
-        };
-        let done = tonight.look(|record| ended(record).count());
+/// "night 2026-11-22: 5 of 9 stages done, pull-nodes 31/40, next mirror-masters 2026-11-22 23:45 CET".
+pub(super) fn status_line(agenda: &Agenda, tonight: Option<&Tonight>, running: &[Stage]) -> String {
+    let window = &agenda.settings().window;
+    let (Some(tonight), Some(plan)) = (tonight, agenda.night()) else {
+        let opens = window.opening(window.next_after(Timestamp::now()));
+        return format!("waiting: the next night opens {}", units::local_time(opens, &window.zone));
+    };
+    tonight.look(|record| {
+        let states = record.into_iter().flat_map(|record| record.stages.values());
+        let done = states.filter(|state| state.outcome.is_some()).count();
         let mut line = format!("night {}: {done} of {} stages done", tonight.night, plan.stages.len());
-        for task in self.supervisor.running() {
-            if let Task::Stage(stage) = task {
-                line.push_str(&format!(", {stage}"));
-                if let Some(progress) = tonight.board.progress(*stage) {
-                    line.push_str(&format!(" {progress}"));
-                }
+        for stage in running {
+            line.push_str(&format!(", {stage}"));
+            if let Some(progress) = tonight.board.progress(*stage) {
+                line.push_str(&format!(" {progress}"));
             }
         }
-        if let Some((stage, at)) = tonight.look(|record| self.next_stage(plan, record)) {
-            line.push_str(&format!(", next {stage} {}", at.to_zoned(zone.clone()).strftime("%R")));
+        if let Some((at, stage)) = next_stage(plan, record, running) {
+            line.push_str(&format!(", next {stage} {}", units::local_time(at, &window.zone)));
         }
         line
-    }
-
-    fn next_stage(&self, plan: &NightPlan, record: Option<&Record>) -> Option<(Stage, jiff::Timestamp)> {
-        plan.stages
-            .iter()
-            .filter(|planned| !self.supervisor.is_running(&Task::Stage(planned.stage)))
-            .filter(|planned| record.is_none_or(|record| !record.stages.contains_key(&planned.stage)))
-            .map(|planned| (planned.stage, planned.at))
-            .min_by_key(|(stage, at)| (*at, *stage))
-    }
+    })
 }
 
-fn ended(record: Option<&Record>) -> impl Iterator<Item = Stage> {
-    record
-        .into_iter()
-        .flat_map(|record| &record.stages)
-        .filter(|(_, s)| s.outcome.is_some())
-        .map(|(stage, _)| *stage)
+fn next_stage(plan: &NightPlan, record: Option<&Record>, running: &[Stage]) -> Option<(Timestamp, Stage)> {
+    let has_begun = |stage| record.is_some_and(|record| record.stages.contains_key(&stage));
+    let waiting = plan.stages.iter().filter(|it| !running.contains(&it.stage) && !has_begun(it.stage));
+    waiting.map(|planned| (planned.at, planned.stage)).min()
 }

@@ -1,13 +1,25 @@
 #![allow(clippy::unwrap_used)]
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
+use nightshift_core::agenda::{Event as AgendaEvent, ManualRequest};
+use nightshift_core::outcome::Outcome;
+use nightshift_core::record::Record;
 use nightshift_core::role::Role;
 use nightshift_core::settings::Settings;
+use nightshift_core::stage::Stage;
+use nightshift_store::records::Records;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
-use super::*;
+use super::actions::{Daemon, Task, TaskOutput};
+use crate::clock::WallClock;
+use crate::control::{ControlRequest, ControlResponse, Pending};
+use crate::supervisor::TaskResult;
 use crate::testing;
 
-/// A node's daemon in a scratch folder, with a night due.
+/// A node's daemon in a scratch directory, with a night due.
 async fn daemon(dir: &Path) -> Daemon {
     let make = {
         let dir = dir.to_owned();
@@ -18,7 +30,11 @@ async fn daemon(dir: &Path) -> Daemon {
     Daemon::build(Box::new(move || Ok(make())), settings, requests).await.unwrap()
 }
 
-/// Lets the daemon hear of every stage that ends, until none runs.
+fn newest(dir: &Path) -> Record {
+    Records::new(dir.join("state/records")).newest().unwrap().unwrap()
+}
+
+/// Runs the daemon's loop until no stage runs.
 async fn settle(daemon: &mut Daemon) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     while daemon.is_working() {
@@ -30,26 +46,25 @@ async fn settle(daemon: &mut Daemon) {
 }
 
 #[tokio::test]
-async fn a_night_whose_record_cannot_be_written_fails_its_stages_and_never_sticks() {
+async fn the_stages_of_a_night_whose_record_cannot_be_written_fail_and_can_be_requested_later() {
     let dir = tempfile::tempdir().unwrap();
     let mut daemon = daemon(dir.path()).await;
-    // As if the disk were full: nothing can be made where the records should be.
+    // Like a full disk: no file can be created in the directory of the records.
     std::fs::create_dir_all(dir.path().join("state")).unwrap();
     std::fs::write(dir.path().join("state/records"), b"").unwrap();
     daemon.turn(AgendaEvent::Tick).await;
     assert!(daemon.agenda.night().is_some());
     settle(&mut daemon).await;
-    assert!(daemon.agenda.has_ended(Stage::CollectNode), "a stage that never ran must not run for ever");
+    assert!(daemon.agenda.has_ended(Stage::CollectNode), "a stage that cannot start must end");
 
-    // Once there is room, what is asked for is recorded, from the opening on.
+    // Once there is space, the record is written from the opening on.
     std::fs::remove_file(dir.path().join("state/records")).unwrap();
-    let clock = daemon.clock.read().await;
-    let ask =
-        nightshift_core::agenda::ManualRequest::Stages { stages: vec![Stage::CollectNode], night: None };
+    let clock = daemon.clock.read();
+    let ask = ManualRequest::Stages { stages: vec![Stage::CollectNode], night: None };
     let actions = daemon.agenda.request(clock, ask).unwrap();
     daemon.act(actions, clock).await;
     settle(&mut daemon).await;
-    let record = daemon.records.newest().unwrap().unwrap();
+    let record = newest(dir.path());
     assert!(record.stages[&Stage::CollectNode].outcome.is_some());
 }
 
@@ -59,20 +74,20 @@ async fn the_steps_of_a_night_are_recorded_from_its_opening_on() {
     let mut daemon = daemon(dir.path()).await;
     daemon.begin().await;
     settle(&mut daemon).await;
-    let record = daemon.records.newest().unwrap().unwrap();
+    let record = newest(dir.path());
     assert_eq!(record.planned, [Stage::CollectNode, Stage::Prune]);
     assert_eq!(record.stages[&Stage::CollectNode].outcome, Some(Outcome::Done), "{record:?}");
     assert_eq!(record.sets.len(), 1);
 }
 
 #[tokio::test]
-async fn a_set_that_a_crash_kept_out_of_the_record_is_known_after_the_restart() {
+async fn a_set_that_a_crash_kept_out_of_the_record_is_recorded_after_the_restart() {
     let dir = tempfile::tempdir().unwrap();
     let mut first = daemon(dir.path()).await;
     first.begin().await;
     settle(&mut first).await;
     drop(first);
-    // The crash came after the rename and before the line.
+    // The crash happened after the set's rename and before the record's line.
     let records = dir.path().join("state/records");
     let open = std::fs::read_dir(&records).unwrap().next().unwrap().unwrap().path();
     let text = std::fs::read_to_string(&open).unwrap();
@@ -80,45 +95,57 @@ async fn a_set_that_a_crash_kept_out_of_the_record_is_known_after_the_restart() 
         text.lines().filter(|line| line.contains("\"opened\"") || line.contains("\"started\"")).collect();
     std::fs::write(&open, format!("{}\n", kept[..2].join("\n"))).unwrap();
     let mut second = daemon(dir.path()).await;
-    assert!(second.records.newest().unwrap().unwrap().sets.is_empty());
+    assert!(newest(dir.path()).sets.is_empty());
     second.begin().await;
     settle(&mut second).await;
-    let record = second.records.newest().unwrap().unwrap();
+    let record = newest(dir.path());
     assert_eq!(record.sets.len(), 1);
     assert!(record.sets[0].fate.is_stored());
 }
 
 #[tokio::test]
-async fn a_stage_that_panics_is_a_failed_stage_and_the_night_goes_on() {
+async fn a_stage_that_panics_is_a_failed_stage_and_the_night_continues() {
     let dir = tempfile::tempdir().unwrap();
     let mut daemon = daemon(dir.path()).await;
     daemon.begin().await;
     settle(&mut daemon).await;
-    let clock = daemon.clock.read().await;
-    let ask =
-        nightshift_core::agenda::ManualRequest::Stages { stages: vec![Stage::CollectNode], night: None };
+    let clock = daemon.clock.read();
+    let ask = ManualRequest::Stages { stages: vec![Stage::CollectNode], night: None };
     let _instead = daemon.agenda.request(clock, ask).unwrap();
     daemon
         .supervisor
         .start(Task::Stage(Stage::CollectNode), CancellationToken::new(), async { panic!("a bug") });
     settle(&mut daemon).await;
-    let record = daemon.records.newest().unwrap().unwrap();
+    let record = newest(dir.path());
     let state = &record.stages[&Stage::CollectNode];
     assert_eq!(state.outcome, Some(Outcome::Failed));
     assert!(state.reason.as_ref().unwrap().contains("a bug"), "{state:?}");
 }
 
 #[tokio::test]
-async fn whoever_waits_for_a_stage_hears_how_it_ended() {
+async fn a_client_that_waits_for_a_stage_gets_its_result() {
     let dir = tempfile::tempdir().unwrap();
     let mut daemon = daemon(dir.path()).await;
     daemon.begin().await;
     settle(&mut daemon).await;
-    let (reply, answer) = tokio::sync::oneshot::channel();
-    let request = crate::control::Request::Run { stages: vec![Stage::CollectNode], night: None, wait: true };
-    daemon.answer(Pending { request, who: "test".into(), reply }).await;
+    let (reply, response) = tokio::sync::oneshot::channel();
+    let request = ControlRequest::Run { stages: vec![Stage::CollectNode], night: None, wait: true };
+    daemon.respond(Pending { request, who: "test".into(), reply }).await;
     settle(&mut daemon).await;
-    let answer = answer.await.unwrap();
-    assert!(matches!(answer, crate::control::Answer::Done { .. }), "{answer:?}");
-    assert!(daemon.waiting.is_empty());
+    let response = response.await.unwrap();
+    assert!(matches!(response, ControlResponse::Done { .. }), "{response:?}");
+}
+
+#[tokio::test]
+async fn a_night_opens_as_soon_as_a_query_finds_the_clock_synchronised() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut daemon = daemon(dir.path()).await;
+    daemon.clock = WallClock::new(false);
+    daemon.clock.store(false);
+    daemon.turn(AgendaEvent::Tick).await;
+    assert!(daemon.agenda.night().is_none(), "the clock is not synchronised");
+    let result = Ok(TaskOutput::Synchronised(true));
+    daemon.ended(TaskResult { name: Task::ClockQuery, result }).await;
+    assert!(daemon.agenda.night().is_some());
+    settle(&mut daemon).await;
 }

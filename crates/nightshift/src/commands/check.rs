@@ -11,7 +11,7 @@ use std::path::Path;
 
 use nightshift_core::settings::Settings;
 use nightshift_core::units::count;
-use nightshift_engine::control::{Answer, ClientError, Request, ask};
+use nightshift_engine::control::{ClientError, ControlRequest, ControlResponse, send};
 
 use self::line::print_result;
 use super::CommandError;
@@ -57,8 +57,8 @@ fn roles(settings: &Settings) -> Result<String, String> {
 
 /// Whether the daemon can read the configured files. Only the daemon can answer that: root's shell is not in its sandbox.
 async fn files(settings: &Settings) -> bool {
-    match ask(&settings.paths.socket(), &Request::Readable).await {
-        Ok(Answer::Readable { faults, notes }) => {
+    match send(&settings.paths.socket(), &ControlRequest::Readable).await {
+        Ok(ControlResponse::Readable { faults, notes }) => {
             notes.iter().for_each(|note| out::print(format!("note: {note}")));
             for fault in &faults {
                 print_result("files", Err(format!("the daemon cannot read {fault}")));

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use nightshift_engine::control::{Answer, Request, ask};
+use nightshift_engine::control::{ControlRequest, ControlResponse, send};
 
 use super::CommandError;
 use crate::exit::Exit;
@@ -10,12 +10,12 @@ use crate::out;
 
 pub async fn run(config: &Path) -> Result<Exit, CommandError> {
     let socket = super::run::socket(config);
-    match ask(&socket, &Request::Reload).await? {
-        Answer::Done { message } => {
+    match send(&socket, &ControlRequest::Reload).await? {
+        ControlResponse::Done { message } => {
             out::print(message);
             Ok(Exit::Good)
         }
-        Answer::ConfigRefused { diagnostics } => {
+        ControlResponse::ConfigRefused { diagnostics } => {
             out::print_error(diagnostics.trim_end());
             out::print_error("nightshift: the new config is refused; the daemon continues with the old one");
             Ok(Exit::Config)

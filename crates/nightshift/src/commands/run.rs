@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use nightshift_core::stage::Stage;
-use nightshift_engine::control::{Answer, Request, ask};
+use nightshift_engine::control::{ControlRequest, ControlResponse, send};
 
 use super::CommandError;
 use crate::args::Run;
@@ -13,13 +13,13 @@ use crate::out;
 
 pub async fn run(config: &Path, args: Run) -> Result<Exit, CommandError> {
     let request = if args.what == ["night"] {
-        Request::RunNight { wait: args.wait }
+        ControlRequest::RunNight { wait: args.wait }
     } else {
         let stages = args.what.iter().map(|stage| stage.parse::<Stage>()).collect::<Result<_, _>>();
         let stages = stages.map_err(|error| CommandError::Usage(format!("{error}, or only `night`")))?;
-        Request::Run { stages, night: args.night, wait: args.wait }
+        ControlRequest::Run { stages, night: args.night, wait: args.wait }
     };
-    Ok(print_response(ask(&socket(config), &request).await?))
+    Ok(print_response(send(&socket(config), &request).await?))
 }
 
 /// The path of the daemon's socket in the config, which may be otherwise invalid.
@@ -28,17 +28,17 @@ pub fn socket(config: &Path) -> PathBuf {
 }
 
 /// Prints a response of the daemon and returns the exit code.
-pub fn print_response(answer: Answer) -> Exit {
+pub fn print_response(answer: ControlResponse) -> Exit {
     let (message, exit) = match answer {
-        Answer::Done { message } => {
+        ControlResponse::Done { message } => {
             out::print(message);
             return Exit::Good;
         }
-        Answer::Degraded { message } => (message, Exit::Degraded),
-        Answer::Failed { message } => (message, Exit::Failed),
-        Answer::Busy { message } => (message, Exit::Busy),
-        Answer::ConfigRefused { diagnostics } => (diagnostics, Exit::Config),
-        Answer::Status(_) | Answer::Readable { .. } => {
+        ControlResponse::Degraded { message } => (message, Exit::Degraded),
+        ControlResponse::Failed { message } => (message, Exit::Failed),
+        ControlResponse::Busy { message } => (message, Exit::Busy),
+        ControlResponse::ConfigRefused { diagnostics } => (diagnostics, Exit::Config),
+        ControlResponse::Status(_) | ControlResponse::Readable { .. } => {
             ("unexpected response from the daemon (version mismatch?)".to_owned(), Exit::Failed)
         }
     };

@@ -5,7 +5,7 @@ use std::path::Path;
 use nightshift_core::outcome::Grade;
 use nightshift_core::set_path::SetId;
 use nightshift_core::units::bytes;
-use nightshift_engine::control::{Request, ask};
+use nightshift_engine::control::{ControlRequest, send};
 use nightshift_store::{Judge, Judged, StoreError, Vault};
 use serde::Serialize;
 
@@ -90,7 +90,7 @@ pub async fn accept(config: &Path, set: SetId, yes: bool) -> Result<Exit, Comman
         out::print_error("nothing was accepted; answer y, or use --yes");
         return Ok(Exit::Failed);
     }
-    Ok(super::run::print_response(ask(&settings.paths.socket(), &Request::Accept { set }).await?))
+    Ok(super::run::print_response(send(&settings.paths.socket(), &ControlRequest::Accept { set }).await?))
 }
 
 fn shown(row: Row) -> Vec<String> {

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use nightshift_core::outcome::Verdict;
 use nightshift_core::units::local_time;
-use nightshift_engine::control::{Answer, ClientError, Request, ask};
+use nightshift_engine::control::{ClientError, ControlRequest, ControlResponse, send};
 use nightshift_engine::status::{self, Report};
 
 use super::CommandError;
@@ -24,8 +24,8 @@ pub use night::{details, night_lines};
 
 pub async fn run(config: &Path, json: bool) -> Result<Exit, CommandError> {
     let settings = config_file::settings(config)?;
-    let report = match ask(&settings.paths.socket(), &Request::Status).await {
-        Ok(Answer::Status(report)) => *report,
+    let report = match send(&settings.paths.socket(), &ControlRequest::Status).await {
+        Ok(ControlResponse::Status(report)) => *report,
         Ok(other) => return Ok(super::run::print_response(other)),
         // A daemon that ends during the request counts as not running.
         Err(ClientError::Away { .. } | ClientError::BrokenOff(_)) => {

@@ -7,6 +7,7 @@ use nightshift_core::outcome::Grade;
 use nightshift_core::record::StartReason;
 use nightshift_core::role::Role;
 use nightshift_core::settings::EtcdMembers;
+use nightshift_core::units;
 use tokio::time::sleep;
 
 use super::sight::Sight;
@@ -29,7 +30,8 @@ pub async fn wait(ctx: &StageContext, sight: &Sight) -> bool {
     if left().is_zero() {
         return false;
     }
-    tracing::info!("this member's turn is number {} tonight, at {begins}", turn + 1);
+    let shown = units::local_time(begins, &ctx.settings.window.zone);
+    tracing::info!("waiting for this member's slot: number {} tonight, at {shown}", turn + 1);
     while !left().is_zero() {
         sleep(left().min(NAP)).await;
     }

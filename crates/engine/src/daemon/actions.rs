@@ -1,0 +1,252 @@
+//! The daemon's state, and how it carries out what the agenda decides.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use nightshift_core::agenda::{Action, Agenda, Clock, Event as AgendaEvent, StageResult, Start};
+use nightshift_core::audit::{Event, Kind};
+use nightshift_core::chain;
+use nightshift_core::record::StartReason;
+use nightshift_core::settings::Settings;
+use nightshift_core::stage::Stage;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::nights::Nights;
+use super::status_line::status_line;
+use super::sweep::sweep;
+use super::tonight::Tonight;
+use super::waiting::WaitingClients;
+use crate::audit::Audit;
+use crate::clock::{self, WallClock};
+use crate::context::StageEnd;
+use crate::control::Pending;
+use crate::hint_file;
+use crate::runner;
+use crate::stages::prune;
+use crate::supervisor::{Supervisor, TaskResult};
+use crate::systemd::Systemd;
+use nightshift_store::offload;
+use nightshift_store::records::Records;
+use nightshift_store::{StoreError, Vault};
+
+/// Loads the configuration; an error is the text of its diagnostics.
+pub type Load = Box<dyn Fn() -> Result<Settings, String> + Send + Sync>;
+
+/// What the supervisor runs for the daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Task {
+    Stage(Stage),
+    Client(u64),
+    /// Prunes when a night opens, so that there is space for its sets.
+    OpeningPrune,
+    /// Queries whether the clock is synchronised; this may take seconds.
+    ClockQuery,
+}
+
+/// What a task returns.
+#[derive(Debug)]
+pub(super) enum TaskOutput {
+    Stage(StageEnd),
+    Synchronised(bool),
+    Nothing,
+}
+
+pub(super) struct Daemon {
+    pub load: Load,
+    pub agenda: Agenda,
+    pub nights: Nights,
+    pub supervisor: Supervisor<Task, TaskOutput>,
+    pub audit: Audit,
+    pub systemd: Systemd,
+    pub clock: WallClock,
+    pub waiting: WaitingClients,
+    /// The number of control clients so far.
+    pub clients: u64,
+    pub requests: mpsc::Sender<Pending>,
+    wake: Timestamp,
+}
+
+impl Daemon {
+    pub async fn build(
+        load: Load,
+        settings: Arc<Settings>,
+        requests: mpsc::Sender<Pending>,
+    ) -> Result<Self, StoreError> {
+        let records = Records::new(settings.paths.records());
+        let audit = Audit::new(settings.cluster.clone(), settings.this.clone());
+        let newest = records.newest()?;
+        let open = newest.as_ref().filter(|record| record.closed.is_none()).map(|record| record.night);
+        sweep(Arc::clone(&settings), open, &audit).await;
+        Ok(Self {
+            clock: WallClock::new(settings.trust_clock),
+            wake: Timestamp::now(),
+            waiting: WaitingClients::default(),
+            clients: 0,
+            load,
+            agenda: Agenda::new(settings, newest.as_ref()),
+            nights: Nights::new(records, audit.clone(), open)?,
+            supervisor: Supervisor::new(),
+            audit,
+            systemd: Systemd::new(),
+            requests,
+        })
+    }
+
+    /// Records which stages a crash interrupted, and takes the first step of the agenda.
+    pub async fn begin(&mut self) {
+        let settings = self.agenda.settings();
+        let (version, host, roles) = (env!("CARGO_PKG_VERSION"), &settings.this, settings.roles());
+        self.audit.emit(&Event::info(
+            Kind::DaemonStarted,
+            format!("nightshift {version} runs the schedule of {host} ({roles})"),
+        ));
+        self.nights.end_interrupted().await;
+        if self.clock.needs_query() {
+            self.clock.store(clock::query().await);
+        }
+        self.turn(AgendaEvent::Tick).await;
+    }
+
+    pub fn notify_systemd(&mut self) {
+        self.systemd.alive();
+        let running: Vec<Stage> = self.running_stages().collect();
+        let line = status_line(&self.agenda, self.nights.tonight(), &running);
+        self.systemd.status(&line);
+    }
+
+    pub fn running_stages(&self) -> impl Iterator<Item = Stage> {
+        self.supervisor.running().filter_map(|task| match task {
+            Task::Stage(stage) => Some(*stage),
+            _ => None,
+        })
+    }
+
+    pub fn is_working(&self) -> bool {
+        self.running_stages().next().is_some()
+    }
+
+    pub fn until_wake(&self) -> Duration {
+        self.wake.duration_since(Timestamp::now()).try_into().unwrap_or_default()
+    }
+
+    /// Steps the agenda, and carries out its actions.
+    pub async fn turn(&mut self, event: AgendaEvent) {
+        if self.clock.needs_query() && !self.supervisor.is_running(&Task::ClockQuery) {
+            let query = async { TaskOutput::Synchronised(clock::query().await) };
+            self.supervisor.start(Task::ClockQuery, CancellationToken::new(), query);
+        }
+        let clock = self.clock.read();
+        let actions = self.agenda.step(clock, event);
+        self.act(actions, clock).await;
+    }
+
+    pub async fn act(&mut self, actions: Vec<Action>, clock: Clock) {
+        for action in actions {
+            match action {
+                Action::Open(plan) => {
+                    if self.nights.open(Arc::clone(self.agenda.settings()), plan).await {
+                        self.write_hint().await;
+                    }
+                    self.prune_at_opening(clock);
+                }
+                Action::Start(start) => self.start(start).await,
+                Action::Stop { stage } => self.supervisor.stop(&Task::Stage(stage)),
+                Action::Miss { stage, reason } => self.nights.miss(stage, reason).await,
+                Action::Close => {
+                    self.nights.close().await;
+                    self.waiting.release(&self.agenda, &self.nights);
+                    self.write_hint().await;
+                }
+                Action::Doubt { reason } => {
+                    let what = "not starting tonight's run";
+                    self.audit.emit(&Event::degraded(Kind::ClockDoubtful, what, reason));
+                }
+                Action::WakeAt(at) => self.wake = at.max(clock.now),
+            }
+        }
+    }
+
+    async fn start(&mut self, start: Start) {
+        let (task, stop) = (Task::Stage(start.stage), CancellationToken::new());
+        let Some(plan) = self.agenda.night().cloned() else { return };
+        let night = plan.night;
+        match self.nights.keep_record(Arc::clone(&start.settings), plan).await {
+            Ok(tonight) => {
+                let ctx = tonight.context(start, stop.clone());
+                self.supervisor.start(task, stop, async { TaskOutput::Stage(runner::run(ctx).await) });
+            }
+            Err(error) => {
+                let what = format!("{} does not run, because its start cannot be recorded", start.stage);
+                let end = StageEnd::failed(self.nights.record_failed(night, what, &error));
+                self.supervisor.start(task, stop, async { TaskOutput::Stage(end) });
+            }
+        }
+    }
+
+    /// Removes at once what retention drops even without tonight's sets: a full vault could not take them.
+    fn prune_at_opening(&mut self, clock: Clock) {
+        let Some(tonight) = self.nights.tonight().filter(|tonight| !tonight.night.is_extra()) else { return };
+        if !clock.synchronised {
+            return;
+        }
+        let stop = CancellationToken::new();
+        let start = Start {
+            stage: Stage::Prune,
+            attempt: 0,
+            why: StartReason::Due,
+            at: clock.now,
+            until: clock.now,
+            peers: Vec::new(),
+            settings: Arc::clone(self.agenda.settings()),
+        };
+        let ctx = tonight.context(start, stop.clone());
+        let task = async move {
+            prune::before_tonight(&ctx).await;
+            TaskOutput::Nothing
+        };
+        self.supervisor.start(Task::OpeningPrune, stop, task);
+    }
+
+    /// Handles the result of a task.
+    pub async fn ended(&mut self, ended: TaskResult<Task, TaskOutput>) {
+        let end = match (&ended.name, ended.result) {
+            (_, Ok(TaskOutput::Nothing)) => return,
+            (_, Ok(TaskOutput::Synchronised(synchronised))) => {
+                self.clock.store(synchronised);
+                return self.turn(AgendaEvent::Tick).await;
+            }
+            (_, Ok(TaskOutput::Stage(end))) => end,
+            (Task::Stage(stage), Err(panic)) => self.nights.crashed(*stage, &panic).await,
+            (task, Err(panic)) => {
+                let what = format!("{task:?} crashed (panic)");
+                return self.audit.emit(&Event::failed(Kind::OperationFailed, what, panic));
+            }
+        };
+        let Task::Stage(stage) = ended.name else { return };
+        let event = StageResult { stage, outcome: end.outcome, retry: end.retry, gained: end.gained };
+        self.turn(AgendaEvent::StageEnded(event)).await;
+        self.write_hint().await;
+        self.waiting.release(&self.agenda, &self.nights);
+    }
+
+    /// Writes `now.json` for the peers.
+    pub async fn write_hint(&mut self) {
+        let synchronised = self.clock.read().synchronised;
+        let settings = Arc::clone(self.agenda.settings());
+        let mut record = self.nights.tonight().and_then(Tonight::record);
+        if let Some(record) = &mut record {
+            // A stage that will be retried has not failed yet: peers would stop waiting for its set.
+            record.stages.retain(|stage, _| self.agenda.has_ended(*stage));
+        }
+        let written = offload::run(move || {
+            let vault = Vault::new(&settings.vault.path);
+            hint_file::write(&settings, &vault, record.as_ref(), synchronised)
+        });
+        if let Err(error) = written.await {
+            let what = "cannot write now.json, which shows peers the progress of this host";
+            self.audit.emit(&Event::degraded(Kind::OperationFailed, what, chain(&error)));
+        }
+    }
+}

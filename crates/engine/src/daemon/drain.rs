@@ -1,0 +1,37 @@
+//! The stop: running stages get a grace period to end. Their work is resumed at the next start if they use it up.
+
+use std::time::Duration;
+
+use nightshift_core::audit::{Event, Kind};
+use nightshift_core::stage::Stage;
+use tokio::time::{Instant, timeout_at};
+
+use super::actions::{Daemon, Task};
+
+/// The time for running stages to end; TimeoutStopSec of the unit is longer.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(60);
+/// The time for the rest to end at their next await, after they were stopped.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+impl Daemon {
+    pub async fn drain(&mut self) {
+        self.systemd.stopping();
+        self.audit.emit(&Event::info(Kind::DaemonStopping, "nightshift is stopping"));
+        self.waiting.clear();
+        // A pull loses nothing when it is stopped, and may be waiting for a peer.
+        for stage in Stage::ALL.into_iter().filter(|stage| stage.pulls().is_some()) {
+            self.supervisor.stop(&Task::Stage(stage));
+        }
+        self.wait_for_stages(SHUTDOWN_GRACE).await;
+        self.supervisor.stop_all();
+        self.wait_for_stages(STOP_GRACE).await;
+    }
+
+    async fn wait_for_stages(&mut self, grace: Duration) {
+        let deadline = Instant::now() + grace;
+        while self.is_working() {
+            let Ok(ended) = timeout_at(deadline, self.supervisor.next()).await else { return };
+            tracing::debug!("{:?} ended", ended.name);
+        }
+    }
+}

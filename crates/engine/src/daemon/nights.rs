@@ -1,0 +1,188 @@
+//! The nights on disk: opening one, its steps that are the daemon's own, and closing it.
+
+use std::sync::Arc;
+
+use nightshift_core::audit::{Event, Kind, Severity};
+use nightshift_core::chain;
+use nightshift_core::night::Night;
+use nightshift_core::outcome::{Outcome, Verdict};
+use nightshift_core::plan::NightPlan;
+use nightshift_core::record::{self, Record, Step};
+use nightshift_core::settings::Settings;
+use nightshift_core::stage::Stage;
+use nightshift_core::summary::{self, Judgement};
+use nightshift_core::units;
+
+use super::tonight::Tonight;
+use crate::audit::Audit;
+use crate::context::StageEnd;
+use crate::expected;
+use nightshift_store::StoreError;
+use nightshift_store::offload;
+use nightshift_store::records::Records;
+
+/// The records, and the open night.
+pub(super) struct Nights {
+    records: Records,
+    audit: Audit,
+    tonight: Option<Tonight>,
+}
+
+impl Nights {
+    /// Continues the night that an earlier process left open.
+    pub fn new(records: Records, audit: Audit, open: Option<Night>) -> Result<Self, StoreError> {
+        let tonight = open.map(|night| Tonight::open(night, &records, audit.clone())).transpose()?;
+        Ok(Self { records, audit, tonight })
+    }
+
+    pub fn tonight(&self) -> Option<&Tonight> {
+        self.tonight.as_ref()
+    }
+
+    /// The record of a night; none if it has none, or if it cannot be read.
+    pub fn record(&self, night: Night) -> Option<Record> {
+        match self.tonight().filter(|tonight| tonight.night == night) {
+            Some(tonight) => tonight.record(),
+            None => self.records.read(night).ok().flatten(),
+        }
+    }
+
+    /// All nights with a record.
+    pub fn all(&self) -> Vec<Night> {
+        self.records.nights().unwrap_or_default()
+    }
+
+    /// Opens a night: its record is on disk before anything else happens in it. False if that failed.
+    pub async fn open(&mut self, settings: Arc<Settings>, plan: NightPlan) -> bool {
+        let (night, stages) = (plan.night, plan.stages.len());
+        let closes = units::local_time(plan.closes, &settings.window.zone);
+        if let Err(error) = self.keep_record(settings, plan).await {
+            // Each stage tries again at its time, and does not run before the record is on disk.
+            self.record_failed(night, format!("cannot open the record of night {night}"), &error);
+            return false;
+        }
+        self.audit.emit(&Event {
+            night: Some(night),
+            ..Event::info(
+                Kind::NightOpened,
+                format!("night {night} is open until {closes}, with {stages} stages"),
+            )
+        });
+        true
+    }
+
+    /// Makes sure that the record of the open night is on disk, from its opening on.
+    pub async fn keep_record(
+        &mut self,
+        settings: Arc<Settings>,
+        plan: NightPlan,
+    ) -> Result<&Tonight, StoreError> {
+        let is_kept = |tonight: &Tonight| tonight.night == plan.night && tonight.is_recorded();
+        let tonight = match self.tonight.take().filter(is_kept) {
+            Some(tonight) => tonight,
+            None => {
+                let (records, audit) = (self.records.clone(), self.audit.clone());
+                let opened = offload::run(move || {
+                    let tonight = Tonight::open(plan.night, &records, audit)?;
+                    if !tonight.is_recorded() {
+                        tonight.write(opening(&settings, &records, &plan))?;
+                    }
+                    Ok::<_, StoreError>(tonight)
+                });
+                opened.await?
+            }
+        };
+        Ok(self.tonight.insert(tonight))
+    }
+
+    /// Reports that something is not in the record; returns the message.
+    pub fn record_failed(&self, night: Night, what: String, error: &StoreError) -> String {
+        let failed = Event::failed(Kind::RecordFailed, what, chain(error));
+        let message = failed.message.clone();
+        self.audit.emit(&Event { night: Some(night), ..failed });
+        message
+    }
+
+    /// Records the end of the stages that ran when an earlier process ended.
+    pub async fn end_interrupted(&self) {
+        let Some(tonight) = self.tonight() else { return };
+        for stage in tonight.interrupted() {
+            tonight.note_end(stage, Outcome::Interrupted, "the daemon ended while the stage ran").await;
+        }
+    }
+
+    pub async fn miss(&self, stage: Stage, reason: String) {
+        if let Some(tonight) = self.tonight() {
+            tonight.note_end(stage, Outcome::Missed, &reason).await;
+        }
+        self.audit.emit(&Event {
+            night: self.tonight().map(|tonight| tonight.night),
+            stage: Some(stage),
+            outcome: Some(Outcome::Missed.as_str()),
+            ..Event::failed(Kind::StageMissed, format!("{stage} missed"), reason)
+        });
+    }
+
+    /// A stage that panicked is a failed stage; the daemon and the other stages continue.
+    pub async fn crashed(&self, stage: Stage, panic: &str) -> StageEnd {
+        let reason = format!("{stage} crashed (panic): {panic}");
+        if let Some(tonight) = self.tonight() {
+            tonight.note_end(stage, Outcome::Failed, &reason).await;
+            tonight.board.end(stage);
+        }
+        self.audit.emit(&Event {
+            night: self.tonight().map(|tonight| tonight.night),
+            stage: Some(stage),
+            reason: Some(reason.clone()),
+            ..Event::error(Kind::StageFinished, reason.clone())
+        });
+        StageEnd::failed(reason)
+    }
+
+    /// Closes the night with its verdict; its record becomes one file.
+    pub async fn close(&mut self) {
+        let Some(tonight) = self.tonight.take() else { return };
+        let Some(record) = tonight.record() else { return };
+        let Judgement { verdict, reasons } = summary::judge(&record);
+        tonight.note(Step::Closed { verdict, reasons: reasons.clone() }).await;
+        let (night, records, closed) =
+            (tonight.night, self.records.clone(), tonight.record().unwrap_or(record));
+        if let Err(error) = offload::run(move || records.close(&closed)).await {
+            self.record_failed(night, format!("cannot close the record of night {night}"), &error);
+        }
+        let severity = match verdict {
+            Verdict::Complete => Severity::Info,
+            Verdict::Degraded => Severity::Warning,
+            Verdict::Failed => Severity::Error,
+        };
+        let reason = (!reasons.is_empty()).then(|| reasons.join("; "));
+        let why = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        self.audit.emit(&Event {
+            night: Some(night),
+            outcome: Some(verdict.as_str()),
+            reason,
+            ..Event::new(Kind::NightClosed, severity, format!("night {night} closed: {verdict}{why}"))
+        });
+    }
+}
+
+fn opening(settings: &Settings, records: &Records, plan: &NightPlan) -> Step {
+    let stages: Vec<Stage> = plan.stages.iter().map(|planned| planned.stage).collect();
+    let mut expected = expected::of_night(settings, records, plan.night);
+    if plan.night.is_extra() {
+        // An extra night creates this host's sets and waits for none of other hosts.
+        expected.retain(|wanted| {
+            wanted.host == settings.this && stages.iter().any(|stage| stage.makes() == Some(wanted.role))
+        });
+    }
+    Step::Opened {
+        format: record::FORMAT,
+        night: plan.night,
+        host: settings.this.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        closes: plan.closes,
+        expected,
+        stages,
+        remotes: settings.remotes.iter().map(|remote| remote.name.clone()).collect(),
+    }
+}
