@@ -7,7 +7,6 @@ use nightshift_core::set_path::SetId;
 
 use crate::contents::ContentsError;
 use crate::damage::Damage;
-use crate::pipe::Closed;
 
 #[derive(Debug, thiserror::Error)]
 pub enum PackError {
@@ -50,12 +49,6 @@ impl From<PackError> for Halt {
 impl From<io::Error> for Halt {
     fn from(why: io::Error) -> Self {
         Self::Failed(PackError::Write(why))
-    }
-}
-
-impl From<Closed> for Halt {
-    fn from(_: Closed) -> Self {
-        Self::CheckerEnded
     }
 }
 

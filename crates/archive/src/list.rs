@@ -29,14 +29,8 @@ pub struct Listing {
     pub bytes: u64,
 }
 
-/// Checks an archive that anybody may have written, and that is not encrypted any more.
-///
-/// Unpacking takes a core: where a runtime has other work, `list_blocking` belongs on a thread of its own.
-pub async fn list(reader: impl AsyncRead + Unpin + Send, name: &ArchiveName) -> Result<Listing, ListError> {
-    check(reader, name, Bound::Ratio, &mut Nobody).await
-}
-
-/// As `list`, on the calling thread, which must not be one of a runtime's workers.
+/// Verifies an archive that anyone may have written; it is decrypted already. Unpacking takes a core, and blocks: not
+/// for one of a runtime's workers.
 pub fn list_blocking(reader: impl Read + Unpin + Send, name: &ArchiveName) -> Result<Listing, ListError> {
     check_blocking(reader, name, Bound::Ratio)
 }

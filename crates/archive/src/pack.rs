@@ -10,7 +10,6 @@ use crate::compress::{Effort, Members};
 use crate::damage::Damage;
 use crate::error::{Halt, PackError};
 use crate::list::{Listing, check_blocking};
-use crate::pipe::pipe;
 use crate::plan::{EntryKind, Plan, PlannedFile, open_regular};
 use crate::request::PackRequest;
 use crate::seal::Output;
@@ -48,7 +47,7 @@ pub fn pack(request: &PackRequest, stop: &dyn Fn() -> bool) -> Result<Packed, Pa
 
 fn plan_and_pack(request: &PackRequest, stop: &dyn Fn() -> bool) -> Result<Packed, PackError> {
     let plan = Plan::of(request)?;
-    let (to_checker, from_writer) = pipe();
+    let (from_writer, to_checker) = io::pipe().map_err(PackError::Checker)?;
     let output = Output::new(&request.out, &request.recipients, to_checker)?;
     let tar = TarWriter::new(Members::new(output, request.compression));
     let (written, checked) = thread::scope(|scope| {

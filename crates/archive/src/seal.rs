@@ -2,14 +2,13 @@
 //! that checks them.
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{PipeWriter, Write as _};
 
 use age::stream::StreamWriter;
 use age::{Encryptor, Recipient};
 use nightshift_core::digest::{HashedWriter, Written};
 
 use crate::error::{Halt, PackError};
-use crate::pipe::PipeWriter;
 
 /// Both ways that the compressed bytes go.
 pub(crate) struct Output<'f> {
@@ -39,10 +38,7 @@ impl<'f> Output<'f> {
     }
 
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Halt> {
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        self.checker.send(bytes)?;
+        self.checker.write_all(bytes).map_err(|_| Halt::CheckerEnded)?;
         match &mut self.seal {
             Seal::Plain(file) => file.write_all(bytes)?,
             Seal::Encrypted(age) => age.write_all(bytes)?,

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use nightshift_core::archive::{self as names, ArchiveName};
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
+use nightshift_core::outcome::Outcome;
 use nightshift_core::record::{Packed as PackedStep, StartReason, Step};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
@@ -25,13 +26,13 @@ use nightshift_store::{IoContext as _, Judge, Judged, StoreError};
 enum Error {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("not enough room for the archive")]
+    #[error("not enough space for the archive")]
     Space(#[from] SpaceError),
     #[error(transparent)]
     Pack(#[from] PackError),
-    #[error("the archive cannot be signed: this host's own SSH key cannot be used")]
+    #[error("cannot sign the archive: cannot use this host's SSH key")]
     Key(#[from] nightshift_ssh::IdentityError),
-    #[error("the archive cannot be signed")]
+    #[error("cannot sign the archive")]
     Sign(#[from] nightshift_ssh::SignatureError),
 }
 
@@ -46,14 +47,14 @@ async fn try_run(ctx: &StageContext) -> Result<StageEnd, Error> {
     let offloaded = ctx.clone();
     let packed = offload::run(move || pack_tonight(&offloaded)).await?;
     let Some((packed, missing)) = packed else {
-        // An earlier try, or an earlier life of this daemon, packed it.
+        // An earlier attempt, or the daemon before a restart, packed it.
         return Ok(StageEnd::done());
     };
     let archive = packed.name.to_string();
     let encrypted = packed.name.encrypted;
-    let held = &packed.listing.contents.sets;
-    let sets = held.len();
-    let etcd = held.iter().map(|held| held.id.clone()).filter(|set| set.role == Role::Etcd).collect();
+    let archived = &packed.listing.contents.sets;
+    let sets = archived.len();
+    let etcd = archived.iter().map(|set| set.id.clone()).filter(|set| set.role == Role::Etcd).collect();
     ctx.note(Step::Packed(PackedStep {
         archive: archive.clone(),
         bytes: packed.bytes,
@@ -64,22 +65,29 @@ async fn try_run(ctx: &StageContext) -> Result<StageEnd, Error> {
         encrypted,
     }))
     .await?;
-    let lacks = if missing.is_empty() { String::new() } else { format!(", {} missing", missing.len()) };
+    let left_out =
+        packed.left_out.iter().map(|path| format!("{path} is not a proof: left out of the archive"));
+    let reasons: Vec<String> = missing.iter().cloned().chain(left_out).collect();
+    let reason = (!reasons.is_empty()).then(|| reasons.join("; "));
+    let counts = [(missing.len(), "sets missing"), (packed.left_out.len(), "files left out")];
+    let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+    let counts: String = counts.map(|(count, what)| format!(", {count} {what}")).collect();
     ctx.tell(Event {
         path: Some(archive.clone()),
         bytes: Some(packed.bytes),
         sha256: Some(packed.sha256),
         outcome: Some("packed"),
-        reason: (!missing.is_empty()).then(|| missing.join("; ")),
+        reason: reason.clone(),
         ..Event::info(
             Kind::ArchivePacked,
-            format!("{archive} packed: {sets} sets, {}{lacks}", units::bytes(packed.bytes)),
+            format!("{archive} packed: {sets} sets, {}{counts}", units::bytes(packed.bytes)),
         )
     });
-    Ok(if missing.is_empty() { StageEnd::done() } else { StageEnd::degraded(missing.join("; ")) })
+    let outcome = if missing.is_empty() { Outcome::Done } else { Outcome::Degraded };
+    Ok(StageEnd { outcome, reason, ..StageEnd::done() })
 }
 
-/// Packs what this vault holds of tonight. `None` where it was packed already and nothing came since.
+/// Packs tonight's sets of this vault. `None` where they are packed already and nothing arrived since.
 fn pack_tonight(ctx: &StageContext) -> Result<Option<(Packed, Vec<String>)>, Error> {
     let outbox = Outbox::new(ctx.settings.paths.outbox());
     let sent = Outbox::new(ctx.settings.paths.sent());
@@ -98,7 +106,7 @@ fn pack_tonight(ctx: &StageContext) -> Result<Option<(Packed, Vec<String>)>, Err
     }
     let mut ids = ctx.vault.sets_of_night(ctx.night)?;
     let mut damaged = Vec::new();
-    // A set that turns out damaged is left out and named, rather than costing the night its archive.
+    // A damaged set is left out and reported; the others still get into an archive.
     loop {
         let (part, request) = request(ctx, &outbox, &ids, edition + 1, &damaged)?;
         let missing = request.missing.clone();
@@ -139,7 +147,7 @@ fn request(
             Ok(Judged { manifest, grade, .. }) => {
                 sets.push(HeldSet { id: id.clone(), folder: ctx.vault.folder(id), manifest, grade });
             }
-            // Gone bad, or of a newer format: it costs the others nothing.
+            // Damaged, or of a newer format: the others are packed.
             Err(error) => unreadable.push(chain(&error)),
         }
     }
@@ -182,7 +190,7 @@ fn request(
 }
 
 fn publish(ctx: &StageContext, outbox: &Outbox, part: &Part, packed: &Packed) -> Result<(), Error> {
-    // Encryption to a public key says nothing about who wrote the archive: the signature does.
+    // Encryption to a public key does not prove who wrote the archive; the signature does.
     let signature = Signer::from_host_key(&ctx.settings.ssh.host_key)?
         .sign_digest(names::NAMESPACE, &sha512(&part.path)?)?;
     Ok(outbox.publish(part, &packed.name, packed.sha256, Some(&signature))?)
