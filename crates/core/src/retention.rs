@@ -1,4 +1,4 @@
-//! Which sets a vault keeps and which are removed, each decision with its reason.
+//! Which sets and archives are kept and which are removed, each decision with its reason.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -8,11 +8,9 @@ use jiff::civil::Date;
 use crate::name::HostName;
 use crate::night::Night;
 use crate::outcome::{Grade, Verdict};
-use crate::role::Role;
-use crate::set_path::SetId;
 
 /// How many of the newest nights, weeks and months are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Keep {
     pub nights: u16,
     pub weeks: u16,
@@ -35,10 +33,16 @@ impl fmt::Display for Keep {
     }
 }
 
-/// A stored set, with the properties that retention uses.
+/// A stored copy, with the properties that retention uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidate {
-    pub set: SetId,
+pub struct Candidate<S> {
+    pub host: HostName,
+    /// Which copies of a host can replace each other: for sets, those of one role.
+    pub series: S,
+    pub night: Night,
+    pub attempt: u16,
+    /// What the policy keeps of its series.
+    pub keep: Keep,
     /// Its grade, after other manifests, proofs and acceptances were considered.
     pub grade: Grade,
     pub proved: bool,
@@ -46,7 +50,17 @@ pub struct Candidate {
     pub accepted: bool,
 }
 
-/// Why a set is kept or removed: the first reason that applies, in this order.
+impl<S> Candidate<S> {
+    const fn of(&self) -> (&HostName, &S) {
+        (&self.host, &self.series)
+    }
+
+    const fn age(&self) -> (Night, u16) {
+        (self.night, self.attempt)
+    }
+}
+
+/// Why a copy is kept or removed: the first reason that applies, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
     FromTheFuture,
@@ -88,32 +102,30 @@ impl fmt::Display for Reason {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
-    pub set: SetId,
     pub keep: bool,
     pub reason: Reason,
 }
 
-/// What the decisions depend on, apart from the sets.
+/// What the decisions depend on, apart from the copies.
 #[derive(Debug)]
 pub struct Policy<'a> {
     pub today: Date,
-    pub files: Keep,
-    pub etcd: Keep,
     /// The result of each night, as far as it is known.
     pub nights: &'a BTreeMap<Date, Verdict>,
     /// Hosts that left the inventory: their last good set is not kept forever.
     pub retired: &'a BTreeSet<HostName>,
 }
 
-/// Decides about every set. The decisions are in the order of the candidates.
-pub fn decide(candidates: &[Candidate], policy: &Policy<'_>) -> Vec<Decision> {
+/// Decides about every copy. The decisions are in the order of the candidates.
+pub fn decide<S: Ord>(candidates: &[Candidate<S>], policy: &Policy<'_>) -> Vec<Decision> {
     let dates: BTreeSet<Date> = candidates
         .iter()
-        .map(|candidate| candidate.set.night.date)
+        .map(|candidate| candidate.night.date)
         .filter(|date| *date <= policy.today)
         .collect();
-    let files = chosen_nights(&dates, policy.files, policy.nights);
-    let etcd = chosen_nights(&dates, policy.etcd, policy.nights);
+    let keeps: BTreeSet<Keep> = candidates.iter().map(|candidate| candidate.keep).collect();
+    let chosen: BTreeMap<Keep, BTreeMap<Date, Reason>> =
+        keeps.into_iter().map(|keep| (keep, chosen_nights(&dates, keep, policy.nights))).collect();
     let last_good = newest(candidates, policy.today, |candidate| candidate.grade == Grade::Good);
     let newest_copy = newest(candidates, policy.today, |candidate| candidate.grade.is_copy());
     let last_proved =
@@ -123,53 +135,41 @@ pub fn decide(candidates: &[Candidate], policy: &Policy<'_>) -> Vec<Decision> {
     candidates
         .iter()
         .map(|candidate| {
-            let set = &candidate.set;
-            let (keep, chosen) = match set.role {
-                Role::Etcd => (policy.etcd, &etcd),
-                Role::Master | Role::Node => (policy.files, &files),
-            };
-            let key = (&set.host, set.role);
+            let Candidate { host, night, keep, .. } = candidate;
+            let is = |newest: &Newest<'_, S>| newest.get(&candidate.of()) == Some(&candidate.age());
             // The last sets of a retired host are removed when they are older than anything the policy keeps.
-            let expired = policy.retired.contains(&set.host)
-                && set.night.date.until(policy.today).map_or(0, |span| i64::from(span.get_days()))
-                    > keep.reach();
-            let reason = if set.night.date > policy.today {
+            let expired = policy.retired.contains(host)
+                && night.date.until(policy.today).map_or(0, |span| i64::from(span.get_days())) > keep.reach();
+            let reason = if night.date > policy.today {
                 Some(Reason::FromTheFuture)
-            } else if let Some(night) = awaited.get(&set.host) {
+            } else if let Some(night) = awaited.get(host) {
                 Some(Reason::AwaitsAcceptance(*night))
-            } else if let Some(reason) = chosen.get(&set.night.date) {
+            } else if let Some(reason) = chosen.get(keep).and_then(|chosen| chosen.get(&night.date)) {
                 Some(reason.clone())
-            } else if !expired && last_good.get(&key) == Some(&set) {
+            } else if !expired && is(&last_good) {
                 Some(Reason::LastGood)
-            } else if !expired && newest_copy.get(&key) == Some(&set) {
+            } else if !expired && is(&newest_copy) {
                 Some(Reason::NewestCopy)
-            } else if !expired && last_proved.get(&key) == Some(&set) {
+            } else if !expired && is(&last_proved) {
                 Some(Reason::LastProved)
             } else {
                 None
             };
-            Decision {
-                set: set.clone(),
-                keep: reason.is_some(),
-                reason: reason.unwrap_or(Reason::BeyondPolicy(keep)),
-            }
+            Decision { keep: reason.is_some(), reason: reason.unwrap_or(Reason::BeyondPolicy(*keep)) }
         })
         .collect()
 }
 
 /// The hosts with a suspicious set that waits for acceptance, with its night. Accepting a later set of the same host and
 /// role settles the earlier ones too.
-fn awaited(candidates: &[Candidate]) -> BTreeMap<&HostName, Night> {
+fn awaited<S: Ord>(candidates: &[Candidate<S>]) -> BTreeMap<&HostName, Night> {
     let mut awaited = BTreeMap::new();
     for candidate in candidates.iter().filter(|candidate| candidate.grade == Grade::Suspicious) {
-        let set = &candidate.set;
-        let settled = candidates.iter().any(|later| {
-            later.accepted
-                && (&later.set.host, later.set.role) == (&set.host, set.role)
-                && (later.set.night, later.set.attempt) > (set.night, set.attempt)
-        });
+        let settled = candidates
+            .iter()
+            .any(|later| later.accepted && later.of() == candidate.of() && later.age() > candidate.age());
         if !settled {
-            awaited.insert(&set.host, set.night);
+            awaited.insert(&candidate.host, candidate.night);
         }
     }
     awaited
@@ -211,25 +211,20 @@ fn best_night(dates: &[Date], worth: &BTreeMap<Date, Verdict>) -> Option<Date> {
     dates.iter().copied().max_by_key(|date| (worth.get(date).copied(), *date))
 }
 
-/// For each host and role, the newest set that qualifies; of one night the highest attempt.
-fn newest(
-    candidates: &[Candidate],
+type Newest<'c, S> = BTreeMap<(&'c HostName, &'c S), (Night, u16)>;
+
+/// For each series, the newest copy that qualifies; of one night the highest attempt.
+fn newest<S: Ord>(
+    candidates: &[Candidate<S>],
     today: Date,
-    qualifies: impl Fn(&Candidate) -> bool,
-) -> BTreeMap<(&HostName, Role), &SetId> {
-    let mut newest: BTreeMap<(&HostName, Role), &SetId> = BTreeMap::new();
+    qualifies: impl Fn(&Candidate<S>) -> bool,
+) -> Newest<'_, S> {
+    let mut newest = Newest::new();
     for candidate in
-        candidates.iter().filter(|candidate| candidate.set.night.date <= today && qualifies(candidate))
+        candidates.iter().filter(|candidate| candidate.night.date <= today && qualifies(candidate))
     {
-        let set = &candidate.set;
-        newest
-            .entry((&set.host, set.role))
-            .and_modify(|best| {
-                if (set.night, set.attempt) > (best.night, best.attempt) {
-                    *best = set;
-                }
-            })
-            .or_insert(set);
+        let age = newest.entry(candidate.of()).or_insert(candidate.age());
+        *age = candidate.age().max(*age);
     }
     newest
 }
@@ -238,31 +233,33 @@ fn newest(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::role::Role;
     use jiff::ToSpan;
     use jiff::civil::date;
 
     const FILES: Keep = Keep { nights: 7, weeks: 4, months: 6 };
     const ETCD: Keep = Keep { nights: 3, weeks: 2, months: 0 };
 
-    fn set(host: &str, date: Date, role: Role, grade: Grade) -> Candidate {
+    fn set(host: &str, date: Date, role: Role, grade: Grade) -> Candidate<Role> {
         Candidate {
-            set: SetId::first(host.parse().unwrap(), Night::of(date), role),
+            host: host.parse().unwrap(),
+            series: role,
+            night: Night::of(date),
+            attempt: 1,
+            keep: if role == Role::Etcd { ETCD } else { FILES },
             grade,
             proved: false,
             accepted: false,
         }
     }
 
-    fn kept(candidates: &[Candidate], today: Date, nights: &BTreeMap<Date, Verdict>) -> Vec<Date> {
-        let policy = Policy { today, files: FILES, etcd: ETCD, nights, retired: &BTreeSet::new() };
-        decide(candidates, &policy)
-            .into_iter()
-            .filter(|decision| decision.keep)
-            .map(|decision| decision.set.night.date)
-            .collect()
+    fn kept(candidates: &[Candidate<Role>], today: Date, nights: &BTreeMap<Date, Verdict>) -> Vec<Date> {
+        let policy = Policy { today, nights, retired: &BTreeSet::new() };
+        let decided = candidates.iter().zip(decide(candidates, &policy));
+        decided.filter(|(_, decision)| decision.keep).map(|(set, _)| set.night.date).collect()
     }
 
-    fn year(host: &str, role: Role) -> (Date, Vec<Candidate>) {
+    fn year(host: &str, role: Role) -> (Date, Vec<Candidate<Role>>) {
         let today = date(2026, 11, 22);
         let sets = (0..365).rev().map(|ago| set(host, today - ago.days(), role, Grade::Good)).collect();
         (today, sets)
@@ -314,14 +311,12 @@ mod tests {
     #[test]
     fn the_last_good_set_of_a_retired_host_is_removed_after_the_longest_period() {
         let today = date(2026, 11, 22);
-        let sets = [
-            set("gone", date(2025, 1, 1), Role::Node, Grade::Good),
-            set("n1", today, Role::Node, Grade::Good),
-        ];
+        let keep = Keep { nights: 1, weeks: 0, months: 0 };
+        let sets = [("gone", date(2025, 1, 1)), ("n1", today)]
+            .map(|(host, date)| Candidate { keep, ..set(host, date, Role::Node, Grade::Good) });
         let nights = (0..200).map(|ago| (today - ago.days(), Verdict::Complete)).collect();
         let retired = BTreeSet::from(["gone".parse().unwrap()]);
-        let keep = Keep { nights: 1, weeks: 0, months: 0 };
-        let policy = Policy { today, files: keep, etcd: keep, nights: &nights, retired: &retired };
+        let policy = Policy { today, nights: &nights, retired: &retired };
         let decisions = decide(&sets, &policy);
         assert!(!decisions[0].keep);
         assert!(decisions[1].keep);
@@ -345,32 +340,24 @@ mod tests {
             .flat_map(|ago| ["e1", "e2"].map(|host| set(host, today - ago.days(), Role::Etcd, Grade::Good)))
             .chain(["e1", "e2"].map(|host| set(host, old, Role::Node, Grade::Good)))
             .collect();
-        let suspicious = sets.iter().position(|it| it.set.night.date == today - 9.days()).unwrap();
-        assert_eq!(sets[suspicious].set.host.as_str(), "e1");
+        let suspicious = sets.iter().position(|it| it.night.date == today - 9.days()).unwrap();
+        assert_eq!(sets[suspicious].host.as_str(), "e1");
         sets[suspicious].grade = Grade::Suspicious;
-        let dropped = |sets: &[Candidate], host: &str| {
-            let policy = Policy {
-                today,
-                files: FILES,
-                etcd: ETCD,
-                nights: &BTreeMap::new(),
-                retired: &BTreeSet::new(),
-            };
-            let decisions = decide(sets, &policy);
-            let of_host = decisions.into_iter().filter(|it| it.set.host.as_str() == host);
-            of_host.filter(|it| !it.keep).count()
+        let dropped = |sets: &[Candidate<Role>], host: &str| {
+            let policy = Policy { today, nights: &BTreeMap::new(), retired: &BTreeSet::new() };
+            let decided = sets.iter().zip(decide(sets, &policy));
+            decided.filter(|(set, decision)| set.host.as_str() == host && !decision.keep).count()
         };
         assert_eq!(dropped(&sets, "e1"), 0, "also of other roles");
         assert!(dropped(&sets, "e2") > 20, "another host is not affected");
-        let policy =
-            Policy { today, files: FILES, etcd: ETCD, nights: &BTreeMap::new(), retired: &BTreeSet::new() };
+        let policy = Policy { today, nights: &BTreeMap::new(), retired: &BTreeSet::new() };
         let reason = decide(&sets, &policy)[suspicious].reason.to_string();
         assert!(reason.contains("until its suspicious set of 2026-11-13 is accepted"), "{reason}");
 
         // Accepting the set itself or a later one settles it; accepting an earlier one does not.
         let accept = |ago: i32, grade| {
             let mut sets = sets.clone();
-            let one = sets.iter_mut().find(|it| it.set.night.date == today - ago.days()).unwrap();
+            let one = sets.iter_mut().find(|it| it.night.date == today - ago.days()).unwrap();
             (one.grade, one.accepted) = (grade, true);
             dropped(&sets, "e1")
         };

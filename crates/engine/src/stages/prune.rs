@@ -1,6 +1,7 @@
-//! `prune`: what the policy drops from the vault, from `sent/`, and from remotes that allow it; and a look at what stays.
+//! `prune`: applies the policy to the vault, to `sent/`, and to remotes that allow it, and verifies a part of what stays.
 
 mod remote;
+mod removal;
 mod scrub;
 #[cfg(test)]
 mod tests;
@@ -8,12 +9,12 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::Date;
-use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
 use nightshift_core::name::HostName;
 use nightshift_core::outcome::Verdict;
-use nightshift_core::record::Step;
-use nightshift_core::retention::{Candidate, Decision, Policy, decide};
+use nightshift_core::retention::{Reason, Candidate, Policy, decide};
+use nightshift_core::role::Role;
+use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
 
 use crate::context::{StageContext, StageEnd};
@@ -43,43 +44,45 @@ pub async fn run(ctx: StageContext) -> StageEnd {
     if faults.is_empty() { StageEnd::done() } else { StageEnd::degraded(faults.join("; ")) }
 }
 
-/// What the policy drops even without counting tonight's sets, removed when the night opens.
+/// Removes what the policy drops even without counting tonight's sets, when the night opens.
 pub async fn before_tonight(ctx: &StageContext) {
     let Ok(yesterday) = ctx.night.date.yesterday() else { return };
     match vault(ctx, yesterday).await {
         Ok(faults) if faults.is_empty() => {}
-        Ok(faults) => tracing::warn!("not all of the vault can be pruned: {}", faults.join("; ")),
-        Err(error) => tracing::error!("the vault cannot be pruned: {}", chain(&error)),
+        Ok(faults) => tracing::warn!("cannot prune all of the vault: {}", faults.join("; ")),
+        Err(error) => tracing::error!("cannot prune the vault: {}", chain(&error)),
     }
 }
 
-/// Prunes this host's vault as of a date and sweeps what crashes left. Returns what cannot be judged or removed,
-/// which stays.
+/// Prunes this host's vault as of a date and sweeps what crashes left. Returns what cannot be judged or removed, and so
+/// stays.
 async fn vault(ctx: &StageContext, as_of: Date) -> Result<Vec<String>, StoreError> {
-    let (settings, held, night) = (ctx.settings.clone(), ctx.vault.clone(), ctx.night);
-    let (decisions, mut faults) = offload::run(move || {
-        held.sweep(Some(night))?;
-        decisions(&settings, &held, as_of)
+    let (settings, vault, night) = (ctx.settings.clone(), ctx.vault.clone(), ctx.night);
+    let Dropped { sets, unreadable: mut faults } = offload::run(move || {
+        vault.sweep(Some(night))?;
+        dropped(&settings, &vault, as_of)
     })
     .await?;
-    for Decision { set, reason, .. } in decisions.into_iter().filter(|decision| !decision.keep) {
+    for (set, reason) in sets {
         // The reason is on disk before the set is gone.
-        removed(ctx, &set.to_string(), &reason.to_string()).await?;
-        let held = ctx.vault.clone();
-        if let Err(error) = offload::run(move || held.remove(&set)).await {
+        removal::report(ctx, &set.to_string(), &reason.to_string()).await?;
+        let vault = ctx.vault.clone();
+        if let Err(error) = offload::run(move || vault.remove(&set)).await {
             faults.push(chain(&error));
         }
     }
     Ok(faults)
 }
 
-/// What the policy says of every set in a vault, as of the night of `today`.
-pub fn decisions(
-    settings: &Settings,
-    vault: &Vault,
-    today: Date,
-) -> Result<(Vec<Decision>, Vec<String>), StoreError> {
-    let mut candidates = Vec::new();
+struct Dropped {
+    sets: Vec<(SetId, Reason)>,
+    /// Sets that cannot be read, and so cannot be judged and are never removed.
+    unreadable: Vec<String>,
+}
+
+/// What the policy drops from a vault, as of the night of `today`.
+fn dropped(settings: &Settings, vault: &Vault, today: Date) -> Result<Dropped, StoreError> {
+    let (mut sets, mut candidates) = (Vec::new(), Vec::new());
     let mut unreadable = Vec::new();
     let mut retired: BTreeSet<HostName> = BTreeSet::new();
     let mut judge = Judge::new(vault);
@@ -89,33 +92,40 @@ pub fn decisions(
         }
         match judge.judge(&set) {
             Ok(Judged { grade, accepted, proved, .. }) => {
-                candidates.push(Candidate { set, grade, proved, accepted });
+                let SetId { host, night, role, attempt } = set.clone();
+                let keep = if role == Role::Etcd { settings.vault.keep_etcd } else { settings.vault.keep };
+                candidates.push(Candidate {
+                    host,
+                    series: role,
+                    night,
+                    attempt,
+                    keep,
+                    grade,
+                    proved,
+                    accepted,
+                });
+                sets.push(set);
             }
-            // What cannot be read cannot be judged, and is never removed by itself.
             Err(error) => unreadable.push(chain(&error)),
         }
     }
-    let nights = worth(settings)?;
-    let policy = Policy {
-        today,
-        files: settings.vault.keep,
-        etcd: settings.vault.keep_etcd,
-        nights: &nights,
-        retired: &retired,
-    };
-    Ok((decide(&candidates, &policy), unreadable))
+    let nights = verdicts(settings)?;
+    let policy = Policy { today, nights: &nights, retired: &retired };
+    let decided = sets.into_iter().zip(decide(&candidates, &policy));
+    let dropped = decided.filter(|(_, decision)| !decision.keep);
+    Ok(Dropped { sets: dropped.map(|(set, decision)| (set, decision.reason)).collect(), unreadable })
 }
 
-/// What each recorded night was worth.
-fn worth(settings: &Settings) -> Result<BTreeMap<Date, Verdict>, StoreError> {
+/// The result of each recorded night.
+fn verdicts(settings: &Settings) -> Result<BTreeMap<Date, Verdict>, StoreError> {
     let records = Records::new(settings.paths.records());
-    let mut worth = BTreeMap::new();
+    let mut verdicts = BTreeMap::new();
     for night in records.nights()?.into_iter().filter(|night| !night.is_extra()) {
         if let Some(closed) = records.read(night)?.and_then(|record| record.closed) {
-            worth.insert(night.date, closed.verdict);
+            verdicts.insert(night.date, closed.verdict);
         }
     }
-    Ok(worth)
+    Ok(verdicts)
 }
 
 async fn sent(ctx: &StageContext) -> Result<(), StoreError> {
@@ -125,25 +135,10 @@ async fn sent(ctx: &StageContext) -> Result<(), StoreError> {
     let keep = ctx.settings.archive.keep_sent;
     let over = archives.len().saturating_sub(keep);
     for archive in archives.into_iter().take(over) {
-        removed(
-            ctx,
-            &archive.to_string(),
-            &format!("every remote has it, and the newest {keep} are kept here"),
-        )
-        .await?;
+        let reason = format!("every remote has it, and the newest {keep} are kept here");
+        removal::report(ctx, &archive.to_string(), &reason).await?;
         let sent = sent.clone();
         offload::run(move || sent.remove(&archive)).await?;
     }
-    Ok(())
-}
-
-/// Records a removal and its reason, and logs it.
-async fn removed(ctx: &StageContext, what: &str, reason: &str) -> Result<(), StoreError> {
-    ctx.note(Step::Pruned { what: what.to_owned(), reason: reason.to_owned() }).await?;
-    ctx.tell(Event {
-        path: Some(what.to_owned()),
-        reason: Some(reason.to_owned()),
-        ..Event::info(Kind::Pruned, format!("{what} removed: {reason}"))
-    });
     Ok(())
 }

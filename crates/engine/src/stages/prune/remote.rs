@@ -1,4 +1,4 @@
-//! Pruning a remote: only archives of this master that its own records say it shipped, and never the newest two.
+//! Pruning a remote: only archives of this master that its own records list as shipped, and never the newest two.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,12 +6,10 @@ use nightshift_core::archive::ArchiveName;
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Grade;
 use nightshift_core::retention::{Candidate, Policy, decide};
-use nightshift_core::role::Role;
-use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Remote;
 use nightshift_ssh::SftpError;
 
-use super::removed;
+use super::removal;
 use crate::context::StageContext;
 use nightshift_peers as peers;
 use nightshift_peers::{Credentials, CredentialsError, ReachError};
@@ -19,9 +17,9 @@ use nightshift_store::StoreError;
 use nightshift_store::offload;
 use nightshift_store::records::Records;
 
-/// Archives that stay on a remote whatever the policy says.
-const ALWAYS_KEPT: usize = 2;
-const MOST_ENTRIES: usize = 100_000;
+/// The newest archives on a remote stay, even where the policy drops them.
+const MIN_KEPT: usize = 2;
+const MAX_ENTRIES: usize = 100_000;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -39,7 +37,7 @@ pub async fn prune(ctx: &StageContext, remote: &Remote) -> Result<(), Error> {
     let shipped = shipped(ctx, remote).await?;
     let credentials = Credentials::of_remote(&ctx.settings, remote).await?;
     let (session, sftp) = credentials.open_sftp(&peers::remote_endpoint(remote)).await?;
-    let listing = sftp.list(&remote.path, MOST_ENTRIES).await?;
+    let listing = sftp.list(&remote.path, MAX_ENTRIES).await?;
     let mut there: Vec<ArchiveName> = listing
         .entries
         .iter()
@@ -47,10 +45,10 @@ pub async fn prune(ctx: &StageContext, remote: &Remote) -> Result<(), Error> {
         .filter(|name: &ArchiveName| name.host == ctx.settings.this && shipped.contains(&name.to_string()))
         .collect();
     there.sort_by_key(|name| (name.date, name.extra, name.edition));
-    for name in droppable(ctx, remote, &there) {
+    for name in dropped(ctx, remote, &there) {
         let path = format!("{}/{name}", remote.path.trim_end_matches('/'));
-        removed(ctx, &format!("{}:{path}", remote.name), &format!("beyond the policy of {}", remote.keep))
-            .await?;
+        let reason = format!("older than the policy keeps ({})", remote.keep);
+        removal::report(ctx, &format!("{}:{path}", remote.name), &reason).await?;
         sftp.remove(&path).await?;
         for extension in ["sha256", "sig"] {
             match sftp.remove(&format!("{path}.{extension}")).await {
@@ -63,7 +61,7 @@ pub async fn prune(ctx: &StageContext, remote: &Remote) -> Result<(), Error> {
     Ok(())
 }
 
-/// The archives that the records say were verified on this remote.
+/// The archives that were verified on this remote, according to the records.
 async fn shipped(ctx: &StageContext, remote: &Remote) -> Result<BTreeSet<String>, StoreError> {
     let (records, remote) = (Records::new(ctx.settings.paths.records()), remote.name.clone());
     offload::run(move || {
@@ -83,25 +81,23 @@ async fn shipped(ctx: &StageContext, remote: &Remote) -> Result<BTreeSet<String>
     .await
 }
 
-/// The same policy as for sets, by the archives' dates.
-fn droppable<'a>(ctx: &StageContext, remote: &Remote, there: &'a [ArchiveName]) -> Vec<&'a ArchiveName> {
-    let older = &there[..there.len().saturating_sub(ALWAYS_KEPT)];
-    let candidates: Vec<Candidate> = there
+/// What the policy drops: the same policy as for sets, by the archives' dates.
+fn dropped<'a>(ctx: &StageContext, remote: &Remote, there: &'a [ArchiveName]) -> Vec<&'a ArchiveName> {
+    let older = &there[..there.len().saturating_sub(MIN_KEPT)];
+    let candidates: Vec<Candidate<()>> = there
         .iter()
         .map(|name| Candidate {
-            set: SetId::first(name.host.clone(), Night { date: name.date, extra: name.extra }, Role::Master),
+            host: name.host.clone(),
+            series: (),
+            night: Night { date: name.date, extra: name.extra },
+            attempt: name.edition,
+            keep: remote.keep,
             grade: Grade::Good,
             proved: false,
             accepted: false,
         })
         .collect();
-    let policy = Policy {
-        today: ctx.night.date,
-        files: remote.keep,
-        etcd: remote.keep,
-        nights: &BTreeMap::new(),
-        retired: &BTreeSet::new(),
-    };
+    let policy = Policy { today: ctx.night.date, nights: &BTreeMap::new(), retired: &BTreeSet::new() };
     let decisions = decide(&candidates, &policy);
     older.iter().zip(&decisions).filter(|(_, decision)| !decision.keep).map(|(name, _)| name).collect()
 }

@@ -1,4 +1,4 @@
-//! Each night one older etcd snapshot per host is hashed again, so that a disk that rots is noticed in time.
+//! Each night one older etcd snapshot per host is verified again, so that a disk that loses data is noticed.
 
 use std::collections::BTreeMap;
 
@@ -13,12 +13,12 @@ use nightshift_store::offload;
 use nightshift_store::verify::{Hashed, verify_set};
 use nightshift_store::{StoreError, Vault};
 
-/// Checks the snapshots whose turn it is; returns what was found.
+/// Verifies the snapshots of tonight's turn; returns what is wrong with them.
 pub async fn scrub(ctx: &StageContext) -> Result<Vec<String>, StoreError> {
     let (settings, vault, night) = (ctx.settings.clone(), ctx.vault.clone(), ctx.night);
     let checked = offload::run(move || {
         let mut checked = Vec::new();
-        for set in whose_turn(&vault, night)? {
+        for set in tonights_turn(&vault, night)? {
             let verified = verify_set(&settings.cluster, &vault, &set, &|_, _, _| None, &mut Hashed::new())?;
             checked.push((set, verified.findings));
         }
@@ -31,15 +31,15 @@ pub async fn scrub(ctx: &StageContext) -> Result<Vec<String>, StoreError> {
         ctx.tell(Event {
             path: Some(set.to_string()),
             reason: Some(reason.clone()),
-            ..Event::error(Kind::VerifyFailed, format!("{set} went bad on disk: {reason}"))
+            ..Event::error(Kind::VerifyFailed, format!("{set} is damaged on disk: {reason}"))
         });
-        faults.push(format!("{set} went bad on disk: {reason}"));
+        faults.push(format!("{set} is damaged on disk: {reason}"));
     }
     Ok(faults)
 }
 
 /// One older etcd set of each host, another one each night.
-fn whose_turn(vault: &Vault, tonight: Night) -> Result<Vec<SetId>, StoreError> {
+fn tonights_turn(vault: &Vault, tonight: Night) -> Result<Vec<SetId>, StoreError> {
     let mut older: BTreeMap<HostName, Vec<SetId>> = BTreeMap::new();
     for set in vault.sets()?.into_iter().filter(|set| set.role == Role::Etcd && set.night < tonight) {
         older.entry(set.host.clone()).or_default().push(set);

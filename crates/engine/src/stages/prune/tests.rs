@@ -30,17 +30,17 @@ fn nights(ctx: &StageContext) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn at_the_opening_goes_what_the_policy_drops_even_without_tonight() {
+async fn what_the_policy_drops_even_without_tonight_is_removed_when_the_night_opens() {
     let dir = tempfile::tempdir().unwrap();
     let ctx = context(dir.path());
     before_tonight(&ctx).await;
     assert_eq!(nights(&ctx), ["2026-11-20", "2026-11-21"]);
     let record = ctx.record.record().unwrap();
-    assert_eq!(record.pruned.len(), 2, "each removal has its reason on record: {:?}", record.pruned);
+    assert_eq!(record.pruned.len(), 2, "each removal is recorded with its reason: {:?}", record.pruned);
 }
 
 #[tokio::test]
-async fn at_the_end_tonight_counts_and_the_last_good_set_stays() {
+async fn at_the_end_of_the_night_tonight_counts_and_the_last_good_set_stays() {
     let dir = tempfile::tempdir().unwrap();
     let ctx = context(dir.path());
     publish(&ctx.vault, "m1/2026-11-22/node", Grade::Bad);
@@ -50,7 +50,7 @@ async fn at_the_end_tonight_counts_and_the_last_good_set_stays() {
 }
 
 #[tokio::test]
-async fn a_set_that_cannot_be_judged_stays_and_is_named() {
+async fn a_set_that_cannot_be_judged_stays_and_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let ctx = context(dir.path());
     let old: SetId = "m1/2026-11-18/node".parse().unwrap();
@@ -85,20 +85,20 @@ async fn a_suspicious_set_keeps_everything_of_its_host_until_it_is_accepted() {
     let suspicious: SetId = "e1/2026-11-20/etcd".parse().unwrap();
     publish(&ctx.vault, "e1/2026-11-20/etcd", Grade::Suspicious);
     publish(&ctx.vault, "e1/2026-11-21/etcd", Grade::Good);
-    let held = || -> Vec<String> {
+    let stored = || -> Vec<String> {
         let sets = ctx.vault.sets().unwrap();
         sets.iter().filter(|set| set.host.as_str() == "e1").map(ToString::to_string).collect()
     };
-    let all = held();
+    let all = stored();
     run(ctx.clone()).await;
-    assert_eq!(held(), all, "older ones may be all there is");
+    assert_eq!(stored(), all, "if it is wrong, only older sets can be used");
     assert_eq!(
         nights(&ctx).iter().filter(|night| *night == "2026-11-18").count(),
         1,
-        "the other host's went"
+        "the set of the other host is removed"
     );
 
     accept(&ctx.vault, &suspicious);
     run(ctx.clone()).await;
-    assert_eq!(held(), ["e1/2026-11-20/etcd", "e1/2026-11-21/etcd"]);
+    assert_eq!(stored(), ["e1/2026-11-20/etcd", "e1/2026-11-21/etcd"]);
 }
