@@ -1,4 +1,7 @@
-//! Every fsync of the store, in one place: a build with these made no-ops must make the suite fail.
+//! Every fsync of this crate and of those above it.
+//!
+//! A build with `--cfg nightshift_no_sync` syncs nothing, and `tests/power_cut.rs` must fail with it. It is a cfg and not a
+//! feature, because another crate could switch a feature on in a release.
 
 use std::fs::File;
 use std::io;
@@ -13,7 +16,7 @@ pub fn sync_file(file: &File) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Makes a folder's entries durable: what was created in it, renamed into it or removed from it.
+/// Makes the entries of a directory durable: what was created in it, renamed into it or removed from it.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(nightshift_no_sync) {
         return Ok(());
@@ -27,7 +30,7 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
 #[cfg(test)]
 pub(crate) use log::synced;
 
-/// What this thread has synced, in order: a test cannot cut the power.
+/// What this thread has synced, in order, so that a unit test can check it.
 #[cfg(test)]
 mod log {
     use std::cell::RefCell;

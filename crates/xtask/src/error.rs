@@ -21,6 +21,8 @@ pub enum Error {
     Tools { list: &'static str, source: Box<Self> },
     #[error("{0}")]
     Missing(String),
+    #[error("a store that syncs nothing must fail each power-cut test, but `{line}` ended with: {result}")]
+    Undetected { line: String, result: String },
     #[error("unknown command\n\n{0}")]
     Usage(&'static str),
     #[error(transparent)]

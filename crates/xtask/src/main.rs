@@ -7,6 +7,7 @@ mod error;
 mod house;
 mod lab;
 mod newer_etcd;
+mod no_sync;
 mod package;
 mod run;
 mod setup;

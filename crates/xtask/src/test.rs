@@ -5,8 +5,8 @@ use std::process::{ExitCode, Stdio};
 
 use crate::error::{Error, Result};
 use crate::run::{command, show, step, succeeds};
-use crate::setup;
 use crate::times::Times;
+use crate::{no_sync, setup};
 
 pub fn run() -> Result<ExitCode> {
     let mut times = Times::start();
@@ -38,6 +38,7 @@ fn parts(times: &mut Times) -> Result<Tests> {
     times.part("lints", lints)?;
     times.part("docs", docs)?;
     times.part("build", build)?;
+    times.part("no syncs", no_sync::must_fail)?;
     times.part("tests", tests)
 }
 
