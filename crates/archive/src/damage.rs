@@ -19,6 +19,4 @@ pub enum Damage {
     OtherContent { expected: Digest, found: Digest },
     #[error("it is not the manifest that was read when the set was chosen")]
     OtherManifest,
-    #[error("it has more than the {most} bytes that it may have")]
-    TooLarge { most: u64 },
 }

@@ -1,7 +1,7 @@
 //! What goes into an archive, entry by entry, decided before the first byte is written.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use nightshift_core::archive::{ArchiveName, FORMAT, MANIFEST};
 use nightshift_core::digest::Digest;
 use nightshift_core::manifest::{self, Item, ItemKind, Manifest, Owner};
+use nightshift_core::read_bounded;
 
 use crate::contents::{ArchivedSet, Attached, Contents, folder_of, is_packed, top_folder};
 use crate::damage::Damage;
@@ -212,7 +213,7 @@ fn attach_proofs(
         let shown = format!("{}/{proofs}/{}", held.id.host, name.display());
         let bytes = match name.to_str() {
             Some(name) if name.ends_with(".json") => {
-                read_bounded(&held.folder.with_file_name(&proofs).join(name), MOST_ATTACHED).ok()
+                read_regular(&held.folder.with_file_name(&proofs).join(name), MOST_ATTACHED).ok()
             }
             _ => None,
         };
@@ -225,16 +226,11 @@ fn attach_proofs(
 }
 
 fn read_small(held: &HeldSet, name: &str, most: u64) -> Result<Vec<u8>, PackError> {
-    read_bounded(&held.folder.join(name), most).map_err(|why| held.damaged(name, why))
+    read_regular(&held.folder.join(name), most).map_err(|why| held.damaged(name, why))
 }
 
-fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>, Damage> {
-    let mut bytes = Vec::new();
-    open_regular(path)?.take(most + 1).read_to_end(&mut bytes).map_err(Damage::Unreadable)?;
-    if bytes.len() as u64 > most {
-        return Err(Damage::TooLarge { most });
-    }
-    Ok(bytes)
+fn read_regular(path: &Path, max: u64) -> Result<Vec<u8>, Damage> {
+    read_bounded(open_regular(path)?, max).map_err(Damage::Unreadable)
 }
 
 /// Opens a file of a set: never through a link, and without waiting for whoever writes to a pipe.

@@ -6,6 +6,7 @@ pub mod agenda;
 pub mod archive;
 pub mod audit;
 pub mod backoff;
+mod bounded;
 mod chain;
 pub mod digest;
 pub mod etcd_facts;
@@ -32,4 +33,5 @@ pub mod stage;
 pub mod summary;
 pub mod units;
 
+pub use bounded::read_bounded;
 pub use chain::chain;

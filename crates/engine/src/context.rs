@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit::Audit;
 use crate::board::Board;
-use nightshift_store::records::Journal;
+use nightshift_store::records::RecordLog;
 use nightshift_store::{StoreError, Vault};
 
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ pub struct StageContext {
     pub until: Timestamp,
     pub peers: Vec<HostName>,
     pub vault: Vault,
-    pub record: Journal,
+    pub record: RecordLog,
     pub audit: Audit,
     pub board: Board,
     pub stop: CancellationToken,

@@ -1,4 +1,4 @@
-//! What goes wrong on disk, always with the path.
+//! Errors of the disk and of sets, each with its path or set.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,19 +10,17 @@ use nightshift_core::set_path::SetId;
 pub enum StoreError {
     #[error("cannot {action} {}", path.display())]
     Io { action: &'static str, path: PathBuf, source: io::Error },
-    #[error("the set {0} is published already: it is never replaced")]
+    #[error("the set {0} is published already, and is never replaced")]
     Published(SetId),
-    #[error("the set {0} is being written already: it is looked at again later")]
+    #[error("another run writes the set {0}; retrying later")]
     Busy(SetId),
-    #[error("{path} of {set} is not there as its manifest has it, so the set is not published")]
+    #[error("{path} of {set} is missing or has another size than in the manifest; the set is not published")]
     Incomplete { set: SetId, path: String },
-    #[error("the manifest of {set} cannot be used")]
+    #[error("cannot use the manifest of {set}")]
     Manifest { set: SetId, source: ManifestError },
-    #[error("{} has {size} bytes, more than the {most} that are read of it", path.display())]
-    TooBig { path: PathBuf, size: u64, most: u64 },
 }
 
-/// Adds what was tried, and on which path, to an IO error.
+/// Adds to an IO error what was tried, and on which path.
 pub trait IoContext<T> {
     fn on(self, action: &'static str, path: &Path) -> Result<T, StoreError>;
 }
@@ -36,13 +34,5 @@ impl<T> IoContext<T> for io::Result<T> {
 impl<T> IoContext<T> for rustix::io::Result<T> {
     fn on(self, action: &'static str, path: &Path) -> Result<T, StoreError> {
         self.map_err(io::Error::from).on(action, path)
-    }
-}
-
-impl StoreError {
-    /// Whether the disk is full or a quota is used up.
-    pub fn is_no_space(&self) -> bool {
-        matches!(self, Self::Io { source, .. }
-            if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
     }
 }

@@ -1,5 +1,5 @@
-//! What a set is worth: its manifest's grade, lowered where the members' agreement names its member or where it went back
-//! behind an earlier set that is held here, raised where a person accepts it. Wherever a grade decides, it is this one.
+//! The grade in effect of a set: that of its manifest, lowered where a comparison of the members names its member or where it
+//! went back behind an earlier set of this vault, and raised where an operator accepted it. Every decision uses this grade.
 
 use std::collections::BTreeMap;
 
@@ -17,36 +17,36 @@ use nightshift_core::set_path::SetId;
 use crate::fault::StoreError;
 use crate::layout::Vault;
 
-/// A set and its worth.
+/// A set with the grade in effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judged {
     pub manifest: Manifest,
     pub grade: Grade,
     /// Why the grade is not `good`, one line each.
     pub notes: Vec<String>,
-    /// A person says that it is right.
+    /// An operator accepted it.
     pub accepted: bool,
-    /// A drill restored it, and none of the same host has failed since.
+    /// A drill restored it, and no later drill on the same host failed.
     pub proved: bool,
 }
 
 impl Judged {
-    /// Why it is not good; `None` where it is.
+    /// Why it is not good; `None` where it is good.
     pub fn reason(&self) -> Option<String> {
         (self.grade != Grade::Good && !self.notes.is_empty()).then(|| self.notes.join("; "))
     }
 }
 
-/// Judges sets of one vault; the agreements of a night are read once.
+/// Judges sets of one vault. The agreements of a night are read once.
 #[derive(Debug)]
 pub struct Judge<'a> {
     vault: &'a Vault,
-    told: BTreeMap<Night, Vec<Told>>,
+    agreements: BTreeMap<Night, Vec<ReportedAgreement>>,
 }
 
-/// One etcd host's word on whether the members hold the same.
+/// What one etcd host found when it compared the members.
 #[derive(Debug)]
-struct Told {
+struct ReportedAgreement {
     by: SetId,
     at: Timestamp,
     cluster_id: String,
@@ -54,7 +54,7 @@ struct Told {
 }
 
 impl Vault {
-    /// What a set is worth, with everything that was found or stated about it later.
+    /// The grade in effect, with everything that was found or reported about the set later.
     pub fn judge(&self, set: &SetId) -> Result<Judged, StoreError> {
         Judge::new(self).judge(set)
     }
@@ -62,14 +62,14 @@ impl Vault {
 
 impl<'a> Judge<'a> {
     pub fn new(vault: &'a Vault) -> Self {
-        Self { vault, told: BTreeMap::new() }
+        Self { vault, agreements: BTreeMap::new() }
     }
 
     pub fn judge(&mut self, set: &SetId) -> Result<Judged, StoreError> {
         let manifest = self.vault.manifest(set)?;
-        // What cannot be read states nothing.
+        // Proofs that cannot be read do not count.
         let proofs = self.vault.proofs(set).unwrap_or_else(|error| {
-            tracing::warn!("what was stated of {set} is passed over: {}", nightshift_core::chain(&error));
+            tracing::warn!("the proofs of {set} are skipped: {}", nightshift_core::chain(&error));
             Vec::new()
         });
         let accepted = proofs.iter().any(Proof::is_accepted);
@@ -97,33 +97,39 @@ impl<'a> Judge<'a> {
         Ok(Judged { manifest, grade, notes, accepted, proved })
     }
 
-    /// What the agreements of that night say against the member that this set was taken of. What was mended before the
-    /// set was made is past: somebody has asked again by then.
+    /// The comparison of that night that names this set's member as diverged. One from before the set was made does not count
+    /// if the members were compared again in between, and agreed.
     fn diverged(&mut self, manifest: &Manifest) -> Option<String> {
         let etcd = manifest.etcd.as_ref()?;
         let vault = self.vault;
-        let told = self.told.entry(manifest.night).or_insert_with(|| told_in(vault, manifest.night));
-        let told = told.iter().filter(|told| told.cluster_id == etcd.cluster_id);
-        let mended = told
+        let reports = self
+            .agreements
+            .entry(manifest.night)
+            .or_insert_with(|| agreements_of(vault, manifest.night))
+            .iter()
+            .filter(|report| report.cluster_id == etcd.cluster_id);
+        let agreed = reports
             .clone()
-            .filter(|told| told.agreement.state == AgreementState::Agreed && told.at <= manifest.made_at)
-            .map(|told| told.at)
+            .filter(|report| {
+                report.agreement.state == AgreementState::Agreed && report.at <= manifest.made_at
+            })
+            .map(|report| report.at)
             .max();
-        told.filter(|told| mended.is_none_or(|mended| told.at > mended)).find_map(|told| {
-            let named = told.agreement.diverged().into_iter().find(|it| it.member_id == etcd.member_id)?;
+        reports.filter(|report| agreed.is_none_or(|agreed| report.at > agreed)).find_map(|report| {
+            let named = report.agreement.diverged().into_iter().find(|it| it.member_id == etcd.member_id)?;
             Some(format!(
-                "its member {} ({}) holds something else than the others: {}, as {} has it",
+                "its member {} ({}) has diverged from the others: {}, according to {}",
                 named.name,
                 named.member_id,
-                told.agreement.reason.as_deref().unwrap_or("their hashes differ"),
-                told.by
+                report.agreement.reason.as_deref().unwrap_or("their hashes differ"),
+                report.by
             ))
         })
     }
 
-    /// What speaks against it beside the newest earlier copy of its host that is held here. Its maker asks the same, but may
-    /// have lost what it had: an etcd that was set up anew begins with nothing, on a host that remembers nothing. How much
-    /// less there may be is for the maker to know.
+    /// Compares it with the newest earlier copy of its host in this vault. The origin host does so too, but may have lost its
+    /// sets: a reinstalled host starts with an empty etcd and an empty vault. Only the origin host checks sizes, because it
+    /// knows how much may be deleted in a night.
     fn went_back(&self, manifest: &Manifest) -> Option<String> {
         let now = manifest.etcd.as_ref()?;
         let nights = self.vault.nights_of(&manifest.host).ok()?;
@@ -143,14 +149,14 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// What was said in a night of the members' agreement. A manifest that cannot be read says nothing.
-fn told_in(vault: &Vault, night: Night) -> Vec<Told> {
+/// The agreements in the manifests of a night, as far as these can be read.
+fn agreements_of(vault: &Vault, night: Night) -> Vec<ReportedAgreement> {
     let sets = vault.sets_of_night(night).unwrap_or_default();
     let etcd = sets.into_iter().filter(|set| set.role == Role::Etcd);
     etcd.filter_map(|set| {
         let manifest = vault.manifest(&set).ok()?;
         let facts = manifest.etcd?;
-        Some(Told {
+        Some(ReportedAgreement {
             by: set,
             at: manifest.made_at,
             cluster_id: facts.cluster_id,

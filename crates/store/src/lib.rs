@@ -1,7 +1,9 @@
-//! The vault: sets on disk, written aside, synced, then made visible by one rename; never changed again. With it what
-//! else is kept on this host: records, archives on their way out, and the space that they take.
+//! The vault: sets on disk, written under another name, synced, then made visible by one rename, and never changed again.
+//! And what else this host stores: records, archives that are being shipped; and the space for them.
 
+mod append_log;
 mod best;
+mod directory;
 mod fault;
 pub mod gzip;
 mod judge;
@@ -13,6 +15,7 @@ mod partial;
 pub mod pieces;
 mod proofs;
 mod publish;
+mod read;
 pub mod records;
 mod remove;
 pub mod safe_open;
@@ -23,10 +26,13 @@ mod sync;
 mod tests;
 pub mod verify;
 
+pub use append_log::AppendLog;
 pub use best::best;
+pub use directory::{create_folders, list};
 pub use fault::{IoContext, StoreError};
 pub use judge::{Judge, Judged};
-pub use layout::{Vault, create_folders, read_bounded, read_tail};
+pub use layout::Vault;
 pub use partial::{Guard, Partial, hash_file};
 pub use publish::replace_file;
+pub use read::{read_bounded, read_tail};
 pub use sync::{sync_file, sync_folder};

@@ -1,9 +1,9 @@
-//! The outbox and `sent/`: archives on their way out, and what each remote has of them.
+//! The outbox and `sent/`: archives that are being shipped, and how much of them each remote has.
 
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirEntry, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -14,70 +14,61 @@ use nightshift_core::name::RemoteName;
 use nightshift_core::range_set::RangeSet;
 use serde::{Deserialize, Serialize};
 
+use crate::directory::{create_folders, list, remove_file};
 use crate::fault::{IoContext as _, StoreError};
-use crate::layout::{create_folders, read_bounded};
 use crate::publish::replace_file;
+use crate::read::{read_bounded, read_if_exists};
 use crate::sync::{sync_file, sync_folder};
 
-/// The most bytes of one of the small files beside an archive.
-const MAX_BYTES: u64 = 1 << 20;
+/// Bytes of a checksum, a signature or a delivery.
+const MAX_LEN: u64 = 1 << 20;
 
-/// A folder of archives with their `.sha256` and `.sig`.
+/// A directory of archives, each with its `.sha256` and `.sig`.
 #[derive(Debug, Clone)]
 pub struct Outbox {
-    folder: PathBuf,
+    directory: PathBuf,
 }
 
-/// An archive that is being packed, beside the archives and not one of them.
+/// An archive that is being packed. It does not have its name yet.
 #[derive(Debug)]
 pub struct Part {
     pub path: PathBuf,
     pub file: File,
 }
 
-/// How far one archive has come on its way to one remote.
+/// How much of an archive one remote has.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Delivery {
     pub sha256: Digest,
-    /// What the remote has acknowledged and synced of the part file.
+    /// The ranges of the part file that the remote has acknowledged and synced.
     pub done: RangeSet,
-    /// How it was verified there, once it was.
+    /// How it was verified there; `None` until it is.
     pub verified: Option<String>,
 }
 
 impl Outbox {
-    pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into() }
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self { directory: directory.into() }
     }
 
     pub fn path(&self, archive: &ArchiveName) -> PathBuf {
-        self.folder.join(archive.to_string())
+        self.directory.join(archive.to_string())
     }
 
-    /// The archives here, oldest first.
+    /// The archives, oldest first.
     pub fn archives(&self) -> Result<Vec<ArchiveName>, StoreError> {
-        let listing = match fs::read_dir(&self.folder) {
-            Ok(listing) => listing,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error).on("list", &self.folder),
-        };
-        let mut archives: Vec<ArchiveName> = Vec::new();
-        for entry in listing {
-            let name = entry.on("list", &self.folder)?.file_name();
-            archives.extend(name.to_str().and_then(|name| name.parse().ok()));
-        }
+        let entries = list(&self.directory)?.into_iter();
+        let mut archives: Vec<ArchiveName> =
+            entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
         archives.sort_by_key(|name| (name.date, name.extra, name.edition));
         Ok(archives)
     }
 
     /// A new file to pack into; one that an earlier attempt left is removed.
     pub fn begin(&self, archive: &str) -> Result<Part, StoreError> {
-        create_folders(&self.folder)?;
-        let path = self.folder.join(format!("{archive}.part"));
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).on("remove", &path),
-            _ => {}
-        }
+        create_folders(&self.directory)?;
+        let path = self.directory.join(format!("{archive}.part"));
+        remove_file(&path)?;
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -88,7 +79,7 @@ impl Outbox {
         Ok(Part { path, file })
     }
 
-    /// Gives a packed archive its name, once it is on disk with its checksum and its signature beside it.
+    /// Gives a packed archive its name, once it is on disk, and its checksum and signature are.
     pub fn publish(
         &self,
         part: &Part,
@@ -103,28 +94,28 @@ impl Outbox {
             replace_file(&beside(&path, "sig"), signature.as_bytes())?;
         }
         fs::rename(&part.path, &path).on("publish", &path)?;
-        sync_folder(&self.folder).on("sync", &self.folder)
+        sync_folder(&self.directory).on("sync", &self.directory)
     }
 
-    /// The checksum that stands beside an archive.
+    /// The checksum beside an archive.
     pub fn sha256(&self, archive: &ArchiveName) -> Result<Digest, StoreError> {
         let path = beside(&self.path(archive), "sha256");
-        let bytes = read_bounded(&path, MAX_BYTES)?;
+        let bytes = read_bounded(&path, MAX_LEN)?;
         let text = String::from_utf8_lossy(&bytes);
         let digest = text.split_whitespace().next().and_then(|word| word.parse().ok());
         digest
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it holds no SHA-256"))
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it does not contain a SHA-256"))
             .on("read", &path)
     }
 
-    /// The signature beside an archive, where it was signed.
+    /// The signature beside an archive; `None` where there is none.
     pub fn signature(&self, archive: &ArchiveName) -> Result<Option<Vec<u8>>, StoreError> {
         let path = beside(&self.path(archive), "sig");
-        if path.exists() { read_bounded(&path, MAX_BYTES).map(Some) } else { Ok(None) }
+        read_if_exists(&path, MAX_LEN)
     }
 
     pub fn delivery(&self, archive: &ArchiveName, remote: &RemoteName) -> Option<Delivery> {
-        let bytes = read_bounded(&self.delivery_path(archive, remote), MAX_BYTES).ok()?;
+        let bytes = read_bounded(&self.delivery_path(archive, remote), MAX_LEN).ok()?;
         serde_json::from_slice(&bytes).ok()
     }
 
@@ -140,12 +131,12 @@ impl Outbox {
     }
 
     fn delivery_path(&self, archive: &ArchiveName, remote: &RemoteName) -> PathBuf {
-        self.folder.join(format!(".{archive}.{remote}.delivery"))
+        self.directory.join(format!(".{archive}.{remote}.delivery"))
     }
 
-    /// Moves an archive that every remote has to `sent`, what belongs to it first.
+    /// Moves an archive that every remote has to `sent`: its checksum and signature first, so that it is never without.
     pub fn move_to(&self, sent: &Self, archive: &ArchiveName) -> Result<(), StoreError> {
-        create_folders(&sent.folder)?;
+        create_folders(&sent.directory)?;
         let path = self.path(archive);
         for extension in ["sha256", "sig"] {
             let from = beside(&path, extension);
@@ -154,48 +145,39 @@ impl Outbox {
             }
         }
         fs::rename(&path, sent.path(archive)).on("move", &path)?;
-        sync_folder(&sent.folder).on("sync", &sent.folder)?;
+        sync_folder(&sent.directory).on("sync", &sent.directory)?;
         self.remove_beside(archive)?;
-        sync_folder(&self.folder).on("sync", &self.folder)
+        sync_folder(&self.directory).on("sync", &self.directory)
     }
 
-    /// Removes an archive and what belongs to it.
+    /// Removes an archive with its checksum, signature and deliveries.
     pub fn remove(&self, archive: &ArchiveName) -> Result<(), StoreError> {
         let path = self.path(archive);
-        fs::remove_file(&path).on("remove", &path)?;
+        remove_file(&path)?;
         self.remove_beside(archive)?;
-        sync_folder(&self.folder).on("sync", &self.folder)
+        sync_folder(&self.directory).on("sync", &self.directory)
     }
 
-    /// Removes what a crash left: archives half packed, and small files whose archive is gone.
+    /// Removes what a crash left: archives that were being packed, and small files whose archive is gone.
     pub fn sweep(&self) -> Result<Vec<PathBuf>, StoreError> {
         let archives = self.archives()?;
         let mut swept = Vec::new();
-        for path in self.files()? {
+        for path in list(&self.directory)?.iter().map(DirEntry::path) {
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
             let orphan = belongs_to(name).is_some_and(|archive| !archives.contains(&archive));
             if orphan || name.ends_with(".part") {
-                fs::remove_file(&path).on("remove", &path)?;
+                remove_file(&path)?;
                 swept.push(path);
             }
         }
         Ok(swept)
     }
 
-    fn files(&self) -> Result<Vec<PathBuf>, StoreError> {
-        let listing = match fs::read_dir(&self.folder) {
-            Ok(listing) => listing,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error).on("list", &self.folder),
-        };
-        listing.map(|entry| entry.map(|entry| entry.path()).on("list", &self.folder)).collect()
-    }
-
     fn remove_beside(&self, archive: &ArchiveName) -> Result<(), StoreError> {
-        for path in self.files()? {
+        for path in list(&self.directory)?.iter().map(DirEntry::path) {
             let name = path.file_name().and_then(|name| name.to_str());
             if name.and_then(belongs_to).is_some_and(|of| of == *archive) {
-                fs::remove_file(&path).on("remove", &path)?;
+                remove_file(&path)?;
             }
         }
         Ok(())
@@ -207,7 +189,7 @@ fn belongs_to(name: &str) -> Option<ArchiveName> {
     let Some(hidden) = name.strip_prefix('.') else {
         return name.strip_suffix(".sha256").or_else(|| name.strip_suffix(".sig"))?.parse().ok();
     };
-    // `.<archive>.<remote>.delivery`, and a remote's name may hold dots: the longest archive's name it is.
+    // `.<archive>.<remote>.delivery`. A remote's name may contain dots, so the longest name of an archive counts.
     let rest = hidden.strip_suffix(".delivery")?;
     rest.match_indices('.').rev().find_map(|(at, _)| rest[..at].parse().ok())
 }

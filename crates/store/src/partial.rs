@@ -1,6 +1,6 @@
-//! A set that is being written: `.<role>.partial`, never read by anyone else.
+//! A set that is being written, in `.<role>.partial`, where nothing reads it.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirEntry, File, OpenOptions};
 use std::io::{self, BufReader, Write};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -13,63 +13,64 @@ use nightshift_core::set_path::SetId;
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
+use crate::directory::{create_folders, list, remove_file, remove_tree};
 use crate::fault::{IoContext as _, StoreError};
-use crate::layout::{Vault, create_folders};
+use crate::layout::Vault;
 use crate::sync::sync_file;
 
-/// How much is read at a time when a stored file is hashed.
+/// Bytes that are read at a time when a stored file is hashed.
 const CHUNK: usize = 256 << 10;
-/// Tells links apart that are being made side by side.
+/// Makes the temporary names of links differ that are created at the same time.
 static LINKS: AtomicU64 = AtomicU64::new(0);
 
 #[derive(Debug, Clone)]
 pub struct Partial {
     vault: Vault,
     set: SetId,
-    folder: PathBuf,
+    directory: PathBuf,
     guard: Guard,
 }
 
-/// Held by everyone who writes to a partial set, threads that outlive their stage included: as long as one is
-/// left, nobody else begins or resumes the set, and no sweep removes it.
+/// The lock of a partial set. Every writer has a clone, also threads that outlive their stage: until the last is dropped, no
+/// other run starts or resumes the set, and no sweep removes it.
 #[derive(Debug, Clone)]
 pub struct Guard {
     _lock: Arc<File>,
 }
 
 impl Guard {
-    /// `None` where somebody holds it.
-    pub(crate) fn take(folder: &Path) -> Result<Option<Self>, StoreError> {
-        let lock = File::open(folder).on("open", folder)?;
+    /// `None` where another run has it.
+    pub(crate) fn take(directory: &Path) -> Result<Option<Self>, StoreError> {
+        let lock = File::open(directory).on("open", directory)?;
         match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK) => Ok(None),
-            // A file system without locks leaves it to the stages, which do not share a set.
+            // Without locks on this file system, it must do that two stages never write the same set.
             Ok(()) | Err(_) => Ok(Some(Self { _lock: Arc::new(lock) })),
         }
     }
 }
 
 impl Vault {
-    /// Begins a set from nothing: what an earlier try left is removed.
+    /// Starts a set; what an earlier attempt left of it is removed.
     pub fn begin(&self, set: &SetId) -> Result<Partial, StoreError> {
         let partial = self.resume(set)?;
         partial.clear()?;
         Ok(partial)
     }
 
-    /// Goes on with what an earlier try left, if it left anything.
+    /// Continues with what an earlier attempt left, if there is anything.
     pub fn resume(&self, set: &SetId) -> Result<Partial, StoreError> {
         if self.holds(set) {
             return Err(StoreError::Published(set.clone()));
         }
-        let folder = self.root().join(set.partial());
-        create_folders(&folder)?;
-        let guard = Guard::take(&folder)?.ok_or_else(|| StoreError::Busy(set.clone()))?;
-        // Whoever held it until now may have published.
+        let directory = self.root().join(set.partial());
+        create_folders(&directory)?;
+        let guard = Guard::take(&directory)?.ok_or_else(|| StoreError::Busy(set.clone()))?;
+        // The run that had the lock until now may have published it.
         if self.holds(set) {
             return Err(StoreError::Published(set.clone()));
         }
-        Ok(Partial { vault: self.clone(), set: set.clone(), folder, guard })
+        Ok(Partial { vault: self.clone(), set: set.clone(), directory, guard })
     }
 }
 
@@ -83,35 +84,33 @@ impl Partial {
     }
 
     pub fn folder(&self) -> &Path {
-        &self.folder
+        &self.directory
     }
 
-    /// Removes all that was written to it.
+    /// Removes everything in it.
     pub fn clear(&self) -> Result<(), StoreError> {
-        for entry in fs::read_dir(&self.folder).on("list", &self.folder)? {
-            let path = entry.on("list", &self.folder)?.path();
-            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-            removed.on("remove", &path)?;
-        }
-        Ok(())
+        list(&self.directory)?
+            .iter()
+            .map(DirEntry::path)
+            .try_for_each(|path| if path.is_dir() { remove_tree(&path) } else { remove_file(&path) })
     }
 
-    /// For a thread that goes on writing to the set on its own.
+    /// For a thread that may write longer than this lives.
     pub fn guard(&self) -> Guard {
         self.guard.clone()
     }
 
-    /// The place of an item. Manifests are checked when they are decoded; this keeps to it whatever came.
+    /// Where an item is. Decoding a manifest checks its paths; this refuses what gets past that.
     pub fn path(&self, item: &str) -> Result<PathBuf, StoreError> {
-        let path = self.folder.join(item);
+        let path = self.directory.join(item);
         if is_safe_path(item) {
             Ok(path)
         } else {
-            Err(io::Error::new(io::ErrorKind::InvalidInput, "not a path within a set")).on("write", &path)
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "not a path inside a set")).on("write", &path)
         }
     }
 
-    /// A fresh file in the set, with the folders above it.
+    /// Creates a file in the set, with the directories above it.
     pub fn create(&self, item: &str) -> Result<File, StoreError> {
         let path = self.path(item)?;
         if let Some(parent) = path.parent() {
@@ -129,13 +128,13 @@ impl Partial {
         Ok(Written { size: bytes.len() as u64, sha256: Digest::of(bytes) })
     }
 
-    /// Removes what stands at an item's place, if anything does.
+    /// Removes an item, if it is there.
     pub fn discard(&self, item: &str) -> Result<(), StoreError> {
-        remove_if_there(&self.path(item)?)
+        remove_file(&self.path(item)?)
     }
 
-    /// Takes an item from an earlier set by a hard link, when that holds exactly these bytes: they are
-    /// hashed again now, so a copy that went bad is never passed on. False where there is no such copy.
+    /// Links an item of an earlier set into this one, if it is `wanted`: it is hashed now, so that a damaged file does not
+    /// get into another set. False where there is no such file.
     pub fn link(
         &self,
         earlier: &SetId,
@@ -152,25 +151,25 @@ impl Partial {
         if let Some(parent) = path.parent() {
             create_folders(parent)?;
         }
-        // Made aside and renamed, so that a copy that stands at its place is there until the link is.
+        // Created under another name and renamed, so that an existing file stays until the link replaces it.
         let number = LINKS.fetch_add(1, Ordering::Relaxed);
-        let aside = self.folder.with_file_name(format!(".{}.{number}.link", self.set.dir_name()));
-        remove_if_there(&aside)?;
+        let aside = self.directory.with_file_name(format!(".{}.{number}.link", self.set.dir_name()));
+        remove_file(&aside)?;
         match fs::hard_link(&source, &aside) {
             Ok(()) => {
                 fs::rename(&aside, &path).on("rename", &path)?;
-                // A rename of one link over another of the same inode does nothing at all.
-                remove_if_there(&aside)?;
+                // A rename of one hard link over another of the same inode does nothing, so remove the temporary name.
+                remove_file(&aside)?;
                 Ok(true)
             }
-            // Too many links, another file system, or one that knows no links: a copy will do.
+            // Too many links, another file system, or one without links: the caller copies.
             Err(error) if error.kind() != io::ErrorKind::StorageFull => Ok(false),
             Err(error) => Err(error).on("link", &path),
         }
     }
 
-    /// What an earlier try left of an item, hashed again; `None` where it left nothing whole. Synced, for the try
-    /// may have been killed before it was.
+    /// What an earlier attempt left of an item, hashed; `None` where that cannot be read. It is synced, because the attempt may
+    /// have been killed before it did so.
     pub fn left_over(&self, item: &str) -> Option<Written> {
         let file = File::open(self.path(item).ok()?).ok()?;
         sync_file(&file).ok()?;
@@ -193,13 +192,6 @@ impl Partial {
         let file = OpenOptions::new().read(true).append(true).open(&path).on("open", &path)?;
         let hashed = hash(&file).on("read", &path)?;
         Ok(Some(hashed.continue_into(file)))
-    }
-}
-
-fn remove_if_there(path: &Path) -> Result<(), StoreError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).on("remove", path),
-        _ => Ok(()),
     }
 }
 

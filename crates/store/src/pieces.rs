@@ -1,11 +1,11 @@
-//! What comes in pieces over a channel, as a blocking reader sees it.
+//! A channel of byte buffers as a blocking reader.
 
 use std::io::{self, BufRead, Read};
 
 use bytes::{Buf as _, Bytes};
 use tokio::sync::mpsc;
 
-/// The end of the channel is the end of what is read.
+/// Reading ends when the sender is dropped.
 #[derive(Debug)]
 pub struct Pieces {
     queue: mpsc::Receiver<Bytes>,
@@ -40,7 +40,7 @@ impl Read for Pieces {
     }
 }
 
-/// Reads what is ready, for whoever has a buffer of its own already.
+/// `read` for a reader that has a buffer of its own.
 pub fn read_ready(input: &mut impl BufRead, buffer: &mut [u8]) -> io::Result<usize> {
     let ready = input.fill_buf()?;
     let taken = ready.len().min(buffer.len());

@@ -1,6 +1,6 @@
-//! What was stated about a set, in files beside it: written once, and kept as long as the set is.
+//! Proofs of a set, in files beside it: written once, and kept as long as the set.
 
-use std::fs;
+use std::fs::{self, DirEntry};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::Path;
@@ -9,25 +9,27 @@ use nightshift_core::digest::Digest;
 use nightshift_core::proof::{MAX_BYTES, Proof, ProofError};
 use nightshift_core::set_path::SetId;
 
+use crate::directory::{create_folders, list};
 use crate::fault::{IoContext as _, StoreError};
-use crate::layout::{Vault, create_folders, read_bounded};
+use crate::layout::Vault;
+use crate::read::read_bounded;
 use crate::sync::{sync_file, sync_folder};
 
-/// The most proofs that are read of one set.
-const MOST: usize = 200;
+/// Proofs that are read of one set.
+const MAX_PROOFS: usize = 200;
 
 impl Vault {
-    /// Stores a proof of a set that is held. One that is there already, of the same name, stays as it is.
+    /// Stores a proof of a set. An existing one of the same name stays.
     pub fn put_proof(&self, proof: &Proof) -> Result<(), StoreError> {
-        let folder = self.root().join(proof.set.proofs());
-        let path = folder.join(proof.file_name());
-        create_folders(&folder)?;
+        let directory = self.root().join(proof.set.proofs());
+        let path = directory.join(proof.file_name());
+        create_folders(&directory)?;
         let bytes = proof.encode().map_err(io::Error::from).on("write", &path)?;
         let mut file = tempfile::Builder::new()
             .prefix(".")
             .suffix(".part")
             .permissions(fs::Permissions::from_mode(0o640))
-            .tempfile_in(&folder)
+            .tempfile_in(&directory)
             .on("write", &path)?;
         file.write_all(&bytes).on("write", &path)?;
         sync_file(file.as_file()).on("sync", &path)?;
@@ -36,30 +38,27 @@ impl Vault {
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
             Err(error) => return Err(error.error).on("rename", &path),
         }
-        like_its_set(&self.folder(&proof.set), [folder.as_path(), path.as_path()])?;
-        sync_folder(&folder).on("sync", &folder)?;
-        let night = folder.parent().unwrap_or(&folder);
+        like_its_set(&self.folder(&proof.set), [directory.as_path(), path.as_path()])?;
+        sync_folder(&directory).on("sync", &directory)?;
+        let night = directory.parent().unwrap_or(&directory);
         sync_folder(night).on("sync", night)
     }
 
-    /// The proofs of a set that hold for its manifest, oldest first. What is no proof is passed over with a warning.
+    /// The proofs of a set that are about its manifest, oldest first. Files that are not such proofs are skipped with a warning.
     pub fn proofs(&self, set: &SetId) -> Result<Vec<Proof>, StoreError> {
-        let folder = self.root().join(set.proofs());
-        let listing = match fs::read_dir(&folder) {
-            Ok(listing) => listing,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error).on("list", &folder),
-        };
+        let entries = list(&self.root().join(set.proofs()))?;
+        if entries.is_empty() {
+            return Ok(Vec::new());
+        }
         let manifest = self.manifest_digest(set)?;
         let mut proofs = Vec::new();
-        for entry in listing.take(MOST) {
-            let path = entry.on("list", &folder)?.path();
+        for path in entries.iter().take(MAX_PROOFS).map(DirEntry::path) {
             if !is_proof(&path) {
                 continue;
             }
             match read(&path, set, manifest) {
                 Ok(proof) => proofs.push(proof),
-                Err(reason) => tracing::warn!("{} is passed over: {reason}", path.display()),
+                Err(reason) => tracing::warn!("{} is skipped: {reason}", path.display()),
             }
         }
         proofs.sort_by_key(|proof| proof.at);
@@ -67,12 +66,12 @@ impl Vault {
     }
 }
 
-/// What root states by hand is the daemon's to keep and to remove.
+/// Gives files the owner of their set. What root writes by hand, the daemon must be able to remove.
 fn like_its_set(set: &Path, paths: [&Path; 2]) -> Result<(), StoreError> {
     if rustix::process::geteuid().is_root() {
         let owner = fs::metadata(set).on("stat", set)?;
         for path in paths {
-            chown(path, Some(owner.uid()), Some(owner.gid())).on("hand over", path)?;
+            chown(path, Some(owner.uid()), Some(owner.gid())).on("change the owner of", path)?;
         }
     }
     Ok(())
@@ -97,7 +96,7 @@ mod tests {
     use nightshift_core::proof::DrillVerdict;
 
     #[test]
-    fn a_proof_counts_while_its_set_is_what_was_proved_and_is_never_replaced() {
+    fn a_proof_counts_for_the_manifest_that_was_proved_and_is_never_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let vault = Vault::new(dir.path());
         let set: SetId = "e1/2026-11-22/etcd".parse().unwrap();
@@ -111,17 +110,21 @@ mod tests {
         vault.put_proof(&other).unwrap();
         assert_eq!(vault.proofs(&set).unwrap(), std::slice::from_ref(&proof));
 
-        let folder = dir.path().join(set.proofs());
+        let directory = dir.path().join(set.proofs());
         let stray = Proof { manifest: Digest::of(b"another"), by: "m9".parse().unwrap(), ..proof.clone() };
         vault.put_proof(&stray).unwrap();
-        fs::write(folder.join("m1-20261123T000000Z.json"), b"{").unwrap();
-        fs::write(folder.join(".half.part"), b"{").unwrap();
-        assert_eq!(vault.proofs(&set).unwrap(), [proof], "what is no proof of it counts for nothing");
+        fs::write(directory.join("m1-20261123T000000Z.json"), b"{").unwrap();
+        fs::write(directory.join(".half.part"), b"{").unwrap();
+        assert_eq!(
+            vault.proofs(&set).unwrap(),
+            [proof],
+            "files that are not proofs of its manifest are skipped"
+        );
         vault.sweep(None).unwrap();
-        assert!(folder.join(".half.part").exists(), "it may be being written");
+        assert!(directory.join(".half.part").exists(), "it is perhaps still being written");
 
         fs::remove_dir_all(vault.folder(&set)).unwrap();
         vault.sweep(None).unwrap();
-        assert!(!folder.exists(), "proofs go with their set");
+        assert!(!directory.exists(), "proofs are removed with their set");
     }
 }

@@ -1,4 +1,4 @@
-//! Publishing: everything synced, the manifest last, one rename to a name that does not exist.
+//! Publishing a set: everything is synced, the manifest last, then one rename makes it visible.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,14 +8,15 @@ use std::path::Path;
 use nightshift_core::digest::Digest;
 use nightshift_core::manifest::{self, FileList};
 
+use crate::directory::{list, remove_file, remove_tree};
 use crate::fault::{IoContext as _, StoreError};
 use crate::partial::Partial;
 use crate::sync::sync_folder;
 
 impl Partial {
-    /// Makes the set visible under its name. The files must have been synced when they were written.
+    /// Makes the set visible under its name. Its files must be synced already.
     ///
-    /// `manifest` is stored byte for byte, for its signature and every copy's identity rest on them.
+    /// `manifest` is stored byte for byte, because its signature and its hash are those of the bytes.
     pub fn publish(self, manifest: &[u8], signature: Option<&str>) -> Result<Digest, StoreError> {
         let set = self.set().clone();
         let listed =
@@ -30,16 +31,16 @@ impl Partial {
         self.write(manifest::FILE, manifest)?;
         sync_tree(self.folder())?;
 
-        let folder = self.vault().folder(&set);
-        // A folder without a manifest is a removal cut short: it is in the way, and nobody's copy.
-        if folder.exists() && !self.vault().holds(&set) {
-            fs::remove_dir_all(&folder).on("remove", &folder)?;
+        let published = self.vault().folder(&set);
+        // A directory without a manifest is left of a removal that a crash interrupted.
+        if published.exists() && !self.vault().holds(&set) {
+            remove_tree(&published)?;
         }
         if self.vault().holds(&set) {
             return Err(StoreError::Published(set));
         }
-        fs::rename(self.folder(), &folder).on("publish", &folder)?;
-        for parent in folder.ancestors().skip(1) {
+        fs::rename(self.folder(), &published).on("publish", &published)?;
+        for parent in published.ancestors().skip(1) {
             sync_folder(parent).on("sync", parent)?;
             if parent == self.vault().root() {
                 break;
@@ -48,30 +49,29 @@ impl Partial {
         Ok(Digest::of(manifest))
     }
 
-    /// Refuses to publish what is not all there: whoever wrote it has hashed it, and may have missed one.
+    /// Every file in the manifest must be there in its size. Their content was hashed when they were written.
     fn check_files(&self, listed: &FileList) -> Result<(), StoreError> {
-        let lacking = listed.files.iter().find(|file| {
+        let missing = listed.files.iter().find(|file| {
             !fs::symlink_metadata(self.folder().join(&file.path))
                 .is_ok_and(|there| there.is_file() && there.len() == file.size)
         });
-        match lacking {
+        match missing {
             Some(file) => Err(StoreError::Incomplete { set: self.set().clone(), path: file.path.clone() }),
             None => Ok(()),
         }
     }
 
-    /// Removes files that the manifest does not list: what an earlier manifest's try left.
+    /// Removes files that the manifest does not list, such as those of an earlier attempt.
     fn remove_strays(&self, listed: &FileList) -> Result<(), StoreError> {
         let listed: BTreeSet<_> = listed.files.iter().map(|file| self.folder().join(&file.path)).collect();
-        let mut folders = vec![self.folder().to_owned()];
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(&folder).on("list", &folder)? {
-                let entry = entry.on("list", &folder)?;
+        let mut directories = vec![self.folder().to_owned()];
+        while let Some(directory) = directories.pop() {
+            for entry in list(&directory)? {
                 let path = entry.path();
                 if entry.file_type().on("stat", &path)?.is_dir() {
-                    folders.push(path);
+                    directories.push(path);
                 } else if !listed.contains(&path) {
-                    fs::remove_file(&path).on("remove", &path)?;
+                    remove_file(&path)?;
                 }
             }
         }
@@ -79,31 +79,30 @@ impl Partial {
     }
 }
 
-/// Syncs a folder and all folders below it, the deepest first.
-fn sync_tree(folder: &Path) -> Result<(), StoreError> {
-    for entry in fs::read_dir(folder).on("list", folder)? {
-        let entry = entry.on("list", folder)?;
+/// Syncs a directory and all below it, the deepest first.
+fn sync_tree(directory: &Path) -> Result<(), StoreError> {
+    for entry in list(directory)? {
         if entry.file_type().on("stat", &entry.path())?.is_dir() {
             sync_tree(&entry.path())?;
         }
     }
-    sync_folder(folder).on("sync", folder)
+    sync_folder(directory).on("sync", directory)
 }
 
-/// Replaces a small file whole: written aside, synced, renamed. For files that are no sets.
+/// Replaces a small file: writes it under another name, syncs and renames it. Not for files of sets.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let folder = path
+    let directory = path
         .parent()
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it has no folder"))
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it is not in a directory"))
         .on("write", path)?;
     let mut file = tempfile::Builder::new()
         .prefix(".")
         .suffix(".part")
         .permissions(<fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o640))
-        .tempfile_in(folder)
+        .tempfile_in(directory)
         .on("write", path)?;
     io::Write::write_all(&mut file, bytes).on("write", path)?;
     crate::sync::sync_file(file.as_file()).on("sync", path)?;
     file.persist(path).map_err(|error| error.error).on("rename", path)?;
-    sync_folder(folder).on("sync", folder)
+    sync_folder(directory).on("sync", directory)
 }

@@ -1,7 +1,6 @@
-//! Removing sets, the manifest first, and sweeping what a crash left behind.
+//! Removing sets, the manifest first, and sweeping what a crash left.
 
-use std::fs;
-use std::io;
+use std::fs::{self, DirEntry};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -11,35 +10,36 @@ use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
 use nightshift_core::set_path::{SetDirName, SetId};
 
+use crate::directory::{list, remove_file, remove_tree};
 use crate::fault::{IoContext as _, StoreError};
 use crate::layout::Vault;
 use crate::partial::Guard;
 use crate::sync::sync_folder;
 
-/// After so long nobody writes a small file any more.
-const HALF_WRITTEN: Duration = Duration::from_secs(3600);
+/// A small file takes less to write; older halves were left by a crash.
+const MAX_WRITE_TIME: Duration = Duration::from_secs(3600);
 
 impl Vault {
-    /// Removes a published set. From the first step on it no longer exists; the rest is sweeping.
+    /// Removes a published set. It no longer exists after the first step, the removal of its manifest.
     pub fn remove(&self, set: &SetId) -> Result<(), StoreError> {
-        let folder = self.folder(set);
-        let manifest = folder.join(manifest::FILE);
+        let directory = self.folder(set);
+        let manifest = directory.join(manifest::FILE);
         fs::remove_file(&manifest).on("remove", &manifest)?;
-        sync_folder(&folder).on("sync", &folder)?;
-        fs::remove_dir_all(&folder).on("remove", &folder)?;
+        sync_folder(&directory).on("sync", &directory)?;
+        remove_tree(&directory)?;
         remove_tree(&self.root().join(set.proofs()))?;
-        self.remove_empty_parents(&folder)
+        self.remove_if_empty(directory.parent())
     }
 
-    /// Removes what a crash left: folders under a set's name without a manifest, and partials of other
-    /// nights than `open` that nobody writes to. Returns what was removed.
+    /// Removes what a crash left: directories of sets without a manifest, and partial sets of other nights than `open` that no
+    /// run is writing. Returns what was removed.
     pub fn sweep(&self, open: Option<Night>) -> Result<Vec<PathBuf>, StoreError> {
         let mut swept = Vec::new();
-        for host in self.host_folders()? {
-            swept.extend(sweep_halves(&host)?);
-            for (night, folder) in night_folders(&host)? {
-                for entry in fs::read_dir(&folder).on("list", &folder)? {
-                    let path = entry.on("list", &folder)?.path();
+        for host in subdirectories(self.root())?.into_iter().filter(|path| parsed::<HostName>(path).is_some())
+        {
+            swept.extend(sweep_incomplete(&host)?);
+            for (night, directory) in nights(&host)? {
+                for path in list(&directory)?.iter().map(DirEntry::path) {
                     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
                     let torn = name.parse::<SetDirName>().is_ok() && !path.join(manifest::FILE).exists();
                     let stale = Some(night) != open && is_left_over(&path, name)?;
@@ -47,49 +47,43 @@ impl Vault {
                         && of.parse::<SetDirName>().is_ok()
                         && path.with_file_name(of).exists()
                     {
-                        swept.extend(sweep_halves(&path)?);
+                        swept.extend(sweep_incomplete(&path)?);
                     }
                     if torn || stale {
                         remove_tree(&path)?;
                         swept.push(path);
                     }
                 }
-                // A stage may be about to write into the open night's folder.
+                // A stage may be about to write into the directory of the open night.
                 if Some(night) != open {
-                    self.remove_empty_parents(&folder.join("x"))?;
+                    self.remove_if_empty(Some(&directory))?;
                 }
             }
         }
         Ok(swept)
     }
 
-    fn host_folders(&self) -> Result<Vec<PathBuf>, StoreError> {
-        let mut folders = subfolders(self.root())?;
-        folders.retain(|folder| parsed::<HostName>(folder).is_some());
-        Ok(folders)
-    }
-
-    /// Removes the night's folder when it holds nothing any more. The host's stays, for its `now.json`.
-    fn remove_empty_parents(&self, below: &Path) -> Result<(), StoreError> {
-        let Some(night) = below.parent() else { return Ok(()) };
+    /// Removes the directory of a night when it is empty. That of the host stays, because `now.json` is in it.
+    fn remove_if_empty(&self, night: Option<&Path>) -> Result<(), StoreError> {
+        let Some(night) = night else { return Ok(()) };
         match fs::remove_dir(night) {
             Ok(()) => {
                 let host = night.parent().unwrap_or(night);
                 sync_folder(host).on("sync", host)
             }
-            // It holds other sets still, or is gone already.
+            // There are other sets in it, or it is gone already.
             Err(_) => Ok(()),
         }
     }
 }
 
-fn night_folders(host: &Path) -> Result<Vec<(Night, PathBuf)>, StoreError> {
-    let nights = subfolders(host)?.into_iter();
-    Ok(nights.filter_map(|folder| Some((parsed(&folder)?, folder))).collect())
+fn nights(host: &Path) -> Result<Vec<(Night, PathBuf)>, StoreError> {
+    let nights = subdirectories(host)?.into_iter();
+    Ok(nights.filter_map(|path| Some((parsed(&path)?, path))).collect())
 }
 
-/// Whether an entry of a past night is what a crash left: of a set that was being written, or of one that was removed
-/// before its proofs were.
+/// Whether an entry of a past night was left by a crash: part of a set that was being written, or proofs without their
+/// set.
 fn is_left_over(path: &Path, name: &str) -> Result<bool, StoreError> {
     if let Some(of) = name.strip_suffix(".proofs") {
         return Ok(of.parse::<SetDirName>().is_ok() && !path.with_file_name(of).exists());
@@ -97,49 +91,35 @@ fn is_left_over(path: &Path, name: &str) -> Result<bool, StoreError> {
     if !name.starts_with('.') {
         return Ok(false);
     }
-    // A pull that began late may be at it still.
+    // A pull that started late may still be writing it.
     Ok(name.ends_with(".link") || (name.ends_with(".partial") && Guard::take(path)?.is_some()))
 }
 
-/// Removes halves of `now.json` and of proofs that a crash left: none takes an hour to write.
-fn sweep_halves(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
+/// Removes incomplete `now.json` and proofs that a crash left.
+fn sweep_incomplete(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let mut swept = Vec::new();
-    for entry in fs::read_dir(folder).on("list", folder)? {
-        let entry = entry.on("list", folder)?;
+    for entry in list(directory)? {
         let is_part = entry.file_name().to_str().is_some_and(|n| n.starts_with('.') && n.ends_with(".part"));
         let age =
             entry.metadata().and_then(|there| there.modified()).map(|at| at.elapsed().unwrap_or_default());
-        if is_part && age.is_ok_and(|age| age > HALF_WRITTEN) {
-            fs::remove_file(entry.path()).on("remove", &entry.path())?;
+        if is_part && age.is_ok_and(|age| age > MAX_WRITE_TIME) {
+            remove_file(&entry.path())?;
             swept.push(entry.path());
         }
     }
     Ok(swept)
 }
 
-fn parsed<T: FromStr>(folder: &Path) -> Option<T> {
-    folder.file_name()?.to_str()?.parse().ok()
+fn parsed<T: FromStr>(path: &Path) -> Option<T> {
+    path.file_name()?.to_str()?.parse().ok()
 }
 
-fn subfolders(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
-    let listing = match fs::read_dir(folder) {
-        Ok(listing) => listing,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error).on("list", folder),
-    };
-    let mut folders = Vec::new();
-    for entry in listing {
-        let entry = entry.on("list", folder)?;
+fn subdirectories(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let mut found = Vec::new();
+    for entry in list(directory)? {
         if entry.file_type().on("stat", &entry.path())?.is_dir() {
-            folders.push(entry.path());
+            found.push(entry.path());
         }
     }
-    Ok(folders)
-}
-
-fn remove_tree(path: &Path) -> Result<(), StoreError> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).on("remove", path),
-        _ => Ok(()),
-    }
+    Ok(found)
 }

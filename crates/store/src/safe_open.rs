@@ -1,7 +1,7 @@
-//! Opening by descriptors, one component after the other, never through a link.
+//! Opens paths one component after the other, and never follows a symlink.
 //!
-//! The daemon may read every file of the host, so a path that somebody else can change is a weapon:
-//! a link swapped in under /etc/origin must not make it read /etc/shadow.
+//! The daemon can read every file of the host, but users of the host can change some paths: a symlink that one puts
+//! under /etc/origin must not make the daemon read /etc/shadow.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -13,23 +13,23 @@ use std::path::{Component, Path};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 
-/// Why a path was not taken: three different reasons, for they have three different cures.
+/// Why a path cannot be used. The reasons differ in what the operator can do.
 #[derive(Debug)]
 pub enum Missing {
     Absent,
     Hidden,
     Denied,
-    /// A component before the last is a link.
+    /// A component before the last is a symlink.
     ThroughLink(String),
-    /// Neither a file, a folder nor a link.
+    /// Neither a file, a directory nor a symlink.
     Special,
-    /// A symlink to a name that a manifest cannot hold.
+    /// A symlink whose target a manifest cannot contain.
     NotText,
     Other(io::Error),
 }
 
 impl Missing {
-    /// Whether something is there, and could not be read.
+    /// Whether there is something that cannot be read.
     pub const fn is_trouble(&self) -> bool {
         !matches!(self, Self::Absent)
     }
@@ -49,54 +49,55 @@ impl fmt::Display for Missing {
         match self {
             Self::Absent => f.write_str("absent"),
             Self::Hidden => f.write_str(
-                "absent or hidden by the sandbox: allow it with BindReadOnlyPaths= in a drop-in of the unit",
+                "absent, or hidden by the sandbox; allow it with BindReadOnlyPaths= in a drop-in of the unit",
             ),
-            Self::Denied => f.write_str("denied: the daemon may not read it"),
-            Self::ThroughLink(link) => write!(f, "{link} is a symlink: name the path that it leads to"),
-            Self::Special => f.write_str("neither a file, a folder nor a symlink"),
+            Self::Denied => f.write_str("permission denied"),
+            Self::ThroughLink(link) => write!(f, "{link} is a symlink; use the path of its target"),
+            Self::Special => f.write_str("neither a file, a directory nor a symlink"),
             Self::NotText => f.write_str("a symlink whose target is not UTF-8"),
             Self::Other(error) => write!(f, "{error}"),
         }
     }
 }
 
-/// Where the unit's `ProtectHome=tmpfs` shows empty folders.
+/// Where the unit's `ProtectHome=tmpfs` shows empty directories.
 fn is_sandboxed(path: &Path) -> bool {
     ["/home", "/root", "/run/user"].iter().any(|hidden| path.starts_with(hidden))
 }
 
-/// Opens the folder that holds `path`, following no link.
+/// Opens the directory that contains `path`, without following a symlink.
 pub fn open_parent(path: &Path) -> Result<OwnedFd, Missing> {
     open_folder(path.parent().unwrap_or(Path::new("/")))
 }
 
-/// Opens a folder to be listed or looked into, following no link.
+/// Opens a directory, without following a symlink.
 pub fn open_folder(path: &Path) -> Result<OwnedFd, Missing> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let mut folder = rustix::fs::open("/", flags, Mode::empty()).map_err(|errno| Missing::of(errno, path))?;
+    let mut directory =
+        rustix::fs::open("/", flags, Mode::empty()).map_err(|errno| Missing::of(errno, path))?;
     for component in path.components() {
         let Component::Normal(name) = component else { continue };
-        folder = match openat(&folder, name, flags, Mode::empty()) {
+        directory = match openat(&directory, name, flags, Mode::empty()) {
             Ok(next) => next,
-            // With O_DIRECTORY a link is reported as "not a folder".
-            Err(Errno::LOOP | Errno::NOTDIR) if is_link(&folder, name) => {
+            // With O_DIRECTORY, a symlink gives ENOTDIR.
+            Err(Errno::LOOP | Errno::NOTDIR) if is_link(&directory, name) => {
                 return Err(Missing::ThroughLink(name.to_string_lossy().into_owned()));
             }
             Err(Errno::NOTDIR) => return Err(Missing::Absent),
             Err(errno) => return Err(Missing::of(errno, path)),
         };
     }
-    Ok(folder)
+    Ok(directory)
 }
 
-/// Opens a file for reading. Never blocks on a FIFO, never follows a link.
+/// Opens a file for reading. Does not wait for the writer of a FIFO, and does not follow a symlink.
 pub fn open_file(parent: &OwnedFd, name: &OsStr, path: &Path) -> Result<File, Missing> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = openat(parent, name, flags, Mode::empty()).map_err(|errno| Missing::of(errno, path))?;
     Ok(File::from(file))
 }
 
-fn is_link(folder: &OwnedFd, name: &OsStr) -> bool {
-    rustix::fs::statat(folder, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
+fn is_link(directory: &OwnedFd, name: &OsStr) -> bool {
+    rustix::fs::statat(directory, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
         .is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_symlink())
 }

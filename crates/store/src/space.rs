@@ -1,4 +1,4 @@
-//! Room on a file system, asked for before it is used.
+//! Free space on a file system, checked before it is used.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use crate::fault::{IoContext as _, StoreError};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
-    /// Bytes free to this user, and all bytes there are.
+    /// Bytes: free to this user, and in all.
     pub free: u64,
     pub total: u64,
     /// Inodes free; `None` where the file system does not count them.
@@ -18,18 +18,18 @@ pub struct Room {
 
 #[derive(Debug, thiserror::Error)]
 pub enum SpaceError {
-    #[error("{} has {free} free, but {need} are needed and {leave} must stay free", path.display(), free = bytes(*free), need = bytes(*need), leave = bytes(*leave))]
+    #[error("{} has {free} free; {need} are needed, and {leave} must stay free", path.display(), free = bytes(*free), need = bytes(*need), leave = bytes(*leave))]
     Bytes { path: PathBuf, free: u64, need: u64, leave: u64 },
-    #[error("{} has {free} inodes free, but {need} are needed", path.display())]
+    #[error("{} has {free} inodes free; {need} are needed", path.display())]
     Inodes { path: PathBuf, free: u64, need: u64 },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 pub fn room(path: &Path) -> Result<Room, StoreError> {
-    // The folder may not be there yet: ask for the nearest one that is.
+    // The directory may not exist yet; the nearest one above it does.
     let there = path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
-    let stat = rustix::fs::statvfs(there).on("ask for the free space of", there)?;
+    let stat = rustix::fs::statvfs(there).on("get the free space of", there)?;
     Ok(Room {
         free: stat.f_bavail.saturating_mul(stat.f_frsize),
         total: stat.f_blocks.saturating_mul(stat.f_frsize),
@@ -37,7 +37,7 @@ pub fn room(path: &Path) -> Result<Room, StoreError> {
     })
 }
 
-/// Makes sure that `need` bytes and `files` inodes fit, and that `leave` bytes stay free beside them.
+/// Checks that `need` bytes and `files` inodes fit, and that `leave` bytes stay free.
 pub fn demand(path: &Path, need: u64, files: u64, leave: u64) -> Result<(), SpaceError> {
     let room = room(path)?;
     if room.free < need.saturating_add(leave) {
@@ -49,7 +49,7 @@ pub fn demand(path: &Path, need: u64, files: u64, leave: u64) -> Result<(), Spac
     }
 }
 
-/// Whether two paths, or the nearest folders above them that are there, lie on one file system.
+/// Whether two paths, or the nearest existing directories above them, are on one file system.
 pub fn same_file_system(one: &Path, other: &Path) -> bool {
     let device = |path: &Path| {
         path.ancestors().find_map(|path| std::fs::metadata(path).ok()).map(|metadata| metadata.dev())
@@ -57,8 +57,8 @@ pub fn same_file_system(one: &Path, other: &Path) -> bool {
     device(one) == device(other)
 }
 
-/// The bytes to leave free where `target` lies on the file system of etcd's data, which stops at a full disk: a tenth of
-/// it, and twice the database.
+/// The bytes to leave free where `target` is on the file system of etcd's data, because etcd stops when its disk is full: a
+/// tenth of it, at least twice the database.
 pub fn beside_etcd(data_dir: Option<&Path>, target: &Path, db_size: u64) -> Result<u64, StoreError> {
     match data_dir.filter(|data_dir| same_file_system(data_dir, target)) {
         Some(data_dir) => Ok((room(data_dir)?.total / 10).max(db_size.saturating_mul(2))),
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn more_than_there_is_is_refused_with_the_numbers() {
+    fn more_than_the_free_space_is_refused_with_the_numbers() {
         let error = demand(Path::new("/tmp"), u64::MAX / 2, 0, 0).unwrap_err();
         assert!(error.to_string().contains("must stay free"), "{error}");
         assert!(demand(Path::new("/tmp/not/there/yet"), 1, 1, 0).is_ok());

@@ -1,4 +1,4 @@
-//! Checking a stored set again: every byte hashed, its snapshot's own checks, its maker's signature.
+//! Verifies a stored set: the hash of every file, its snapshot's checks, and the signature of its origin host.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -15,11 +15,12 @@ use nightshift_core::set_path::SetId;
 use nightshift_snapshot::{Pass, Report};
 
 use crate::fault::StoreError;
-use crate::layout::{Vault, read_bounded};
+use crate::layout::Vault;
 use crate::packing::Packing;
 use crate::partial::hash_file;
+use crate::read::read_if_exists;
 
-/// What checking a set gave: no findings means that it is what its maker published.
+/// No findings: the set is as its origin host published it.
 #[derive(Debug, Default)]
 pub struct Verified {
     pub findings: Vec<String>,
@@ -27,13 +28,13 @@ pub struct Verified {
     pub bytes: u64,
 }
 
-/// Says what is wrong with who signed a manifest: given the manifest, its bytes and the signature beside it.
+/// Checks who signed a manifest. Gets the manifest, its bytes and the signature beside it; returns what is wrong.
 pub type SignatureCheck<'a> = dyn Fn(&Manifest, &[u8], Option<&str>) -> Option<String> + 'a;
 
-/// Inodes that were found good in this run: links to one inode are one copy, and hashed once.
+/// Inodes that were verified in this run. Hard links to one inode are hashed once.
 pub type Hashed = BTreeSet<(u64, u64)>;
 
-/// Checks one set. Blocks.
+/// Verifies one set. Blocks.
 pub fn verify_set(
     cluster: &ClusterName,
     vault: &Vault,
@@ -50,14 +51,13 @@ pub fn verify_set(
             return Ok(verified);
         }
     };
-    // Of a newer format the file list can be read and no more: its bytes are checked all the same.
-    let manifest =
-        if list.is_newer() { None } else { understood(cluster, set, &bytes, &mut verified.findings) };
+    // In a newer format only the file list can be read, and the files are still verified.
+    let manifest = if list.is_newer() { None } else { decoded(cluster, set, &bytes, &mut verified.findings) };
     if let Some(manifest) = &manifest {
         let signature = stored_signature(vault, set)?;
         verified.findings.extend(check(manifest, &bytes, signature.as_deref()));
     }
-    let bad_at_birth = manifest.as_ref().is_some_and(|manifest| manifest.grade == Grade::Bad);
+    let bad_when_taken = manifest.as_ref().is_some_and(|manifest| manifest.grade == Grade::Bad);
     let raw_size = manifest.as_ref().and_then(raw_size);
     for ListedFile { path: name, size, sha256 } in list.files {
         let path = vault.folder(set).join(&name);
@@ -65,21 +65,16 @@ pub fn verify_set(
         verified.bytes += size;
         if let Some(finding) = check_file(&path, Written { size, sha256 }, hashed) {
             verified.findings.push(format!("{name}: {finding}"));
-        } else if is_snapshot(&name) && !bad_at_birth {
-            let told = pass_stored(&path, raw_size).into_iter();
-            verified.findings.extend(told.map(|said| format!("{name}: {said}")));
+        } else if is_snapshot(&name) && !bad_when_taken {
+            let findings = verify_snapshot(&path, raw_size).into_iter();
+            verified.findings.extend(findings.map(|finding| format!("{name}: {finding}")));
         }
     }
     Ok(verified)
 }
 
-/// The manifest, where it is one of this set and cluster.
-fn understood(
-    cluster: &ClusterName,
-    set: &SetId,
-    bytes: &[u8],
-    findings: &mut Vec<String>,
-) -> Option<Manifest> {
+/// The manifest, if it is one of this set and cluster.
+fn decoded(cluster: &ClusterName, set: &SetId, bytes: &[u8], findings: &mut Vec<String>) -> Option<Manifest> {
     let manifest = Manifest::decode(bytes)
         .and_then(|manifest| manifest.expect(set, cluster).map(|()| manifest))
         .inspect_err(|error| findings.push(chain(error)));
@@ -100,11 +95,9 @@ fn check_file(path: &Path, wanted: Written, hashed: &mut Hashed) -> Option<Strin
             None
         }
         Ok(found) if found.size != wanted.size => {
-            Some(format!("it has {} bytes where its manifest says {}", found.size, wanted.size))
+            Some(format!("it has {} bytes; its manifest says {}", found.size, wanted.size))
         }
-        Ok(found) => {
-            Some(format!("its SHA-256 is {} where its manifest says {}", found.sha256, wanted.sha256))
-        }
+        Ok(found) => Some(format!("its SHA-256 is {}; its manifest says {}", found.sha256, wanted.sha256)),
         Err(error) => Some(error.to_string()),
     }
 }
@@ -114,32 +107,32 @@ pub fn is_snapshot(name: &str) -> bool {
     ["snapshot.db.gz", "snapshot.db.zst"].contains(&name)
 }
 
-/// What a set's snapshot unpacks to by its manifest, in bytes.
+/// The unpacked size in bytes of a set's snapshot, as its manifest states it.
 pub fn raw_size(manifest: &Manifest) -> Option<u64> {
     manifest.etcd.as_ref().map(|etcd| etcd.raw_size)
 }
 
-/// What is wrong with a stored snapshot, which unpacks to so many bytes, or why that cannot be told. Blocks.
-pub fn pass_stored(path: &Path, raw_size: Option<u64>) -> Vec<String> {
-    match verify_snapshot(path, raw_size) {
-        Ok(report) => told(&report),
+/// What is wrong with a stored snapshot, or why it cannot be read. `raw_size`: its unpacked size in bytes. Blocks.
+pub fn verify_snapshot(path: &Path, raw_size: Option<u64>) -> Vec<String> {
+    match report_of(path, raw_size) {
+        Ok(report) => findings_of(&report),
         Err(error) => vec![error.to_string()],
     }
 }
 
 /// The first findings, and how many more there are.
-pub fn told(report: &Report) -> Vec<String> {
+pub fn findings_of(report: &Report) -> Vec<String> {
     const SHOWN: usize = 10;
-    let mut told: Vec<String> = report.findings.iter().take(SHOWN).map(ToString::to_string).collect();
+    let mut findings: Vec<String> = report.findings.iter().take(SHOWN).map(ToString::to_string).collect();
     let more = (report.findings.len().saturating_sub(SHOWN) as u64).saturating_add(report.further_findings);
     if more > 0 {
-        told.push(format!("and {more} further findings"));
+        findings.push(format!("and {more} further findings"));
     }
-    told
+    findings
 }
 
-/// Unpacks a stored snapshot and verifies it as when it was taken.
-fn verify_snapshot(path: &Path, raw_size: Option<u64>) -> io::Result<Report> {
+/// Unpacks a stored snapshot and reads it like one that etcd streams.
+fn report_of(path: &Path, raw_size: Option<u64>) -> io::Result<Report> {
     let packing = path.file_name().and_then(|name| Packing::of_snapshot(name.to_str()?));
     let mut plain = packing.unwrap_or(Packing::Gzip).unpack(File::open(path)?, raw_size)?;
     let mut pass = Pass::default();
@@ -152,16 +145,13 @@ fn verify_snapshot(path: &Path, raw_size: Option<u64>) -> io::Result<Report> {
     }
 }
 
-/// The longest signature: an RSA key of 16,384 bits makes 6 KB.
+/// Bytes of a signature: that of an RSA key of 16,384 bits has 6 KB.
 pub const MAX_SIGNATURE_LEN: u64 = 16 << 10;
 
 fn stored_signature(vault: &Vault, set: &SetId) -> Result<Option<String>, StoreError> {
     let path = vault.folder(set).join(manifest::SIGNATURE_FILE);
-    if !path.exists() {
-        return Ok(None);
-    }
-    let bytes = read_bounded(&path, MAX_SIGNATURE_LEN)?;
-    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    let bytes = read_if_exists(&path, MAX_SIGNATURE_LEN)?;
+    Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 #[cfg(test)]
@@ -169,13 +159,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_snapshot_that_unpacks_to_more_than_its_manifest_says_is_given_up() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("snapshot.db.zst");
+    fn a_snapshot_that_unpacks_to_more_than_the_size_in_its_manifest_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("snapshot.db.zst");
         std::fs::write(&path, zstd::encode_all(&vec![0u8; 8 << 20][..], 1).unwrap()).unwrap();
-        let told = pass_stored(&path, Some(1 << 20)).join("; ");
-        assert!(told.contains("more than the 1048576 bytes in its manifest"), "{told}");
-        let told = pass_stored(&path, Some(8 << 20)).join("; ");
-        assert!(told.contains("not an etcd database"), "{told}");
+        let findings = verify_snapshot(&path, Some(1 << 20)).join("; ");
+        assert!(findings.contains("more than the 1048576 bytes in its manifest"), "{findings}");
+        let findings = verify_snapshot(&path, Some(8 << 20)).join("; ");
+        assert!(findings.contains("etcd database"), "{findings}");
     }
 }

@@ -46,7 +46,7 @@ fn gnu_tar_unpacks_what_was_packed() {
 }
 
 #[test]
-fn the_headers_say_what_the_manifest_says_in_a_fixed_order() {
+fn headers_are_as_in_the_manifest_and_entries_in_a_fixed_order() {
     let vault = Vault::new();
     vault.packed(Compression::Gzip);
     let dir = vault.dir.path();
@@ -76,7 +76,7 @@ fn zstd_archives_open_with_zstd_and_tar() {
 }
 
 #[test]
-fn age_opens_what_was_encrypted_and_so_does_our_reader() {
+fn an_encrypted_archive_opens_with_age_and_with_nightshift() {
     let vault = Vault::new();
     let key = age::x25519::Identity::generate();
     let mut request = vault.request(vault.usual(), Compression::Gzip);
@@ -102,7 +102,7 @@ fn age_opens_what_was_encrypted_and_so_does_our_reader() {
 }
 
 #[test]
-fn a_recipient_that_is_none_is_named() {
+fn an_invalid_recipient_is_named() {
     let vault = Vault::new();
     let mut request = vault.request(vault.usual(), Compression::Gzip);
     request.recipients = vec!["age1nonsense".into()];
@@ -119,7 +119,7 @@ fn the_same_sets_make_the_same_bytes() {
 }
 
 #[test]
-fn what_is_compressed_already_is_only_wrapped() {
+fn compressed_files_are_stored_and_others_compressed() {
     let vault = Vault::new();
     let gz = vault.set("e1.x/2026-11-22/etcd", vec![file("snapshot.db.gz", &vec![7; 1 << 20])]);
     assert!(vault.pack_sets(vec![gz]).unwrap().bytes > 1 << 20);
@@ -139,7 +139,7 @@ fn damage(change: impl FnOnce(&std::path::Path)) -> (String, Damage) {
 }
 
 #[test]
-fn a_file_that_is_not_what_its_manifest_says_is_named() {
+fn a_file_that_differs_from_its_manifest_is_named() {
     let append = |path: &std::path::Path, length: usize| {
         let mut bytes = fs::read(path).unwrap();
         bytes.resize(length, 0);
@@ -179,7 +179,7 @@ fn an_archive_is_packed_without_the_damaged_set() {
 }
 
 #[test]
-fn a_file_that_is_linked_elsewhere_is_simply_read() {
+fn a_file_with_several_hard_links_is_packed() {
     let vault = Vault::new();
     let sets = vault.usual();
     let conf = sets[1].folder.join("etc/etcd/etcd.conf");
@@ -189,7 +189,7 @@ fn a_file_that_is_linked_elsewhere_is_simply_read() {
 }
 
 #[test]
-fn what_lies_among_the_proofs_and_is_none_stays_out_and_is_named() {
+fn a_file_among_the_proofs_that_is_not_one_is_left_out_and_named() {
     let vault = Vault::new();
     let sets = vault.usual();
     fs::write(sets[1].folder.with_file_name("etcd.proofs").join("note.txt"), "x").unwrap();
@@ -218,7 +218,7 @@ fn a_set_of_another_night_and_a_set_named_twice_are_refused() {
 }
 
 #[test]
-fn a_full_disk_is_the_error_that_is_told() {
+fn a_full_disk_is_the_reported_error() {
     let vault = Vault::new();
     let mut request = vault.request(vault.usual(), Compression::Gzip);
     request.out = fs::File::options().write(true).open("/dev/full").unwrap();
@@ -227,7 +227,7 @@ fn a_full_disk_is_the_error_that_is_told() {
 }
 
 #[test]
-fn packing_that_is_stopped_leaves_nothing_that_looks_like_an_archive() {
+fn packing_that_is_stopped_leaves_no_readable_archive() {
     let vault = Vault::new();
     let asked = Cell::new(0);
     let mut request = vault.request(vault.usual(), Compression::Gzip);

@@ -6,7 +6,7 @@ use super::kit::*;
 use crate::{ArchivedSet, ListError};
 
 #[test]
-fn a_sound_archive_is_listed_with_all_that_it_holds() {
+fn an_undamaged_archive_is_listed_with_everything_in_it() {
     let vault = Vault::new();
     let packed = vault.packed(Compression::Gzip);
     let listing = list_bytes(&fs::read(vault.out()).unwrap(), false).unwrap();
@@ -49,7 +49,7 @@ fn a_truncated_archive_is_found_wherever_it_ends() {
 }
 
 #[test]
-fn an_archive_of_another_night_or_host_is_told_from_this_one() {
+fn an_archive_under_another_name_is_refused() {
     let vault = Vault::new();
     vault.packed(Compression::Gzip);
     let bytes = fs::read(vault.out()).unwrap();
@@ -59,7 +59,7 @@ fn an_archive_of_another_night_or_host_is_told_from_this_one() {
 }
 
 #[test]
-fn what_follows_the_end_is_not_overlooked() {
+fn bytes_after_the_end_are_found() {
     let vault = Vault::new();
     vault.packed(Compression::Gzip);
     let sound = fs::read(vault.out()).unwrap();

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_taken_whole_with_links_as_links() {
+    fn a_directory_is_expanded_to_all_below_it_with_symlinks_as_symlinks() {
         let (_dir, root) = tree();
         assert_eq!(
             found(&format!("{root}/origin/"), &root),
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_glob_matches_names_but_crosses_no_link() {
+    fn a_glob_matches_names_and_does_not_follow_symlinks() {
         let (_dir, root) = tree();
         assert_eq!(found(&format!("{root}/atomic-*"), &root), ["/atomic-x", "/atomic-y"]);
         assert_eq!(found(&format!("{root}/origin/*/b.yaml"), &root), ["/origin/node/b.yaml"]);
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_behind_a_link_is_refused_and_the_link_named() {
+    fn a_path_through_a_symlink_is_refused_and_the_symlink_named() {
         let (_dir, root) = tree();
         let expanded = expand(&format!("{root}/origin/out/passwd"));
         assert!(expanded.found.is_empty());
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_file_is_said_to_be_absent() {
+    fn an_absent_file_is_reported_as_absent() {
         let (_dir, root) = tree();
         assert!(matches!(expand(&format!("{root}/nothing")).missing, Some(Missing::Absent)));
         assert!(matches!(expand(&format!("{root}/atomic-x/below")).missing, Some(Missing::Absent)));

@@ -11,23 +11,23 @@ use nightshift_core::set_path::SetId;
 use super::*;
 use nightshift_store::Vault;
 
-struct Room {
+struct Fixture {
     _dir: tempfile::TempDir,
     /// What is collected.
     root: PathBuf,
     vault: Vault,
 }
 
-fn room() -> Room {
+fn fixture() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let base = fs::canonicalize(dir.path()).unwrap();
     let (root, vault) = (base.join("root"), base.join("vault"));
     fs::create_dir(&root).unwrap();
     fs::create_dir(&vault).unwrap();
-    Room { _dir: dir, root, vault: Vault::new(vault) }
+    Fixture { _dir: dir, root, vault: Vault::new(vault) }
 }
 
-impl Room {
+impl Fixture {
     fn partial(&self) -> Partial {
         let set: SetId = "n1/2026-11-22/node".parse().unwrap();
         self.vault.begin(&set).unwrap()
@@ -47,24 +47,24 @@ impl Room {
 }
 
 #[test]
-fn a_folder_is_collected_with_links_as_links_dangling_ones_too() {
-    let room = room();
-    fs::create_dir(room.root.join("etc")).unwrap();
-    fs::write(room.root.join("etc/a"), b"abc").unwrap();
-    symlink("/nowhere/at/all", room.root.join("etc/dangling")).unwrap();
-    let collected = room.collect(room.rule("etc/"));
+fn a_directory_is_collected_with_symlinks_as_symlinks_even_dangling_ones() {
+    let fixture = fixture();
+    fs::create_dir(fixture.root.join("etc")).unwrap();
+    fs::write(fixture.root.join("etc/a"), b"abc").unwrap();
+    symlink("/nowhere/at/all", fixture.root.join("etc/dangling")).unwrap();
+    let collected = fixture.collect(fixture.rule("etc/"));
     assert!(collected.faults.is_empty(), "{:?}", collected.faults);
     let kinds: Vec<_> = collected.items.iter().map(|item| (item.path.clone(), item.kind.clone())).collect();
     let link = ItemKind::Symlink { target: "/nowhere/at/all".into() };
-    assert!(kinds.contains(&(room.place("etc/dangling"), link)), "{kinds:?}");
-    assert!(kinds.contains(&(room.place("etc"), ItemKind::Directory)));
+    assert!(kinds.contains(&(fixture.place("etc/dangling"), link)), "{kinds:?}");
+    assert!(kinds.contains(&(fixture.place("etc"), ItemKind::Directory)));
 }
 
 #[test]
-fn a_fifo_in_a_folder_is_noted_and_never_waited_for() {
-    let room = room();
-    fs::create_dir(room.root.join("etc")).unwrap();
-    let fifo = room.root.join("etc/fifo");
+fn a_fifo_in_a_directory_is_noted_and_not_waited_for() {
+    let fixture = fixture();
+    fs::create_dir(fixture.root.join("etc")).unwrap();
+    let fifo = fixture.root.join("etc/fifo");
     rustix::fs::mknodat(
         rustix::fs::CWD,
         &fifo,
@@ -73,18 +73,18 @@ fn a_fifo_in_a_folder_is_noted_and_never_waited_for() {
         0,
     )
     .unwrap();
-    let collected = room.collect(room.rule("etc/"));
+    let collected = fixture.collect(fixture.rule("etc/"));
     assert_eq!(collected.items.len(), 1);
     assert!(collected.notes.iter().any(|note| note.contains("fifo")), "{:?}", collected.notes);
 }
 
 #[test]
-fn a_required_file_that_is_absent_is_a_fault_and_an_optional_one_is_none() {
-    let room = room();
-    let collected = room.collect(room.rule("absent.yaml"));
+fn an_absent_file_is_a_fault_if_required_and_not_if_optional() {
+    let fixture = fixture();
+    let collected = fixture.collect(fixture.rule("absent.yaml"));
     assert!(collected.faults[0].ends_with("absent.yaml: absent"), "{:?}", collected.faults);
-    let FileRule::Path { path, .. } = room.rule("absent.yaml") else { unreachable!() };
-    let collected = room.collect(FileRule::Path { path, alias: None, optional: true });
+    let FileRule::Path { path, .. } = fixture.rule("absent.yaml") else { unreachable!() };
+    let collected = fixture.collect(FileRule::Path { path, alias: None, optional: true });
     assert!(collected.faults.is_empty() && collected.notes.is_empty());
 }
 
@@ -94,37 +94,37 @@ fn what_cannot_be_read_is_denied_and_not_absent() {
         // Root reads everything, as the daemon does by its capability.
         return;
     }
-    let room = room();
-    fs::write(room.root.join("secret"), b"x").unwrap();
-    fs::set_permissions(room.root.join("secret"), fs::Permissions::from_mode(0o000)).unwrap();
-    let collected = room.collect(room.rule("secret"));
+    let fixture = fixture();
+    fs::write(fixture.root.join("secret"), b"x").unwrap();
+    fs::set_permissions(fixture.root.join("secret"), fs::Permissions::from_mode(0o000)).unwrap();
+    let collected = fixture.collect(fixture.rule("secret"));
     assert!(collected.faults[0].contains("denied"), "{:?}", collected.faults);
 }
 
 #[test]
-fn a_name_that_is_no_text_is_left_out_and_said_so() {
-    let room = room();
-    fs::create_dir(room.root.join("etc")).unwrap();
-    fs::write(room.root.join("etc/good"), b"x").unwrap();
-    fs::write(room.root.join("etc").join(OsStr::from_bytes(b"b\xffd")), b"x").unwrap();
-    let collected = room.collect(room.rule("etc/"));
+fn a_name_that_is_not_utf_8_is_left_out_and_noted() {
+    let fixture = fixture();
+    fs::create_dir(fixture.root.join("etc")).unwrap();
+    fs::write(fixture.root.join("etc/good"), b"x").unwrap();
+    fs::write(fixture.root.join("etc").join(OsStr::from_bytes(b"b\xffd")), b"x").unwrap();
+    let collected = fixture.collect(fixture.rule("etc/"));
     assert_eq!(collected.items.len(), 2);
     assert!(collected.notes.iter().any(|note| note.contains("UTF-8")), "{:?}", collected.notes);
 }
 
 #[test]
-fn a_link_to_what_is_no_text_is_a_fault_and_not_another_link() {
-    let room = room();
-    fs::create_dir(room.root.join("etc")).unwrap();
-    symlink(Path::new(OsStr::from_bytes(b"b\xffd")), room.root.join("etc/link")).unwrap();
-    let collected = room.collect(room.rule("etc/"));
+fn a_symlink_whose_target_is_not_utf_8_is_a_fault() {
+    let fixture = fixture();
+    fs::create_dir(fixture.root.join("etc")).unwrap();
+    symlink(Path::new(OsStr::from_bytes(b"b\xffd")), fixture.root.join("etc/link")).unwrap();
+    let collected = fixture.collect(fixture.rule("etc/"));
     assert!(collected.faults.iter().any(|fault| fault.contains("etc/link")), "{collected:?}");
 }
 
 #[test]
-fn a_folder_too_deep_for_a_set_costs_no_other_file() {
-    let room = room();
-    let mut deep = room.root.join("etc");
+fn files_too_deep_for_a_set_are_left_out_and_the_others_collected() {
+    let fixture = fixture();
+    let mut deep = fixture.root.join("etc");
     fs::create_dir(&deep).unwrap();
     fs::write(deep.join("good"), b"x").unwrap();
     for _ in 0..62 {
@@ -132,15 +132,15 @@ fn a_folder_too_deep_for_a_set_costs_no_other_file() {
         fs::create_dir(&deep).unwrap();
     }
     fs::write(deep.join("deep"), b"x").unwrap();
-    let collected = room.collect(room.rule("etc/"));
-    assert!(collected.items.iter().any(|item| item.path == room.place("etc/good")));
+    let collected = fixture.collect(fixture.rule("etc/"));
+    assert!(collected.items.iter().any(|item| item.path == fixture.place("etc/good")));
     assert!(collected.items.iter().all(|item| is_safe_path(&item.path)));
     assert!(collected.notes.iter().any(|note| note.contains("deep")), "{:?}", collected.notes);
 }
 
 #[test]
-fn a_file_under_a_folder_that_the_sandbox_hides_is_not_called_absent() {
-    let collected = room().collect(FileRule::Path {
+fn a_file_that_the_sandbox_may_hide_is_not_just_called_absent() {
+    let collected = fixture().collect(FileRule::Path {
         path: "/root/there-is-no-such-file".into(),
         alias: None,
         optional: false,
@@ -150,19 +150,19 @@ fn a_file_under_a_folder_that_the_sandbox_hides_is_not_called_absent() {
 
 #[test]
 fn a_file_system_without_labels_gives_items_without_one() {
-    let room = room();
-    fs::write(room.root.join("a"), b"abc").unwrap();
-    let collected = room.collect(room.rule("a"));
+    let fixture = fixture();
+    fs::write(fixture.root.join("a"), b"abc").unwrap();
+    let collected = fixture.collect(fixture.rule("a"));
     let item = &collected.items[0];
-    let labelled = rustix::fs::getxattr(room.root.join("a"), "security.selinux", &mut [0u8; 256]).is_ok();
+    let labelled = rustix::fs::getxattr(fixture.root.join("a"), "security.selinux", &mut [0u8; 256]).is_ok();
     assert_eq!(item.selinux.is_some(), labelled);
     assert_eq!(item.mode & 0o7000, 0);
 }
 
 #[test]
-fn a_file_that_is_written_to_all_the_time_is_taken_and_marked() {
-    let room = room();
-    let path = room.root.join("busy.log");
+fn a_file_that_keeps_changing_is_collected_and_marked() {
+    let fixture = fixture();
+    let path = fixture.root.join("busy.log");
     fs::write(&path, vec![b'x'; 4 << 20]).unwrap();
     let stop = std::sync::atomic::AtomicBool::new(false);
     let collected = std::thread::scope(|scope| {
@@ -172,7 +172,7 @@ fn a_file_that_is_written_to_all_the_time_is_taken_and_marked() {
                 std::io::Write::write_all(&mut log, b"one more line\n").unwrap();
             }
         });
-        let collected = room.collect(room.rule("busy.log"));
+        let collected = fixture.collect(fixture.rule("busy.log"));
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
         collected
     });
@@ -182,19 +182,19 @@ fn a_file_that_is_written_to_all_the_time_is_taken_and_marked() {
 
 #[test]
 fn a_commands_output_is_stored_and_its_failure_named() {
-    let room = room();
+    let fixture = fixture();
     let command = |argv: &[&str]| FileRule::Command {
         argv: argv.iter().map(|word| (*word).to_owned()).collect(),
         alias: "packages.txt".into(),
         optional: false,
     };
-    let collected = room.collect(command(&["echo", "kubelet-1.11"]));
+    let collected = fixture.collect(command(&["echo", "kubelet-1.11"]));
     assert_eq!(collected.items[0].kind, {
         let bytes = b"kubelet-1.11\n";
         let sha256 = nightshift_core::digest::Digest::of(bytes);
         ItemKind::File { size: bytes.len() as u64, sha256 }
     });
     for argv in [&["false"][..], &["/no/such/program"][..]] {
-        assert!(room.collect(command(argv)).faults[0].starts_with("packages.txt: "));
+        assert!(fixture.collect(command(argv)).faults[0].starts_with("packages.txt: "));
     }
 }

@@ -13,13 +13,13 @@ use crate::audit::Audit;
 use crate::board::Board;
 use crate::context::StageContext;
 use nightshift_store::offload;
-use nightshift_store::records::{Journal, Records};
+use nightshift_store::records::{RecordLog, Records};
 use nightshift_store::{StoreError, Vault};
 
 #[derive(Debug)]
 pub(super) struct Tonight {
     pub night: Night,
-    record: Journal,
+    record: RecordLog,
     audit: Audit,
     pub board: Board,
 }
@@ -39,7 +39,7 @@ impl Tonight {
         self.look(|record| record.is_some())
     }
 
-    pub fn record_log(&self) -> Journal {
+    pub fn record_log(&self) -> RecordLog {
         self.record.clone()
     }
 

@@ -8,7 +8,7 @@ use nightshift_core::set_path::SetId;
 
 use crate::context::StageContext;
 use nightshift_store::offload;
-use nightshift_store::records::Journal;
+use nightshift_store::records::RecordLog;
 use nightshift_store::{Judge, Judged, StoreError, Vault};
 
 /// Records a set that is held, unless its record knows it as that. Without it, the night would call it missing.
@@ -72,7 +72,7 @@ pub fn tell_diverged(ctx: &StageContext, report: &SetReport) {
 }
 
 /// Records the grades that are no longer what the record has; returns those reports.
-pub fn rejudge(vault: &Vault, record: &Journal) -> Result<Vec<SetReport>, StoreError> {
+pub fn rejudge(vault: &Vault, record: &RecordLog) -> Result<Vec<SetReport>, StoreError> {
     let Some(known) = record.record() else { return Ok(Vec::new()) };
     let mut judge = Judge::new(vault);
     let mut changed = Vec::new();

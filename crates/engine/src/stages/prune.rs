@@ -12,7 +12,7 @@ use jiff::civil::Date;
 use nightshift_core::chain;
 use nightshift_core::name::HostName;
 use nightshift_core::outcome::Verdict;
-use nightshift_core::retention::{Reason, Candidate, Policy, decide};
+use nightshift_core::retention::{Candidate, Policy, Reason, decide};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;

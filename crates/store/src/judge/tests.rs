@@ -9,15 +9,15 @@ use nightshift_core::proof::Statement;
 use super::*;
 use nightshift_core::fixtures as testing;
 
-struct Room {
+struct Fixture {
     _dir: tempfile::TempDir,
     vault: Vault,
 }
 
-fn room() -> Room {
+fn fixture() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let vault = Vault::new(dir.path());
-    Room { _dir: dir, vault }
+    Fixture { _dir: dir, vault }
 }
 
 fn facts(cluster: &str, member: &str, revision: i64, agreement: Option<Agreement>) -> EtcdFacts {
@@ -40,16 +40,16 @@ fn facts(cluster: &str, member: &str, revision: i64, agreement: Option<Agreement
     }
 }
 
-impl Room {
-    /// Lays a set down as a pull would, made at `minute` past ten.
+impl Fixture {
+    /// Writes a set as a pull does, made at `minute` past ten.
     fn publish(&self, set: &str, minute: u32, facts: EtcdFacts) -> SetId {
         let set: SetId = set.parse().unwrap();
         let mut manifest = testing::manifest(&set, Grade::Good, vec![]);
         manifest.made_at = format!("{}T22:{minute:02}:00Z", set.night).parse().unwrap();
         manifest.etcd = Some(facts);
-        let folder = self.vault.folder(&set);
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join(manifest::FILE), manifest.encode().unwrap()).unwrap();
+        let directory = self.vault.folder(&set);
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join(manifest::FILE), manifest.encode().unwrap()).unwrap();
         set
     }
 
@@ -72,48 +72,48 @@ fn agreement(word: AgreementState, hashes: [u32; 3]) -> Option<Agreement> {
 }
 
 #[test]
-fn what_was_taken_after_the_members_agreed_again_is_not_condemned_and_what_was_taken_before_is() {
-    let room = room();
+fn a_set_from_after_the_members_agreed_again_is_good_and_one_from_before_is_diverged() {
+    let fixture = fixture();
     let apart = agreement(AgreementState::Diverged, [1, 1, 2]);
-    let first = room.publish("e1/2026-11-22/etcd", 0, facts("c1", "a", 50, apart));
-    let liar = room.publish("e3/2026-11-22/etcd", 6, facts("c1", "c", 50, None));
-    assert_eq!((room.grade(&first), room.grade(&liar)), (Grade::Good, Grade::Diverged));
+    let first = fixture.publish("e1/2026-11-22/etcd", 0, facts("c1", "a", 50, apart));
+    let third = fixture.publish("e3/2026-11-22/etcd", 6, facts("c1", "c", 50, None));
+    assert_eq!((fixture.grade(&first), fixture.grade(&third)), (Grade::Good, Grade::Diverged));
 
     let again = agreement(AgreementState::Agreed, [3, 3, 3]);
-    room.publish("e1/2026-11-22/etcd.2", 30, facts("c1", "a", 60, again));
-    let mended = room.publish("e3/2026-11-22/etcd.2", 36, facts("c1", "c", 60, None));
-    assert_eq!((room.grade(&liar), room.grade(&mended)), (Grade::Diverged, Grade::Good));
+    fixture.publish("e1/2026-11-22/etcd.2", 30, facts("c1", "a", 60, again));
+    let repaired = fixture.publish("e3/2026-11-22/etcd.2", 36, facts("c1", "c", 60, None));
+    assert_eq!((fixture.grade(&third), fixture.grade(&repaired)), (Grade::Diverged, Grade::Good));
 }
 
 #[test]
-fn an_etcd_that_began_anew_on_a_host_that_remembers_nothing_is_suspicious_until_a_person_accepts_it() {
-    let room = room();
-    let before = room.publish("e1/2026-11-21/etcd", 0, facts("c1", "a", 5000, None));
+fn a_new_etcd_on_a_reinstalled_host_is_suspicious_until_an_operator_accepts_it() {
+    let fixture = fixture();
+    let before = fixture.publish("e1/2026-11-21/etcd", 0, facts("c1", "a", 5000, None));
     for (night, began_anew) in [
         ("e1/2026-11-22/etcd", facts("c1", "a", 3, None)),
         ("e1/2026-11-23/etcd", facts("c2", "a", 9000, None)),
     ] {
-        let set = room.publish(night, 0, began_anew);
-        let judged = room.vault.judge(&set).unwrap();
+        let set = fixture.publish(night, 0, began_anew);
+        let judged = fixture.vault.judge(&set).unwrap();
         assert_eq!(judged.grade, Grade::Suspicious, "{night}");
         assert!(judged.notes[0].contains("e1/2026-11-2"), "{:?}", judged.notes);
-        room.state(&set, "2026-11-24T08:00:00Z", Statement::Accepted { who: "root".into() });
-        assert_eq!(room.grade(&set), Grade::Good, "{night}");
+        fixture.state(&set, "2026-11-24T08:00:00Z", Statement::Accepted { who: "root".into() });
+        assert_eq!(fixture.grade(&set), Grade::Good, "{night}");
     }
-    assert_eq!(room.grade(&before), Grade::Good);
-    let other_host = room.publish("e2/2026-11-22/etcd", 0, facts("c2", "b", 3, None));
-    assert_eq!(room.grade(&other_host), Grade::Good, "nothing is known of its past");
+    assert_eq!(fixture.grade(&before), Grade::Good);
+    let other_host = fixture.publish("e2/2026-11-22/etcd", 0, facts("c2", "b", 3, None));
+    assert_eq!(fixture.grade(&other_host), Grade::Good, "there is no earlier set of it");
 }
 
 #[test]
 fn a_set_is_proved_until_a_later_drill_of_the_same_host_fails() {
-    let room = room();
-    let set = room.publish("e1/2026-11-21/etcd", 0, facts("c1", "a", 50, None));
+    let fixture = fixture();
+    let set = fixture.publish("e1/2026-11-21/etcd", 0, facts("c1", "a", 50, None));
     let drill = |verdict| testing::proof(&set, Digest::of(b""), verdict).statement;
-    room.state(&set, "2026-11-22T00:20:00Z", drill(DrillVerdict::Proved));
-    assert!(room.vault.judge(&set).unwrap().proved);
-    room.state(&set, "2026-11-22T03:00:00Z", drill(DrillVerdict::NotRestorable));
-    assert!(!room.vault.judge(&set).unwrap().proved);
-    room.state(&set, "2026-11-22T04:00:00Z", drill(DrillVerdict::Proved));
-    assert!(room.vault.judge(&set).unwrap().proved);
+    fixture.state(&set, "2026-11-22T00:20:00Z", drill(DrillVerdict::Proved));
+    assert!(fixture.vault.judge(&set).unwrap().proved);
+    fixture.state(&set, "2026-11-22T03:00:00Z", drill(DrillVerdict::NotRestorable));
+    assert!(!fixture.vault.judge(&set).unwrap().proved);
+    fixture.state(&set, "2026-11-22T04:00:00Z", drill(DrillVerdict::Proved));
+    assert!(fixture.vault.judge(&set).unwrap().proved);
 }

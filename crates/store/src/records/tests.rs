@@ -1,4 +1,6 @@
 #![allow(clippy::unwrap_used)]
+use std::fs;
+
 use nightshift_core::outcome::{Outcome, Verdict};
 use nightshift_core::record::StartReason;
 use nightshift_core::stage::Stage;
@@ -36,143 +38,143 @@ fn ended(reason: &str) -> Step {
     }
 }
 
-struct Room {
+struct Fixture {
     dir: tempfile::TempDir,
     records: Records,
 }
 
-fn room() -> Room {
+fn fixture() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let records = Records::new(dir.path().join("records"));
-    Room { dir, records }
+    Fixture { dir, records }
 }
 
-impl Room {
+impl Fixture {
     fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join("records").join(name)
     }
 
     fn close(&self, of: Night) {
-        let journal = self.records.open(of).unwrap();
-        journal.note(opened(of)).unwrap();
-        journal.note(Step::Closed { verdict: Verdict::Complete, reasons: vec![] }).unwrap();
-        self.records.close(&journal.record().unwrap()).unwrap();
+        let log = self.records.open(of).unwrap();
+        log.note(opened(of)).unwrap();
+        log.note(Step::Closed { verdict: Verdict::Complete, reasons: vec![] }).unwrap();
+        self.records.close(&log.record().unwrap()).unwrap();
     }
 }
 
 #[test]
-fn what_is_noted_is_there_for_the_next_life_of_the_daemon() {
-    let room = room();
+fn a_noted_step_is_there_after_a_restart_of_the_daemon() {
+    let fixture = fixture();
     let tonight = night("2026-11-22");
-    let journal = room.records.open(tonight).unwrap();
-    journal.note(opened(tonight)).unwrap();
-    journal.note(started()).unwrap();
-    drop(journal);
-    let record = room.records.open(tonight).unwrap().record().unwrap();
+    let log = fixture.records.open(tonight).unwrap();
+    log.note(opened(tonight)).unwrap();
+    log.note(started()).unwrap();
+    drop(log);
+    let record = fixture.records.open(tonight).unwrap().record().unwrap();
     assert_eq!(record.stages[&Stage::CollectNode].outcome, None);
-    assert_eq!(room.records.newest().unwrap().unwrap(), record);
+    assert_eq!(fixture.records.newest().unwrap().unwrap(), record);
 }
 
 #[test]
-fn a_line_that_a_crash_cut_short_costs_no_other() {
-    let room = room();
+fn an_incomplete_line_does_not_damage_the_others() {
+    let fixture = fixture();
     let tonight = night("2026-11-22");
-    let journal = room.records.open(tonight).unwrap();
-    journal.note(opened(tonight)).unwrap();
-    journal.note(started()).unwrap();
-    journal.note(ended("größer als erwartet")).unwrap();
-    let path = room.path("2026-11-22.jsonl");
+    let log = fixture.records.open(tonight).unwrap();
+    log.note(opened(tonight)).unwrap();
+    log.note(started()).unwrap();
+    log.note(ended("größer als erwartet")).unwrap();
+    let path = fixture.path("2026-11-22.jsonl");
     let whole = fs::read(&path).unwrap();
-    // Cut anywhere, in the middle of a character too.
+    // Truncated at each byte, also in the middle of a character.
     let last = whole[..whole.len() - 1].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
     for cut in last..whole.len() {
         fs::write(&path, &whole[..cut]).unwrap();
-        let record = room.records.newest().unwrap().unwrap();
+        let record = fixture.records.newest().unwrap().unwrap();
         assert!(record.stages[&Stage::CollectNode].attempts == 1, "cut at {cut}");
-        let journal = room.records.open(tonight).unwrap();
-        journal.note(ended("again")).unwrap();
-        let record = room.records.read(tonight).unwrap().unwrap();
+        let log = fixture.records.open(tonight).unwrap();
+        log.note(ended("again")).unwrap();
+        let record = fixture.records.read(tonight).unwrap().unwrap();
         assert_eq!(record.stages[&Stage::CollectNode].reason.as_deref(), Some("again"), "cut at {cut}");
     }
 }
 
 #[test]
-fn a_torn_end_is_cut_off_and_needs_no_room() {
-    let room = room();
+fn an_incomplete_last_line_is_cut_off() {
+    let fixture = fixture();
     let tonight = night("2026-11-22");
-    room.records.open(tonight).unwrap().note(opened(tonight)).unwrap();
-    let path = room.path("2026-11-22.jsonl");
+    fixture.records.open(tonight).unwrap().note(opened(tonight)).unwrap();
+    let path = fixture.path("2026-11-22.jsonl");
     let whole = fs::read(&path).unwrap();
     fs::write(&path, [whole.as_slice(), b"{\"at\":\"20"].concat()).unwrap();
-    room.records.open(tonight).unwrap();
+    fixture.records.open(tonight).unwrap();
     assert_eq!(fs::read(&path).unwrap(), whole);
 }
 
 #[test]
-fn what_a_power_cut_left_of_a_record_does_not_keep_the_daemon_down() {
-    let room = room();
+fn a_record_with_invalid_bytes_is_still_read() {
+    let fixture = fixture();
     let tonight = night("2026-11-22");
-    room.records.open(tonight).unwrap().note(opened(tonight)).unwrap();
-    let path = room.path("2026-11-22.jsonl");
+    fixture.records.open(tonight).unwrap().note(opened(tonight)).unwrap();
+    let path = fixture.path("2026-11-22.jsonl");
     let mut bytes = fs::read(&path).unwrap();
     bytes.extend([0, 0xff, 0xfe, b'\n', 0]);
     fs::write(&path, bytes).unwrap();
-    assert!(room.records.newest().unwrap().is_some());
-    assert!(room.records.open(tonight).unwrap().record().is_some());
+    assert!(fixture.records.newest().unwrap().is_some());
+    assert!(fixture.records.open(tonight).unwrap().record().is_some());
 }
 
 #[test]
-fn a_closed_record_is_one_file_and_is_found_again() {
-    let room = room();
-    room.close(night("2026-11-22"));
-    assert!(!room.path("2026-11-22.jsonl").exists());
-    let record = room.records.read(night("2026-11-22")).unwrap().unwrap();
+fn a_closed_record_is_one_file_and_can_be_read() {
+    let fixture = fixture();
+    fixture.close(night("2026-11-22"));
+    assert!(!fixture.path("2026-11-22.jsonl").exists());
+    let record = fixture.records.read(night("2026-11-22")).unwrap().unwrap();
     assert_eq!(record.closed.unwrap().verdict, Verdict::Complete);
-    assert_eq!(room.records.nights().unwrap(), [night("2026-11-22")]);
+    assert_eq!(fixture.records.nights().unwrap(), [night("2026-11-22")]);
 }
 
 #[test]
-fn an_open_night_is_taken_up_although_an_extra_one_of_its_date_has_closed() {
-    let room = room();
-    room.close(night("2026-11-22.1"));
+fn the_newest_record_is_the_open_one_even_after_an_extra_night_of_its_date_has_closed() {
+    let fixture = fixture();
+    fixture.close(night("2026-11-22.1"));
     let tonight = night("2026-11-22");
-    room.records.open(tonight).unwrap().note(opened(tonight)).unwrap();
-    assert_eq!(room.records.newest().unwrap().unwrap().night, tonight);
+    fixture.records.open(tonight).unwrap().note(opened(tonight)).unwrap();
+    assert_eq!(fixture.records.newest().unwrap().unwrap().night, tonight);
 }
 
 #[test]
-fn a_record_that_never_got_its_first_line_hides_no_earlier_one() {
-    let room = room();
-    room.close(night("2026-11-21"));
-    room.records.open(night("2026-11-22")).unwrap();
-    assert_eq!(room.records.newest().unwrap().unwrap().night, night("2026-11-21"));
+fn a_record_without_a_line_does_not_hide_an_earlier_one() {
+    let fixture = fixture();
+    fixture.close(night("2026-11-21"));
+    fixture.records.open(night("2026-11-22")).unwrap();
+    assert_eq!(fixture.records.newest().unwrap().unwrap().night, night("2026-11-21"));
 }
 
 #[test]
-fn records_older_than_four_hundred_nights_go_closed_or_not() {
-    let room = room();
-    room.close(night("2025-01-01"));
-    room.records.open(night("2025-01-02")).unwrap().note(opened(night("2025-01-02"))).unwrap();
-    room.close(night("2026-11-22"));
-    assert_eq!(room.records.nights().unwrap(), [night("2026-11-22")]);
+fn records_older_than_four_hundred_nights_are_removed_closed_or_not() {
+    let fixture = fixture();
+    fixture.close(night("2025-01-01"));
+    fixture.records.open(night("2025-01-02")).unwrap().note(opened(night("2025-01-02"))).unwrap();
+    fixture.close(night("2026-11-22"));
+    assert_eq!(fixture.records.nights().unwrap(), [night("2026-11-22")]);
 }
 
 #[test]
-fn steps_noted_side_by_side_are_whole_lines() {
-    let room = room();
+fn steps_that_are_noted_at_the_same_time_are_whole_lines() {
+    let fixture = fixture();
     let tonight = night("2026-11-22");
-    let journal = room.records.open(tonight).unwrap();
-    journal.note(opened(tonight)).unwrap();
+    let log = fixture.records.open(tonight).unwrap();
+    log.note(opened(tonight)).unwrap();
     std::thread::scope(|scope| {
         for _ in 0..8 {
-            let journal = journal.clone();
+            let log = log.clone();
             scope.spawn(move || {
                 for n in 0..10 {
                     let step = Step::Pruned { what: n.to_string(), reason: "x".repeat(500) };
-                    journal.note(step).unwrap();
+                    log.note(step).unwrap();
                 }
             });
         }
     });
-    assert_eq!(room.records.read(tonight).unwrap().unwrap().pruned.len(), 80);
+    assert_eq!(fixture.records.read(tonight).unwrap().unwrap().pruned.len(), 80);
 }

@@ -6,7 +6,7 @@ fn argv(script: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_command_that_hangs_is_ended_with_all_that_it_started() {
+fn a_command_that_hangs_is_killed_with_all_that_it_started() {
     let begun = Instant::now();
     // What it leaves in the background keeps its output open.
     let error = output_within(&argv("sleep 60 & sleep 60"), Duration::from_millis(200)).unwrap_err();
@@ -15,7 +15,7 @@ fn a_command_that_hangs_is_ended_with_all_that_it_started() {
 }
 
 #[test]
-fn a_command_that_prints_and_goes_on_in_the_background_is_not_waited_for() {
+fn a_process_that_a_command_left_in_the_background_is_not_waited_for() {
     let begun = Instant::now();
     let _either = output_within(&argv("echo done; sleep 60 &"), Duration::from_millis(500));
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());

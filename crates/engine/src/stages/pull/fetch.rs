@@ -226,7 +226,7 @@ impl Fetch<'_> {
         let (Some(item), true) = (snapshot, manifest.grade > Grade::Bad) else { return Ok(partial) };
         let path = partial.folder().join(&item.path);
         let raw_size = verify::raw_size(manifest);
-        let findings = offload::run(move || verify::pass_stored(&path, raw_size)).await;
+        let findings = offload::run(move || verify::verify_snapshot(&path, raw_size)).await;
         if findings.is_empty() {
             return Ok(partial);
         }

@@ -24,7 +24,9 @@ pub fn complete(draft: &mut Draft, name: &str, sight: &Sight, taken: Taken, agre
     }
     // The snapshot comes after the files, so among those alone last night's looked gone.
     draft.vanished.retain(|path| path != name);
-    draft.bad.extend(verify::told(&taken.birth).into_iter().map(|finding| format!("{name}: {finding}")));
+    draft
+        .bad
+        .extend(verify::findings_of(&taken.birth).into_iter().map(|finding| format!("{name}: {finding}")));
     draft.items.push(Item {
         path: name.to_owned(),
         source: format!("{}/etcdserverpb.Maintenance/Snapshot", sight.client.endpoint()),

@@ -159,7 +159,7 @@ async fn the_set_of_a_member_that_diverged_is_marked_wherever_the_agreement_is_k
         assert_eq!(master.vault.judge(&report.set).unwrap().grade, expected);
     }
     let reason = record.sets.iter().find_map(|report| report.reason.clone()).unwrap();
-    assert!(reason.contains("holds something else than the others: at revision "), "{reason}");
+    assert!(reason.contains("has diverged from the others: at revision "), "{reason}");
 
     // A person knows better.
     let set = judged(bad).unwrap().manifest.id();

@@ -1,0 +1,40 @@
+//! Listing, creating and removing, where a missing file or directory is a result and not an error.
+
+use std::fs::{self, DirEntry};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+
+use crate::fault::{IoContext as _, StoreError};
+
+/// The entries of a directory in the order of their names; none where it does not exist.
+pub fn list(directory: &Path) -> Result<Vec<DirEntry>, StoreError> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.on("list", directory)?,
+    };
+    let mut entries = entries.collect::<io::Result<Vec<_>>>().on("list", directory)?;
+    entries.sort_by_key(DirEntry::file_name);
+    Ok(entries)
+}
+
+/// Creates a directory and those above it, which only this user and the peers' group can read.
+pub fn create_folders(directory: &Path) -> Result<(), StoreError> {
+    fs::DirBuilder::new().recursive(true).mode(0o750).create(directory).on("create", directory)
+}
+
+pub fn remove_file(path: &Path) -> Result<(), StoreError> {
+    unless_missing(fs::remove_file(path)).on("remove", path)
+}
+
+/// Removes a directory with all that is in it.
+pub fn remove_tree(directory: &Path) -> Result<(), StoreError> {
+    unless_missing(fs::remove_dir_all(directory)).on("remove", directory)
+}
+
+fn unless_missing(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
