@@ -65,7 +65,7 @@ fn a_snapshot_of_a_full_etcd_is_proved_and_the_proof_says_what_a_restore_has_to_
         let compared = report["compared"].as_array().unwrap();
         let told = compared.iter().any(|one| {
             one["what"].as_str().unwrap().starts_with("alarm NOSPACE of member ")
-                && one["found"].as_str().unwrap().contains("etcdctl alarm disarm")
+                && one["remark"]["note"].as_str().unwrap().contains("etcdctl alarm disarm")
         });
         assert!(told, "{report:#}");
     }

@@ -117,7 +117,7 @@ fn without_any_etcd(ground: &Ground<'_>) {
     ground.host.run("mv /usr/bin/etcd /usr/bin/etcd.away").unwrap();
     let drill = ground.drilled("");
     ground.host.run("mv /usr/bin/etcd.away /usr/bin/etcd").unwrap();
-    drill.could_not_be_tried(&["no etcd binary"]);
+    drill.could_not_be_tried(&["no etcd in "]);
 }
 
 fn with_another_version(ground: &Ground<'_>) {
@@ -139,7 +139,7 @@ fn where_there_is_no_room(ground: &Ground<'_>) {
     ground.with_scratch_of("64m");
     let drill = ground.drilled("");
     ground.without_scratch();
-    drill.could_not_be_tried(&["room"]);
+    drill.could_not_be_tried(&["space"]);
 }
 
 /// Room there was when it began, and somebody else took it.

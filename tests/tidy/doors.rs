@@ -42,7 +42,7 @@ fn causes_of_errors_become_text_in_one_place_and_the_binary_prints_them_in_one()
         &[
             ("crates/nightshift/src/report.rs", "what the binary prints"),
             ("crates/core/src/chain.rs", "the text itself, for the record and the journal"),
-            ("crates/etcd/src/trouble.rs", "reads the cause of a gRPC status: it decides whether to retry"),
+            ("crates/etcd/src/error.rs", "reads the cause of a gRPC status: it decides whether to retry"),
         ],
         reads_causes,
         &[

@@ -6,8 +6,6 @@ const PLACES: &[(&str, &str)] = &[
     ("crates/engine/src/supervisor.rs", "the one place where tasks are started"),
     ("crates/store/src/offload.rs", "work that blocks; it is awaited"),
     ("crates/store/src/gzip.rs", "compresses on all cores; the threads end with the scope"),
-    ("crates/etcd/src/v2/backup.rs", "reads the error output of etcdctl; ends with the scope"),
-    ("crates/engine/src/collect/command.rs", "reads the output of a command; ends with the scope"),
     ("crates/archive/src/pack.rs", "verifies the archive while it is written; ends with the scope"),
     ("crates/snapshot/src/walk.rs", "hashes the file while its pages are read; ends with the scope"),
     (

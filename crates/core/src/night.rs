@@ -25,6 +25,14 @@ impl Night {
     pub const fn is_extra(self) -> bool {
         self.extra > 0
     }
+
+    /// The one whose turn it is in this night: in order, one a day, continuing across months and years.
+    pub fn turn<T>(self, all: &[T]) -> Option<&T> {
+        const EPOCH: Date = Date::constant(1970, 1, 1);
+        let days = self.date.duration_since(EPOCH).as_hours().div_euclid(24);
+        let count = i64::try_from(all.len()).ok().filter(|count| *count > 0)?;
+        all.get(usize::try_from(days.rem_euclid(count)).ok()?)
+    }
 }
 
 impl fmt::Display for Night {
@@ -160,6 +168,18 @@ mod tests {
         for bad in ["", "2026-11-31", "20261122", "2026-11-22.0", "2026-11-22.01", "2026-11-22T00", "../x"] {
             assert!(bad.parse::<Night>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn turns_go_one_after_the_other_across_months_and_years() {
+        let on = |night: &str| *night.parse::<Night>().unwrap().turn(&["e1", "e2", "e3"]).unwrap();
+        assert_eq!(
+            ["2026-12-30", "2026-12-31", "2027-01-01", "2027-01-02"].map(on),
+            ["e1", "e2", "e3", "e1"]
+        );
+        assert_ne!(on("2028-02-28"), on("2028-02-29"));
+        assert_eq!(on("2026-12-31.1"), on("2026-12-31"), "an extra night is its date's");
+        assert_eq!(Night::of(date(2026, 11, 22)).turn::<u8>(&[]), None);
     }
 
     #[test]

@@ -80,17 +80,54 @@ pub struct DrillReport {
     pub steps: Vec<DrillStep>,
 }
 
-/// A value that must be the same in the manifest or the stored copy and in the restored etcd.
+/// A value in the manifest or the stored copy, and the value in the restored etcd, which must be the same; or a remark.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Comparison {
     pub what: String,
     pub expected: String,
     pub found: String,
+    /// Set if there are no two values to compare; `expected` and `found` are empty then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remark: Option<Remark>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Remark {
+    /// Why the values could not be compared.
+    NotCompared(String),
+    /// What an operator should know.
+    Note(String),
 }
 
 impl Comparison {
-    pub fn is_same(&self) -> bool {
-        self.expected == self.found
+    pub fn new(what: impl Into<String>, expected: impl ToString, found: impl ToString) -> Self {
+        Self { what: what.into(), expected: expected.to_string(), found: found.to_string(), remark: None }
+    }
+
+    pub fn not_compared(what: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { remark: Some(Remark::NotCompared(reason.into())), ..Self::new(what, "", "") }
+    }
+
+    pub fn note(what: impl Into<String>, note: impl Into<String>) -> Self {
+        Self { remark: Some(Remark::Note(note.into())), ..Self::new(what, "", "") }
+    }
+
+    /// What differs, if the values were compared and are not the same.
+    pub fn difference(&self) -> Option<String> {
+        let Self { what, expected, found, .. } = self;
+        (expected != found)
+            .then(|| format!("{what}: expected {expected}, but found {found} in the restored etcd"))
+    }
+
+    /// The result for a table.
+    pub fn result(&self) -> String {
+        match &self.remark {
+            Some(Remark::NotCompared(reason)) => format!("not compared: {reason}"),
+            Some(Remark::Note(note)) => note.clone(),
+            None if self.expected == self.found => "same".to_owned(),
+            None => "DIFFERS".to_owned(),
+        }
     }
 }
 
@@ -244,6 +281,25 @@ mod tests {
         assert!(expect("e1/2026-11-22/etcd.2", b"manifest"));
         assert!(!expect("e1/2026-11-22/etcd", b"manifest"));
         assert!(!expect("e1/2026-11-22/etcd.2", b"another"));
+    }
+
+    #[test]
+    fn only_values_that_were_compared_are_called_the_same() {
+        let rows = [
+            (Comparison::new("live keys", 3, 3), "same"),
+            (Comparison::new("live keys", 3, 2), "DIFFERS"),
+            (Comparison::not_compared("HashKV", "compacted since"), "not compared: compacted since"),
+            (Comparison::note("alarm NOSPACE", "disarmed"), "disarmed"),
+        ];
+        for (comparison, result) in rows {
+            assert_eq!(comparison.result(), result);
+            assert_eq!(comparison.difference().is_some(), result == "DIFFERS");
+            let json = serde_json::to_string(&comparison).unwrap();
+            assert_eq!(serde_json::from_str::<Comparison>(&json).unwrap(), comparison, "{json}");
+            // What earlier versions of this format read and write.
+            assert_eq!(json.contains("remark"), comparison.remark.is_some(), "{json}");
+            assert!(json.contains("\"expected\":\"") && json.contains("\"found\":\""), "{json}");
+        }
     }
 
     #[test]

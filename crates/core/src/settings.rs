@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use jiff::civil::{Date, Time};
+use jiff::civil::Time;
 
 use crate::inventory::{Host, Inventory};
 use crate::name::{ClusterName, HostName, RemoteName};
@@ -171,12 +171,9 @@ pub struct DrillSettings {
 }
 
 impl DrillSettings {
-    /// The host whose turn it is in a night: the hosts in order, one a day, continuing across months and years.
+    /// The host whose turn it is in a night.
     pub fn prover(&self, night: Night) -> Option<&HostName> {
-        const EPOCH: Date = Date::constant(1970, 1, 1);
-        let days = night.date.duration_since(EPOCH).as_hours().div_euclid(24);
-        let count = i64::try_from(self.hosts.len()).ok().filter(|count| *count > 0)?;
-        self.hosts.get(usize::try_from(days.rem_euclid(count)).ok()?)
+        night.turn(&self.hosts)
     }
 }
 
@@ -353,24 +350,5 @@ pub(crate) mod testing {
             },
             paths: Paths { config: "/etc".into(), state: "/state".into(), run: "/run".into() },
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::testing::settings;
-
-    #[test]
-    fn the_provers_take_turns_across_months_and_years() {
-        let mut drill = settings("e1").drill;
-        assert_eq!(drill.prover("2026-11-22".parse().unwrap()), None);
-        drill.hosts = ["e1", "e2", "e3"].map(|host| host.parse().unwrap()).into();
-        let on = |night: &str| drill.prover(night.parse().unwrap()).unwrap().as_str();
-        let turns =
-            ["2026-12-30", "2026-12-31", "2027-01-01", "2027-01-02", "2028-02-28", "2028-02-29"].map(on);
-        assert_eq!([turns[0], turns[1], turns[2], turns[3]], ["e1", "e2", "e3", "e1"]);
-        assert_ne!(turns[4], turns[5]);
-        assert_eq!(on("2026-12-31.1"), turns[1], "an extra night is its date's");
     }
 }

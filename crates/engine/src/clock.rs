@@ -1,10 +1,13 @@
 //! The wall clock, and whether it is synchronised.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use nightshift_core::agenda::Clock;
+use nightshift_store::offload;
+use nightshift_store::process::{self, Limits};
 
 /// systemd-timesyncd creates this file once it has set the clock; so do chrony-wait and the services that wrap ntpd.
 const SYNCHRONISED: &str = "/run/systemd/timesync/synchronized";
@@ -61,14 +64,12 @@ pub async fn query() -> bool {
         return true;
     }
     // chrony and ntpd create no such file; timedated reads the kernel's state.
-    let query = tokio::process::Command::new("timedatectl")
-        .args(["show", "--property=NTPSynchronized", "--value"])
-        .kill_on_drop(true)
-        .output();
-    match tokio::time::timeout(QUERY_TIMEOUT, query).await {
-        Ok(Ok(output)) => output.stdout.starts_with(b"yes"),
-        _ => false,
-    }
+    let limits = Limits { time: QUERY_TIMEOUT, output: 1 << 10 };
+    let shown = offload::run(move || {
+        let words = ["show", "--property=NTPSynchronized", "--value"];
+        process::output(Command::new("timedatectl").args(words), limits)
+    });
+    shown.await.is_ok_and(|shown| shown.starts_with(b"yes"))
 }
 
 #[cfg(test)]

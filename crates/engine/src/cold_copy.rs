@@ -1,21 +1,21 @@
-//! The cold copy: the whole `member/` folder of one etcd member, taken while that member is stopped.
+//! The cold copy: the whole `member/` directory of one etcd member, copied while that member is stopped.
 //!
-//! Where etcd's older store holds keys beside the newer one, no snapshot has both, and a v2 backup beside a snapshot does
-//! not restore (docs/facts/etcd.md#v2-backup). So one member a night is stopped, copied, and seen healthy again. The daemon
-//! cannot stop anything: it asks `nightshift cold-copy serve`, which systemd starts as root on a socket that is off until
-//! somebody enables it. `recover` starts the member again, however that ended.
+//! If etcd has v2 keys and v3 keys, no snapshot contains both, and a v2 backup with a snapshot cannot be restored
+//! (docs/facts/etcd.md#v2-backup). So one member a night is stopped, copied, and started again. The daemon cannot stop a service:
+//! it sends a request to `nightshift cold-copy serve`, which systemd starts as root on a socket that an operator has to enable.
+//! `recover` starts the member if the copy was interrupted.
 
-mod ask;
-mod explain;
-mod frame;
+pub mod explain;
+pub mod frame;
 mod health;
 mod lock;
 mod marker;
 mod pack;
 mod quorum;
 mod ready;
-mod recover;
-mod serve;
+pub mod recover;
+pub mod request;
+pub mod serve;
 mod tally;
 
 use std::path::PathBuf;
@@ -23,28 +23,19 @@ use std::path::PathBuf;
 use nightshift_core::name::{ClusterName, HostName};
 use nightshift_core::night::NightWindow;
 use nightshift_core::settings::Settings;
+use nightshift_etcd::discover::LocalMember;
 
-pub use ask::{AskError, Asked, Copied, ask};
-pub use explain::{Enabled, enabled, explain};
-pub use frame::{Request, Said};
-pub use marker::MarkerError;
-pub use recover::{RecoverError, recover};
-pub use serve::{ServeError, refuse, serve};
-
-use nightshift_etcd::LocalMember;
-
-/// The folder of the socket, beside the one for what lives as long as the daemon. It is root's: whoever may write to a
-/// socket's folder can have root give away another file while it sets the socket up.
-const SOCKET_FOLDER: &str = "nightshift-cold-copy";
+/// The directory of the socket. It belongs to root: a user who can write to a socket's directory can make root change the owner
+/// of another file while the socket is created.
+const SOCKET_DIRECTORY: &str = "nightshift-cold-copy";
 const SOCKET: &str = "cold-copy.sock";
-/// Root's own folder: what was stopped stands there until it runs again.
+/// Root's own directory, with the marker of a stopped member.
 pub const STATE: &str = "/var/lib/nightshift-cold-copy";
-/// How an operator opts in, in words for messages.
+/// How an operator enables cold copies.
 pub const OPT_IN: &str = "systemctl enable --now nightshift-cold-copy.socket";
 
-/// Where the helper is asked.
 pub fn socket(settings: &Settings) -> PathBuf {
-    settings.paths.run.with_file_name(SOCKET_FOLDER).join(SOCKET)
+    settings.paths.run.with_file_name(SOCKET_DIRECTORY).join(SOCKET)
 }
 
 /// This host's member, and how it is stopped and started.
@@ -55,7 +46,7 @@ pub struct Host<S> {
     pub window: NightWindow,
     pub local: LocalMember,
     pub service: S,
-    /// Where the marker lies: `STATE` but in tests.
+    /// The directory of the marker: `STATE` except in tests.
     pub state: PathBuf,
 }
 

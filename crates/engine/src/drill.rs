@@ -1,19 +1,14 @@
-//! The drill: a stored copy restored into a scratch etcd that holds what it should and takes a write.
+//! The drill: a stored copy is restored into a scratch etcd, which must contain what it should and accept a write.
 //!
-//! The work is done by a process of its own, in a unit of its own where there is systemd: etcd may take what memory it
-//! likes, and whatever ends the drill ends neither the daemon nor the real member. One line of JSON tells the worker
-//! its job, lines of JSON tell how it goes, and the last of them is the report. Its standard input stays open as long
-//! as somebody waits for that.
+//! A process of its own does the work, in its own unit if systemd is available: etcd may need any amount of memory, and the end
+//! of a drill, however it happens, must end neither the daemon nor the real member. The job is one line of JSON; the worker
+//! sends lines of JSON, the last of which is the report. Its standard input stays open while the job's owner waits for that.
 
-mod book;
 mod copy;
-mod job;
+pub mod job;
+mod log;
 mod member;
-mod perform;
-mod words;
-mod worker;
-
-pub use job::{Job, Stored, is_in_use};
-pub use perform::{Way, perform};
-pub use words::Word;
-pub use worker::work;
+pub mod message;
+pub mod perform;
+mod rate;
+pub mod worker;

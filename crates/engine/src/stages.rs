@@ -2,8 +2,6 @@
 
 pub(crate) mod collect_role;
 pub(crate) mod drill;
-mod etcd_data;
-mod etcd_room;
 pub(crate) mod held;
 pub(crate) mod mirror_masters;
 mod own_set;

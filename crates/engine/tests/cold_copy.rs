@@ -1,4 +1,4 @@
-//! The cold copy against real etcd members on loopback, stopped and started by scripts in systemd's place.
+//! The cold copy of real etcd members on loopback, which are stopped and started by scripts instead of systemd.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,11 +8,9 @@
     clippy::disallowed_methods
 )]
 
-mod support {
-    #[allow(dead_code)]
-    pub mod etcd;
-    pub mod members;
-}
+#[allow(dead_code)] // the etcd crate uses the rest of it
+#[path = "../../etcd/tests/it/support/mod.rs"]
+mod support;
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -21,28 +19,34 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use nightshift_core::digest::Digest;
+use nightshift_core::digest::{Digest, Written};
+use nightshift_core::night::{Night, NightWindow};
 use nightshift_core::settings::Compression;
-use nightshift_engine::cold_copy::{AskError, Asked, Copied, Host, Request, ask, recover, serve};
+use nightshift_engine::cold_copy::Host;
+use nightshift_engine::cold_copy::frame::Request;
+use nightshift_engine::cold_copy::recover::recover;
+use nightshift_engine::cold_copy::request::{ColdCopyOutcome, Copied, RequestError, request};
+use nightshift_engine::cold_copy::serve::{ServeError, serve};
+use nightshift_etcd::service::ServiceControl as _;
 use support::etcd::{Etcd, available, eventually, free_port};
-use support::members::{Member, Scripts, cluster, night, today, whose_turn};
+use support::members::{Member, Scripts, cluster, today, whose_turn};
 use tokio::task::JoinHandle;
 
-const SOON: Duration = Duration::from_secs(60);
+const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A member's helper, waiting on its socket for one connection.
+/// A member's helper, which waits on its socket for one connection.
 struct Helper {
     socket: PathBuf,
-    serving: JoinHandle<Result<(), nightshift_engine::cold_copy::ServeError>>,
+    serving: JoinHandle<Result<(), ServeError>>,
 }
 
 impl Helper {
     fn of(member: &Member) -> Self {
-        Self::with(member, member.host())
+        Self::with(member, host(member))
     }
 
     fn with(member: &Member, host: Host<Scripts>) -> Self {
-        let socket = member.folder().join("cold-copy.sock");
+        let socket = member.directory().join("cold-copy.sock");
         let _from_before = std::fs::remove_file(&socket);
         let listener = UnixListener::bind(&socket).unwrap();
         let serving = tokio::spawn(async move {
@@ -53,41 +57,64 @@ impl Helper {
     }
 }
 
+fn host(member: &Member) -> Host<Scripts> {
+    Host {
+        cluster: "test".parse().unwrap(),
+        this: format!("{}.example.com", member.name).parse().unwrap(),
+        window: NightWindow {
+            opens: jiff::civil::time(22, 0, 0, 0),
+            closes: jiff::civil::time(4, 0, 0, 0),
+            zone: jiff::tz::TimeZone::UTC,
+        },
+        local: member.local(),
+        service: member.service.clone(),
+        state: member.directory().join("state"),
+    }
+}
+
+fn written(bytes: &[u8]) -> Written {
+    Written { size: bytes.len() as u64, sha256: Digest::of(bytes) }
+}
+
 fn cluster_id(member: &Member) -> String {
     format!("{:x}", member.status().pointer("/0/Status/header/cluster_id").unwrap().as_u64().unwrap())
 }
 
-fn request(member: &Member) -> Request {
-    Request { night: night(today()), cluster_id: cluster_id(member) }
+fn message(member: &Member) -> Request {
+    Request { night: Night::of(today()), cluster_id: cluster_id(member) }
 }
 
-async fn asked(member: &Member, helper: &Helper, request: &Request) -> Result<Asked, AskError> {
-    let path = copy_of(member);
-    ask(&helper.socket, request, Compression::Gzip, || File::create(&path).map_err(AskError::Store)).await
+async fn requested(
+    member: &Member,
+    helper: &Helper,
+    message: &Request,
+) -> Result<ColdCopyOutcome, RequestError> {
+    let create = || File::create(copy_of(member)).map_err(RequestError::Store);
+    request(&helper.socket, message, Compression::Gzip, create).await
 }
 
 fn copy_of(member: &Member) -> PathBuf {
-    member.folder().join("member.tar.gz")
+    member.directory().join("member.tar.gz")
 }
 
-fn copied(asked: Result<Asked, AskError>) -> Copied {
-    match asked {
-        Ok(Asked::Copied(copied)) => copied,
+fn copied(outcome: Result<ColdCopyOutcome, RequestError>) -> Copied {
+    match outcome {
+        Ok(ColdCopyOutcome::Copied(copied)) => copied,
         other => panic!("no copy: {other:?}"),
     }
 }
 
-/// Starts an etcd of its own on the unpacked copy, as a restore would.
-fn restored(copy: &Path, folder: &Path) -> Etcd {
-    std::fs::create_dir(folder).unwrap();
-    let unpacked = Command::new("tar").arg("-xzf").arg(copy).arg("-C").arg(folder).status().unwrap();
+/// Starts etcd on the unpacked copy, like a restore.
+fn restored(copy: &Path, directory: &Path) -> Etcd {
+    std::fs::create_dir(directory).unwrap();
+    let unpacked = Command::new("tar").arg("-xzf").arg(copy).arg("-C").arg(directory).status().unwrap();
     assert!(unpacked.success());
-    let data_dir = format!("--data-dir={}", folder.display());
+    let data_dir = format!("--data-dir={}", directory.display());
     let peer = format!("http://127.0.0.1:{}", free_port());
     Etcd::start_in("restored", &peer, &[&data_dir, "--force-new-cluster", "--enable-v2"])
 }
 
-fn told(etcd: &Etcd, api: &str, words: &[&str]) -> String {
+fn ctl(etcd: &Etcd, api: &str, words: &[&str]) -> String {
     let output = Command::new("etcdctl")
         .env("ETCDCTL_API", api)
         .args(["--endpoints", &etcd.url])
@@ -98,16 +125,16 @@ fn told(etcd: &Etcd, api: &str, words: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// Asks as the daemon does, reads until data comes, and no further.
-fn begun(member: &Member, helper: &Helper) -> UnixStream {
+/// Sends a request like the daemon, and reads up to the first data.
+fn started(member: &Member, helper: &Helper) -> UnixStream {
     let mut line = UnixStream::connect(&helper.socket).unwrap();
-    line.set_read_timeout(Some(SOON)).unwrap();
-    let mut asked = serde_json::to_vec(&request(member)).unwrap();
-    asked.push(b'\n');
-    line.write_all(&asked).unwrap();
-    let (kind, words) = frame(&mut line);
+    line.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
+    let mut text = serde_json::to_vec(&message(member)).unwrap();
+    text.push(b'\n');
+    line.write_all(&text).unwrap();
+    let (kind, reply) = frame(&mut line);
     assert_eq!(kind, b'w');
-    assert!(String::from_utf8_lossy(&words).contains("stopped"), "{}", String::from_utf8_lossy(&words));
+    assert!(String::from_utf8_lossy(&reply).contains("stopped"), "{}", String::from_utf8_lossy(&reply));
     assert_eq!(frame(&mut line).0, b'd');
     line
 }
@@ -121,79 +148,83 @@ fn frame(line: &mut UnixStream) -> (u8, Vec<u8>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_three_members_one_is_copied_each_night_and_its_copy_restores_with_both_stores() {
+async fn one_of_three_members_is_copied_each_night_and_its_copy_restores_with_both_stores() {
     if !available() {
         return;
     }
     let members = cluster(3);
     let tonight = whose_turn(&members, today());
-    // The worst case: tonight's member leads.
+    // The worst case: tonight's member is the leader.
     if !tonight.leads() {
         let leader = members.iter().find(|member| member.leads()).unwrap();
-        leader.told("3", &["move-leader", &format!("{:x}", tonight.id())]);
+        leader.ctl("3", &["move-leader", &format!("{:x}", tonight.id())]);
     }
     for member in &members {
         let helper = Helper::of(member);
-        let answer = asked(member, &helper, &request(member)).await;
+        let outcome = requested(member, &helper, &message(member)).await;
         helper.serving.await.unwrap().unwrap();
         if member.name != tonight.name {
             assert!(
-                matches!(&answer, Ok(Asked::NotMyTurn { member }) if *member == tonight.name),
-                "{answer:?}"
+                matches!(&outcome, Ok(ColdCopyOutcome::NotMyTurn { member }) if *member == tonight.name),
+                "{outcome:?}"
             );
             continue;
         }
-        let copied = copied(answer);
+        let copied = copied(outcome);
         assert!(member.is_healthy() && !member.leads() && !member.marker().exists());
         let stored = std::fs::read(copy_of(member)).unwrap();
-        assert_eq!((copied.stored_size, copied.stored_sha256), (stored.len() as u64, Digest::of(&stored)));
+        assert_eq!(copied.stored, written(&stored));
         let plain = Command::new("gzip").arg("-dc").arg(copy_of(member)).output().unwrap().stdout;
-        assert_eq!((copied.raw_size, copied.raw_sha256), (plain.len() as u64, Digest::of(&plain)));
+        assert_eq!(copied.raw, written(&plain));
     }
-    let locks = members[0].told("3", &["get", "--prefix", "/nightshift/"]);
-    assert_eq!(locks, "", "the lock is given back");
+    let locks = members[0].ctl("3", &["get", "--prefix", "/nightshift/"]);
+    assert_eq!(locks, "", "the lock is released");
 
-    let folder = tempfile::tempdir().unwrap();
-    let etcd = restored(&copy_of(tonight), &folder.path().join("data"));
-    assert_eq!(told(&etcd, "2", &["get", "/openshift.io/old"]), "from v2");
-    assert!(told(&etcd, "3", &["get", "/kubernetes.io/new"]).ends_with("from v3"));
-    told(&etcd, "3", &["put", "canary", "alive"]);
-    told(&etcd, "2", &["set", "/canary", "alive"]);
+    let directory = tempfile::tempdir().unwrap();
+    let etcd = restored(&copy_of(tonight), &directory.path().join("data"));
+    assert_eq!(ctl(&etcd, "2", &["get", "/openshift.io/old"]), "from v2");
+    assert!(ctl(&etcd, "3", &["get", "/kubernetes.io/new"]).ends_with("from v3"));
+    ctl(&etcd, "3", &["put", "canary", "alive"]);
+    ctl(&etcd, "2", &["set", "/canary", "alive"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_members_asked_in_the_same_second_one_goes_and_the_other_gives_up() {
+async fn of_two_members_requested_in_the_same_second_one_is_copied_and_the_other_refuses() {
     if !available() {
         return;
     }
     let members = cluster(3);
-    // Two hosts that don't agree which night it is.
+    // Two hosts with different nights.
     let (one, other) = (whose_turn(&members, today()), whose_turn(&members, today().yesterday().unwrap()));
     assert_ne!(one.name, other.name);
     let helpers = (Helper::of(one), Helper::of(other));
-    let requests = (request(one), Request { night: night(today().yesterday().unwrap()), ..request(other) });
-    let answers = tokio::join!(asked(one, &helpers.0, &requests.0), asked(other, &helpers.1, &requests.1));
+    let requests =
+        (message(one), Request { night: Night::of(today().yesterday().unwrap()), ..message(other) });
+    let answers =
+        tokio::join!(requested(one, &helpers.0, &requests.0), requested(other, &helpers.1, &requests.1));
     let answers = [answers.0, answers.1];
-    let went = answers.iter().filter(|answer| matches!(answer, Ok(Asked::Copied(_)))).count();
-    let gave_up = answers
+    let copied = answers.iter().filter(|answer| matches!(answer, Ok(ColdCopyOutcome::Copied(_)))).count();
+    let busy = answers
         .iter()
-        .filter(|answer| matches!(answer, Err(AskError::Busy(reason)) if reason.contains("cold-copy-lock")))
+        .filter(
+            |answer| matches!(answer, Err(RequestError::Busy(reason)) if reason.contains("cold-copy-lock")),
+        )
         .count();
-    assert_eq!((went, gave_up), (1, 1), "{answers:?}");
+    assert_eq!((copied, busy), (1, 1), "{answers:?}");
     for member in &members {
         assert!(member.is_healthy());
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_lock_ends_the_copy_and_starts_the_member() {
+async fn a_lost_lock_aborts_the_copy_and_starts_the_member() {
     if !available() {
         return;
     }
     let members = cluster(3);
     let member = whose_turn(&members, today());
     let helper = Helper::of(member);
-    let line = begun(member, &helper);
+    let line = started(member, &helper);
     assert!(!member.is_healthy() && member.marker().exists());
     let other = members.iter().find(|other| other.name != member.name).unwrap();
     other.revoke_lock();
@@ -205,59 +236,62 @@ async fn a_lost_lock_ends_the_copy_and_starts_the_member() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lock_lost_during_the_stop_starts_the_member_after_it_not_before() {
+async fn a_lock_lost_during_the_stop_starts_the_member_after_the_stop() {
     if !available() {
         return;
     }
     let members = cluster(3);
     let member = whose_turn(&members, today());
-    let mut host = member.host();
-    // The loss is noticed by the next renewal, within ten seconds.
+    let mut host = host(member);
+    // The next renewal notices the loss within 10 s.
     host.service.stops_after = Duration::from_secs(15);
     let helper = Helper::with(member, host);
     let mut line = UnixStream::connect(&helper.socket).unwrap();
-    line.write_all(&[&serde_json::to_vec(&request(member)).unwrap()[..], b"\n"].concat()).unwrap();
+    line.write_all(&[&serde_json::to_vec(&message(member)).unwrap()[..], b"\n"].concat()).unwrap();
     eventually("it is being stopped", || member.marker().exists());
     members.iter().find(|other| other.name != member.name).unwrap().revoke_lock();
     let error = helper.serving.await.unwrap().unwrap_err().to_string();
     assert!(error.contains("lock"), "{error}");
-    eventually("the stop has ended", || member.folder().join("stop-has-ended").exists());
+    eventually("the stop has ended", || member.directory().join("stop-has-ended").exists());
     assert!(member.is_healthy() && !member.marker().exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_member_that_the_others_come_to_need_is_started_at_the_next_renewal() {
+async fn a_member_that_the_quorum_needs_is_started_at_the_next_renewal() {
     if !available() {
         return;
     }
     let members = cluster(3);
     let member = whose_turn(&members, today());
     let helper = Helper::of(member);
-    let line = begun(member, &helper);
+    let line = started(member, &helper);
     let other = members.iter().find(|other| other.name != member.name).unwrap();
-    nightshift_etcd::service::Runs::stop(&other.service).await.unwrap();
+    other.service.stop().await.unwrap();
     let needed = Instant::now();
     let error = helper.serving.await.unwrap().unwrap_err().to_string();
     assert!(error.contains("lock"), "{error}");
-    // Ten to the renewal, five that it waits for an answer, and the member's return.
+    // 10 s until the renewal, 5 s for its timeout, and the member's start.
     assert!(needed.elapsed() < Duration::from_secs(30), "{:?}", needed.elapsed());
     assert!(member.is_healthy() && !member.marker().exists());
     drop(line);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_member_is_stopped_only_so_often_in_a_night() {
+async fn the_stops_of_a_member_in_a_night_are_limited() {
     if !available() {
         return;
     }
     let alone = cluster(1);
-    let state = alone[0].folder().join("state");
+    let state = alone[0].directory().join("state");
     std::fs::create_dir(&state).unwrap();
-    let begun = format!(r#"{{"night":"{}","count":8}}"#, night(today()));
+    let begun = format!(r#"{{"night":"{}","count":8}}"#, Night::of(today()));
     std::fs::write(state.join("begun"), begun).unwrap();
     let helper = Helper::of(&alone[0]);
-    let answer = asked(&alone[0], &helper, &request(&alone[0])).await;
-    assert!(matches!(&answer, Err(AskError::Refused(reason)) if reason.contains("times")), "{answer:?}");
+    let outcome = requested(&alone[0], &helper, &message(&alone[0])).await;
+    assert!(
+        matches!(&outcome, Err(RequestError::Refused(reason)) if reason.contains("times")),
+        "{outcome:?}"
+    );
     assert!(alone[0].is_healthy() && !alone[0].marker().exists());
 }
 
@@ -267,96 +301,99 @@ async fn a_data_directory_that_no_member_has_open_is_not_copied() {
         return;
     }
     let alone = cluster(1);
-    let stale = alone[0].folder().join("stale");
+    let stale = alone[0].directory().join("stale");
     let copied =
-        Command::new("cp").arg("-r").args([&alone[0].folder().join("data"), &stale]).status().unwrap();
+        Command::new("cp").arg("-r").args([&alone[0].directory().join("data"), &stale]).status().unwrap();
     assert!(copied.success());
-    let mut host = alone[0].host();
+    let mut host = host(&alone[0]);
     host.local.data_dir = Some(stale);
     let helper = Helper::with(&alone[0], host);
-    let answer = asked(&alone[0], &helper, &request(&alone[0])).await;
+    let outcome = requested(&alone[0], &helper, &message(&alone[0])).await;
     assert!(
-        matches!(&answer, Err(AskError::Refused(reason)) if reason.contains("stale/member/snap/db")),
-        "{answer:?}"
+        matches!(&outcome, Err(RequestError::Refused(reason)) if reason.contains("stale/member/snap/db")),
+        "{outcome:?}"
     );
     assert!(alone[0].is_healthy() && !alone[0].marker().exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_member_that_answers_in_the_place_of_this_hosts_own_is_not_stopped() {
+async fn another_hosts_member_at_the_endpoint_is_not_stopped() {
     if !available() {
         return;
     }
     let members = cluster(3);
     let member = whose_turn(&members, today());
     let other = members.iter().find(|other| other.name != member.name).unwrap();
-    let mut host = member.host();
+    let mut host = host(member);
     host.local.name = Some(other.name.clone());
     let helper = Helper::with(member, host);
-    let answer = asked(member, &helper, &request(member)).await;
+    let outcome = requested(member, &helper, &message(member)).await;
     assert!(
-        matches!(&answer, Err(AskError::Refused(reason)) if reason.contains("not this host's own")),
-        "{answer:?}"
+        matches!(&outcome, Err(RequestError::Refused(reason)) if reason.contains("not this host's own")),
+        "{outcome:?}"
     );
     assert!(member.is_healthy() && !member.marker().exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_daemon_that_dies_in_the_middle_leaves_no_member_stopped() {
+async fn a_daemon_that_dies_during_the_copy_leaves_no_member_stopped() {
     if !available() {
         return;
     }
     let members = cluster(3);
     let member = whose_turn(&members, today());
     let helper = Helper::of(member);
-    let line = begun(member, &helper);
+    let line = started(member, &helper);
     assert!(!member.is_healthy());
     let died = Instant::now();
     drop(line);
     helper.serving.await.unwrap().unwrap_err();
-    assert!(died.elapsed() < SOON && member.is_healthy() && !member.marker().exists());
-    assert_eq!(member.told("3", &["get", "--prefix", "/nightshift/"]), "", "the lock is given back");
+    assert!(died.elapsed() < TEST_TIMEOUT && member.is_healthy() && !member.marker().exists());
+    assert_eq!(member.ctl("3", &["get", "--prefix", "/nightshift/"]), "", "the lock is released");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_helper_that_dies_in_the_middle_leaves_a_marker_by_which_the_member_is_started() {
+async fn a_helper_that_dies_during_the_copy_leaves_a_marker_by_which_the_member_is_started() {
     if !available() {
         return;
     }
     let members = cluster(3);
     let member = whose_turn(&members, today());
     let helper = Helper::of(member);
-    let line = begun(member, &helper);
+    let line = started(member, &helper);
     helper.serving.abort();
     let _aborted = helper.serving.await;
     drop(line);
     assert!(!member.is_healthy() && member.marker().exists());
 
-    let state = member.folder().join("state");
+    let state = member.directory().join("state");
     let recovered = recover::<Scripts>(&state).await.unwrap();
     assert_eq!(recovered.as_deref(), Some(member.name.as_str()));
     eventually("the member is back", || member.is_healthy());
     assert!(!member.marker().exists());
     assert_eq!(recover::<Scripts>(&state).await.unwrap(), None);
 
-    // The dead one's lock outlives it for a while, and nobody else is stopped as long.
+    // The lock of the dead helper expires later, and no other member is stopped until then.
     let helper = Helper::of(member);
-    let answer = asked(member, &helper, &request(member)).await;
-    assert!(matches!(&answer, Err(AskError::Busy(reason)) if reason.contains(&member.name)), "{answer:?}");
+    let outcome = requested(member, &helper, &message(member)).await;
+    assert!(
+        matches!(&outcome, Err(RequestError::Busy(reason)) if reason.contains(&member.name)),
+        "{outcome:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_stopped_for_a_wrong_cluster_another_night_or_while_a_member_is_unwell() {
+async fn no_member_is_stopped_for_a_wrong_cluster_for_another_night_or_while_one_is_not_healthy() {
     if !available() {
         return;
     }
     let members = cluster(3);
     let member = whose_turn(&members, today());
-    let right = request(member);
+    let right = message(member);
     let refused = async |request: Request| {
         let helper = Helper::of(member);
-        match asked(member, &helper, &request).await {
-            Err(AskError::Refused(reason)) => reason,
+        match requested(member, &helper, &request).await {
+            Err(RequestError::Refused(reason)) => reason,
             other => panic!("not refused: {other:?}"),
         }
     };
@@ -366,36 +403,40 @@ async fn nothing_is_stopped_for_a_wrong_cluster_another_night_or_while_a_member_
     assert!(past.contains("not tonight"), "{past}");
 
     let other = members.iter().find(|other| other.name != member.name).unwrap();
-    nightshift_etcd::service::Runs::stop(&other.service).await.unwrap();
+    other.service.stop().await.unwrap();
     eventually("the other is down", || !other.is_healthy());
-    let unwell = refused(right).await;
-    assert!(unwell.contains(&other.name), "{unwell}");
+    let unhealthy = refused(right).await;
+    assert!(unhealthy.contains(&other.name), "{unhealthy}");
     assert!(member.is_healthy() && !member.marker().exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_of_one_is_copied_without_a_lock_and_one_of_two_never() {
+async fn a_cluster_of_one_is_copied_without_a_lock_and_a_cluster_of_two_never() {
     if !available() {
         return;
     }
     let alone = cluster(1);
     let helper = Helper::of(&alone[0]);
-    copied(asked(&alone[0], &helper, &request(&alone[0])).await);
+    copied(requested(&alone[0], &helper, &message(&alone[0])).await);
     assert!(alone[0].is_healthy());
 
     let two = cluster(2);
     let member = whose_turn(&two, today());
     let helper = Helper::of(member);
-    let answer = asked(member, &helper, &request(member)).await;
-    assert!(matches!(&answer, Err(AskError::Refused(reason)) if reason.contains("2 must run")), "{answer:?}");
+    let outcome = requested(member, &helper, &message(member)).await;
+    assert!(
+        matches!(&outcome, Err(RequestError::Refused(reason)) if reason.contains("quorum needs 2 of 2")),
+        "{outcome:?}"
+    );
     assert!(member.is_healthy());
 }
 
 #[tokio::test]
-async fn without_the_socket_the_cold_copy_is_not_enabled() {
-    let folder = tempfile::tempdir().unwrap();
-    let request = Request { night: night(today()), cluster_id: "1".into() };
-    let never = || -> Result<File, AskError> { panic!("nothing is to be stored") };
-    let error = ask(&folder.path().join("none.sock"), &request, Compression::Gzip, never).await.unwrap_err();
-    assert!(matches!(error, AskError::NotEnabled { .. }), "{error}");
+async fn without_the_socket_cold_copies_are_not_enabled() {
+    let directory = tempfile::tempdir().unwrap();
+    let message = Request { night: Night::of(today()), cluster_id: "1".into() };
+    let never = || -> Result<File, RequestError> { panic!("there is nothing to store") };
+    let error =
+        request(&directory.path().join("none.sock"), &message, Compression::Gzip, never).await.unwrap_err();
+    assert!(matches!(error, RequestError::NotEnabled { .. }), "{error}");
 }

@@ -1,4 +1,4 @@
-//! Whether all members hold the same: HashKV of each, one after the other, at one revision (docs/facts/etcd.md#hashkv).
+//! Whether all members contain the same: HashKV of each, one after the other, at one revision (docs/facts/etcd.md#hashkv).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,105 +8,111 @@ use nightshift_core::etcd_facts::{Agreement, AgreementState, MemberHash};
 use tokio::time::{sleep, timeout};
 use tonic::Code;
 
-use crate::client::HASHING;
-use crate::cluster::{Answering, Cluster, Seen};
-use crate::health::hex;
+use crate::client::HASH_TIMEOUT;
+use crate::cluster::{Cluster, MemberStatus, Response};
+use crate::error::ClientError;
 use crate::message::HashKvResponse;
-use crate::trouble::ClientError;
 
-/// How long the members are asked, and how often.
 #[derive(Debug, Clone, Copy)]
-pub struct Agreeing {
-    /// For one member, which reads its whole database.
+pub struct AgreementLimits {
+    /// The timeout of one member, which reads its whole database.
     pub each: Duration,
-    /// For all of it.
+    /// The deadline of the whole comparison.
     pub all: Duration,
-    /// Compaction may overtake a round, and a disagreement is believed only when it was seen twice.
+    /// A compaction can spoil a round, and a difference counts only if it was found twice.
     pub rounds: u32,
-    pub pause: Duration,
+    /// The time between two rounds.
+    pub interval: Duration,
 }
 
-impl Default for Agreeing {
+impl Default for AgreementLimits {
     fn default() -> Self {
-        Self { each: HASHING, all: Duration::from_secs(900), rounds: 5, pause: Duration::from_secs(1) }
+        Self {
+            each: HASH_TIMEOUT,
+            all: Duration::from_secs(900),
+            rounds: 5,
+            interval: Duration::from_secs(1),
+        }
     }
 }
 
-/// What one member said to one question.
+/// The result of one request to one member.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Said {
+enum HashReply {
     Hash {
         hash: u32,
         compacted: i64,
         newest: i64,
     },
-    /// What was asked for lies at or below its compaction.
+    /// The revision is at or below the member's compaction.
     Compacted,
-    /// It has not got there yet.
+    /// The member does not have the revision yet.
     Behind,
-    Nothing(String),
+    None(String),
 }
 
-/// What a round came to.
+/// The result of a round.
 #[derive(Debug, PartialEq, Eq)]
 enum Round {
     Settled(AgreementState, Option<String>),
-    Again(String),
+    Retry(String),
 }
 
-/// Asks every member that votes. Nothing that goes wrong here is an error: then it is unknown, and says why.
-pub async fn agreement(cluster: &Cluster, limits: Agreeing) -> Agreement {
-    let voters: Vec<&Seen> = cluster.voters().collect();
+/// Compares all voting members. There is no error: if they cannot be compared, the agreement is unknown, with the reason.
+pub async fn agreement(cluster: &Cluster, limits: AgreementLimits) -> Agreement {
+    let voters: Vec<&MemberStatus> = cluster.voters().collect();
     if voters.len() < 2 {
-        return unknown(&voters, "there is only one member".to_owned());
+        return unknown(&voters, "the cluster has only one member".to_owned());
     }
     match timeout(limits.all, rounds(&voters, limits)).await {
         Ok(agreement) => agreement,
-        Err(_) => unknown(&voters, format!("the members took longer than {} s", limits.all.as_secs())),
+        Err(_) => {
+            unknown(&voters, format!("the members were not compared within {} s", limits.all.as_secs()))
+        }
     }
 }
 
-fn unknown(voters: &[&Seen], reason: String) -> Agreement {
-    let members = voters.iter().map(|seen| member_hash(seen, None)).collect();
+fn unknown(voters: &[&MemberStatus], reason: String) -> Agreement {
+    let members = voters.iter().map(|member| member_hash(member, None)).collect();
     Agreement { state: AgreementState::Unknown, reason: Some(reason), revision: 0, compacted: 0, members }
 }
 
-fn member_hash(seen: &Seen, hash: Option<u32>) -> MemberHash {
-    MemberHash { member_id: hex(seen.id), name: seen.name.clone(), hash }
+fn member_hash(member: &MemberStatus, hash: Option<u32>) -> MemberHash {
+    MemberHash { member_id: member.id.to_string(), name: member.name.clone(), hash }
 }
 
-async fn rounds(voters: &[&Seen], limits: Agreeing) -> Agreement {
-    let mut last = "no round was made".to_owned();
+async fn rounds(voters: &[&MemberStatus], limits: AgreementLimits) -> Agreement {
+    let mut last = "the members were not compared".to_owned();
     let mut was_compacted = false;
-    let mut disagreed = false;
+    let mut differed = false;
     for round in 0..limits.rounds {
         if round > 0 {
-            sleep(limits.pause).await;
+            sleep(limits.interval).await;
         }
-        // Where everything is compacted, only the newest revision itself can be asked for; it must be the same one.
-        let asked = if was_compacted { 0 } else { common_revision(voters).await };
-        let mut said = Vec::new();
-        for seen in voters {
-            said.push((*seen, ask(seen, asked, limits.each).await));
+        // If all revisions are compacted, only the newest one can be hashed; it must be the same for all members.
+        let revision = if was_compacted { 0 } else { common_revision(voters).await };
+        let mut replies = Vec::new();
+        for member in voters {
+            replies.push((*member, request_hash(member, revision, limits.each).await));
         }
-        was_compacted = !was_compacted && said.iter().any(|(_, said)| *said == Said::Compacted);
-        match weigh(asked, &said) {
-            Round::Settled(AgreementState::Diverged, _) if !disagreed => {
-                disagreed = true;
-                last = "the members disagreed once, and could not be asked again".to_owned();
+        was_compacted = !was_compacted && replies.iter().any(|(_, reply)| *reply == HashReply::Compacted);
+        match weigh(revision, &replies) {
+            Round::Settled(AgreementState::Diverged, _) if !differed => {
+                differed = true;
+                last = "the members differed once, and could not be compared again".to_owned();
             }
-            Round::Settled(word, reason) => return concluded(asked, &said, word, reason),
-            Round::Again(reason) => last = reason,
+            Round::Settled(state, reason) => return concluded(revision, &replies, state, reason),
+            Round::Retry(reason) => last = reason,
         }
     }
     unknown(voters, last)
 }
 
-/// The newest revision that all members have that answer; 0 where none does.
-async fn common_revision(voters: &[&Seen]) -> i64 {
+/// The newest revision that all responding members have; 0 if none responds.
+async fn common_revision(voters: &[&MemberStatus]) -> i64 {
     let mut lowest: Option<i64> = None;
-    for Answering { client, .. } in voters.iter().filter_map(|seen| seen.answering.as_ref().ok()) {
-        // One that has just gone says so when it is asked for its hash.
+    for Response { client, .. } in voters.iter().filter_map(|member| member.response.as_ref().ok()) {
+        // If a member has just failed, the request for its hash reports it.
         let Ok(status) = client.status().await else { continue };
         let revision = status.header.unwrap_or_default().revision;
         lowest = Some(lowest.map_or(revision, |lowest| lowest.min(revision)));
@@ -114,127 +120,140 @@ async fn common_revision(voters: &[&Seen]) -> i64 {
     lowest.unwrap_or(0)
 }
 
-async fn ask(seen: &Seen, revision: i64, patience: Duration) -> Said {
-    let Answering { client, status } = match &seen.answering {
-        Ok(answering) => answering,
-        Err(why) => return Said::Nothing(format!("{} does not answer: {why}", seen.label())),
+async fn request_hash(member: &MemberStatus, revision: i64, timeout: Duration) -> HashReply {
+    let Response { client, status } = match &member.response {
+        Ok(response) => response,
+        Err(reason) => return HashReply::None(format!("{} does not respond: {reason}", member.label())),
     };
-    match client.hash_kv(revision, patience).await {
+    match client.hash_kv(revision, timeout).await {
         Ok(HashKvResponse { header, hash, compact_revision }) => {
-            Said::Hash { hash, compacted: compact_revision, newest: header.unwrap_or_default().revision }
+            HashReply::Hash { hash, compacted: compact_revision, newest: header.unwrap_or_default().revision }
         }
-        Err(error) => refusal(&error, &seen.label(), &status.version),
+        Err(error) => refusal(&error, &member.label(), &status.version),
     }
 }
 
-fn refusal(error: &ClientError, member: &str, version: &str) -> Said {
+fn refusal(error: &ClientError, member: &str, version: &str) -> HashReply {
     match error {
-        ClientError::Answered { code: Code::Unimplemented, .. } => {
-            Said::Nothing(format!("etcd {version} of {member} has no HashKV, which came with 3.3"))
+        ClientError::Refused { code: Code::Unimplemented, .. } => {
+            HashReply::None(format!("{member} runs etcd {version}, which has no HashKV (from 3.3)"))
         }
-        ClientError::Answered { message, .. } if message.contains("has been compacted") => Said::Compacted,
-        ClientError::Answered { message, .. } if message.contains("future revision") => Said::Behind,
-        ClientError::NotAuthorised { .. } => Said::Nothing(format!(
-            "authentication is on, and {member} tells its hash only to a user with the role root"
+        ClientError::Refused { message, .. } if message.contains("has been compacted") => {
+            HashReply::Compacted
+        }
+        ClientError::Refused { message, .. } if message.contains("future revision") => HashReply::Behind,
+        ClientError::NotAuthorised { .. } => HashReply::None(format!(
+            "authentication is enabled, and {member} returns its hash only to a user with the role root"
         )),
-        error => Said::Nothing(format!("{member} does not answer: {}", chain(error))),
+        error => HashReply::None(format!("{member} does not respond: {}", chain(error))),
     }
 }
 
-fn weigh(asked: i64, said: &[(&Seen, Said)]) -> Round {
+fn weigh(revision: i64, replies: &[(&MemberStatus, HashReply)]) -> Round {
     let (mut hashes, mut compactions, mut newest) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-    let mut silent = Vec::new();
-    for (seen, said) in said {
-        match said {
-            Said::Hash { hash, compacted, newest: at } => {
+    let mut failures = Vec::new();
+    for (member, reply) in replies {
+        match reply {
+            HashReply::Hash { hash, compacted, newest: at } => {
                 hashes.insert(*hash);
                 compactions.insert(*compacted);
                 newest.insert(*at);
             }
-            Said::Compacted => return Round::Again(format!("compaction overtook {}", seen.label())),
-            Said::Behind => return Round::Again(format!("{} had not got to the revision yet", seen.label())),
-            Said::Nothing(why) => silent.push(why.clone()),
+            HashReply::Compacted => {
+                return Round::Retry(format!("{} compacted the revision meanwhile", member.label()));
+            }
+            HashReply::Behind => {
+                return Round::Retry(format!("{} did not have the revision yet", member.label()));
+            }
+            HashReply::None(reason) => failures.push(reason.clone()),
         }
     }
     if compactions.len() > 1 {
-        return Round::Again("the members have not compacted to the same revision".to_owned());
+        return Round::Retry("the members had compacted to different revisions".to_owned());
     }
-    if asked == 0 && newest.len() > 1 {
-        return Round::Again("all is compacted, and the members were not at the same revision".to_owned());
+    if revision == 0 && newest.len() > 1 {
+        return Round::Retry("all is compacted, and the members were at different revisions".to_owned());
     }
     if hashes.len() > 1 {
-        return Round::Settled(AgreementState::Diverged, Some(told(asked, said)));
+        return Round::Settled(AgreementState::Diverged, Some(hashes_of(revision, replies)));
     }
-    if silent.is_empty() {
+    if failures.is_empty() {
         return Round::Settled(AgreementState::Agreed, None);
     }
-    silent.dedup();
-    Round::Settled(AgreementState::Unknown, Some(silent.join("; ")))
+    failures.dedup();
+    Round::Settled(AgreementState::Unknown, Some(failures.join("; ")))
 }
 
-/// Who said what.
-fn told(asked: i64, said: &[(&Seen, Said)]) -> String {
-    let words: Vec<String> = said
+/// Each member's hash, as text.
+fn hashes_of(revision: i64, replies: &[(&MemberStatus, HashReply)]) -> String {
+    let hashes: Vec<String> = replies
         .iter()
-        .map(|(seen, said)| match said {
-            Said::Hash { hash, .. } => format!("{} has hash {hash}", seen.label()),
-            _ => format!("{} none", seen.label()),
+        .map(|(member, reply)| match reply {
+            HashReply::Hash { hash, .. } => format!("{} has hash {hash}", member.label()),
+            _ => format!("{} has none", member.label()),
         })
         .collect();
-    format!("at revision {} {}", revision(asked, said), words.join(", "))
+    format!("at revision {} {}", hashed_revision(revision, replies), hashes.join(", "))
 }
 
-fn revision(asked: i64, said: &[(&Seen, Said)]) -> i64 {
-    let newest = said.iter().filter_map(|(_, said)| match said {
-        Said::Hash { newest, .. } => Some(*newest),
+fn hashed_revision(revision: i64, replies: &[(&MemberStatus, HashReply)]) -> i64 {
+    let newest = replies.iter().filter_map(|(_, reply)| match reply {
+        HashReply::Hash { newest, .. } => Some(*newest),
         _ => None,
     });
-    if asked == 0 { newest.min().unwrap_or(0) } else { asked }
+    if revision == 0 { newest.min().unwrap_or(0) } else { revision }
 }
 
-fn concluded(asked: i64, said: &[(&Seen, Said)], state: AgreementState, reason: Option<String>) -> Agreement {
-    let hash = |said: &Said| match said {
-        Said::Hash { hash, .. } => Some(*hash),
+fn concluded(
+    revision: i64,
+    replies: &[(&MemberStatus, HashReply)],
+    state: AgreementState,
+    reason: Option<String>,
+) -> Agreement {
+    let hash = |reply: &HashReply| match reply {
+        HashReply::Hash { hash, .. } => Some(*hash),
         _ => None,
     };
-    let compacted = said.iter().find_map(|(_, said)| match said {
-        Said::Hash { compacted, .. } => Some(*compacted),
+    let compacted = replies.iter().find_map(|(_, reply)| match reply {
+        HashReply::Hash { compacted, .. } => Some(*compacted),
         _ => None,
     });
     Agreement {
         state,
         reason,
-        revision: revision(asked, said),
+        revision: hashed_revision(revision, replies),
         compacted: compacted.unwrap_or(0),
-        members: said.iter().map(|(seen, said)| member_hash(seen, hash(said))).collect(),
+        members: replies.iter().map(|(member, reply)| member_hash(member, hash(reply))).collect(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use nightshift_core::etcd_facts::MemberId;
+
     use super::*;
 
-    fn voters() -> Vec<Seen> {
-        let seen = |id: u64| Seen {
-            id,
+    fn voters() -> Vec<MemberStatus> {
+        let member = |id: u64| MemberStatus {
+            id: MemberId(id),
             name: format!("e{id}"),
             learner: false,
-            answering: Err("it is a test".to_owned()),
+            response: Err("it is a test".to_owned()),
         };
-        (1..=3).map(seen).collect()
+        (1..=3).map(member).collect()
     }
 
-    fn hash(hash: u32) -> Said {
-        Said::Hash { hash, compacted: 5, newest: 9 }
+    fn hash(hash: u32) -> HashReply {
+        HashReply::Hash { hash, compacted: 5, newest: 9 }
     }
 
-    fn weighed(asked: i64, said: [Said; 3]) -> Round {
+    fn weighed(revision: i64, replies: [HashReply; 3]) -> Round {
         let voters = voters();
-        weigh(asked, &voters.iter().zip(said).collect::<Vec<_>>())
+        weigh(revision, &voters.iter().zip(replies).collect::<Vec<_>>())
     }
 
     #[test]
-    fn equal_hashes_agree_and_unequal_ones_are_told_with_their_members() {
+    fn equal_hashes_agree_and_different_ones_are_reported_with_their_members() {
         assert_eq!(weighed(7, [hash(1), hash(1), hash(1)]), Round::Settled(AgreementState::Agreed, None));
         let Round::Settled(AgreementState::Diverged, Some(reason)) = weighed(7, [hash(1), hash(2), hash(1)])
         else {
@@ -244,11 +263,11 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_answer_makes_it_unknown_but_hides_no_disagreement() {
-        let gone = || Said::Nothing("e2 does not answer".to_owned());
+    fn a_member_without_response_makes_the_agreement_unknown_but_does_not_hide_a_difference() {
+        let gone = || HashReply::None("e2 does not respond".to_owned());
         assert_eq!(
             weighed(7, [hash(1), gone(), hash(1)]),
-            Round::Settled(AgreementState::Unknown, Some("e2 does not answer".to_owned()))
+            Round::Settled(AgreementState::Unknown, Some("e2 does not respond".to_owned()))
         );
         assert!(matches!(
             weighed(7, [hash(1), gone(), hash(3)]),
@@ -257,39 +276,39 @@ mod tests {
     }
 
     #[test]
-    fn compaction_and_lag_ask_for_another_round_and_never_make_a_disagreement() {
-        let compacted = |compacted| Said::Hash { hash: 2, compacted, newest: 9 };
-        let newest = |newest| Said::Hash { hash: 2, compacted: 5, newest };
-        for (asked, said) in [
-            (7, [hash(1), Said::Compacted, hash(1)]),
-            (7, [hash(1), Said::Behind, hash(2)]),
+    fn compaction_and_lag_lead_to_another_round_and_never_to_a_difference() {
+        let compacted = |compacted| HashReply::Hash { hash: 2, compacted, newest: 9 };
+        let newest = |newest| HashReply::Hash { hash: 2, compacted: 5, newest };
+        for (revision, replies) in [
+            (7, [hash(1), HashReply::Compacted, hash(1)]),
+            (7, [hash(1), HashReply::Behind, hash(2)]),
             (7, [hash(1), compacted(6), hash(1)]),
             (0, [hash(2), newest(10), hash(2)]),
         ] {
-            assert!(matches!(weighed(asked, said.clone()), Round::Again(_)), "{said:?}");
+            assert!(matches!(weighed(revision, replies.clone()), Round::Retry(_)), "{replies:?}");
         }
     }
 
     #[test]
-    fn etcd_without_hashkv_and_one_that_wants_root_say_so() {
+    fn etcd_without_hashkv_and_etcd_that_requires_root_are_reported() {
         let endpoint = || "http://e1:2379".to_owned();
-        let answered = |code, message: &str| ClientError::Answered {
+        let refused = |code, message: &str| ClientError::Refused {
             endpoint: endpoint(),
             call: "HashKV",
             code,
             message: message.to_owned(),
         };
-        let said = |error| refusal(&error, "e1", "3.2.32");
+        let reply = |error| refusal(&error, "e1", "3.2.32");
         assert_eq!(
-            said(answered(Code::Unimplemented, "unknown method HashKV")),
-            Said::Nothing("etcd 3.2.32 of e1 has no HashKV, which came with 3.3".to_owned())
+            reply(refused(Code::Unimplemented, "unknown method HashKV")),
+            HashReply::None("e1 runs etcd 3.2.32, which has no HashKV (from 3.3)".to_owned())
         );
         let compacted = "etcdserver: mvcc: required revision has been compacted";
-        assert_eq!(said(answered(Code::OutOfRange, compacted)), Said::Compacted);
+        assert_eq!(reply(refused(Code::OutOfRange, compacted)), HashReply::Compacted);
         let future = "etcdserver: mvcc: required revision is a future revision";
-        assert_eq!(said(answered(Code::OutOfRange, future)), Said::Behind);
+        assert_eq!(reply(refused(Code::OutOfRange, future)), HashReply::Behind);
         let denied =
             ClientError::NotAuthorised { endpoint: endpoint(), call: "HashKV", message: String::new() };
-        assert!(matches!(said(denied), Said::Nothing(why) if why.contains("the role root")));
+        assert!(matches!(reply(denied), HashReply::None(reason) if reason.contains("the role root")));
     }
 }

@@ -1,191 +1,193 @@
-//! All members of the cluster, each asked how it is, with this host's own TLS material.
+//! All members of the cluster, each with its own status, queried with this host's TLS files.
 
-use nightshift_core::chain;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use nightshift_core::chain;
+use nightshift_core::etcd_facts::MemberId;
 
 use crate::client::Client;
 use crate::discover::LocalMember;
-use crate::health::{Alarm, Complaint, Concern, hex, not_own, said_itself};
+use crate::error::ClientError;
+use crate::health::{Alarm, MemberProblem, Problem, not_own, own_errors};
 use crate::message::{ListedMember, StatusResponse};
-use crate::trouble::ClientError;
-use crate::turns::turns;
+use crate::order::order;
 
-/// How long one address of another member may take.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// More members, or addresses of one, than anybody has.
-const MOST_MEMBERS: usize = 32;
-const MOST_URLS: usize = 4;
-/// etcd keeps so many entries for followers that are behind; one that is further back needs a whole snapshot.
-const FAR_BEHIND: u64 = 5000;
+/// The timeout of one request to another member.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// More members, and client URLs of one member, than any cluster has.
+const MAX_MEMBERS: usize = 32;
+const MAX_URLS: usize = 4;
+/// The number of raft entries by which a healthy member may lag: docs/facts/etcd.md#members.
+const MAX_RAFT_LAG: u64 = 5000;
 
-/// The members, in the order in which they take their turns.
+/// The members, in the order in which their snapshots are taken.
 #[derive(Debug)]
 pub struct Cluster {
-    pub members: Vec<Seen>,
-    /// What the local member says of itself.
+    pub members: Vec<MemberStatus>,
+    /// The local member's status.
     pub local: StatusResponse,
-    /// Where it is not the host's own after all.
-    pub not_own: Option<Complaint>,
+    /// Set if the local endpoint belongs to another host's member.
+    pub not_own: Option<Problem>,
 }
 
 /// A member as this host sees it.
 #[derive(Debug)]
-pub struct Seen {
-    pub id: u64,
-    /// Empty until it has started for the first time.
+pub struct MemberStatus {
+    pub id: MemberId,
+    /// Empty until the member has started for the first time.
     pub name: String,
     pub learner: bool,
-    /// Why it does not answer, otherwise.
-    pub answering: Result<Answering, String>,
+    /// Its response, or why there is none.
+    pub response: Result<Response, String>,
 }
 
 #[derive(Debug)]
-pub struct Answering {
+pub struct Response {
     pub client: Client,
     pub status: StatusResponse,
 }
 
 impl Cluster {
-    /// Asks the local member who else there is, and each of them how it is. Only what the local member does not
-    /// answer is an error.
-    pub async fn ask(client: &Client, local: &LocalMember) -> Result<Self, ClientError> {
+    /// Queries the local member for the member list, and each member for its status. Only a failed request to the local member
+    /// is an error.
+    pub async fn query(client: &Client, local: &LocalMember) -> Result<Self, ClientError> {
         let status = client.status().await?;
-        let own = status.header.unwrap_or_default().member_id;
+        let own = status.header.unwrap_or_default().member_id();
         let mut listed = client.members().await?.members;
-        listed.truncate(MOST_MEMBERS);
+        listed.truncate(MAX_MEMBERS);
         let not_own = not_own(&listed, own, local);
-        let order = turns(listed.iter().map(|member| (member.id, member.is_learner)), status.leader);
-        let mut own_answer = Some(Answering { client: client.clone(), status: status.clone() });
-        let looks = listed.into_iter().map(|member| {
-            let known = if member.id == own { own_answer.take() } else { None };
+        let order =
+            order(listed.iter().map(|member| (member.id(), member.is_learner)), MemberId(status.leader));
+        let mut own_response = Some(Response { client: client.clone(), status: status.clone() });
+        let queries = listed.into_iter().map(|member| {
+            let known = if member.id() == own { own_response.take() } else { None };
             async move {
-                let answering = match known {
-                    Some(answering) => Ok(answering),
-                    None => look(&member, local).await,
+                let response = match known {
+                    Some(response) => Ok(response),
+                    None => query(&member, local).await,
                 };
-                Seen { id: member.id, name: member.name, learner: member.is_learner, answering }
+                MemberStatus { id: member.id(), name: member.name, learner: member.is_learner, response }
             }
         });
-        let mut members = join_all(looks).await;
+        let mut members = join_all(queries).await;
         members.sort_by_key(|member| order.iter().position(|id| *id == member.id));
         Ok(Self { members, local: status, not_own })
     }
 
-    /// This member's place in the order; `None` for one that has none: a learner.
-    pub fn turn(&self, id: u64) -> Option<usize> {
+    /// This member's place in the order; `None` for a learner, which takes no snapshot.
+    pub fn place(&self, id: MemberId) -> Option<usize> {
         self.voters().position(|member| member.id == id)
     }
 
-    /// Those before it in the order.
-    pub fn before(&self, id: u64) -> impl Iterator<Item = &Seen> {
+    /// The members before it in the order.
+    pub fn before(&self, id: MemberId) -> impl Iterator<Item = &MemberStatus> {
         self.voters().take_while(move |member| member.id != id)
     }
 
-    pub fn voters(&self) -> impl Iterator<Item = &Seen> {
+    pub fn voters(&self) -> impl Iterator<Item = &MemberStatus> {
         self.members.iter().filter(|member| !member.learner)
     }
 
-    /// Whether this member is the one that asks all others for their hashes: the first that answers.
-    pub fn asks(&self, id: u64) -> bool {
-        self.voters().find(|member| member.answering.is_ok()).is_some_and(|first| first.id == id)
+    /// Whether this member's host requests all members' hashes: that of the first member that responds.
+    pub fn compares(&self, id: MemberId) -> bool {
+        self.voters().find(|member| member.response.is_ok()).is_some_and(|first| first.id == id)
     }
 
-    /// What speaks against the members, beyond what the local one says of itself.
-    pub fn concerns(&self, own: u64) -> Vec<Concern> {
-        let applied = |seen: &Seen| seen.answering.as_ref().ok().map(|it| applied(&it.status));
-        let leader = self.members.iter().find(|member| member.id == self.local.leader).and_then(applied);
-        let version = (self.members.iter())
-            .find(|member| member.id == own)
-            .and_then(|member| Some(member.answering.as_ref().ok()?.status.version.clone()));
+    /// What is wrong with the members, except what the local one reports about itself.
+    pub fn problems(&self, own: MemberId) -> Vec<MemberProblem> {
+        let status = |id| {
+            let member = self.members.iter().find(|member| member.id == id)?;
+            Some(&member.response.as_ref().ok()?.status)
+        };
+        let leader = status(MemberId(self.local.leader)).map(applied);
+        let version = status(own).map(|status| status.version.as_str());
         self.members
             .iter()
             .flat_map(|member| {
-                let complaints = member.complaints(member.id == own, leader, version.as_deref());
-                complaints.into_iter().map(|complaint| Concern { member: member.label(), complaint })
+                let problems = member.problems(member.id == own, leader, version);
+                problems.into_iter().map(|problem| MemberProblem { member: member.label(), problem })
             })
             .collect()
     }
 }
 
-impl Seen {
-    /// Its name, or its id where it has none.
+impl MemberStatus {
+    /// Its name, or its id if it has none.
     pub fn label(&self) -> String {
-        if self.name.is_empty() { hex(self.id) } else { self.name.clone() }
+        if self.name.is_empty() { self.id.to_string() } else { self.name.clone() }
     }
 
-    /// Why a snapshot of it would be no good; `alarms` are those of all members.
-    pub fn unfit(&self, alarms: &[Alarm]) -> Option<Complaint> {
-        let own = hex(self.id);
-        let alarm = alarms.iter().find(|alarm| alarm.member_id == own);
-        match &self.answering {
-            Err(why) => Some(Complaint::Silent(why.clone())),
-            Ok(Answering { status, .. }) if status.leader == 0 => Some(Complaint::NoLeader),
-            Ok(Answering { status, .. }) => {
-                alarm.map(|alarm| Complaint::Alarm(alarm.kind.clone())).or(said_itself(status, true).next())
+    /// Why a snapshot of it would not be good. `alarms` are those of all members.
+    pub fn unfit(&self, alarms: &[Alarm]) -> Option<Problem> {
+        let alarm = alarms.iter().find(|alarm| alarm.member_id == self.id);
+        match &self.response {
+            Err(reason) => Some(Problem::NoResponse(reason.clone())),
+            Ok(Response { status, .. }) if status.leader == 0 => Some(Problem::NoLeader),
+            Ok(Response { status, .. }) => {
+                alarm.map(|alarm| Problem::Alarm(alarm.kind.clone())).or(own_errors(status, true).next())
             }
         }
     }
 
-    fn complaints(&self, own: bool, leader: Option<u64>, version: Option<&str>) -> Vec<Complaint> {
-        let Answering { status, .. } = match &self.answering {
-            Ok(answering) => answering,
-            Err(why) => return vec![Complaint::Silent(why.clone())],
+    fn problems(&self, own: bool, leader: Option<u64>, version: Option<&str>) -> Vec<Problem> {
+        let Response { status, .. } = match &self.response {
+            Ok(response) => response,
+            Err(reason) => return vec![Problem::NoResponse(reason.clone())],
         };
-        let mut complaints = Vec::new();
-        let behind = leader.map_or(0, |leader| leader.saturating_sub(applied(status)));
-        if behind > FAR_BEHIND {
-            complaints.push(Complaint::Lagging { behind });
-        }
+        let mut problems = Vec::new();
+        problems.extend(leader.and_then(|leader| lagging(applied(status), leader)));
         if own {
-            return complaints;
+            return problems;
         }
         if status.leader == 0 {
-            complaints.push(Complaint::NoLeader);
+            problems.push(Problem::NoLeader);
         }
         if self.learner || status.is_learner {
-            complaints.push(Complaint::Learner);
+            problems.push(Problem::Learner);
         }
         if let Some(own) = version.filter(|own| *own != status.version) {
-            complaints.push(Complaint::OtherVersion { version: status.version.clone(), own: own.to_owned() });
+            problems.push(Problem::OtherVersion { version: status.version.clone(), own: own.to_owned() });
         }
         // The alarms of all members come from the local one.
-        complaints.extend(said_itself(status, true));
-        complaints
+        problems.extend(own_errors(status, true));
+        problems
     }
 }
 
-/// How far a member has come. Up to etcd 3.3 only the index of received entries is known (docs/facts/etcd.md#members).
+/// Set if `index` is further behind the newest one than a healthy member's.
+pub fn lagging(index: u64, newest: u64) -> Option<Problem> {
+    let behind = newest.saturating_sub(index);
+    (behind > MAX_RAFT_LAG).then_some(Problem::Lagging { behind })
+}
+
+/// The last applied entry, or the last received one: up to etcd 3.3 only that is reported.
 pub fn applied(status: &StatusResponse) -> u64 {
     if status.raft_applied_index == 0 { status.raft_index } else { status.raft_applied_index }
 }
 
-/// Tries the member's addresses one after the other.
-async fn look(member: &ListedMember, local: &LocalMember) -> Result<Answering, String> {
+/// Tries the member's client URLs one after the other.
+async fn query(member: &ListedMember, local: &LocalMember) -> Result<Response, String> {
     if member.client_urls.is_empty() {
-        return Err("it gives no client URL: has it ever been started?".to_owned());
+        return Err("it has no client URL; was it ever started?".to_owned());
     }
     let mut reasons = Vec::new();
-    for url in member.client_urls.iter().take(MOST_URLS) {
-        match look_at(member.id, url, local).await {
-            Ok(answering) => return Ok(answering),
+    for url in member.client_urls.iter().take(MAX_URLS) {
+        match query_url(member.id(), url, local).await {
+            Ok(response) => return Ok(response),
             Err(reason) => reasons.push(reason),
         }
     }
     Err(reasons.join("; "))
 }
 
-async fn look_at(id: u64, url: &str, local: &LocalMember) -> Result<Answering, String> {
-    let there = LocalMember { endpoint: url.trim_end_matches('/').to_owned(), ..local.clone() };
-    let client = Client::connect(&there, PATIENCE).await.map_err(|error| chain(&error))?;
+async fn query_url(id: MemberId, url: &str, local: &LocalMember) -> Result<Response, String> {
+    let member = LocalMember { endpoint: url.trim_end_matches('/').to_owned(), ..local.clone() };
+    let client = Client::connect(&member, REQUEST_TIMEOUT).await.map_err(|error| chain(&error))?;
     let status = client.status().await.map_err(|error| chain(&error))?;
-    let answers = status.header.unwrap_or_default().member_id;
-    if answers != id {
-        return Err(format!(
-            "at {url} it is member {} that answers: is that URL another one's?",
-            hex(answers)
-        ));
+    let other = status.header.unwrap_or_default().member_id();
+    if other != id {
+        return Err(format!("member {other} responds at {url}; is that its client URL?"));
     }
-    Ok(Answering { client, status })
+    Ok(Response { client, status })
 }

@@ -1,4 +1,4 @@
-//! Where the local member answers and with which TLS material: the settings, else etcd.conf, else its static pod.
+//! The local member's client URL and TLS files: from the settings, else etcd.conf, else its static pod.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,25 +8,25 @@ use nightshift_core::settings::EtcdSettings;
 use crate::options::{Options, read_small};
 use crate::pod::Pod;
 
-/// Where static pods are described: OpenShift 3.10 and 3.11, and kubeadm.
+/// The manifests of etcd's static pod: OpenShift 3.10 and 3.11, and kubeadm.
 pub const POD_MANIFESTS: [&str; 2] =
     ["/etc/origin/node/pods/etcd.yaml", "/etc/kubernetes/manifests/etcd.yaml"];
 
-/// How to reach this host's member, and what describes it.
+/// How to connect to this host's member, and its configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalMember {
     /// A URL, `https://10.0.3.1:2379`.
     pub endpoint: String,
     pub tls: TlsFiles,
-    /// What its own description calls it; `None` where only the settings say where it is.
+    /// Its name in its configuration; `None` if only the settings describe it.
     pub name: Option<String>,
-    /// Where its database grows; for checks of space only, nothing in it is ever read.
+    /// Its data directory.
     pub data_dir: Option<PathBuf>,
-    /// etcd.conf or the pod's manifest, and every certificate and key that they name.
+    /// etcd.conf or the pod's manifest, and the certificates and keys that they name.
     pub files: Vec<PathBuf>,
 }
 
-/// The files that a client needs.
+/// The files of a client.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsFiles {
     pub ca: Option<PathBuf>,
@@ -37,40 +37,40 @@ pub struct TlsFiles {
 #[derive(Debug, thiserror::Error)]
 pub enum DiscoverError {
     #[error(
-        "no etcd member is described on this host: there is no {}; set `endpoint`, `ca`, `cert` and `key` in [etcd]",
-        any_of(.looked)
+        "found no etcd member on this host: none of {} exists; set `endpoint`, `ca`, `cert` and `key` in [etcd]",
+        listed(.searched)
     )]
-    NothingFound { looked: Vec<PathBuf> },
-    #[error("cannot read {}, which describes the etcd member", .path.display())]
+    NothingFound { searched: Vec<PathBuf> },
+    #[error("cannot read {}, the configuration of the etcd member", .path.display())]
     Unreadable { path: PathBuf, source: io::Error },
-    #[error("{} is no manifest of a pod", .path.display())]
+    #[error("{} is not the manifest of a pod", .path.display())]
     NotAManifest { path: PathBuf, source: Box<serde_saphyr::Error> },
     #[error("{} has no container that runs etcd", .path.display())]
     NoContainer { path: PathBuf },
     #[error(
-        "{} gives no client URL: neither ETCD_ADVERTISE_CLIENT_URLS nor ETCD_LISTEN_CLIENT_URLS \
+        "{} contains no client URL: neither ETCD_ADVERTISE_CLIENT_URLS nor ETCD_LISTEN_CLIENT_URLS \
          (--advertise-client-urls, --listen-client-urls) has an http or https URL; set `endpoint` in [etcd]",
         .path.display()
     )]
     NoClientUrl { path: PathBuf },
     #[error(
-        "{endpoint} speaks TLS, but nothing says which CA to trust: [etcd] has no `ca`, and {}",
+        "{endpoint} uses TLS, but its CA is unknown: [etcd] has no `ca`, and {}",
         match .path {
-            Some(path) => format!("{} no ETCD_TRUSTED_CA_FILE (--trusted-ca-file)", path.display()),
+            Some(path) => format!("{} has no ETCD_TRUSTED_CA_FILE (--trusted-ca-file)", path.display()),
             None => "no etcd.conf or static pod was found".to_owned(),
         }
     )]
     NoCa { endpoint: String, path: Option<PathBuf> },
-    #[error("[etcd] has a `cert` or a `key` without the other")]
+    #[error("[etcd] has only one of `cert` and `key`; set both")]
     HalfIdentity,
 }
 
-fn any_of(paths: &[PathBuf]) -> String {
+fn listed(paths: &[PathBuf]) -> String {
     let names: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
-    names.join(", no ")
+    names.join(", ")
 }
 
-/// Finds the local member. Paths are taken below `root`, which is `/` but in tests.
+/// Finds the local member. Paths are relative to `root`, which is `/` except in tests.
 pub fn discover(settings: &EtcdSettings, root: &Path) -> Result<LocalMember, DiscoverError> {
     if settings.cert.is_some() != settings.key.is_some() {
         return Err(DiscoverError::HalfIdentity);
@@ -79,7 +79,7 @@ pub fn discover(settings: &EtcdSettings, root: &Path) -> Result<LocalMember, Dis
     let endpoint = match (&settings.endpoint, &described) {
         (Some(endpoint), _) => endpoint.clone(),
         (None, Some(described)) => described.client_url()?,
-        (None, None) => return Err(DiscoverError::NothingFound { looked: places(settings, root) }),
+        (None, None) => return Err(DiscoverError::NothingFound { searched: places(settings, root) }),
     };
     let mut tls = TlsFiles::default();
     if endpoint.starts_with("https:") {
@@ -99,7 +99,7 @@ pub fn discover(settings: &EtcdSettings, root: &Path) -> Result<LocalMember, Dis
     })
 }
 
-/// The settings win, file by file; a client shows the peer's certificate, else the server's.
+/// Each setting takes precedence over the configuration; a client uses the peer's certificate, else the server's.
 fn tls_files(settings: &EtcdSettings, described: Option<&Described>, root: &Path) -> TlsFiles {
     const CA: [&str; 4] =
         ["ETCD_TRUSTED_CA_FILE", "ETCD_CA_FILE", "ETCD_PEER_TRUSTED_CA_FILE", "ETCD_PEER_CA_FILE"];
@@ -114,11 +114,11 @@ fn tls_files(settings: &EtcdSettings, described: Option<&Described>, root: &Path
     TlsFiles { ca: set(&settings.ca).or_else(|| described?.file(&CA)), cert, key }
 }
 
-/// What describes the member of this host.
+/// The configuration of this host's member.
 struct Described {
     path: PathBuf,
     options: Options,
-    /// The pod that it runs in, which has paths of its own.
+    /// The pod that it runs in; its paths are those in the container.
     pod: Option<Pod>,
     /// An environment file that the pod sources.
     sourced: Option<PathBuf>,
@@ -160,7 +160,7 @@ fn from_manifest(path: PathBuf, text: &str, root: &Path) -> Result<Described, Di
 }
 
 impl Described {
-    /// The first URL that a client on this host can use: what is advertised, else what is listened on.
+    /// The first URL that a client on this host can use: an advertised one, else one that etcd listens on.
     fn client_url(&self) -> Result<String, DiscoverError> {
         ["ETCD_ADVERTISE_CLIENT_URLS", "ETCD_LISTEN_CLIENT_URLS"]
             .iter()
@@ -168,12 +168,12 @@ impl Described {
             .flat_map(|urls| urls.split(','))
             .map(|url| url.trim().trim_end_matches('/'))
             .find(|url| url.starts_with("https://") || url.starts_with("http://"))
-            // Listening on every address includes this one; nothing can be connected to 0.0.0.0 by name.
+            // 0.0.0.0 and [::] are all addresses of this host, and not addresses to connect to.
             .map(|url| url.replace("://0.0.0.0:", "://127.0.0.1:").replace("://[::]:", "://[::1]:"))
             .ok_or_else(|| DiscoverError::NoClientUrl { path: self.path.clone() })
     }
 
-    /// The path that the first of these options gives, as this process opens it.
+    /// The path in the first of these options, as this process opens it.
     fn file(&self, names: &[&str]) -> Option<PathBuf> {
         self.options.first(names).and_then(|value| self.opened(value))
     }
@@ -182,7 +182,7 @@ impl Described {
         let inside = Path::new(value);
         let etcd = self.pod.as_ref().and_then(Pod::etcd);
         let on_host = etcd.map_or_else(|| inside.to_owned(), |etcd| etcd.on_host(inside));
-        // A relative path is relative to wherever etcd was started, which nothing tells.
+        // A relative path is relative to etcd's working directory, which is unknown.
         on_host.is_absolute().then(|| below(&self.root, &on_host))
     }
 
@@ -203,7 +203,7 @@ fn below(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path))
 }
 
-/// The text of a description; `None` where there is none.
+/// The text of a configuration file; `None` if it does not exist.
 fn read_text(path: &Path) -> Result<Option<String>, DiscoverError> {
     let unreadable = |source| DiscoverError::Unreadable { path: path.to_owned(), source };
     match read_small(path) {

@@ -1,4 +1,4 @@
-//! Until when the certificates hold that the member and its clients show.
+//! When the certificates expire that the member and its clients use.
 
 use std::path::PathBuf;
 
@@ -9,36 +9,36 @@ use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 
 use crate::discover::LocalMember;
-use crate::health::Complaint;
+use crate::health::Problem;
 use crate::options::read_small;
 
 /// Long enough to renew them in working hours.
-const WARN_WITHIN: SignedDuration = SignedDuration::from_hours(30 * 24);
+const WARNING_PERIOD: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// A file of certificates, and when the first of them ends.
+/// A file with certificates, and when the first of them expires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expiry {
     pub path: PathBuf,
     pub at: Timestamp,
 }
 
-/// When the certificates end that this host's etcd files name. What cannot be read is left out: whoever needs it
-/// says so with a better reason.
+/// When the certificates expire that this host's etcd configuration names. Files that cannot be read are skipped: the connection
+/// that needs them fails with a better error.
 pub fn expiries(local: &LocalMember) -> Vec<Expiry> {
     let tls = &local.tls;
     let mut paths: Vec<&PathBuf> =
         local.files.iter().chain([&tls.ca, &tls.cert].into_iter().flatten()).collect();
     paths.sort();
     paths.dedup();
-    let of = |path: &PathBuf| Some(Expiry { path: path.clone(), at: first_end(&read_small(path).ok()?)? });
+    let of = |path: &PathBuf| Some(Expiry { path: path.clone(), at: first_expiry(&read_small(path).ok()?)? });
     paths.into_iter().filter_map(of).collect()
 }
 
-/// Those that end within thirty days, or have ended.
-pub fn complaints(expiries: &[Expiry], now: Timestamp) -> impl Iterator<Item = Complaint> {
+/// The certificates that expire within thirty days, or have expired.
+pub fn problems(expiries: &[Expiry], now: Timestamp) -> impl Iterator<Item = Problem> {
     expiries.iter().filter_map(move |expiry| {
         let left = expiry.at.duration_since(now);
-        (left < WARN_WITHIN).then(|| Complaint::Expires {
+        (left < WARNING_PERIOD).then(|| Problem::Expires {
             path: expiry.path.clone(),
             on: expiry.at.strftime("%Y-%m-%d").to_string(),
             days: left.as_hours().div_euclid(24),
@@ -46,7 +46,7 @@ pub fn complaints(expiries: &[Expiry], now: Timestamp) -> impl Iterator<Item = C
     })
 }
 
-fn first_end(pem: &[u8]) -> Option<Timestamp> {
+fn first_expiry(pem: &[u8]) -> Option<Timestamp> {
     let certificates = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok);
     let ends = certificates.filter_map(|der| {
         let certificate = Certificate::from_der(&der).ok()?;

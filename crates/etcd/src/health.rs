@@ -1,45 +1,47 @@
-//! How the local member is, and whether it is the local member at all.
+//! The local member's health, and whether it is this host's own member.
 
 use std::fmt;
 use std::path::PathBuf;
 
+use nightshift_core::etcd_facts::MemberId;
+
 use crate::client::Client;
 use crate::discover::LocalMember;
+use crate::error::ClientError;
 use crate::message::{AlarmType, ListedMember, StatusResponse};
-use crate::trouble::ClientError;
 
-/// The member that answered, as it describes itself.
+/// The member that responds, as it describes itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// Hexadecimal, as etcdctl prints them.
+    /// In hexadecimal, as etcdctl prints it.
     pub cluster_id: String,
-    pub member_id: String,
-    /// From the member list; empty where that could not be asked.
+    pub id: MemberId,
+    /// From the member list; empty if that is unknown.
     pub name: String,
     pub version: String,
     pub revision: i64,
     pub raft_term: u64,
     pub leader: bool,
     pub learner: bool,
-    /// Of every member of the cluster.
+    /// Of all members of the cluster.
     pub alarms: Vec<Alarm>,
-    /// In bytes, as its file is on disk.
+    /// The size of the database file, in bytes.
     pub db_size: u64,
-    /// Reasons to distrust what it hands out, worst news first; none where all is well.
-    pub complaints: Vec<Complaint>,
+    /// Why its snapshot may not be good, the most serious reason first.
+    pub problems: Vec<Problem>,
 }
 
 impl Member {
-    /// Its name, or its id where that could not be asked.
-    pub fn label(&self) -> &str {
-        if self.name.is_empty() { &self.member_id } else { &self.name }
+    /// Its name, or its id if the name is unknown.
+    pub fn label(&self) -> String {
+        if self.name.is_empty() { self.id.to_string() } else { self.name.clone() }
     }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alarm {
     pub kind: String,
-    pub member_id: String,
+    pub member_id: MemberId,
 }
 
 impl fmt::Display for Alarm {
@@ -48,30 +50,33 @@ impl fmt::Display for Alarm {
     }
 }
 
+/// What is wrong with a member; it continues a text that begins with the member's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Complaint {
-    #[error("the member that answers is {answering}, not this host's own, {own}: set `endpoint` in [etcd]")]
-    NotOwn { answering: String, own: String },
-    #[error("has no leader: what it holds may be old")]
+pub enum Problem {
+    #[error("is {responding}, not this host's own member {own}; set `endpoint` in [etcd]")]
+    NotOwn { responding: String, own: String },
+    #[error("is in cluster {other}, not in {own}")]
+    OtherCluster { other: String, own: String },
+    #[error("has no leader; its data may be old")]
     NoLeader,
-    #[error("is a learner: what it holds may be old")]
+    #[error("is a learner; its data may be old")]
     Learner,
     #[error("has the alarm {0}")]
     Alarm(String),
-    #[error("another member of its cluster has an alarm: {0}")]
+    #[error("is in a cluster with the alarm {0}")]
     AlarmElsewhere(Alarm),
-    #[error("says of itself: {0}")]
-    SaysItself(String),
-    #[error("its {what} could not be asked: {why}")]
-    Unknown { what: &'static str, why: String },
-    #[error("does not answer: {0}")]
-    Silent(String),
-    #[error("is {behind} raft entries behind the leader: what it holds may be old")]
+    #[error("reports: {0}")]
+    OwnError(String),
+    #[error("does not return its {what}: {reason}")]
+    Unknown { what: &'static str, reason: String },
+    #[error("does not respond: {0}")]
+    NoResponse(String),
+    #[error("is {behind} raft entries behind the leader; its data may be old")]
     Lagging { behind: u64 },
-    #[error("runs etcd {version}, and this host's member {own}")]
+    #[error("runs etcd {version}, but this host's member runs {own}")]
     OtherVersion { version: String, own: String },
     #[error(
-        "has a certificate in {} that {} on {on}: renew it",
+        "has a certificate in {} that {} on {on}; renew it",
         .path.display(),
         match .days {
             ..0 => "expired".to_owned(),
@@ -81,64 +86,61 @@ pub enum Complaint {
     Expires { path: PathBuf, on: String, days: i64 },
 }
 
-/// What speaks against one of the members.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Concern {
+pub struct MemberProblem {
     pub member: String,
-    pub complaint: Complaint,
+    pub problem: Problem,
 }
 
-impl fmt::Display for Concern {
+impl fmt::Display for MemberProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.member, self.complaint)
+        write!(f, "{} {}", self.member, self.problem)
     }
 }
 
-/// Asks the member about itself. Only when it does not answer at all is that an error.
+/// Queries the member about itself. Only a failed status request is an error.
 pub async fn examine(client: &Client, local: &LocalMember) -> Result<Member, ClientError> {
     let status = client.status().await?;
     let header = status.header.unwrap_or_default();
-    let mut complaints = Vec::new();
+    let id = header.member_id();
+    let mut problems = Vec::new();
     let mut alarms = Vec::new();
     let mut listed = Vec::new();
     if status.leader == 0 {
-        complaints.push(Complaint::NoLeader);
+        problems.push(Problem::NoLeader);
     }
     if status.is_learner {
-        complaints.push(Complaint::Learner);
+        problems.push(Problem::Learner);
     } else {
-        // A learner refuses both; without a leader nobody can agree on alarms.
+        // A learner refuses both requests, and alarms need a leader.
         match client.members().await {
-            Ok(answer) => listed = answer.members,
-            Err(error) => complaints.push(Complaint::Unknown { what: "member list", why: error.to_string() }),
+            Ok(response) => listed = response.members,
+            Err(error) => problems.push(Problem::Unknown { what: "member list", reason: error.to_string() }),
         }
         if status.leader != 0 {
             match client.alarms().await {
-                Ok(answer) => alarms = answer.alarms,
-                Err(error) => complaints.push(Complaint::Unknown { what: "alarms", why: error.to_string() }),
+                Ok(response) => alarms = response.alarms,
+                Err(error) => problems.push(Problem::Unknown { what: "alarms", reason: error.to_string() }),
             }
         }
     }
-    complaints.extend(not_own(&listed, header.member_id, local));
+    problems.extend(not_own(&listed, id, local));
     let alarms: Vec<Alarm> = alarms
         .iter()
-        .map(|alarm| Alarm { kind: alarm_name(alarm.alarm), member_id: hex(alarm.member_id) })
+        .map(|alarm| Alarm { kind: alarm_name(alarm.alarm), member_id: MemberId(alarm.member_id) })
         .collect();
-    complaints.extend(alarms.iter().map(|alarm| {
-        if alarm.member_id == hex(header.member_id) {
-            Complaint::Alarm(alarm.kind.clone())
+    problems.extend(alarms.iter().map(|alarm| {
+        if alarm.member_id == id {
+            Problem::Alarm(alarm.kind.clone())
         } else {
-            Complaint::AlarmElsewhere(alarm.clone())
+            Problem::AlarmElsewhere(alarm.clone())
         }
     }));
-    complaints.extend(said_itself(&status, !alarms.is_empty()));
+    problems.extend(own_errors(&status, !alarms.is_empty()));
     Ok(Member {
-        cluster_id: hex(header.cluster_id),
-        member_id: hex(header.member_id),
-        name: listed
-            .iter()
-            .find(|member| member.id == header.member_id)
-            .map_or_else(String::new, |own| own.name.clone()),
+        cluster_id: header.cluster_id(),
+        id,
+        name: listed.iter().find(|member| member.id() == id).map_or_else(String::new, |own| own.name.clone()),
         version: status.version,
         revision: header.revision,
         raft_term: header.raft_term,
@@ -146,12 +148,12 @@ pub async fn examine(client: &Client, local: &LocalMember) -> Result<Member, Cli
         learner: status.is_learner,
         alarms,
         db_size: u64::try_from(status.db_size).unwrap_or_default(),
-        complaints,
+        problems,
     })
 }
 
-/// The host's own member is the one with its name, or else the one that its endpoint belongs to.
-pub fn not_own(listed: &[ListedMember], answering: u64, local: &LocalMember) -> Option<Complaint> {
+/// This host's own member is the one with its name, or else the one that its endpoint belongs to.
+pub fn not_own(listed: &[ListedMember], responding: MemberId, local: &LocalMember) -> Option<Problem> {
     let by_url = || {
         let same = |url: &String| url.trim_end_matches('/') == local.endpoint.trim_end_matches('/');
         listed.iter().find(|member| member.client_urls.iter().any(same))
@@ -160,26 +162,26 @@ pub fn not_own(listed: &[ListedMember], answering: u64, local: &LocalMember) -> 
         Some(name) => listed.iter().find(|member| member.name == *name).or_else(by_url),
         None => by_url(),
     }?;
-    (own.id != answering).then(|| Complaint::NotOwn {
-        answering: described(listed, answering),
-        own: described(listed, own.id),
+    (own.id() != responding).then(|| Problem::NotOwn {
+        responding: described(listed, responding),
+        own: described(listed, own.id()),
     })
 }
 
-fn described(listed: &[ListedMember], id: u64) -> String {
-    match listed.iter().find(|member| member.id == id) {
-        Some(member) if !member.name.is_empty() => format!("{} ({})", member.name, hex(id)),
-        _ => hex(id),
+fn described(listed: &[ListedMember], id: MemberId) -> String {
+    match listed.iter().find(|member| member.id() == id) {
+        Some(member) if !member.name.is_empty() => format!("{} ({id})", member.name),
+        _ => id.to_string(),
     }
 }
 
-/// What etcd lists as errors repeats the leader and the alarms, which have complaints of their own.
-pub fn said_itself(status: &StatusResponse, alarms_known: bool) -> impl Iterator<Item = Complaint> {
+/// What the member reports as errors. These include a missing leader and alarms, which are problems of their own.
+pub fn own_errors(status: &StatusResponse, alarms_known: bool) -> impl Iterator<Item = Problem> {
     status
         .errors
         .iter()
         .filter(move |error| !(error.contains("no leader") || alarms_known && error.contains("alarm:")))
-        .map(|error| Complaint::SaysItself(error.trim().to_owned()))
+        .map(|error| Problem::OwnError(error.trim().to_owned()))
 }
 
 fn alarm_name(alarm: i32) -> String {
@@ -189,9 +191,4 @@ fn alarm_name(alarm: i32) -> String {
         Ok(AlarmType::Corrupt) => "CORRUPT".to_owned(),
         Err(_) => format!("number {alarm}"),
     }
-}
-
-/// As etcdctl prints ids.
-pub fn hex(id: u64) -> String {
-    format!("{id:x}")
 }

@@ -1,45 +1,45 @@
-//! Keys of a member, counted, written and read: for the scratch etcd of a drill, never for a real one.
+//! Keys of a member, counted, read and written: only used with a scratch etcd, never with a real member.
 
 use crate::client::Client;
+use crate::error::ClientError;
 use crate::message::{
     DeleteRangeRequest, DeleteRangeResponse, Empty, PutRequest, RangeRequest, RangeResponse,
 };
-use crate::trouble::ClientError;
 
 const RANGE: &str = "/etcdserverpb.KV/Range";
 
 impl Client {
-    /// How many keys begin with `prefix` as of a revision, 0 for the newest one; all keys begin with nothing.
+    /// The number of keys that begin with `prefix` at a revision; 0 is the newest one. An empty prefix is that of all keys.
     pub async fn count(&self, prefix: &[u8], revision: i64) -> Result<i64, ClientError> {
         let (key, range_end) = match prefix {
             [] => (vec![0], vec![0]),
             prefix => (prefix.to_vec(), end_of(prefix)),
         };
-        let question = RangeRequest { key, range_end, revision, count_only: true, ..RangeRequest::default() };
-        Ok(self.ask::<_, RangeResponse>("Range", RANGE, question).await?.count)
+        let request = RangeRequest { key, range_end, revision, count_only: true, ..RangeRequest::default() };
+        Ok(self.request::<_, RangeResponse>("Range", RANGE, request).await?.count)
     }
 
     pub async fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ClientError> {
-        let question = RangeRequest { key: key.to_vec(), ..RangeRequest::default() };
-        let answer: RangeResponse = self.ask("Range", RANGE, question).await?;
-        Ok(answer.kvs.into_iter().next().map(|found| found.value))
+        let request = RangeRequest { key: key.to_vec(), ..RangeRequest::default() };
+        let response: RangeResponse = self.request("Range", RANGE, request).await?;
+        Ok(response.kvs.into_iter().next().map(|found| found.value))
     }
 
     pub async fn put(&self, key: &[u8], value: &[u8]) -> Result<(), ClientError> {
-        let question = PutRequest { key: key.to_vec(), value: value.to_vec(), lease: 0 };
-        self.ask::<_, Empty>("Put", "/etcdserverpb.KV/Put", question).await.map(drop)
+        let request = PutRequest { key: key.to_vec(), value: value.to_vec(), lease: 0 };
+        self.request::<_, Empty>("Put", "/etcdserverpb.KV/Put", request).await.map(drop)
     }
 
-    /// Deletes one key; how many there were.
+    /// Deletes one key, and returns the number of deleted keys.
     pub async fn delete(&self, key: &[u8]) -> Result<i64, ClientError> {
-        let question = DeleteRangeRequest { key: key.to_vec() };
-        let answer: DeleteRangeResponse =
-            self.ask("DeleteRange", "/etcdserverpb.KV/DeleteRange", question).await?;
-        Ok(answer.deleted)
+        let request = DeleteRangeRequest { key: key.to_vec() };
+        let response: DeleteRangeResponse =
+            self.request("DeleteRange", "/etcdserverpb.KV/DeleteRange", request).await?;
+        Ok(response.deleted)
     }
 }
 
-/// The first key after all those with the prefix; a zero byte, which is everything, where there is none.
+/// The first key after all keys with the prefix; a zero byte, which means no end, if there is none.
 fn end_of(prefix: &[u8]) -> Vec<u8> {
     let mut end = prefix.to_vec();
     while let Some(last) = end.pop() {
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_prefix_ends_before_the_first_key_that_does_not_have_it() {
+    fn the_end_of_a_prefix_is_the_first_key_after_all_keys_with_it() {
         assert_eq!(end_of(b"/a/"), b"/a0");
         assert_eq!(end_of(b"a\xff"), b"b");
         assert_eq!(end_of(b"\xff\xff"), b"\0");

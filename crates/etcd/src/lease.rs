@@ -1,24 +1,25 @@
-//! What a lock in etcd takes: leases, one transaction, and moving the lead; and whether there is a v3 key at all.
+//! The requests of a lock in etcd: leases, one transaction, and moving the leader; and whether the store contains any key.
 //!
-//! Messages by hand from etcd's `api/etcdserverpb/rpc.proto` and `api/mvccpb/kv.proto`.
+//! The messages are written by hand from etcd's `api/etcdserverpb/rpc.proto` and `api/mvccpb/kv.proto`.
 
 use std::time::Duration;
 
 use futures_util::stream;
 use http::uri::PathAndQuery;
+use nightshift_core::etcd_facts::MemberId;
 use prost::Message;
 use tokio::time::timeout;
 use tonic::Request;
 use tonic_prost::ProstCodec;
 
 use crate::client::Client;
+use crate::error::ClientError;
 use crate::message::{Empty, PutRequest, RangeRequest, RangeResponse};
-use crate::trouble::ClientError;
 
-/// `Compare.target`: the revision at which the key was created; 0 where there is none.
+/// `Compare.target`: the revision at which the key was created; 0 if it does not exist.
 const CREATE: i32 = 1;
 
-/// A union of which one is set.
+/// A union: one of both is set.
 #[derive(Clone, PartialEq, Message)]
 struct RequestOp {
     #[prost(message, optional, tag = "1")]
@@ -71,12 +72,12 @@ struct LeaseGrantRequest {
     ttl: i64,
 }
 
-/// The answer to a grant, and to a keepalive: the same fields.
+/// The response to a grant and to a keepalive, which have the same fields.
 #[derive(Clone, Copy, PartialEq, Message)]
 struct LeaseResponse {
     #[prost(int64, tag = "2")]
     id: i64,
-    /// In seconds; 0 or less of a lease that has ended.
+    /// In seconds; 0 or less if the lease has expired.
     #[prost(int64, tag = "3")]
     ttl: i64,
 }
@@ -94,9 +95,9 @@ struct MoveLeaderRequest {
 }
 
 impl Client {
-    /// Whether the v3 store holds any key.
+    /// Whether the v3 store contains any key.
     pub async fn has_v3_keys(&self) -> Result<bool, ClientError> {
-        // From the first possible key, with no end.
+        // From the first possible key, without an end.
         let all = RangeRequest {
             key: vec![0],
             range_end: vec![0],
@@ -105,43 +106,43 @@ impl Client {
             keys_only: true,
             ..RangeRequest::default()
         };
-        let found: RangeResponse = self.ask("Range", "/etcdserverpb.KV/Range", all).await?;
+        let found: RangeResponse = self.request("Range", "/etcdserverpb.KV/Range", all).await?;
         Ok(!found.kvs.is_empty())
     }
 
-    /// A lease that ends by itself after `ttl`, unless it is kept alive.
+    /// A lease that expires after `ttl`, unless it is kept alive.
     pub async fn grant_lease(&self, ttl: Duration) -> Result<i64, ClientError> {
         let ttl = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX);
         let granted: LeaseResponse =
-            self.ask("LeaseGrant", "/etcdserverpb.Lease/LeaseGrant", LeaseGrantRequest { ttl }).await?;
+            self.request("LeaseGrant", "/etcdserverpb.Lease/LeaseGrant", LeaseGrantRequest { ttl }).await?;
         Ok(granted.id)
     }
 
-    /// False where the lease has ended.
+    /// False if the lease has expired.
     pub async fn keep_lease(&self, id: i64) -> Result<bool, ClientError> {
         let call = "LeaseKeepAlive";
         let kept = async {
             let mut grpc = self.ready().await?;
             let path = PathAndQuery::from_static("/etcdserverpb.Lease/LeaseKeepAlive");
             let once = stream::iter([LeaseId { id }]);
-            let answers = grpc.streaming(Request::new(once), path, ProstCodec::default()).await?;
-            answers.into_inner().message().await
+            let responses = grpc.streaming(Request::new(once), path, ProstCodec::default()).await?;
+            responses.into_inner().message().await
         };
-        let answer: Option<LeaseResponse> = timeout(self.patience(), kept)
+        let response: Option<LeaseResponse> = timeout(self.timeout(), kept)
             .await
             .map_err(|_| self.timed_out(call))?
             .map_err(|status| self.failed(call, status))?;
-        Ok(answer.is_some_and(|answer| answer.ttl > 0))
+        Ok(response.is_some_and(|response| response.ttl > 0))
     }
 
-    /// Ends a lease, and with it every key that hangs on it.
+    /// Ends a lease, and deletes its keys.
     pub async fn revoke_lease(&self, id: i64) -> Result<(), ClientError> {
         let revoked: Result<Empty, _> =
-            self.ask("LeaseRevoke", "/etcdserverpb.Lease/LeaseRevoke", LeaseId { id }).await;
+            self.request("LeaseRevoke", "/etcdserverpb.Lease/LeaseRevoke", LeaseId { id }).await;
         revoked.map(drop)
     }
 
-    /// Puts a key that hangs on a lease, if it is not there yet; else gives what it holds.
+    /// Writes a key with a lease if it does not exist; otherwise returns its value.
     pub async fn claim(&self, key: &str, value: &str, lease: i64) -> Result<Result<(), String>, ClientError> {
         let key = key.as_bytes().to_vec();
         let put = PutRequest { key: key.clone(), value: value.as_bytes().to_vec(), lease };
@@ -151,18 +152,20 @@ impl Client {
             success: vec![RequestOp { put: Some(put), range: None }],
             failure: vec![RequestOp { range: Some(range), put: None }],
         };
-        let answer: TxnResponse = self.ask("Txn", "/etcdserverpb.KV/Txn", txn).await?;
-        if answer.succeeded {
+        let response: TxnResponse = self.request("Txn", "/etcdserverpb.KV/Txn", txn).await?;
+        if response.succeeded {
             return Ok(Ok(()));
         }
-        let held = answer.responses.into_iter().filter_map(|op| op.range).flat_map(|range| range.kvs).next();
-        Ok(Err(held.map_or_else(String::new, |held| String::from_utf8_lossy(&held.value).into_owned())))
+        let existing =
+            response.responses.into_iter().filter_map(|op| op.range).flat_map(|range| range.kvs).next();
+        Ok(Err(existing.map_or_else(String::new, |kv| String::from_utf8_lossy(&kv.value).into_owned())))
     }
 
-    /// Asked of the leader, which hands the lead to this member. etcd has it from 3.3 on.
-    pub async fn move_leader(&self, target: u64) -> Result<(), ClientError> {
+    /// Makes the leader, which must be the member of this client, pass its role to `target`. From etcd 3.3.
+    pub async fn move_leader(&self, target: MemberId) -> Result<(), ClientError> {
         let path = "/etcdserverpb.Maintenance/MoveLeader";
-        let moved: Result<Empty, _> = self.ask("MoveLeader", path, MoveLeaderRequest { target }).await;
+        let moved: Result<Empty, _> =
+            self.request("MoveLeader", path, MoveLeaderRequest { target: target.0 }).await;
         moved.map(drop)
     }
 }

@@ -1,37 +1,24 @@
-//! The local etcd member: where it answers, how it is, whether the others agree with it, and a snapshot of it.
+//! The local etcd member: how it is reached, its health and that of the other members, whether all of them contain the same,
+//! and its snapshot. [`trial`] restores a stored copy and tests it; [`service`] and [`stopped`] are for a member that is stopped.
 //!
-//! Members are asked over this host's own TLS material; no data directory is ever read.
+//! Members are queried over this host's own TLS files; no data directory of a running member is read.
 
-mod agreement;
-mod client;
-mod cluster;
-mod data_kind;
-mod discover;
-mod expiry;
-mod health;
+pub mod agreement;
+pub mod client;
+pub mod cluster;
+pub mod discover;
+pub mod error;
+pub mod expiry;
+pub mod health;
 mod kv;
 mod lease;
 pub mod message;
 mod options;
+mod order;
 mod pod;
 pub mod service;
-mod snapshot;
+pub mod snapshot;
 pub mod stopped;
-mod stream;
+pub mod stream;
 pub mod trial;
-mod trouble;
-mod turns;
 pub mod v2;
-
-pub use agreement::{Agreeing, agreement};
-pub use client::{Client, HASHING};
-pub use cluster::{Cluster, Seen, applied};
-pub use data_kind::{Found, look};
-pub use discover::{DiscoverError, LocalMember, POD_MANIFESTS, TlsFiles, discover};
-pub use expiry::{Expiry, complaints as expiry_complaints, expiries};
-pub use health::{Alarm, Complaint, Concern, Member, examine, hex};
-pub use message::AlarmType;
-pub use snapshot::{Header, Limits, SnapshotError, Taken, take};
-pub use stream::compress;
-pub use trouble::ClientError;
-pub use v2::{V2, V2Error};

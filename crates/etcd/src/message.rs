@@ -1,11 +1,12 @@
 //! The few messages of etcd's v3 API that are used, written by hand from etcd's `api/etcdserverpb/rpc.proto`.
 //!
-//! Fields that are not read here are left out: protobuf skips them.
+//! Fields that are not read here are omitted: protobuf skips them.
 
 use bytes::Bytes;
+use nightshift_core::etcd_facts::MemberId;
 use prost::Message;
 
-/// What every answer begins with.
+/// The first field of every response.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub struct ResponseHeader {
     #[prost(uint64, tag = "1")]
@@ -18,8 +19,19 @@ pub struct ResponseHeader {
     pub raft_term: u64,
 }
 
-/// `SnapshotRequest`, `StatusRequest`, and `MemberListRequest` and `AlarmRequest` at their defaults: ask
-/// this member's own view, get all alarms.
+impl ResponseHeader {
+    pub const fn member_id(&self) -> MemberId {
+        MemberId(self.member_id)
+    }
+
+    /// In hexadecimal, as etcdctl prints it.
+    pub fn cluster_id(&self) -> String {
+        format!("{:x}", self.cluster_id)
+    }
+}
+
+/// `SnapshotRequest`, `StatusRequest`, and with their defaults `MemberListRequest` (the member's own list) and `AlarmRequest`
+/// (all alarms).
 #[derive(Clone, Copy, PartialEq, Message)]
 pub struct Empty {}
 
@@ -39,23 +51,23 @@ pub struct StatusResponse {
     pub version: String,
     #[prost(int64, tag = "3")]
     pub db_size: i64,
-    /// 0 where there is none.
+    /// 0 if there is none.
     #[prost(uint64, tag = "4")]
     pub leader: u64,
     #[prost(uint64, tag = "5")]
     pub raft_index: u64,
-    /// From 3.3 on.
+    /// From 3.4.
     #[prost(uint64, tag = "7")]
     pub raft_applied_index: u64,
-    /// From 3.4 on.
+    /// From 3.4.
     #[prost(string, repeated, tag = "8")]
     pub errors: Vec<String>,
-    /// From 3.4 on.
+    /// From 3.4.
     #[prost(bool, tag = "10")]
     pub is_learner: bool,
 }
 
-/// At its defaults it asks for all alarms: see [`Empty`].
+/// With its defaults it requests all alarms: see [`Empty`].
 #[derive(Clone, Copy, PartialEq, Message)]
 pub struct AlarmRequest {
     #[prost(enumeration = "AlarmAction", tag = "1")]
@@ -111,26 +123,32 @@ pub struct ListedMember {
     pub name: String,
     #[prost(string, repeated, tag = "4")]
     pub client_urls: Vec<String>,
-    /// From 3.4 on.
+    /// From 3.4.
     #[prost(bool, tag = "5")]
     pub is_learner: bool,
 }
 
+impl ListedMember {
+    pub const fn id(&self) -> MemberId {
+        MemberId(self.id)
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Message)]
 pub struct HashKvRequest {
-    /// 0 for the newest one.
+    /// 0 for the newest.
     #[prost(int64, tag = "1")]
     pub revision: i64,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
 pub struct HashKvResponse {
-    /// Its revision is the newest one when the hash was made.
+    /// Its revision is the newest one at the time of the hash.
     #[prost(message, optional, tag = "1")]
     pub header: Option<ResponseHeader>,
     #[prost(uint32, tag = "2")]
     pub hash: u32,
-    /// What lies below was compacted, and is in nobody's hash.
+    /// Revisions below it are compacted, and not hashed.
     #[prost(int64, tag = "3")]
     pub compact_revision: i64,
 }
@@ -139,15 +157,15 @@ pub struct HashKvResponse {
 pub struct RangeRequest {
     #[prost(bytes = "vec", tag = "1")]
     pub key: Vec<u8>,
-    /// Empty for the one key, a zero byte for all that follow it.
+    /// Empty for the one key, a zero byte for all keys from it on.
     #[prost(bytes = "vec", tag = "2")]
     pub range_end: Vec<u8>,
     #[prost(int64, tag = "3")]
     pub limit: i64,
-    /// 0 for the newest one.
+    /// 0 for the newest.
     #[prost(int64, tag = "4")]
     pub revision: i64,
-    /// Answered by this member alone, which may lag.
+    /// The member responds without asking its leader, and may lag.
     #[prost(bool, tag = "7")]
     pub serializable: bool,
     #[prost(bool, tag = "8")]

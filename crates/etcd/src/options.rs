@@ -6,15 +6,15 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-/// No description of a member and no certificate bundle is larger.
-const LARGEST: u64 = 1 << 20;
+/// The maximum size of a member's configuration and of a certificate bundle, in bytes.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// `ETCD_NAME` → `etcd1.example.com`. A flag `--name` is the variable `ETCD_NAME`, as etcd itself has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options(BTreeMap<String, String>);
 
 impl Options {
-    /// The value of the first of `names` that is set to something.
+    /// The value of the first of `names` that is set and not empty.
     pub fn first(&self, names: &[&str]) -> Option<&str> {
         names.iter().find_map(|name| self.0.get(*name)).map(String::as_str)
     }
@@ -24,7 +24,7 @@ impl Options {
     }
 
     pub fn set(&mut self, name: &str, value: &str) {
-        // An empty variable is one that is not set: etcd.conf lists many of them.
+        // An empty variable counts as not set: etcd.conf lists many of them.
         if name.starts_with("ETCD_") && !value.is_empty() {
             self.0.insert(name.to_owned(), value.to_owned());
         }
@@ -34,8 +34,8 @@ impl Options {
         self.set(&format!("ETCD_{}", flag.to_ascii_uppercase().replace('-', "_")), value);
     }
 
-    /// Reads an environment file as systemd and a shell's `source` both would: `KEY="value"`, `#` and `;` begin
-    /// a comment, the last of a kind counts.
+    /// Reads an environment file as both systemd and a shell's `source` do: `KEY="value"`, `#` and `;` start a comment, and the
+    /// last value of a key counts.
     pub fn read_environment(&mut self, text: &str) {
         for line in text.lines() {
             let line = line.trim();
@@ -56,18 +56,18 @@ fn unquoted(value: &str) -> &str {
             return inner;
         }
     }
-    // What follows a blank is a comment or another word, never part of the value.
+    // What follows a space is a comment or another word, never part of the value.
     value.split_whitespace().next().unwrap_or_default()
 }
 
-/// Reads a small regular file; a pipe or device in its place is refused instead of waited for.
+/// Reads a small regular file. A pipe or a device is refused, because reading it could block forever.
 pub fn read_small(path: &Path) -> io::Result<Vec<u8>> {
     let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
     let file: File = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
-    nightshift_core::read_bounded(file, LARGEST)
+    nightshift_core::read_bounded(file, MAX_BYTES)
 }
 
 #[cfg(test)]
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_in_place_of_a_file_is_refused_at_once() {
+    fn a_pipe_is_refused_instead_of_being_read() {
         let folder = tempfile::tempdir().unwrap();
         let pipe = folder.path().join("pipe");
         rustix::fs::mknodat(

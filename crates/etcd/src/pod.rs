@@ -35,7 +35,7 @@ struct Container {
 #[derive(Debug, Deserialize)]
 struct Variable {
     name: String,
-    /// Absent where the value comes from elsewhere, which is not followed.
+    /// Absent if the value comes from elsewhere, which is not followed.
     #[serde(default)]
     value: Option<String>,
 }
@@ -61,7 +61,7 @@ struct HostPath {
 }
 
 impl Pod {
-    /// Parses a manifest. It may not use more of YAML than manifests do: that bounds what a hostile one costs.
+    /// Parses a manifest. The budget is larger than any pod needs, and bounds the cost of a hostile manifest.
     pub fn parse(text: &str) -> Result<Self, serde_saphyr::Error> {
         let limits = serde_saphyr::options! {
             budget: serde_saphyr::budget! {
@@ -93,7 +93,7 @@ pub struct Etcd<'a> {
 }
 
 impl Etcd<'_> {
-    /// Adds what the pod says itself: its variables, then its flags, which win as they do in etcd.
+    /// Adds the pod's variables, then its flags, which take precedence as they do in etcd.
     pub fn read_options(&self, options: &mut Options) {
         for variable in &self.container.env {
             options.set(&variable.name, variable.value.as_deref().unwrap_or_default());
@@ -112,14 +112,14 @@ impl Etcd<'_> {
         }
     }
 
-    /// The environment file that the pod's shell sources, as OpenShift 3.10 and 3.11 start etcd.
+    /// The environment file that the pod's shell sources: OpenShift 3.10 and 3.11 start etcd this way.
     pub fn sourced(&self) -> Option<&Path> {
         let mut words = self.words();
         words.find(|word| matches!(*word, "source" | "."))?;
         words.next().map(Path::new)
     }
 
-    /// The host's path of a path in the container; unmounted paths are taken to be the same on both.
+    /// The host's path of a path in the container. A path that is not in a mount is assumed to be the same on both.
     pub fn on_host(&self, inside: &Path) -> PathBuf {
         let mounts = self.container.volume_mounts.iter();
         mounts
@@ -134,7 +134,7 @@ impl Etcd<'_> {
             .map_or_else(|| inside.to_owned(), |(_, path)| path)
     }
 
-    /// Arguments, those of a shell's script cut into words.
+    /// The arguments, each split into words: one of them may be a shell script.
     fn words(&self) -> impl Iterator<Item = &str> {
         self.container.command.iter().chain(&self.container.args).flat_map(|word| word.split_whitespace())
     }

@@ -1,61 +1,55 @@
-//! How this host's member is run, and so stopped and started again: a unit of systemd's, or a static pod.
+//! How this host's member is stopped and started: as a systemd unit, or as a static pod.
 
 use std::fs;
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::Command;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tokio::process::Command;
-use tokio::time::timeout;
 
 use crate::discover::POD_MANIFESTS;
-use nightshift_store::offload;
-use nightshift_store::sync_folder;
+use nightshift_store::process::{self, Limits, ProcessError};
+use nightshift_store::{offload, sync_folder};
 
-/// What OpenShift's installer calls it: on the host, and in a container of its own.
+/// The names that OpenShift's installer uses: on the host, and in a container.
 const UNITS: [&str; 2] = ["etcd.service", "etcd_container.service"];
-/// A unit is killed after its own timeout, a minute and a half by default.
-const STOP: Duration = Duration::from_secs(100);
-const ASK: Duration = Duration::from_secs(20);
+/// systemd kills a unit after its own timeout, a minute and a half by default.
+const STOP_TIMEOUT: Duration = Duration::from_secs(100);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
     #[error(
-        "neither {} runs, nor is there a static pod {}: how this host runs etcd is not known",
-        UNITS.join(" nor "), POD_MANIFESTS.join(" or ")
+        "cannot tell how etcd runs on this host: neither {} is active, and neither {} exists",
+        UNITS.join(" nor "), POD_MANIFESTS.join(" nor ")
     )]
     Unknown,
-    #[error("`{line}` cannot be run")]
-    NotRun { line: String, source: io::Error },
-    #[error("`{line}` took longer than {} s", .after.as_secs())]
-    TooLong { line: String, after: Duration },
-    #[error("`{line}` ended with {how}: {words}")]
-    Failed { line: String, how: String, words: String },
+    #[error(transparent)]
+    Process(#[from] ProcessError),
     #[error("cannot move {} to {}", .from.display(), .to.display())]
     Move { from: PathBuf, to: PathBuf, source: io::Error },
-    #[error("{} is no regular file: a manifest that is a link, or kept elsewhere, is not moved", .path.display())]
-    Odd { path: PathBuf },
-    #[error("{} cannot be looked at", .path.display())]
-    Look { path: PathBuf, source: io::Error },
+    #[error("{} is not a regular file, so it is not moved: a manifest must not be a link", .path.display())]
+    NotRegular { path: PathBuf },
+    #[error("cannot check {}", .path.display())]
+    Stat { path: PathBuf, source: io::Error },
     #[error(
-        "neither {} nor {}, where a cold copy puts it, is there: lay the manifest of etcd's pod back by hand",
+        "neither {} nor {}, where a cold copy moves it, exists; restore the manifest of etcd's pod by hand",
         .manifest.display(), .aside.display()
     )]
     Vanished { manifest: PathBuf, aside: PathBuf },
 }
 
-/// Something that runs the member. It is written to the marker, so that whoever finds that can start it again.
-pub trait Runs: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
-    /// In words, for the journal: what it is stopped by.
+/// Stops and starts the member. It is written to the marker of a cold copy, so that a recovery can start the member again.
+pub trait ServiceControl: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// How it is stopped, as text for the journal.
     fn how(&self) -> String;
 
     fn stop(&self) -> impl Future<Output = Result<(), ServiceError>> + Send;
 
-    /// Asks for its start, and does not wait for it. Does nothing to one that runs.
+    /// Requests its start, and does not wait for it. Does nothing if it runs.
     fn start(&self) -> impl Future<Output = Result<(), ServiceError>> + Send;
 }
 
@@ -65,18 +59,18 @@ pub enum Service {
     Unit {
         name: String,
     },
-    /// The kubelet ends a pod whose manifest is gone, and starts it when that is back.
+    /// The kubelet stops a pod when its manifest is removed, and starts it when the manifest is back.
     StaticPod {
         manifest: PathBuf,
-        /// Where it lies meanwhile: beside the folder that the kubelet watches.
+        /// Its path while the pod is stopped: outside the directory that the kubelet watches.
         aside: PathBuf,
     },
 }
 
-/// How etcd is run here: the unit that is active, else the static pod.
+/// How etcd runs on this host: as the unit that is active, else as a static pod.
 pub async fn find() -> Result<Service, ServiceError> {
     for name in UNITS {
-        if systemctl(&["is-active", "--quiet", name], ASK).await.is_ok() {
+        if systemctl(&["is-active", "--quiet", name], REQUEST_TIMEOUT).await.is_ok() {
             return Ok(Service::Unit { name: name.to_owned() });
         }
     }
@@ -89,18 +83,19 @@ pub async fn find() -> Result<Service, ServiceError> {
 }
 
 impl Service {
-    /// The pod of this manifest, if that is there.
+    /// The pod of this manifest, if it exists.
     fn pod(manifest: PathBuf) -> Result<Option<Self>, ServiceError> {
-        if !is_there(&manifest)? {
+        if !exists(&manifest)? {
             return Ok(None);
         }
         demand_regular(&manifest)?;
-        let aside = manifest.parent().map(|folder| folder.with_file_name("nightshift-cold-copy-etcd.yaml"));
+        let aside =
+            manifest.parent().map(|directory| directory.with_file_name("nightshift-cold-copy-etcd.yaml"));
         Ok(aside.map(|aside| Self::StaticPod { manifest, aside }))
     }
 }
 
-impl Runs for Service {
+impl ServiceControl for Service {
     fn how(&self) -> String {
         match self {
             Self::Unit { name } => format!("systemctl stop {name}"),
@@ -112,7 +107,7 @@ impl Runs for Service {
 
     async fn stop(&self) -> Result<(), ServiceError> {
         match self {
-            Self::Unit { name } => systemctl(&["stop", name], STOP).await,
+            Self::Unit { name } => systemctl(&["stop", name], STOP_TIMEOUT).await,
             Self::StaticPod { manifest, aside } => {
                 let (manifest, aside) = (manifest.clone(), aside.clone());
                 offload::run(move || move_away(&manifest, &aside)).await
@@ -122,79 +117,61 @@ impl Runs for Service {
 
     async fn start(&self) -> Result<(), ServiceError> {
         match self {
-            Self::Unit { name } => systemctl(&["start", "--no-block", name], ASK).await,
+            Self::Unit { name } => systemctl(&["start", "--no-block", name], REQUEST_TIMEOUT).await,
             Self::StaticPod { manifest, aside } => {
                 let (manifest, aside) = (manifest.clone(), aside.clone());
-                offload::run(move || lay_back(&aside, &manifest)).await
+                offload::run(move || move_back(&aside, &manifest)).await
             }
         }
     }
 }
 
-fn lay_back(aside: &Path, manifest: &Path) -> Result<(), ServiceError> {
-    // Somebody may have laid a new one meanwhile, and that one counts.
-    if is_there(manifest)? {
+fn move_back(aside: &Path, manifest: &Path) -> Result<(), ServiceError> {
+    // An operator may have written a new one meanwhile, which takes precedence.
+    if exists(manifest)? {
         return Ok(());
     }
-    if !is_there(aside)? {
+    if !exists(aside)? {
         return Err(ServiceError::Vanished { manifest: manifest.to_owned(), aside: aside.to_owned() });
     }
     move_away(aside, manifest)
 }
 
-/// Whether there is anything of this name, be it a link to nowhere.
-fn is_there(path: &Path) -> Result<bool, ServiceError> {
+/// Whether anything of this name exists, even a broken link.
+fn exists(path: &Path) -> Result<bool, ServiceError> {
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(source) => Err(ServiceError::Look { path: path.to_owned(), source }),
+        Err(source) => Err(ServiceError::Stat { path: path.to_owned(), source }),
     }
 }
 
-/// A link that is moved may lead nowhere from its new place, and who owns what it leads to is another question.
+/// A relative link that is moved points to another file, and the target of a link may have another owner.
 fn demand_regular(path: &Path) -> Result<(), ServiceError> {
-    let look = |source| ServiceError::Look { path: path.to_owned(), source };
-    let regular = fs::symlink_metadata(path).map_err(look)?.is_file();
-    if regular { Ok(()) } else { Err(ServiceError::Odd { path: path.to_owned() }) }
+    let stat = |source| ServiceError::Stat { path: path.to_owned(), source };
+    let regular = fs::symlink_metadata(path).map_err(stat)?.is_file();
+    if regular { Ok(()) } else { Err(ServiceError::NotRegular { path: path.to_owned() }) }
 }
 
-/// Both on one file system, and on disk when this returns. Never over a file that is there.
+/// Renames a file on one file system, and syncs it. An existing file is never replaced.
 fn move_away(from: &Path, to: &Path) -> Result<(), ServiceError> {
     let failed = |source| ServiceError::Move { from: from.to_owned(), to: to.to_owned(), source };
     demand_regular(from)?;
-    if is_there(to)? {
+    if exists(to)? {
         return Err(failed(io::ErrorKind::AlreadyExists.into()));
     }
     fs::rename(from, to).map_err(failed)?;
-    for folder in [to.parent(), from.parent()].into_iter().flatten() {
-        sync_folder(folder).map_err(failed)?;
+    for directory in [to.parent(), from.parent()].into_iter().flatten() {
+        sync_folder(directory).map_err(failed)?;
     }
     Ok(())
 }
 
-async fn systemctl(words: &[&str], within: Duration) -> Result<(), ServiceError> {
-    let line = format!("systemctl {}", words.join(" "));
-    let run = Command::new("systemctl")
-        .args(words)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .output();
-    let output = match timeout(within, run).await {
-        Ok(Ok(output)) => output,
-        Ok(Err(source)) => return Err(ServiceError::NotRun { line, source }),
-        Err(_) => return Err(ServiceError::TooLong { line, after: within }),
-    };
-    if output.status.success() {
-        return Ok(());
-    }
-    let words = String::from_utf8_lossy(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
-    Err(ServiceError::Failed {
-        line,
-        how: output.status.to_string(),
-        words: words.chars().take(400).collect(),
-    })
+async fn systemctl(words: &[&str], time: Duration) -> Result<(), ServiceError> {
+    let mut command = Command::new("systemctl");
+    command.args(words);
+    offload::run(move || process::output(&mut command, Limits { time, output: 64 << 10 })).await?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -202,19 +179,19 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn pod(folder: &Path) -> (PathBuf, PathBuf, Service) {
-        let manifest = folder.join("pods/etcd.yaml");
+    fn pod(directory: &Path) -> (PathBuf, PathBuf, Service) {
+        let manifest = directory.join("pods/etcd.yaml");
         fs::create_dir_all(manifest.parent().unwrap()).unwrap();
         fs::write(&manifest, "kind: Pod").unwrap();
         let service = Service::pod(manifest.clone()).unwrap().unwrap();
-        (manifest, folder.join("nightshift-cold-copy-etcd.yaml"), service)
+        (manifest, directory.join("nightshift-cold-copy-etcd.yaml"), service)
     }
 
     #[tokio::test]
-    async fn a_static_pod_is_stopped_by_taking_its_manifest_out_of_the_watched_folder_and_back() {
-        let folder = tempfile::tempdir().unwrap();
-        let (manifest, aside, service) = pod(folder.path());
-        // It runs: a start changes nothing.
+    async fn a_static_pod_is_stopped_and_started_by_moving_its_manifest() {
+        let directory = tempfile::tempdir().unwrap();
+        let (manifest, aside, service) = pod(directory.path());
+        // It runs, so a start changes nothing.
         service.start().await.unwrap();
         service.stop().await.unwrap();
         assert!(!manifest.exists() && aside.exists());
@@ -224,9 +201,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_manifest_that_was_laid_meanwhile_is_left_alone_and_so_is_one_aside() {
-        let folder = tempfile::tempdir().unwrap();
-        let (manifest, aside, service) = pod(folder.path());
+    async fn a_manifest_that_was_written_meanwhile_is_not_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let (manifest, aside, service) = pod(directory.path());
         service.stop().await.unwrap();
         fs::write(&manifest, "kind: Pod # newer").unwrap();
         service.start().await.unwrap();
@@ -236,21 +213,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_manifest_that_is_a_link_is_refused_and_left_where_it_is() {
-        let folder = tempfile::tempdir().unwrap();
-        let (manifest, aside, service) = pod(folder.path());
-        let elsewhere = folder.path().join("elsewhere.yaml");
+    async fn a_manifest_that_is_a_link_is_refused_and_not_moved() {
+        let directory = tempfile::tempdir().unwrap();
+        let (manifest, aside, service) = pod(directory.path());
+        let elsewhere = directory.path().join("elsewhere.yaml");
         fs::rename(&manifest, &elsewhere).unwrap();
         std::os::unix::fs::symlink(&elsewhere, &manifest).unwrap();
-        assert!(matches!(Service::pod(manifest.clone()), Err(ServiceError::Odd { .. })));
-        assert!(matches!(service.stop().await, Err(ServiceError::Odd { .. })));
+        assert!(matches!(Service::pod(manifest.clone()), Err(ServiceError::NotRegular { .. })));
+        assert!(matches!(service.stop().await, Err(ServiceError::NotRegular { .. })));
         assert!(manifest.exists() && !aside.exists());
     }
 
     #[tokio::test]
-    async fn a_pod_without_any_manifest_is_not_taken_for_started() {
-        let folder = tempfile::tempdir().unwrap();
-        let (manifest, _, service) = pod(folder.path());
+    async fn a_start_without_any_manifest_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let (manifest, _, service) = pod(directory.path());
         fs::remove_file(&manifest).unwrap();
         assert!(matches!(service.start().await, Err(ServiceError::Vanished { .. })));
         assert!(Service::pod(manifest).unwrap().is_none());

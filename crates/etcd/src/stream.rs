@@ -1,4 +1,4 @@
-//! The blocking half of a snapshot: checks what streams by, compresses it, and writes it to disk.
+//! The blocking half of a snapshot: checks the stream, compresses it, and writes it to disk.
 
 use std::fs::File;
 use std::io::{self, BufRead, Read, Write};
@@ -13,39 +13,39 @@ use nightshift_store::gzip;
 use nightshift_store::pieces::read_ready;
 use nightshift_store::sync_file;
 
-/// etcd itself needs a core while it streams, and the others of a small master are not ours.
+/// etcd itself needs a core while it streams, and a small master has no others to spare.
 const WORKERS: usize = 2;
-/// The cheapest level with dynamic codes: level 1 of zlib-rs packs half as large again, level 6 a tenth smaller
-/// for nearly twice the time.
+/// The cheapest level with dynamic codes. Measured: level 1 of zlib-rs gives files half as large again; level 6 gives files
+/// smaller by a tenth, in nearly twice the time.
 const GZIP_LEVEL: u32 = 2;
 /// Faster than etcd streams. Levels 2 and 3 cost more and gain nothing on a database's pages.
 const ZSTD_LEVEL: i32 = 1;
 
-/// What the stream hands over. A channel that closes without `End` was given up.
+/// A piece of the stream. If the channel closes without `End`, the stream was aborted.
 #[derive(Debug)]
 pub enum Piece {
     Blob(Bytes),
     End,
 }
 
-/// What lies on disk, fsynced.
+/// The stored file, synced.
 #[derive(Debug)]
 pub struct Stored {
-    pub birth: Report,
+    pub report: Report,
     pub written: Written,
 }
 
-/// Drains `pieces` into `file`. Ends early, with what was written left where it is, when the other side is dropped.
+/// Writes `pieces` to `file`. Ends early, and leaves what it has written, if the sender is dropped.
 pub fn store(pieces: mpsc::Receiver<Piece>, file: File, compression: Compression) -> io::Result<Stored> {
     let mut input = Checked { pieces, pass: Pass::default(), current: Bytes::new(), ended: false };
     let mut output = HashedWriter::new(file);
     compress(&mut input, &mut output, compression)?;
     let (file, written) = output.finish();
     sync_file(&file)?;
-    Ok(Stored { birth: input.pass.finish(), written })
+    Ok(Stored { report: input.pass.finish(), written })
 }
 
-/// Compresses what is large and comes from etcd.
+/// Compresses large data of etcd's.
 pub fn compress(
     input: &mut impl BufRead,
     output: &mut impl Write,
@@ -73,7 +73,7 @@ fn zstd(input: &mut impl BufRead, output: &mut impl Write) -> io::Result<()> {
     encoder.finish().map(drop)
 }
 
-/// The stream as a reader: every byte is checked before it is handed on.
+/// The stream as a reader: every byte is checked before it is compressed.
 struct Checked {
     pieces: mpsc::Receiver<Piece>,
     pass: Pass,
@@ -90,7 +90,7 @@ impl BufRead for Checked {
                     self.current = blob;
                 }
                 Some(Piece::End) => self.ended = true,
-                None => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the stream was given up")),
+                None => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the stream was aborted")),
             }
         }
         Ok(&self.current)

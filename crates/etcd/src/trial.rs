@@ -1,25 +1,26 @@
-//! A trial: a stored copy restored into a scratch etcd that must have what the copy had and take a write.
+//! A trial: a stored copy is restored into a scratch etcd, which must contain what the copy contains and accept a write.
 //!
-//! etcd and its tools run as children that the kernel kills with their parent, in a scratch directory with a lock. What goes
-//! wrong says whether the copy is to blame or this host.
+//! It needs no daemon and no network. In this order:
+//!
+//! 1. [`scratch::Scratch`]: a locked directory that is removed with its owner;
+//! 2. [`tools::Tools`]: etcd's own programs, of the copy's version;
+//! 3. [`contents::read`]: what the stored copy contains, key by key;
+//! 4. [`restore::restore`]: `snapshot restore` to a data directory in the scratch directory;
+//! 5. [`server::Server`]: etcd, started on that data directory;
+//! 6. [`compare::compare`]: the restored etcd against the copy and its manifest;
+//! 7. [`canary::write`]: a key, written, read and deleted.
+//!
+//! Each step fails with a [`fault::Fault`], which says whether the copy is the cause or this host.
 
 pub mod alarms;
 pub mod canary;
-mod child;
-mod compare;
-mod contents;
-mod fault;
-mod restore;
+pub mod child;
+pub mod compare;
+pub mod contents;
+pub mod etcd;
+pub mod fault;
+pub mod restore;
 mod root_access;
-mod scratch;
-mod server;
-mod tools;
-
-pub use child::{FollowError, OWN_PROGRAM, become_program, follow_parent};
-pub use compare::Compare;
-pub use contents::{Contents, read as read_contents};
-pub use fault::{Fault, Here};
-pub use restore::restore;
-pub use scratch::{ARCHIVE, DRILL, FOREIGN, REPLAY, Scratch, ScratchError, sweep};
-pub use server::{Origin, Server, Start, refused};
-pub use tools::{Tools, Version, missing_tools};
+pub mod scratch;
+pub mod server;
+pub mod tools;

@@ -20,7 +20,8 @@ mod status;
 mod trust;
 mod verify;
 
-use nightshift_etcd::trial::{become_program, sweep};
+use nightshift_etcd::trial::child::become_program;
+use nightshift_etcd::trial::scratch::sweep;
 
 use crate::args::{Cli, Command, Sets};
 use crate::exit::Exit;

@@ -13,6 +13,7 @@ pub mod outbox;
 pub mod packing;
 mod partial;
 pub mod pieces;
+pub mod process;
 mod proofs;
 mod publish;
 mod read;
@@ -24,6 +25,7 @@ pub mod spool;
 mod sync;
 #[cfg(test)]
 mod tests;
+pub mod tree;
 pub mod verify;
 
 pub use append_log::AppendLog;

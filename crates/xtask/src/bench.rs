@@ -77,6 +77,8 @@ fn build() -> Result<()> {
         "--package",
         "nightshift-engine",
         "--package",
+        "nightshift-etcd",
+        "--package",
         "nightshift-snapshot",
         "--package",
         "nightshift-ssh",

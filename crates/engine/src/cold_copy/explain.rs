@@ -1,71 +1,68 @@
-//! What a cold copy will do here, for whoever asks before it does.
+//! What a cold copy would do on this host, for `nightshift check`.
 
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
 use nightshift_core::chain;
 use nightshift_core::night::Night;
+use nightshift_etcd::discover::LocalMember;
+use nightshift_etcd::service::{Service, ServiceControl as _, find};
 
 use super::health::survey;
+use super::lock::KEY;
 use super::quorum::{permit, turn};
-use super::tally::STOPS_A_NIGHT;
+use super::tally::MAX_STOPS;
 use super::{OPT_IN, STATE};
-use nightshift_etcd::LocalMember;
-use nightshift_etcd::service::{Runs as _, Service, find};
 
-/// Whether the socket is there, which is the operator's consent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Enabled {
-    Yes,
-    No,
+/// Whether an operator has enabled cold copies: then the socket exists.
+pub fn is_enabled(socket: &Path) -> bool {
+    std::fs::symlink_metadata(socket).is_ok_and(|metadata| metadata.file_type().is_socket())
 }
 
-pub fn enabled(socket: &Path) -> Enabled {
-    let there = std::fs::symlink_metadata(socket).is_ok_and(|metadata| metadata.file_type().is_socket());
-    if there { Enabled::Yes } else { Enabled::No }
-}
-
-/// Lines for a person: who is stopped when, by what, under which lock, and what is in the way now.
+/// Which member is stopped when, how, under which lock, and what would refuse it now: one line each.
 pub async fn explain(local: &LocalMember, night: Night, socket: &Path) -> Vec<String> {
-    let consent = match enabled(socket) {
-        Enabled::Yes => format!("the cold copy is enabled: {} is there", socket.display()),
-        Enabled::No => format!("the cold copy is not enabled; on every etcd host: {OPT_IN}"),
-    };
-    let mut lines = vec![consent];
+    let mut lines = vec![if is_enabled(socket) {
+        format!("cold copies are enabled: {} exists", socket.display())
+    } else {
+        format!("cold copies are not enabled; run `{OPT_IN}` on every etcd host")
+    }];
     match survey(local).await {
         Ok(survey) => {
             if let Some(tonight) = turn(&survey.members, night) {
-                let whose = if tonight.id == survey.own { "this host's member" } else { "another one" };
+                let whose = if tonight.id == survey.own { "this host's" } else { "another host's" };
                 lines.push(format!(
-                    "each night one member is stopped, in the order of their ids; in the night {night} it is {}, {whose}",
-                    tonight.called()
+                    "each night one member is stopped, in the order of their ids; in night {night} it is {}, {whose} member",
+                    tonight.label()
                 ));
             }
             lines.push(if survey.members.len() == 1 {
-                "it is the only member: the API has no etcd until the copy is done".to_owned()
+                "it is the only member: the API has no etcd during the copy".to_owned()
             } else {
-                "it is stopped only under a lock in etcd (/nightshift/cold-copy-lock, kept alive through the other members), \
-                 while all others are healthy, and never as the leader"
-                    .to_owned()
+                format!(
+                    "a member is stopped only under a lock in etcd ({KEY}, kept alive through the other members), only while \
+                     all others are healthy, and never while it is the leader"
+                )
             });
             if let Err(refusal) = permit(&survey.members, survey.own) {
                 lines.push(format!("now it would be refused: {refusal}"));
             }
         }
-        Err(error) => lines.push(format!("the members cannot be asked: {}", chain(&error))),
+        Err(error) => lines.push(format!("cannot query the members: {}", chain(&error))),
     }
     match find().await {
         Ok(service @ Service::Unit { .. }) => lines.push(format!(
-            "stopped by `{}`, its member/ folder copied whole, started by `{}`",
+            "the member is stopped by `{}`, its member/ directory is copied, and it is started by `{}`",
             service.how(),
             service.how().replace(" stop ", " start ")
         )),
-        Ok(service) => lines.push(format!("stopped by its manifest: {}, and back", service.how())),
+        Ok(service) => {
+            lines.push(format!("the member is stopped by its manifest: {}, and back", service.how()));
+        }
         Err(error) => lines.push(chain(&error)),
     }
     lines.push(format!(
-        "whatever happens, it is started again: by the helper, by systemd when that ends, and at boot ({STATE}/stopped); and it \
-         is stopped {STOPS_A_NIGHT} times a night at most"
+        "if the copy is interrupted, the member is started by the helper, by systemd after the helper, and at boot \
+         ({STATE}/stopped); it is stopped at most {MAX_STOPS} times a night"
     ));
     lines
 }

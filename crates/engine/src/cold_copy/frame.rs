@@ -1,61 +1,60 @@
-//! What the daemon and the helper say to each other: one line asks, frames answer.
+//! The protocol between the daemon and the helper: the daemon sends one line, the helper responds with frames.
 //!
-//! A frame is its kind, its length in four bytes, big end first, and so many bytes: words in JSON, or data.
+//! A frame is its kind (one byte), its length (four bytes, big endian), and its content: a reply in JSON, or data.
 
-use std::io::{self, BufRead as _, Read, Write};
+use std::io::{self, BufRead as _, BufWriter, Read, Write};
 
-use nightshift_core::digest::{Digest, Hasher};
+use nightshift_core::digest::{Digest, HashedWriter};
 use nightshift_core::night::Night;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-/// Of data in one frame.
-pub const PIECE: usize = 256 << 10;
-const MOST_WORDS: usize = 16 << 10;
-const LONGEST_REQUEST: u64 = 4 << 10;
-const WORDS: u8 = b'w';
+/// The maximum number of bytes of data in one frame.
+pub const MAX_DATA_LEN: usize = 256 << 10;
+const MAX_REPLY_LEN: usize = 16 << 10;
+const MAX_REQUEST_LEN: u64 = 4 << 10;
+const REPLY: u8 = b'w';
 const DATA: u8 = b'd';
 
-/// What the daemon asks. All else that matters is read from root's own config.
+/// The daemon's request. Everything else that matters is read from root's own configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     pub night: Night,
-    /// Of etcd, in hexadecimal, as the daemon saw it.
+    /// Of etcd, in hexadecimal, as the member reported it to the daemon.
     pub cluster_id: String,
 }
 
-/// What the helper says, in this order: one of the first three, or `stopped`, data, `copied`, and how it ended.
+/// The helper's replies, in this order: one of the first three, or `stopped`, data, `copied`, and one of the last two.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "said", rename_all = "kebab-case")]
-pub enum Said {
+pub enum HelperReply {
     /// Another member is stopped tonight.
     NotMyTurn { member: String },
-    /// Another cold copy is being taken, here or elsewhere.
+    /// Another cold copy is running, on this or another host.
     Busy { reason: String },
-    /// Nothing was stopped.
+    /// No member was stopped.
     Refused { reason: String },
     /// The member is stopped; its data follows.
     Stopped { member: String, how: String },
     /// All data was sent: a tar of so many bytes.
     Copied { bytes: u64, sha256: Digest },
-    /// The member was seen healthy again.
+    /// The member is healthy again.
     Done { stopped_ms: u64 },
-    /// It was stopped, and something went wrong since.
+    /// The member was stopped, and then something failed.
     Failed { reason: String },
 }
 
 #[derive(Debug)]
 pub enum Frame {
-    Said(Said),
+    Reply(HelperReply),
     Data(Vec<u8>),
 }
 
-/// Reads the one line that asks.
 pub fn read_request(socket: impl Read) -> io::Result<Request> {
     let mut line = Vec::new();
-    io::BufReader::new(socket.take(LONGEST_REQUEST)).read_until(b'\n', &mut line)?;
+    io::BufReader::new(socket.take(MAX_REQUEST_LEN)).read_until(b'\n', &mut line)?;
     if line.pop() != Some(b'\n') {
-        return Err(bad("it asks nothing, in one line"));
+        return Err(invalid("the request is not one line"));
     }
     serde_json::from_slice(&line).map_err(io::Error::from)
 }
@@ -66,35 +65,38 @@ pub fn encode_request(request: &Request) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// The next frame; `None` where the helper hung up between two.
+/// The next frame; `None` if the helper closed the connection between two frames.
 pub async fn read_frame(socket: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Frame>> {
     let mut kind = [0];
     if socket.read(&mut kind).await? == 0 {
         return Ok(None);
     }
     let length = usize::try_from(socket.read_u32().await?).unwrap_or(usize::MAX);
-    let most = match kind {
-        [WORDS] => MOST_WORDS,
-        [DATA] => PIECE,
-        _ => return Err(bad("a frame of no known kind")),
+    let max = match kind {
+        [REPLY] => MAX_REPLY_LEN,
+        [DATA] => MAX_DATA_LEN,
+        _ => return Err(invalid("a frame of an unknown kind")),
     };
-    if length > most {
-        return Err(bad("a frame longer than any may be"));
+    if length > max {
+        return Err(invalid("a frame that is too long"));
     }
     let mut bytes = vec![0; length];
     socket.read_exact(&mut bytes).await?;
     Ok(Some(match kind {
-        [WORDS] => Frame::Said(serde_json::from_slice(&bytes)?),
+        [REPLY] => Frame::Reply(serde_json::from_slice(&bytes)?),
         _ => Frame::Data(bytes),
     }))
 }
 
-pub fn say(socket: &mut impl Write, said: &Said) -> io::Result<()> {
-    let mut said = said.clone();
-    if let Said::Refused { reason } | Said::Failed { reason } | Said::Busy { reason } = &mut said {
-        *reason = reason.chars().take(MOST_WORDS / 8).collect();
+pub fn write_reply(socket: &mut impl Write, reply: &HelperReply) -> io::Result<()> {
+    let mut reply = reply.clone();
+    if let HelperReply::Refused { reason } | HelperReply::Failed { reason } | HelperReply::Busy { reason } =
+        &mut reply
+    {
+        // In JSON a character takes up to 6 bytes.
+        *reason = reason.chars().take(MAX_REPLY_LEN / 8).collect();
     }
-    write_frame(socket, WORDS, &serde_json::to_vec(&said)?)
+    write_frame(socket, REPLY, &serde_json::to_vec(&reply)?)
 }
 
 fn write_frame(socket: &mut impl Write, kind: u8, bytes: &[u8]) -> io::Result<()> {
@@ -105,52 +107,35 @@ fn write_frame(socket: &mut impl Write, kind: u8, bytes: &[u8]) -> io::Result<()
     socket.write_all(bytes)
 }
 
-fn bad(what: &str) -> io::Error {
+fn invalid(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.to_owned())
 }
 
-/// Sends what is written to it as data, and hashes it.
-pub struct DataWriter<W> {
-    socket: W,
-    pending: Vec<u8>,
-    hasher: Hasher,
-    bytes: u64,
+/// Sends what is written to it in frames of data, and hashes it.
+pub type DataWriter<W> = HashedWriter<BufWriter<FrameWriter<W>>>;
+
+pub fn data_writer<W: Write>(socket: W) -> DataWriter<W> {
+    HashedWriter::new(BufWriter::with_capacity(MAX_DATA_LEN, FrameWriter(socket)))
 }
 
-impl<W: Write> DataWriter<W> {
-    pub fn new(socket: W) -> Self {
-        Self { socket, pending: Vec::with_capacity(PIECE), hasher: Hasher::default(), bytes: 0 }
-    }
-
-    /// Sends what is left, and says what was sent in all.
-    pub fn finish(mut self) -> io::Result<Said> {
-        self.send()?;
-        Ok(Said::Copied { bytes: self.bytes, sha256: self.hasher.finish() })
-    }
-
-    fn send(&mut self) -> io::Result<()> {
-        if !self.pending.is_empty() {
-            self.hasher.update(&self.pending);
-            self.bytes += self.pending.len() as u64;
-            write_frame(&mut self.socket, DATA, &self.pending)?;
-            self.pending.clear();
-        }
-        Ok(())
-    }
+/// Sends the rest, and returns the reply with what was sent in all.
+pub fn finish_data<W: Write>(data: DataWriter<W>) -> io::Result<HelperReply> {
+    let (mut buffered, sent) = data.finish();
+    buffered.flush()?;
+    Ok(HelperReply::Copied { bytes: sent.size, sha256: sent.sha256 })
 }
 
-impl<W: Write> Write for DataWriter<W> {
+pub struct FrameWriter<W: Write>(W);
+
+impl<W: Write> Write for FrameWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let taken = bytes.len().min(PIECE - self.pending.len());
-        self.pending.extend_from_slice(&bytes[..taken]);
-        if self.pending.len() == PIECE {
-            self.send()?;
-        }
-        Ok(taken)
+        let length = bytes.len().min(MAX_DATA_LEN);
+        write_frame(&mut self.0, DATA, &bytes[..length])?;
+        Ok(length)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        self.0.flush()
     }
 }
 
@@ -164,13 +149,13 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_read_as_it_was_asked() {
+    fn a_request_is_read_as_it_was_sent() {
         let line = encode_request(&request()).unwrap();
         assert_eq!(read_request(line.as_slice()).unwrap(), request());
     }
 
     #[test]
-    fn nonsense_and_endless_lines_are_no_requests() {
+    fn invalid_and_endless_lines_are_refused() {
         let endless = vec![b'x'; 1 << 20];
         let night = br#"{"night":"../../etc","cluster_id":"1"}
 "#;
@@ -182,21 +167,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_sent_in_frames_comes_out_whole_and_with_its_hash() {
-        let plain: Vec<u8> = (0..3 * PIECE + 77).map(|n| (n % 251) as u8).collect();
+    async fn data_is_received_completely_and_with_its_hash() {
+        let plain: Vec<u8> = (0..3 * MAX_DATA_LEN + 77).map(|n| (n % 251) as u8).collect();
         let mut wire = Vec::new();
-        let mut data = DataWriter::new(&mut wire);
+        let mut data = data_writer(&mut wire);
         data.write_all(&plain).unwrap();
-        let copied = data.finish().unwrap();
-        say(&mut wire, &copied).unwrap();
+        let copied = finish_data(data).unwrap();
+        write_reply(&mut wire, &copied).unwrap();
 
         let mut wire = wire.as_slice();
         let mut read = Vec::new();
         while let Some(frame) = read_frame(&mut wire).await.unwrap() {
             match frame {
                 Frame::Data(bytes) => read.extend(bytes),
-                Frame::Said(said) => {
-                    assert_eq!(said, Said::Copied { bytes: plain.len() as u64, sha256: Digest::of(&plain) });
+                Frame::Reply(reply) => {
+                    assert_eq!(
+                        reply,
+                        HelperReply::Copied { bytes: plain.len() as u64, sha256: Digest::of(&plain) }
+                    );
                 }
             }
         }
@@ -204,24 +192,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn hostile_frames_are_refused_before_anything_is_taken_for_them() {
+    async fn hostile_frames_are_refused_before_memory_is_allocated_for_them() {
         let longest = u32::MAX.to_be_bytes();
         let huge = [&b"d"[..], &longest].concat();
-        let huge_words = [&b"w"[..], &longest].concat();
+        let huge_reply = [&b"w"[..], &longest].concat();
         let unknown = b"x\0\0\0\0".to_vec();
         let no_json = b"w\0\0\0\x02no".to_vec();
         let cut_head = b"d\0\0".to_vec();
         let cut_short = b"d\0\0\0\x09only".to_vec();
-        for bytes in [huge, huge_words, unknown, no_json, cut_head, cut_short] {
+        for bytes in [huge, huge_reply, unknown, no_json, cut_head, cut_short] {
             assert!(read_frame(&mut bytes.as_slice()).await.is_err(), "{bytes:?}");
         }
         assert!(read_frame(&mut &b""[..]).await.unwrap().is_none());
     }
 
     #[test]
-    fn a_reason_without_end_still_fits_its_frame() {
+    fn a_very_long_reason_is_cut_to_fit_its_frame() {
         let mut wire = Vec::new();
-        say(&mut wire, &Said::Failed { reason: "\u{1}".repeat(1 << 20) }).unwrap();
-        assert!(wire.len() <= MOST_WORDS + 5, "{}", wire.len());
+        write_reply(&mut wire, &HelperReply::Failed { reason: "\u{1}".repeat(1 << 20) }).unwrap();
+        assert!(wire.len() <= MAX_REPLY_LEN + 5, "{}", wire.len());
     }
 }

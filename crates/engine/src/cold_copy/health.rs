@@ -1,50 +1,54 @@
-//! How all members are, each asked itself: before one is stopped, and until it is back.
+//! The health of all members, before one is stopped and until it is back. Each is queried itself.
 
-use nightshift_core::chain;
 use std::time::Duration;
 
+use nightshift_core::chain;
+use nightshift_core::etcd_facts::MemberId;
+use nightshift_etcd::client::Client;
+use nightshift_etcd::cluster::{Cluster, MemberStatus, applied, lagging};
+use nightshift_etcd::discover::LocalMember;
+use nightshift_etcd::error::ClientError;
+use nightshift_etcd::health::{Problem, own_errors};
+use nightshift_etcd::message::{ResponseHeader, StatusResponse};
 use tokio::time::{Instant, sleep};
 
-use super::quorum::Seen;
-use nightshift_etcd::message::StatusResponse;
-use nightshift_etcd::{Client, ClientError, Cluster, Complaint, LocalMember, applied, hex};
+use super::quorum::SurveyedMember;
 
-const PATIENCE: Duration = Duration::from_secs(5);
-const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// Entries of the raft log by which a healthy member may be behind at the moment it is asked.
-const MOST_LAG: u64 = 5_000;
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 #[derive(Debug, thiserror::Error)]
 pub enum SurveyError {
     #[error(transparent)]
     Client(#[from] ClientError),
-    #[error("{0}")]
-    NotOwn(Complaint),
+    #[error("the member at the etcd endpoint {0}")]
+    NotOwn(Problem),
 }
 
-/// The cluster, as it looked just now.
+/// The cluster's current status.
 #[derive(Debug)]
 pub struct Survey {
-    /// When it was begun.
+    /// When the survey started.
     pub at: Instant,
     pub cluster_id: String,
-    pub own: u64,
-    pub leads: bool,
-    pub members: Vec<Seen>,
-    /// The others that answered.
+    pub own: MemberId,
+    pub is_leader: bool,
+    pub members: Vec<SurveyedMember>,
+    /// The other members that responded.
     pub others: Vec<Other>,
 }
 
 #[derive(Debug)]
 pub struct Other {
-    pub id: u64,
+    pub id: MemberId,
     pub client: Client,
     pub raft_index: u64,
 }
 
 impl Survey {
-    pub fn called(&self) -> String {
-        self.members.iter().find(|member| member.id == self.own).map_or_else(|| hex(self.own), Seen::called)
+    pub fn label(&self) -> String {
+        let own = self.members.iter().find(|member| member.id == self.own);
+        own.map_or_else(|| self.own.to_string(), SurveyedMember::label)
     }
 
     pub fn clients(&self) -> Vec<Client> {
@@ -52,95 +56,99 @@ impl Survey {
     }
 }
 
-/// Asks every member, each by its own client URL and with this host's certificate.
+/// Queries every member at its own client URL, with this host's certificate.
 pub async fn survey(local: &LocalMember) -> Result<Survey, SurveyError> {
     let at = Instant::now();
-    let client = Client::connect(local, PATIENCE).await?;
-    let cluster = Cluster::ask(&client, local).await?;
-    if let Some(complaint) = cluster.not_own {
-        return Err(SurveyError::NotOwn(complaint));
+    let client = Client::connect(local, REQUEST_TIMEOUT).await?;
+    let cluster = Cluster::query(&client, local).await?;
+    if let Some(problem) = cluster.not_own {
+        return Err(SurveyError::NotOwn(problem));
     }
     let header = cluster.local.header.unwrap_or_default();
-    let own = header.member_id;
-    let answers =
-        || cluster.members.iter().filter_map(|member| Some((member.id, member.answering.as_ref().ok()?)));
-    let newest = answers().map(|(_, answer)| answer.status.raft_index).max().unwrap_or_default();
-    let members = cluster.members.iter().map(|member| {
-        let trouble = match &member.answering {
-            Ok(answer) => trouble(&answer.status, newest, header.cluster_id),
-            Err(why) => Some(why.clone()),
-        };
-        Seen { id: member.id, name: member.name.clone(), learner: member.learner, trouble }
+    let own = header.member_id();
+    let responses =
+        || cluster.members.iter().filter_map(|member| Some((member.id, member.response.as_ref().ok()?)));
+    let newest = responses().map(|(_, response)| response.status.raft_index).max().unwrap_or_default();
+    let members = cluster.members.iter().map(|member| SurveyedMember {
+        id: member.id,
+        name: member.name.clone(),
+        learner: member.learner,
+        problem: problem(member, newest, &header),
     });
-    let others = answers().filter(|(id, _)| *id != own).map(|(id, answer)| Other {
+    let others = responses().filter(|(id, _)| *id != own).map(|(id, response)| Other {
         id,
-        client: answer.client.clone(),
-        raft_index: answer.status.raft_index,
+        client: response.client.clone(),
+        raft_index: response.status.raft_index,
     });
     Ok(Survey {
         at,
-        cluster_id: hex(header.cluster_id),
+        cluster_id: header.cluster_id(),
         own,
-        leads: cluster.local.leader == own,
+        is_leader: MemberId(cluster.local.leader) == own,
         members: members.collect(),
         others: others.collect(),
     })
 }
 
-fn trouble(status: &StatusResponse, newest: u64, cluster_id: u64) -> Option<String> {
+fn problem(member: &MemberStatus, newest: u64, local: &ResponseHeader) -> Option<Problem> {
+    let status = match &member.response {
+        Ok(response) => &response.status,
+        Err(reason) => return Some(Problem::NoResponse(reason.clone())),
+    };
     let header = status.header.unwrap_or_default();
-    if header.cluster_id != cluster_id {
-        return Some("a member of another cluster answers at its client URL".to_owned());
+    if header.cluster_id != local.cluster_id {
+        return Some(Problem::OtherCluster { other: header.cluster_id(), own: local.cluster_id() });
     }
     if status.leader == 0 {
-        return Some("it has no leader".to_owned());
+        return Some(Problem::NoLeader);
     }
-    if status.raft_index.saturating_add(MOST_LAG) < newest {
-        return Some(format!("it is {} entries behind", newest - status.raft_index));
-    }
-    (!status.errors.is_empty()).then(|| status.errors.join("; ").chars().take(200).collect())
+    lagging(status.raft_index, newest).or_else(|| own_errors(status, false).next())
 }
 
-/// Waits until this member takes part again: it answers, follows the leader that the others follow, and has applied what
-/// they had when this began. What it lacks at the end is the error.
-pub async fn wait_back(local: &LocalMember, others: &[Client], within: Duration) -> Result<(), String> {
+/// Waits until this member takes part again: it responds, has a leader, and has applied what the others had when this started.
+/// The error is what is missing at the end.
+pub async fn wait_until_healthy(
+    local: &LocalMember,
+    others: &[Client],
+    within: Duration,
+) -> Result<(), String> {
     let until = Instant::now() + within;
     let mut goal = None;
     loop {
         if goal.is_none() {
-            goal = agreed(others).await;
+            goal = index_of_others(others).await;
         }
-        let lacks = match status_of(local).await {
+        let missing = match status_of(local).await {
             Err(error) => chain(&error),
-            Ok(status) => match lacks(&status, others, goal) {
+            Ok(status) => match missing(&status, others, goal) {
                 None => return Ok(()),
-                Some(lacks) => lacks,
+                Some(missing) => missing,
             },
         };
         if Instant::now() >= until {
-            return Err(lacks);
+            return Err(missing);
         }
-        sleep(LOOK_EVERY).await;
+        sleep(POLL_INTERVAL).await;
     }
 }
 
 async fn status_of(local: &LocalMember) -> Result<StatusResponse, ClientError> {
-    Client::connect(local, PATIENCE).await?.status().await
+    Client::connect(local, REQUEST_TIMEOUT).await?.status().await
 }
 
-/// The leader that one of the others follows, and how far its log goes.
-async fn agreed(others: &[Client]) -> Option<(u64, u64)> {
+/// The raft index of the first of the others that responds and has a leader.
+async fn index_of_others(others: &[Client]) -> Option<u64> {
     for other in others {
         if let Ok(status) = other.status().await
             && status.leader != 0
         {
-            return Some((status.leader, status.raft_index));
+            return Some(status.raft_index);
         }
     }
     None
 }
 
-fn lacks(status: &StatusResponse, others: &[Client], goal: Option<(u64, u64)>) -> Option<String> {
+fn missing(status: &StatusResponse, others: &[Client], goal: Option<u64>) -> Option<String> {
     if status.leader == 0 {
         return Some("it has no leader".to_owned());
     }
@@ -149,8 +157,8 @@ fn lacks(status: &StatusResponse, others: &[Client], goal: Option<(u64, u64)>) -
     }
     let reached = applied(status);
     match goal {
-        Some((_, index)) if reached < index => Some(format!("it is {} entries behind", index - reached)),
-        None if !others.is_empty() => Some("none of the others answers".to_owned()),
+        Some(index) if reached < index => Some(format!("it is {} raft entries behind", index - reached)),
+        None if !others.is_empty() => Some("none of the other members responds".to_owned()),
         _ => None,
     }
 }

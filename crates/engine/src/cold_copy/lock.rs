@@ -1,29 +1,29 @@
-//! One cold copy at a time in a cluster: a key in etcd itself that hangs on a lease, kept alive through the other members,
-//! for this one is going to be stopped.
+//! One cold copy at a time in a cluster: a lock in etcd itself, which is a key with a lease. It is kept alive through the other
+//! members, because this one will be stopped.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
 use futures_util::future::select_ok;
+use nightshift_etcd::client::Client;
+use nightshift_etcd::error::ClientError;
 use tokio::time::{Instant, sleep_until};
 
-use nightshift_etcd::{Client, ClientError};
-
-const KEY: &str = "/nightshift/cold-copy-lock";
-/// How long it outlives a holder that is no more.
+pub const KEY: &str = "/nightshift/cold-copy-lock";
+/// The time after which the lock expires without its owner.
 const TTL: Duration = Duration::from_secs(60);
-const RENEW: Duration = Duration::from_secs(10);
+const RENEW_INTERVAL: Duration = Duration::from_secs(10);
 
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    #[error("{0} has the lock {KEY} in etcd: another cold copy is being taken")]
+    #[error("{0} has the lock {KEY} in etcd: another cold copy is running")]
     Held(String),
-    #[error("the lock {KEY} in etcd cannot be taken")]
-    NotTaken(#[source] ClientError),
-    #[error("the lock {KEY} in etcd was lost: its lease has ended")]
-    Ended,
-    #[error("the lock {KEY} in etcd could not be kept alive: none of the other members renews it")]
-    NotKept(#[source] Option<ClientError>),
+    #[error("cannot get the lock {KEY} in etcd")]
+    NotLocked(#[source] ClientError),
+    #[error("the lock {KEY} in etcd was lost: its lease has expired")]
+    Expired,
+    #[error("the lock {KEY} in etcd was lost: none of the other members renews it")]
+    NotRenewed(#[source] Option<ClientError>),
 }
 
 #[derive(Debug)]
@@ -34,8 +34,8 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Takes it through the first of the others that answers.
-    pub async fn take(others: Vec<Client>, holder: &str) -> Result<Self, LockError> {
+    /// Gets the lock through the first of the other members that responds.
+    pub async fn get(others: Vec<Client>, holder: &str) -> Result<Self, LockError> {
         let renewed = Instant::now();
         let mut refused = None;
         for other in &others {
@@ -53,54 +53,51 @@ impl Lock {
                     lock.release().await;
                     Err(LockError::Held(by.chars().take(200).collect()))
                 }
-                // It may have been taken all the same, so its lease is ended.
+                // The key may have been written nevertheless, so the lease is revoked.
                 Err(error) => {
                     lock.release().await;
-                    Err(LockError::NotTaken(error))
+                    Err(LockError::NotLocked(error))
                 }
             };
         }
         match refused {
-            Some(error) => Err(LockError::NotTaken(error)),
-            None => Err(LockError::NotKept(None)),
+            Some(error) => Err(LockError::NotLocked(error)),
+            None => Err(LockError::NotRenewed(None)),
         }
     }
 
-    /// Keeps it alive, and returns only when it is lost.
+    /// Keeps the lock alive, and returns only when it is lost.
     pub async fn keep(&mut self) -> Result<Infallible, LockError> {
         loop {
-            sleep_until(self.renewed + RENEW).await;
+            sleep_until(self.renewed + RENEW_INTERVAL).await;
             self.renew().await?;
         }
     }
 
-    /// Asks all the others at once; the first answer counts. One without a leader gives none. Where nobody answers the
-    /// cluster is in need of this member, so there is no second round.
+    /// Sends the request to all other members at once; the first response counts. A member without a leader does not respond. If
+    /// none responds, the cluster needs this member, so there is no retry.
     pub async fn renew(&mut self) -> Result<(), LockError> {
         if self.others.is_empty() {
-            return Err(LockError::NotKept(None));
+            return Err(LockError::NotRenewed(None));
         }
-        let asked = Instant::now();
+        let requested = Instant::now();
         match select_ok(self.others.iter().map(|other| Box::pin(other.keep_lease(self.lease)))).await {
             Ok((true, _)) => {
-                self.renewed = asked;
+                self.renewed = requested;
                 Ok(())
             }
-            Ok((false, _)) => Err(LockError::Ended),
-            Err(error) => Err(LockError::NotKept(Some(error))),
+            Ok((false, _)) => Err(LockError::Expired),
+            Err(error) => Err(LockError::NotRenewed(Some(error))),
         }
     }
 
-    /// Lets the next one have it. What fails here ends by itself with the lease.
+    /// Releases the lock. If that fails, the lock expires with its lease.
     pub async fn release(self) {
         for other in &self.others {
             if other.revoke_lease(self.lease).await.is_ok() {
                 return;
             }
         }
-        tracing::warn!(
-            "the lock {KEY} in etcd could not be given back: it ends by itself within {} s",
-            TTL.as_secs()
-        );
+        tracing::warn!("cannot release the lock {KEY} in etcd; it expires within {} s", TTL.as_secs());
     }
 }

@@ -1,6 +1,7 @@
-//! `stopped`: what was stopped, and how it is started again. On disk before it is stopped, gone once it was seen running.
+//! The marker `stopped`: which member was stopped, and how to start it. It is on disk before the stop, and removed when the member
+//! runs again.
 //!
-//! It says all that a start takes, for at boot the config may be one that no longer reads.
+//! It contains everything that a start needs, because at boot the configuration may be invalid.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -27,7 +28,7 @@ pub struct Marker<S> {
     pub host: HostName,
     pub night: Night,
     pub member: String,
-    /// Where it listens once it runs.
+    /// Its client URL.
     pub endpoint: String,
     pub service: S,
 }
@@ -38,44 +39,44 @@ pub enum MarkerError {
     Io { what: &'static str, path: PathBuf, source: io::Error },
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("{} says nothing that is understood: start the etcd member by hand, then remove it", .path.display())]
+    #[error("{} is invalid; start the etcd member by hand, then remove the file", .path.display())]
     Shape { path: PathBuf, source: serde_json::Error },
 }
 
-/// The folder with the marker, held by one process at a time.
+/// The directory with the marker, locked by one process at a time.
 #[derive(Debug)]
-pub struct State {
-    folder: PathBuf,
-    _held: File,
+pub struct StateDirectory {
+    path: PathBuf,
+    _lock: File,
 }
 
-impl State {
-    /// `None` where another process holds it.
-    pub fn hold(folder: &Path) -> Result<Option<Self>, MarkerError> {
+impl StateDirectory {
+    /// `None` if another process has locked it.
+    pub fn lock(directory: &Path) -> Result<Option<Self>, MarkerError> {
         let on = |what, path: PathBuf| move |source| MarkerError::Io { what, path, source };
-        (fs::DirBuilder::new().recursive(true).mode(0o700).create(folder))
-            .map_err(on("make", folder.to_owned()))?;
-        if let Some(parent) = folder.parent() {
+        (fs::DirBuilder::new().recursive(true).mode(0o700).create(directory))
+            .map_err(on("create", directory.to_owned()))?;
+        if let Some(parent) = directory.parent() {
             sync_folder(parent).map_err(on("sync", parent.to_owned()))?;
         }
-        let path = folder.join(LOCK);
+        let path = directory.join(LOCK);
         let lock = OpenOptions::new().create(true).write(true).truncate(false).mode(0o600).open(&path);
         let lock = lock.map_err(on("open", path.clone()))?;
         match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Self { folder: folder.to_owned(), _held: lock })),
+            Ok(()) => Ok(Some(Self { path: directory.to_owned(), _lock: lock })),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
             Err(errno) => Err(on("lock", path)(errno.into())),
         }
     }
 
-    pub fn folder(&self) -> &Path {
-        &self.folder
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     pub fn read<S: DeserializeOwned>(&self) -> Result<Option<Marker<S>>, MarkerError> {
-        let path = self.folder.join(FILE);
+        let path = self.path.join(FILE);
         if !path.try_exists().map_err(|source| MarkerError::Io {
-            what: "look for",
+            what: "check",
             path: path.clone(),
             source,
         })? {
@@ -85,21 +86,21 @@ impl State {
         serde_json::from_slice(&bytes).map(Some).map_err(|source| MarkerError::Shape { path, source })
     }
 
-    /// On disk, folder and all, when this returns.
+    /// The marker and its directory are synced when this returns.
     pub fn write<S: Serialize>(&self, marker: &Marker<S>) -> Result<(), MarkerError> {
-        let path = self.folder.join(FILE);
+        let path = self.path.join(FILE);
         let encoded = serde_json::to_vec_pretty(marker)
             .map_err(|source| MarkerError::Shape { path: path.clone(), source })?;
         Ok(replace_file(&path, &encoded)?)
     }
 
     pub fn clear(&self) -> Result<(), MarkerError> {
-        let path = self.folder.join(FILE);
+        let path = self.path.join(FILE);
         match fs::remove_file(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Ok(()) => sync_folder(&self.folder).map_err(|source| MarkerError::Io {
+            Ok(()) => sync_folder(&self.path).map_err(|source| MarkerError::Io {
                 what: "sync",
-                path: self.folder.clone(),
+                path: self.path.clone(),
                 source,
             }),
             Err(source) => Err(MarkerError::Io { what: "remove", path, source }),
@@ -125,9 +126,9 @@ mod tests {
     }
 
     #[test]
-    fn a_marker_is_there_from_its_writing_to_its_removal() {
-        let folder = tempfile::tempdir().unwrap();
-        let state = State::hold(&folder.path().join("state")).unwrap().unwrap();
+    fn a_marker_exists_until_it_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = StateDirectory::lock(&directory.path().join("state")).unwrap().unwrap();
         assert_eq!(state.read::<String>().unwrap(), None);
         state.write(&marker()).unwrap();
         assert_eq!(state.read().unwrap(), Some(marker()));
@@ -137,20 +138,20 @@ mod tests {
     }
 
     #[test]
-    fn the_folder_is_held_by_one_at_a_time() {
-        let folder = tempfile::tempdir().unwrap();
-        let held = State::hold(folder.path()).unwrap().unwrap();
-        assert!(State::hold(folder.path()).unwrap().is_none());
-        drop(held);
-        assert!(State::hold(folder.path()).unwrap().is_some());
+    fn one_process_at_a_time_has_the_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let lock = StateDirectory::lock(directory.path()).unwrap().unwrap();
+        assert!(StateDirectory::lock(directory.path()).unwrap().is_none());
+        drop(lock);
+        assert!(StateDirectory::lock(directory.path()).unwrap().is_some());
     }
 
     #[test]
-    fn a_marker_that_says_nothing_is_not_taken_for_none() {
-        let folder = tempfile::tempdir().unwrap();
-        let state = State::hold(folder.path()).unwrap().unwrap();
+    fn an_invalid_marker_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = StateDirectory::lock(directory.path()).unwrap().unwrap();
         for bytes in [&b""[..], b"{}", &vec![b'x'; 1 << 20]] {
-            fs::write(folder.path().join(FILE), bytes).unwrap();
+            fs::write(directory.path().join(FILE), bytes).unwrap();
             assert!(state.read::<String>().is_err());
         }
     }

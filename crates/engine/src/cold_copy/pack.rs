@@ -1,4 +1,4 @@
-//! `member/` as a tar, read by descriptors: folders and regular files, through no link.
+//! `member/` as a tar file: directories and regular files, opened by descriptors, so that no link is followed.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -9,43 +9,43 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, statat};
 use tar::{Builder, EntryType, Header};
 
-/// etcd's own tree is two deep.
-const DEEPEST: usize = 8;
+/// etcd's own directories have a depth of two.
+const MAX_DEPTH: usize = 8;
 
 #[derive(Debug, thiserror::Error)]
 pub enum PackError {
-    #[error("{} cannot be read", .path.display())]
+    #[error("cannot read {}", .path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("{} is neither a folder nor a regular file, as all that etcd makes is", .path.display())]
-    Odd { path: PathBuf },
-    #[error("{} changed while the member was stopped: somebody else writes there", .path.display())]
+    #[error("{} is not etcd's: it is neither a directory nor a regular file, or nested too deeply", .path.display())]
+    NotEtcds { path: PathBuf },
+    #[error("{} changed while the member was stopped; another process writes to it", .path.display())]
     Changed { path: PathBuf },
-    #[error("the copy could not be handed on")]
+    #[error("cannot send the copy")]
     Write(#[source] io::Error),
 }
 
-/// Writes the folder `member` of what lies at `path`, for messages, to `output`.
-pub fn pack<W: Write>(folder: &OwnedFd, path: &Path, output: W) -> Result<W, PackError> {
+/// Writes the directory to `output`, as `member/`. `path` is for messages.
+pub fn pack<W: Write>(directory: &OwnedFd, path: &Path, output: W) -> Result<W, PackError> {
     let mut tar = Builder::new(output);
-    let stat = fstat(folder).map_err(|errno| read_error(path)(errno.into()))?;
-    add_folder(&mut tar, folder, &stat, path, Path::new("member"), 0)?;
+    let stat = fstat(directory).map_err(|errno| read_error(path)(errno.into()))?;
+    add_directory(&mut tar, directory, &stat, path, Path::new("member"), 0)?;
     tar.into_inner().map_err(PackError::Write)
 }
 
-fn add_folder<W: Write>(
+fn add_directory<W: Write>(
     tar: &mut Builder<W>,
-    folder: impl AsFd,
+    directory: impl AsFd,
     stat: &Stat,
     path: &Path,
     name: &Path,
     depth: usize,
 ) -> Result<(), PackError> {
-    if depth > DEEPEST {
-        return Err(PackError::Odd { path: path.to_owned() });
+    if depth > MAX_DEPTH {
+        return Err(PackError::NotEtcds { path: path.to_owned() });
     }
     tar.append_data(&mut header(stat, EntryType::Directory), name, io::empty()).map_err(PackError::Write)?;
     let mut names = Vec::new();
-    for entry in Dir::read_from(&folder).map_err(|errno| read_error(path)(errno.into()))? {
+    for entry in Dir::read_from(&directory).map_err(|errno| read_error(path)(errno.into()))? {
         let entry = entry.map_err(|errno| read_error(path)(errno.into()))?;
         names.push(entry.file_name().to_owned());
     }
@@ -53,28 +53,28 @@ fn add_folder<W: Write>(
     for entry in names.iter().filter(|name| !matches!(name.to_bytes(), b"." | b"..")) {
         let entry: &OsStr = std::os::unix::ffi::OsStrExt::from_bytes(entry.to_bytes());
         let (path, name) = (path.join(entry), name.join(entry));
-        let stat = statat(&folder, entry, AtFlags::SYMLINK_NOFOLLOW)
+        let stat = statat(&directory, entry, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|errno| read_error(&path)(errno.into()))?;
         let open = |extra| {
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | extra;
-            openat(&folder, entry, flags, Mode::empty()).map_err(|errno| read_error(&path)(errno.into()))
+            openat(&directory, entry, flags, Mode::empty()).map_err(|errno| read_error(&path)(errno.into()))
         };
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {
-                add_folder(tar, open(OFlags::DIRECTORY)?, &stat, &path, &name, depth + 1)?;
+                add_directory(tar, open(OFlags::DIRECTORY)?, &stat, &path, &name, depth + 1)?;
             }
             FileType::RegularFile => add_file(tar, File::from(open(OFlags::NOCTTY)?), &path, &name)?,
-            _ => return Err(PackError::Odd { path }),
+            _ => return Err(PackError::NotEtcds { path }),
         }
     }
     Ok(())
 }
 
 fn add_file<W: Write>(tar: &mut Builder<W>, file: File, path: &Path, name: &Path) -> Result<(), PackError> {
-    let look = |file: &File| fstat(file).map_err(|errno| read_error(path)(errno.into()));
-    let before = look(&file)?;
+    let stat = |file: &File| fstat(file).map_err(|errno| read_error(path)(errno.into()));
+    let before = stat(&file)?;
     if !FileType::from_raw_mode(before.st_mode).is_file() {
-        return Err(PackError::Odd { path: path.to_owned() });
+        return Err(PackError::NotEtcds { path: path.to_owned() });
     }
     let mut reader =
         Exactly { file: &file, left: u64::try_from(before.st_size).unwrap_or_default(), failed: None };
@@ -84,7 +84,7 @@ fn add_file<W: Write>(tar: &mut Builder<W>, file: File, path: &Path, name: &Path
     }
     let short = reader.left > 0;
     appended.map_err(PackError::Write)?;
-    let after = look(&file)?;
+    let after = stat(&file)?;
     let stamp = |stat: &Stat| (stat.st_size, stat.st_mtime, stat.st_mtime_nsec);
     if short || stamp(&before) != stamp(&after) {
         return Err(PackError::Changed { path: path.to_owned() });
@@ -108,7 +108,7 @@ fn header(stat: &Stat, kind: EntryType) -> Header {
     header
 }
 
-/// As many bytes as the header says, no more; tells a failed read from a failed write.
+/// Reads as many bytes as the header says, and remembers a failed read: `append_data` does not distinguish it from a failed write.
 struct Exactly<'a> {
     file: &'a File,
     left: u64,

@@ -1,4 +1,4 @@
-//! One cold copy, from the request to the member's return. Runs as root, for one connection, and then ends.
+//! One cold copy, from the request until the member is healthy again. Runs as root, for one connection, and then exits.
 
 use std::io::{self, Write as _};
 use std::net::Shutdown;
@@ -10,35 +10,35 @@ use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
 use nightshift_core::night::Night;
 use nightshift_core::role::Role;
+use nightshift_etcd::service::{ServiceControl, ServiceError};
+use nightshift_etcd::stopped::{Data, DataError};
+use nightshift_store::offload;
 use tokio::task::JoinHandle;
 
 use super::Host;
-use super::frame::{DataWriter, Request, Said, read_request, say};
-use super::health::wait_back;
+use super::frame::{HelperReply, Request, data_writer, finish_data, read_request, write_reply};
+use super::health::wait_until_healthy;
 use super::lock::{Lock, LockError};
 use super::marker::{FORMAT, Marker, MarkerError};
 use super::pack::{PackError, pack};
 use super::ready::{Ready, prepare};
 use crate::audit::Audit;
-use nightshift_etcd::service::{Runs, ServiceError};
-use nightshift_etcd::stopped::{Data, DataError};
-use nightshift_store::offload;
 
-/// The daemon asks at once, and takes what is sent as fast as it compresses.
-const ASKED: Duration = Duration::from_secs(10);
-const STALL: Duration = Duration::from_secs(30);
-/// A pod's containers are given half a minute to end, after the kubelet has noticed.
-const STOPPED: Duration = Duration::from_secs(120);
-const COPIED: Duration = Duration::from_secs(300);
-const BACK: Duration = Duration::from_secs(150);
+/// The daemon sends its request at once, and reads the data as fast as it compresses it.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// A pod's containers get 30 s to stop, after the kubelet has noticed the missing manifest.
+const STOP_TIMEOUT: Duration = Duration::from_secs(120);
+const COPY_TIMEOUT: Duration = Duration::from_secs(300);
+const RESTART_TIMEOUT: Duration = Duration::from_secs(150);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    #[error("the request cannot be read")]
+    #[error("cannot read the request")]
     Request(#[source] io::Error),
-    #[error("the daemon no longer listens")]
-    Gone(#[source] io::Error),
-    #[error("the member was not stopped")]
+    #[error("the daemon closed the connection")]
+    Closed(#[source] io::Error),
+    #[error("cannot stop the member")]
     NotStopped(#[source] ServiceError),
     #[error(transparent)]
     Data(#[from] DataError),
@@ -48,80 +48,82 @@ pub enum ServeError {
     Lock(#[from] LockError),
     #[error(transparent)]
     Marker(#[from] MarkerError),
-    #[error("the copy was not done within {} s", COPIED.as_secs())]
-    TooLong,
-    #[error("the member cannot be started again")]
+    #[error("the copy did not finish within {} s", COPY_TIMEOUT.as_secs())]
+    TimedOut,
+    #[error("cannot start the member")]
     NotStarted(#[source] ServiceError),
-    #[error("the member was started, but was not seen healthy within {} s: {lacks}", BACK.as_secs())]
-    NotBack { lacks: String },
+    #[error("the member was started, but was not healthy within {} s: {reason}", RESTART_TIMEOUT.as_secs())]
+    NotHealthy { reason: String },
 }
 
-/// Serves the connection. What it could not do is told to the daemon as well as returned.
-pub async fn serve<S: Runs>(host: &Host<S>, socket: UnixStream) -> Result<(), ServeError> {
-    let times = socket.set_read_timeout(Some(ASKED)).and_then(|()| socket.set_write_timeout(Some(STALL)));
-    times.map_err(ServeError::Request)?;
-    let line = Line(socket);
-    let request = line.request().await.map_err(ServeError::Request)?;
-    tracing::info!("asked for tonight's cold copy, of the night {}", request.night);
+/// Serves the connection. An error is sent to the daemon and returned.
+pub async fn serve<S: ServiceControl>(host: &Host<S>, socket: UnixStream) -> Result<(), ServeError> {
+    let timeouts = socket
+        .set_read_timeout(Some(REQUEST_TIMEOUT))
+        .and_then(|()| socket.set_write_timeout(Some(STALL_TIMEOUT)));
+    timeouts.map_err(ServeError::Request)?;
+    let daemon = DaemonConnection(socket);
+    let request = daemon.request().await.map_err(ServeError::Request)?;
+    tracing::info!("cold copy of night {} requested", request.night);
     let ready = match prepare(host, &request).await {
         Ok(ready) => ready,
-        Err(said) => {
-            tracing::info!("no cold copy is taken here: {said:?}");
-            return line.say(said).await.map_err(ServeError::Gone);
+        Err(reply) => {
+            tracing::info!("no cold copy on this host: {reply:?}");
+            return daemon.send(reply).await.map_err(ServeError::Closed);
         }
     };
-    match take(host, request.night, ready, &line).await {
+    match copy_and_restart(host, request.night, ready, &daemon).await {
         Ok(stopped) => {
             let stopped_ms = u64::try_from(stopped.as_millis()).unwrap_or(u64::MAX);
-            line.say(Said::Done { stopped_ms }).await.map_err(ServeError::Gone)
+            daemon.send(HelperReply::Done { stopped_ms }).await.map_err(ServeError::Closed)
         }
         Err(error) => {
-            // It may be the daemon that is gone.
-            let _told = line.say(Said::Failed { reason: chain(&error) }).await;
+            // The closed connection may be the error itself.
+            let _sent = daemon.send(HelperReply::Failed { reason: chain(&error) }).await;
             Err(error)
         }
     }
 }
 
-/// Tells the daemon that nothing can be done here at all.
+/// Refuses the request because this host cannot make a cold copy at all.
 pub fn refuse(mut socket: &UnixStream, reason: &str) {
-    if let Err(error) = say(&mut socket, &Said::Refused { reason: reason.to_owned() }) {
-        tracing::warn!("the daemon was not told: {error}");
+    if let Err(error) = write_reply(&mut socket, &HelperReply::Refused { reason: reason.to_owned() }) {
+        tracing::warn!("cannot send the refusal to the daemon: {error}");
     }
 }
 
-/// From the stop to the return. However the copy goes, the member is started.
-async fn take<S: Runs>(
+/// Stops the member, copies its data, and starts it, whether or not the copy succeeded.
+async fn copy_and_restart<S: ServiceControl>(
     host: &Host<S>,
     night: Night,
     ready: Ready,
-    line: &Line,
+    daemon: &DaemonConnection,
 ) -> Result<Duration, ServeError> {
     let Ready { state, survey, data, mut lock } = ready;
-    let member = survey.called();
+    let member = survey.label();
     let others = survey.clients();
     state.write(&host.marker(night, &member))?;
     let began = Instant::now();
     let message = format!("etcd member {member} is stopped for a cold copy: {}", host.service.how());
-    // Beside it all: a journal that is stuck keeps whoever writes to it waiting, and must keep no member stopped.
-    let telling = host.tell(night, Event::info(Kind::MemberStopped, message));
-    let copied = copy(host, &member, data, lock.as_mut(), line).await;
+    // On a thread of its own: writing to the journal may block, and must not keep a member stopped.
+    let stop_logged = host.log(night, Event::info(Kind::MemberStopped, message));
+    let copied = copy(host, &member, data, lock.as_mut(), daemon).await;
     let started = host.service.start().await;
     if let Err(error) = &copied {
-        tracing::error!("the cold copy of {member} failed, the member is started: {}", chain(error));
+        tracing::error!("the cold copy of {member} failed, and the member is started: {}", chain(error));
     }
     started.map_err(ServeError::NotStarted)?;
-    let back = {
-        let waiting = Box::pin(wait_back(&host.local, &others, BACK));
-        let keeping = Box::pin(kept(lock.as_mut()));
+    let healthy = {
+        let waiting = Box::pin(wait_until_healthy(&host.local, &others, RESTART_TIMEOUT));
+        let keeping = Box::pin(lost(lock.as_mut()));
         match select(waiting, keeping).await {
-            Either::Left((back, _)) => back,
-            // It runs again: nothing hangs on the lock any more.
+            Either::Left((healthy, _)) => healthy,
+            // The member runs, so the lock protects nothing any more.
             Either::Right((_lost, waiting)) => waiting.await,
         }
     };
     let stopped = began.elapsed();
-    back.map_err(|lacks| ServeError::NotBack { lacks })?;
+    healthy.map_err(|reason| ServeError::NotHealthy { reason })?;
     state.clear()?;
     if let Some(lock) = lock {
         lock.release().await;
@@ -132,24 +134,24 @@ async fn take<S: Runs>(
     let message = format!("etcd member {member} is back and healthy after {} s", stopped.as_secs());
     let event =
         Event { duration_ms, outcome: Some(outcome), reason, ..Event::info(Kind::MemberStarted, message) };
-    for told in [telling, host.tell(night, event)] {
-        if let Err(error) = told.await {
-            tracing::warn!("the audit could not be written: {error}");
+    for logged in [stop_logged, host.log(night, event)] {
+        if let Err(error) = logged.await {
+            tracing::warn!("cannot write an event to the journal: {error}");
         }
     }
     copied.map(|()| stopped)
 }
 
-/// Stops it, proves that, and sends what it left; given up as soon as the lock is lost.
-async fn copy<S: Runs>(
+/// Stops the member, proves that it is stopped, and sends its data. Aborted as soon as the lock is lost.
+async fn copy<S: ServiceControl>(
     host: &Host<S>,
     member: &str,
     mut data: Data,
     lock: Option<&mut Lock>,
-    line: &Line,
+    daemon: &DaemonConnection,
 ) -> Result<(), ServeError> {
-    let lost = Box::pin(kept(lock));
-    // A stop goes on by itself when nobody waits for it, and could land after the start: so it is waited for in any case.
+    let lost = Box::pin(lost(lock));
+    // A stop continues when its future is dropped, and could happen after the start. So its end is awaited in any case.
     let lost = match select(Box::pin(host.service.stop()), lost).await {
         Either::Left((stopped, lost)) => stopped.map(|()| lost).map_err(ServeError::NotStopped)?,
         Either::Right((lost, stopping)) => {
@@ -158,31 +160,31 @@ async fn copy<S: Runs>(
         }
     };
     let proving = Box::pin(async {
-        data.hold(&host.local.endpoint, STOPPED).await?;
-        let said = Said::Stopped { member: member.to_owned(), how: host.service.how() };
-        line.say(said).await.map_err(ServeError::Gone)
+        data.lock_stopped(&host.local.endpoint, STOP_TIMEOUT).await?;
+        let reply = HelperReply::Stopped { member: member.to_owned(), how: host.service.how() };
+        daemon.send(reply).await.map_err(ServeError::Closed)
     });
     let lost = match select(proving, lost).await {
         Either::Left((proved, lost)) => proved.map(|()| lost)?,
         Either::Right((lost, _)) => return Err(lost),
     };
-    let mut sending = line.send(data)?;
-    let bounded = Box::pin(tokio::time::timeout(COPIED, &mut sending));
-    let given_up = match select(bounded, lost).await {
+    let mut sending = daemon.send_data(data)?;
+    let bounded = Box::pin(tokio::time::timeout(COPY_TIMEOUT, &mut sending));
+    let aborted = match select(bounded, lost).await {
         Either::Left((Ok(sent), _)) => {
-            return sent.unwrap_or_else(|error| Err(ServeError::Gone(io::Error::other(error))));
+            return sent.unwrap_or_else(|error| Err(ServeError::Closed(io::Error::other(error))));
         }
-        Either::Left((Err(_), _)) => ServeError::TooLong,
+        Either::Left((Err(_), _)) => ServeError::TimedOut,
         Either::Right((lost, _)) => lost,
     };
-    // It ends at its next write. It holds the lock on the database, without which etcd does not start.
-    line.hang_up();
+    // The thread ends at its next write. Until then it has the lock on the database, without which etcd does not start.
+    daemon.close();
     let _ended = sending.await;
-    Err(given_up)
+    Err(aborted)
 }
 
 /// Returns only when the lock is lost.
-async fn kept(lock: Option<&mut Lock>) -> ServeError {
+async fn lost(lock: Option<&mut Lock>) -> ServeError {
     match lock {
         Some(lock) => match lock.keep().await {
             Ok(never) => match never {},
@@ -192,7 +194,7 @@ async fn kept(lock: Option<&mut Lock>) -> ServeError {
     }
 }
 
-impl<S: Runs> Host<S> {
+impl<S: ServiceControl> Host<S> {
     fn marker(&self, night: Night, member: &str) -> Marker<S> {
         Marker {
             format: FORMAT,
@@ -205,41 +207,40 @@ impl<S: Runs> Host<S> {
         }
     }
 
-    /// Writes it to the audit on a thread of its own.
-    fn tell(&self, night: Night, event: Event) -> JoinHandle<()> {
+    fn log(&self, night: Night, event: Event) -> JoinHandle<()> {
         let audit = Audit::new(self.cluster.clone(), self.this.clone());
         let event = Event { night: Some(night), role: Some(Role::Etcd), ..event };
         offload::offload(move || audit.emit(&event))
     }
 }
 
-/// The connection to the daemon. It blocks, on threads of its own.
-struct Line(UnixStream);
+/// The connection to the daemon. Its methods block on threads of their own.
+struct DaemonConnection(UnixStream);
 
-impl Line {
+impl DaemonConnection {
     async fn request(&self) -> io::Result<Request> {
         let socket = self.0.try_clone()?;
         offload::run(move || read_request(socket)).await
     }
 
-    async fn say(&self, said: Said) -> io::Result<()> {
+    async fn send(&self, reply: HelperReply) -> io::Result<()> {
         let mut socket = self.0.try_clone()?;
-        offload::run(move || say(&mut socket, &said)).await
+        offload::run(move || write_reply(&mut socket, &reply)).await
     }
 
-    fn send(&self, data: Data) -> Result<JoinHandle<Result<(), ServeError>>, ServeError> {
-        let socket = self.0.try_clone().map_err(ServeError::Gone)?;
+    fn send_data(&self, data: Data) -> Result<JoinHandle<Result<(), ServeError>>, ServeError> {
+        let socket = self.0.try_clone().map_err(ServeError::Closed)?;
         Ok(offload::offload(move || {
-            let sent = pack(&data.folder, &data.member, DataWriter::new(&socket))?;
-            let copied = sent.finish().map_err(ServeError::Gone)?;
-            say(&mut &socket, &copied).and_then(|()| (&socket).flush()).map_err(ServeError::Gone)
+            let sent = pack(&data.directory, &data.member, data_writer(&socket))?;
+            let copied = finish_data(sent).map_err(ServeError::Closed)?;
+            write_reply(&mut &socket, &copied).and_then(|()| (&socket).flush()).map_err(ServeError::Closed)
         }))
     }
 
-    /// Whoever writes to it is let go, with an error.
-    fn hang_up(&self) {
+    /// Makes a write to the connection fail.
+    fn close(&self) {
         if let Err(error) = self.0.shutdown(Shutdown::Both) {
-            tracing::warn!("the connection to the daemon cannot be closed: {error}");
+            tracing::warn!("cannot close the connection to the daemon: {error}");
         }
     }
 }

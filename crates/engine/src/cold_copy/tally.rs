@@ -1,4 +1,4 @@
-//! How often the member was about to be stopped tonight: whatever goes wrong again and again does not stop it for ever.
+//! How often the member was stopped tonight: a failure that repeats must not stop it again and again.
 
 use std::fs;
 use std::io;
@@ -11,12 +11,12 @@ use nightshift_store::{StoreError, read_bounded, replace_file};
 
 const FILE: &str = "begun";
 const MAX_BYTES: u64 = 4 << 10;
-/// One a night is the rule. A daemon that is killed, a power cut and whoever asks by hand each begin another one, so a bad
-/// night has some more; a loop has no end.
-pub const STOPS_A_NIGHT: u32 = 8;
+/// Usually there is one stop a night. A killed daemon, a power cut and an operator each cause another one; a loop would cause any
+/// number.
+pub const MAX_STOPS: u32 = 8;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct Begun {
+struct Stops {
     night: Night,
     count: u32,
 }
@@ -24,39 +24,39 @@ struct Begun {
 #[derive(Debug, thiserror::Error)]
 pub enum TallyError {
     #[error(
-        "a cold copy of this member was begun {count} times in the night {night}, and is not begun again: see why they failed \
-         in `journalctl -t nightshift`, then remove {} to have another one", .path.display()
+        "this member was stopped {count} times for cold copies in night {night}, and is not stopped again; see why they failed in \
+         `journalctl -t nightshift`, then remove {} to allow another one", .path.display()
     )]
     TooMany { count: u32, night: Night, path: PathBuf },
-    #[error("how often the member was stopped tonight is not known: {} says nothing that is understood; remove it", .path.display())]
+    #[error("cannot tell how often the member was stopped tonight: {} is invalid; remove it", .path.display())]
     Shape { path: PathBuf, source: serde_json::Error },
-    #[error("{} cannot be looked for", .path.display())]
-    Look { path: PathBuf, source: io::Error },
+    #[error("cannot check {}", .path.display())]
+    Stat { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Counts one more in root's own folder, on disk when this returns; an error where there were enough.
-pub fn count(folder: &Path, night: Night) -> Result<(), TallyError> {
-    let path = folder.join(FILE);
-    let begun = match read(&path)? {
-        // Only a later date begins anew: else two nights that take turns, or extra ones, would never be too many.
-        Some(last) if night.date <= last.night.date => Begun { count: last.count.saturating_add(1), ..last },
-        _ => Begun { night, count: 1 },
+/// Counts one more stop in root's own directory, synced when this returns. An error if there were too many.
+pub fn count(directory: &Path, night: Night) -> Result<(), TallyError> {
+    let path = directory.join(FILE);
+    let stops = match read(&path)? {
+        // Only a later date starts at 1 again; otherwise alternating nights, or extra nights, would never reach the limit.
+        Some(last) if night.date <= last.night.date => Stops { count: last.count.saturating_add(1), ..last },
+        _ => Stops { night, count: 1 },
     };
-    if begun.count > STOPS_A_NIGHT {
-        return Err(TallyError::TooMany { count: begun.count - 1, night: begun.night, path });
+    if stops.count > MAX_STOPS {
+        return Err(TallyError::TooMany { count: stops.count - 1, night: stops.night, path });
     }
     let bytes =
-        serde_json::to_vec(&begun).map_err(|source| TallyError::Shape { path: path.clone(), source })?;
+        serde_json::to_vec(&stops).map_err(|source| TallyError::Shape { path: path.clone(), source })?;
     Ok(replace_file(&path, &bytes)?)
 }
 
-fn read(path: &Path) -> Result<Option<Begun>, TallyError> {
+fn read(path: &Path) -> Result<Option<Stops>, TallyError> {
     match fs::symlink_metadata(path) {
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(TallyError::Look { path: path.to_owned(), source }),
+        Err(source) => return Err(TallyError::Stat { path: path.to_owned(), source }),
     }
     let bytes = read_bounded(path, MAX_BYTES)?;
     serde_json::from_slice(&bytes)
@@ -74,22 +74,22 @@ mod tests {
     }
 
     #[test]
-    fn a_night_has_so_many_stops_and_the_next_one_has_its_own() {
-        let folder = tempfile::tempdir().unwrap();
-        for _ in 0..STOPS_A_NIGHT {
-            count(folder.path(), night("2026-11-22")).unwrap();
+    fn the_stops_of_a_night_are_limited_and_the_next_night_has_its_own() {
+        let directory = tempfile::tempdir().unwrap();
+        for _ in 0..MAX_STOPS {
+            count(directory.path(), night("2026-11-22")).unwrap();
         }
         for again in ["2026-11-22", "2026-11-21", "2026-11-22.1"] {
-            let error = count(folder.path(), night(again)).unwrap_err().to_string();
-            assert!(error.contains("8 times in the night 2026-11-22"), "{error}");
+            let error = count(directory.path(), night(again)).unwrap_err().to_string();
+            assert!(error.contains("8 times for cold copies in night 2026-11-22"), "{error}");
         }
-        count(folder.path(), night("2026-11-23")).unwrap();
+        count(directory.path(), night("2026-11-23")).unwrap();
     }
 
     #[test]
-    fn a_tally_that_says_nothing_is_not_taken_for_none() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join(FILE), "{}").unwrap();
-        assert!(matches!(count(folder.path(), night("2026-11-22")), Err(TallyError::Shape { .. })));
+    fn an_invalid_tally_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join(FILE), "{}").unwrap();
+        assert!(matches!(count(directory.path(), night("2026-11-22")), Err(TallyError::Shape { .. })));
     }
 }

@@ -8,7 +8,7 @@ use nightshift_core::night::Night;
 use nightshift_core::settings::Settings;
 
 use crate::audit::Audit;
-use nightshift_etcd::trial;
+use nightshift_etcd::trial::scratch;
 use nightshift_store::Vault;
 use nightshift_store::offload;
 use nightshift_store::outbox::Outbox;
@@ -17,7 +17,7 @@ use nightshift_store::outbox::Outbox;
 pub(super) async fn sweep(settings: Arc<Settings>, open: Option<Night>, audit: &Audit) {
     let (drill, swept) = offload::run(move || {
         // The scratch directory of a drill that still runs is locked, and stays.
-        let drill = trial::sweep(&settings.drill.scratch);
+        let drill = scratch::sweep(&settings.drill.scratch);
         let vault = Vault::new(&settings.vault.path).sweep(open);
         (drill, [vault, Outbox::new(settings.paths.outbox()).sweep()])
     })

@@ -1,4 +1,4 @@
-//! What a worker is asked to prove.
+//! The job of a worker.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -12,62 +12,65 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use nightshift_etcd as etcd;
+use nightshift_etcd::discover::discover;
 use nightshift_store::packing::{Packing, snapshot_of};
 use nightshift_store::space;
 use nightshift_store::{StoreError, Vault};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
-    /// Which copy it is, in words.
+    /// Which copy it is, as text.
     pub copy: String,
     pub stored: Stored,
-    /// What its manifest says of it; `None` for a copy that nightshift did not make.
+    /// The facts in its manifest; `None` for a copy that nightshift did not make.
     #[serde(default)]
     pub facts: Option<EtcdFacts>,
-    /// The folder with etcd and etcdctl or etcdutl; without it they are looked for in the usual places.
+    /// The directory with etcd and etcdctl or etcdutl; `None` means that the usual directories are searched.
     #[serde(default)]
     pub tools: Option<PathBuf>,
     pub scratch: PathBuf,
-    /// Bytes to leave free on the scratch folder's file system.
+    /// Bytes to leave free on the scratch directory's file system.
     pub leave: u64,
-    /// Bytes a second that are copied at most.
+    /// The maximum rate of copying, in bytes per second.
     pub rate: u64,
     pub deadline_ms: u64,
 }
 
-/// What kind of copy it is, which says how it is restored.
+/// The kind of a copy, which determines how it is restored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Stored {
-    /// What a member streams: unpacked, and restored by `snapshot restore` with its hash checked.
+    /// A member's stream: unpacked, and restored by `snapshot restore` with its hash check.
     Snapshot { file: PathBuf, packing: Packing },
     /// The tar of a cold copy: unpacked, and started by `--force-new-cluster`.
     Member { file: PathBuf, packing: Packing },
-    /// A data dir as a cold copy or `etcdctl backup` leaves it: a copy of it is started by `--force-new-cluster`.
-    DataDir { folder: PathBuf },
+    /// A data directory of a stopped member or of `etcdctl backup`: a copy of it is started by `--force-new-cluster`.
+    DataDir {
+        #[serde(rename = "folder")]
+        directory: PathBuf,
+    },
 }
 
 impl Stored {
-    /// How the set in this folder is restored; `None` where it holds nothing that can be.
+    /// How the set in this directory is restored; `None` if it contains nothing that can be restored.
     ///
-    /// A set with v2 keys is restored from what holds them; a snapshot alone would lack them.
-    pub fn of(folder: &Path, manifest: &Manifest) -> Option<Self> {
+    /// A set with v2 keys is restored from the copy that contains them, because a snapshot does not.
+    pub fn of(directory: &Path, manifest: &Manifest) -> Option<Self> {
         let data = manifest.etcd.as_ref().and_then(|facts| facts.data.as_ref());
-        // Names that anybody may have written: of an item, which was checked.
+        // A manifest may be hostile: the name must be that of an item, whose path was checked.
         let cold_copy = data.and_then(|data| manifest.item(&data.cold_copy.as_ref()?.item));
         if let Some(item) = cold_copy {
             let packing = if item.path.ends_with(".zst") { Packing::Zstd } else { Packing::Gzip };
-            return Some(Self::Member { file: folder.join(&item.path), packing });
+            return Some(Self::Member { file: directory.join(&item.path), packing });
         }
         let v2_backup = data.filter(|data| !data.v3).and_then(|data| data.v2_backup.as_ref());
         if let Some(backup) = v2_backup.filter(|backup| is_safe_path(&backup.directory)) {
-            return Some(Self::DataDir { folder: folder.join(&backup.directory) });
+            return Some(Self::DataDir { directory: directory.join(&backup.directory) });
         }
-        Self::snapshot_of(folder, manifest)
+        Self::snapshot_of(directory, manifest)
     }
 
-    /// The one file that a drill of this set needs, and its size; `None` where it takes a whole folder.
+    /// The one file that a drill of this set needs, and its size; `None` if it needs a whole directory.
     pub fn file_in(manifest: &Manifest) -> Option<(&Item, u64)> {
         let (Self::Snapshot { file, .. } | Self::Member { file, .. }) = Self::of(Path::new(""), manifest)?
         else {
@@ -79,27 +82,28 @@ impl Stored {
         })
     }
 
-    fn snapshot_of(folder: &Path, manifest: &Manifest) -> Option<Self> {
+    fn snapshot_of(directory: &Path, manifest: &Manifest) -> Option<Self> {
         let (item, packing, _) = snapshot_of(manifest)?;
-        Some(Self::Snapshot { file: folder.join(&item.path), packing })
+        Some(Self::Snapshot { file: directory.join(&item.path), packing })
     }
 }
 
-/// A scratch folder on a file system of its own may be filled to the brim. Beside the vault the vault's rule holds, and
-/// beside the real member's data that of whatever is written there.
-fn leave(settings: &Settings, db_size: u64) -> u64 {
+/// A scratch directory may fill a file system of its own. On the vault's file system `min-free` stays free, and on that of the real
+/// member's data the space that etcd needs.
+fn min_free(settings: &Settings, db_size: u64) -> u64 {
     let scratch = &settings.drill.scratch;
-    let beside_vault = space::same_file_system(scratch, &settings.vault.path);
-    let min_free = if beside_vault { settings.vault.min_free } else { 0 };
-    // Where no member is described there is none to be in the way of.
-    let local = etcd::discover(&settings.etcd, Path::new("/")).ok();
+    let with_vault = space::same_file_system(scratch, &settings.vault.path);
+    let min_free = if with_vault { settings.vault.min_free } else { 0 };
+    // A host without a configured member has no member's data.
+    let local = discover(&settings.etcd, Path::new("/")).ok();
     let data_dir = local.as_ref().and_then(|local| local.data_dir.as_deref());
     min_free.max(space::beside_etcd(data_dir, scratch, db_size).unwrap_or(0))
 }
 
-/// Whether a running etcd has this data dir open: a copy of it would be of no moment in particular.
+/// Whether a running etcd has this data directory open: a copy of it would mix several states
+/// (docs/facts/etcd.md#copies-of-a-live-database).
 pub fn is_in_use(data_dir: &Path) -> bool {
-    // bbolt holds a lock of its whole database for as long as it is open.
+    // bbolt has the database locked while it is open.
     let Ok(db) = File::open(data_dir.join("member/snap/db")) else { return false };
     flock(&db, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
 }
@@ -114,14 +118,14 @@ impl Job {
             facts,
             tools: drill.etcd_tools.clone(),
             scratch: drill.scratch.clone(),
-            leave: leave(settings, db_size),
+            leave: min_free(settings, db_size),
             rate: drill.rate,
             deadline_ms: u64::try_from(drill.deadline.as_millis()).unwrap_or(u64::MAX),
         }
     }
 
-    /// What is known of a set's etcd: its own manifest's facts, and what the members answered that night, which stands in
-    /// the manifest of the one host that asked.
+    /// The facts about a set's etcd: those in its own manifest, and the agreement of that night, which is in the manifest of the one
+    /// host that compared the members.
     pub fn facts_of(vault: &Vault, manifest: &Manifest) -> Result<Option<EtcdFacts>, StoreError> {
         let Some(mut facts) = manifest.etcd.clone() else { return Ok(None) };
         if facts.agreement.is_none() {

@@ -1,4 +1,4 @@
-//! Has a worker do a job, and hears it out: whatever becomes of the worker, there is a report.
+//! Has a worker do a job, and reads its messages. Whatever happens to the worker, there is a report.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -8,57 +8,65 @@ use std::time::Duration;
 
 use nightshift_core::proof::DrillReport;
 use nightshift_core::settings::Settings;
-use nightshift_etcd::trial::{OWN_PROGRAM, sweep};
-use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use nightshift_etcd::trial::child::OWN_PROGRAM;
+use nightshift_etcd::trial::scratch::sweep;
+use nightshift_store::offload;
+use tokio::io::{
+    AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
+};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::job::Job;
-use super::words::{LONGEST, Word};
-use nightshift_store::offload;
+use super::message::{MAX_MESSAGE_LEN, WorkerMessage};
 
-/// How much longer than its deadline a worker may take to clean up and say so.
-const GRACE: Duration = Duration::from_secs(60);
-/// Words that one drill may have: its steps and its report come to a dozen.
-const MOST_WORDS: usize = 1000;
-/// What systemd listens on for the unit of drills, in the folder for what lives as long as the daemon.
+/// How much longer than its deadline a worker may take to clean up and send its report.
+const CLEANUP_GRACE: Duration = Duration::from_secs(60);
+/// A drill sends about a dozen messages: its steps and its report.
+const MAX_MESSAGES: usize = 1000;
+/// The socket of the drill's unit, in the daemon's run directory.
 const SOCKET: &str = "drill.sock";
 
-/// Where the worker is to run.
+/// Where the worker runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Way {
-    /// In its own unit, which systemd starts for whoever connects here; as a child where nobody listens.
+pub enum WorkerMode {
+    /// In its own unit, which systemd starts for each connection to this socket; as a child if nothing listens there.
     Unit(PathBuf),
-    /// As a child of this process: never as root where the scratch folder is somebody else's, for what it leaves must be
-    /// theirs to remove.
+    /// As a child of this process. If this process is root, the child runs as the owner of the scratch directory, because that
+    /// user must be able to remove what a killed worker leaves.
     Child,
-    /// As a child that may read whatever this process may.
-    Same,
+    /// As a child with the rights of this process.
+    ChildWithOwnRights,
 }
 
-impl Way {
+impl WorkerMode {
     pub fn of(settings: &Settings) -> Self {
         Self::Unit(settings.paths.run.join(SOCKET))
     }
 }
 
-/// Does the job, and tells each word as it comes. What a killed worker left is swept.
-pub async fn perform(job: &Job, way: &Way, mut on_word: impl FnMut(&Word)) -> DrillReport {
-    let stream = match way {
-        Way::Unit(socket) => connect(socket).await,
-        Way::Child | Way::Same => Ok(None),
+/// Has the job done, and passes each message on. What a killed worker left is removed.
+pub async fn perform(
+    job: &Job,
+    mode: &WorkerMode,
+    mut on_message: impl FnMut(&WorkerMessage),
+) -> DrillReport {
+    let stream = match mode {
+        WorkerMode::Unit(socket) => connect(socket).await,
+        WorkerMode::Child | WorkerMode::ChildWithOwnRights => Ok(None),
     };
-    let (how, heard) = match stream {
-        Ok(Some(stream)) => ("in a unit of its own", in_unit(job, stream, &mut on_word).await),
-        Ok(None) => ("as a child process", as_child(job, *way == Way::Same, &mut on_word).await),
-        Err(reason) => ("in a unit of its own", Err(reason)),
+    let own_rights = *mode == WorkerMode::ChildWithOwnRights;
+    let (how, result) = match stream {
+        Ok(Some(stream)) => ("in its own unit", in_unit(job, stream, &mut on_message).await),
+        Ok(None) => ("as a child process", as_child(job, own_rights, &mut on_message).await),
+        Err(reason) => ("in its own unit", Err(reason)),
     };
     let scratch = job.scratch.clone();
     if let Err(error) = offload::run(move || sweep(&scratch)).await {
-        tracing::warn!("what the drill left cannot be removed: {}", nightshift_core::chain(&error));
+        tracing::warn!("cannot remove what the drill left: {}", nightshift_core::chain(&error));
     }
-    let mut report = heard.unwrap_or_else(|reason| DrillReport::not_proved(job.copy.clone(), reason));
+    let mut report = result.unwrap_or_else(|reason| DrillReport::not_proved(job.copy.clone(), reason));
     if !report.tools.is_empty() {
         report.tools.push_str(", ");
     }
@@ -66,33 +74,33 @@ pub async fn perform(job: &Job, way: &Way, mut on_word: impl FnMut(&Word)) -> Dr
     report
 }
 
-/// `None` where no unit is set up: a socket that nobody listens on is as good as none.
+/// `None` if there is no unit: no socket, or one that nothing listens on.
 async fn connect(socket: &Path) -> Result<Option<UnixStream>, String> {
     match UnixStream::connect(socket).await {
         Ok(stream) => Ok(Some(stream)),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
             Ok(None)
         }
-        Err(error) => Err(format!("{} cannot be reached: {error}", socket.display())),
+        Err(error) => Err(format!("cannot connect to {}: {error}", socket.display())),
     }
 }
 
 async fn in_unit(
     job: &Job,
     stream: UnixStream,
-    on_word: &mut impl FnMut(&Word),
+    on_message: &mut impl FnMut(&WorkerMessage),
 ) -> Result<DrillReport, String> {
     let (reading, mut writing) = stream.into_split();
-    // One that is closed at once, for another drill runs, is heard as that below.
-    let _closed = ask(job, &mut writing).await;
-    match hear(job, BufReader::new(reading), on_word).await? {
-        Heard::Report(report) => Ok(*report),
-        Heard::End => Err(
-            "the drill's unit was ended (out of memory, or by its time limit): see journalctl -u 'nightshift-drill@*'"
+    // systemd closes the connection at once if another drill runs; below that is an end without any message.
+    let _closed = send(job, &mut writing).await;
+    match receive(job, BufReader::new(reading), on_message).await? {
+        Received::Report(report) => Ok(*report),
+        Received::Interrupted => Err(
+            "the drill's unit was killed (out of memory, or by its time limit); see `journalctl -u 'nightshift-drill@*'`"
                 .to_owned(),
         ),
-        Heard::Nothing => Err(
-            "the drill's unit did not begin (does another drill run?): see journalctl -u 'nightshift-drill@*'"
+        Received::Nothing => Err(
+            "the drill's unit did not start (is another drill running?); see `journalctl -u 'nightshift-drill@*'`"
                 .to_owned(),
         ),
     }
@@ -100,32 +108,34 @@ async fn in_unit(
 
 async fn as_child(
     job: &Job,
-    same_user: bool,
-    on_word: &mut impl FnMut(&Word),
+    own_rights: bool,
+    on_message: &mut impl FnMut(&WorkerMessage),
 ) -> Result<DrillReport, String> {
-    let failed = |error: io::Error| format!("the drill's process cannot be started: {error}");
-    let mut child = spawn(&job.scratch, same_user).map_err(failed)?;
+    let failed = |error: io::Error| format!("cannot run the drill's process: {error}");
+    let mut child = spawn(&job.scratch, own_rights).map_err(failed)?;
     let (Some(mut writing), Some(reading)) = (child.stdin.take(), child.stdout.take()) else {
         return Err("the drill's process has no input or output".to_owned());
     };
-    ask(job, &mut writing).await.map_err(failed)?;
-    let heard = hear(job, BufReader::new(reading), on_word).await;
-    // Its input ends here, which is how it hears that nobody waits any more.
+    send(job, &mut writing).await.map_err(failed)?;
+    let received = receive(job, BufReader::new(reading), on_message).await;
+    // The worker stops when its input ends.
     drop(writing);
-    let status = match timeout(GRACE, child.wait()).await {
+    let status = match timeout(CLEANUP_GRACE, child.wait()).await {
         Ok(status) => status.map_err(failed)?,
         Err(_) => {
             child.kill().await.map_err(failed)?;
             child.wait().await.map_err(failed)?
         }
     };
-    match heard? {
-        Heard::Report(report) => Ok(*report),
-        Heard::End | Heard::Nothing => Err(format!("the drill's process was ended from outside: {status}")),
+    match received? {
+        Received::Report(report) => Ok(*report),
+        Received::Interrupted | Received::Nothing => {
+            Err(format!("the drill's process was killed ({status})"))
+        }
     }
 }
 
-fn spawn(scratch: &Path, same_user: bool) -> io::Result<Child> {
+fn spawn(scratch: &Path, own_rights: bool) -> io::Result<Child> {
     let mut command = Command::new(OWN_PROGRAM);
     command
         .arg0("nightshift")
@@ -134,7 +144,7 @@ fn spawn(scratch: &Path, same_user: bool) -> io::Result<Child> {
         .stdout(Stdio::piped())
         .process_group(0)
         .kill_on_drop(false);
-    if !same_user
+    if !own_rights
         && rustix::process::geteuid().is_root()
         && let Ok(owner) = std::fs::metadata(scratch)
         && owner.uid() != 0
@@ -144,45 +154,45 @@ fn spawn(scratch: &Path, same_user: bool) -> io::Result<Child> {
     command.spawn()
 }
 
-async fn ask(job: &Job, writing: &mut (impl tokio::io::AsyncWrite + Unpin)) -> io::Result<()> {
+async fn send(job: &Job, writing: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
     let mut line = serde_json::to_vec(job)?;
     line.push(b'\n');
     writing.write_all(&line).await?;
     writing.flush().await
 }
 
-enum Heard {
+enum Received {
     Report(Box<DrillReport>),
-    /// It began, and ended without a report.
-    End,
+    /// The worker started, and ended without a report.
+    Interrupted,
     Nothing,
 }
 
-async fn hear(
+async fn receive(
     job: &Job,
     mut reading: impl AsyncBufRead + Unpin,
-    on_word: &mut impl FnMut(&Word),
-) -> Result<Heard, String> {
-    let listen = async {
-        let mut heard = Heard::Nothing;
-        for _ in 0..MOST_WORDS {
+    on_message: &mut impl FnMut(&WorkerMessage),
+) -> Result<Received, String> {
+    let messages = async {
+        let mut received = Received::Nothing;
+        for _ in 0..MAX_MESSAGES {
             let mut line = Vec::new();
-            let read = (&mut reading).take(LONGEST).read_until(b'\n', &mut line).await;
+            let read = (&mut reading).take(MAX_MESSAGE_LEN).read_until(b'\n', &mut line).await;
             if !matches!(read, Ok(1..)) || line.last() != Some(&b'\n') {
-                return Ok(heard);
+                return Ok(received);
             }
-            let word: Word = serde_json::from_slice(&line)
-                .map_err(|error| format!("what the drill's process says is not understood: {error}"))?;
-            on_word(&word);
-            match word {
-                Word::Report(report) => return Ok(Heard::Report(Box::new(report))),
-                _ => heard = Heard::End,
+            let message: WorkerMessage = serde_json::from_slice(&line)
+                .map_err(|error| format!("the drill's process sent an invalid message: {error}"))?;
+            on_message(&message);
+            match message {
+                WorkerMessage::Report(report) => return Ok(Received::Report(Box::new(report))),
+                _ => received = Received::Interrupted,
             }
         }
-        Err("the drill's process does not come to an end".to_owned())
+        Err(format!("the drill's process sent more than {MAX_MESSAGES} messages"))
     };
-    let longest = job.deadline().saturating_add(GRACE);
-    timeout(longest, listen)
+    let limit = job.deadline().saturating_add(CLEANUP_GRACE);
+    timeout(limit, messages)
         .await
-        .unwrap_or_else(|_| Err(format!("the drill was not done within {} s", longest.as_secs())))
+        .unwrap_or_else(|_| Err(format!("the drill did not finish within {} s", limit.as_secs())))
 }

@@ -1,4 +1,4 @@
-//! The worker: one job from standard input, its story to standard output, nothing left behind.
+//! The worker: reads one job from standard input, does it, and writes its messages to standard output.
 
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -6,80 +6,87 @@ use std::time::Duration;
 
 use nightshift_core::etcd_facts::DataFound;
 use nightshift_core::proof::DrillReport;
-use nightshift_etcd::trial::{
-    self, Compare, Contents, DRILL, Fault, Here as _, Origin, Scratch, ScratchError, Server, Start, Tools,
-    canary,
-};
-use nightshift_etcd::v2;
+use nightshift_etcd::trial::canary;
+use nightshift_etcd::trial::child::Launch;
+use nightshift_etcd::trial::compare::{Expected, compare};
+use nightshift_etcd::trial::contents::{self, Contents};
+use nightshift_etcd::trial::etcd::{Origin, Start};
+use nightshift_etcd::trial::fault::{Fault, Here as _};
+use nightshift_etcd::trial::restore::restore;
+use nightshift_etcd::trial::scratch::{DRILL, Scratch, ScratchError};
+use nightshift_etcd::trial::server::Server;
+use nightshift_etcd::trial::tools::Tools;
+use nightshift_etcd::v2::restored;
+use nightshift_store::tree;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Stdin, Take};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, timeout};
 
-use super::book::Book;
 use super::copy;
 use super::job::{Job, Stored};
-use super::words::Word;
+use super::log::DrillLog;
+use super::message::WorkerMessage;
 
-/// Who connects has so long to say what is to be proved.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// For so long the one before may go on cleaning up.
-const LEAVES: Duration = Duration::from_secs(10);
-const GLANCE: Duration = Duration::from_millis(100);
-/// The longest job: a manifest's facts about etcd.
-const LONGEST_JOB: u64 = 256 << 10;
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the previous worker may take to remove its scratch directory.
+const CLEANUP_GRACE: Duration = Duration::from_secs(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// The maximum length of a job in bytes: it contains a manifest's facts about etcd.
+const MAX_JOB_LEN: u64 = 256 << 10;
 
 type Input = BufReader<Take<Stdin>>;
 
-/// Does one job. `Ok` says that its report was handed over, whatever it says.
+/// Does one job. `Ok` means that the report was sent, whatever its verdict.
 pub async fn work() -> io::Result<()> {
     drop_capabilities()?;
-    let mut input = BufReader::new(tokio::io::stdin().take(LONGEST_JOB));
+    let mut input = BufReader::new(tokio::io::stdin().take(MAX_JOB_LEN));
     let job = read_job(&mut input).await?;
-    tell(&Word::Hello)?;
+    send(&WorkerMessage::Hello)?;
     let mut terminated = signal(SignalKind::terminate())?;
-    let mut teller = |word: Word| {
-        // Whoever does not read any more has hung up, which is heard elsewhere.
-        let _gone = tell(&word);
+    let mut send_message = |message: WorkerMessage| {
+        // A closed connection is noticed by `closed`.
+        let _closed = send(&message);
     };
-    let mut book = Book::new(job.copy.clone(), &mut teller);
+    let mut log = DrillLog::new(job.copy.clone(), &mut send_message);
     let result = tokio::select! {
         biased;
-        () = hangs_up(&mut input) => return Err(io::ErrorKind::BrokenPipe.into()),
-        _ = terminated.recv() => Err(Fault::Here("it was told to stop".to_owned())),
-        result = timeout(job.deadline(), drill(&job, &mut book)) => result.unwrap_or_else(|_| {
-            Err(Fault::Here(format!("it was not done within {} s, [drill] deadline", job.deadline().as_secs())))
+        () = closed(&mut input) => return Err(io::ErrorKind::BrokenPipe.into()),
+        _ = terminated.recv() => Err(Fault::Here("the drill was stopped".to_owned())),
+        result = timeout(job.deadline(), drill(&job, &mut log)) => result.unwrap_or_else(|_| {
+            let seconds = job.deadline().as_secs();
+            Err(Fault::Here(format!("the drill did not finish within {seconds} s (`deadline` in [drill])")))
         }),
     };
-    let report: DrillReport = book.close(result);
-    tell(&Word::Report(report))
+    let report: DrillReport = log.report(result);
+    send(&WorkerMessage::Report(report))
 }
 
 async fn read_job(input: &mut Input) -> io::Result<Job> {
     let mut line = String::new();
-    timeout(PATIENCE, input.read_line(&mut line)).await??;
+    timeout(REQUEST_TIMEOUT, input.read_line(&mut line)).await??;
     Ok(serde_json::from_str(&line)?)
 }
 
-/// Nothing more is ever said: an end, or an error, means that nobody waits any more.
-async fn hangs_up(input: &mut Input) {
+/// Returns when the input ends: then the job has no owner any more.
+async fn closed(input: &mut Input) {
     let mut byte = [0];
     while matches!(input.read(&mut byte).await, Ok(1..)) {}
 }
 
-fn tell(word: &Word) -> io::Result<()> {
-    let mut line = serde_json::to_vec(word)?;
+fn send(message: &WorkerMessage) -> io::Result<()> {
+    let mut line = serde_json::to_vec(message)?;
     line.push(b'\n');
     let mut out = io::stdout().lock();
     out.write_all(&line)?;
     out.flush()
 }
 
-/// The daemon's one capability reads root's files: a drill has no use for it, and etcd none at all.
+/// The daemon's one capability reads root's files: neither a drill nor etcd needs it.
 fn drop_capabilities() -> io::Result<()> {
     if rustix::process::geteuid().is_root() {
         return Ok(());
     }
-    // Its unit gives it none, and forbids the calls by which they are given away.
+    // The drill's unit has none, and forbids the system calls below.
     if rustix::thread::capabilities(None)?.permitted.is_empty() {
         return Ok(());
     }
@@ -89,59 +96,57 @@ fn drop_capabilities() -> io::Result<()> {
     Ok(rustix::thread::set_capabilities(None, sets)?)
 }
 
-async fn drill(job: &Job, book: &mut Book<'_>) -> Result<(), Fault> {
-    let scratch = take(&job.scratch).await.here(|| "there is no place to restore to".to_owned())?;
-    let tools = Tools::find(job.tools.as_deref(), &scratch).await?;
-    book.tools = tools.to_string();
+async fn drill(job: &Job, log: &mut DrillLog<'_>) -> Result<(), Fault> {
+    let scratch =
+        create_scratch(&job.scratch).await.here(|| "cannot create a scratch directory".to_owned())?;
+    let tools = Tools::find(job.tools.as_deref(), Launch::Tied).await?;
+    log.tools = tools.to_string();
     tools.demand_version(job.facts.as_ref().map(|facts| facts.version.as_str()))?;
     let data = scratch.path("data");
     let db_size = size(job)?;
-    copy::demand_room(scratch.folder(), db_size, job.leave)?;
+    copy::demand_space(scratch.directory(), db_size, job.leave)?;
 
     let (contents, origin) = match &job.stored {
         Stored::Snapshot { file, packing } => {
             let db = scratch.path("snapshot.db");
             let unpacked = copy::unpack(file.clone(), *packing, db.clone(), job.rate, job.facts.as_ref());
-            let ending = book.step("unpack", unpacked).await?;
-            let walked = trial::read_contents(db.clone(), Some(ending), scratch.folder().to_owned());
-            let contents = book.step("walk", walked).await?;
-            book.step("restore", trial::restore(&tools, &scratch, &db, &data)).await?;
+            let ending = log.step("unpack", unpacked).await?;
+            let walked = contents::read(db.clone(), Some(ending), scratch.directory().to_owned());
+            let contents = log.step("walk", walked).await?;
+            log.step("restore", restore(&tools, &scratch, &db, &data)).await?;
             (Some(contents), Origin::Restored)
         }
         Stored::Member { file, packing } => {
             let expected = data_of(job).and_then(|data| data.cold_copy.clone());
             let unpacked = copy::member(file.clone(), *packing, data.clone(), job.rate, expected);
-            book.step("unpack", unpacked).await?;
-            (book.step("walk", walk_member(&data, &scratch)).await?, Origin::ForceNewCluster)
+            log.step("unpack", unpacked).await?;
+            (log.step("walk", walk_member(&data, &scratch)).await?, Origin::ForceNewCluster)
         }
-        Stored::DataDir { folder } => {
-            book.step("copy", copy::data_dir(folder.clone(), data.clone(), job.rate)).await?;
-            let contents = book.step("walk", walk_member(&data, &scratch)).await?;
-            (contents, Origin::ForceNewCluster)
+        Stored::DataDir { directory } => {
+            log.step("copy", copy::data_dir(directory.clone(), data.clone(), job.rate)).await?;
+            (log.step("walk", walk_member(&data, &scratch)).await?, Origin::ForceNewCluster)
         }
     };
     let start = Start { data: &data, db_size, origin };
-    let mut server = book.step("start", Server::start(&tools, &scratch, start)).await?;
-    // What the manifest says of a snapshot is not said of the copies beside it.
+    let mut server = log.step("start", Server::start(&tools, &scratch, start)).await?;
+    // The manifest's facts are about the snapshot, not about the other copies in the set.
     let facts = job.facts.as_ref().filter(|_| matches!(job.stored, Stored::Snapshot { .. }));
+    let expected = Expected { origin, contents: contents.as_ref(), facts };
     let mut compared = Vec::new();
-    let compare =
-        Compare { server: &mut server, origin, contents: contents.as_ref(), facts, compared: &mut compared };
-    let same = book.step("compare", compare.all()).await;
-    book.compared = compared;
+    let same = log.step("compare", compare(&mut server, expected, &mut compared)).await;
+    log.compared = compared;
     same?;
-    let mut compared = Vec::new();
+    let mut notes = Vec::new();
     let index = contents.as_ref().and_then(|contents| contents.consistent_index);
-    let written = book.step("write", canary::write(&mut server, index, &mut compared)).await;
-    book.compared.extend(compared);
+    let written = log.step("write", canary::write(&mut server, index, &mut notes)).await;
+    log.compared.extend(notes);
     written?;
     if origin == Origin::Restored {
         return Ok(());
     }
     let mut compared = Vec::new();
-    let checked = v2::check_restored(&mut server, data_of(job), &mut compared);
-    let checked = book.step("v2", checked).await;
-    book.compared.extend(compared);
+    let checked = log.step("v2", restored::check(&mut server, data_of(job), &mut compared)).await;
+    log.compared.extend(compared);
     checked
 }
 
@@ -149,36 +154,41 @@ fn data_of(job: &Job) -> Option<&DataFound> {
     job.facts.as_ref()?.data.as_ref()
 }
 
-/// A drill that was given up in this moment may still be cleaning up.
-async fn take(root: &Path) -> Result<Scratch, ScratchError> {
-    let until = Instant::now() + LEAVES;
+/// A drill that was stopped just now may still be cleaning up.
+async fn create_scratch(root: &Path) -> Result<Scratch, ScratchError> {
+    let until = Instant::now() + CLEANUP_GRACE;
     loop {
-        match Scratch::take(root, DRILL) {
-            Err(ScratchError::Busy { .. }) if Instant::now() < until => tokio::time::sleep(GLANCE).await,
-            taken => return taken,
+        match Scratch::create(root, DRILL) {
+            Err(ScratchError::Busy { .. }) if Instant::now() < until => {
+                tokio::time::sleep(POLL_INTERVAL).await;
+            }
+            created => return created,
         }
     }
 }
 
-/// A data dir of v2 keys alone need not have a database.
+/// A data directory with v2 keys only may have no database.
 async fn walk_member(data: &Path, scratch: &Scratch) -> Result<Option<Contents>, Fault> {
     let db = data.join("member/snap/db");
     if !db.is_file() {
         return Ok(None);
     }
-    trial::read_contents(db, None, scratch.folder().to_owned()).await.map(Some)
+    contents::read(db, None, scratch.directory().to_owned()).await.map(Some)
 }
 
-/// The bytes of what is to be restored.
+/// The size of what is to be restored, in bytes.
 fn size(job: &Job) -> Result<u64, Fault> {
-    let doing = || "the stored copy cannot be read".to_owned();
+    let file_size = |file: &Path| {
+        let metadata = std::fs::metadata(file).here(|| format!("cannot read {}", file.display()))?;
+        Ok(metadata.len())
+    };
     match (&job.facts, &job.stored) {
         (Some(facts), Stored::Snapshot { .. }) => Ok(facts.raw_size),
         (_, Stored::Member { file, .. }) => match data_of(job).and_then(|data| data.cold_copy.as_ref()) {
             Some(cold_copy) => Ok(cold_copy.raw_size),
-            None => Ok(std::fs::metadata(file).here(doing)?.len()),
+            None => file_size(file),
         },
-        (None, Stored::Snapshot { file, .. }) => Ok(std::fs::metadata(file).here(doing)?.len()),
-        (_, Stored::DataDir { folder }) => copy::size_of(folder).here(doing),
+        (None, Stored::Snapshot { file, .. }) => file_size(file),
+        (_, Stored::DataDir { directory }) => Ok(tree::size(directory)),
     }
 }

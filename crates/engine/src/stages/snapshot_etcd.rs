@@ -1,9 +1,14 @@
-//! `snapshot-etcd`: the local member's snapshot, streamed, checked at birth, and published with /etc/etcd.
+//! `snapshot-etcd`: the local member's snapshot, streamed, checked while it streams, and published with /etc/etcd.
 
 mod agreement;
+mod cold_copy;
+mod data;
 mod draft;
-mod sight;
+mod error;
+mod space;
 mod turn;
+mod v2_backup;
+mod view;
 
 use std::path::Path;
 
@@ -12,39 +17,16 @@ use nightshift_core::etcd_facts::Agreement;
 use nightshift_core::outcome::Outcome;
 use nightshift_core::role::Role;
 use nightshift_core::settings::Compression;
+use nightshift_etcd::client::Client;
+use nightshift_etcd::discover::{LocalMember, discover};
+use nightshift_etcd::snapshot::{self, Limits, Taken};
+use nightshift_store::{Partial, offload};
 
-use self::sight::Sight;
+use self::error::Error;
+use self::view::MemberView;
 use super::collect_role;
-use super::etcd_data;
-use super::etcd_room;
-use super::own_set::{self, Begun, OwnSetError};
-use crate::collect::CollectError;
+use super::own_set::{self, Begun};
 use crate::context::{StageContext, StageEnd};
-use nightshift_etcd as etcd;
-use nightshift_etcd::{Client, Complaint, LocalMember, Taken};
-use nightshift_store::offload;
-use nightshift_store::space::SpaceError;
-use nightshift_store::{Partial, StoreError};
-
-#[derive(Debug, thiserror::Error)]
-enum Error {
-    #[error(transparent)]
-    Set(#[from] OwnSetError),
-    #[error(transparent)]
-    Discover(#[from] etcd::DiscoverError),
-    #[error("the etcd member cannot be asked")]
-    Client(#[from] etcd::ClientError),
-    #[error(transparent)]
-    Snapshot(#[from] etcd::SnapshotError),
-    #[error(transparent)]
-    Collect(#[from] CollectError),
-    #[error("not enough room for a snapshot")]
-    Space(#[from] SpaceError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error("{0}")]
-    NotOwn(Complaint),
-}
 
 pub async fn run(ctx: StageContext) -> StageEnd {
     match try_run(&ctx).await {
@@ -59,45 +41,46 @@ async fn try_run(ctx: &StageContext) -> Result<StageEnd, Error> {
         return Ok(StageEnd::done());
     }
     let settings = ctx.settings.etcd.clone();
-    let local = offload::run(move || etcd::discover(&settings, Path::new("/"))).await?;
-    let mut sight = Sight::of(&local).await?;
-    if turn::wait(ctx, &sight).await {
-        // Minutes have passed.
-        sight = Sight::of(&local).await?;
+    let local = offload::run(move || discover(&settings, Path::new("/"))).await?;
+    let mut view = MemberView::of(&local).await?;
+    if turn::wait(ctx, &view).await {
+        // It waited for minutes, so the view is old.
+        view = MemberView::of(&local).await?;
     }
-    if let Some(reason) = turn::left_to_another(ctx, &sight).await? {
+    if let Some(reason) = turn::not_needed(ctx, &view).await? {
         tracing::info!("no snapshot of this member tonight: {reason}");
         return Ok(StageEnd { reason: Some(reason), ..StageEnd::done() });
     }
-    sight.report(ctx);
-    let agreement = agreement::ask(ctx, &sight).await;
-    let end = one_set(ctx, &local, &sight, agreement.clone()).await?;
+    view.report(ctx);
+    let agreement = agreement::compare(ctx, &view).await;
+    let end = one_set(ctx, &local, &view, agreement.clone()).await?;
     if end.outcome != Outcome::Failed {
         return Ok(end);
     }
-    // It was damaged on its way, or the member itself is: a second one tells, and a third would tell no more.
-    let end = one_set(ctx, &local, &sight, agreement).await?;
+    // Either the snapshot was damaged on its way, or the member itself is damaged. A second snapshot shows which; a third would
+    // show nothing more.
+    let end = one_set(ctx, &local, &view, agreement).await?;
     Ok(if end.outcome == Outcome::Failed { StageEnd { retry: false, ..end } } else { end })
 }
 
-/// One attempt at tonight's set: the snapshot, and the files beside it.
+/// One attempt at tonight's set: the snapshot, and the files with it.
 async fn one_set(
     ctx: &StageContext,
     local: &LocalMember,
-    sight: &Sight,
+    view: &MemberView,
     agreement: Option<Agreement>,
 ) -> Result<StageEnd, Error> {
     let Some(Begun { partial, previous }) = own_set::begin(ctx, &ctx.settings.this, Role::Etcd).await? else {
         return Ok(StageEnd::done());
     };
-    etcd_room::demand(ctx, local, &sight.member, ctx.vault.root(), sight.member.db_size)?;
-    let (name, taken) = take(ctx, &sight.client, &partial).await?;
+    space::demand(ctx, local, &view.member, ctx.vault.root(), view.member.db_size)?;
+    let (name, taken) = take(ctx, &view.client, &partial).await?;
     let (partial, mut draft) = collect_role::files(ctx, Role::Etcd, partial, previous).await?;
-    draft::complete(&mut draft, name, sight, taken, agreement);
+    draft::complete(&mut draft, name, view, taken, agreement);
     draft::doubt(ctx, &mut draft).await?;
-    // For a set that is no copy anyway no member is stopped.
+    // No member is stopped for a set that is bad anyway.
     if draft.bad.is_empty() {
-        etcd_data::add(ctx, &sight.client, local, &sight.member, &partial, &mut draft).await;
+        data::add(ctx, local, view, &partial, &mut draft).await;
     }
     Ok(own_set::publish(ctx, partial, draft).await?)
 }
@@ -113,9 +96,8 @@ async fn take(
         Compression::Zstd => "snapshot.db.zst",
     };
     let file = partial.create(name)?;
-    let limits = etcd::Limits { stall: settings.stall, deadline: settings.deadline };
-    let taken = etcd::take(client, file, settings.compression, limits, |_, _| {}).await?;
-    Ok((name, taken))
+    let limits = Limits { stall: settings.stall, deadline: settings.deadline };
+    Ok((name, snapshot::take(client, file, settings.compression, limits).await?))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@ use std::fs;
 
 use super::*;
 
-/// As the installer of OpenShift 3.x lays it.
+/// As OpenShift 3.x's installer writes it.
 const CONF: &str = r#"ETCD_NAME=etcd1.example.com
 ETCD_LISTEN_PEER_URLS=https://10.0.3.1:2380
 ETCD_DATA_DIR=/var/lib/etcd/
@@ -31,7 +31,7 @@ ETCD_PEER_CERT_FILE=/etc/etcd/peer.crt
 ETCD_PEER_KEY_FILE=/etc/etcd/peer.key
 "#;
 
-/// OpenShift 3.10 and 3.11: the pod's shell sources a configuration, here one of another place.
+/// OpenShift 3.10 and 3.11: the pod's shell sources a configuration, here of another directory.
 const OPENSHIFT_POD: &str = r#"kind: Pod
 apiVersion: v1
 metadata:
@@ -117,7 +117,7 @@ spec:
 status: {}
 ";
 
-/// A host that consists of these files.
+/// A host with these files.
 struct Host(tempfile::TempDir);
 
 impl Host {
@@ -163,7 +163,8 @@ fn a_member_of_openshift_is_found_by_its_etcd_conf() {
 }
 
 #[test]
-fn without_a_peer_certificate_the_servers_is_shown_and_without_an_advertised_url_the_listened_one_is_used() {
+fn the_server_certificate_and_the_listen_url_are_used_if_there_is_no_peer_certificate_and_no_advertised_url()
+{
     let conf = "ETCD_LISTEN_CLIENT_URLS=unix://x,https://0.0.0.0:2379\nETCD_CA_FILE=/etc/etcd/ca.crt\n\
                 ETCD_PEER_CERT_FILE=/etc/etcd/peer.crt\nETCD_CERT_FILE=/etc/etcd/server.crt\nETCD_KEY_FILE=/etc/etcd/server.key\n";
     let host = Host::with(&[("/etc/etcd/etcd.conf", conf)]);
@@ -187,7 +188,7 @@ fn a_pod_that_sources_its_configuration_is_followed_through_its_mounts() {
 }
 
 #[test]
-fn a_pod_of_kubeadm_is_read_by_its_flags() {
+fn the_member_of_a_kubeadm_pod_is_found_by_its_flags() {
     let host = Host::with(&[("/etc/kubernetes/manifests/etcd.yaml", KUBEADM_POD)]);
     let member = host.discover().unwrap();
     assert_eq!(member.endpoint, "https://192.168.7.2:2379");
@@ -199,7 +200,7 @@ fn a_pod_of_kubeadm_is_read_by_its_flags() {
 }
 
 #[test]
-fn flags_may_stand_beside_their_values_and_win_over_the_pods_variables() {
+fn flags_take_precedence_over_the_pods_variables_and_may_be_separate_from_their_values() {
     let pod = "spec:\n  containers:\n  - name: etcd\n    args: [etcd, --name, two, -data-dir, /data, --debug]\n    \
                env:\n    - {name: ETCD_NAME, value: one}\n    - {name: POD_IP, valueFrom: {}}\n    \
                - {name: ETCD_ADVERTISE_CLIENT_URLS, value: 'http://127.0.0.1:2379'}\n";
@@ -211,7 +212,7 @@ fn flags_may_stand_beside_their_values_and_win_over_the_pods_variables() {
 }
 
 #[test]
-fn the_settings_win_one_by_one() {
+fn each_setting_takes_precedence_over_the_configuration() {
     let host = Host::with(&[("/etc/etcd/etcd.conf", CONF)]);
     let endpoint = Some("https://etcd1:2379".to_owned());
     let set = EtcdSettings { endpoint, ca: Some("/ca.crt".into()), ..settings() };
@@ -230,22 +231,22 @@ fn the_settings_alone_are_enough() {
 }
 
 #[test]
-fn a_host_without_a_member_says_where_it_looked() {
-    let said = Host::with(&[]).discover().unwrap_err().to_string();
+fn the_error_of_a_host_without_a_member_names_the_files_that_were_searched() {
+    let error = Host::with(&[]).discover().unwrap_err().to_string();
     for place in
         ["/etc/etcd/etcd.conf", "/etc/origin/node/pods/etcd.yaml", "/etc/kubernetes/manifests/etcd.yaml"]
     {
-        assert!(said.contains(place), "{said}");
+        assert!(error.contains(place), "{error}");
     }
 }
 
 #[test]
-fn what_is_missing_in_a_description_is_named() {
+fn an_incomplete_configuration_is_refused_with_what_is_missing() {
     let no_url = Host::with(&[("/etc/etcd/etcd.conf", "ETCD_NAME=one\n")]);
     assert!(matches!(no_url.discover(), Err(DiscoverError::NoClientUrl { .. })));
     let no_ca = Host::with(&[("/etc/etcd/etcd.conf", "ETCD_ADVERTISE_CLIENT_URLS=https://10.0.3.1:2379\n")]);
-    let said = no_ca.discover().unwrap_err().to_string();
-    assert!(said.contains("etcd.conf") && said.contains("ETCD_TRUSTED_CA_FILE"), "{said}");
+    let error = no_ca.discover().unwrap_err().to_string();
+    assert!(error.contains("etcd.conf") && error.contains("ETCD_TRUSTED_CA_FILE"), "{error}");
     let other = "spec: {containers: [{name: api, command: [hyperkube]}]}";
     let no_etcd = Host::with(&[("/etc/kubernetes/manifests/etcd.yaml", other)]);
     assert!(matches!(no_etcd.discover(), Err(DiscoverError::NoContainer { .. })));
@@ -254,7 +255,7 @@ fn what_is_missing_in_a_description_is_named() {
 }
 
 #[test]
-fn a_manifest_that_would_blow_up_is_refused() {
+fn a_manifest_that_expands_to_a_huge_value_is_refused() {
     let deep = format!("spec: {}1{}", "[".repeat(5000), "]".repeat(5000));
     let aliases = "a: &a [x, x, x, x]\nb: &b [*a, *a, *a, *a]\nspec: [*b, *b]\n".to_owned();
     for text in [deep, aliases, "- [".to_owned(), String::new()] {

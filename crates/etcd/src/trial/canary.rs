@@ -1,15 +1,16 @@
-//! A key of our own, written, read and deleted: the one thing that health checks do not show.
+//! A key of our own, written, read and deleted: health checks do not show whether etcd accepts writes.
 
 use jiff::Timestamp;
+use nightshift_core::chain;
 use nightshift_core::proof::Comparison;
 
 use super::alarms;
 use super::fault::Fault;
 use super::server::{Server, refused};
-use crate::trouble::ClientError;
+use crate::error::ClientError;
 
-/// Writes, reads back and deletes a key that nobody else has. `index` is the last entry of the log that the copy's
-/// database took in, where that is known. What had to be done for the write is added to `compared`.
+/// Writes, reads and deletes a key that does not exist otherwise. `index` is the last log entry that the copy's database has
+/// applied, if it is known. What had to be changed for the write is added to `compared`.
 pub async fn write(
     server: &mut Server,
     index: Option<u64>,
@@ -28,37 +29,38 @@ pub async fn write(
     let client = server.client.clone();
     match client.get(&key).await {
         Ok(Some(read)) if read == number.as_bytes() => {}
-        Ok(Some(_)) => return Err(Fault::Copy("it gives back another value than was written".to_owned())),
-        Ok(None) => return Err(Fault::Copy("it took a write and does not have it".to_owned())),
+        Ok(Some(_)) => return Err(Fault::Copy("etcd returned another value than was written".to_owned())),
+        Ok(None) => return Err(Fault::Copy("etcd accepted a write and does not have the key".to_owned())),
         Err(error) => return Err(refused(server, &error)),
     }
     match client.delete(&key).await {
         Ok(1) => {}
-        Ok(count) => return Err(Fault::Copy(format!("it deleted {count} keys where one was written"))),
+        Ok(count) => return Err(Fault::Copy(format!("etcd deleted {count} keys instead of one"))),
         Err(error) => return Err(refused(server, &error)),
     }
     match client.get(&key).await {
         Ok(None) => Ok(()),
-        Ok(Some(_)) => Err(Fault::Copy("it still has the key that was deleted".to_owned())),
+        Ok(Some(_)) => Err(Fault::Copy("etcd still has the key that was deleted".to_owned())),
         Err(error) => Err(refused(server, &error)),
     }
 }
 
-/// Whether an alarm for space, which a copy of a full etcd brings along, is all that refuses the write.
+/// Whether the alarm NOSPACE is the reason: docs/facts/etcd.md#restore.
 fn is_full(error: &ClientError) -> bool {
-    matches!(error, ClientError::Answered { message, .. } if message.contains("database space exceeded"))
+    matches!(error, ClientError::Refused { message, .. } if message.contains("database space exceeded"))
 }
 
-/// A write that times out is either one that raft took and the store dropped, for the database is ahead of its log
-/// (docs/facts/etcd.md#v2-backup: it takes no entry twice), or one that this machine is too slow for. Only the first is
-/// the copy's fault.
+/// A write timed out: either the store dropped it, because the database is ahead of the log (docs/facts/etcd.md#v2-backup),
+/// which is the copy's fault, or this host is too slow, which is not.
 async fn not_written(server: &mut Server, error: ClientError, index: Option<u64>) -> Fault {
+    // "request timed out": etcd api/v3rpc/rpctypes/error.go
     let timed_out =
-        matches!(&error, ClientError::Answered { message, .. } if message.contains("request timed out"));
-    let reason = format!("it takes no write: {}", nightshift_core::chain(&error));
+        matches!(&error, ClientError::Refused { message, .. } if message.contains("request timed out"));
+    let reason = format!("etcd accepts no write: {}", chain(&error));
     match (index, log_end(server).await) {
         (Some(index), Some(end)) if timed_out && index >= end => Fault::Copy(format!(
-            "{reason}, and drops it: its database is at entry {index} of a log that ends at {end}, so it is of another log"
+            "{reason}; it drops writes, because its database has applied entry {index} of a log that ends at entry {end}: \
+             database and log are of different copies"
         )),
         _ => match refused(server, &error) {
             Fault::Copy(_) => Fault::Copy(reason),

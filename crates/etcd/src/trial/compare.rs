@@ -1,4 +1,4 @@
-//! What was restored, held against the manifest and against the stored copy.
+//! The restored etcd, compared with the stored copy and its manifest.
 
 use std::time::Duration;
 
@@ -6,120 +6,111 @@ use nightshift_core::etcd_facts::{Agreement, EtcdFacts};
 use nightshift_core::proof::Comparison;
 
 use super::contents::Contents;
+use super::etcd::Origin;
 use super::fault::Fault;
-use super::server::{Origin, Server, refused};
+use super::server::{Server, refused};
 use crate::client::Client;
-use crate::trouble::ClientError;
+use crate::error::ClientError;
 
-/// How long the restored etcd may take to read all its keys.
-const HASHING: Duration = Duration::from_secs(300);
+/// The timeout of the restored etcd's own HashKV, which reads all its keys.
+const HASH_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// What must be the same.
-pub struct Compare<'a> {
-    pub server: &'a mut Server,
+/// What the restored etcd must contain.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected<'a> {
     pub origin: Origin,
     pub contents: Option<&'a Contents>,
     pub facts: Option<&'a EtcdFacts>,
-    pub compared: &'a mut Vec<Comparison>,
 }
 
-impl Compare<'_> {
-    pub async fn all(mut self) -> Result<(), Fault> {
-        let client = self.server.client.clone();
-        let compared = self.ask(&client).await;
-        if let Err(error) = compared {
-            return Err(refused(self.server, &error));
-        }
-        let wrong = |one: &&Comparison| !one.is_same();
-        match self.compared.iter().find(wrong) {
-            Some(Comparison { what, expected, found }) => {
-                Err(Fault::Copy(format!("{what}: {found} was restored where {expected} was expected")))
+/// Compares the restored etcd with what is expected. Each comparison is added to `compared`; a difference is the copy's fault.
+pub async fn compare(
+    server: &mut Server,
+    expected: Expected<'_>,
+    compared: &mut Vec<Comparison>,
+) -> Result<(), Fault> {
+    let client = server.client.clone();
+    if let Err(error) = expected.compare(&client, compared).await {
+        return Err(refused(server, &error));
+    }
+    match compared.iter().find_map(Comparison::difference) {
+        Some(difference) => Err(Fault::Copy(difference)),
+        None => Ok(()),
+    }
+}
+
+impl Expected<'_> {
+    async fn compare(self, client: &Client, compared: &mut Vec<Comparison>) -> Result<(), ClientError> {
+        let revision = client.status().await?.header.unwrap_or_default().revision;
+        if let Some(contents) = self.contents {
+            // An empty store has revision 1; one that is compacted beyond its last key has the compacted revision.
+            let expected = contents.revision.max(contents.compacted).max(1);
+            let more = revision - expected;
+            compared.push(match (self.origin, more) {
+                (_, ..=0) => Comparison::new("revision", expected, revision),
+                (Origin::Restored, _) => Comparison::note(
+                    "revision",
+                    format!("{expected}, and {more} more by leases that expired since"),
+                ),
+                // The log of a member that was killed has entries that its database does not have yet.
+                (Origin::ForceNewCluster, _) => Comparison::note(
+                    "revision",
+                    format!("{expected} in the database, and {more} more in the log"),
+                ),
+            });
+            if more <= 0 || self.origin == Origin::Restored {
+                self.counts(client, contents, expected, compared).await?;
             }
+        }
+        match self.facts.and_then(|facts| Some((facts, facts.agreement.as_ref()?))) {
+            Some((facts, agreement)) => hash(client, &facts.member_id, agreement, compared).await,
             None => Ok(()),
         }
     }
 
-    async fn ask(&mut self, client: &Client) -> Result<(), ClientError> {
-        let revision = client.status().await?.header.unwrap_or_default().revision;
-        if let Some(contents) = self.contents {
-            // An empty store stands at 1, and one that is compacted beyond its last key at where it was.
-            let expected = contents.revision.max(contents.compacted).max(1);
-            match (self.origin, revision - expected) {
-                (_, ..=0) => {
-                    self.put("revision", expected, revision);
-                    self.counts(client, contents, expected).await?;
-                }
-                (Origin::Restored, more) => {
-                    let word = format!("{expected}, {more} more by leases that have run out since");
-                    self.put("revision", &word, &word);
-                    self.counts(client, contents, expected).await?;
-                }
-                // A member that was killed has in its log what its database does not hold yet.
-                (Origin::ForceNewCluster, more) => {
-                    let word = format!("{expected} in the database, {more} more from the log");
-                    self.put("revision", &word, &word);
-                }
-            }
-        }
-        if let Some(agreement) = self.facts.and_then(|facts| facts.agreement.as_ref()) {
-            self.hash(client, agreement).await?;
-        }
-        Ok(())
-    }
-
-    /// As of the copy's own revision: what a lease that has run out since took away is still there.
+    /// At the copy's own revision, which still has the keys of leases that expired since.
     async fn counts(
-        &mut self,
+        self,
         client: &Client,
         contents: &Contents,
         revision: i64,
+        compared: &mut Vec<Comparison>,
     ) -> Result<(), ClientError> {
         if let Some(snapshot) = self.facts.and_then(|facts| facts.snapshot.as_ref()) {
-            self.put("entries in the manifest and in the copy", snapshot.entries, contents.entries);
+            let what = "entries in the manifest and in the copy";
+            compared.push(Comparison::new(what, snapshot.entries, contents.entries));
         }
-        self.put("live keys", contents.live, client.count(b"", revision).await?);
+        compared.push(Comparison::new("live keys", contents.live, client.count(b"", revision).await?));
         for (prefix, count) in &contents.prefixes {
             let what = format!("keys below {}", String::from_utf8_lossy(prefix));
-            self.put(&what, *count, client.count(prefix, revision).await?);
+            compared.push(Comparison::new(what, count, client.count(prefix, revision).await?));
         }
         Ok(())
     }
+}
 
-    /// The hash that the member told when all were asked: comparable only while nothing more was compacted.
-    async fn hash(&mut self, client: &Client, agreement: &Agreement) -> Result<(), ClientError> {
-        let own = self.facts.map(|facts| facts.member_id.as_str());
-        let told = agreement.members.iter().find(|member| Some(member.member_id.as_str()) == own);
-        let Some(expected) = told.and_then(|member| member.hash) else { return Ok(()) };
-        let what = format!("HashKV at revision {}", agreement.revision);
-        match client.hash_kv(agreement.revision, HASHING).await {
-            Ok(answer) if answer.compact_revision == agreement.compacted => {
-                self.put(&what, format!("{expected:08x}"), format!("{:08x}", answer.hash));
-            }
-            // None of these is the copy's fault, and each is said.
-            Ok(answer) => {
-                self.not_comparable(&what, format!("compacted to {} since", answer.compact_revision));
-            }
-            Err(ClientError::Answered { message, .. }) if message.contains("compacted") => {
-                self.not_comparable(&what, "compacted since".to_owned());
-            }
-            Err(ClientError::Answered { message, .. }) if message.contains("future revision") => {
-                self.not_comparable(&what, "taken before the members were asked".to_owned());
-            }
-            Err(error) => return Err(error),
+/// The hash that the member reported when all members were compared. It is comparable only while nothing more is compacted.
+async fn hash(
+    client: &Client,
+    member_id: &str,
+    agreement: &Agreement,
+    compared: &mut Vec<Comparison>,
+) -> Result<(), ClientError> {
+    let own = agreement.members.iter().find(|member| member.member_id == member_id);
+    let Some(expected) = own.and_then(|member| member.hash) else { return Ok(()) };
+    let what = format!("HashKV at revision {}", agreement.revision);
+    compared.push(match client.hash_kv(agreement.revision, HASH_TIMEOUT).await {
+        Ok(found) if found.compact_revision == agreement.compacted => {
+            Comparison::new(what, format!("{expected:08x}"), format!("{:08x}", found.hash))
         }
-        Ok(())
-    }
-
-    fn not_comparable(&mut self, what: &str, why: String) {
-        let word = format!("not comparable: {why}");
-        self.put(what, &word, &word);
-    }
-
-    fn put(&mut self, what: &str, expected: impl ToString, found: impl ToString) {
-        self.compared.push(Comparison {
-            what: what.to_owned(),
-            expected: expected.to_string(),
-            found: found.to_string(),
-        });
-    }
+        Ok(found) => Comparison::not_compared(what, format!("compacted to {} since", found.compact_revision)),
+        Err(ClientError::Refused { message, .. }) if message.contains("compacted") => {
+            Comparison::not_compared(what, "compacted since")
+        }
+        Err(ClientError::Refused { message, .. }) if message.contains("future revision") => {
+            Comparison::not_compared(what, "the snapshot was taken before the members were compared")
+        }
+        Err(error) => return Err(error),
+    });
+    Ok(())
 }

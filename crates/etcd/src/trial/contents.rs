@@ -1,41 +1,41 @@
-//! What the stored copy itself says that it holds, read key by key: what the restored etcd is held against.
+//! What the stored copy contains, read key by key, to compare the restored etcd with it.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use nightshift_snapshot::{Ending, Facts, IndexBuilder, IndexOptions, walk, walk_hashed};
-
-use super::fault::{Fault, Here as _};
 use nightshift_store::offload;
 
-/// The prefixes that are compared each on its own: the largest ones.
-const MOST_PREFIXES: usize = 50;
-/// Findings that are told; there may be one for each page.
-const TOLD: usize = 5;
+use super::fault::{Fault, Here as _};
+
+/// The number of prefixes whose keys are counted: the largest ones.
+const MAX_PREFIXES: usize = 50;
+/// The number of findings in a message; there may be one for each page.
+const MAX_FINDINGS: usize = 5;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Contents {
-    /// The last one in the database.
+    /// The last revision in the database.
     pub revision: i64,
     pub compacted: i64,
-    /// Keys that a client would see.
+    /// The number of keys that a client would see.
     pub live: u64,
-    /// Of all buckets.
+    /// The number of entries in all buckets.
     pub entries: u64,
-    /// Live keys below each prefix.
+    /// The largest prefixes, each with the number of live keys below it.
     pub prefixes: Vec<(Vec<u8>, u64)>,
-    /// The last entry of the log that it took in: it drops what the log says up to there.
+    /// The last log entry that the database has applied. etcd skips log entries up to it.
     pub consistent_index: Option<u64>,
 }
 
-/// Walks a database, which is hashed as well unless its `ending` is known; a finding is the copy's fault. What its keys
-/// need beyond memory goes to `scratch`.
+/// Reads a database and checks its structure; a finding is the copy's fault. It is hashed too unless its `ending` is known.
+/// An index of its keys that does not fit in memory is stored in `scratch`.
 pub async fn read(db: PathBuf, ending: Option<Ending>, scratch: PathBuf) -> Result<Contents, Fault> {
     offload::run(move || walk_file(&db, ending, &scratch)).await
 }
 
 fn walk_file(db: &Path, ending: Option<Ending>, scratch: &Path) -> Result<Contents, Fault> {
-    let doing = || format!("{} cannot be read", db.display());
+    let doing = || format!("cannot read {}", db.display());
     let file = File::open(db).here(doing)?;
     let mut builder = IndexBuilder::new(IndexOptions::in_directory(scratch));
     let report = match ending {
@@ -44,8 +44,9 @@ fn walk_file(db: &Path, ending: Option<Ending>, scratch: &Path) -> Result<Conten
     };
     let report = report.here(doing)?;
     if !report.is_sound() {
-        let told: Vec<String> = report.findings.iter().take(TOLD).map(ToString::to_string).collect();
-        return Err(Fault::Copy(format!("the stored copy is damaged: {}", told.join("; "))));
+        let findings: Vec<String> =
+            report.findings.iter().take(MAX_FINDINGS).map(ToString::to_string).collect();
+        return Err(Fault::Copy(format!("the stored copy is damaged: {}", findings.join("; "))));
     }
     let mut live = Live::default();
     for key in builder.finish().here(doing)?.live(b"").here(doing)? {
@@ -63,7 +64,7 @@ fn walk_file(db: &Path, ending: Option<Ending>, scratch: &Path) -> Result<Conten
     })
 }
 
-/// The keys that live, counted in their order: so those of one prefix come together.
+/// The live keys, counted in their order, in which those of one prefix follow each other.
 #[derive(Debug, Default)]
 struct Live {
     count: u64,
@@ -83,7 +84,7 @@ impl Live {
     /// The largest groups of keys with the same first two names: `/registry/pods/`.
     fn largest(mut self) -> Vec<(Vec<u8>, u64)> {
         self.prefixes.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        self.prefixes.truncate(MOST_PREFIXES);
+        self.prefixes.truncate(MAX_PREFIXES);
         self.prefixes.sort_unstable();
         self.prefixes
     }
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_database_is_the_copys_fault() {
+    fn a_file_that_is_not_a_database_is_the_copys_fault_and_a_missing_file_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let db = folder.path().join("db");
         std::fs::write(&db, [7; 8192]).unwrap();

@@ -1,12 +1,12 @@
-//! Why a copy is not proved: whether the copy is to blame is what everything else rests on.
+//! Why a copy is not proved: because of the copy, or because of this host.
 
 use nightshift_core::proof::DrillVerdict;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// It was tried, and the copy does not restore.
+    /// The copy was tried, and cannot be restored.
     Copy(String),
-    /// It could not be tried, which says nothing about the copy.
+    /// The copy could not be tried on this host, which says nothing about the copy.
     Here(String),
 }
 
@@ -25,13 +25,13 @@ impl Fault {
     }
 }
 
-/// Puts a failure of this machine, not of the copy, into words.
+/// Makes an error of this host a fault, with what was attempted.
 pub trait Here<T> {
-    fn here(self, doing: impl FnOnce() -> String) -> Result<T, Fault>;
+    fn here(self, attempt: impl FnOnce() -> String) -> Result<T, Fault>;
 }
 
 impl<T, E: std::error::Error + 'static> Here<T> for Result<T, E> {
-    fn here(self, doing: impl FnOnce() -> String) -> Result<T, Fault> {
-        self.map_err(|error| Fault::Here(format!("{}: {}", doing(), nightshift_core::chain(&error))))
+    fn here(self, attempt: impl FnOnce() -> String) -> Result<T, Fault> {
+        self.map_err(|error| Fault::Here(format!("{}: {}", attempt(), nightshift_core::chain(&error))))
     }
 }

@@ -1,7 +1,7 @@
-//! The only way in to a restored etcd: it holds every secret of the cluster, and others may be on this host's loopback.
-//! And where authentication is on in it, nobody has its users' passwords; but etcd takes the common name of a client
-//! certificate for the user, and who starts it says which authority it trusts (facts: etcd, operations guide,
-//! authentication). The authority lives as long as the drill.
+//! A client certificate for the restored etcd, which contains every secret of the cluster while other users may connect to
+//! this host's loopback. If authentication is enabled in the copy, this host does not have its users' passwords; but etcd takes the common
+//! name of a client certificate as the user (docs/facts/etcd.md#the-snapshot-stream), so the one client is `root`. The
+//! authority exists only during the trial.
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
@@ -18,10 +18,10 @@ use super::fault::{Fault, Here as _};
 use super::scratch::Scratch;
 use crate::discover::TlsFiles;
 
-/// Who may do everything, and without whom authentication cannot be switched on.
+/// The user with all rights. Authentication cannot be enabled without it.
 const USER: &str = "root";
 
-/// Certificates for the scratch etcd and for its one client, in its folder.
+/// Certificates for the restored etcd and for its one client, in its scratch directory.
 #[derive(Debug)]
 pub struct RootAccess {
     ca: PathBuf,
@@ -30,8 +30,8 @@ pub struct RootAccess {
 }
 
 impl RootAccess {
-    pub fn make(scratch: &Scratch) -> Result<Self, Fault> {
-        let failed = |error: rcgen::Error| Fault::Here(format!("no certificate can be made: {error}"));
+    pub fn create(scratch: &Scratch) -> Result<Self, Fault> {
+        let failed = |error: rcgen::Error| Fault::Here(format!("cannot create a certificate: {error}"));
         let ca_key = KeyPair::generate().map_err(failed)?;
         let mut params = named("nightshift drill")?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -53,17 +53,17 @@ impl RootAccess {
         Ok(Self { server: issue("127.0.0.1", "server")?, client: issue(USER, "root")?, ca })
     }
 
-    /// What etcd has to be told, for its clients and for peers, of which it has none.
-    pub fn arguments(&self) -> Vec<OsString> {
+    /// etcd's flags, for clients and for peers, although it has no peers.
+    pub fn flags(&self) -> Vec<OsString> {
         let [cert, key] = &self.server;
-        let mut arguments: Vec<OsString> =
+        let mut flags: Vec<OsString> =
             ["--client-cert-auth", "--peer-client-cert-auth"].map(OsString::from).into();
         for of in ["--", "--peer-"] {
             for (flag, path) in [("trusted-ca-file", &self.ca), ("cert-file", cert), ("key-file", key)] {
-                arguments.extend([format!("{of}{flag}").into(), path.into()]);
+                flags.extend([format!("{of}{flag}").into(), path.into()]);
             }
         }
-        arguments
+        flags
     }
 
     pub fn client(&self) -> TlsFiles {
@@ -81,7 +81,7 @@ fn named(name: &str) -> Result<CertificateParams, Fault> {
 
 fn put(scratch: &Scratch, name: &str, text: &str) -> Result<PathBuf, Fault> {
     let path = scratch.path(name);
-    let doing = || format!("{} cannot be written", path.display());
+    let doing = || format!("cannot write {}", path.display());
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).here(doing)?;
     file.write_all(text.as_bytes()).here(doing)?;
     Ok(path)

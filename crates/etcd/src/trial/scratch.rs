@@ -1,4 +1,4 @@
-//! A folder to restore into: one owner at a time, and swept when that is gone, however it went.
+//! A scratch directory: one owner at a time, and removed with its owner, or by the next sweep if that was killed.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -10,108 +10,109 @@ use rustix::io::Errno;
 
 use nightshift_store::{IoContext as _, StoreError};
 
-/// What the folders are called. Nothing else in the scratch folder is ours: a person may have named any.
+/// The names of scratch directories, by use. Whatever else is in their parent does not belong to nightshift: an operator may
+/// have set any directory.
 pub const DRILL: &str = "nightshift-drill";
 pub const ARCHIVE: &str = "nightshift-archive";
 pub const FOREIGN: &str = "nightshift-foreign";
 pub const REPLAY: &str = "nightshift-replay";
 const OURS: [&str; 4] = [DRILL, ARCHIVE, FOREIGN, REPLAY];
 
-/// How often a folder that is removed under us by a sweep is made again.
-const TRIES: usize = 10;
+/// How often a directory is created again that a concurrent sweep removed, and how often its removal is tried.
+const MAX_TRIES: usize = 10;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ScratchError {
-    #[error("{} is in use: another drill runs on this host", path.display())]
+    #[error("{} is in use by another drill on this host", path.display())]
     Busy { path: PathBuf },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// A folder below the scratch folder, locked for as long as this lives, and removed with it.
+/// A directory below `[drill] scratch`, locked until this is dropped, and then removed.
 #[derive(Debug)]
 pub struct Scratch {
-    folder: PathBuf,
+    directory: PathBuf,
     _lock: File,
 }
 
 impl Scratch {
-    /// Takes the folder of this name; what a crash left in it is removed first.
-    pub fn take(root: &Path, name: &str) -> Result<Self, ScratchError> {
-        let folder = root.join(name);
-        for _ in 0..TRIES {
-            DirBuilder::new().recursive(true).mode(0o700).create(&folder).on("create", &folder)?;
-            if let Some(lock) = lock(&folder)? {
-                clear(&folder)?;
-                return Ok(Self { folder, _lock: lock });
+    /// Creates and locks the directory of this name; what a crash left in it is removed first.
+    pub fn create(root: &Path, name: &str) -> Result<Self, ScratchError> {
+        let directory = root.join(name);
+        for _ in 0..MAX_TRIES {
+            DirBuilder::new().recursive(true).mode(0o700).create(&directory).on("create", &directory)?;
+            if let Some(lock) = lock(&directory)? {
+                clear(&directory)?;
+                return Ok(Self { directory, _lock: lock });
             }
         }
-        Err(ScratchError::Busy { path: folder })
+        Err(ScratchError::Busy { path: directory })
     }
 
-    /// Gives it, and a file in it, to whom the scratch folder is: root reads for a worker that is not root.
-    pub fn hand_over(&self, name: &str) -> Result<(), StoreError> {
-        let root = self.folder.parent().unwrap_or(&self.folder);
+    /// Gives it, and a file in it, to the owner of its parent: root prepares it for a worker that is not root.
+    pub fn give_to_worker(&self, name: &str) -> Result<(), StoreError> {
+        let root = self.directory.parent().unwrap_or(&self.directory);
         let owner = fs::metadata(root).on("stat", root)?;
         if rustix::process::geteuid().is_root() {
-            for path in [self.path(name), self.folder.clone()] {
-                chown(&path, Some(owner.uid()), Some(owner.gid())).on("hand over", &path)?;
+            for path in [self.path(name), self.directory.clone()] {
+                chown(&path, Some(owner.uid()), Some(owner.gid())).on("change the owner of", &path)?;
             }
         }
         Ok(())
     }
 
-    pub fn folder(&self) -> &Path {
-        &self.folder
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
+        self.directory.join(name)
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // A thread that was told to stop may still be at its last block; a sweep takes what stays all the same.
-        for _ in 0..TRIES {
-            if fs::remove_dir_all(&self.folder).is_ok() {
+        // A thread that is being stopped may still write its last block. What stays is removed by the next sweep.
+        for _ in 0..MAX_TRIES {
+            if fs::remove_dir_all(&self.directory).is_ok() {
                 return;
             }
         }
-        tracing::warn!("{} cannot be removed now: the next drill will", self.folder.display());
+        tracing::warn!("cannot remove {} now; the next drill removes it", self.directory.display());
     }
 }
 
-/// Removes what drills left that were killed. What is in use stays.
+/// Removes the directories of drills that were killed. A directory in use stays.
 pub fn sweep(root: &Path) -> Result<(), StoreError> {
     for path in OURS.map(|name| root.join(name)) {
-        let is_folder = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir());
-        if is_folder && let Ok(Some(_lock)) = lock(&path) {
+        let is_directory = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir());
+        if is_directory && let Ok(Some(_lock)) = lock(&path) {
             fs::remove_dir_all(&path).on("remove", &path)?;
         }
     }
     Ok(())
 }
 
-/// `None` where somebody holds it, or where it was removed before it could be locked.
-fn lock(folder: &Path) -> Result<Option<File>, StoreError> {
-    let file = match File::open(folder) {
+/// `None` if another process has it locked, or if it was removed before it could be locked.
+fn lock(directory: &Path) -> Result<Option<File>, StoreError> {
+    let file = match File::open(directory) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).on("open", folder),
+        Err(error) => return Err(error).on("open", directory),
     };
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Err(Errno::WOULDBLOCK) => return Ok(None),
-        locked => locked.on("lock", folder)?,
+        locked => locked.on("lock", directory)?,
     }
-    let locked = file.metadata().on("stat", folder)?;
-    let there = fs::metadata(folder);
+    let locked = file.metadata().on("stat", directory)?;
+    let there = fs::metadata(directory);
     Ok(there.is_ok_and(|there| (there.dev(), there.ino()) == (locked.dev(), locked.ino())).then_some(file))
 }
 
-fn clear(folder: &Path) -> Result<(), StoreError> {
-    for entry in fs::read_dir(folder).on("list", folder)? {
-        let path = entry.on("list", folder)?.path();
+fn clear(directory: &Path) -> Result<(), StoreError> {
+    for entry in fs::read_dir(directory).on("list", directory)? {
+        let path = entry.on("list", directory)?.path();
         let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
         removed.on("remove", &path)?;
     }
@@ -123,26 +124,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_drill_at_a_time_and_what_a_killed_one_left_is_gone() {
+    fn a_scratch_directory_has_one_owner_at_a_time_and_what_a_killed_one_left_is_removed() {
         let root = tempfile::tempdir().unwrap();
         let left = root.path().join(DRILL);
         fs::create_dir_all(left.join("data/member")).unwrap();
-        let scratch = Scratch::take(root.path(), DRILL).unwrap();
+        let scratch = Scratch::create(root.path(), DRILL).unwrap();
         assert!(!left.join("data").exists());
         fs::write(scratch.path("snapshot.db"), b"a").unwrap();
 
-        assert!(matches!(Scratch::take(root.path(), DRILL), Err(ScratchError::Busy { .. })));
+        assert!(matches!(Scratch::create(root.path(), DRILL), Err(ScratchError::Busy { .. })));
         sweep(root.path()).unwrap();
-        assert!(left.join("snapshot.db").exists(), "a sweep took what is in use");
+        assert!(left.join("snapshot.db").exists(), "a sweep removed a directory in use");
         drop(scratch);
         assert!(!left.exists());
     }
 
     #[test]
-    fn a_sweep_takes_what_nobody_holds_and_nothing_that_is_not_ours() {
+    fn a_sweep_removes_directories_that_are_not_in_use_and_nothing_that_is_not_its_own() {
         let root = tempfile::tempdir().unwrap();
-        for folder in ["nightshift-drill/data", "nightshift-archive", "etcd/member", "archive"] {
-            fs::create_dir_all(root.path().join(folder)).unwrap();
+        for directory in ["nightshift-drill/data", "nightshift-archive", "etcd/member", "archive"] {
+            fs::create_dir_all(root.path().join(directory)).unwrap();
         }
         sweep(root.path()).unwrap();
         let mut left: Vec<_> =

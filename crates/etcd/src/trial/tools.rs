@@ -1,25 +1,25 @@
-//! etcd's own programs: found, and matched with the version of the member that the copy is of.
+//! etcd's own programs: where they are, and whether they are of the copy's version.
 
-use std::ffi::OsString;
 use std::fmt;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::time::timeout;
+use nightshift_store::offload;
+use nightshift_store::process::{self, Limits};
 
-use super::child::Child;
+use super::child::Launch;
 use super::fault::{Fault, Here as _};
-use super::scratch::Scratch;
 
-const USUAL: [&str; 3] = ["/usr/bin", "/usr/local/bin", "/opt/etcd"];
-/// A program that is asked for its version answers at once, or never.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Where etcd's programs are searched unless a directory is set.
+const DIRECTORIES: [&str; 3] = ["/usr/bin", "/usr/local/bin", "/opt/etcd"];
+/// A program prints its version at once, or never.
+const VERSION_LIMITS: Limits = Limits { time: Duration::from_secs(20), output: 64 << 10 };
 
 #[derive(Debug, Clone)]
 pub struct Tools {
+    pub launch: Launch,
     pub etcd: Program,
-    /// etcdutl where there is one; etcdctl lost `snapshot restore` with 3.6.
+    /// etcdutl if it exists; etcdctl lost `snapshot restore` with 3.6.
     pub restorer: Program,
 }
 
@@ -37,32 +37,52 @@ pub struct Version {
 }
 
 impl Tools {
-    /// Finds the programs and asks each for its version.
-    pub async fn find(folder: Option<&Path>, scratch: &Scratch) -> Result<Self, Fault> {
-        let (etcd, restorer) = locate(folder).map_err(Fault::Here)?;
+    /// Finds the programs and their versions.
+    pub async fn find(directory: Option<&Path>, launch: Launch) -> Result<Self, Fault> {
+        let (etcd, restorer) = locate(directory).map_err(Fault::Here)?;
         Ok(Self {
-            etcd: Program { version: ask(&etcd, "--version", scratch).await?, path: etcd },
-            restorer: Program { version: ask(&restorer, "version", scratch).await?, path: restorer },
+            launch,
+            etcd: Program::new(etcd, "--version", launch).await?,
+            restorer: Program::new(restorer, "version", launch).await?,
         })
     }
 
-    /// Refuses programs of another minor version than the copy's: what they made of it would prove nothing.
+    /// Refuses programs of another minor version than the copy's: that they can restore it would not prove that its own can.
     pub fn demand_version(&self, of_copy: Option<&str>) -> Result<(), Fault> {
         let Some(wanted) = of_copy.and_then(Version::find) else { return Ok(()) };
-        for program in [&self.etcd, &self.restorer] {
-            if !program.version.is_like(wanted) {
-                return Err(Fault::Here(format!(
-                    "{} here is {}, the snapshot is of {wanted}: name matching programs by [drill] etcd-tools",
-                    program.name(),
-                    program.version
-                )));
-            }
+        match [&self.etcd, &self.restorer].into_iter().find(|program| !program.version.is_like(wanted)) {
+            None => Ok(()),
+            Some(other) => Err(Fault::Here(format!(
+                "{} has version {}, but the snapshot is of etcd {wanted}; set `etcd-tools` in [drill] to a directory with \
+                 etcd's programs of that version",
+                other.path.display(),
+                other.version
+            ))),
         }
-        Ok(())
     }
 }
 
 impl Program {
+    async fn new(path: PathBuf, argument: &str, launch: Launch) -> Result<Self, Fault> {
+        let doing = || format!("cannot get the version of {}", path.display());
+        let mut command = launch.command(&path);
+        command.arg(argument);
+        let printed =
+            offload::run(move || process::output(&mut command, VERSION_LIMITS)).await.here(doing)?;
+        let printed = String::from_utf8_lossy(&printed).into_owned();
+        let version = printed.lines().find_map(|line| {
+            let (_, after) = line.split_once(['v', 'V'])?;
+            Version::find(after)
+        });
+        match version {
+            Some(version) => Ok(Self { path, version }),
+            None => {
+                let printed = printed.lines().next().unwrap_or("nothing");
+                Err(Fault::Here(format!("{}: it printed `{printed}`", doing())))
+            }
+        }
+    }
+
     pub fn name(&self) -> String {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
@@ -70,56 +90,40 @@ impl Program {
 
 impl fmt::Display for Tools {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let folder = self.etcd.path.parent().unwrap_or(Path::new("/")).display();
-        let Self { etcd, restorer } = self;
-        write!(f, "etcd {} and {} {} of {folder}", etcd.version, restorer.name(), restorer.version)
+        let directory = self.etcd.path.parent().unwrap_or(Path::new("/")).display();
+        let Self { etcd, restorer, .. } = self;
+        write!(f, "etcd {} and {} {} of {directory}", etcd.version, restorer.name(), restorer.version)
     }
 }
 
-/// Where etcd and its restorer lie, or what to do about it where they don't.
-fn locate(folder: Option<&Path>) -> Result<(PathBuf, PathBuf), String> {
-    let places: Vec<&Path> = match folder {
-        Some(folder) => vec![folder],
-        None => USUAL.iter().map(Path::new).collect(),
+/// The first of these programs that exists, in `directory` or else in the usual ones. The error says what to do.
+pub fn find_program(directory: Option<&Path>, names: &[&str]) -> Result<PathBuf, String> {
+    let directories: Vec<&Path> = match directory {
+        Some(directory) => vec![directory],
+        None => DIRECTORIES.iter().map(Path::new).collect(),
     };
-    let find = |name: &str| places.iter().map(|place| place.join(name)).find(|path| path.is_file());
-    let lacking = |what: &str| {
-        let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
+    let paths = names.iter().flat_map(|name| directories.iter().map(move |directory| directory.join(name)));
+    paths.clone().find(|path| path.is_file()).ok_or_else(|| {
+        let searched: Vec<String> = directories.iter().map(|path| path.display().to_string()).collect();
         format!(
-            "no {what} in {}: name a folder with etcd's programs by [drill] etcd-tools",
-            places.join(", ")
+            "no {} in {}; set `etcd-tools` in [drill] to the directory with etcd's programs",
+            names.join(" or "),
+            searched.join(", ")
         )
-    };
-    let etcd = find("etcd").ok_or_else(|| lacking("etcd binary"))?;
-    let restorer = find("etcdutl").or_else(|| find("etcdctl"));
-    Ok((etcd, restorer.ok_or_else(|| lacking("etcdutl or etcdctl"))?))
-}
-
-/// What a drill would complain of before it began.
-pub fn missing_tools(folder: Option<&Path>) -> Option<String> {
-    locate(folder).err()
-}
-
-async fn ask(program: &Path, word: &str, scratch: &Scratch) -> Result<Version, Fault> {
-    let doing = || format!("{} cannot be asked for its version", program.display());
-    let log = scratch.path("version.log");
-    let file = File::create(&log).here(doing)?;
-    let mut child = Child::start(program, &[OsString::from(word)], &file).here(doing)?;
-    let status = timeout(PATIENCE, child.end()).await.here(doing)?.here(doing)?;
-    let said =
-        String::from_utf8_lossy(&nightshift_store::read_bounded(&log, 64 << 10).here(doing)?).into_owned();
-    let version = said.lines().find_map(|line| {
-        let (_, after) = line.split_once(['v', 'V'])?;
-        Version::find(after)
-    });
-    version.filter(|_| status.success()).ok_or_else(|| {
-        let said = said.lines().next().unwrap_or("nothing");
-        Fault::Here(format!("{}: it ended with {status} and said: {said}", doing()))
     })
 }
 
+fn locate(directory: Option<&Path>) -> Result<(PathBuf, PathBuf), String> {
+    Ok((find_program(directory, &["etcd"])?, find_program(directory, &["etcdutl", "etcdctl"])?))
+}
+
+/// Why a trial would find no programs on this host, if so.
+pub fn missing_tools(directory: Option<&Path>) -> Option<String> {
+    locate(directory).err()
+}
+
 impl Version {
-    /// The first version in a text: `etcd Version: 3.4.23`.
+    /// The first version in a text such as `etcd Version: 3.4.23`.
     pub fn find(text: &str) -> Option<Self> {
         text.split(|c: char| !(c.is_ascii_digit() || c == '.')).find_map(|word| {
             let mut numbers = word.split('.').map(|number| number.parse().ok());
@@ -133,10 +137,6 @@ impl Version {
 
     fn is_like(self, other: Self) -> bool {
         (self.major, self.minor) == (other.major, other.minor)
-    }
-
-    pub const fn of(major: u32, minor: u32) -> Self {
-        Self { major, minor, patch: 0 }
     }
 }
 
@@ -165,16 +165,30 @@ mod tests {
     }
 
     #[test]
+    fn a_program_is_found_in_the_directory_that_is_set_or_in_the_usual_ones() {
+        let directory = tempfile::tempdir().unwrap();
+        let missing = find_program(Some(directory.path()), &["etcdutl", "etcdctl"]).unwrap_err();
+        assert!(missing.starts_with("no etcdutl or etcdctl in "), "{missing}");
+        std::fs::write(directory.path().join("etcdctl"), "").unwrap();
+        let found = find_program(Some(directory.path()), &["etcdutl", "etcdctl"]).unwrap();
+        assert_eq!(found, directory.path().join("etcdctl"));
+        let missing = find_program(None, &["no-such-program"]).unwrap_err();
+        assert!(missing.contains("/usr/bin, /usr/local/bin, /opt/etcd"), "{missing}");
+    }
+
+    #[test]
     fn programs_of_another_minor_version_prove_nothing() {
         let program = |name: &str, version: &str| Program {
             path: Path::new("/usr/bin").join(name),
             version: Version::find(version).unwrap(),
         };
-        let tools = Tools { etcd: program("etcd", "3.4.23"), restorer: program("etcdctl", "3.4.23") };
+        let launch = Launch::Direct;
+        let tools = Tools { launch, etcd: program("etcd", "3.4.23"), restorer: program("etcdctl", "3.4.23") };
         assert_eq!(tools.demand_version(Some("3.4.3")), Ok(()));
         assert_eq!(tools.demand_version(None), Ok(()));
-        let Err(Fault::Here(reason)) = tools.demand_version(Some("3.5.16")) else { panic!("it went") };
-        assert!(reason.starts_with("etcd here is 3.4.23, the snapshot is of 3.5.16"), "{reason}");
+        let Err(Fault::Here(reason)) = tools.demand_version(Some("3.5.16")) else { panic!("accepted") };
+        let expected = "/usr/bin/etcd has version 3.4.23, but the snapshot is of etcd 3.5.16";
+        assert!(reason.starts_with(expected), "{reason}");
         assert_eq!(tools.to_string(), "etcd 3.4.23 and etcdctl 3.4.23 of /usr/bin");
     }
 }

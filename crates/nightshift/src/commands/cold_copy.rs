@@ -5,9 +5,11 @@ use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use nightshift_engine::cold_copy::{self, Host};
+use nightshift_engine::cold_copy::recover::recover;
+use nightshift_engine::cold_copy::serve::{refuse, serve};
+use nightshift_engine::cold_copy::{Host, STATE};
 use nightshift_engine::logging;
-use nightshift_etcd as etcd;
+use nightshift_etcd::discover::discover;
 use nightshift_etcd::service::{self, Service};
 
 use super::CommandError;
@@ -19,23 +21,23 @@ use crate::report;
 pub async fn run(config: &Path, command: ColdCopy) -> Result<Exit, CommandError> {
     logging::begin();
     match command {
-        ColdCopy::Serve => serve(config).await?,
+        ColdCopy::Serve => serve_connection(config).await?,
         ColdCopy::Recover => {
-            cold_copy::recover::<Service>(Path::new(cold_copy::STATE)).await?;
+            recover::<Service>(Path::new(STATE)).await?;
         }
     }
     Ok(Exit::Good)
 }
 
-async fn serve(config: &Path) -> Result<(), CommandError> {
+async fn serve_connection(config: &Path) -> Result<(), CommandError> {
     let connection = io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from);
     let connection = connection.map_err(CommandError::NoConnection)?;
     // Refuses a file or a terminal before anything else.
     connection.peer_addr().map_err(CommandError::NoConnection)?;
     match host(config).await {
-        Ok(host) => Ok(cold_copy::serve(&host, connection).await?),
+        Ok(host) => Ok(serve(&host, connection).await?),
         Err(error) => {
-            cold_copy::refuse(&connection, &report::in_full(&error));
+            refuse(&connection, &report::in_full(&error));
             Err(error)
         }
     }
@@ -44,6 +46,6 @@ async fn serve(config: &Path) -> Result<(), CommandError> {
 /// The settings and the member, read as root from this host's own files: a request does not contain them.
 async fn host(config: &Path) -> Result<Host<Service>, CommandError> {
     let settings = config_file::settings(config)?;
-    let local = etcd::discover(&settings.etcd, Path::new("/"))?;
-    Ok(Host::new(&settings, local, service::find().await?, cold_copy::STATE))
+    let local = discover(&settings.etcd, Path::new("/"))?;
+    Ok(Host::new(&settings, local, service::find().await?, STATE))
 }

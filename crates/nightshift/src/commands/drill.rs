@@ -11,7 +11,8 @@ use nightshift_core::proof::{DrillReport, DrillVerdict, Proof};
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
 use nightshift_core::units::seconds;
-use nightshift_engine::drill::{Word, perform};
+use nightshift_engine::drill::message::WorkerMessage;
+use nightshift_engine::drill::perform::perform;
 use nightshift_store::Vault;
 
 use super::CommandError;
@@ -23,14 +24,16 @@ use subject::Subject;
 
 pub fn run(config: &Path, args: &Drill) -> Result<Exit, CommandError> {
     let settings = config_file::settings(config)?;
-    let Subject { job, way, stored, spool } = Subject::of(&settings, args)?;
-    let on_word = |word: &Word| match word {
-        Word::Done(step) if !args.json => out::print(format!("{:<8} {}", step.name, seconds(step.took_ms))),
+    let Subject { job, mode, stored, scratch } = Subject::of(&settings, args)?;
+    let on_message = |message: &WorkerMessage| match message {
+        WorkerMessage::Done(step) if !args.json => {
+            out::print(format!("{:<8} {}", step.name, seconds(step.took_ms)));
+        }
         _ => {}
     };
-    let report = super::here::here(async { Ok(perform(&job, &way, on_word).await) })?;
+    let report = super::here::here(async { Ok(perform(&job, &mode, on_message).await) })?;
     // Removes what was unpacked for the drill.
-    drop(spool);
+    drop(scratch);
     if args.json {
         out::print(serde_json::to_string_pretty(&report)?);
     } else {
@@ -52,11 +55,11 @@ pub fn run(config: &Path, args: &Drill) -> Result<Exit, CommandError> {
 fn show(report: &DrillReport) {
     if !report.compared.is_empty() {
         out::print("");
-        let rows = report.compared.iter().map(|one| {
-            let word = if one.is_same() { "same" } else { "DIFFERS" };
-            vec![one.what.clone(), one.expected.clone(), one.found.clone(), word.to_owned()]
-        });
-        out::print_table(&["COMPARED", "STORED", "RESTORED", ""], rows);
+        let rows = report
+            .compared
+            .iter()
+            .map(|one| vec![one.what.clone(), one.expected.clone(), one.found.clone(), one.result()]);
+        out::print_table(&["COMPARED", "STORED", "RESTORED", "RESULT"], rows);
         out::print("");
     }
     let DrillReport { verdict, reason, copy, tools, .. } = report;

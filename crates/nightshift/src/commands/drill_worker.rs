@@ -1,8 +1,8 @@
 //! `nightshift drill-worker`: runs one drill, whose job is on standard input. It is hidden, because only the daemon and the
 //! drill's unit start it.
 
-use nightshift_engine::drill::work;
-use nightshift_etcd::trial::follow_parent;
+use nightshift_engine::drill::worker::work;
+use nightshift_etcd::trial::child::follow_parent;
 
 use super::CommandError;
 use crate::exit::Exit;

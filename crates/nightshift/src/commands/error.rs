@@ -3,12 +3,14 @@
 use std::io;
 use std::path::PathBuf;
 
-use nightshift_engine::cold_copy::{RecoverError, ServeError};
+use nightshift_engine::cold_copy::recover::RecoverError;
+use nightshift_engine::cold_copy::serve::ServeError;
 use nightshift_engine::control::ClientError;
 use nightshift_engine::daemon::DaemonError;
-use nightshift_etcd::DiscoverError;
+use nightshift_etcd::discover::DiscoverError;
 use nightshift_etcd::service::ServiceError;
-use nightshift_etcd::trial::{FollowError, ScratchError};
+use nightshift_etcd::trial::child::FollowError;
+use nightshift_etcd::trial::scratch::ScratchError;
 use nightshift_peers::CredentialsError;
 use nightshift_ssh::{ConnectError, IdentityError, KnownHostsError};
 use nightshift_store::StoreError;

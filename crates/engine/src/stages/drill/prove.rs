@@ -12,7 +12,9 @@ use nightshift_core::role::Role;
 
 use super::told;
 use crate::context::{StageContext, StageEnd};
-use crate::drill::{Job, Stored, Way, Word, perform};
+use crate::drill::job::{Job, Stored};
+use crate::drill::message::WorkerMessage;
+use crate::drill::perform::{WorkerMode, perform};
 use nightshift_store::offload;
 use nightshift_store::{Judged, StoreError};
 
@@ -99,12 +101,12 @@ async fn drill(ctx: &StageContext, manifest: &Manifest) -> Result<ProofReport, S
             })
             .await?;
             ctx.board.begin(ctx.stage, STEPS);
-            let on_word = |word: &Word| {
-                if matches!(word, Word::Done(_)) {
+            let on_message = |message: &WorkerMessage| {
+                if matches!(message, WorkerMessage::Done(_)) {
                     ctx.board.advance(ctx.stage);
                 }
             };
-            perform(&job, &Way::of(settings), on_word).await
+            perform(&job, &WorkerMode::of(settings), on_message).await
         }
         None => DrillReport::not_proved(copy, "it holds nothing that can be restored"),
     };

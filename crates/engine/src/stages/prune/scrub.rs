@@ -44,6 +44,5 @@ fn tonights_turn(vault: &Vault, tonight: Night) -> Result<Vec<SetId>, StoreError
     for set in vault.sets()?.into_iter().filter(|set| set.role == Role::Etcd && set.night < tonight) {
         older.entry(set.host.clone()).or_default().push(set);
     }
-    let day = usize::from(tonight.date.day_of_year().unsigned_abs());
-    Ok(older.into_values().map(|mut sets| sets.swap_remove(day % sets.len())).collect())
+    Ok(older.into_values().filter_map(|sets| tonight.turn(&sets).cloned()).collect())
 }

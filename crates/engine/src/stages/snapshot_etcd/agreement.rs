@@ -1,25 +1,24 @@
-//! Whether the members agree: asked by one host a night, and told loudly where they do not.
+//! Whether the members agree: compared by one host a night, and logged as an error if they do not.
 
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::etcd_facts::Agreement;
 use nightshift_core::role::Role;
+use nightshift_etcd::agreement::{AgreementLimits, agreement};
 
-use super::sight::Sight;
+use super::view::MemberView;
 use crate::context::StageContext;
-use nightshift_etcd as etcd;
-use nightshift_etcd::Agreeing;
 
-/// Asks all members, if that is for this host to do: the first in the order whose member answers.
-pub async fn ask(ctx: &StageContext, sight: &Sight) -> Option<Agreement> {
-    let cluster = sight.cluster.as_ref().filter(|cluster| cluster.asks(sight.id))?;
-    let agreement = etcd::agreement(cluster, Agreeing::default()).await;
-    tell(ctx, &agreement);
+/// Compares all members, if that is this host's task: the first in the order whose member responds.
+pub async fn compare(ctx: &StageContext, view: &MemberView) -> Option<Agreement> {
+    let cluster = view.cluster.as_ref().filter(|cluster| cluster.compares(view.member.id))?;
+    let agreement = agreement(cluster, AgreementLimits::default()).await;
+    report(ctx, &agreement);
     Some(agreement)
 }
 
-fn tell(ctx: &StageContext, agreement: &Agreement) {
+fn report(ctx: &StageContext, agreement: &Agreement) {
     let reason = agreement.reason.clone().unwrap_or_default();
-    tracing::info!("the members' agreement: {} {reason}", agreement.state.as_str());
+    tracing::info!("agreement of the etcd members: {} {reason}", agreement.state.as_str());
     let names: Vec<String> = (agreement.diverged().iter())
         .map(|member| format!("{} ({})", member.name, member.member_id))
         .collect();
@@ -32,7 +31,7 @@ fn tell(ctx: &StageContext, agreement: &Agreement) {
         reason: Some(reason.clone()),
         ..Event::error(
             Kind::MembersDisagree,
-            format!("etcd member {} holds something else than the others: {reason}", names.join(", ")),
+            format!("etcd member {} has diverged from the other members: {reason}", names.join(", ")),
         )
     });
 }

@@ -1,71 +1,86 @@
-//! What the set's manifest says of the snapshot, of its member, and of what speaks against either.
+//! What the set's manifest says about the snapshot and its member, and why either is doubtful.
 
 use jiff::Timestamp;
 use nightshift_core::audit::{Event, Kind};
+use nightshift_core::digest::Written;
 use nightshift_core::etcd_facts::{Agreement, AgreementState, EtcdFacts, SnapshotFacts};
 use nightshift_core::manifest::{Item, ItemKind, Owner};
 use nightshift_core::plausible;
 use nightshift_core::role::Role;
 use nightshift_snapshot::{Facts, Report};
 
-use super::sight::Sight;
+use super::view::MemberView;
 use crate::context::StageContext;
 use crate::stages::own_set::Draft;
-use nightshift_etcd::{Complaint, Taken};
+use nightshift_etcd::health::Problem;
+use nightshift_etcd::snapshot::Taken;
 use nightshift_store::StoreError;
 use nightshift_store::offload;
 use nightshift_store::verify;
 
-/// Adds the snapshot to what was collected, with everything that is to be known of it.
-pub fn complete(draft: &mut Draft, name: &str, sight: &Sight, taken: Taken, agreement: Option<Agreement>) {
-    complain(draft, sight);
+/// Adds the snapshot and the facts about it to the collected files.
+pub fn complete(
+    draft: &mut Draft,
+    name: &str,
+    view: &MemberView,
+    taken: Taken,
+    agreement: Option<Agreement>,
+) {
+    add_problems(draft, view);
     if let Some(agreement) = &agreement {
-        weigh(draft, sight, agreement);
+        add_agreement(draft, view, agreement);
     }
-    // The snapshot comes after the files, so among those alone last night's looked gone.
+    // The files were collected before the snapshot, so it was counted as missing.
     draft.vanished.retain(|path| path != name);
     draft
         .bad
-        .extend(verify::findings_of(&taken.birth).into_iter().map(|finding| format!("{name}: {finding}")));
-    draft.items.push(Item {
-        path: name.to_owned(),
-        source: format!("{}/etcdserverpb.Maintenance/Snapshot", sight.client.endpoint()),
-        kind: ItemKind::File { size: taken.stored_size, sha256: taken.stored_sha256 },
+        .extend(verify::findings_of(&taken.report).into_iter().map(|finding| format!("{name}: {finding}")));
+    let source = format!("{}/etcdserverpb.Maintenance/Snapshot", view.client.endpoint());
+    draft.items.push(item(name.to_owned(), source, taken.stored));
+    draft.etcd = Some(facts(view, taken, agreement));
+}
+
+/// A file that etcd or its programs made, not one of this host's.
+pub fn item(path: String, source: String, written: Written) -> Item {
+    Item {
+        path,
+        source,
+        kind: ItemKind::File { size: written.size, sha256: written.sha256 },
         owner: Owner { uid: 0, gid: 0, user: Some("root".to_owned()), group: Some("root".to_owned()) },
         mode: 0o600,
         modified: Timestamp::now(),
         selinux: None,
         changed: false,
-    });
-    draft.etcd = Some(facts(sight, taken, agreement));
+    }
 }
 
-fn complain(draft: &mut Draft, sight: &Sight) {
-    for complaint in &sight.member.complaints {
-        match complaint {
-            Complaint::Learner | Complaint::NoLeader | Complaint::Alarm(_) => {
-                draft.faults.push(format!("the member {complaint}"));
+fn add_problems(draft: &mut Draft, view: &MemberView) {
+    for problem in &view.member.problems {
+        match problem {
+            Problem::Learner | Problem::NoLeader | Problem::Alarm(_) => {
+                draft.faults.push(format!("the member {problem}"));
             }
-            _ => draft.notes.push(format!("the member {complaint}")),
+            _ => draft.notes.push(format!("the member {problem}")),
         }
     }
-    draft.notes.extend(sight.concerns.iter().map(|concern| format!("member {concern}")));
+    draft.notes.extend(view.problems.iter().map(|problem| format!("member {problem}")));
 }
 
-fn weigh(draft: &mut Draft, sight: &Sight, agreement: &Agreement) {
+fn add_agreement(draft: &mut Draft, view: &MemberView, agreement: &Agreement) {
     let reason = agreement.reason.as_deref().unwrap_or("their hashes differ");
-    if agreement.diverged().iter().any(|member| member.member_id == sight.member.member_id) {
-        draft.diverged.push(format!("the member holds something else than the others: {reason}"));
+    let own = view.member.id.to_string();
+    if agreement.diverged().iter().any(|member| member.member_id == own) {
+        draft.diverged.push(format!("the member has diverged from the others: {reason}"));
     } else if agreement.state == AgreementState::Unknown && agreement.members.len() > 1 {
         draft.notes.push(format!("whether the members agree is unknown: {reason}"));
     }
 }
 
-fn facts(sight: &Sight, taken: Taken, agreement: Option<Agreement>) -> EtcdFacts {
-    let member = &sight.member;
+fn facts(view: &MemberView, taken: Taken, agreement: Option<Agreement>) -> EtcdFacts {
+    let member = &view.member;
     EtcdFacts {
         cluster_id: taken.header.cluster_id,
-        member_id: taken.header.member_id,
+        member_id: taken.header.member_id.to_string(),
         member_name: member.name.clone(),
         revision: taken.header.revision,
         raft_term: taken.header.raft_term,
@@ -73,21 +88,21 @@ fn facts(sight: &Sight, taken: Taken, agreement: Option<Agreement>) -> EtcdFacts
         learner: member.learner,
         leader: member.leader,
         alarms: member.alarms.iter().map(ToString::to_string).collect(),
-        raw_size: taken.birth.length,
-        raw_sha256: taken.birth.sha256.into(),
-        checked: checked(&taken.birth),
-        snapshot: snapshot_facts(&taken.birth.facts),
+        raw_size: taken.report.length,
+        raw_sha256: taken.report.sha256.into(),
+        checked: checked(&taken.report),
+        snapshot: snapshot_facts(&taken.report.facts),
         data: None,
         agreement,
     }
 }
 
 fn checked(report: &Report) -> String {
-    const WHAT: &str = "trailer, every page, every key and value, as it streamed by";
-    if report.is_sound() { format!("passed: {WHAT}") } else { format!("not passed: {WHAT}") }
+    let result = if report.is_sound() { "verified" } else { "damaged" };
+    format!("{result}: trailer, every page, every key and value, checked while it streamed")
 }
 
-/// `None` where not all of it could be known.
+/// `None` if not all of it is known, because the snapshot is damaged.
 fn snapshot_facts(facts: &Facts) -> Option<SnapshotFacts> {
     let compacted = facts.compacted.filter(|compacted| *compacted > 0);
     Some(SnapshotFacts {
@@ -99,7 +114,7 @@ fn snapshot_facts(facts: &Facts) -> Option<SnapshotFacts> {
     })
 }
 
-/// Compares it with the last night that counts, and says what speaks against it.
+/// Compares the snapshot with that of the last good set, and adds why it is implausible.
 pub async fn doubt(ctx: &StageContext, draft: &mut Draft) -> Result<(), StoreError> {
     let (vault, host, night) = (ctx.vault.clone(), ctx.settings.this.clone(), ctx.night);
     let before = offload::run(move || vault.previous_copy(&host, night, Role::Etcd)).await?;

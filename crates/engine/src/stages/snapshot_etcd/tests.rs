@@ -1,5 +1,5 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::disallowed_methods)]
-//! The stage against real etcd members on loopback.
+//! The stage with real etcd members on loopback.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixListener;
@@ -22,8 +22,8 @@ use crate::testing;
 use nightshift_store::{Judged, Vault};
 use support::{Etcd, Harm, Proxy, Writer, available};
 
-#[allow(dead_code)] // each file of tests uses its part
-#[path = "../../../tests/support/etcd.rs"]
+#[allow(dead_code)] // the etcd crate uses the rest of it
+#[path = "../../../../etcd/tests/it/support/etcd.rs"]
 mod support;
 
 const NIGHT: &str = "2026-11-22";
@@ -41,7 +41,7 @@ fn host(dir: &Path, name: &str, night: &str, url: &str, change: impl Fn(&mut Sta
     ctx
 }
 
-/// All three hosts' stages in the same minute.
+/// Runs all three hosts' stages at the same time.
 async fn night(
     dir: &Path,
     members: &[Etcd],
@@ -63,8 +63,8 @@ async fn put(etcd: &Etcd, key: &str, value: &[u8]) {
     Writer::connect(&etcd.url).await.put(key, value.to_vec()).await.unwrap();
 }
 
-/// A master's vault, into which sets come as a pull would bring them.
-fn bring(master: &Vault, from: &StageContext) -> SetId {
+/// Copies a set to a master's vault, like a pull.
+fn pull(master: &Vault, from: &StageContext) -> SetId {
     let set = judged(from).unwrap().manifest.id();
     let there = master.folder(&set);
     std::fs::create_dir_all(&there).unwrap();
@@ -99,7 +99,7 @@ async fn a_snapshot_damaged_on_its_way_is_kept_as_evidence_and_the_next_attempt_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_member_that_hands_out_damage_twice_is_not_asked_a_third_time() {
+async fn a_member_that_sends_a_damaged_snapshot_twice_is_not_queried_a_third_time() {
     if !available() {
         return;
     }
@@ -132,21 +132,21 @@ async fn the_set_of_a_member_that_diverged_is_marked_wherever_the_agreement_is_k
 
     let ran = night(dir.path(), &members, NIGHT, |_| {}).await;
     let facts = |ctx: &StageContext| judged(ctx).unwrap().manifest.etcd.unwrap();
-    let asked: Vec<_> = ran.iter().filter(|(ctx, _)| facts(ctx).agreement.is_some()).collect();
-    let [(asker, _)] = asked[..] else { panic!("not asked once: {}", asked.len()) };
-    let agreement = facts(asker).agreement.unwrap();
+    let comparers: Vec<_> = ran.iter().filter(|(ctx, _)| facts(ctx).agreement.is_some()).collect();
+    let [(comparer, _)] = comparers[..] else { panic!("compared {} times", comparers.len()) };
+    let agreement = facts(comparer).agreement.unwrap();
     assert_eq!(agreement.state, AgreementState::Diverged, "{agreement:?}");
 
-    // The agreement reaches the master last: what its record says is put right then.
+    // The agreement reaches the master last, which then corrects its record.
     let master = host(dir.path(), "m1", NIGHT, &members[0].url, |_| {});
     let bad = ran.iter().find(|(ctx, _)| ctx.settings.this.as_str() == "e2").map(|(ctx, _)| ctx).unwrap();
-    let later = ran.iter().filter(|(ctx, _)| ctx.settings.this != asker.settings.this);
-    for ctx in later.map(|(ctx, _)| ctx).chain([asker]) {
-        let set = bring(&master.vault, ctx);
+    let later = ran.iter().filter(|(ctx, _)| ctx.settings.this != comparer.settings.this);
+    for ctx in later.map(|(ctx, _)| ctx).chain([comparer]) {
+        let set = pull(&master.vault, ctx);
         let (manifest, sha256) =
             (master.vault.manifest(&set).unwrap(), Some(master.vault.manifest_digest(&set).unwrap()));
         let (bytes, grade) = (manifest.total_bytes(), Some(manifest.grade));
-        // As a pull has it: where the asker itself is the one that differs, its own manifest says so.
+        // Like a pull: if the comparer itself diverged, its own manifest says so.
         let reason = (manifest.grade != Grade::Good).then(|| manifest.notes.join("; "));
         let report = SetReport { set, fate: Fate::Pulled, grade, from: None, bytes, sha256, reason };
         master.note(Step::Set(report)).await.unwrap();
@@ -161,7 +161,7 @@ async fn the_set_of_a_member_that_diverged_is_marked_wherever_the_agreement_is_k
     let reason = record.sets.iter().find_map(|report| report.reason.clone()).unwrap();
     assert!(reason.contains("has diverged from the others: at revision "), "{reason}");
 
-    // A person knows better.
+    // An operator accepts it.
     let set = judged(bad).unwrap().manifest.id();
     let proof = Proof {
         format: 1,
@@ -180,7 +180,7 @@ async fn the_set_of_a_member_that_diverged_is_marked_wherever_the_agreement_is_k
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn members_take_their_turns_a_slot_apart_and_the_leader_is_the_last() {
+async fn members_take_snapshots_a_slot_apart_and_the_leader_is_the_last() {
     if !available() {
         return;
     }
@@ -206,12 +206,12 @@ async fn members_take_their_turns_a_slot_apart_and_the_leader_is_the_last() {
     made.sort_by_key(|(at, _)| *at);
     for (turn, (made_at, _)) in made.iter().enumerate() {
         let begins = at + jiff::SignedDuration::try_from(slot * u32::try_from(turn).unwrap()).unwrap();
-        assert!(*made_at >= begins, "turn {turn} at {made_at}, planned for {at}");
+        assert!(*made_at >= begins, "snapshot {turn} at {made_at}, planned for {at}");
     }
     assert_eq!(made.iter().map(|(_, etcd)| etcd.leader).collect::<Vec<_>>(), [false, false, true]);
     assert!(made[0].1.agreement.is_some() && made[1].1.agreement.is_none());
 
-    // By hand, and with all slots long past, nobody waits.
+    // A stage that an operator started does not wait, and neither does one whose slot is over.
     let soon = std::time::Instant::now();
     let far = |ctx: &mut StageContext| {
         with_slots(StartReason::Requested)(ctx);
@@ -225,7 +225,7 @@ async fn members_take_their_turns_a_slot_apart_and_the_leader_is_the_last() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_one_set_will_do_the_first_takes_it_and_the_next_where_the_first_is_down() {
+async fn if_one_set_is_enough_the_first_member_makes_it_and_the_next_one_if_the_first_is_down() {
     if !available() {
         return;
     }
@@ -252,7 +252,7 @@ async fn where_one_set_will_do_the_first_takes_it_and_the_next_where_the_first_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_snapshot_far_smaller_than_the_last_good_one_is_suspicious_and_is_no_baseline_itself() {
+async fn a_snapshot_far_smaller_than_the_last_good_one_is_suspicious_and_does_not_become_the_baseline() {
     if !available() {
         return;
     }
@@ -260,9 +260,9 @@ async fn a_snapshot_far_smaller_than_the_last_good_one_is_suspicious_and_is_no_b
     put(&etcd, "/registry/big", &vec![b'x'; 900_000]).await;
     let first = host(dir.path(), "e1", "2026-11-20", &etcd.url, |_| {});
     assert_eq!(run(first.clone()).await, StageEnd::done());
-    assert_eq!(judged(&first).unwrap().grade, Grade::Good, "nothing to compare it with");
+    assert_eq!(judged(&first).unwrap().grade, Grade::Good, "there is no earlier set to compare it with");
 
-    // Another, empty etcd now answers in its place.
+    // Another, empty etcd responds at its endpoint now.
     let rebuilt = Etcd::start_with("rebuilt", &[]);
     for night in ["2026-11-21", "2026-11-22"] {
         let ctx = host(dir.path(), "e1", night, &rebuilt.url, |_| {});
@@ -278,7 +278,7 @@ async fn a_snapshot_far_smaller_than_the_last_good_one_is_suspicious_and_is_no_b
     }
 }
 
-/// Says once, in the cold copy helper's place, that it is another member's turn.
+/// Replies once, instead of the cold-copy helper, that it is another member's turn.
 fn not_my_turn(ctx: &StageContext) {
     let socket = crate::cold_copy::socket(&ctx.settings);
     std::fs::create_dir_all(socket.parent().unwrap()).unwrap();
@@ -292,7 +292,7 @@ fn not_my_turn(ctx: &StageContext) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn v2_keys_that_are_anothers_to_copy_are_covered_only_if_all_members_hand_in_sets() {
+async fn v2_keys_in_another_members_cold_copy_are_covered_only_if_all_members_make_sets() {
     if !available() {
         return;
     }
@@ -307,9 +307,8 @@ async fn v2_keys_that_are_anothers_to_copy_are_covered_only_if_all_members_hand_
         not_my_turn(&ctx);
         run(ctx.clone()).await;
         let judged = judged(&ctx).unwrap();
-        let said = judged.manifest.notes.join("\n");
-        assert_eq!(judged.grade, grade, "{said}");
-        let told = said.contains("members = \"all\"");
-        assert_eq!(told, members == EtcdMembers::One, "{said}");
+        let notes = judged.manifest.notes.join("\n");
+        assert_eq!(judged.grade, grade, "{notes}");
+        assert_eq!(notes.contains("members = \"all\""), members == EtcdMembers::One, "{notes}");
     }
 }

@@ -5,9 +5,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use nightshift_core::night::Night;
-use nightshift_core::settings::{EtcdData, EtcdMembers, Settings};
-use nightshift_engine::cold_copy::{self, Enabled};
-use nightshift_etcd as etcd;
+use nightshift_core::settings::{EtcdMembers, Settings};
+use nightshift_engine::cold_copy;
+use nightshift_engine::cold_copy::explain::{explain, is_enabled};
+use nightshift_etcd::client::Client;
+use nightshift_etcd::cluster::Cluster;
+use nightshift_etcd::discover::{LocalMember, discover};
+use nightshift_etcd::v2::stores::Stores;
 
 use super::line::print_result;
 use crate::{out, report};
@@ -17,66 +21,49 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// Prints the results; false if some keys of the member would be in no set. If the member does not answer, nothing is printed,
 /// because [`super::etcd::check`] has reported that.
 pub async fn check(settings: &Settings) -> bool {
-    let Ok(local) = etcd::discover(&settings.etcd, Path::new("/")) else { return true };
-    let Ok(client) = etcd::Client::connect(&local, REQUEST_TIMEOUT).await else { return true };
-    let (v3, v2) = match settings.etcd.data {
-        EtcdData::V3 => (true, false),
-        EtcdData::V2 => (false, true),
-        EtcdData::Mixed => (true, true),
-        EtcdData::Auto => {
-            let found = etcd::look(&client, &local, REQUEST_TIMEOUT).await;
-            match found.v2 {
-                // A snapshot contains all v3 keys, so a failed query of them does no harm.
-                Ok(v2) => (found.v3.unwrap_or(true), v2),
-                Err(error) => {
-                    let fault = format!(
-                        "cannot find out whether it has v2 keys: {}; set `data` in [etcd]",
-                        report::in_full(&error)
-                    );
-                    return print_result("etcd data", Err(fault));
-                }
-            }
+    let Ok(local) = discover(&settings.etcd, Path::new("/")) else { return true };
+    let Ok(client) = Client::connect(&local, REQUEST_TIMEOUT).await else { return true };
+    let stores = Stores::of(settings.etcd.data, &client, &local).await;
+    match (stores.has_v3(), stores.v2) {
+        (_, Err(error)) => {
+            let error = report::in_full(&error);
+            let fault = format!("cannot find out whether it has v2 keys: {error}; set `data` in [etcd]");
+            print_result("etcd data", Err(fault))
         }
-    };
-    match (v3, v2) {
-        (_, false) => {
+        (_, Ok(false)) => {
             print_result("etcd data", Ok("only v3 keys; a snapshot contains all of them".to_owned()))
         }
-        (false, true) => {
+        (false, Ok(true)) => {
             let how = "only v2 keys; `etcdctl backup` copies them, and a scratch etcd replays the copy";
             print_result("etcd data", Ok(how.to_owned()))
         }
-        (true, true) => mixed(settings, &client, &local).await,
+        (true, Ok(true)) => mixed(settings, &client, &local).await,
     }
 }
 
-async fn mixed(settings: &Settings, client: &etcd::Client, local: &etcd::LocalMember) -> bool {
+async fn mixed(settings: &Settings, client: &Client, local: &LocalMember) -> bool {
     let how = "v2 and v3 keys; a snapshot contains only the v3 keys, a cold copy contains both";
     print_result("etcd data", Ok(how.to_owned()));
     let socket = cold_copy::socket(settings);
     let window = &settings.window;
     let now = Timestamp::now();
     let night = Night::of(window.open_at(now).unwrap_or_else(|| window.next_after(now)));
-    for line in cold_copy::explain(local, night, &socket).await {
+    for line in explain(local, night, &socket).await {
         out::print(format!("note: cold copy: {line}"));
     }
-    let enabled = match cold_copy::enabled(&socket) {
-        Enabled::Yes => Ok("enabled".to_owned()),
-        _ => Err("not enabled, so the v2 keys are in no set; see the note above".to_owned()),
+    let enabled = if is_enabled(&socket) {
+        Ok("enabled".to_owned())
+    } else {
+        Err("not enabled, so the v2 keys are in no set; see the note above".to_owned())
     };
     let enabled = print_result("cold copy", enabled);
     every_member_has_a_set(settings, client, local).await && enabled
 }
 
 /// The host whose turn it is makes its cold copy only with a set of its own.
-async fn every_member_has_a_set(
-    settings: &Settings,
-    client: &etcd::Client,
-    local: &etcd::LocalMember,
-) -> bool {
-    let alone = || async {
-        etcd::Cluster::ask(client, local).await.is_ok_and(|cluster| cluster.voters().count() == 1)
-    };
+async fn every_member_has_a_set(settings: &Settings, client: &Client, local: &LocalMember) -> bool {
+    let alone =
+        || async { Cluster::query(client, local).await.is_ok_and(|cluster| cluster.voters().count() == 1) };
     if settings.etcd.members == EtcdMembers::All || alone().await {
         return true;
     }

@@ -9,7 +9,7 @@ use nightshift_core::retention::Keep;
 use nightshift_core::role::Role;
 use nightshift_core::settings::Settings;
 use nightshift_core::units::bytes;
-use nightshift_etcd::trial::missing_tools;
+use nightshift_etcd::trial::tools::missing_tools;
 use nightshift_store::space;
 use nightshift_store::{StoreError, Vault};
 

@@ -11,8 +11,8 @@ use nightshift_core::manifest::Manifest;
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
-use nightshift_engine::drill::Stored;
-use nightshift_etcd::trial::{ARCHIVE, Scratch};
+use nightshift_engine::drill::job::Stored;
+use nightshift_etcd::trial::scratch::{ARCHIVE, Scratch};
 use nightshift_store::{best, space};
 
 use crate::commands::CommandError;
@@ -20,7 +20,7 @@ use crate::commands::archive_file::{self, Extracted};
 use crate::report;
 
 /// Unpacks the wanted set, or else the best etcd set. The content is verified while it is read.
-pub fn take(
+pub fn unpack(
     settings: &Settings,
     archive: &Path,
     identity: Option<&Path>,
@@ -30,7 +30,7 @@ pub fn take(
     let name: ArchiveName = (archive.file_name().and_then(|name| name.to_str()).unwrap_or_default())
         .parse()
         .map_err(|error: nightshift_core::archive::NotAnArchive| usage(error.to_string()))?;
-    let scratch = Scratch::take(&settings.drill.scratch, ARCHIVE)?;
+    let scratch = Scratch::create(&settings.drill.scratch, ARCHIVE)?;
     let choose = |contents: &Contents| {
         let sets = contents.sets.iter().filter(|set| match &wanted {
             Some(wanted) => set.id == *wanted,
@@ -44,7 +44,7 @@ pub fn take(
     let Extracted { manifest, .. } =
         extracted.ok_or_else(|| usage("the archive has no such etcd set".to_owned()))?;
     if let Some((item, _)) = Stored::file_in(&manifest) {
-        scratch.hand_over(&item.path)?;
+        scratch.give_to_worker(&item.path)?;
     }
     Ok((scratch, manifest))
 }
@@ -54,7 +54,7 @@ fn create(scratch: &Scratch, manifest: &Manifest) -> Result<(String, File), Stri
     let (item, size) = Stored::file_in(manifest).ok_or(
         "the set has no etcd snapshot file; a backup of only v2 keys is a directory: unpack it and use --data-dir",
     )?;
-    space::demand(scratch.folder(), size, 1, 0).map_err(|error| report::in_full(&error))?;
+    space::demand(scratch.directory(), size, 1, 0).map_err(|error| report::in_full(&error))?;
     let path = scratch.path(&item.path);
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
     let file = file.map_err(|error| format!("cannot create {} ({error})", path.display()))?;

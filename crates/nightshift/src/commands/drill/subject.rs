@@ -8,8 +8,9 @@ use nightshift_core::manifest::Manifest;
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
-use nightshift_engine::drill::{Job, Stored, Way, is_in_use};
-use nightshift_etcd::trial::{FOREIGN, Scratch};
+use nightshift_engine::drill::job::{Job, Stored, is_in_use};
+use nightshift_engine::drill::perform::WorkerMode;
+use nightshift_etcd::trial::scratch::{FOREIGN, Scratch};
 use nightshift_store::Vault;
 
 use super::from_archive;
@@ -18,11 +19,11 @@ use crate::commands::CommandError;
 
 pub struct Subject {
     pub job: Job,
-    pub way: Way,
+    pub mode: WorkerMode,
     /// If the copy is in this vault: its set, and the SHA-256 of its manifest.
     pub stored: Option<(SetId, Digest)>,
     /// A scratch directory in which to unpack the copy or to restore it; removed on drop.
-    pub spool: Option<Scratch>,
+    pub scratch: Option<Scratch>,
 }
 
 impl Subject {
@@ -39,19 +40,19 @@ impl Subject {
 
 fn foreign(settings: &Settings, directory: &Path) -> Result<Subject, CommandError> {
     let unreadable = |source| CommandError::Read { path: directory.to_owned(), source };
-    let folder = directory.canonicalize().map_err(unreadable)?;
-    if is_in_use(&folder) {
+    let directory = directory.canonicalize().map_err(unreadable)?;
+    if is_in_use(&directory) {
         return Err(CommandError::Usage(format!(
             "{}: a running etcd uses this directory, and a copy made now may be inconsistent; stop that etcd, or drill a finished backup of it",
-            folder.display()
+            directory.display()
         )));
     }
-    let stored = Stored::DataDir { folder: folder.clone() };
+    let stored = Stored::DataDir { directory: directory.clone() };
     // A scratch directory apart from the daemon's, so that root's files from a killed drill do not block the daemon's drills.
-    let spool = Scratch::take(&settings.drill.scratch, FOREIGN)?;
-    let job = Job::new(settings, folder.display().to_string(), stored, None);
-    let job = Job { scratch: spool.folder().to_owned(), ..job };
-    Ok(Subject { job, way: Way::Same, stored: None, spool: Some(spool) })
+    let scratch = Scratch::create(&settings.drill.scratch, FOREIGN)?;
+    let job = Job::new(settings, directory.display().to_string(), stored, None);
+    let job = Job { scratch: scratch.directory().to_owned(), ..job };
+    Ok(Subject { job, mode: WorkerMode::ChildWithOwnRights, stored: None, scratch: Some(scratch) })
 }
 
 fn archived(
@@ -60,10 +61,10 @@ fn archived(
     identity: Option<&Path>,
     set: Option<SetId>,
 ) -> Result<Subject, CommandError> {
-    let (spool, manifest) = from_archive::take(settings, archive, identity, set)?;
+    let (scratch, manifest) = from_archive::unpack(settings, archive, identity, set)?;
     let copy = format!("{} of {}", manifest.id(), archive.display());
-    let job = job(settings, copy, spool.folder(), &manifest, manifest.etcd.clone())?;
-    Ok(Subject { job, way: Way::Child, stored: None, spool: Some(spool) })
+    let job = job(settings, copy, scratch.directory(), &manifest, manifest.etcd.clone())?;
+    Ok(Subject { job, mode: WorkerMode::Child, stored: None, scratch: Some(scratch) })
 }
 
 fn stored(settings: &Settings, set: Option<SetId>) -> Result<Subject, CommandError> {
@@ -76,17 +77,17 @@ fn stored(settings: &Settings, set: Option<SetId>) -> Result<Subject, CommandErr
     let digest = vault.manifest_digest(&id)?;
     let facts = Job::facts_of(&vault, &manifest)?;
     let job = job(settings, format!("the vault of {}", settings.this), &vault.folder(&id), &manifest, facts)?;
-    Ok(Subject { job, way: Way::of(settings), stored: Some((id, digest)), spool: None })
+    Ok(Subject { job, mode: WorkerMode::of(settings), stored: Some((id, digest)), scratch: None })
 }
 
 fn job(
     settings: &Settings,
     copy: String,
-    folder: &Path,
+    directory: &Path,
     manifest: &Manifest,
     facts: Option<EtcdFacts>,
 ) -> Result<Job, CommandError> {
-    let stored = Stored::of(folder, manifest)
+    let stored = Stored::of(directory, manifest)
         .ok_or_else(|| CommandError::Usage(format!("{} has no etcd snapshot to restore", manifest.id())))?;
     Ok(Job::new(settings, copy, stored, facts))
 }

@@ -1,4 +1,4 @@
-//! What can go wrong between here and the member, each with its own words: TLS above all.
+//! Errors between this host and a member. Each fault of TLS has its own variant, because each needs another remedy.
 
 use std::error::Error as StdError;
 use std::io;
@@ -12,67 +12,67 @@ type Source = Box<dyn StdError + Send + Sync>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    #[error("{endpoint:?} is no http or https URL of an etcd member")]
+    #[error("{endpoint:?} is not an http or https URL of an etcd member")]
     BadEndpoint { endpoint: String, source: Source },
-    #[error("cannot read {}, which the connection to etcd needs", .path.display())]
+    #[error("cannot read {}, which is needed for the connection to etcd", .path.display())]
     Unreadable { path: PathBuf, source: io::Error },
-    #[error("{} holds no certificate in PEM", .path.display())]
+    #[error("{} contains no PEM certificate", .path.display())]
     NotACertificate { path: PathBuf },
-    #[error("the client certificate {} and key {} cannot be used", .cert.display(), .key.display())]
+    #[error("cannot use the client certificate {} with the key {}", .cert.display(), .key.display())]
     BadIdentity { cert: PathBuf, key: PathBuf, source: Source },
-    #[error("nothing listens at {endpoint}: is etcd running here?")]
-    Refused { endpoint: String },
-    #[error("{endpoint} cannot be reached")]
+    #[error("nothing listens at {endpoint}; is etcd running?")]
+    NotListening { endpoint: String },
+    #[error("cannot connect to {endpoint}")]
     Unreachable { endpoint: String, source: Source },
-    #[error("{endpoint} did not answer {call} within {} s", .after.as_secs())]
+    #[error("{endpoint} did not respond to {call} within {} s", .after.as_secs())]
     TimedOut { endpoint: String, call: &'static str, after: Duration },
     #[error(
-        "the certificate of {endpoint} has no subjectAltName, which names a server nowadays (the common name \
-         does not count): issue it again with the endpoint's name or address as subjectAltName"
+        "the certificate of {endpoint} has no subjectAltName (the common name does not count); issue it again with the \
+         endpoint's name or address as subjectAltName"
     )]
     NoSubjectAltName { endpoint: String },
-    #[error("the certificate of {endpoint} is for {}: set `endpoint` in [etcd] to one of them", .names.join(", "))]
+    #[error("the certificate of {endpoint} is for {}; set `endpoint` in [etcd] to one of them", .names.join(", "))]
     WrongName { endpoint: String, names: Vec<String> },
-    #[error("the certificate of {endpoint} is not signed by the CA in {}: is it the CA of this cluster?", .ca.display())]
+    #[error("the certificate of {endpoint} is not signed by the CA in {}; is it the CA of this cluster?", .ca.display())]
     WrongCa { endpoint: String, ca: PathBuf },
-    #[error("the certificate of {endpoint} is not good")]
+    #[error("the certificate of {endpoint} is invalid")]
     ServerCertificate { endpoint: String, source: Source },
     #[error(
-        "{endpoint} refuses the client certificate {}: it must be signed by the CA that etcd trusts, \
-         be in date and allowed for client authentication", .cert.display()
+        "{endpoint} refuses the client certificate {}; it must be signed by the CA that etcd trusts, must not be expired, and \
+         must be allowed for client authentication", .cert.display()
     )]
     ClientCertificateRefused { endpoint: String, cert: PathBuf, source: Source },
-    #[error("{endpoint} demands a client certificate: set `cert` and `key` in [etcd]")]
+    #[error("{endpoint} requires a client certificate; set `cert` and `key` in [etcd]")]
     ClientCertificateDemanded { endpoint: String, source: Source },
     #[error(
-        "{endpoint} hung up right after the TLS handshake, as etcd does when it {}",
+        "{endpoint} closed the connection right after the TLS handshake, as etcd does if it {}",
         match .cert {
             Some(cert) => format!("refuses the client certificate ({})", cert.display()),
-            None => "demands a client certificate: set `cert` and `key` in [etcd]".to_owned(),
+            None => "requires a client certificate; set `cert` and `key` in [etcd]".to_owned(),
         }
     )]
-    HungUp { endpoint: String, cert: Option<PathBuf>, source: Source },
-    #[error("{endpoint} does not speak TLS: is it an http:// endpoint?")]
+    Closed { endpoint: String, cert: Option<PathBuf>, source: Source },
+    #[error("{endpoint} does not use TLS; is it an http:// endpoint?")]
     NotTls { endpoint: String },
     #[error(
-        "{endpoint} hung up in the TLS handshake without a word: is it an http:// endpoint, \
-         or does it refuse the client certificate?"
+        "{endpoint} closed the connection during the TLS handshake; is it an http:// endpoint, or does it refuse the client \
+         certificate?"
     )]
-    HungUpInHandshake { endpoint: String, source: Source },
+    ClosedInHandshake { endpoint: String, source: Source },
     #[error("the TLS handshake with {endpoint} failed")]
     Handshake { endpoint: String, source: Source },
     #[error(
-        "{endpoint} refused {call}: authentication is on, and a snapshot needs the role root \
-         (the client certificate's common name must be a user with it): {message}"
+        "{endpoint} refused {call}: authentication is enabled, so the common name of the client certificate must be a user \
+         with the role root: {message}"
     )]
     NotAuthorised { endpoint: String, call: &'static str, message: String },
     #[error("{endpoint} refused {call}: {message} ({code:?})")]
-    Answered { endpoint: String, call: &'static str, code: Code, message: String },
-    #[error("the connection to {endpoint} was lost in {call}")]
+    Refused { endpoint: String, call: &'static str, code: Code, message: String },
+    #[error("the connection to {endpoint} was lost during {call}")]
     Lost { endpoint: String, call: &'static str, source: Source },
 }
 
-/// Who was talked to, about what, with what: all that an error may have to name.
+/// What an error may have to name: the endpoint, and the files that were used.
 #[derive(Debug, Clone)]
 pub struct Peer {
     pub endpoint: String,
@@ -85,10 +85,10 @@ impl Peer {
         ClientError::TimedOut { endpoint: self.endpoint.clone(), call, after }
     }
 
-    /// Why no connection came about.
+    /// The error of a failed connection.
     pub fn connecting(&self, error: Source) -> ClientError {
         let endpoint = self.endpoint.clone();
-        let hung_up = |layer: &(dyn StdError + 'static)| {
+        let closed = |layer: &(dyn StdError + 'static)| {
             let kind = layer.downcast_ref::<io::Error>().map(io::Error::kind);
             matches!(
                 kind,
@@ -99,25 +99,25 @@ impl Peer {
         };
         match self.transport(error.as_ref()) {
             Some(known) => known,
-            None if endpoint.starts_with("https:") && layers(error.as_ref()).any(hung_up) => {
-                ClientError::HungUpInHandshake { endpoint, source: error }
+            None if endpoint.starts_with("https:") && layers(error.as_ref()).any(closed) => {
+                ClientError::ClosedInHandshake { endpoint, source: error }
             }
             None => ClientError::Unreachable { endpoint, source: error },
         }
     }
 
-    /// Why the first call failed. Under TLS 1.3 a client's certificate is judged when the client is done with the
-    /// handshake, and whether the alert is read before the hang-up is noticed is a matter of luck.
-    pub fn greeting(&self, error: ClientError) -> ClientError {
+    /// The error of the first request. With TLS 1.3 the server checks the client certificate after the client has finished the
+    /// handshake, and it is not defined whether the client sees the alert or the closed connection first.
+    pub fn first_request(&self, error: ClientError) -> ClientError {
         match error {
             ClientError::Lost { endpoint, source, .. } if endpoint.starts_with("https:") => {
-                ClientError::HungUp { endpoint, cert: self.cert.clone(), source }
+                ClientError::Closed { endpoint, cert: self.cert.clone(), source }
             }
             error => error,
         }
     }
 
-    /// Why a call failed: etcd's own answer, or the connection's end.
+    /// The error of a request: etcd's response, or a lost connection.
     pub fn calling(&self, call: &'static str, status: Status) -> ClientError {
         let endpoint = self.endpoint.clone();
         if status.source().is_some() {
@@ -127,28 +127,28 @@ impl Peer {
             };
         }
         let message = status.message().to_owned();
-        // Said with one code or another, as the version goes.
+        // The code that comes with this depends on etcd's version.
         let nameless = message.contains("user name is empty");
         if nameless || matches!(status.code(), Code::PermissionDenied | Code::Unauthenticated) {
             return ClientError::NotAuthorised { endpoint, call, message };
         }
-        ClientError::Answered { endpoint, call, code: status.code(), message }
+        ClientError::Refused { endpoint, call, code: status.code(), message }
     }
 
-    /// Looks through the layers for what TLS or the kernel said.
+    /// Searches the layers for an error of TLS or of the kernel.
     fn transport(&self, error: &(dyn StdError + 'static)) -> Option<ClientError> {
         let endpoint = self.endpoint.clone();
         for layer in layers(error) {
             if let Some(tls) = layer.downcast_ref::<rustls::Error>() {
                 return Some(self.tls(tls));
             }
-            // A client certificate is refused after the handshake, where h2 keeps no more of it than its words.
+            // A client certificate is refused after the handshake, and h2 keeps only the text of that error.
             if layer.to_string().contains("received fatal alert") {
                 return Some(self.alert(layer.to_string().into()));
             }
             let io = layer.downcast_ref::<io::Error>().map(io::Error::kind);
             if io == Some(io::ErrorKind::ConnectionRefused) {
-                return Some(ClientError::Refused { endpoint });
+                return Some(ClientError::NotListening { endpoint });
             }
         }
         None
@@ -176,7 +176,7 @@ impl Peer {
         }
     }
 
-    /// The alerts that a server sends are nearly always about the client's certificate.
+    /// Alerts of a server are nearly always about the client certificate.
     fn alert(&self, source: Source) -> ClientError {
         let endpoint = self.endpoint.clone();
         match &self.cert {
@@ -186,7 +186,7 @@ impl Peer {
     }
 }
 
-/// An error and all that is inside it. An `io::Error` hides what it wraps from its own chain.
+/// An error and its causes. The chain of an `io::Error` does not include the error that it wraps.
 fn layers<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(Some(error), |&error| match error.downcast_ref::<io::Error>() {
         Some(io) => io.get_ref().map(|inner| inner as &(dyn StdError + 'static)),

@@ -1,49 +1,37 @@
-//! All members of a real cluster on loopback: how each is, in which order, and whether they agree.
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::disallowed_methods
-)]
-
-mod support {
-    #[allow(dead_code)] // each file of tests uses its part
-    pub mod etcd;
-}
+//! All members of a cluster: their health, their order, and whether they agree.
 
 use std::time::Duration;
 
+use crate::support::etcd::{Certs, Etcd, Writer, available, eventually, local};
 use jiff::{Timestamp, ToSpan as _};
-use nightshift_core::etcd_facts::{Agreement, AgreementState};
-use nightshift_etcd::{
-    Agreeing, Client, Cluster, Complaint, LocalMember, TlsFiles, agreement, examine, expiries,
-    expiry_complaints,
-};
-use support::etcd::{Certs, Etcd, Writer, available, eventually};
+use nightshift_core::etcd_facts::{Agreement, AgreementState, MemberId};
+use nightshift_etcd::agreement::{AgreementLimits, agreement};
+use nightshift_etcd::client::Client;
+use nightshift_etcd::cluster::Cluster;
+use nightshift_etcd::discover::{LocalMember, TlsFiles};
+use nightshift_etcd::expiry::{self, expiries};
+use nightshift_etcd::health::{Problem, examine};
 
-const PATIENCE: Duration = Duration::from_secs(10);
-const AGREEING: Agreeing = Agreeing {
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+const LIMITS: AgreementLimits = AgreementLimits {
     each: Duration::from_secs(10),
     all: Duration::from_secs(60),
     rounds: 5,
-    pause: Duration::from_millis(200),
+    interval: Duration::from_millis(200),
 };
 
-fn local(etcd: &Etcd) -> LocalMember {
-    let tls = TlsFiles::default();
-    LocalMember { endpoint: etcd.url.clone(), tls, name: None, data_dir: None, files: Vec::new() }
+fn local_of(etcd: &Etcd) -> LocalMember {
+    local(&etcd.url)
 }
 
-async fn cluster(etcd: &Etcd) -> (Cluster, u64) {
-    let client = Client::connect(&local(etcd), PATIENCE).await.unwrap();
-    let id = client.status().await.unwrap().header.unwrap().member_id;
-    (Cluster::ask(&client, &local(etcd)).await.unwrap(), id)
+async fn cluster(etcd: &Etcd) -> (Cluster, MemberId) {
+    let client = Client::connect(&local_of(etcd), REQUEST_TIMEOUT).await.unwrap();
+    let id = client.status().await.unwrap().header.unwrap().member_id();
+    (Cluster::query(&client, &local_of(etcd)).await.unwrap(), id)
 }
 
 async fn agreed(etcd: &Etcd) -> Agreement {
-    agreement(&cluster(etcd).await.0, AGREEING).await
+    agreement(&cluster(etcd).await.0, LIMITS).await
 }
 
 async fn written(etcd: &Etcd, keys: usize) {
@@ -57,9 +45,9 @@ async fn written(etcd: &Etcd, keys: usize) {
 async fn caught_up(members: &[Etcd]) {
     let mut clients = Vec::new();
     for member in members {
-        clients.push(Client::connect(&local(member), PATIENCE).await.unwrap());
+        clients.push(Client::connect(&local_of(member), REQUEST_TIMEOUT).await.unwrap());
     }
-    let until = std::time::Instant::now() + PATIENCE;
+    let until = std::time::Instant::now() + REQUEST_TIMEOUT;
     loop {
         let mut revisions = Vec::new();
         for client in &clients {
@@ -73,7 +61,7 @@ async fn caught_up(members: &[Etcd]) {
 }
 
 #[tokio::test]
-async fn three_members_agree_and_are_put_in_one_order_by_each_of_them() {
+async fn three_members_agree_and_each_of_them_gives_the_same_order() {
     if !available() {
         return;
     }
@@ -82,15 +70,15 @@ async fn three_members_agree_and_are_put_in_one_order_by_each_of_them() {
     let mut orders = Vec::new();
     for member in &members {
         let (cluster, id) = cluster(member).await;
-        let order: Vec<u64> = cluster.members.iter().map(|seen| seen.id).collect();
-        assert_eq!(cluster.concerns(id), [], "all is well");
-        assert_eq!(cluster.asks(id), cluster.turn(id) == Some(0));
+        let order: Vec<MemberId> = cluster.members.iter().map(|member| member.id).collect();
+        assert_eq!(cluster.problems(id), [], "all are healthy");
+        assert_eq!(cluster.compares(id), cluster.place(id) == Some(0));
         orders.push(order);
     }
     assert!(orders.iter().all(|order| *order == orders[0]), "{orders:?}");
-    let client = Client::connect(&local(&members[0]), PATIENCE).await.unwrap();
+    let client = Client::connect(&local_of(&members[0]), REQUEST_TIMEOUT).await.unwrap();
     let leader = client.status().await.unwrap().leader;
-    assert_eq!(orders[0].last(), Some(&leader));
+    assert_eq!(orders[0].last(), Some(&MemberId(leader)));
     assert!(orders[0][0] < orders[0][1]);
 
     let agreement = agreed(&members[0]).await;
@@ -100,7 +88,7 @@ async fn three_members_agree_and_are_put_in_one_order_by_each_of_them() {
 }
 
 #[tokio::test]
-async fn members_agree_while_they_are_written_to_and_where_everything_is_compacted() {
+async fn members_agree_under_write_load_and_if_everything_is_compacted() {
     if !available() {
         return;
     }
@@ -118,7 +106,7 @@ async fn members_agree_while_they_are_written_to_and_where_everything_is_compact
     assert_eq!(agreement.state, AgreementState::Agreed, "{agreement:?}");
 
     caught_up(&members).await;
-    let client = Client::connect(&local(&members[0]), PATIENCE).await.unwrap();
+    let client = Client::connect(&local_of(&members[0]), REQUEST_TIMEOUT).await.unwrap();
     let newest = client.status().await.unwrap().header.unwrap().revision.to_string();
     let done = members[0].etcdctl(&["compaction", &newest, "--physical"]);
     assert!(done.status.success(), "{done:?}");
@@ -146,8 +134,8 @@ async fn a_member_whose_database_was_changed_is_named_with_both_hashes() {
     assert_eq!(named, ["e2"]);
     let reason = agreement.reason.unwrap();
     for member in &agreement.members {
-        let said = format!("{} has hash {}", member.name, member.hash.unwrap());
-        assert!(reason.contains(&said), "{reason}");
+        let text = format!("{} has hash {}", member.name, member.hash.unwrap());
+        assert!(reason.contains(&text), "{reason}");
     }
     assert!(reason.starts_with(&format!("at revision {}", agreement.revision)), "{reason}");
 }
@@ -159,25 +147,25 @@ async fn a_member_that_is_down_is_named_and_the_agreement_is_unknown() {
     }
     let mut members = Etcd::start_cluster(3);
     members[2].stop();
-    let local = local(&members[0]);
+    let local = local_of(&members[0]);
     eventually("a leader among the two", || members[0].etcdctl(&["endpoint", "health"]).status.success());
-    let client = Client::connect(&local, PATIENCE).await.unwrap();
+    let client = Client::connect(&local, REQUEST_TIMEOUT).await.unwrap();
     let own = examine(&client, &local).await.unwrap();
-    assert_eq!(own.complaints, []);
+    assert_eq!(own.problems, []);
     let (cluster, id) = cluster(&members[0]).await;
-    let concerns = cluster.concerns(id);
+    let problems = cluster.problems(id);
     assert!(
-        matches!(&concerns[..], [one] if one.member == "e3" && matches!(&one.complaint, Complaint::Silent(why)
-            if why.contains("nothing listens"))),
-        "{concerns:?}"
+        matches!(&problems[..], [one] if one.member == "e3" && matches!(&one.problem, Problem::NoResponse(reason)
+            if reason.contains("nothing listens"))),
+        "{problems:?}"
     );
-    let agreement = agreement(&cluster, AGREEING).await;
+    let agreement = agreement(&cluster, LIMITS).await;
     assert_eq!(agreement.state, AgreementState::Unknown);
-    assert!(agreement.reason.unwrap().contains("e3 does not answer"));
+    assert!(agreement.reason.unwrap().contains("e3 does not respond"));
 }
 
 #[tokio::test]
-async fn a_single_member_is_not_said_to_agree_with_itself() {
+async fn the_agreement_of_a_single_member_is_unknown() {
     if !available() {
         return;
     }
@@ -185,11 +173,11 @@ async fn a_single_member_is_not_said_to_agree_with_itself() {
     etcd.is_well();
     let agreement = agreed(&etcd).await;
     assert_eq!(agreement.state, AgreementState::Unknown);
-    assert_eq!(agreement.reason.as_deref(), Some("there is only one member"));
+    assert_eq!(agreement.reason.as_deref(), Some("the cluster has only one member"));
 }
 
 #[tokio::test]
-async fn where_authentication_is_on_the_agreement_is_unknown_and_says_that_root_is_wanted() {
+async fn with_authentication_enabled_the_agreement_is_unknown_and_the_reason_names_the_role_root() {
     if !available() {
         return;
     }
@@ -205,8 +193,8 @@ async fn where_authentication_is_on_the_agreement_is_unknown_and_says_that_root_
 }
 
 #[test]
-fn a_certificate_that_ends_within_thirty_days_is_complained_about() {
-    // These are made for two days.
+fn a_certificate_that_expires_within_thirty_days_is_a_problem() {
+    // These certificates are valid for two days.
     let certs = Certs::make();
     let member = LocalMember {
         endpoint: "https://127.0.0.1:2379".into(),
@@ -216,14 +204,14 @@ fn a_certificate_that_ends_within_thirty_days_is_complained_about() {
         files: vec![certs.path("server.crt"), certs.path("server.key"), certs.path("absent.crt")],
     };
     let expiries = expiries(&member);
-    assert_eq!(expiries.len(), 3, "a key and a file that is not there have no end: {expiries:?}");
+    assert_eq!(expiries.len(), 3, "a key and a missing file do not expire: {expiries:?}");
     let now = Timestamp::now();
-    let soon: Vec<String> = expiry_complaints(&expiries, now).map(|it| it.to_string()).collect();
+    let soon: Vec<String> = expiry::problems(&expiries, now).map(|it| it.to_string()).collect();
     assert_eq!(soon.len(), 3);
-    assert!(soon.iter().all(|said| said.contains("expires in 1 days, on ")), "{soon:?}");
-    assert!(soon.iter().any(|said| said.contains("server.crt")), "{soon:?}");
+    assert!(soon.iter().all(|text| text.contains("expires in 1 days, on ")), "{soon:?}");
+    assert!(soon.iter().any(|text| text.contains("server.crt")), "{soon:?}");
     let later = now + (3 * 24).hours();
-    let over: Vec<String> = expiry_complaints(&expiries, later).map(|it| it.to_string()).collect();
-    assert!(over.iter().all(|said| said.contains("that expired on ")), "{over:?}");
-    assert_eq!(expiry_complaints(&expiries, now - (40 * 24).hours()).count(), 0);
+    let over: Vec<String> = expiry::problems(&expiries, later).map(|it| it.to_string()).collect();
+    assert!(over.iter().all(|text| text.contains("that expired on ")), "{over:?}");
+    assert_eq!(expiry::problems(&expiries, now - (40 * 24).hours()).count(), 0);
 }

@@ -1,4 +1,4 @@
-//! Real etcd members on loopback, their certificates, a write load, and a proxy that does harm.
+//! Real etcd members on loopback, their certificates, a write load, and a proxy that damages what it forwards.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
@@ -10,18 +10,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use http::uri::PathAndQuery;
-use tonic::client::Grpc;
-use tonic::transport::{Channel, Endpoint};
-use tonic_prost::ProstCodec;
+use nightshift_etcd::client::Client;
+use nightshift_etcd::discover::{LocalMember, TlsFiles};
+use nightshift_etcd::error::ClientError;
 
-/// Whether a real etcd is here; says why not, or fails where it must be.
+/// Whether etcd is installed. Prints that a test is skipped without it, or fails if it is required.
 pub fn available() -> bool {
     let found = Command::new("etcd").arg("--version").stdout(Stdio::null()).status().is_ok();
     if !found {
         let required = std::env::var("NIGHTSHIFT_LAB").is_ok_and(|value| value == "required");
-        assert!(!required, "there is no etcd binary, and NIGHTSHIFT_LAB=required");
-        println!("skipped: there is no etcd binary here");
+        assert!(!required, "etcd is not installed, and NIGHTSHIFT_LAB=required");
+        println!("skipped: etcd is not installed");
     }
     found
 }
@@ -29,27 +28,27 @@ pub fn available() -> bool {
 /// The programs of one release of etcd.
 #[derive(Debug, Clone, Default)]
 pub struct Release {
-    /// None for those on the path.
-    folder: Option<PathBuf>,
+    /// `None` for those in PATH.
+    directory: Option<PathBuf>,
 }
 
 impl Release {
-    /// etcd 3.5, as `cargo xtask setup` unpacks it; says why not, or fails where it must be.
+    /// etcd 3.5, as `cargo xtask setup` installs it. Prints that a test is skipped without it, or fails if it is required.
     pub fn newer() -> Option<Self> {
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-        let folder =
+        let directory =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(target).join("tools/etcd-3.5/usr/bin");
-        if folder.join("etcd").exists() {
-            return Some(Self { folder: Some(folder) });
+        if directory.join("etcd").exists() {
+            return Some(Self { directory: Some(directory) });
         }
         let required = std::env::var("NIGHTSHIFT_LAB").is_ok_and(|value| value == "required");
-        assert!(!required, "there is no etcd 3.5 in {}, and NIGHTSHIFT_LAB=required", folder.display());
-        println!("skipped: there is no etcd 3.5 here: cargo xtask setup");
+        assert!(!required, "etcd 3.5 is not in {}, and NIGHTSHIFT_LAB=required", directory.display());
+        println!("skipped: etcd 3.5 is not installed; run cargo xtask setup");
         None
     }
 
     pub fn program(&self, name: &str) -> Command {
-        let path = self.folder.as_ref().map_or_else(|| name.into(), |folder| folder.join(name));
+        let path = self.directory.as_ref().map_or_else(|| name.into(), |directory| directory.join(name));
         let mut command = Command::new(path);
         command.env("ETCDCTL_API", "3");
         command
@@ -60,8 +59,8 @@ pub struct Etcd {
     child: Child,
     release: Release,
     arguments: Vec<String>,
-    /// Gone with the member.
-    folder: tempfile::TempDir,
+    /// Removed with the member.
+    directory: tempfile::TempDir,
     pub url: String,
     pub port: u16,
     pub peer_url: String,
@@ -86,7 +85,7 @@ impl Etcd {
         Self::start_in(name, &peer, &[&[cluster.as_str()], flags].concat())
     }
 
-    /// A cluster of one, of another release than the one on the path.
+    /// A cluster of one, of a release.
     pub fn start_of(release: &Release, flags: &[&str]) -> Self {
         let peer = format!("http://127.0.0.1:{}", free_port());
         let cluster = format!("--initial-cluster=alone={peer}");
@@ -98,11 +97,11 @@ impl Etcd {
     }
 
     fn launch(release: &Release, name: &str, peer_url: &str, flags: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let port = free_port();
         let scheme = if flags.iter().any(|flag| flag.starts_with("--cert-file")) { "https" } else { "http" };
         let url = format!("{scheme}://127.0.0.1:{port}");
-        let data = folder.path().join("data").display().to_string();
+        let data = directory.path().join("data").display().to_string();
         let arguments: Vec<String> = ["--name", name, "--listen-client-urls", &url]
             .into_iter()
             .chain(["--advertise-client-urls", &url, "--listen-peer-urls", peer_url])
@@ -110,14 +109,14 @@ impl Etcd {
             .chain(flags.iter().copied())
             .map(str::to_owned)
             .collect();
-        let child = spawn(release, &folder, &arguments);
+        let child = spawn(release, &directory, &arguments);
         let (release, peer_url) = (release.clone(), peer_url.to_owned());
-        let etcd = Self { child, release, arguments, folder, url, port, peer_url };
+        let etcd = Self { child, release, arguments, directory, url, port, peer_url };
         eventually("etcd listens", || etcd.listens());
         etcd
     }
 
-    /// A cluster of so many, named e1, e2 and so on, once all of them are well.
+    /// A cluster of `size` members, named e1, e2 and so on, when all of them are healthy.
     pub fn start_cluster(size: usize) -> Vec<Self> {
         let peers: Vec<String> = (0..size).map(|_| format!("http://127.0.0.1:{}", free_port())).collect();
         let listed: Vec<String> =
@@ -132,16 +131,16 @@ impl Etcd {
         members
     }
 
-    /// Waits until it takes part in the cluster.
+    /// Waits until it is healthy.
     pub fn is_well(&self) {
-        eventually("etcd is well", || self.etcdctl(&["endpoint", "health"]).status.success());
+        eventually("etcd is healthy", || self.etcdctl(&["endpoint", "health"]).status.success());
     }
 
     fn listens(&self) -> bool {
         TcpStream::connect(("127.0.0.1", self.port)).is_ok()
     }
 
-    /// Ends it as systemd would: what it holds is in its database then.
+    /// Stops it like systemd: then all its writes are in its database.
     pub fn stop(&mut self) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
@@ -150,12 +149,12 @@ impl Etcd {
 
     /// Starts it again on its data.
     pub fn start_again(&mut self) {
-        self.child = spawn(&self.release, &self.folder, &self.arguments);
+        self.child = spawn(&self.release, &self.directory, &self.arguments);
         eventually("etcd listens again", || self.listens());
         self.is_well();
     }
 
-    /// Changes what a stopped member holds, behind everybody's back: a database's pages have no checksums.
+    /// Changes the data of a stopped member. It does not notice, because the pages of its database have no checksums.
     pub fn alter(&self, before: &[u8], after: &[u8]) {
         assert_eq!(before.len(), after.len());
         let path = self.database();
@@ -163,7 +162,7 @@ impl Etcd {
         let places: Vec<usize> = (0..bytes.len().saturating_sub(before.len()))
             .filter(|at| bytes[*at..].starts_with(before))
             .collect();
-        assert!(!places.is_empty(), "the database does not hold it");
+        assert!(!places.is_empty(), "the database does not contain it");
         for at in places {
             bytes[at..at + after.len()].copy_from_slice(after);
         }
@@ -172,7 +171,7 @@ impl Etcd {
 
     /// The database that the member has open.
     pub fn database(&self) -> PathBuf {
-        self.folder.path().join("data/member/snap/db")
+        self.directory.path().join("data/member/snap/db")
     }
 
     pub fn etcdctl(&self, arguments: &[&str]) -> Output {
@@ -180,8 +179,8 @@ impl Etcd {
     }
 }
 
-fn spawn(release: &Release, folder: &tempfile::TempDir, arguments: &[String]) -> Child {
-    let log = std::fs::File::options().create(true).append(true).open(folder.path().join("log")).unwrap();
+fn spawn(release: &Release, directory: &tempfile::TempDir, arguments: &[String]) -> Child {
+    let log = std::fs::File::options().create(true).append(true).open(directory.path().join("log")).unwrap();
     release.program("etcd").args(arguments).stdout(Stdio::null()).stderr(log).spawn().unwrap()
 }
 
@@ -192,7 +191,7 @@ impl Drop for Etcd {
     }
 }
 
-/// A port that nothing listens on, below those that the kernel gives to connections as they are made.
+/// A port that nothing listens on, below those that the kernel uses for outgoing connections.
 pub fn free_port() -> u16 {
     let mut candidates = std::iter::repeat_with(|| {
         let random = RandomState::new().build_hasher().finish();
@@ -201,7 +200,7 @@ pub fn free_port() -> u16 {
     candidates.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
-/// Polls until it is so, for at most half a minute.
+/// Polls a condition for at most 30 s.
 pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let until = Instant::now() + Duration::from_secs(30);
     while !is_so() {
@@ -210,7 +209,7 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// A CA with a server's and a client's certificate, a second CA, and certificates that are wrong in one way each.
+/// A CA with a server's and a client's certificate, a second CA, and certificates with one fault each.
 pub struct Certs(tempfile::TempDir);
 
 impl Certs {
@@ -250,32 +249,23 @@ impl Certs {
     }
 }
 
-#[derive(Clone, PartialEq, prost::Message)]
-struct Put {
-    #[prost(bytes = "vec", tag = "1")]
-    key: Vec<u8>,
-    #[prost(bytes = "vec", tag = "2")]
-    value: Vec<u8>,
+/// A member at this URL, over plain HTTP.
+pub fn local(url: &str) -> LocalMember {
+    let tls = TlsFiles::default();
+    LocalMember { endpoint: url.to_owned(), tls, name: None, data_dir: None, files: Vec::new() }
 }
 
-#[derive(Clone, PartialEq, prost::Message)]
-struct Done {}
-
-/// Writes to a member, as an API server would.
+/// Writes to a member, like an API server.
 #[derive(Clone)]
-pub struct Writer(Channel);
+pub struct Writer(Client);
 
 impl Writer {
     pub async fn connect(url: &str) -> Self {
-        Self(Endpoint::from_shared(url.to_owned()).unwrap().connect().await.unwrap())
+        Self(Client::connect(&local(url), Duration::from_secs(60)).await.unwrap())
     }
 
-    pub async fn put(&self, key: &str, value: Vec<u8>) -> Result<(), tonic::Status> {
-        let mut grpc = Grpc::new(self.0.clone());
-        grpc.ready().await.unwrap();
-        let request = tonic::Request::new(Put { key: key.into(), value });
-        let path = PathAndQuery::from_static("/etcdserverpb.KV/Put");
-        grpc.unary::<_, Done, _>(request, path, ProstCodec::default()).await.map(drop)
+    pub async fn put(&self, key: &str, value: Vec<u8>) -> Result<(), ClientError> {
+        self.0.put(key.as_bytes(), &value).await
     }
 
     /// Writes objects until there are `bytes` of them, 64 at a time.
@@ -306,7 +296,7 @@ impl Writer {
     }
 }
 
-/// Repeats itself from seed to seed.
+/// The same seed gives the same sequence.
 pub struct Random(pub u64);
 
 impl Random {
@@ -327,8 +317,8 @@ impl Random {
     }
 }
 
-/// A pod as the API server stores it, 7–10 KiB: mostly words that repeat, with ids, digests, addresses and a
-/// signature that don't. gzip makes about a fifth of it.
+/// A pod as the API server stores it, 7–10 KiB: mostly words that repeat, with ids, digests, addresses and a signature that do
+/// not. gzip compresses it to about a fifth.
 pub fn object(random: &mut Random, number: u64) -> Vec<u8> {
     let mut text = format!(
         r#"{{"kind":"Pod","apiVersion":"v1","metadata":{{"name":"pod-{number:08}","generateName":"app-{}-","namespace":"project-{}","uid":"{}","resourceVersion":"{number}","creationTimestamp":"2026-11-{:02}T{:02}:{:02}:{:02}Z","labels":{{"app":"app-{}","deployment":"app-{}","pod-template-hash":"{}"}},"annotations":{{"openshift.io/scc":"restricted","openshift.io/generated-by":"OpenShiftNewApp","example.com/signature":"{}"}},"ownerReferences":[{{"apiVersion":"v1","kind":"ReplicationController","name":"app-{}","uid":"{}","controller":true,"blockOwnerDeletion":true}}]}},"spec":{{"#,
@@ -371,22 +361,22 @@ pub fn object(random: &mut Random, number: u64) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// What the proxy does to what the server sends.
+/// What the proxy does with the data of the server.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Harm {
-    /// After so many bytes nothing more comes through, and nothing is closed.
+    /// After this many bytes it forwards nothing more, and closes nothing.
     StallAfter(u64),
     CutAfter(u64),
-    /// One bit of the first of these is flipped, wherever it comes by.
+    /// One bit of the first occurrence is flipped.
     Flip(&'static [u8]),
-    /// One bit of each of these is.
+    /// One bit of each occurrence is flipped.
     FlipEach(&'static [u8]),
 }
 
 /// A TCP proxy in front of a member.
 pub struct Proxy {
     pub url: String,
-    /// The harm is done.
+    /// Set when the harm is done.
     pub harmed: Arc<AtomicBool>,
 }
 
@@ -419,7 +409,7 @@ fn forward(mut from: TcpStream, mut to: TcpStream, harm: Harm, harmed: &AtomicBo
         match harm {
             Harm::StallAfter(limit) if forwarded > limit => {
                 harmed.store(true, Ordering::SeqCst);
-                // Held open, until the client goes.
+                // The connection stays open until the client closes it.
                 let _ = to.read(&mut [0; 1]);
                 return;
             }
@@ -450,7 +440,7 @@ fn forward(mut from: TcpStream, mut to: TcpStream, harm: Harm, harmed: &AtomicBo
     let _ = to.shutdown(Shutdown::Both);
 }
 
-/// Whether this process still has `path` open.
+/// Whether this process has `path` open.
 pub fn is_open(path: &Path) -> bool {
     let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
     open.filter_map(|entry| std::fs::read_link(entry.path()).ok()).any(|target| target == path)

@@ -1,18 +1,4 @@
-//! The etcd module against real etcd members on loopback.
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::disallowed_methods
-)]
-
-#[allow(dead_code)] // each test uses its part
-mod support {
-    #[allow(dead_code)] // each file of tests uses its part
-    pub mod etcd;
-}
+//! One member: connections, TLS, its health, and its snapshot.
 
 use std::fs::File;
 use std::net::TcpListener;
@@ -21,23 +7,20 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use crate::support::etcd::{
+    Certs, Etcd, Harm, Proxy, Random, Writer, available, eventually, free_port, is_open, local, object,
+};
+use nightshift_core::digest::{Digest, Written};
 use nightshift_core::settings::Compression;
-use nightshift_etcd::{
-    Client, ClientError, Complaint, Limits, LocalMember, SnapshotError, Taken, TlsFiles, examine, take,
-};
+use nightshift_etcd::client::Client;
+use nightshift_etcd::discover::{LocalMember, TlsFiles};
+use nightshift_etcd::error::ClientError;
+use nightshift_etcd::health::{Problem, examine};
+use nightshift_etcd::snapshot::{Limits, SnapshotError, Taken, take};
 use nightshift_snapshot::Finding;
-use sha2::{Digest as _, Sha256};
-use support::etcd::{
-    Certs, Etcd, Harm, Proxy, Random, Writer, available, eventually, free_port, is_open, object,
-};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const LIMITS: Limits = Limits { stall: Duration::from_secs(20), deadline: Duration::from_secs(120) };
-
-fn member(url: &str) -> LocalMember {
-    let tls = TlsFiles::default();
-    LocalMember { endpoint: url.to_owned(), tls, name: None, data_dir: None, files: Vec::new() }
-}
 
 fn tls_member(url: &str, certs: &Certs, ca: &str, client: Option<&str>) -> LocalMember {
     let file = |name: &str, end: &str| certs.path(&format!("{name}.{end}"));
@@ -46,18 +29,18 @@ fn tls_member(url: &str, certs: &Certs, ca: &str, client: Option<&str>) -> Local
         cert: client.map(|client| file(client, "crt")),
         key: client.map(|client| file(client, "key")),
     };
-    LocalMember { tls, ..member(url) }
+    LocalMember { tls, ..local(url) }
 }
 
 async fn connect(member: &LocalMember) -> Result<Client, ClientError> {
-    Client::connect(member, PATIENCE).await
+    Client::connect(member, REQUEST_TIMEOUT).await
 }
 
 async fn refused(member: &LocalMember) -> ClientError {
     connect(member).await.expect_err("the connection should have been refused")
 }
 
-/// A fresh file in a folder of its own.
+/// A new file in a directory of its own.
 struct Target(tempfile::TempDir);
 
 impl Target {
@@ -79,13 +62,13 @@ async fn snapshot(
     target: &Target,
     compression: Compression,
 ) -> Result<Taken, SnapshotError> {
-    take(client, target.file(), compression, LIMITS, |_, _| {}).await
+    take(client, target.file(), compression, LIMITS).await
 }
 
 async fn snapshot_through(proxy: &Proxy, limits: Limits) -> Result<Taken, SnapshotError> {
-    let client = connect(&member(&proxy.url)).await.unwrap();
+    let client = connect(&local(&proxy.url)).await.unwrap();
     let target = Target::new();
-    take(&client, target.file(), Compression::Gzip, limits, |_, _| {}).await
+    take(&client, target.file(), Compression::Gzip, limits).await
 }
 
 async fn filled(bytes: usize) -> Etcd {
@@ -119,19 +102,18 @@ async fn taken_under_load(compression: Compression, tool: &str) {
         }
     });
     let target = Target::new();
-    let client = connect(&member(&etcd.url)).await.unwrap();
+    let client = connect(&local(&etcd.url)).await.unwrap();
     let taken = snapshot(&client, &target, compression).await.unwrap();
     load.abort();
 
-    assert!(taken.birth.is_sound(), "{:?}", taken.birth.findings);
+    assert!(taken.report.is_sound(), "{:?}", taken.report.findings);
     let stored = std::fs::read(target.path()).unwrap();
-    assert_eq!(taken.stored_size, stored.len() as u64);
-    assert_eq!(taken.stored_sha256.as_bytes().as_slice(), Sha256::digest(&stored).as_slice());
+    assert_eq!(taken.stored, Written { size: stored.len() as u64, sha256: Digest::of(&stored) });
 
     let plain = unpacked(&target.path(), tool);
     let bytes = std::fs::read(&plain).unwrap();
-    assert_eq!(taken.birth.length, bytes.len() as u64);
-    assert_eq!(taken.birth.sha256.as_slice(), Sha256::digest(&bytes).as_slice());
+    assert_eq!(taken.report.length, bytes.len() as u64);
+    assert_eq!(Digest::from(taken.report.sha256), Digest::of(&bytes));
     let status = etcd.etcdctl(&["snapshot", "status", plain.to_str().unwrap(), "-w", "json"]);
     assert!(status.status.success(), "{status:?}");
     let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
@@ -165,20 +147,6 @@ async fn a_zstd_snapshot_under_write_load_is_sound_and_etcdctl_restores_it() {
 }
 
 #[tokio::test]
-async fn progress_counts_up_to_the_whole_snapshot() {
-    if !available() {
-        return;
-    }
-    let etcd = filled(1 << 20).await;
-    let client = connect(&member(&etcd.url)).await.unwrap();
-    let (target, mut steps) = (Target::new(), Vec::new());
-    let taken =
-        take(&client, target.file(), Compression::Gzip, LIMITS, |done, left| steps.push((done, left))).await;
-    assert!(steps.is_sorted_by(|a, b| a.0 < b.0), "{steps:?}");
-    assert_eq!(steps.last(), Some(&(taken.unwrap().birth.length, 0)));
-}
-
-#[tokio::test]
 async fn over_mutual_tls_the_member_is_described_as_etcdctl_describes_it() {
     if !available() {
         return;
@@ -190,26 +158,26 @@ async fn over_mutual_tls_the_member_is_described_as_etcdctl_describes_it() {
     let client = connect(&local).await.unwrap();
     eventually_leads(&client, &local).await;
     let member = examine(&client, &local).await.unwrap();
-    assert_eq!(member.complaints, []);
+    assert_eq!(member.problems, []);
     assert_eq!((member.name.as_str(), member.leader, member.learner), ("alone", true, false));
     assert!(member.version.starts_with("3.") && member.db_size > 0 && member.raft_term > 0, "{member:?}");
     let [ca, cert, key] =
         ["ca.crt", "client.crt", "client.key"].map(|name| certs.path(name).display().to_string());
     let listed = etcd.etcdctl(&["--cacert", &ca, "--cert", &cert, "--key", &key, "member", "list"]);
     let listed = String::from_utf8(listed.stdout).unwrap();
-    assert!(listed.starts_with(&format!("{}, started, alone", member.member_id)), "{listed} {member:?}");
-    assert!(snapshot(&client, &Target::new(), Compression::Gzip).await.unwrap().birth.is_sound());
+    assert!(listed.starts_with(&format!("{}, started, alone", member.id)), "{listed} {member:?}");
+    assert!(snapshot(&client, &Target::new(), Compression::Gzip).await.unwrap().report.is_sound());
 }
 
 async fn eventually_leads(client: &Client, local: &LocalMember) {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + REQUEST_TIMEOUT;
     while !examine(client, local).await.unwrap().leader {
         assert!(Instant::now() < until, "no leader");
     }
 }
 
 #[tokio::test]
-async fn every_fault_of_tls_has_words_of_its_own() {
+async fn every_fault_of_tls_has_its_own_error() {
     if !available() {
         return;
     }
@@ -222,13 +190,13 @@ async fn every_fault_of_tls_has_words_of_its_own() {
     );
     let none = refused(&tls_member(&etcd.url, &certs, "ca", None)).await;
     assert!(
-        matches!(none, ClientError::ClientCertificateDemanded { .. } | ClientError::HungUp { .. }),
+        matches!(none, ClientError::ClientCertificateDemanded { .. } | ClientError::Closed { .. }),
         "{none:?}"
     );
-    assert!(none.to_string().contains("demands a client certificate: set `cert` and `key`"), "{none}");
+    assert!(none.to_string().contains("requires a client certificate; set `cert` and `key`"), "{none}");
     let stranger = refused(&tls_member(&etcd.url, &certs, "ca", Some("stranger"))).await;
     assert!(
-        matches!(stranger, ClientError::ClientCertificateRefused { .. } | ClientError::HungUp { .. }),
+        matches!(stranger, ClientError::ClientCertificateRefused { .. } | ClientError::Closed { .. }),
         "{stranger:?}"
     );
     assert!(stranger.to_string().contains("refuses the client certificate"), "{stranger}");
@@ -253,26 +221,26 @@ async fn every_fault_of_tls_has_words_of_its_own() {
     let plain = Etcd::start();
     let not_tls = refused(&tls_member(&plain.url.replace("http:", "https:"), &certs, "ca", None)).await;
     assert!(not_tls.to_string().contains("is it an http:// endpoint"), "{not_tls:?}");
-    let not_http = refused(&member(&etcd.url.replace("https:", "http:"))).await;
+    let not_http = refused(&local(&etcd.url.replace("https:", "http:"))).await;
     assert!(matches!(not_http, ClientError::Lost { .. }), "{not_http:?}");
 }
 
 #[tokio::test]
-async fn a_dead_a_silent_and_a_senseless_endpoint_are_told_apart() {
-    let dead = refused(&member(&format!("http://127.0.0.1:{}", free_port()))).await;
-    assert!(matches!(dead, ClientError::Refused { .. }), "{dead:?}");
+async fn a_dead_a_silent_and_an_invalid_endpoint_have_different_errors() {
+    let dead = refused(&local(&format!("http://127.0.0.1:{}", free_port()))).await;
+    assert!(matches!(dead, ClientError::NotListening { .. }), "{dead:?}");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let silent = member(&format!("http://{}", listener.local_addr().unwrap()));
+    let silent = local(&format!("http://{}", listener.local_addr().unwrap()));
     let silent = Client::connect(&silent, Duration::from_millis(300)).await.unwrap_err();
     assert!(matches!(silent, ClientError::TimedOut { .. }), "{silent:?}");
-    for senseless in ["10.0.3.1:2379", "ftp://10.0.3.1", "https://", ""] {
-        let error = refused(&member(senseless)).await;
-        assert!(matches!(error, ClientError::BadEndpoint { .. }), "{senseless}: {error:?}");
+    for invalid in ["10.0.3.1:2379", "ftp://10.0.3.1", "https://", ""] {
+        let error = refused(&local(invalid)).await;
+        assert!(matches!(error, ClientError::BadEndpoint { .. }), "{invalid}: {error:?}");
     }
 }
 
 #[tokio::test]
-async fn where_authentication_is_on_the_role_root_is_asked_for() {
+async fn with_authentication_enabled_the_error_names_the_role_root() {
     if !available() {
         return;
     }
@@ -283,13 +251,13 @@ async fn where_authentication_is_on_the_role_root_is_asked_for() {
         let done = etcd.etcdctl(command);
         assert!(done.status.success(), "{done:?}");
     }
-    let client = connect(&member(&etcd.url)).await.unwrap();
+    let client = connect(&local(&etcd.url)).await.unwrap();
     let error = snapshot(&client, &Target::new(), Compression::Gzip).await.unwrap_err();
     assert!(matches!(error, SnapshotError::Client(ClientError::NotAuthorised { .. })), "{error:?}");
 }
 
 #[tokio::test]
-async fn a_member_that_is_out_of_space_is_complained_about() {
+async fn a_member_that_is_out_of_space_has_a_problem() {
     if !available() {
         return;
     }
@@ -300,9 +268,9 @@ async fn a_member_that_is_out_of_space_is_complained_about() {
             break;
         }
     }
-    let local = member(&etcd.url);
+    let local = local(&etcd.url);
     let examined = examine(&connect(&local).await.unwrap(), &local).await.unwrap();
-    assert_eq!(examined.complaints, [Complaint::Alarm("NOSPACE".into())]);
+    assert_eq!(examined.problems, [Problem::Alarm("NOSPACE".into())]);
     assert_eq!(examined.alarms.len(), 1);
 }
 
@@ -321,19 +289,19 @@ async fn a_learner_and_a_member_of_another_host_are_reported() {
         String::from_utf8(first.etcdctl(&["member", "list"]).stdout).unwrap().contains("started, second")
     });
 
-    let local = LocalMember { name: Some("second".into()), ..member(&second.url) };
-    let learner = examine(&connect(&local).await.unwrap(), &local).await.unwrap();
-    assert!(learner.learner && learner.complaints.contains(&Complaint::Learner), "{learner:?}");
-    let elsewhere = LocalMember { name: Some("second".into()), ..member(&first.url) };
+    let member = LocalMember { name: Some("second".into()), ..local(&second.url) };
+    let learner = examine(&connect(&member).await.unwrap(), &member).await.unwrap();
+    assert!(learner.learner && learner.problems.contains(&Problem::Learner), "{learner:?}");
+    let elsewhere = LocalMember { name: Some("second".into()), ..local(&first.url) };
     let other = examine(&connect(&elsewhere).await.unwrap(), &elsewhere).await.unwrap();
     assert!(
-        matches!(&other.complaints[..], [Complaint::NotOwn { answering, .. }] if answering.starts_with("first")),
+        matches!(&other.problems[..], [Problem::NotOwn { responding, .. }] if responding.starts_with("first")),
         "{other:?}"
     );
 }
 
 #[tokio::test]
-async fn a_stalled_stream_and_one_that_takes_too_long_are_given_up() {
+async fn a_stalled_stream_and_one_that_takes_too_long_are_aborted() {
     if !available() {
         return;
     }
@@ -348,7 +316,7 @@ async fn a_stalled_stream_and_one_that_takes_too_long_are_given_up() {
 }
 
 #[tokio::test]
-async fn a_cut_stream_is_lost_and_never_taken_for_its_end() {
+async fn a_cut_stream_is_an_error_and_never_its_end() {
     if !available() {
         return;
     }
@@ -369,7 +337,7 @@ async fn a_bit_flipped_on_the_way_is_found_by_the_trailer() {
     let proxy = Proxy::start(etcd.port, Harm::Flip(MARK));
     let taken = snapshot_through(&proxy, LIMITS).await.unwrap();
     assert!(proxy.harmed.load(Ordering::SeqCst));
-    assert_eq!(taken.birth.findings, [Finding::TrailerWrong]);
+    assert_eq!(taken.report.findings, [Finding::TrailerWrong]);
 }
 
 #[tokio::test]
@@ -378,25 +346,25 @@ async fn a_full_disk_ends_the_snapshot_with_the_kernels_reason() {
         return;
     }
     let etcd = filled(6 << 20).await;
-    let client = connect(&member(&etcd.url)).await.unwrap();
+    let client = connect(&local(&etcd.url)).await.unwrap();
     for compression in [Compression::Gzip, Compression::Zstd] {
         let full = File::options().write(true).open("/dev/full").unwrap();
-        let error = take(&client, full, compression, LIMITS, |_, _| {}).await.unwrap_err();
+        let error = take(&client, full, compression, LIMITS).await.unwrap_err();
         let SnapshotError::Write(error) = error else { panic!("{error:?}") };
         assert_eq!(error.kind(), std::io::ErrorKind::StorageFull, "{error:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dropped_snapshot_lets_go_of_its_file_and_leaves_the_part() {
+async fn a_dropped_snapshot_closes_its_file_and_leaves_the_part() {
     if !available() {
         return;
     }
     let etcd = filled(6 << 20).await;
     let proxy = Proxy::start(etcd.port, Harm::StallAfter(3 << 20));
-    let client = connect(&member(&proxy.url)).await.unwrap();
+    let client = connect(&local(&proxy.url)).await.unwrap();
     let target = Target::new();
-    let taking = take(&client, target.file(), Compression::Gzip, LIMITS, |_, _| {});
+    let taking = take(&client, target.file(), Compression::Gzip, LIMITS);
     let harmed = async {
         while !proxy.harmed.load(Ordering::SeqCst) || std::fs::metadata(target.path()).unwrap().len() < 1000 {
             tokio::task::yield_now().await;
@@ -406,6 +374,6 @@ async fn a_dropped_snapshot_lets_go_of_its_file_and_leaves_the_part() {
         taken = taking => panic!("{taken:?}"),
         () = harmed => {}
     }
-    eventually("the thread let go", || !is_open(&target.path()));
+    eventually("the thread closed its file", || !is_open(&target.path()));
     assert!(target.path().exists());
 }

@@ -1,4 +1,4 @@
-//! Takes one snapshot and says what it cost: `etcd_snapshot ENDPOINT FILE gzip|zstd`.
+//! Takes one snapshot and prints what it cost: `etcd_snapshot ENDPOINT FILE gzip|zstd`.
 //!
 //! What the benchmark runs, against plain HTTP or, with CA, CERT and KEY in the environment, over TLS.
 
@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nightshift_core::settings::Compression;
-use nightshift_etcd::{Client, Limits, LocalMember, TlsFiles, take};
+use nightshift_etcd::client::Client;
+use nightshift_etcd::discover::{LocalMember, TlsFiles};
+use nightshift_etcd::snapshot::{Limits, take};
 
 #[tokio::main]
 async fn main() {
@@ -31,19 +33,19 @@ async fn main() {
     let begun = Instant::now();
     let client = Client::connect(&member, Duration::from_secs(10)).await.unwrap();
     let file = File::options().write(true).create_new(true).open(path).unwrap();
-    let taken = take(&client, file, compression, limits, |_, _| {}).await.unwrap();
+    let taken = take(&client, file, compression, limits).await.unwrap();
     let seconds = begun.elapsed().as_secs_f64();
-    assert!(taken.birth.is_sound(), "{:?}", taken.birth.findings);
+    assert!(taken.report.is_sound(), "{:?}", taken.report.findings);
     println!(
         "seconds={seconds:.3} raw={} stored={} written={} peak-rss-kib={}",
-        taken.birth.length,
-        taken.stored_size,
+        taken.report.length,
+        taken.stored.size,
         accounted("io", "write_bytes:"),
         accounted("status", "VmHWM:")
     );
 }
 
-/// A number that the kernel keeps of this process.
+/// A number that the kernel counts for this process.
 fn accounted(file: &str, name: &str) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/self/{file}")).unwrap();
     let value = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();

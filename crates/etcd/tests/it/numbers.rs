@@ -1,27 +1,14 @@
-//! What we read in a snapshot beside what etcd's own `snapshot status` prints of it, on etcd 3.4 and 3.5.
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::disallowed_methods
-)]
-
-#[allow(dead_code)] // each test uses its part
-mod support {
-    pub mod etcd;
-}
+//! The numbers that both readers find in a snapshot, compared with those of etcd's own `snapshot status`, of etcd 3.4 and 3.5.
 
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
+use crate::support::etcd::{Etcd, Release, Writer, available};
 use nightshift_snapshot::{Pass, Report, walk};
 use serde_json::Value;
-use support::etcd::{Etcd, Release, Writer, available};
 
-/// Of values in the largest database; the file is a little larger.
+/// The size of the values in the largest database; the file is a little larger.
 const LARGE: usize = 500 << 20;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -38,11 +25,11 @@ async fn the_numbers_are_those_that_etcdutl_3_5_prints() {
     }
 }
 
-/// One member is taken through the life of a cluster, and a snapshot of each stage is read by both.
+/// One member goes through the life of a cluster, and each of its snapshots is read by both.
 async fn every_database_has_the_numbers_of(release: &Release, tool: &str) {
     let etcd = Etcd::start_of(release, &["--quota-backend-bytes=4000000000"]);
     let life = Life { etcd: &etcd, release, tool, scratch: tempfile::tempdir().unwrap() };
-    etcd_answers(&etcd);
+    etcd.is_well();
     life.same_numbers("empty");
 
     life.ctl("put /registry/namespaces/default {}");
@@ -70,8 +57,8 @@ async fn every_database_has_the_numbers_of(release: &Release, tool: &str) {
     life.ctl("user add root:secret");
     life.ctl("role add reader");
     life.ctl("role grant-permission reader --prefix=true read /registry/");
-    life.ctl("user add somebody:secret");
-    life.ctl("user grant-role somebody reader");
+    life.ctl("user add viewer:secret");
+    life.ctl("user grant-role viewer reader");
     life.ctl("user grant-role root root");
     life.ctl("auth enable");
     life.same_numbers("authentication");
@@ -80,10 +67,6 @@ async fn every_database_has_the_numbers_of(release: &Release, tool: &str) {
     Writer::connect(&etcd.url).await.fill(LARGE).await;
     let size = life.same_numbers("large");
     assert!(size >= 500 << 20, "{size} bytes");
-}
-
-fn etcd_answers(etcd: &Etcd) {
-    support::etcd::eventually("etcd is well", || etcd.etcdctl(&["endpoint", "health"]).status.success());
 }
 
 struct Life<'a> {
@@ -101,7 +84,7 @@ impl Life<'_> {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Takes a snapshot and has it read by both; returns its size.
+    /// Takes a snapshot, reads it with both, and returns its size.
     fn same_numbers(&self, what: &str) -> u64 {
         let path = self.scratch.path().join("snapshot.db");
         let user = if what == "authentication" { "--user=root:secret " } else { "" };
@@ -134,7 +117,7 @@ impl Life<'_> {
     }
 }
 
-/// What `snapshot status` prints.
+/// The output of `snapshot status`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Status {
     hash: u32,
@@ -143,7 +126,7 @@ struct Status {
     total_size: u64,
 }
 
-/// As `walk` gives it, once it has found nothing wrong; what `pass` knows of it is the same.
+/// The numbers of `walk`, which must find no damage; those that `pass` has must be the same.
 fn our_status(path: &Path) -> Status {
     let file = File::open(path).unwrap();
     let walked = walk(&file, &mut ()).unwrap();

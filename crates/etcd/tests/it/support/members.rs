@@ -1,23 +1,21 @@
-//! Three etcd members on loopback that can be stopped and started, as systemd would on hosts of their own.
+//! etcd members on loopback that can be stopped and started, like services on hosts of their own.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use jiff::civil::Date;
-use nightshift_core::night::{Night, NightWindow};
-use nightshift_engine::cold_copy::Host;
-use nightshift_etcd::service::{Runs, ServiceError};
-use nightshift_etcd::{LocalMember, TlsFiles};
+use nightshift_etcd::discover::LocalMember;
+use nightshift_etcd::service::{ServiceControl, ServiceError};
 use serde::{Deserialize, Serialize};
 
-use super::etcd::{eventually, free_port};
+use super::etcd::{self, eventually, free_port};
 
-/// Runs a member by two scripts. It is asked to stop and not waited for: that it has stopped is for others to prove.
+/// Controls a member by two scripts. The stop is not waited for, because the cold copy has to prove it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scripts {
-    folder: PathBuf,
-    /// How long a stop takes to come about. It does, whether anybody waits or not.
+    directory: PathBuf,
+    /// The delay of a stop. The stop happens even if its future is dropped.
     pub stops_after: Duration,
 }
 
@@ -25,7 +23,7 @@ impl Scripts {
     fn run(&self, script: &str) {
         let status = Command::new("sh")
             .args(["-c", script])
-            .current_dir(&self.folder)
+            .current_dir(&self.directory)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -35,7 +33,7 @@ impl Scripts {
     }
 }
 
-impl Runs for Scripts {
+impl ServiceControl for Scripts {
     fn how(&self) -> String {
         "a script".to_owned()
     }
@@ -51,7 +49,7 @@ impl Runs for Scripts {
     }
 
     async fn start(&self) -> Result<(), ServiceError> {
-        // The old one may still be ending, and holds the lock as long.
+        // The old process may still be ending, and has the lock until then.
         self.run("if [ -e stopped ]; then rm stopped; setsid flock running sh ./etcd.sh >> log 2>&1 & fi");
         Ok(())
     }
@@ -61,41 +59,24 @@ pub struct Member {
     pub name: String,
     pub url: String,
     pub service: Scripts,
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Member {
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     pub fn local(&self) -> LocalMember {
         LocalMember {
-            endpoint: self.url.clone(),
-            tls: TlsFiles::default(),
             name: Some(self.name.clone()),
-            data_dir: Some(self.folder().join("data")),
-            files: Vec::new(),
-        }
-    }
-
-    pub fn host(&self) -> Host<Scripts> {
-        Host {
-            cluster: "test".parse().unwrap(),
-            this: format!("{}.example.com", self.name).parse().unwrap(),
-            window: NightWindow {
-                opens: jiff::civil::time(22, 0, 0, 0),
-                closes: jiff::civil::time(4, 0, 0, 0),
-                zone: jiff::tz::TimeZone::UTC,
-            },
-            local: self.local(),
-            service: self.service.clone(),
-            state: self.folder().join("state"),
+            data_dir: Some(self.directory().join("data")),
+            ..etcd::local(&self.url)
         }
     }
 
     pub fn marker(&self) -> PathBuf {
-        self.folder().join("state/stopped")
+        self.directory().join("state/stopped")
     }
 
     pub fn etcdctl(&self, api: &str, words: &[&str]) -> Output {
@@ -107,13 +88,13 @@ impl Member {
             .unwrap()
     }
 
-    /// Ends the lease that a lock hangs on, through this member.
+    /// Revokes the lease of a lock, through this member.
     pub fn revoke_lock(&self) {
-        let leases = self.told("3", &["lease", "list"]);
-        self.told("3", &["lease", "revoke", leases.lines().last().unwrap()]);
+        let leases = self.ctl("3", &["lease", "list"]);
+        self.ctl("3", &["lease", "revoke", leases.lines().last().unwrap()]);
     }
 
-    pub fn told(&self, api: &str, words: &[&str]) -> String {
+    pub fn ctl(&self, api: &str, words: &[&str]) -> String {
         let output = self.etcdctl(api, words);
         assert!(output.status.success(), "{words:?}: {output:?}");
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
@@ -124,7 +105,7 @@ impl Member {
     }
 
     pub fn status(&self) -> serde_json::Value {
-        serde_json::from_str(&self.told("3", &["endpoint", "status", "-w", "json"])).unwrap()
+        serde_json::from_str(&self.ctl("3", &["endpoint", "status", "-w", "json"])).unwrap()
     }
 
     pub fn id(&self) -> u64 {
@@ -139,12 +120,12 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        // It waits for its lock first where it is about to start.
+        // Without its script it cannot start, even if it waits for the lock.
         self.service.run("rm -f stopped etcd.sh; kill -9 $(cat pid) || true");
     }
 }
 
-/// A cluster of so many members, each with v2 and v3 keys in it.
+/// A cluster of `size` members, with a v2 key and a v3 key.
 pub fn cluster(size: usize) -> Vec<Member> {
     let names: Vec<String> = (1..=size).map(|number| format!("etcd{number}")).collect();
     let peers: Vec<String> = names.iter().map(|_| format!("http://127.0.0.1:{}", free_port())).collect();
@@ -153,7 +134,7 @@ pub fn cluster(size: usize) -> Vec<Member> {
         .into_iter()
         .zip(&peers)
         .map(|(name, peer)| {
-            let folder = tempfile::tempdir().unwrap();
+            let directory = tempfile::tempdir().unwrap();
             let url = format!("http://127.0.0.1:{}", free_port());
             let script = format!(
                 "echo $$ > pid; exec etcd --name {name} --data-dir data --enable-v2 --heartbeat-interval 50 --election-timeout 500 \
@@ -161,18 +142,18 @@ pub fn cluster(size: usize) -> Vec<Member> {
                  --initial-advertise-peer-urls {peer} --initial-cluster {}",
                 all.join(",")
             );
-            std::fs::write(folder.path().join("etcd.sh"), script).unwrap();
-            let service = Scripts { folder: folder.path().to_owned(), stops_after: Duration::ZERO };
+            std::fs::write(directory.path().join("etcd.sh"), script).unwrap();
+            let service = Scripts { directory: directory.path().to_owned(), stops_after: Duration::ZERO };
             service.run("touch stopped");
             service.run("rm stopped; setsid flock running sh ./etcd.sh >> log 2>&1 &");
-            Member { name, url, service, folder }
+            Member { name, url, service, directory }
         })
         .collect();
     for member in &members {
         eventually("every member is healthy", || member.is_healthy());
     }
-    members[0].told("2", &["set", "/openshift.io/old", "from v2"]);
-    members[0].told("3", &["put", "/kubernetes.io/new", "from v3"]);
+    members[0].ctl("2", &["set", "/openshift.io/old", "from v2"]);
+    members[0].ctl("3", &["put", "/kubernetes.io/new", "from v3"]);
     members
 }
 
@@ -180,14 +161,10 @@ pub fn today() -> Date {
     jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date()
 }
 
-/// The member whose turn it is in the night of a date: by id, one after the other.
+/// The member whose turn it is in the night of a date: in the order of their ids.
 pub fn whose_turn(members: &[Member], date: Date) -> &Member {
     let mut by_id: Vec<&Member> = members.iter().collect();
     by_id.sort_by_key(|member| member.id());
     let days = jiff::civil::date(1970, 1, 1).until(date).unwrap().get_days() as usize;
     by_id[days % members.len()]
-}
-
-pub fn night(date: Date) -> Night {
-    Night::of(date)
 }

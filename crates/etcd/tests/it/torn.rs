@@ -1,54 +1,48 @@
-//! Copies of the database of a member that is being written to, and snapshots of the same member under the same load.
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::disallowed_methods
-)]
-
-#[allow(dead_code)] // each test uses its part
-mod support {
-    pub mod etcd;
-}
+//! Copies of the database of a member under write load, and snapshots of the same member under the same load.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nightshift_core::proof::DrillVerdict;
+use crate::support::etcd::{Etcd, Random, Writer, available, local, object};
 use nightshift_core::settings::Compression;
-use nightshift_engine::drill::{Job, Stored, Word};
-use nightshift_etcd::{Client, Limits, LocalMember, TlsFiles, take};
+use nightshift_etcd::client::Client;
+use nightshift_etcd::snapshot::{Limits, take};
+use nightshift_etcd::trial::canary;
+use nightshift_etcd::trial::child::Launch;
+use nightshift_etcd::trial::compare::{Expected, compare};
+use nightshift_etcd::trial::contents;
+use nightshift_etcd::trial::etcd::{Origin, Start};
+use nightshift_etcd::trial::restore::restore;
+use nightshift_etcd::trial::scratch::{DRILL, Scratch};
+use nightshift_etcd::trial::server::Server;
+use nightshift_etcd::trial::tools::Tools;
 use nightshift_snapshot::{Finding, Fingerprint, Pass, walk};
 use nightshift_store::packing::Packing;
-use support::etcd::{Etcd, Random, Writer, available, object};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const LIMITS: Limits = Limits { stall: Duration::from_secs(60), deadline: Duration::from_secs(300) };
 
-/// Of values; enough for a copy to see several commits go by at every rate.
-const FILLED: usize = 64 << 20;
-/// What a slow scp, a busy disk and a fast disk give, in MB/s.
+/// The size of all values; large enough that a copy sees several commits at every rate.
+const FILL_BYTES: usize = 64 << 20;
+/// The rates of a slow scp, a busy disk and a fast disk, in MB/s.
 const RATES: [u64; 4] = [10, 25, 50, 100];
 const COPIES_OF_EACH: usize = 3;
-/// Writes that a copy has to see: etcd commits each 100 ms, and hundreds of writes go into a commit.
-const SEEN: u64 = 400;
-const TRIES: usize = 10;
+/// The number of writes during a copy: etcd commits every 100 ms, and a commit has hundreds of writes.
+const MIN_WRITES: u64 = 400;
+const MAX_TRIES: usize = 10;
 const SNAPSHOTS: usize = 50;
-/// As often as this, so that pages are freed and used again, as they are in a cluster of some days.
+/// Often enough that pages are freed and reused, as in a cluster that has run for days.
 const COMPACTION: [&str; 2] = ["--auto-compaction-mode=periodic", "--auto-compaction-retention=5s"];
-/// Of those snapshots each fifth is drilled.
-const DRILLED_EVERY: usize = 5;
-/// How many lanes of writers there are, and how long each waits between two writes.
+/// Every fifth snapshot is restored.
+const RESTORED_EVERY: usize = 5;
+/// The number of writers, and how long each waits between two writes.
 const WRITERS: u64 = 8;
-const PAUSE: Duration = Duration::from_millis(5);
+const WRITE_INTERVAL: Duration = Duration::from_millis(5);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_copy_of_a_live_database_is_refused() {
@@ -91,17 +85,17 @@ async fn every_snapshot_under_the_same_load_is_sound() {
     }
     let (etcd, load) = written_to().await;
     let scratch = tempfile::tempdir().unwrap();
-    let client = Client::connect(&member(&etcd.url), PATIENCE).await.unwrap();
+    let client = Client::connect(&local(&etcd.url), REQUEST_TIMEOUT).await.unwrap();
     for number in 0..SNAPSHOTS {
         let before = load.written();
         let path = scratch.path().join(format!("snapshot-{number}"));
         let file = File::options().write(true).create_new(true).open(&path).unwrap();
         let packed = if number % 2 == 0 { Compression::Gzip } else { Compression::Zstd };
-        let taken = take(&client, file, packed, LIMITS, |_, _| {}).await.unwrap();
-        assert!(taken.birth.is_sound(), "snapshot {number}: {:?}", taken.birth.findings);
-        assert!(taken.birth.length > FILLED as u64);
+        let taken = take(&client, file, packed, LIMITS).await.unwrap();
+        assert!(taken.report.is_sound(), "snapshot {number}: {:?}", taken.report.findings);
+        assert!(taken.report.length > FILL_BYTES as u64);
         assert!(load.written() > before, "nothing was written during snapshot {number}");
-        if number % DRILLED_EVERY > 0 {
+        if number % RESTORED_EVERY > 0 {
             std::fs::remove_file(&path).unwrap();
         }
     }
@@ -115,25 +109,20 @@ async fn every_snapshot_under_the_same_load_is_sound() {
         } else {
             Packing::Zstd
         };
-        drilled(path, packing, scratch.path());
+        restored(&path, packing, scratch.path()).await;
     }
 }
 
-fn member(url: &str) -> LocalMember {
-    let tls = TlsFiles::default();
-    LocalMember { endpoint: url.to_owned(), tls, name: None, data_dir: None, files: Vec::new() }
-}
-
-/// A member with a database that a load goes on changing, as the API servers of a busy cluster do.
+/// A member under write load, like that of the API servers of a busy cluster.
 async fn written_to() -> (Etcd, Load) {
     let etcd = Etcd::start_with("alone", &["--quota-backend-bytes=4000000000", COMPACTION[0], COMPACTION[1]]);
     let writer = Writer::connect(&etcd.url).await;
-    writer.fill(FILLED).await;
+    writer.fill(FILL_BYTES).await;
     let load = Load::start(&writer);
     (etcd, load)
 }
 
-/// Objects written again and again, until this is dropped.
+/// Writes objects until this is dropped.
 struct Load {
     written: Arc<AtomicU64>,
     ended: Arc<AtomicBool>,
@@ -155,11 +144,11 @@ impl Load {
                     value.truncate(1500);
                     let number = number % 4000;
                     let key = format!("/registry/pods/project-{}/pod-{number:08}", number % 97);
-                    // A member that is being stopped refuses; the tests count what it took.
+                    // A member that is being stopped refuses writes; only accepted ones are counted.
                     if writer.put(&key, value).await.is_ok() {
                         written.fetch_add(1, Ordering::Relaxed);
                     }
-                    tokio::time::sleep(PAUSE).await;
+                    tokio::time::sleep(WRITE_INTERVAL).await;
                 }
             });
         }
@@ -177,19 +166,19 @@ impl Drop for Load {
     }
 }
 
-/// Copies until a copy has seen some commits go by: on a busy machine etcd may stand still for as long as one takes.
+/// Copies until a copy saw enough writes: on a busy machine etcd may pause during a whole copy.
 fn copied_under(load: &Load, from: &Path, to: &Path, rate: u64) -> PathBuf {
-    for _ in 0..TRIES {
+    for _ in 0..MAX_TRIES {
         let before = load.written();
         let copy = copied(from, to.to_owned(), rate);
-        if load.written() > before + SEEN {
+        if load.written() > before + MIN_WRITES {
             return copy;
         }
     }
-    panic!("that was no load: not {SEEN} writes during one of {TRIES} copies at {rate} MB/s");
+    panic!("that was no load: not {MIN_WRITES} writes during one of {MAX_TRIES} copies at {rate} MB/s");
 }
 
-/// Copies as `scp -l` does: in order, in pieces, at `rate` MB/s.
+/// Copies like `scp -l`: in order, in pieces, at `rate` MB/s.
 fn copied(from: &Path, to: PathBuf, rate: u64) -> PathBuf {
     const PIECE: usize = 64 << 10;
     let (mut from, mut file) = (File::open(from).unwrap(), File::create(&to).unwrap());
@@ -208,7 +197,7 @@ fn copied(from: &Path, to: PathBuf, rate: u64) -> PathBuf {
     }
 }
 
-/// What each reader finds wrong with the pages of a file, in words: that it has no trailer is not enough.
+/// The damage that each reader finds in the pages of a file. A missing trailer does not count.
 fn damages(path: &Path) -> [Vec<String>; 2] {
     let mut file = File::open(path).unwrap();
     let mut pass = Pass::default();
@@ -230,34 +219,20 @@ fn damages(path: &Path) -> [Vec<String>; 2] {
     })
 }
 
-/// Has the program that is shipped restore a snapshot, and wants it to call that proved.
-fn drilled(file: PathBuf, packing: Packing, scratch: &Path) {
-    let own = std::env::current_exe().unwrap();
-    let program = own.ancestors().nth(2).unwrap().join("nightshift");
-    assert!(program.exists(), "there is no nightshift to test: `cargo build -p nightshift`");
-    let job = Job {
-        copy: file.display().to_string(),
-        stored: Stored::Snapshot { file, packing },
-        facts: None,
-        tools: None,
-        scratch: scratch.join("scratch"),
-        leave: 0,
-        rate: 1 << 40,
-        deadline_ms: 120_000,
-    };
-    let mut worker = Command::new(program)
-        .arg("drill-worker")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut input = worker.stdin.take().unwrap();
-    writeln!(input, "{}", serde_json::to_string(&job).unwrap()).unwrap();
-    // Its input stays open until then: an end would tell it that nobody waits.
-    let last = BufReader::new(worker.stdout.take().unwrap()).lines().map_while(Result::ok).last().unwrap();
-    drop(input);
-    worker.wait().unwrap();
-    let word: Word = serde_json::from_str(&last).unwrap();
-    let Word::Report(report) = word else { panic!("the drill ended with {word:?}") };
-    assert_eq!(report.verdict, DrillVerdict::Proved, "{report:?}");
+/// Restores a snapshot, compares the restored etcd with it, and writes to it.
+async fn restored(file: &Path, packing: Packing, root: &Path) {
+    let scratch = Scratch::create(root, DRILL).unwrap();
+    let tools = Tools::find(None, Launch::Direct).await.unwrap();
+    let (db, data) = (scratch.path("snapshot.db"), scratch.path("data"));
+    let mut unpacked = packing.unpack(File::open(file).unwrap(), None).unwrap();
+    std::io::copy(&mut unpacked, &mut File::create(&db).unwrap()).unwrap();
+    let contents = contents::read(db.clone(), None, scratch.directory().to_owned()).await.unwrap();
+    restore(&tools, &scratch, &db, &data).await.unwrap();
+    let start = Start { data: &data, db_size: db.metadata().unwrap().len(), origin: Origin::Restored };
+    let mut server = Server::start(&tools, &scratch, start).await.unwrap();
+    let expected = Expected { origin: Origin::Restored, contents: Some(&contents), facts: None };
+    let mut compared = Vec::new();
+    compare(&mut server, expected, &mut compared).await.unwrap();
+    assert!(compared.iter().any(|one| one.what == "live keys"), "{compared:?}");
+    canary::write(&mut server, contents.consistent_index, &mut compared).await.unwrap();
 }

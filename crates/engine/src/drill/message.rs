@@ -1,0 +1,20 @@
+//! The worker's messages, one line of JSON each.
+
+use nightshift_core::proof::{DrillReport, DrillStep};
+use serde::{Deserialize, Serialize};
+
+/// The maximum length of a line in bytes: a report with its comparisons.
+pub const MAX_MESSAGE_LEN: u64 = 256 << 10;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "say", rename_all = "kebab-case")]
+pub enum WorkerMessage {
+    /// Sent as soon as the job is read: it distinguishes a worker that was killed from one that never started.
+    Hello,
+    #[serde(rename = "begun")]
+    Started {
+        step: String,
+    },
+    Done(DrillStep),
+    Report(DrillReport),
+}
