@@ -55,7 +55,11 @@ const HOSTILE: [(&str, Harm, &str); 5] = [
         "the manifest belongs to",
     ),
     ("huge", |set| grow(&set.join("manifest.json"), 65 << 20), ""),
-    ("wrong", |set| fs::write(set.join("root_cron"), "* * * * * evil\n").unwrap(), "another content"),
+    (
+        "wrong",
+        |set| fs::write(set.join("root_cron"), "* * * * * evil\n").unwrap(),
+        "differs from the manifest",
+    ),
 ];
 
 #[test]

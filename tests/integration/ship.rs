@@ -99,8 +99,8 @@ fn a_name_that_is_taken_at_the_remote_is_never_replaced() {
     fs::write(site.inbox().join(&name), "somebody else's").unwrap();
     site.host_mut("backup").sshd.up().unwrap();
     let failed = ends_with(site.run("m1", &["run", "ship-archive", "--wait"]).unwrap(), 1);
-    assert!(failed.stderr.contains("nothing there is ever replaced"), "{failed:?}");
+    assert!(failed.stderr.contains("already exists on the remote with other content"), "{failed:?}");
     assert_eq!(fs::read_to_string(site.inbox().join(&name)).unwrap(), "somebody else's");
     assert_eq!(outbox(&site), [name]);
-    site.host("m1").daemon().wait_log("is not on remote backup-server", SOON).unwrap();
+    site.host("m1").daemon().wait_log("not shipped to remote backup-server", SOON).unwrap();
 }

@@ -1,6 +1,7 @@
 //! `now.json`: a host's current state, published for the other hosts. It is a hint, never trusted for integrity.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -48,7 +49,21 @@ pub struct StageHint {
     pub reason: Option<String>,
 }
 
+impl fmt::Display for StageHint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.reason {
+            Some(reason) => write!(f, "{}: {reason}", self.outcome),
+            None => write!(f, "{}", self.outcome),
+        }
+    }
+}
+
 impl Hint {
+    /// How a stage of a night ended, if that night is open there and the stage ended.
+    pub fn stage(&self, night: Night, stage: Stage) -> Option<&StageHint> {
+        self.stages.get(&stage).filter(|_| self.night == Some(night))
+    }
+
     /// What is wrong with a peer's hint, compared with this host's at `now`: one reason each.
     pub fn oddities(&self, ours: &Self, now: Timestamp) -> Vec<String> {
         let mut odd = Vec::new();

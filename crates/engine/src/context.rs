@@ -1,4 +1,4 @@
-//! What a stage is given: everything it needs, and nothing that changes under it.
+//! What a stage needs: everything is its own, so that a reload does not change it while it runs.
 
 use std::sync::Arc;
 
@@ -36,14 +36,14 @@ pub struct StageContext {
     pub stop: CancellationToken,
 }
 
-/// How a stage ended, in its own words.
+/// How a stage ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StageEnd {
     pub outcome: Outcome,
     pub reason: Option<String>,
-    /// Trying again may help.
+    /// A retry may succeed.
     pub retry: bool,
-    /// Something came that had been missing when the archive was packed.
+    /// Something arrived that was missing when the archive was packed.
     pub gained: bool,
 }
 
@@ -56,12 +56,12 @@ impl StageEnd {
         Self { outcome: Outcome::Degraded, reason: Some(reason.into()), retry: false, gained: false }
     }
 
-    /// Failed in a way that may pass by itself.
+    /// Failed for a reason that may pass by itself.
     pub fn failed(reason: impl Into<String>) -> Self {
         Self { outcome: Outcome::Failed, reason: Some(reason.into()), retry: true, gained: false }
     }
 
-    /// Failed in a way that somebody has to mend.
+    /// Failed until an operator changes something.
     pub fn broken(reason: impl Into<String>) -> Self {
         Self { retry: false, ..Self::failed(reason) }
     }
@@ -78,13 +78,13 @@ impl StageContext {
         nightshift_store::offload::run(move || record.note(step)).await
     }
 
-    /// Sends an event to the journal, marked with this night and stage.
-    pub fn tell(&self, event: Event) {
+    /// Writes an event to the journal, with this night and stage.
+    pub fn log(&self, event: Event) {
         self.audit.emit(&Event { night: Some(self.night), stage: Some(self.stage), ..event });
     }
 
-    /// How much longer there is something to wait for; zero once `until` has passed.
-    pub fn patience(&self) -> std::time::Duration {
+    /// The time until `until`; zero after it.
+    pub fn time_left(&self) -> std::time::Duration {
         self.until.duration_since(Timestamp::now()).try_into().unwrap_or_default()
     }
 }

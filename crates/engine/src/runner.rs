@@ -38,7 +38,7 @@ pub async fn run(ctx: StageContext) -> StageEnd {
     let ended = Step::Ended { stage, attempt, outcome: end.outcome, reason: end.reason.clone(), duration_ms };
     if let Err(error) = ctx.note(ended).await {
         let what = format!("cannot record the end of {stage}");
-        ctx.tell(Event::failed(Kind::RecordFailed, what, chain(&error)));
+        ctx.log(Event::failed(Kind::RecordFailed, what, chain(&error)));
     }
     report_end(&ctx, &end, duration_ms);
     end
@@ -77,7 +77,7 @@ fn report_start(ctx: &StageContext) {
         StartReason::Repack => (Kind::StageStarted, " again (for late sets)".to_owned()),
         StartReason::Requested => (Kind::StageStarted, " (requested by an operator)".to_owned()),
     };
-    ctx.tell(Event::info(kind, format!("{} starting{how}", ctx.stage)));
+    ctx.log(Event::info(kind, format!("{} starting{how}", ctx.stage)));
 }
 
 fn report_end(ctx: &StageContext, end: &StageEnd, duration_ms: u64) {
@@ -87,7 +87,7 @@ fn report_end(ctx: &StageContext, end: &StageEnd, duration_ms: u64) {
         Outcome::Failed | Outcome::Missed => Severity::Error,
     };
     let reason = end.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
-    ctx.tell(Event {
+    ctx.log(Event {
         duration_ms: Some(duration_ms),
         outcome: Some(end.outcome.as_str()),
         reason: end.reason.clone(),

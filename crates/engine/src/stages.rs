@@ -2,11 +2,14 @@
 
 pub(crate) mod collect_role;
 pub(crate) mod drill;
-pub(crate) mod held;
 pub(crate) mod mirror_masters;
 mod own_set;
 pub(crate) mod pack_archive;
+mod peer_error;
+mod proofs;
 pub(crate) mod prune;
 pub(crate) mod pull;
+mod queue;
 pub(crate) mod ship_archive;
 pub(crate) mod snapshot_etcd;
+pub(crate) mod stored_sets;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use nightshift_core::fixtures;
-pub use nightshift_core::fixtures::{host, manifest, proof};
+pub use nightshift_core::fixtures::{host, manifest};
 use nightshift_core::inventory::Host;
 use nightshift_core::night::Night;
 use nightshift_core::record::{StartReason, Step};

@@ -1,4 +1,4 @@
-//! Reaching a peer: who this host logs in as, what it has pinned, and a session to work with.
+//! Connections to peers and remotes: this host's identity, the pinned host keys, and where each host is.
 
 use std::sync::Arc;
 
@@ -8,10 +8,9 @@ use nightshift_ssh::{
     ConnectError, Endpoint, Identity, IdentityError, KnownHosts, KnownHostsError, Session, Sftp, SftpError,
     Timeouts,
 };
-
 use nightshift_store::offload;
 
-/// What a host needs to reach others: loaded once for a stage.
+/// What a connection to another host needs; loaded once per stage.
 #[derive(Debug, Clone)]
 pub struct Credentials {
     pub identity: Arc<Identity>,
@@ -21,13 +20,13 @@ pub struct Credentials {
 
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
-    #[error("this host's SSH identity cannot be used")]
+    #[error("cannot use this host's SSH identity")]
     Identity(#[from] IdentityError),
-    #[error("the pinned host keys cannot be used")]
+    #[error("cannot use the pinned host keys")]
     KnownHosts(#[from] KnownHostsError),
 }
 
-/// Why a peer cannot be worked with.
+/// Why a peer cannot be reached.
 #[derive(Debug, thiserror::Error)]
 pub enum ReachError {
     #[error(transparent)]
@@ -37,19 +36,19 @@ pub enum ReachError {
 }
 
 impl ReachError {
-    /// Whether somebody has to mend something first.
+    /// Whether retrying is useless until an operator changes something: a host key, an authorized key.
     pub fn is_permanent(&self) -> bool {
         matches!(self, Self::Connect(error) if error.is_permanent())
     }
 }
 
 impl Credentials {
-    /// The identity with which masters log in at peers.
+    /// With the identity that masters use for peers.
     pub async fn of_peers(settings: &Settings) -> Result<Self, CredentialsError> {
         Self::load(settings, settings.ssh.identity.clone()).await
     }
 
-    /// The identity that is kept for one remote alone.
+    /// With the identity of one remote.
     pub async fn of_remote(settings: &Settings, remote: &Remote) -> Result<Self, CredentialsError> {
         Self::load(settings, remote.identity.clone()).await
     }
@@ -76,7 +75,7 @@ impl Credentials {
         Session::connect(endpoint, &self.identity, &self.known_hosts, &self.timeouts).await
     }
 
-    /// One connection with SFTP on it: bulk data gets a connection of its own.
+    /// Opens SFTP on a connection of its own, which bulk data needs.
     pub async fn open_sftp(&self, endpoint: &Endpoint) -> Result<(Session, Sftp), ReachError> {
         let session = self.connect(endpoint).await?;
         let sftp = session.sftp().await?;
@@ -84,7 +83,7 @@ impl Credentials {
     }
 }
 
-/// Where a peer is, and the names under which its key may be pinned.
+/// Where a peer is, and the names under which its host key may be pinned.
 pub fn endpoint(host: &Host) -> Endpoint {
     let mut known_as = vec![host.name.to_string()];
     if host.address != host.name.as_str() {

@@ -1,7 +1,19 @@
-//! Other hosts' vaults: reached over SFTP with pinned host keys, and believed only as far as their signatures go.
+//! Other hosts' vaults and remotes, over SSH with pinned host keys: sets and proofs are read, authenticated and stored;
+//! archives are delivered.
 
 mod credentials;
+mod deliver;
+mod download;
+mod fetch;
+mod fetch_error;
 mod signed;
+mod sink;
+mod vault;
 
 pub use credentials::{Credentials, CredentialsError, ReachError, endpoint, remote_endpoint};
-pub use signed::{SignedError, check_signature};
+pub use deliver::{DeliverError, Delivered, deliver};
+pub use fetch::{Fetched, fetch};
+pub use fetch_error::FetchError;
+pub use signed::{SignedError, Trust};
+pub use sink::HashedSink;
+pub use vault::{PeerProofError, PeerVault};

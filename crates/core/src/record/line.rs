@@ -117,7 +117,7 @@ pub struct SetReport {
     pub fate: Fate,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grade: Option<Grade>,
-    /// The host it was pulled from, if that is not its origin host.
+    /// The host it was pulled from, if that is not the set's own host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<HostName>,
     /// The sum of all file sizes.

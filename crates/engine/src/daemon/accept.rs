@@ -7,13 +7,14 @@ use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
 use nightshift_core::outcome::Grade;
 use nightshift_core::proof::{FORMAT, Proof, Statement};
+use nightshift_core::record::Step;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
 
 use super::tonight::Tonight;
 use crate::audit::Audit;
 use crate::control::ControlResponse;
-use crate::stages::held;
+use crate::stages::stored_sets;
 use nightshift_store::offload;
 use nightshift_store::{Judged, StoreError, Vault};
 
@@ -51,12 +52,16 @@ pub(super) async fn accept(
         ..Event::info(Kind::SetAccepted, message.clone())
     });
     // The verdict of the open night depends on the grades in its record, so the record gets the new grade.
-    if let Some(record) = tonight.filter(|tonight| tonight.night == set.night).map(Tonight::record_log)
-        && let Err(error) = offload::run(move || held::rejudge(&vault, &record)).await
-    {
-        let what = format!("cannot record that {set} was accepted");
-        let failed = Event::failed(Kind::RecordFailed, what, chain(&error));
-        audit.emit(&Event { night: Some(set.night), role: Some(set.role), ..failed });
+    if let Some(record) = tonight.filter(|tonight| tonight.night == set.night).map(Tonight::record_log) {
+        let recorded = offload::run(move || {
+            let changed = stored_sets::changed_grades(&vault, &record);
+            changed.into_iter().try_for_each(|report| record.note(Step::Set(report)))
+        });
+        if let Err(error) = recorded.await {
+            let what = format!("cannot record that {set} was accepted");
+            let failed = Event::failed(Kind::RecordFailed, what, chain(&error));
+            audit.emit(&Event { night: Some(set.night), role: Some(set.role), ..failed });
+        }
     }
     ControlResponse::Done { message: format!("{message}; it now counts as a good copy") }
 }

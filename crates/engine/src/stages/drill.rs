@@ -1,27 +1,25 @@
-//! `drill`: a stored snapshot restored into a scratch etcd, and proved to work. One host does it, each master waits for
-//! its proof, and looks on which other masters the night's snapshots lie.
+//! `drill`: a stored snapshot is restored into a scratch etcd and tested. One host does it; each master waits for its proof,
+//! and checks which other masters have the night's snapshots.
 
 mod await_proof;
 mod elsewhere;
 mod prove;
-mod told;
 
+use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
 use nightshift_core::name::HostName;
 use nightshift_core::role::Role;
-
-pub(super) use told::event;
+use nightshift_store::{StoreError, offload};
 
 use crate::context::{StageContext, StageEnd};
-use nightshift_store::StoreError;
-use nightshift_store::offload;
 
 pub async fn run(ctx: StageContext) -> StageEnd {
     let end = prove_or_wait(&ctx).await;
     if ctx.settings.roles().has(Role::Master)
-        && let Err(error) = elsewhere::look(&ctx).await
+        && let Err(error) = elsewhere::check(&ctx).await
     {
-        tracing::warn!("on which masters tonight's etcd sets lie was not seen: {}", chain(&error));
+        let what = "cannot check which masters have tonight's etcd sets";
+        ctx.log(Event::degraded(Kind::OperationFailed, what, chain(&error)));
     }
     end
 }
@@ -41,12 +39,12 @@ async fn prove_or_wait(ctx: &StageContext) -> StageEnd {
     }
     match settings.inventory.get(&prover).filter(|host| host.expected) {
         Some(host) => await_proof::run(ctx, host).await,
-        None => StageEnd::degraded(format!("tonight it was the turn of {prover}, which is not expected")),
+        None => StageEnd::degraded(format!("tonight is the turn of {prover}, which has `expected = false`")),
     }
 }
 
-/// Whose turn it is tonight; `None` where there is nothing to prove. A host without a set of its own and without those of
-/// the others has nothing to restore: where one member's snapshot will do, its maker proves it.
+/// Whose turn it is tonight; `None` if there is nothing to prove. With `members = "one"`, a host that has no etcd set cannot
+/// drill one: then the set's origin host does it.
 async fn prover(ctx: &StageContext) -> Result<Option<HostName>, StoreError> {
     let settings = ctx.settings.clone();
     if settings.inventory.with_role(Role::Etcd).next().is_none() {

@@ -1,22 +1,20 @@
-//! `mirror-masters`: the other masters' own sets, and from them whatever this vault still lacks of anyone.
+//! `mirror-masters`: the other masters' own sets, and then from them every set that this vault still lacks.
 
 use std::collections::BTreeSet;
 
+use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
 use nightshift_core::inventory::Host;
-use nightshift_core::name::HostName;
 use nightshift_core::outcome::Grade;
 use nightshift_core::record::Expected;
 use nightshift_core::role::Role;
-use nightshift_core::set_path::SetId;
+use nightshift_peers::{Credentials, PeerVault};
+use nightshift_store::{StoreError, offload};
 
-use super::pull::{self, Fetch, Source};
 use crate::context::{StageContext, StageEnd};
 use crate::expected;
-use nightshift_peers as peers;
-use nightshift_peers::{Credentials, ReachError};
-use nightshift_store::StoreError;
-use nightshift_store::offload;
+use crate::stages::peer_error::PeerError;
+use crate::stages::pull;
 
 pub async fn run(ctx: StageContext) -> StageEnd {
     let credentials = match Credentials::of_peers(&ctx.settings).await {
@@ -31,15 +29,15 @@ pub async fn run(ctx: StageContext) -> StageEnd {
         };
         let Some(host) = ctx.settings.inventory.get(master).filter(|_| !lacking.is_empty()) else { continue };
         match fill(&ctx, host, &lacking, &credentials).await {
-            Ok(came) => end.gained |= came,
-            // The pull above has said already that this master cannot be reached.
+            Ok(gained) => end.gained |= gained,
+            // The pull above reported already that this master cannot be reached.
             Err(error) => tracing::debug!("{master}: {}", chain(&error)),
         }
     }
     end
 }
 
-/// The sets that should be here and are not, or only in a poor state.
+/// The expected sets that are not stored here, or only with a poor grade.
 async fn lacking(ctx: &StageContext) -> Result<Vec<Expected>, StoreError> {
     let (settings, vault, night) = (ctx.settings.clone(), ctx.vault.clone(), ctx.night);
     offload::run(move || {
@@ -54,45 +52,44 @@ async fn lacking(ctx: &StageContext) -> Result<Vec<Expected>, StoreError> {
                 lacking.push((expected, grade.is_none()));
             }
         }
-        // What a host left to another is not lacking where the other's is here.
+        // With `members = "one"` an absent set is not lacking if another member's is stored here.
         lacking.retain(|(expected, absent)| !(expected.any && *absent && covered.contains(&expected.role)));
         Ok(lacking.into_iter().map(|(expected, _)| expected).collect())
     })
     .await
 }
 
-/// Takes what another master has of the sets that are lacking here. Only a good signature of their maker
-/// makes them count.
+/// Fetches from another master those of the lacking sets that it has. They count only with a good signature of their
+/// origin host.
 async fn fill(
     ctx: &StageContext,
     master: &Host,
     lacking: &[Expected],
     credentials: &Credentials,
-) -> Result<bool, ReachError> {
-    let (session, sftp) = credentials.open_sftp(&peers::endpoint(master)).await?;
-    let vault = master.vault.to_string_lossy().into_owned();
-    let source =
-        Source { sftp: &sftp, vault: &vault, host: &master.name, known_hosts: &credentials.known_hosts };
-    let mut came = false;
+) -> Result<bool, PeerError> {
+    let peer = PeerVault::open(credentials, master).await?;
+    let mut gained = false;
     for Expected { host, role, .. } in lacking {
-        for set in there(ctx, source, host, *role).await? {
-            match (Fetch { ctx, source, set }).run().await {
-                Ok(_) => came = true,
-                Err(error) => tracing::warn!("{}", chain(&error)),
+        let mut sets = peer.sets(host, ctx.night).await?;
+        sets.retain(|set| set.role == *role && !ctx.vault.holds(set));
+        for set in sets {
+            match pull::fetch(ctx, &peer, credentials, &set).await {
+                Ok(()) => gained = true,
+                // It was reported.
+                Err(error) if error.is_refusal() => {}
+                Err(error) => ctx.log(Event {
+                    peer: Some(master.name.clone()),
+                    role: Some(*role),
+                    path: Some(set.to_string()),
+                    ..Event::degraded(
+                        Kind::OperationFailed,
+                        format!("{}: cannot fetch {set}", master.name),
+                        chain(&error),
+                    )
+                }),
             }
         }
     }
-    session.close().await;
-    Ok(came)
-}
-
-async fn there(
-    ctx: &StageContext,
-    source: Source<'_>,
-    host: &HostName,
-    role: Role,
-) -> Result<Vec<SetId>, ReachError> {
-    let mut sets = pull::published_at(source, host, ctx.night).await?;
-    sets.retain(|set| set.role == role && !ctx.vault.holds(set));
-    Ok(sets)
+    peer.close().await;
+    Ok(gained)
 }

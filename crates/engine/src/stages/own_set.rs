@@ -1,7 +1,7 @@
 //! What every stage that makes a set of its own has in common: begin, grade, sign, publish, tell.
 
 use jiff::Timestamp;
-use nightshift_core::audit::{Event, Kind, Severity};
+use nightshift_core::audit::{Event, Kind};
 use nightshift_core::etcd_facts::EtcdFacts;
 use nightshift_core::manifest::{self, Item, Manifest};
 use nightshift_core::name::HostName;
@@ -9,10 +9,9 @@ use nightshift_core::outcome::{Grade, Outcome};
 use nightshift_core::record::{Fate, SetReport, Step};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::{MAX_ATTEMPTS, SetId};
-use nightshift_core::units;
 use nightshift_ssh::Signer;
 
-use super::held;
+use super::stored_sets;
 use crate::context::{StageContext, StageEnd};
 use crate::machine;
 use nightshift_store::offload;
@@ -61,7 +60,7 @@ pub async fn is_published(ctx: &StageContext, host: &HostName, role: Role) -> Re
     let (vault, night, owner) = (ctx.vault.clone(), ctx.night, host.clone());
     let best = offload::run(move || vault.best(&owner, night, role)).await?;
     let Some(best) = best.filter(|best| best.grade == Grade::Good) else { return Ok(false) };
-    held::make_known(ctx, &best, Fate::Published).await?;
+    stored_sets::ensure_recorded(ctx, &best, Fate::Published).await?;
     Ok(true)
 }
 
@@ -93,14 +92,14 @@ pub async fn publish(ctx: &StageContext, partial: Partial, draft: Draft) -> Resu
     let encoded = manifest.encode()?;
     let (signature, unsigned) = match sign(ctx, &encoded).await {
         Ok(signature) => (Some(signature), None),
-        // The masters take it from its maker unsigned, but nobody may pass it on: so it is worth a warning.
+        // Masters accept it unsigned from its origin host, but not from each other.
         Err(error) => (None, Some(nightshift_core::chain(&error))),
     };
     let bytes = manifest.total_bytes();
     let digest = offload::run(move || partial.publish(&encoded, signature.as_deref())).await?;
     let reason =
         (!manifest.notes.is_empty() && manifest.grade != Grade::Good).then(|| manifest.notes.join("; "));
-    ctx.note(Step::Set(SetReport {
+    ctx.report(Step::Set(SetReport {
         set: set.clone(),
         fate: Fate::Published,
         grade: Some(manifest.grade),
@@ -110,27 +109,13 @@ pub async fn publish(ctx: &StageContext, partial: Partial, draft: Draft) -> Resu
         reason: reason.clone(),
     }))
     .await?;
-    let severity = match manifest.grade {
-        Grade::Good => Severity::Info,
-        Grade::Degraded => Severity::Warning,
-        Grade::Suspicious | Grade::Diverged | Grade::Bad => Severity::Error,
-    };
-    let files = manifest.files().count();
-    ctx.tell(Event {
-        role: Some(set.role),
-        path: Some(ctx.vault.folder(&set).display().to_string()),
-        bytes: Some(bytes),
-        sha256: Some(digest),
-        outcome: Some(manifest.grade.as_str()),
-        reason: reason.clone(),
-        ..Event::new(
-            Kind::SetPublished,
-            severity,
-            format!("{set} published: {}, {files} files, {}", manifest.grade, units::bytes(bytes)),
-        )
-    });
     if let Some(reason) = unsigned {
-        tracing::warn!("{set} is not signed, so no master can pass it on: {reason}");
+        let what = format!("{set} is not signed, so masters cannot pass it on");
+        ctx.log(Event {
+            role: Some(set.role),
+            path: Some(set.to_string()),
+            ..Event::degraded(Kind::OperationFailed, what, reason)
+        });
     }
     Ok(match manifest.grade {
         Grade::Good => StageEnd::done(),

@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha512};
 
 use crate::context::{StageContext, StageEnd};
 use crate::expected;
+use crate::report::Report;
 use nightshift_archive::{HeldSet, PackError, PackRequest, Packed, pack};
 use nightshift_store::offload;
 use nightshift_store::outbox::{Outbox, Part};
@@ -55,36 +56,54 @@ async fn try_run(ctx: &StageContext) -> Result<StageEnd, Error> {
     let archived = &packed.listing.contents.sets;
     let sets = archived.len();
     let etcd = archived.iter().map(|set| set.id.clone()).filter(|set| set.role == Role::Etcd).collect();
-    ctx.note(Step::Packed(PackedStep {
-        archive: archive.clone(),
+    let step = PackedStep {
+        archive,
         bytes: packed.bytes,
         sha256: packed.sha256,
         sets,
         etcd,
         missing: missing.clone(),
         encrypted,
-    }))
-    .await?;
+    };
     let left_out =
         packed.left_out.iter().map(|path| format!("{path} is not a proof: left out of the archive"));
     let reasons: Vec<String> = missing.iter().cloned().chain(left_out).collect();
     let reason = (!reasons.is_empty()).then(|| reasons.join("; "));
-    let counts = [(missing.len(), "sets missing"), (packed.left_out.len(), "files left out")];
-    let counts = counts.into_iter().filter(|(count, _)| *count > 0);
-    let counts: String = counts.map(|(count, what)| format!(", {count} {what}")).collect();
-    ctx.tell(Event {
-        path: Some(archive.clone()),
-        bytes: Some(packed.bytes),
-        sha256: Some(packed.sha256),
-        outcome: Some("packed"),
-        reason: reason.clone(),
-        ..Event::info(
-            Kind::ArchivePacked,
-            format!("{archive} packed: {sets} sets, {}{counts}", units::bytes(packed.bytes)),
-        )
-    });
+    let report = PackedReport { step, left_out: packed.left_out.len(), reason: reason.clone() };
+    ctx.report(report).await?;
     let outcome = if missing.is_empty() { Outcome::Done } else { Outcome::Degraded };
     Ok(StageEnd { outcome, reason, ..StageEnd::done() })
+}
+
+/// The record has the sets that are missing; the journal also the files that the archive leaves out.
+struct PackedReport {
+    step: PackedStep,
+    left_out: usize,
+    reason: Option<String>,
+}
+
+impl Report for PackedReport {
+    fn step(&self) -> Step {
+        Step::Packed(self.step.clone())
+    }
+
+    fn events(&self, _: &StageContext) -> Vec<Event> {
+        let PackedStep { archive, bytes, sha256, sets, missing, .. } = &self.step;
+        let counts = [(missing.len(), "sets missing"), (self.left_out, "files left out")];
+        let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+        let counts: String = counts.map(|(count, what)| format!(", {count} {what}")).collect();
+        vec![Event {
+            path: Some(archive.clone()),
+            bytes: Some(*bytes),
+            sha256: Some(*sha256),
+            outcome: Some("packed"),
+            reason: self.reason.clone(),
+            ..Event::info(
+                Kind::ArchivePacked,
+                format!("{archive} packed: {sets} sets, {}{counts}", units::bytes(*bytes)),
+            )
+        }]
+    }
 }
 
 /// Packs tonight's sets of this vault. `None` where they are packed already and nothing arrived since.
@@ -118,7 +137,7 @@ fn pack_tonight(ctx: &StageContext) -> Result<Option<(Packed, Vec<String>)>, Err
             Err(error @ PackError::Damaged { .. }) => {
                 let reason = chain(&error);
                 let PackError::Damaged { set, .. } = error else { continue };
-                ctx.tell(Event {
+                ctx.log(Event {
                     path: Some(set.to_string()),
                     reason: Some(reason.clone()),
                     ..Event::error(Kind::VerifyFailed, format!("{set} is left out of the archive: {reason}"))

@@ -1,7 +1,6 @@
 //! `prune`: applies the policy to the vault, to `sent/`, and to remotes that allow it, and verifies a part of what stays.
 
 mod remote;
-mod removal;
 mod scrub;
 #[cfg(test)]
 mod tests;
@@ -9,9 +8,11 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::Date;
+use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
 use nightshift_core::name::HostName;
 use nightshift_core::outcome::Verdict;
+use nightshift_core::record::Step;
 use nightshift_core::retention::{Candidate, Policy, Reason, decide};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
@@ -49,8 +50,14 @@ pub async fn before_tonight(ctx: &StageContext) {
     let Ok(yesterday) = ctx.night.date.yesterday() else { return };
     match vault(ctx, yesterday).await {
         Ok(faults) if faults.is_empty() => {}
-        Ok(faults) => tracing::warn!("cannot prune all of the vault: {}", faults.join("; ")),
-        Err(error) => tracing::error!("cannot prune the vault: {}", chain(&error)),
+        Ok(faults) => {
+            ctx.log(Event::degraded(
+                Kind::OperationFailed,
+                "cannot prune all of the vault",
+                faults.join("; "),
+            ));
+        }
+        Err(error) => ctx.log(Event::failed(Kind::OperationFailed, "cannot prune the vault", chain(&error))),
     }
 }
 
@@ -65,7 +72,7 @@ async fn vault(ctx: &StageContext, as_of: Date) -> Result<Vec<String>, StoreErro
     .await?;
     for (set, reason) in sets {
         // The reason is on disk before the set is gone.
-        removal::report(ctx, &set.to_string(), &reason.to_string()).await?;
+        ctx.report(Step::Pruned { what: set.to_string(), reason: reason.to_string() }).await?;
         let vault = ctx.vault.clone();
         if let Err(error) = offload::run(move || vault.remove(&set)).await {
             faults.push(chain(&error));
@@ -136,7 +143,7 @@ async fn sent(ctx: &StageContext) -> Result<(), StoreError> {
     let over = archives.len().saturating_sub(keep);
     for archive in archives.into_iter().take(over) {
         let reason = format!("every remote has it, and the newest {keep} are kept here");
-        removal::report(ctx, &archive.to_string(), &reason).await?;
+        ctx.report(Step::Pruned { what: archive.to_string(), reason }).await?;
         let sent = sent.clone();
         offload::run(move || sent.remove(&archive)).await?;
     }

@@ -1,6 +1,4 @@
-//! `ship-archive`: the outbox to every remote, verified there before it counts.
-
-mod deliver;
+//! `ship-archive`: the archives of the outbox to every remote, and verified there before they count as shipped.
 
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
@@ -9,14 +7,12 @@ use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
 use nightshift_core::record::Step;
 use nightshift_core::settings::Remote;
-use nightshift_core::units;
+use nightshift_peers::{Delivered, deliver};
+use nightshift_store::outbox::Outbox;
+use nightshift_store::{StoreError, offload};
 
 use crate::context::{StageContext, StageEnd};
-use nightshift_store::StoreError;
-use nightshift_store::offload;
-use nightshift_store::outbox::Outbox;
-
-use deliver::{Deliver, Delivered};
+use crate::report::Report;
 
 pub async fn run(ctx: StageContext) -> StageEnd {
     match try_run(&ctx).await {
@@ -27,11 +23,11 @@ pub async fn run(ctx: StageContext) -> StageEnd {
 
 async fn try_run(ctx: &StageContext) -> Result<StageEnd, StoreError> {
     let outbox = Outbox::new(ctx.settings.paths.outbox());
-    // An earlier life of the daemon may have ended between the delivery and the move.
+    // The daemon may have been stopped after the last delivery and before the move.
     move_delivered(ctx, &outbox).await?;
     let archives = drop_oldest(ctx, &outbox).await?;
     ctx.board.begin(ctx.stage, archives.len() * ctx.settings.remotes.len());
-    // Remotes are independent: one that is down costs the others nothing.
+    // All remotes at the same time: one that is down does not delay the others.
     let shipping: Vec<_> =
         ctx.settings.remotes.iter().map(|remote| ship_to(ctx, remote, &outbox, &archives).boxed()).collect();
     let undelivered = join_all(shipping).await.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
@@ -40,7 +36,7 @@ async fn try_run(ctx: &StageContext) -> Result<StageEnd, StoreError> {
     Ok(if undelivered.is_empty() { StageEnd::done() } else { StageEnd::failed(undelivered.join("; ")) })
 }
 
-/// Moves what every remote has to `sent/`; where there is no remote, nothing waits for anybody.
+/// Moves the archives that every remote has to `sent/`; without remotes, all of them.
 async fn move_delivered(ctx: &StageContext, outbox: &Outbox) -> Result<(), StoreError> {
     let (settings, outbox) = (ctx.settings.clone(), outbox.clone());
     offload::run(move || {
@@ -58,27 +54,51 @@ async fn move_delivered(ctx: &StageContext, outbox: &Outbox) -> Result<(), Store
     .await
 }
 
-/// Over its limit the outbox loses its oldest archives, with an alarm, and never its newest.
+/// Removes the oldest archives over the outbox's limit, with an alarm, but never the newest. Returns the others.
 async fn drop_oldest(ctx: &StageContext, outbox: &Outbox) -> Result<Vec<ArchiveName>, StoreError> {
     let listed = outbox.clone();
     let mut archives = offload::run(move || listed.archives()).await?;
-    let over = archives.len().saturating_sub(ctx.settings.archive.keep_outbox.max(1));
+    let keep = ctx.settings.archive.keep_outbox;
+    let over = archives.len().saturating_sub(keep.max(1));
     for archive in archives.drain(..over) {
-        let reason =
-            format!("the outbox holds more than {} unshipped archives", ctx.settings.archive.keep_outbox);
         let (outbox, name) = (outbox.clone(), archive.clone());
         offload::run(move || outbox.remove(&name)).await?;
-        ctx.note(Step::Pruned { what: archive.to_string(), reason: reason.clone() }).await?;
-        ctx.tell(Event {
-            path: Some(archive.to_string()),
-            reason: Some(reason.clone()),
-            ..Event::error(Kind::Pruned, format!("{archive} was never shipped and is removed: {reason}"))
-        });
+        ctx.report(Unshipped { archive, keep }).await?;
     }
     Ok(archives)
 }
 
-/// Ships every archive to one remote, oldest first; returns what did not get there.
+/// An archive was removed before any remote had it.
+struct Unshipped {
+    archive: ArchiveName,
+    /// How many unshipped archives the outbox keeps.
+    keep: usize,
+}
+
+impl Unshipped {
+    fn reason(&self) -> String {
+        format!("the outbox contains more than {} unshipped archives", self.keep)
+    }
+}
+
+impl Report for Unshipped {
+    fn step(&self) -> Step {
+        Step::Pruned { what: self.archive.to_string(), reason: self.reason() }
+    }
+
+    fn events(&self, _: &StageContext) -> Vec<Event> {
+        vec![Event {
+            path: Some(self.archive.to_string()),
+            ..Event::failed(
+                Kind::Pruned,
+                format!("{} was never shipped and is removed", self.archive),
+                self.reason(),
+            )
+        }]
+    }
+}
+
+/// Ships every archive to one remote, oldest first; returns those that failed, with the reasons.
 async fn ship_to(
     ctx: &StageContext,
     remote: &Remote,
@@ -86,51 +106,18 @@ async fn ship_to(
     archives: &[ArchiveName],
 ) -> Result<Vec<String>, StoreError> {
     let mut undelivered = Vec::new();
-    for archive in archives {
-        match (Deliver { ctx, remote, outbox, archive }).run().await {
+    for name in archives {
+        let archive = name.to_string();
+        let to = remote.name.clone();
+        match deliver(&ctx.settings, remote, outbox, name).await {
             Ok(Delivered::Already) => {}
             Ok(Delivered::Now { bytes, sha256, verified }) => {
-                ctx.note(Step::Shipped {
-                    archive: archive.to_string(),
-                    remote: remote.name.clone(),
-                    bytes,
-                    sha256,
-                    verified: verified.clone(),
-                })
-                .await?;
-                ctx.tell(Event {
-                    path: Some(archive.to_string()),
-                    bytes: Some(bytes),
-                    sha256: Some(sha256),
-                    outcome: Some("shipped"),
-                    ..Event::info(
-                        Kind::ArchiveShipped,
-                        format!(
-                            "{archive} is on remote {}: {}, {verified}",
-                            remote.name,
-                            units::bytes(bytes)
-                        ),
-                    )
-                });
+                ctx.report(Step::Shipped { archive, remote: to, bytes, sha256, verified }).await?;
             }
             Err(error) => {
                 let reason = chain(&error);
-                ctx.note(Step::NotShipped {
-                    archive: archive.to_string(),
-                    remote: remote.name.clone(),
-                    reason: reason.clone(),
-                })
-                .await?;
-                ctx.tell(Event {
-                    path: Some(archive.to_string()),
-                    outcome: Some("failed"),
-                    reason: Some(reason.clone()),
-                    ..Event::error(
-                        Kind::ArchiveNotShipped,
-                        format!("{archive} is not on remote {}: {reason}", remote.name),
-                    )
-                });
-                undelivered.push(format!("{archive} to {}: {reason}", remote.name));
+                undelivered.push(format!("{archive} to {to}: {reason}"));
+                ctx.report(Step::NotShipped { archive, remote: to, reason }).await?;
             }
         }
         ctx.board.advance(ctx.stage);

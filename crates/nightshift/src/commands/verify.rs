@@ -10,7 +10,7 @@ use nightshift_core::manifest::Manifest;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
 use nightshift_core::units::{bytes, count};
-use nightshift_peers::check_signature;
+use nightshift_peers::Trust;
 use nightshift_ssh::KnownHosts;
 use nightshift_store::Vault;
 use nightshift_store::verify::{Verified, verify_set};
@@ -57,8 +57,9 @@ fn verify_sets(settings: &Settings, vault: &Vault, sets: Vec<SetId>) -> Result<b
             return None;
         }
         let known_hosts = known_hosts.as_ref()?;
-        let (inventory, host, made_by) = (&settings.inventory, &manifest.host, &manifest.made_by);
-        check_signature(inventory, known_hosts, host, made_by, bytes, signature)
+        let trust = Trust { cluster: &settings.cluster, inventory: &settings.inventory, known_hosts };
+        trust
+            .check_signature(&manifest.host, &manifest.made_by, bytes, signature)
             .err()
             .map(|error| report::in_full(&error))
     };

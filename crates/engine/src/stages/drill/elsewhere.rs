@@ -1,4 +1,4 @@
-//! Which of tonight's etcd sets the other masters hold too, manifest for manifest: copies that `status` counts.
+//! Which of tonight's etcd sets the other masters have too, with the same manifest: copies that `status` counts.
 
 use std::collections::BTreeSet;
 
@@ -7,37 +7,33 @@ use nightshift_core::inventory::Host;
 use nightshift_core::record::Step;
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
+use nightshift_peers::{Credentials, CredentialsError, PeerVault};
+use nightshift_store::{StoreError, offload};
 
 use crate::context::StageContext;
-use crate::stages::held;
-use crate::stages::pull::{Source, manifest_at};
-use nightshift_peers as peers;
-use nightshift_peers::{Credentials, CredentialsError, ReachError};
-use nightshift_store::StoreError;
-use nightshift_store::offload;
+use crate::stages::peer_error::PeerError;
+use crate::stages::stored_sets;
 
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum ElsewhereError {
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
-    #[error(transparent)]
-    Reach(#[from] ReachError),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Looks into each other master's vault, and records which of the sets here lie there. One that can't be reached is
-/// named by the stages that need it.
-pub async fn look(ctx: &StageContext) -> Result<(), Error> {
-    let held = held::etcd_sets(ctx).await?;
-    if held.is_empty() {
+/// Reads each other master's vault, and records which of the sets that are stored here it has. The stages that need a
+/// master report one that cannot be reached.
+pub async fn check(ctx: &StageContext) -> Result<(), ElsewhereError> {
+    let sets = stored_sets::etcd_sets(ctx).await?;
+    if sets.is_empty() {
         return Ok(());
     }
     let credentials = Credentials::of_peers(&ctx.settings).await?;
     for master in ctx.settings.peers(Role::Master) {
-        match same(ctx, master, &held, &credentials).await {
-            Ok(sets) => note(ctx, master, sets).await?,
-            Err(error) => tracing::debug!("{}: what it holds: {}", master.name, chain(&error)),
+        match same(ctx, master, &sets, &credentials).await {
+            Ok(sets) => record(ctx, master, sets).await?,
+            Err(error) => tracing::debug!("{}: cannot compare its etcd sets: {}", master.name, chain(&error)),
         }
     }
     Ok(())
@@ -46,32 +42,29 @@ pub async fn look(ctx: &StageContext) -> Result<(), Error> {
 async fn same(
     ctx: &StageContext,
     master: &Host,
-    held: &[SetId],
+    sets: &[SetId],
     credentials: &Credentials,
-) -> Result<BTreeSet<SetId>, Error> {
-    let (session, sftp) = credentials.open_sftp(&peers::endpoint(master)).await?;
-    let vault = master.vault.to_string_lossy().into_owned();
-    let source =
-        Source { sftp: &sftp, vault: &vault, host: &master.name, known_hosts: &credentials.known_hosts };
+) -> Result<BTreeSet<SetId>, PeerError> {
+    let peer = PeerVault::open(credentials, master).await?;
     let mut same = BTreeSet::new();
-    for set in held {
-        let theirs = manifest_at(source, set).await.map_err(ReachError::from)?;
+    for set in sets {
+        let theirs = peer.manifest_digest(set).await?;
         let (vault, of) = (ctx.vault.clone(), set.clone());
         if theirs == Some(offload::run(move || vault.manifest_digest(&of)).await?) {
             same.insert(set.clone());
         }
     }
-    session.close().await;
+    peer.close().await;
     Ok(same)
 }
 
-/// Records what is new.
-async fn note(ctx: &StageContext, master: &Host, sets: BTreeSet<SetId>) -> Result<(), StoreError> {
-    let known = ctx.record.look(|record| {
+/// Records the sets that the record does not have yet.
+async fn record(ctx: &StageContext, master: &Host, sets: BTreeSet<SetId>) -> Result<(), StoreError> {
+    let is_known = ctx.record.look(|record| {
         let seen = record.and_then(|record| record.seen.get(&master.name));
         sets.is_empty() || seen.is_some_and(|seen| sets.is_subset(seen))
     });
-    if known {
+    if is_known {
         return Ok(());
     }
     ctx.note(Step::Seen { master: master.name.clone(), sets }).await

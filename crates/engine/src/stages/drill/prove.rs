@@ -1,4 +1,4 @@
-//! This host's turn: tonight's best etcd set is drilled from this vault, and what that showed is published.
+//! This host's turn: tonight's best etcd set in this vault is drilled, and the result is published as a proof.
 
 use std::cmp::Reverse;
 
@@ -9,35 +9,34 @@ use nightshift_core::outcome::Grade;
 use nightshift_core::proof::{DrillReport, DrillVerdict, Proof};
 use nightshift_core::record::ProofReport;
 use nightshift_core::role::Role;
+use nightshift_store::{Judged, StoreError, offload};
 
-use super::told;
 use crate::context::{StageContext, StageEnd};
 use crate::drill::job::{Job, Stored};
 use crate::drill::message::WorkerMessage;
 use crate::drill::perform::{WorkerMode, perform};
-use nightshift_store::offload;
-use nightshift_store::{Judged, StoreError};
+use crate::stages::proofs;
 
-/// Copies that are tried where the ones before them do not restore.
-const MOST_TRIED: usize = 3;
-/// What a drill of a snapshot goes through, for the status line.
+/// Sets that are drilled at most, if the ones before them do not restore.
+const MAX_DRILLED: usize = 3;
+/// The steps of a drill of a snapshot, for the progress in `status`.
 const STEPS: usize = 6;
 
 pub async fn run(ctx: &StageContext) -> Result<StageEnd, StoreError> {
     let offloaded = ctx.clone();
     let candidates = offload::run(move || candidates(&offloaded)).await?;
     if candidates.is_empty() {
-        let reason = "no etcd set of tonight that is held here can be restored";
+        let reason = "this host has no etcd set of tonight that can be restored";
         return Ok(StageEnd::degraded(format!("not proved: {reason}")));
     }
     let mut unfit = Vec::new();
-    for manifest in candidates.into_iter().take(MOST_TRIED) {
+    for manifest in candidates.into_iter().take(MAX_DRILLED) {
         let set = manifest.id();
         let report = match earlier(ctx, &manifest).await? {
             Some(report) => report,
             None => drill(ctx, &manifest).await?,
         };
-        told::known(ctx, report.clone()).await?;
+        proofs::report_once(ctx, report.clone()).await?;
         let reason = report.reason.unwrap_or_default();
         match report.verdict {
             DrillVerdict::Proved if unfit.is_empty() => return Ok(StageEnd::done()),
@@ -52,8 +51,8 @@ pub async fn run(ctx: &StageContext) -> Result<StageEnd, StoreError> {
     Ok(StageEnd::degraded(unfit.join("; ")))
 }
 
-/// Tonight's sets by their worth, and of the best ones one that was pulled, another one each night. Where no copy is good
-/// because the members differ, a drill says which side restores.
+/// Tonight's sets, best first; among equals, pulled ones first, and each night another one. Diverged sets count too: if no
+/// set is good because the members differ, a drill shows which ones restore.
 fn candidates(ctx: &StageContext) -> Result<Vec<Manifest>, StoreError> {
     let mut found = Vec::new();
     for host in ctx.settings.inventory.with_role(Role::Etcd) {
@@ -63,7 +62,7 @@ fn candidates(ctx: &StageContext) -> Result<Vec<Manifest>, StoreError> {
     let night = ctx.night.to_string();
     found.sort_by_key(|Judged { manifest, grade, .. }| {
         let own = manifest.host == ctx.settings.this;
-        // The set with the v2 keys in it says more than one without.
+        // A drill of a set with v2 keys proves more than one without.
         let data = manifest.etcd.as_ref().and_then(|facts| facts.data.as_ref());
         let v2_missing = !data.is_some_and(|data| data.cold_copy.is_some() || data.v2_backup.is_some());
         (Reverse(*grade), v2_missing, own, backoff::order(&night, manifest.host.as_str()))
@@ -75,7 +74,7 @@ fn stored(ctx: &StageContext, manifest: &Manifest) -> Option<Stored> {
     Stored::of(&ctx.vault.folder(&manifest.id()), manifest)
 }
 
-/// What this host has proved of a set already, before the daemon was ended. That it did not restore is tried anew.
+/// This host's proof of a set from before the daemon stopped. A failed drill is repeated.
 async fn earlier(ctx: &StageContext, manifest: &Manifest) -> Result<Option<ProofReport>, StoreError> {
     let (vault, set) = (ctx.vault.clone(), manifest.id());
     let proofs = offload::run(move || vault.proofs(&set)).await?;
@@ -87,7 +86,7 @@ async fn earlier(ctx: &StageContext, manifest: &Manifest) -> Result<Option<Proof
         .find_map(ProofReport::of))
 }
 
-/// Drills one set. Only what says something about the copy becomes a proof.
+/// Drills one set. A result becomes a proof only if it is about the copy, not about this host.
 async fn drill(ctx: &StageContext, manifest: &Manifest) -> Result<ProofReport, StoreError> {
     let settings = &ctx.settings;
     let set = manifest.id();
@@ -108,7 +107,7 @@ async fn drill(ctx: &StageContext, manifest: &Manifest) -> Result<ProofReport, S
             };
             perform(&job, &WorkerMode::of(settings), on_message).await
         }
-        None => DrillReport::not_proved(copy, "it holds nothing that can be restored"),
+        None => DrillReport::not_proved(copy, "it contains nothing that can be restored"),
     };
     let (cluster, by) = (settings.cluster.clone(), settings.this.clone());
     let reported = ProofReport::of_drill(&set, &by, &report);

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use nightshift_core::archive::ArchiveName;
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Grade;
+use nightshift_core::record::Step;
 use nightshift_core::retention::{Candidate, Policy, decide};
 use nightshift_core::settings::Remote;
 use nightshift_ssh::SftpError;
 
-use super::removal;
 use crate::context::StageContext;
 use nightshift_peers as peers;
 use nightshift_peers::{Credentials, CredentialsError, ReachError};
@@ -48,7 +48,7 @@ pub async fn prune(ctx: &StageContext, remote: &Remote) -> Result<(), Error> {
     for name in dropped(ctx, remote, &there) {
         let path = format!("{}/{name}", remote.path.trim_end_matches('/'));
         let reason = format!("older than the policy keeps ({})", remote.keep);
-        removal::report(ctx, &format!("{}:{path}", remote.name), &reason).await?;
+        ctx.report(Step::Pruned { what: format!("{}:{path}", remote.name), reason }).await?;
         sftp.remove(&path).await?;
         for extension in ["sha256", "sig"] {
             match sftp.remove(&format!("{path}.{extension}")).await {

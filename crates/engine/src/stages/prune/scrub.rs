@@ -28,7 +28,7 @@ pub async fn scrub(ctx: &StageContext) -> Result<Vec<String>, StoreError> {
     let mut faults = Vec::new();
     for (set, findings) in checked.into_iter().filter(|(_, findings)| !findings.is_empty()) {
         let reason = findings.join("; ");
-        ctx.tell(Event {
+        ctx.log(Event {
             path: Some(set.to_string()),
             reason: Some(reason.clone()),
             ..Event::error(Kind::VerifyFailed, format!("{set} is damaged on disk: {reason}"))

@@ -1,4 +1,4 @@
-//! A node without a daemon: this master reads its files over SFTP, and makes and signs the set itself.
+//! A node without a daemon: this master reads its files over SFTP, and makes and signs the set.
 
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
@@ -9,22 +9,20 @@ use nightshift_core::manifest::{Item, ItemKind, Manifest, Owner};
 use nightshift_core::outcome::{Grade, Outcome};
 use nightshift_core::role::Role;
 use nightshift_core::settings::{FileRule, Generation};
+use nightshift_peers::{Credentials, HashedSink, ReachError, endpoint};
 use nightshift_ssh::{FileKind, Sftp, SftpError, Stat};
+use nightshift_store::{Partial, StoreError, offload};
 
-use super::file_sink::FileSink;
-use super::peer_sets::tell_refusal;
-use super::queue::Answer;
+use super::outcome::PullOutcome;
 use super::remote_files::{self, Found};
 use crate::collect;
 use crate::context::StageContext;
 use crate::stages::own_set::{self, Begun, Draft, OwnSetError};
-use nightshift_peers as peers;
-use nightshift_peers::{Credentials, ReachError};
-use nightshift_store::offload;
-use nightshift_store::{Partial, StoreError};
+use crate::stages::peer_error::log_refusal;
+use crate::stages::queue::Polled;
 
-/// Files under way at a time, on the one connection.
-const FILES: usize = 16;
+/// Files that are transferred at the same time, on one connection.
+const MAX_PARALLEL: usize = 16;
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
@@ -36,18 +34,23 @@ enum Error {
     Set(#[from] OwnSetError),
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("{path} cannot be written")]
+    #[error("cannot write {path}")]
     Write { path: String, source: std::io::Error },
 }
 
-pub async fn collect(ctx: &StageContext, host: &Host, role: Role, credentials: &Credentials) -> Answer {
+pub async fn collect(
+    ctx: &StageContext,
+    host: &Host,
+    role: Role,
+    credentials: &Credentials,
+) -> Polled<PullOutcome> {
     match try_collect(ctx, host, role, credentials).await {
-        Ok(answer) => answer,
+        Ok(outcome) => Polled::Ready(outcome),
         Err(Error::Reach(error)) if error.is_permanent() => {
-            tell_refusal(ctx, host, &error);
-            Answer::Hopeless(chain(&error))
+            log_refusal(ctx, host, &error);
+            Polled::GiveUp(chain(&error))
         }
-        Err(error) => Answer::Trouble(chain(&error)),
+        Err(error) => Polled::Retry(chain(&error)),
     }
 }
 
@@ -56,16 +59,16 @@ async fn try_collect(
     host: &Host,
     role: Role,
     credentials: &Credentials,
-) -> Result<Answer, Error> {
+) -> Result<PullOutcome, Error> {
     let Some(Begun { partial, previous }) = own_set::begin(ctx, &host.name, role).await? else {
-        return Ok(Answer::Held { grade: Grade::Good, fresh: false });
+        return Ok(PullOutcome::Stored { grade: Grade::Good, fresh: false });
     };
-    let (session, sftp) = credentials.open_sftp(&peers::endpoint(host)).await?;
+    let (session, sftp) = credentials.open_sftp(&endpoint(host)).await?;
     let drafted = draft(ctx, role, &sftp, &partial, previous.as_ref()).await;
     session.close().await;
     let end = own_set::publish(ctx, partial, drafted?).await?;
     let grade = if end.outcome == Outcome::Done { Grade::Good } else { Grade::Degraded };
-    Ok(Answer::Held { grade, fresh: true })
+    Ok(PullOutcome::Stored { grade, fresh: true })
 }
 
 async fn draft(
@@ -101,13 +104,16 @@ async fn draft(
                 }
             }
             FileRule::Command { alias, .. } => {
-                draft.notes.push(format!("{alias}: no command is run on an agentless host"));
+                draft
+                    .notes
+                    .push(format!("{alias}: skipped, because commands do not run on an agentless host"));
             }
         }
     }
     let fetches: Vec<_> =
         wanted.iter().map(|(place, found)| fetch(sftp, partial, previous, place, found).boxed()).collect();
-    let fetched: Vec<Result<Item, String>> = stream::iter(fetches).buffered(FILES).try_collect().await?;
+    let fetched: Vec<Result<Item, String>> =
+        stream::iter(fetches).buffered(MAX_PARALLEL).try_collect().await?;
     for result in fetched {
         match result {
             Ok(item) => draft.items.push(item),
@@ -118,7 +124,7 @@ async fn draft(
     Ok(draft)
 }
 
-/// One file of the host into the set; the inner error says why it could not be read.
+/// Fetches one file of the host into the set; the inner error is the reason why it cannot be read.
 async fn fetch(
     sftp: &Sftp,
     partial: &Partial,
@@ -142,12 +148,14 @@ async fn fetch(
             link(partial, previous, place, written).await?;
             (ItemKind::File { size: written.size, sha256: written.sha256 }, after != found.stat)
         }
-        FileKind::Other => return Ok(Err(format!("{}: neither a file, a folder nor a symlink", found.path))),
+        FileKind::Other => {
+            return Ok(Err(format!("{}: neither a file, a directory nor a symlink", found.path)));
+        }
     };
     Ok(Ok(item(place, found, kind, changed)))
 }
 
-/// An error of the connection ends the set; one of this file is its fault alone.
+/// An error of the connection fails the set; any other error only this file.
 fn unreadable(found: &Found, error: SftpError) -> Result<Result<Item, String>, Error> {
     if error.is_connection() {
         Err(error.into())
@@ -159,7 +167,7 @@ fn unreadable(found: &Found, error: SftpError) -> Result<Result<Item, String>, E
 async fn download(sftp: &Sftp, partial: &Partial, place: &str, found: &Found) -> Result<Written, Error> {
     let (own, path) = (partial.clone(), place.to_owned());
     let target = offload::run(move || own.discard(&path).and_then(|()| own.create(&path))).await?;
-    let mut sink = FileSink::new(partial.guard(), HashedWriter::new(target));
+    let mut sink = HashedSink::to_file(partial.guard(), HashedWriter::new(target));
     let came = sftp.download(&found.path, 0..found.stat.size, &mut sink).await;
     let written = sink.finish().await.map_err(|source| Error::Write { path: place.to_owned(), source })?;
     came?;
@@ -188,7 +196,7 @@ fn item(place: &str, found: &Found, kind: ItemKind, changed: bool) -> Item {
         path: place.to_owned(),
         source: found.path.clone(),
         kind,
-        // SFTP tells numbers only, and our names for them may not be that host's.
+        // SFTP has ids only, and their names here may not be the names on that host.
         owner: Owner { uid, gid, user: None, group: None },
         mode,
         modified: i64::try_from(mtime)

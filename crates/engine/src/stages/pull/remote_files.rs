@@ -1,12 +1,12 @@
-//! From a rule to the paths it names on another host, over SFTP: the twin of what is done here by descriptors.
+//! The paths that a rule names on another host, over SFTP; `collect` does the same for local files.
 
 use nightshift_core::manifest::{MAX_ITEMS, is_safe_path};
 use nightshift_ssh::{FileKind, Sftp, SftpError, Stat};
 
 use crate::collect::glob::{is_glob, matches, parts};
 
-/// Entries that one folder is believed to have.
-const MOST_ENTRIES: usize = 20_000;
+/// The maximum number of entries in a directory.
+const MAX_ENTRIES: usize = 20_000;
 
 #[derive(Debug, Clone)]
 pub struct Found {
@@ -18,12 +18,12 @@ pub struct Found {
 #[derive(Debug, Default)]
 pub struct Expanded {
     pub found: Vec<Found>,
-    /// Why there is nothing.
+    /// Why nothing was found.
     pub missing: Option<String>,
     pub notes: Vec<String>,
 }
 
-/// What is still to be looked at: a path, and the components of the rule that come below it.
+/// A path that is still to be expanded, and the components of the rule below it.
 struct Open<'a> {
     path: String,
     rest: Vec<&'a str>,
@@ -38,29 +38,32 @@ pub async fn expand(sftp: &Sftp, rule: &str) -> Result<Expanded, SftpError> {
         }
         match rest.iter().position(|part| is_glob(part)) {
             Some(at) => {
-                let folder = join(&path, &rest[..at]);
-                for name in names(sftp, &folder, &mut expanded).await? {
+                let directory = join(&path, &rest[..at]);
+                for name in names(sftp, &directory, &mut expanded).await? {
                     if matches(rest[at], &name) {
-                        open.push(Open { path: format!("{folder}/{name}"), rest: rest[at + 1..].to_vec() });
+                        open.push(Open {
+                            path: format!("{directory}/{name}"),
+                            rest: rest[at + 1..].to_vec(),
+                        });
                     }
                 }
             }
-            None => take(sftp, join(&path, &rest), &mut expanded, &mut open).await?,
+            None => add(sftp, join(&path, &rest), &mut expanded, &mut open).await?,
         }
     }
     expanded.found.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(expanded)
 }
 
-/// Takes one path; what a folder holds is looked at next.
-async fn take(
+/// Adds one path; the entries of a directory are expanded next.
+async fn add(
     sftp: &Sftp,
     path: String,
     expanded: &mut Expanded,
     open: &mut Vec<Open<'_>>,
 ) -> Result<(), SftpError> {
     if !is_safe_path(path.trim_start_matches('/')) {
-        expanded.notes.push(format!("{path}: too long or too deep, left out"));
+        expanded.notes.push(format!("{path}: skipped, because the path is too long or too deep"));
         return Ok(());
     }
     let stat = match sftp.lstat(&path).await {
@@ -84,11 +87,11 @@ async fn take(
     Ok(())
 }
 
-async fn names(sftp: &Sftp, folder: &str, expanded: &mut Expanded) -> Result<Vec<String>, SftpError> {
-    match sftp.list(if folder.is_empty() { "/" } else { folder }, MOST_ENTRIES).await {
+async fn names(sftp: &Sftp, directory: &str, expanded: &mut Expanded) -> Result<Vec<String>, SftpError> {
+    match sftp.list(if directory.is_empty() { "/" } else { directory }, MAX_ENTRIES).await {
         Ok(listing) => {
             if listing.unsafe_names > 0 {
-                expanded.notes.push(format!("{folder}: {} unusable names left out", listing.unsafe_names));
+                expanded.notes.push(format!("{directory}: skipped {} unusable names", listing.unsafe_names));
             }
             Ok(listing.entries.into_iter().map(|entry| entry.name).collect())
         }

@@ -25,7 +25,7 @@ fn report(ctx: &StageContext, agreement: &Agreement) {
     if names.is_empty() {
         return;
     }
-    ctx.tell(Event {
+    ctx.log(Event {
         role: Some(Role::Etcd),
         outcome: Some(agreement.state.as_str()),
         reason: Some(reason.clone()),

@@ -87,7 +87,7 @@ pub async fn add(
 }
 
 fn warn(ctx: &StageContext, member: &Member, draft: &mut Draft, reason: String) {
-    ctx.tell(Event {
+    ctx.log(Event {
         role: Some(Role::Etcd),
         reason: Some(reason.clone()),
         ..Event::warning(Kind::EtcdUnwell, format!("etcd member {}: {reason}", member.name))

@@ -125,7 +125,7 @@ pub async fn doubt(ctx: &StageContext, draft: &mut Draft) -> Result<(), StoreErr
         return Ok(());
     }
     let reason = format!("{} ({})", doubts.join("; "), before.id());
-    ctx.tell(Event {
+    ctx.log(Event {
         role: Some(Role::Etcd),
         outcome: Some("suspicious"),
         reason: Some(reason.clone()),

@@ -17,7 +17,7 @@ use nightshift_core::settings::{EtcdData, EtcdMembers, Settings};
 use nightshift_core::stage::Stage;
 
 use super::*;
-use crate::stages::held;
+use crate::stages::stored_sets;
 use crate::testing;
 use nightshift_store::{Judged, Vault};
 use support::{Etcd, Harm, Proxy, Writer, available};
@@ -150,7 +150,7 @@ async fn the_set_of_a_member_that_diverged_is_marked_wherever_the_agreement_is_k
         let reason = (manifest.grade != Grade::Good).then(|| manifest.notes.join("; "));
         let report = SetReport { set, fate: Fate::Pulled, grade, from: None, bytes, sha256, reason };
         master.note(Step::Set(report)).await.unwrap();
-        held::judge_again(&master).await.unwrap();
+        stored_sets::update_grades(&master).await.unwrap();
     }
     let record = master.record.record().unwrap();
     for report in &record.sets {
@@ -174,7 +174,7 @@ async fn the_set_of_a_member_that_diverged_is_marked_wherever_the_agreement_is_k
         statement: Statement::Accepted { who: "root".into() },
     };
     master.vault.put_proof(&proof).unwrap();
-    held::judge_again(&master).await.unwrap();
+    stored_sets::update_grades(&master).await.unwrap();
     let record = master.record.record().unwrap();
     assert!(record.sets.iter().all(|report| report.grade == Some(Grade::Good)), "{:?}", record.sets);
 }

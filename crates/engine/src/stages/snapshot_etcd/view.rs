@@ -52,7 +52,7 @@ impl MemberView {
         let own = self.member.problems.iter().cloned();
         let own = own.map(|problem| MemberProblem { member: self.member.label(), problem });
         for one in own.chain(self.problems.iter().cloned()) {
-            ctx.tell(Event {
+            ctx.log(Event {
                 role: Some(Role::Etcd),
                 reason: Some(one.problem.to_string()),
                 ..Event::warning(Kind::EtcdUnwell, format!("etcd member {one}"))

@@ -1,32 +1,30 @@
-//! The files of a set over SFTP into its partial: resumed where they broke off, hashed as they stream.
+//! The files of a set, from a peer into the set's partial directory: resumed where they stopped, hashed as they arrive.
 
 use std::fs::File;
 
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use nightshift_core::digest::{Digest, HashedWriter, Written};
 use nightshift_core::set_path::SetId;
-use nightshift_ssh::{Sftp, SftpError};
+use nightshift_ssh::SftpError;
+use nightshift_store::{Partial, StoreError, offload};
 
-use super::fetch::FetchError;
-use super::file_sink::FileSink;
-use nightshift_store::offload;
-use nightshift_store::{Partial, StoreError};
+use crate::fetch_error::FetchError;
+use crate::sink::HashedSink;
+use crate::vault::PeerVault;
 
-/// Files of one set under way at a time, on one connection.
-const FILES: usize = 16;
-/// Files up to this size come in one request and go to disk in one piece.
-const SMALL: u64 = 192 << 10;
+/// Files of one set that are transferred at the same time, on one connection.
+const MAX_PARALLEL: usize = 16;
+/// Bytes. A file up to this size is read by one request and written in one piece.
+const MAX_SMALL: u64 = 192 << 10;
 
-/// A file that the set still lacks.
+/// A file that the set still lacks, with the size and the hash from its manifest.
 pub struct Wanted {
     pub path: String,
-    pub written: Written,
+    pub content: Written,
 }
 
 pub struct Download<'a> {
-    pub sftp: &'a Sftp,
-    /// The set's folder there.
-    pub there: String,
+    pub peer: &'a PeerVault,
     pub set: &'a SetId,
     pub partial: &'a Partial,
 }
@@ -34,18 +32,18 @@ pub struct Download<'a> {
 impl Download<'_> {
     pub async fn all(&self, wanted: &[Wanted]) -> Result<(), FetchError> {
         let files: Vec<_> = wanted.iter().map(|file| self.file(file).boxed()).collect();
-        stream::iter(files).buffer_unordered(FILES).try_collect().await
+        stream::iter(files).buffer_unordered(MAX_PARALLEL).try_collect().await
     }
 
-    /// Fetches one file. A wrong hash drops what came and fetches it whole, once.
+    /// Fetches one file. If the hash is wrong, the file is fetched again as a whole, once.
     async fn file(&self, file: &Wanted) -> Result<(), FetchError> {
         for resume in [true, false] {
-            let written = if file.written.size <= SMALL {
+            let arrived = if file.content.size <= MAX_SMALL {
                 self.small(file).await?
             } else {
                 self.large(file, resume).await?
             };
-            if written == Some(file.written) {
+            if arrived == Some(file.content) {
                 return Ok(());
             }
         }
@@ -55,40 +53,42 @@ impl Download<'_> {
     }
 
     async fn small(&self, file: &Wanted) -> Result<Option<Written>, FetchError> {
-        let there = format!("{}/{}", self.there, file.path);
-        let bytes = match self.sftp.read_small(&there, SMALL as usize).await {
+        let bytes = match self.peer.sftp().read_small(&self.there(file), MAX_SMALL as usize).await {
             Ok(bytes) => bytes,
             Err(error) => return Err(self.read_error(error)),
         };
-        let written = Written { size: bytes.len() as u64, sha256: Digest::of(&bytes) };
-        if written != file.written {
-            return Ok(Some(written));
+        let arrived = Written { size: bytes.len() as u64, sha256: Digest::of(&bytes) };
+        if arrived == file.content {
+            let (partial, path) = (self.partial.clone(), file.path.clone());
+            offload::run(move || {
+                partial.discard(&path)?;
+                partial.write(&path, &bytes)
+            })
+            .await?;
         }
-        let (partial, path) = (self.partial.clone(), file.path.clone());
-        let written = offload::run(move || {
-            partial.discard(&path)?;
-            partial.write(&path, &bytes)
-        });
-        Ok(Some(written.await?))
+        Ok(Some(arrived))
     }
 
+    /// `None` if the file on the peer ended early.
     async fn large(&self, file: &Wanted, resume: bool) -> Result<Option<Written>, FetchError> {
-        let (partial, path, size) = (self.partial.clone(), file.path.clone(), file.written.size);
+        let (partial, path, size) = (self.partial.clone(), file.path.clone(), file.content.size);
         let target = offload::run(move || open(&partial, &path, size, resume)).await?;
         let from = target.size();
-        let mut sink = FileSink::new(self.partial.guard(), target);
-        let there = format!("{}/{}", self.there, file.path);
-        let came = self.sftp.download(&there, from..size, &mut sink).await;
-        let written = sink.finish().await;
-        match (came, written) {
-            // A full disk shows here, and as a sink that takes no more.
+        let mut sink = HashedSink::to_file(self.partial.guard(), target);
+        let came = self.peer.sftp().download(&self.there(file), from..size, &mut sink).await;
+        match (came, sink.finish().await) {
+            // A full disk is seen here; the download only sees that the sink ended.
             (_, Err(source)) => {
                 Err(FetchError::Write { set: self.set.clone(), path: file.path.clone(), source })
             }
             (Err(SftpError::Truncated { .. }), Ok(_)) => Ok(None),
             (Err(error), Ok(_)) => Err(self.read_error(error)),
-            (Ok(()), Ok(written)) => Ok(Some(written)),
+            (Ok(()), Ok(arrived)) => Ok(Some(arrived)),
         }
+    }
+
+    fn there(&self, file: &Wanted) -> String {
+        self.peer.path(&format!("{}/{}", self.set, file.path))
     }
 
     fn read_error(&self, error: SftpError) -> FetchError {

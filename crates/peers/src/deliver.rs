@@ -1,28 +1,26 @@
-//! One archive to one remote: uploaded as a part with resume, synced, verified there, then renamed.
+//! One archive for one remote: uploaded as a part file with resume, synced, verified there, then renamed.
 
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use nightshift_core::archive::ArchiveName;
+use nightshift_core::chain;
 use nightshift_core::digest::Digest;
 use nightshift_core::range_set::RangeSet;
-use nightshift_core::settings::Remote;
+use nightshift_core::settings::{Remote, Settings};
 use nightshift_ssh::session::exec::quote;
 use nightshift_ssh::{ExecError, Session, Sftp, SftpError, Upload, UploadError, upload};
-
-use crate::context::StageContext;
-use crate::hash_sink::HashSink;
-use nightshift_peers as peers;
-use nightshift_peers::{Credentials, CredentialsError, ReachError};
-use nightshift_store::offload;
 use nightshift_store::outbox::{Delivery, Outbox};
-use nightshift_store::{IoContext as _, StoreError};
+use nightshift_store::{IoContext as _, StoreError, offload};
 
-/// Archives hold every secret of the cluster.
+use crate::credentials::{Credentials, CredentialsError, ReachError, remote_endpoint};
+use crate::sink::HashedSink;
+
+/// An archive contains every secret of the cluster.
 const MODE: u32 = 0o600;
-/// The longest that a remote may take to hash an archive.
-const HASHING: Duration = Duration::from_secs(3600);
+/// For the remote to hash an archive.
+const HASH_TIMEOUT: Duration = Duration::from_secs(3600);
 
 #[derive(Debug, thiserror::Error)]
 pub enum DeliverError {
@@ -32,15 +30,18 @@ pub enum DeliverError {
     Reach(#[from] ReachError),
     #[error(transparent)]
     Upload(#[from] UploadError),
+    /// The next attempt sends again what this one sent since.
+    #[error("the upload failed, and its progress could not be stored ({progress})")]
+    Progress { progress: String, source: UploadError },
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("what is there under {path} has SHA-256 {found}, not {expected}")]
+    #[error("{path} on the remote has SHA-256 {found}, expected {expected}")]
     Content { path: String, found: Digest, expected: Digest },
-    #[error("{path} is there already with another content, and nothing there is ever replaced")]
+    #[error("{path} already exists on the remote with other content and is not replaced; move it away there")]
     Occupied { path: String },
-    #[error("what is there cannot be hashed")]
-    Hash(#[source] std::io::Error),
-    #[error("{path} needs {need} bytes, and {free} are free there")]
+    #[error("cannot hash {path}, read back from the remote")]
+    Hash { path: String, source: std::io::Error },
+    #[error("{path} on the remote needs {need} bytes of space, and has {free}")]
     Full { path: String, need: u64, free: u64 },
 }
 
@@ -51,24 +52,35 @@ impl From<SftpError> for DeliverError {
 }
 
 pub enum Delivered {
-    /// In an earlier night, or an earlier try.
+    /// In an earlier night or attempt.
     Already,
     Now {
         bytes: u64,
         sha256: Digest,
+        /// How it was verified there.
         verified: String,
     },
 }
 
-pub struct Deliver<'a> {
-    pub ctx: &'a StageContext,
-    pub remote: &'a Remote,
-    pub outbox: &'a Outbox,
-    pub archive: &'a ArchiveName,
+/// Brings an archive of the outbox to a remote, unless it was verified there before.
+pub async fn deliver(
+    settings: &Settings,
+    remote: &Remote,
+    outbox: &Outbox,
+    archive: &ArchiveName,
+) -> Result<Delivered, DeliverError> {
+    Deliver { settings, remote, outbox, archive }.run().await
+}
+
+struct Deliver<'a> {
+    settings: &'a Settings,
+    remote: &'a Remote,
+    outbox: &'a Outbox,
+    archive: &'a ArchiveName,
 }
 
 impl Deliver<'_> {
-    pub async fn run(self) -> Result<Delivered, DeliverError> {
+    async fn run(self) -> Result<Delivered, DeliverError> {
         let (outbox, archive, name) = (self.outbox.clone(), self.archive.clone(), self.remote.name.clone());
         let (sha256, known, bytes) = offload::run(move || {
             let path = outbox.path(&archive);
@@ -80,14 +92,14 @@ impl Deliver<'_> {
         if known.as_ref().is_some_and(|known| known.verified.is_some()) {
             return Ok(Delivered::Already);
         }
-        let credentials = Credentials::of_remote(&self.ctx.settings, self.remote).await?;
-        let endpoint = peers::remote_endpoint(self.remote);
+        let credentials = Credentials::of_remote(self.settings, self.remote).await?;
+        let endpoint = remote_endpoint(self.remote);
         let (session, sftp) = credentials.open_sftp(&endpoint).await?;
         sftp.create_dir_all(&self.remote.path, 0o700).await?;
 
         let target = self.there(&self.archive.to_string());
         let verified = match sftp.lstat(&target).await {
-            // A rename whose answer was lost: it is there, and need only be shown to be ours.
+            // An earlier attempt renamed it and lost the connection before the response: only verify it.
             Ok(_) => self.verify(&session, &sftp, &target, sha256).await.map_err(|error| match error {
                 DeliverError::Content { path, .. } => DeliverError::Occupied { path },
                 other => other,
@@ -98,8 +110,8 @@ impl Deliver<'_> {
             }
             Err(error) => return Err(error.into()),
         };
-        self.write_beside(&sftp, &target, sha256).await?;
-        self.keep(sha256, RangeSet::new(), Some(verified.clone())).await?;
+        self.write_sidecars(&sftp, &target, sha256).await?;
+        self.store_progress(sha256, RangeSet::new(), Some(verified.clone())).await?;
         session.close().await;
         Ok(Delivered::Now { bytes, sha256, verified })
     }
@@ -108,7 +120,7 @@ impl Deliver<'_> {
         format!("{}/{name}", self.remote.path.trim_end_matches('/'))
     }
 
-    /// Uploads over several connections, verifies the part, and only then gives it its name.
+    /// Uploads over several connections, verifies the part file, and only then renames it.
     async fn upload(
         &self,
         credentials: &Credentials,
@@ -123,44 +135,48 @@ impl Deliver<'_> {
         {
             return Err(DeliverError::Full { path: self.remote.path.clone(), need, free: space.free_bytes });
         }
-        let endpoint = peers::remote_endpoint(self.remote);
+        let endpoint = remote_endpoint(self.remote);
         let wanted =
             self.connections_for(need).min(upload::useful_connections(sftp, &self.remote.path).await);
-        // Side by side: one after the other they would cost as many round trips as they save.
+        // In parallel: one after the other they would cost as many round trips as they save.
         let opening: Vec<_> = (1..wanted).map(|_| credentials.open_sftp(&endpoint).boxed()).collect();
         let mut connections = Vec::new();
         for opened in join_all(opening).await {
             match opened {
                 Ok(open) => connections.push(open),
-                Err(error) => tracing::debug!("one connection less to {}: {error}", self.remote.name),
+                Err(error) => {
+                    tracing::debug!("{}: uploading over one connection less: {error}", self.remote.name);
+                }
             }
         }
         let lanes: Vec<Sftp> =
             std::iter::once(sftp.clone()).chain(connections.iter().map(|(_, sftp)| sftp.clone())).collect();
         let local = self.outbox.path(self.archive);
         let short = &sha256.to_string()[..16];
-        let part = self.there(&format!(".{}.{}.{short}.part", self.archive, self.ctx.settings.this));
+        let part = self.there(&format!(".{}.{}.{short}.part", self.archive, self.settings.this));
         let upload = Upload { local: &local, remote_part: &part, mode: MODE, done };
+        let mut progress = Ok(());
         let uploaded = upload
             .run(&lanes, |ranges| {
-                // No future can be waited for here, and the order of these must not change.
-                let kept = tokio::task::block_in_place(|| {
+                // Blocks, because a later range list must not be overwritten by an earlier one.
+                progress = tokio::task::block_in_place(|| {
                     let delivery = Delivery { sha256, done: ranges.clone(), verified: None };
                     self.outbox.keep_delivery(self.archive, &self.remote.name, &delivery)
                 });
-                if let Err(error) = kept {
-                    tracing::warn!("the progress of an upload cannot be kept: {error}");
-                }
             })
-            .await?;
+            .await;
+        let uploaded = uploaded.map_err(|source| match progress {
+            Ok(()) => DeliverError::Upload(source),
+            Err(error) => DeliverError::Progress { progress: chain(&error), source },
+        })?;
         for (session, _) in connections {
             session.close().await;
         }
         let verified = match self.verify(session, sftp, &part, sha256).await {
             Ok(verified) => verified,
             Err(error @ DeliverError::Content { .. }) => {
-                // Nothing of it is to be built on: the next try sends it whole.
-                self.keep(sha256, RangeSet::new(), None).await?;
+                // The next attempt sends the whole archive.
+                self.store_progress(sha256, RangeSet::new(), None).await?;
                 sftp.remove(&part).await?;
                 return Err(error);
             }
@@ -168,7 +184,7 @@ impl Deliver<'_> {
         };
         sftp.posix_rename(&part, target).await?;
         if uploaded.synced {
-            // The name is to survive a power cut too. Not every server opens a folder for that.
+            // So that the rename survives a power cut. Not every server can sync a directory.
             if let Err(error) = sftp.fsync(&self.remote.path).await {
                 tracing::debug!("{}: {error}", self.remote.name);
             }
@@ -176,14 +192,14 @@ impl Deliver<'_> {
         Ok(verified)
     }
 
-    /// More connections get past the server's 2 MiB window; for what fits into one they are no use.
+    /// A server's window limits a connection to 2 MiB in flight, so large uploads are faster over several.
     fn connections_for(&self, bytes: u64) -> usize {
-        const WORTH_A_CONNECTION: u64 = 8 << 20;
-        let useful = usize::try_from(bytes / WORTH_A_CONNECTION).unwrap_or(usize::MAX);
+        const BYTES_PER_CONNECTION: u64 = 8 << 20;
+        let useful = usize::try_from(bytes / BYTES_PER_CONNECTION).unwrap_or(usize::MAX);
         useful.clamp(1, self.remote.connections.max(1))
     }
 
-    /// Hashes what is there: by the remote itself where it runs commands, else by reading it back.
+    /// Compares the hash of a file on the remote, which the remote computes if it runs commands; else it is read back.
     async fn verify(
         &self,
         session: &Session,
@@ -202,7 +218,8 @@ impl Deliver<'_> {
         }
     }
 
-    async fn write_beside(&self, sftp: &Sftp, target: &str, sha256: Digest) -> Result<(), DeliverError> {
+    /// Writes the archive's `.sha256` and `.sig`.
+    async fn write_sidecars(&self, sftp: &Sftp, target: &str, sha256: Digest) -> Result<(), DeliverError> {
         let checksum = format!("{sha256}  {}\n", self.archive).into_bytes();
         let (outbox, archive) = (self.outbox.clone(), self.archive.clone());
         let signature = offload::run(move || outbox.signature(&archive)).await?;
@@ -223,29 +240,34 @@ impl Deliver<'_> {
         Ok(())
     }
 
-    async fn keep(&self, sha256: Digest, done: RangeSet, verified: Option<String>) -> Result<(), StoreError> {
+    async fn store_progress(
+        &self,
+        sha256: Digest,
+        done: RangeSet,
+        verified: Option<String>,
+    ) -> Result<(), StoreError> {
         let (outbox, archive, name) = (self.outbox.clone(), self.archive.clone(), self.remote.name.clone());
         let delivery = Delivery { sha256, done, verified };
         offload::run(move || outbox.keep_delivery(&archive, &name, &delivery)).await
     }
 }
 
-/// `None` where the remote runs no commands, or not this one.
+/// `None` if the remote does not run this command.
 async fn hash_by_command(session: &Session, path: &str) -> Option<Digest> {
     let command = format!("sha256sum -b -- {}", quote(path));
-    match session.exec(&command, 64 << 10, HASHING).await {
+    match session.exec(&command, 64 << 10, HASH_TIMEOUT).await {
         Ok(output) if output.status == Some(0) => {
             let text = String::from_utf8_lossy(&output.stdout);
-            // A name with odd characters is announced by a backslash before the hash.
+            // sha256sum writes a backslash before the hash if it had to escape the name.
             text.trim_start_matches('\\').split_whitespace().next()?.parse().ok()
         }
         Ok(output) => {
-            tracing::debug!("sha256sum ended with {:?}", output.status);
+            tracing::debug!("sha256sum on the remote: exit status {:?}", output.status);
             None
         }
         Err(ExecError::Forbidden { .. }) => None,
         Err(error) => {
-            tracing::debug!("sha256sum cannot be run there: {error}");
+            tracing::debug!("cannot run sha256sum on the remote: {error}");
             None
         }
     }
@@ -253,7 +275,8 @@ async fn hash_by_command(session: &Session, path: &str) -> Option<Digest> {
 
 async fn hash_by_reading(sftp: &Sftp, path: &str) -> Result<Digest, DeliverError> {
     let size = sftp.lstat(path).await?.size;
-    let mut sink = HashSink::new();
+    let mut sink = HashedSink::hash();
     sftp.download(path, 0..size, &mut sink).await?;
-    sink.finish().await.map_err(DeliverError::Hash)
+    let read = sink.finish().await;
+    Ok(read.map_err(|source| DeliverError::Hash { path: path.to_owned(), source })?.sha256)
 }

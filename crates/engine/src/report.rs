@@ -1,0 +1,159 @@
+//! What a stage reports: a step of the night's record, and the journal's events that follow from it.
+
+use nightshift_core::audit::{Event, Kind, Severity};
+use nightshift_core::outcome::Grade;
+use nightshift_core::proof::DrillVerdict;
+use nightshift_core::record::{Fate, ProofReport, SetReport, StartReason, Step};
+use nightshift_core::units;
+use nightshift_store::StoreError;
+
+use crate::context::StageContext;
+
+pub trait Report {
+    fn step(&self) -> Step;
+    fn events(&self, ctx: &StageContext) -> Vec<Event>;
+}
+
+impl StageContext {
+    /// Writes a report to the record, on disk before this returns, and to the journal. If the record cannot be written,
+    /// the journal has the report nevertheless.
+    pub async fn report(&self, report: impl Report + Send) -> Result<(), StoreError> {
+        let events = report.events(self);
+        let recorded = self.note(report.step()).await;
+        events.into_iter().for_each(|event| self.log(event));
+        recorded
+    }
+}
+
+impl Report for Step {
+    fn step(&self) -> Step {
+        self.clone()
+    }
+
+    fn events(&self, ctx: &StageContext) -> Vec<Event> {
+        match self {
+            Self::Set(report) => set(ctx, report),
+            Self::Proved(report) => vec![proof(ctx, report)],
+            // The stage knows more of an archive than the record does, and has a report of its own.
+            Self::Packed(_) => Vec::new(),
+            Self::Shipped { archive, remote, bytes, sha256, verified } => vec![Event {
+                path: Some(archive.clone()),
+                bytes: Some(*bytes),
+                sha256: Some(*sha256),
+                outcome: Some("shipped"),
+                ..Event::info(
+                    Kind::ArchiveShipped,
+                    format!("{archive} shipped to remote {remote}: {}, {verified}", units::bytes(*bytes)),
+                )
+            }],
+            Self::NotShipped { archive, remote, reason } => vec![Event {
+                path: Some(archive.clone()),
+                outcome: Some("failed"),
+                reason: Some(reason.clone()),
+                ..Event::error(
+                    Kind::ArchiveNotShipped,
+                    format!("{archive} not shipped to remote {remote}: {reason}"),
+                )
+            }],
+            Self::Pruned { what, reason } => vec![Event {
+                path: Some(what.clone()),
+                reason: Some(reason.clone()),
+                ..Event::info(Kind::Pruned, format!("{what} removed: {reason}"))
+            }],
+            Self::Opened { .. } | Self::Started { .. } | Self::Seen { .. } => Vec::new(),
+            Self::Ended { .. } | Self::Closed { .. } => Vec::new(),
+        }
+    }
+}
+
+fn set(ctx: &StageContext, report: &SetReport) -> Vec<Event> {
+    let SetReport { set, fate, grade, from, bytes, sha256, reason } = report;
+    // A later run of the stage that does not find the set either is not reported again.
+    if *fate == Fate::Missing && ctx.why == StartReason::MissingSets {
+        return Vec::new();
+    }
+    let why = reason.as_deref().unwrap_or("unknown reason");
+    let stored = format!("{}, {}", grade.map_or(why, |grade| grade.as_str()), units::bytes(*bytes));
+    let (kind, severity, outcome, message) = match fate {
+        Fate::Published => (
+            Kind::SetPublished,
+            grade.map_or(Severity::Error, severity),
+            grade.map(Grade::as_str),
+            format!("{set} published: {stored}"),
+        ),
+        Fate::Pulled => (Kind::SetPulled, Severity::Info, Some("pulled"), format!("{set} pulled: {stored}")),
+        Fate::Late => (Kind::SetLate, Severity::Info, Some("late"), format!("{set} pulled late: {stored}")),
+        Fate::Missing => {
+            (Kind::SetMissing, Severity::Warning, Some("missing"), format!("{set} is missing: {why}"))
+        }
+        Fate::Refused => {
+            (Kind::SetRefused, Severity::Error, Some("refused"), format!("{set} refused: {why}"))
+        }
+    };
+    let event = Event {
+        peer: from.clone().or_else(|| (set.host != ctx.settings.this).then(|| set.host.clone())),
+        role: Some(set.role),
+        path: fate.is_stored().then(|| ctx.vault.folder(set).display().to_string()),
+        bytes: fate.is_stored().then_some(*bytes),
+        sha256: *sha256,
+        outcome,
+        reason: reason.clone(),
+        ..Event::new(kind, severity, message)
+    };
+    let arrived = matches!(fate, Fate::Pulled | Fate::Late);
+    let diverged = arrived.then(|| diverged(report)).flatten();
+    diverged.into_iter().chain([event]).collect()
+}
+
+const fn severity(grade: Grade) -> Severity {
+    match grade {
+        Grade::Good => Severity::Info,
+        Grade::Degraded => Severity::Warning,
+        Grade::Suspicious | Grade::Diverged | Grade::Bad => Severity::Error,
+    }
+}
+
+/// An alarm if the set is of an etcd member that has diverged from the others.
+pub fn diverged(report: &SetReport) -> Option<Event> {
+    let SetReport { set, grade, sha256, reason, .. } = report;
+    let why = reason.clone().unwrap_or_default();
+    (*grade == Some(Grade::Diverged)).then(|| Event {
+        peer: Some(set.host.clone()),
+        role: Some(set.role),
+        path: Some(set.to_string()),
+        sha256: *sha256,
+        outcome: Some(Grade::Diverged.as_str()),
+        reason: reason.clone(),
+        ..Event::error(Kind::MembersDisagree, format!("{set} has DIVERGED: {why}"))
+    })
+}
+
+/// The result of a drill, on this or another host.
+pub fn proof(ctx: &StageContext, report: &ProofReport) -> Event {
+    let ProofReport { set, by, verdict, copy, reason, took_ms } = report;
+    let (kind, severity) = match verdict {
+        DrillVerdict::Proved => (Kind::DrillPassed, Severity::Info),
+        DrillVerdict::NotRestorable => (Kind::DrillFailed, Severity::Error),
+        DrillVerdict::NotProved => (Kind::NotProved, Severity::Warning),
+    };
+    let why = reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let message = match verdict {
+        DrillVerdict::Proved => format!(
+            "{set} proved by {by} in {}: {copy} was restored and accepted a write",
+            units::seconds(*took_ms)
+        ),
+        _ => format!("{set} {verdict} by {by}, from {copy}{why}"),
+    };
+    Event {
+        role: Some(set.role),
+        peer: (*by != ctx.settings.this).then(|| by.clone()),
+        path: Some(set.to_string()),
+        duration_ms: Some(*took_ms),
+        outcome: Some(verdict.as_str()),
+        reason: reason.clone(),
+        ..Event::new(kind, severity, message)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+//! Sets that are stored in this vault, and what tonight's record says of them.
+
+use nightshift_core::audit::Event;
+use nightshift_core::record::{Fate, SetReport, Step};
+use nightshift_core::role::Role;
+use nightshift_core::set_path::SetId;
+use nightshift_store::records::RecordLog;
+use nightshift_store::{Judge, Judged, StoreError, Vault, offload};
+
+use crate::context::StageContext;
+use crate::report::{self, Report};
+
+/// Tonight's etcd sets in this vault.
+pub async fn etcd_sets(ctx: &StageContext) -> Result<Vec<SetId>, StoreError> {
+    let (settings, vault, night) = (ctx.settings.clone(), ctx.vault.clone(), ctx.night);
+    offload::run(move || {
+        let mut stored = Vec::new();
+        for host in settings.inventory.with_role(Role::Etcd) {
+            stored.extend(vault.sets_of(&host.name, night)?.into_iter().filter(|set| set.role == Role::Etcd));
+        }
+        Ok(stored)
+    })
+    .await
+}
+
+/// Reports a stored set that the record lacks, because this host crashed after it stored the set and before it recorded
+/// it. Without this, the night would report the set as missing.
+pub async fn ensure_recorded(ctx: &StageContext, stored: &Judged, fate: Fate) -> Result<(), StoreError> {
+    let set = stored.manifest.id();
+    let is_recorded = |report: &SetReport| report.set == set && report.fate.is_stored();
+    if ctx.record.look(|record| record.is_some_and(|record| record.sets.iter().any(is_recorded))) {
+        return Ok(());
+    }
+    let (vault, id) = (ctx.vault.clone(), set.clone());
+    let digest = offload::run(move || vault.manifest_digest(&id)).await?;
+    ctx.report(Step::Set(SetReport {
+        set,
+        fate,
+        grade: Some(stored.grade),
+        from: None,
+        bytes: stored.manifest.total_bytes(),
+        sha256: Some(digest),
+        reason: stored.reason(),
+    }))
+    .await
+}
+
+/// Updates the recorded grades: a manifest that arrived later may show that an etcd member has diverged.
+pub async fn update_grades(ctx: &StageContext) -> Result<(), StoreError> {
+    let (vault, record) = (ctx.vault.clone(), ctx.record.clone());
+    for report in offload::run(move || changed_grades(&vault, &record)).await {
+        ctx.report(Regraded(report)).await?;
+    }
+    Ok(())
+}
+
+/// The reports of stored sets whose grade differs from the recorded one.
+pub fn changed_grades(vault: &Vault, record: &RecordLog) -> Vec<SetReport> {
+    let mut judge = Judge::new(vault);
+    let stored = record.record().map(|record| record.sets).unwrap_or_default().into_iter();
+    stored
+        .filter(|report| report.fate.is_stored())
+        .filter_map(|report| {
+            // A set that cannot be judged here keeps its recorded grade.
+            let (before, judged) = (report.grade?, judge.judge(&report.set).ok()?);
+            // A rival manifest may have lowered the grade too, so only an acceptance raises it.
+            let changed = judged.grade < before || (judged.accepted && judged.grade > before);
+            changed.then(|| SetReport { grade: Some(judged.grade), reason: judged.reason(), ..report })
+        })
+        .collect()
+}
+
+/// A stored set has another grade than the one that was recorded.
+struct Regraded(SetReport);
+
+impl Report for Regraded {
+    fn step(&self) -> Step {
+        Step::Set(self.0.clone())
+    }
+
+    fn events(&self, _: &StageContext) -> Vec<Event> {
+        report::diverged(&self.0).into_iter().collect()
+    }
+}

@@ -1,0 +1,153 @@
+//! One set from a peer's vault into this host's: the manifest first, then only the files that are not here already.
+
+use std::collections::BTreeMap;
+
+use nightshift_core::digest::{Digest, Written};
+use nightshift_core::manifest::{self, FileList, ListedFile, Manifest};
+use nightshift_core::outcome::Grade;
+use nightshift_core::set_path::SetId;
+use nightshift_store::space;
+use nightshift_store::verify::{self, MAX_SIGNATURE_LEN};
+use nightshift_store::{Partial, Vault, offload};
+
+use crate::download::{Download, Wanted};
+use crate::fetch_error::FetchError;
+use crate::signed::Trust;
+use crate::vault::PeerVault;
+
+/// A set that was fetched and is published in this host's vault.
+#[derive(Debug)]
+pub struct Fetched {
+    /// `None` if only a newer nightshift can read it: then the set is stored as it is, and does not count yet.
+    pub manifest: Option<Manifest>,
+    /// The format of the manifest.
+    pub format: u32,
+    /// The sum of all file sizes.
+    pub bytes: u64,
+    /// The hash of the manifest.
+    pub sha256: Digest,
+    /// The machine-id in the previous set of this host and role.
+    pub previous_machine: Option<String>,
+}
+
+/// A manifest that was checked: of this set, from its origin host.
+struct Authentic {
+    bytes: Vec<u8>,
+    signature: Option<String>,
+    list: FileList,
+    manifest: Option<Manifest>,
+}
+
+/// The files of a set that are not here, and the partial set with those that are.
+struct Missing {
+    partial: Partial,
+    wanted: Vec<Wanted>,
+    previous_machine: Option<String>,
+}
+
+/// Fetches a set, checks it, and publishes it in `vault`, leaving `min_free` bytes free.
+pub async fn fetch(
+    peer: &PeerVault,
+    set: &SetId,
+    trust: &Trust<'_>,
+    vault: &Vault,
+    min_free: u64,
+) -> Result<Fetched, FetchError> {
+    let Authentic { bytes, signature, list, manifest } = authentic(peer, set, trust).await?;
+    let format = list.format;
+    let total = list.files.iter().fold(0u64, |sum, file| sum.saturating_add(file.size));
+    let (into, of, kept) = (vault.clone(), set.clone(), bytes.clone());
+    let missing = offload::run(move || reuse(&into, &of, &kept, list, min_free)).await?;
+    let Missing { partial, wanted, previous_machine } = missing;
+    Download { peer, set, partial: &partial }.all(&wanted).await?;
+    if let Some(manifest) = &manifest {
+        check_snapshot(set, &partial, manifest).await?;
+    }
+    let sha256 = offload::run(move || partial.publish(&bytes, signature.as_deref())).await?;
+    Ok(Fetched { manifest, format, bytes: total, sha256, previous_machine })
+}
+
+/// Reads a set's manifest and checks where it comes from. What is read from its origin host is authenticated by the
+/// connection; what is read from any other host, only by the signature.
+async fn authentic(peer: &PeerVault, set: &SetId, trust: &Trust<'_>) -> Result<Authentic, FetchError> {
+    let unread = |error| FetchError::Sftp(set.clone(), error);
+    let refused = |error| FetchError::Manifest(set.clone(), error);
+    let bytes = peer.manifest(set).await.map_err(unread)?;
+    let bytes = bytes.ok_or_else(|| FetchError::Withdrawn(set.clone()))?;
+    let list = FileList::decode(&bytes).map_err(refused)?;
+    // A newer nightshift's set is stored by its file list, whose shape never changes. It counts after an upgrade.
+    let manifest = if list.is_newer() {
+        None
+    } else {
+        let manifest = Manifest::decode(&bytes).map_err(refused)?;
+        manifest.expect(set, trust.cluster).map_err(refused)?;
+        Some(manifest)
+    };
+    let made_by = manifest.as_ref().map_or(&set.host, |manifest| &manifest.made_by);
+    let path = format!("{set}/{}", manifest::SIGNATURE_FILE);
+    let signature = peer.read(&path, MAX_SIGNATURE_LEN).await.map_err(unread)?;
+    let signature = signature.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let is_signed = trust
+        .check_signature(&set.host, made_by, &bytes, signature.as_deref())
+        .map_err(|error| FetchError::Signed(set.clone(), error))?;
+    if !is_signed && peer.host() != made_by {
+        let (from, made_by) = (peer.host().clone(), made_by.clone());
+        return Err(FetchError::Unsigned { set: set.clone(), from, made_by });
+    }
+    Ok(Authentic { bytes, signature, list, manifest })
+}
+
+/// Begins the set with the files that are here already: from an earlier attempt under the same manifest, or unchanged
+/// since an earlier night. Blocks.
+fn reuse(
+    vault: &Vault,
+    set: &SetId,
+    manifest: &[u8],
+    list: FileList,
+    min_free: u64,
+) -> Result<Missing, FetchError> {
+    let partial = vault.resume(set)?;
+    if !std::fs::read(partial.folder().join(manifest::FILE)).is_ok_and(|kept| kept == manifest) {
+        partial.clear()?;
+        partial.write(manifest::FILE, manifest)?;
+    }
+    let previous = vault.previous(&set.host, set.night, set.role)?;
+    // By content, because a file may have another path since.
+    let known: BTreeMap<Digest, &str> = previous
+        .iter()
+        .flat_map(Manifest::files)
+        .map(|(item, _, sha256)| (sha256, item.path.as_str()))
+        .collect();
+    let mut wanted = Vec::new();
+    for ListedFile { path, size, sha256 } in list.files {
+        let content = Written { size, sha256 };
+        if partial.left_over(&path) == Some(content) {
+            continue;
+        }
+        if let (Some(previous), Some(earlier)) = (&previous, known.get(&sha256))
+            && partial.link(&previous.id(), earlier, &path, content)?
+        {
+            continue;
+        }
+        wanted.push(Wanted { path, content });
+    }
+    let need = wanted.iter().fold(0u64, |sum, file| sum.saturating_add(file.content.size));
+    space::demand(vault.root(), need, wanted.len() as u64, min_free)
+        .map_err(|error| FetchError::Space(set.clone(), error))?;
+    let previous_machine = previous.and_then(|previous| previous.machine.machine_id);
+    Ok(Missing { partial, wanted, previous_machine })
+}
+
+/// Verifies the set's snapshot again, because an older nightshift on its origin host may know fewer checks.
+async fn check_snapshot(set: &SetId, partial: &Partial, manifest: &Manifest) -> Result<(), FetchError> {
+    let snapshot = manifest.items.iter().find(|item| verify::is_snapshot(&item.path));
+    let (Some(item), true) = (snapshot, manifest.grade > Grade::Bad) else { return Ok(()) };
+    let path = partial.folder().join(&item.path);
+    let raw_size = verify::raw_size(manifest);
+    let findings = offload::run(move || verify::verify_snapshot(&path, raw_size)).await;
+    if findings.is_empty() {
+        return Ok(());
+    }
+    let (set, grade) = (set.clone(), manifest.grade);
+    Err(FetchError::Unsound { set, grade, findings: findings.join("; ") })
+}

@@ -1,0 +1,52 @@
+//! Why a set was not fetched.
+
+use nightshift_core::manifest::ManifestError;
+use nightshift_core::name::HostName;
+use nightshift_core::outcome::Grade;
+use nightshift_core::set_path::SetId;
+use nightshift_ssh::SftpError;
+use nightshift_store::StoreError;
+use nightshift_store::space::SpaceError;
+
+use crate::signed::SignedError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// Pruned there while it was read.
+    #[error("{0} was removed on the peer while it was fetched")]
+    Withdrawn(SetId),
+    #[error("cannot read {0}")]
+    Sftp(SetId, #[source] SftpError),
+    #[error("cannot use the manifest of {0}")]
+    Manifest(SetId, #[source] ManifestError),
+    #[error("{0} is not authentic")]
+    Signed(SetId, #[source] SignedError),
+    #[error("{set} came from {from} and has no signature of {made_by}, its origin host")]
+    Unsigned { set: SetId, from: HostName, made_by: HostName },
+    #[error("{set}: the content of {path} differs from the manifest; it was fetched twice")]
+    Content { set: SetId, path: String },
+    #[error(
+        "{set}: its snapshot failed verification, although its origin host graded it {grade}: {findings}"
+    )]
+    Unsound { set: SetId, grade: Grade, findings: String },
+    #[error("{set}: cannot write {path}")]
+    Write { set: SetId, path: String, source: std::io::Error },
+    #[error("not enough space for {0}")]
+    Space(SetId, #[source] SpaceError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl FetchError {
+    /// Whether the set itself is at fault: a retry would get the same.
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::Manifest(..)
+                | Self::Signed(..)
+                | Self::Unsigned { .. }
+                | Self::Content { .. }
+                | Self::Unsound { .. }
+        )
+    }
+}
