@@ -1,4 +1,4 @@
-//! Nights without etcd, with one member's snapshot for all, and with a snapshot that is not what its maker says.
+//! Nights without etcd, with one member's snapshot for all, and with a damaged snapshot that its origin host graded good.
 
 use std::fs;
 use std::path::Path;
@@ -83,7 +83,7 @@ fn shorten_snapshot(set: &Path) {
 }
 
 #[test]
-fn a_snapshot_that_does_not_pass_is_refused_whatever_its_maker_says() {
+fn a_damaged_snapshot_is_refused_whatever_its_origin_host_graded_it() {
     let mut site = Plan::new(&[("m1", &[Master]), ("e1", &[Etcd])]).build().unwrap();
     site.start("e1").unwrap();
     site.settle("e1").unwrap();
@@ -93,7 +93,10 @@ fn a_snapshot_that_does_not_pass_is_refused_whatever_its_maker_says() {
     let report = set_report(&status, "e1.site.test", "etcd");
     assert_eq!(report["fate"], "refused", "{report:#}");
     assert!(
-        report["reason"].as_str().unwrap().contains("is not sound, though its maker called it good"),
+        report["reason"]
+            .as_str()
+            .unwrap()
+            .contains("failed verification, although its origin host graded it good"),
         "{report:#}"
     );
     assert_eq!(verdict(&status), "failed");

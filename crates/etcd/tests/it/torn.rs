@@ -32,8 +32,8 @@ const FILL_BYTES: usize = 64 << 20;
 /// The rates of a slow scp, a busy disk and a fast disk, in MB/s.
 const RATES: [u64; 4] = [10, 25, 50, 100];
 const COPIES_OF_EACH: usize = 3;
-/// The number of writes during a copy: etcd commits every 100 ms, and a commit has hundreds of writes.
-const MIN_WRITES: u64 = 400;
+/// The number of commits during a copy: pages that one commit frees are reused from the second commit after it on.
+const MIN_COMMITS: u64 = 4;
 const MAX_TRIES: usize = 10;
 const SNAPSHOTS: usize = 50;
 /// Often enough that pages are freed and reused, as in a cluster that has run for days.
@@ -45,7 +45,7 @@ const WRITERS: u64 = 8;
 const WRITE_INTERVAL: Duration = Duration::from_millis(5);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_copy_of_a_live_database_is_refused() {
+async fn every_copy_of_a_live_database_is_refused_and_most_are_seen_to_be_torn() {
     if !available() {
         return;
     }
@@ -56,26 +56,29 @@ async fn every_copy_of_a_live_database_is_refused() {
         let copiers: Vec<_> = RATES
             .into_iter()
             .map(|rate| {
-                let (from, folder, load) = (etcd.database(), scratch.path(), &load);
+                let (from, directory) = (etcd.database(), scratch.path());
                 scope.spawn(move || -> Vec<(u64, PathBuf)> {
-                    let to = |number| folder.join(format!("{rate}-{number}"));
-                    let under_load = |number| copied_under(load, &from, &to(number), rate);
-                    (0..COPIES_OF_EACH).map(|number| (rate, under_load(number))).collect()
+                    let to = |number| directory.join(format!("{rate}-{number}"));
+                    let copy = |number| copied_during_commits(&from, &to(number), rate);
+                    (0..COPIES_OF_EACH).map(|number| (rate, copy(number))).collect()
                 })
             })
             .collect();
         copiers.into_iter().flat_map(|copier| copier.join().unwrap()).collect()
     });
     assert_eq!(copies.len(), 12);
-    assert!(load.written() > before + 1000, "that was no load: {} writes", load.written() - before);
+    assert!(load.written() > before + 1000, "only {} writes during all copies", load.written() - before);
+    // The walk accepts a copy in which etcd reused no page that the copied meta refers to: such a copy is whole by luck.
+    let mut whole = 0;
     for (rate, copy) in &copies {
         let [passed, walked] = damages(copy);
         let first = |found: &[String]| found.first().cloned().unwrap_or_default();
         println!("{rate} MB/s, {} bytes:", copy.metadata().unwrap().len());
         println!("  pass, {}: {}", passed.len(), first(&passed));
         println!("  walk, {}: {}", walked.len(), first(&walked));
-        assert!(!walked.is_empty(), "a copy taken at {rate} MB/s is whole");
+        whole += usize::from(walked.is_empty());
     }
+    assert!(whole <= copies.len() / 2, "{whole} of {} copies are whole", copies.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -166,16 +169,25 @@ impl Drop for Load {
     }
 }
 
-/// Copies until a copy saw enough writes: on a busy machine etcd may pause during a whole copy.
-fn copied_under(load: &Load, from: &Path, to: &Path, rate: u64) -> PathBuf {
+/// Copies until etcd committed often enough during a copy: on a busy machine it may pause during a whole copy.
+fn copied_during_commits(from: &Path, to: &Path, rate: u64) -> PathBuf {
     for _ in 0..MAX_TRIES {
-        let before = load.written();
+        let before = last_commit(from);
         let copy = copied(from, to.to_owned(), rate);
-        if load.written() > before + MIN_WRITES {
+        if last_commit(from) >= before + MIN_COMMITS {
             return copy;
         }
     }
-    panic!("that was no load: not {MIN_WRITES} writes during one of {MAX_TRIES} copies at {rate} MB/s");
+    panic!("etcd did not commit {MIN_COMMITS} times during one of {MAX_TRIES} copies at {rate} MB/s");
+}
+
+/// The transaction number of the last commit: the higher one of the two meta pages (bbolt, `type meta struct`).
+fn last_commit(database: &Path) -> u64 {
+    const TXID_OFFSET: usize = 64;
+    let mut pages = [0; 2 * 4096];
+    File::open(database).unwrap().read_exact(&mut pages).unwrap();
+    let txid = |page: &[u8]| u64::from_le_bytes(page[TXID_OFFSET..][..8].try_into().unwrap());
+    txid(&pages[..4096]).max(txid(&pages[4096..]))
 }
 
 /// Copies like `scp -l`: in order, in pieces, at `rate` MB/s.
@@ -206,8 +218,9 @@ fn damages(path: &Path) -> [Vec<String>; 2] {
         pass.update(&piece[..read]);
     }
     let walked = walk(&file, &mut ()).unwrap();
-    [pass.finish(), walked].map(|report| {
-        assert!(!report.is_sound());
+    let passed = pass.finish();
+    assert!(!passed.is_sound(), "a copy has no trailer");
+    [passed, walked].map(|report| {
         assert_ne!(report.fingerprint, Fingerprint::Stream);
         let damages = report.findings.iter().filter(|finding| {
             !matches!(
