@@ -1,31 +1,30 @@
-//! Compresses an archive in members of their own, so that what is compressed already is only wrapped.
+//! Compresses an archive in several gzip members or zstd frames, so that files that are compressed already are only
+//! stored.
 //!
-//! Concatenated gzip members are one gzip file, and concatenated zstd frames one zstd file, to every reader.
+//! Every reader takes concatenated gzip members as one gzip file (RFC 1952, 2.2), and concatenated zstd frames as one
+//! zstd file (RFC 8878, 3).
 
-use std::io;
+use std::io::{self, Write as _};
 
-use flate2::{Compress, Compression as Level, FlushCompress, Status};
+use flate2::Compression as Level;
+use flate2::write::GzEncoder;
 use nightshift_core::settings::Compression;
-use zstd::stream::raw::{CParameter, Encoder, InBuffer, Operation as _, OutBuffer};
+use zstd::Encoder;
 
-use crate::error::Halt;
-use crate::seal::Output;
+use crate::error::PackError;
+use crate::output::Output;
 
-const OUTPUT: usize = 128 << 10;
-/// 32 KiB, the most that gzip allows, as a power of two.
-const GZIP_WINDOW: u8 = 15;
 const ZSTD_LEVEL: i32 = 3;
-/// zstd tries least at its negative levels, and stores what then gets no smaller.
+/// At its negative levels zstd spends the least time, and stores what it cannot make smaller.
 const ZSTD_STORE_LEVEL: i32 = -7;
-/// A smaller file is not worth a member of its own: the text around it would compress worse.
-const WORTH_A_MEMBER: u64 = 64 << 10;
+/// Bytes. A member of its own for a smaller file costs more than it saves: the text around it compresses worse.
+const MIN_STORED_SIZE: u64 = 64 << 10;
 const COMPRESSED: [&str; 15] =
     ["7z", "br", "bz2", "gpg", "gz", "jpg", "lz4", "lzma", "png", "rpm", "tgz", "txz", "xz", "zip", "zst"];
 
-/// How much work to put into bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effort {
-    Squeeze,
+    Compress,
     Store,
 }
 
@@ -33,30 +32,30 @@ impl Effort {
     /// For a file, by its name and size.
     pub fn for_file(path: &str, size: u64) -> Self {
         let compressed = path.rsplit_once('.').is_some_and(|(_, end)| COMPRESSED.contains(&end));
-        if compressed && size >= WORTH_A_MEMBER { Self::Store } else { Self::Squeeze }
+        if compressed && size >= MIN_STORED_SIZE { Self::Store } else { Self::Compress }
     }
 }
 
-/// Writes members, beginning a new one wherever the effort changes.
+/// Writes members. A new one begins when the effort changes.
 pub(crate) struct Members<'f> {
     output: Output<'f>,
     compression: Compression,
     open: Option<(Effort, Member)>,
-    buffer: Vec<u8>,
 }
 
-/// Neither does anything when it is dropped: a member that was not finished stays unfinished.
+/// Compresses into memory. A gzip encoder finishes its member when it is dropped, also after an error, and a truncated
+/// archive must not end in a complete member.
 enum Member {
-    Gzip(Box<Compress>),
-    Zstd(Box<Encoder<'static>>),
+    Gzip(GzEncoder<Vec<u8>>),
+    Zstd(Encoder<'static, Vec<u8>>),
 }
 
 impl<'f> Members<'f> {
-    pub fn new(output: Output<'f>, compression: Compression) -> Self {
-        Self { output, compression, open: None, buffer: vec![0; OUTPUT] }
+    pub const fn new(output: Output<'f>, compression: Compression) -> Self {
+        Self { output, compression, open: None }
     }
 
-    pub fn write(&mut self, effort: Effort, mut bytes: &[u8]) -> Result<(), Halt> {
+    pub fn write(&mut self, effort: Effort, bytes: &[u8]) -> Result<(), PackError> {
         if self.open.as_ref().is_some_and(|(open, _)| *open != effort) {
             self.end_member()?;
         }
@@ -64,86 +63,54 @@ impl<'f> Members<'f> {
             Some(open) => open,
             none => none.insert((effort, Member::new(self.compression, effort)?)),
         };
-        while !bytes.is_empty() {
-            let (read, written) = member.step(bytes, &mut self.buffer)?;
-            self.output.write(&self.buffer[..written])?;
-            bytes = &bytes[read..];
-        }
+        let compressed = member.write(bytes)?;
+        self.output.write(compressed)?;
+        compressed.clear();
         Ok(())
     }
 
-    pub fn finish(mut self) -> Result<Output<'f>, Halt> {
+    pub fn finish(mut self) -> Result<Output<'f>, PackError> {
         self.end_member()?;
         Ok(self.output)
     }
 
-    fn end_member(&mut self) -> Result<(), Halt> {
-        let Some((_, mut member)) = self.open.take() else { return Ok(()) };
-        loop {
-            let (ended, written) = member.end(&mut self.buffer)?;
-            self.output.write(&self.buffer[..written])?;
-            if ended {
-                return Ok(());
-            }
+    fn end_member(&mut self) -> Result<(), PackError> {
+        match self.open.take() {
+            Some((_, member)) => self.output.write(&member.finish()?),
+            None => Ok(()),
         }
     }
 }
 
 impl Member {
     fn new(compression: Compression, effort: Effort) -> io::Result<Self> {
-        Ok(match (compression, effort) {
-            (Compression::Gzip, Effort::Squeeze) => Self::gzip(Level::default()),
-            (Compression::Gzip, Effort::Store) => Self::gzip(Level::none()),
-            (Compression::Zstd, Effort::Squeeze) => Self::zstd(ZSTD_LEVEL)?,
-            (Compression::Zstd, Effort::Store) => Self::zstd(ZSTD_STORE_LEVEL)?,
+        let store = effort == Effort::Store;
+        Ok(match compression {
+            Compression::Gzip => {
+                let level = if store { Level::none() } else { Level::default() };
+                Self::Gzip(GzEncoder::new(Vec::new(), level))
+            }
+            Compression::Zstd => {
+                let level = if store { ZSTD_STORE_LEVEL } else { ZSTD_LEVEL };
+                let mut encoder = Encoder::new(Vec::new(), level)?;
+                encoder.include_checksum(true)?;
+                Self::Zstd(encoder)
+            }
         })
     }
 
-    fn gzip(level: Level) -> Self {
-        Self::Gzip(Box::new(Compress::new_gzip(level, GZIP_WINDOW)))
-    }
-
-    fn zstd(level: i32) -> io::Result<Self> {
-        let mut encoder = Encoder::new(level)?;
-        encoder.set_parameter(CParameter::ChecksumFlag(true))?;
-        Ok(Self::Zstd(Box::new(encoder)))
-    }
-
-    /// Takes some of `input`; returns how much it took, and how much it wrote.
-    fn step(&mut self, input: &[u8], output: &mut [u8]) -> io::Result<(usize, usize)> {
+    /// Returns the compressed bytes so far, for the caller to take.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<&mut Vec<u8>> {
         match self {
-            Self::Gzip(deflate) => {
-                let before = (deflate.total_in(), deflate.total_out());
-                deflate.compress(input, output, FlushCompress::None).map_err(io::Error::other)?;
-                Ok(progress(deflate, before))
-            }
-            Self::Zstd(encoder) => {
-                let (mut input, mut output) = (InBuffer::around(input), OutBuffer::around(output));
-                encoder.run(&mut input, &mut output)?;
-                Ok((input.pos(), output.pos()))
-            }
+            Self::Gzip(encoder) => encoder.write_all(bytes).map(|()| encoder.get_mut()),
+            Self::Zstd(encoder) => encoder.write_all(bytes).map(|()| encoder.get_mut()),
         }
     }
 
-    /// Writes what is left; returns whether that was all, and how much it wrote.
-    fn end(&mut self, output: &mut [u8]) -> io::Result<(bool, usize)> {
+    fn finish(self) -> io::Result<Vec<u8>> {
         match self {
-            Self::Gzip(deflate) => {
-                let before = (deflate.total_in(), deflate.total_out());
-                let status =
-                    deflate.compress(&[], output, FlushCompress::Finish).map_err(io::Error::other)?;
-                Ok((status == Status::StreamEnd, progress(deflate, before).1))
-            }
-            Self::Zstd(encoder) => {
-                let mut output = OutBuffer::around(output);
-                let left = encoder.finish(&mut output, true)?;
-                Ok((left == 0, output.pos()))
-            }
+            Self::Gzip(encoder) => encoder.finish(),
+            Self::Zstd(encoder) => encoder.finish(),
         }
     }
-}
-
-/// How far a step went: never further than its two buffers, so both fit.
-fn progress(deflate: &Compress, before: (u64, u64)) -> (usize, usize) {
-    ((deflate.total_in() - before.0) as usize, (deflate.total_out() - before.1) as usize)
 }

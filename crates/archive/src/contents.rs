@@ -1,4 +1,4 @@
-//! `archive.json`: what an archive holds, and what it should hold but does not.
+//! `archive.json`: the sets in an archive, and what is missing.
 
 use jiff::Timestamp;
 use nightshift_core::archive::{ArchiveName, FORMAT};
@@ -10,7 +10,7 @@ use nightshift_core::outcome::Grade;
 use nightshift_core::set_path::SetId;
 use serde::{Deserialize, Serialize};
 
-/// The most bytes an `archive.json` may have: a hundred thousand sets fit.
+/// The maximum size of an `archive.json`: enough for a hundred thousand sets.
 pub(crate) const MAX_BYTES: u64 = 64 << 20;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,14 +20,14 @@ pub struct Contents {
     /// The master that packed it.
     pub host: HostName,
     pub night: Night,
-    /// 1 for the first archive of the night; later ones hold what came late.
+    /// 1 for the first archive of the night. Later ones also contain the sets that arrived late.
     pub edition: u16,
     pub made_at: Timestamp,
-    /// The version of nightshift that made it.
+    /// The version of nightshift that packed it.
     pub made_with: String,
-    /// In the order in which they lie in the archive.
+    /// In the order of the archive.
     pub sets: Vec<ArchivedSet>,
-    /// What was expected and is not here, one line each, with its reason.
+    /// The expected sets that are missing, one line each, with the reason.
     pub missing: Vec<String>,
 }
 
@@ -38,14 +38,14 @@ pub struct ArchivedSet {
     pub grade: Grade,
     /// Of the bytes of its `manifest.json`.
     pub manifest_sha256: Digest,
-    /// What lies beside its files without standing in its manifest: its signature and proofs.
+    /// The files that its manifest does not list: its signature and proofs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attached: Vec<Attached>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attached {
-    /// Relative to the archive's top folder.
+    /// Relative to the archive's top directory.
     pub path: String,
     pub size: u64,
     pub sha256: Digest,
@@ -54,17 +54,17 @@ pub struct Attached {
 impl ArchivedSet {
     /// The set's directory, relative to the archive's top directory.
     pub fn dir_name(&self) -> String {
-        folder_of(&self.id)
+        directory_of(&self.id)
     }
 }
 
-/// The folder of a set within the archive's top folder: the night is in the archive's own name.
-pub(crate) fn folder_of(set: &SetId) -> String {
+/// The directory of a set in the archive's top directory. The night is in the archive's own name.
+pub(crate) fn directory_of(set: &SetId) -> String {
     format!("{}/{}", set.host, set.dir_name())
 }
 
-/// The archive's one top folder: its name without what says how it is packed.
-pub(crate) fn top_folder(name: &ArchiveName) -> String {
+/// The archive's one top directory: its name without the suffixes of compression and encryption.
+pub(crate) fn top_directory(name: &ArchiveName) -> String {
     let mut top = name.to_string();
     if let Some(at) = top.rfind(if name.zstd { ".tar.zst" } else { ".tgz" }) {
         top.truncate(at);
@@ -72,14 +72,14 @@ pub(crate) fn top_folder(name: &ArchiveName) -> String {
     top
 }
 
-/// Why an `archive.json` is not the one of the archive it lies in.
+/// Why an `archive.json` is not that of its archive.
 #[derive(Debug, thiserror::Error)]
 pub enum ContentsError {
-    #[error("it is not valid JSON of the expected shape")]
+    #[error("invalid JSON, or not of the expected shape")]
     Shape(#[source] serde_json::Error),
-    #[error("it has format {0}, newer than this nightshift understands: upgrade nightshift to read it")]
+    #[error("unsupported format {0}; upgrade nightshift to read it")]
     Newer(u32),
-    #[error("it is that of the archive {0}")]
+    #[error("it belongs to the archive {0}")]
     OtherArchive(String),
 }
 
@@ -97,13 +97,11 @@ impl Contents {
             return Err(ContentsError::Newer(format));
         }
         let contents: Self = serde_json::from_slice(bytes).map_err(ContentsError::Shape)?;
-        let (date, extra) = (contents.night.date, contents.night.extra);
-        if (&contents.host, date, extra, contents.edition)
-            != (&name.host, name.date, name.extra, name.edition)
-        {
-            let of =
-                ArchiveName { host: contents.host, date, extra, edition: contents.edition, ..name.clone() };
-            return Err(ContentsError::OtherArchive(top_folder(&of)));
+        let Night { date, extra } = contents.night;
+        let edition = contents.edition;
+        let own = ArchiveName { host: contents.host.clone(), date, extra, edition, ..name.clone() };
+        if own != *name {
+            return Err(ContentsError::OtherArchive(top_directory(&own)));
         }
         Ok(contents)
     }
@@ -114,8 +112,8 @@ struct Versioned {
     format: u32,
 }
 
-/// Whether an item is an entry: a link that leaves its set would be a trap for whoever unpacks the archive
-/// somewhere else, so it stands in the manifest alone.
+/// Whether an item is an entry of the archive. A link that leaves its set is only in the manifest: it would harm a user
+/// who unpacks the archive elsewhere.
 pub(crate) fn is_packed(item: &Item) -> bool {
     match &item.kind {
         ItemKind::File { .. } | ItemKind::Directory => true,
@@ -123,7 +121,7 @@ pub(crate) fn is_packed(item: &Item) -> bool {
     }
 }
 
-/// In whole seconds, all that a tar header holds; what is older than 1970 is as old as that.
+/// In whole seconds since 1970, the range of a tar header. An earlier time becomes 0.
 pub(crate) fn header_time(modified: Timestamp) -> u64 {
     modified.as_second().max(0).cast_unsigned()
 }

@@ -1,4 +1,4 @@
-//! Opens an encrypted archive: for a command in the foreground only, for the daemon has no identity.
+//! Opens an encrypted archive. Only commands in the foreground do so: the daemon has no age identity.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -9,11 +9,11 @@ pub struct Identities(Vec<Box<dyn Identity>>);
 
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
-    #[error("the identity file cannot be read: lines such as `AGE-SECRET-KEY-1…` are expected")]
+    #[error("cannot read the identity file (expected: lines such as `AGE-SECRET-KEY-1…`)")]
     Read(#[source] io::Error),
-    #[error("the identity file holds no usable key")]
+    #[error("the identity file has no usable key")]
     Keys(#[source] age::DecryptError),
-    #[error("the archive cannot be decrypted")]
+    #[error("cannot decrypt the archive")]
     Decrypt(#[source] age::DecryptError),
 }
 
@@ -25,7 +25,7 @@ impl Identities {
     }
 }
 
-/// The archive inside, for `list_blocking`. A part that was changed or cut off is an error of its `read`.
+/// The decrypted archive, for `list_blocking`. If the file was changed or truncated, a `read` fails.
 pub fn open_encrypted<R: Read>(
     reader: R,
     identities: &Identities,

@@ -11,75 +11,57 @@ use crate::damage::Damage;
 #[derive(Debug, thiserror::Error)]
 pub enum PackError {
     /// The caller may pack again without this set.
-    #[error("the set {set} is damaged in `{path}`: the archive was given up, and can be packed without it")]
+    #[error("the set {set} is damaged in `{path}`: it cannot be packed")]
     Damaged { set: SetId, path: String, source: Box<Damage> },
-    #[error("the set {0} is not of the night that is packed, or was named twice")]
+    #[error("the set {0} is of another night, or was requested twice")]
     Misplaced(SetId),
-    #[error("`{recipient}` is no age recipient ({why}): a public key such as `age1…` is expected")]
-    Recipient { recipient: String, why: &'static str },
-    #[error("the archive could not be encrypted to its recipients")]
+    #[error("invalid age recipient `{recipient}` ({reason}); use a public key such as `age1…`")]
+    Recipient { recipient: String, reason: &'static str },
+    #[error("cannot encrypt the archive to its recipients")]
     Encrypt(#[source] age::EncryptError),
-    #[error("the archive's own manifest could not be made")]
+    #[error("cannot encode archive.json")]
     Encode(#[source] serde_json::Error),
-    #[error("the archive could not be written")]
-    Write(#[source] io::Error),
-    #[error("the archive could not be read back while it was written, so it is none")]
+    #[error("cannot write the archive")]
+    Write(#[from] io::Error),
+    #[error("the archive is invalid: it was read back while it was written")]
     Unreadable(#[source] ListError),
-    #[error("what was read back of the archive is not what was written: {wrote} entries, {read} read")]
+    #[error(
+        "the archive that was read back differs from what was written: {wrote} entries written, {read} read"
+    )]
     Unequal { wrote: u64, read: u64 },
-    #[error("the check of the archive could not be run")]
+    #[error("cannot read the archive back while it is written")]
     Checker(#[source] io::Error),
     #[error("packing was stopped")]
     Stopped,
 }
 
-/// Why writing ended early.
-pub(crate) enum Halt {
-    Failed(PackError),
-    /// The checker found something, and says what.
-    CheckerEnded,
-}
-
-impl From<PackError> for Halt {
-    fn from(why: PackError) -> Self {
-        Self::Failed(why)
-    }
-}
-
-impl From<io::Error> for Halt {
-    fn from(why: io::Error) -> Self {
-        Self::Failed(PackError::Write(why))
-    }
-}
-
 #[derive(Debug, thiserror::Error)]
 pub enum ListError {
-    #[error("the archive cannot be read on after {after}")]
-    BrokenAfter { after: String, source: io::Error },
-    #[error("the archive cannot be read on within {path}")]
-    BrokenWithin { path: String, source: io::Error },
-    #[error("the archive is cut off after {after}: it has no end")]
-    CutOff { after: String },
-    #[error("bytes that are no part of the archive follow its end")]
+    /// `place` is "after" the last entry that was read, or "within" the entry that is being read.
+    #[error("cannot read the archive {place}")]
+    Broken { place: String, source: io::Error },
+    #[error("the archive is truncated after {after}")]
+    Truncated { after: String },
+    #[error("data follows the end of the archive")]
     Trailing,
-    #[error("{path} is refused: {why}")]
-    Refused { path: String, why: &'static str },
-    #[error("{path} is refused: the archive's manifests do not name it, or it comes twice or too early")]
+    #[error("{path} is refused: {reason}")]
+    Refused { path: String, reason: &'static str },
+    #[error("{path} is refused: the archive's manifests do not list it, or it is repeated or too early")]
     Unexpected { path: String },
-    #[error("{path} is {found} where its manifest says {expected}")]
+    #[error("{path} is {found}, but its manifest says {expected}")]
     Differs { path: String, expected: String, found: String },
     #[error("{path} is missing")]
-    Absent { path: String },
+    Missing { path: String },
     #[error("{path} is not the manifest of this archive")]
     Contents { path: String, source: ContentsError },
-    #[error("{path} is no manifest that may be used")]
+    #[error("{path} is not a valid manifest")]
     Manifest { path: String, source: Box<ManifestError> },
-    #[error("{path} has {found} bytes, more than the {most} that it may have")]
-    TooLarge { path: String, found: u64, most: u64 },
-    #[error("{path} unpacks to far more than any archive of ours: reading was given up")]
+    #[error("{path} has {found} bytes, more than the maximum of {max}")]
+    TooLarge { path: String, found: u64, max: u64 },
+    #[error("{path} unpacks to far more than nightshift can have packed: stopped reading")]
     Bomb { path: String },
-    #[error("{path} cannot be taken out")]
-    Taken { path: String, source: io::Error },
-    #[error("the reading could not be begun")]
+    #[error("cannot extract {path}")]
+    Extract { path: String, source: io::Error },
+    #[error("cannot start reading")]
     Runtime(#[source] io::Error),
 }

@@ -1,9 +1,9 @@
-//! Archives: one file with all sets of a night that this master holds, proved readable while it is written.
+//! Archives: one file with all sets of a night in this master's vault, verified while it is written.
 //!
-//! An archive is a tar of one folder, `<host>_<YYYY.MM.DD>/`. In it lies first `archive.json`, which names
-//! every set with the hash of its manifest; then come the sets, each with its manifest before its files.
+//! An archive is a tar of one directory, `<host>_<YYYY.MM.DD>/`. Its first entry is `archive.json`, which names
+//! every set with the hash of its manifest. The sets follow, each with its manifest before its files.
 //! So the hashes form a chain from the archive's name down to the last byte, and a reader that keeps one
-//! manifest in memory at a time can check all of it in one pass.
+//! manifest in memory at a time can verify all of it while it streams.
 
 mod compress;
 mod contents;
@@ -11,12 +11,11 @@ mod damage;
 mod encrypted;
 mod entries;
 mod error;
-mod inline;
 mod list;
+mod output;
 mod pack;
 mod plan;
 mod request;
-mod seal;
 mod set_check;
 mod tar_writer;
 #[cfg(test)]
@@ -30,5 +29,5 @@ pub use encrypted::{Identities, IdentityError, open_encrypted};
 pub use error::{ListError, PackError};
 pub use list::{Listing, list_blocking, visit_blocking};
 pub use pack::{Packed, pack};
-pub use request::{HeldSet, PackRequest};
+pub use request::{PackRequest, StoredSet};
 pub use visit::Visitor;

@@ -1,4 +1,4 @@
-//! Reads an archive from end to end and checks every entry against the manifests inside.
+//! Reads an archive from beginning to end and verifies every entry by the manifests in it.
 
 use std::io::{Read, Write};
 
@@ -6,73 +6,56 @@ use nightshift_core::archive::{ArchiveName, MANIFEST};
 use nightshift_core::digest::{Digest, Hasher};
 use nightshift_core::manifest::{self, Manifest, ManifestError};
 use nightshift_core::set_path::SetId;
-use tokio::io::AsyncRead;
 
-use crate::contents::{self, ArchivedSet, Contents, top_folder};
+use crate::contents::{self, ArchivedSet, Contents, top_directory};
 use crate::entries::{Entries, Found, FoundKind};
 use crate::error::ListError;
-use crate::inline::Inline;
-use crate::set_check::SetCheck;
+use crate::set_check::{SetCheck, other_content};
 use crate::unpack::{Bound, Meter, decode};
-use crate::visit::{Nobody, Visitor};
+use crate::visit::Visitor;
 
 const BUFFER: usize = 256 << 10;
 
-/// What an archive holds, every byte of it checked.
+/// The content of an archive, every byte verified.
 #[derive(Debug)]
 pub struct Listing {
     pub contents: Contents,
-    /// Of the bytes of `archive.json`: with it, all that the archive holds is named.
+    /// Of the bytes of `archive.json`. By the hashes in it, it identifies the whole content.
     pub contents_sha256: Digest,
     pub entries: u64,
     /// Of all files in it, unpacked.
     pub bytes: u64,
 }
 
-/// Verifies an archive that anyone may have written; it is decrypted already. Unpacking takes a core, and blocks: not
-/// for one of a runtime's workers.
+/// Verifies a decrypted archive from an unknown source. It blocks and uses a whole core: do not call it on a worker of an
+/// async runtime.
 pub fn list_blocking(reader: impl Read + Unpin + Send, name: &ArchiveName) -> Result<Listing, ListError> {
-    check_blocking(reader, name, Bound::Ratio)
+    read(reader, name, Bound::Ratio, &mut ())
 }
 
-/// As `list_blocking`, for a visitor, who may end the reading early: then what follows is not checked.
+/// As `list_blocking`, for a visitor, which may end the reading early: what follows is then not verified.
 pub fn visit_blocking(
     reader: impl Read + Unpin + Send,
     name: &ArchiveName,
     visitor: &mut dyn Visitor,
 ) -> Result<(), ListError> {
-    read_blocking(reader, name, Bound::Ratio, visitor).map(drop)
+    read(reader, name, Bound::Ratio, visitor).map(drop)
 }
 
-/// The runtime is one of this thread alone, with neither timer nor sockets: the reader never waits for
-/// anything but its bytes, and the daemon's own workers stay free of the unpacking.
-pub(crate) fn check_blocking(
-    reader: impl Read + Unpin + Send,
-    name: &ArchiveName,
-    bound: Bound,
-) -> Result<Listing, ListError> {
-    read_blocking(reader, name, bound, &mut Nobody)
-}
-
-fn read_blocking(
+/// The runtime is that of this thread alone, without timer and sockets: the reader waits only for its bytes, and the
+/// daemon's own workers stay free.
+pub(crate) fn read(
     reader: impl Read + Unpin + Send,
     name: &ArchiveName,
     bound: Bound,
     visitor: &mut dyn Visitor,
 ) -> Result<Listing, ListError> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(ListError::Runtime)?;
-    runtime.block_on(check(Inline(reader), name, bound, visitor))
-}
-
-async fn check(
-    reader: impl AsyncRead + Unpin + Send,
-    name: &ArchiveName,
-    bound: Bound,
-    visitor: &mut dyn Visitor,
-) -> Result<Listing, ListError> {
     let (decoded, meter) = decode(reader, name, bound);
     let data = Data { meter, buffer: vec![0; BUFFER], bytes: 0 };
-    Check { entries: Entries::new(decoded)?, data, top: top_folder(name), seen: 0, visitor }.run(name).await
+    let entries = Entries::new(decoded)?;
+    let check = Check { entries, data, top: top_directory(name), seen: 0, visitor };
+    runtime.block_on(check.run(name))
 }
 
 struct Check<'r, 'v> {
@@ -90,7 +73,7 @@ impl<'r> Check<'r, '_> {
         let mut sets = contents.sets.iter();
         let mut set: Option<SetCheck> = None;
         while let Some(mut found) = self.next().await? {
-            if self.seen == 2 && found.path == self.top && found.kind == FoundKind::Folder {
+            if self.seen == 2 && found.path == self.top && found.kind == FoundKind::Directory {
                 continue;
             }
             let below = found.path.strip_prefix(&self.top).and_then(|path| path.strip_prefix('/'));
@@ -107,15 +90,15 @@ impl<'r> Check<'r, '_> {
             }
             let next = sets.next().filter(|next| below == manifest_path(next));
             let next = next.ok_or(ListError::Unexpected { path: found.path.clone() })?;
-            nothing_absent(set.as_ref(), &self.top)?;
+            none_missing(set.as_ref(), &self.top)?;
             let manifest = self.data.manifest(&mut found, next).await?;
             self.visitor.set(next, &manifest);
             set = Some(SetCheck::new(next, &manifest));
         }
         self.entries.end().await?;
-        nothing_absent(set.as_ref(), &self.top)?;
+        none_missing(set.as_ref(), &self.top)?;
         if let Some(set) = sets.next() {
-            return Err(ListError::Absent { path: format!("{}/{}", self.top, manifest_path(set)) });
+            return Err(ListError::Missing { path: format!("{}/{}", self.top, manifest_path(set)) });
         }
         let (entries, bytes) = (self.seen, self.data.bytes);
         Ok(Listing { contents, contents_sha256, entries, bytes })
@@ -132,18 +115,18 @@ impl<'r> Check<'r, '_> {
         let mut found = match self.next().await? {
             Some(found) if found.path == path => found,
             Some(other) => return Err(ListError::Unexpected { path: other.path }),
-            None => return Err(ListError::Absent { path }),
+            None => return Err(ListError::Missing { path }),
         };
-        let bytes = self.data.read(&mut found, contents::MAX_BYTES).await?;
+        let (bytes, sha256) = self.data.read(&mut found, contents::MAX_BYTES).await?;
         let contents =
             Contents::decode(&bytes, name).map_err(|source| ListError::Contents { path, source })?;
-        Ok((contents, Digest::of(&bytes)))
+        Ok((contents, sha256))
     }
 }
 
-fn nothing_absent(set: Option<&SetCheck>, top: &str) -> Result<(), ListError> {
-    match set.and_then(SetCheck::absent) {
-        Some(path) => Err(ListError::Absent { path: format!("{top}/{path}") }),
+fn none_missing(set: Option<&SetCheck>, top: &str) -> Result<(), ListError> {
+    match set.and_then(SetCheck::missing) {
+        Some(path) => Err(ListError::Missing { path: format!("{top}/{path}") }),
         None => Ok(()),
     }
 }
@@ -160,11 +143,11 @@ struct Data {
 }
 
 impl Data {
-    /// Hashes an entry's data, and hands it on to whoever takes it.
+    /// Hashes an entry's data, and copies it to a writer.
     async fn hash(
         &mut self,
         found: &mut Found<'_>,
-        mut taker: Option<&mut dyn Write>,
+        mut copy: Option<&mut dyn Write>,
     ) -> Result<Digest, ListError> {
         let mut hasher = Hasher::default();
         loop {
@@ -175,44 +158,34 @@ impl Data {
             self.bytes += length as u64;
             self.meter.unpacked(length as u64, &found.path)?;
             hasher.update(&self.buffer[..length]);
-            if let Some(taker) = &mut taker {
-                let taken = taker.write_all(&self.buffer[..length]);
-                taken.map_err(|source| ListError::Taken { path: found.path.clone(), source })?;
+            if let Some(copy) = &mut copy {
+                let written = copy.write_all(&self.buffer[..length]);
+                written.map_err(|source| ListError::Extract { path: found.path.clone(), source })?;
             }
         }
     }
 
-    async fn read(&mut self, found: &mut Found<'_>, most: u64) -> Result<Vec<u8>, ListError> {
-        let mut bytes = Vec::new();
+    /// Reads and hashes the data of a file with at most `max` bytes.
+    async fn read(&mut self, found: &mut Found<'_>, max: u64) -> Result<(Vec<u8>, Digest), ListError> {
+        let path = || found.path.clone();
         match found.kind {
-            FoundKind::File { size } if size > most => {
-                return Err(ListError::TooLarge { path: found.path.clone(), found: size, most });
+            FoundKind::File { size } if size > max => {
+                return Err(ListError::TooLarge { path: path(), found: size, max });
             }
             FoundKind::File { .. } => {}
-            _ => return Err(ListError::Unexpected { path: found.path.clone() }),
+            _ => return Err(ListError::Unexpected { path: path() }),
         }
-        loop {
-            let length = found.read(&mut self.buffer).await?;
-            if length == 0 {
-                return Ok(bytes);
-            }
-            self.bytes += length as u64;
-            self.meter.unpacked(length as u64, &found.path)?;
-            bytes.extend_from_slice(&self.buffer[..length]);
-        }
+        let mut bytes = Vec::new();
+        let sha256 = self.hash(found, Some(&mut bytes)).await?;
+        Ok((bytes, sha256))
     }
 
     async fn manifest(&mut self, found: &mut Found<'_>, set: &ArchivedSet) -> Result<Manifest, ListError> {
-        let bytes = self.read(found, manifest::MAX_BYTES).await?;
-        let sha256 = Digest::of(&bytes);
+        let (bytes, sha256) = self.read(found, manifest::MAX_BYTES).await?;
         if sha256 != set.manifest_sha256 {
-            return Err(ListError::Differs {
-                path: found.path.clone(),
-                expected: format!("of SHA-256 {}", set.manifest_sha256),
-                found: format!("of SHA-256 {sha256}"),
-            });
+            return Err(other_content(&found.path, set.manifest_sha256, sha256));
         }
-        let refused = |why| ListError::Manifest { path: found.path.clone(), source: Box::new(why) };
+        let refused = |error| ListError::Manifest { path: found.path.clone(), source: Box::new(error) };
         let manifest = Manifest::decode(&bytes).map_err(refused)?;
         let id: SetId = manifest.id();
         if id != set.id {

@@ -8,15 +8,15 @@ use nightshift_core::digest::{Digest, Hasher, Written};
 
 use crate::compress::{Effort, Members};
 use crate::damage::Damage;
-use crate::error::{Halt, PackError};
-use crate::list::{Listing, check_blocking};
+use crate::error::PackError;
+use crate::list::{self, Listing};
+use crate::output::Output;
 use crate::plan::{EntryKind, Plan, PlannedFile, open_regular};
 use crate::request::PackRequest;
-use crate::seal::Output;
 use crate::tar_writer::TarWriter;
 use crate::unpack::Bound;
 
-/// Files are read in such pieces, and a wish to stop is heard after each.
+/// Bytes. A request to stop is checked before each piece of a file is written.
 const PIECE: usize = 256 << 10;
 
 /// An archive that was written and read back.
@@ -25,21 +25,21 @@ pub struct Packed {
     pub name: ArchiveName,
     pub bytes: u64,
     pub sha256: Digest,
-    /// What it holds, as it was read back.
+    /// Its content, as it was read back.
     pub listing: Listing,
-    /// Files beside the sets that are neither signature nor proof, and so are not in the archive.
+    /// Files beside the sets that are not in the archive: they are neither signatures nor proofs.
     pub left_out: Vec<String>,
 }
 
 /// Writes the archive to `request.out`; the caller syncs that. Blocks, and uses one core for compression and one
-/// for the check, so it belongs on a thread of its own.
+/// for the check: call it on a thread of its own.
 ///
-/// After an error the file is empty: an archive that was cut off between two members would pass for a
-/// whole one with other tools.
+/// After an error the file is emptied: other tools would read an archive that is truncated between two members as a
+/// complete one.
 pub fn pack(request: &PackRequest, stop: &dyn Fn() -> bool) -> Result<Packed, PackError> {
     let packed = plan_and_pack(request, stop);
     if packed.is_err() {
-        // The error at hand is the one to tell, and a file that cannot be emptied is not published either.
+        // The first error matters more, and the caller does not publish the file in either case.
         let _ = request.out.set_len(0);
     }
     packed
@@ -54,22 +54,19 @@ fn plan_and_pack(request: &PackRequest, stop: &dyn Fn() -> bool) -> Result<Packe
         let name = &plan.name;
         let checker = thread::Builder::new()
             .name("archive-check".into())
-            .spawn_scoped(scope, move || check_blocking(from_writer, name, Bound::None))
+            .spawn_scoped(scope, move || list::read(from_writer, name, Bound::None, &mut ()))
             .map_err(PackError::Checker)?;
         let written = write(&plan, tar, stop);
-        Ok((written, checker.join()))
+        Ok::<_, PackError>((written, checker.join()))
     })?;
-    let checked = checked.map_err(|_| PackError::Checker(io::Error::other("its thread died")));
-    let (wrote, written, listing) = match (written, checked) {
-        (Err(Halt::Failed(why)), _) | (_, Err(why)) => return Err(why),
-        (_, Ok(Err(why))) => return Err(PackError::Unreadable(why)),
-        (Err(Halt::CheckerEnded), Ok(Ok(_))) => {
-            return Err(PackError::Checker(io::Error::other("it ended before the archive did")));
-        }
-        (Ok((wrote, written)), Ok(Ok(listing))) => (wrote, written, listing),
+    let checked = checked.map_err(|_| PackError::Checker(io::Error::other("its thread panicked")));
+    let ((wrote, written), listing) = match (written, checked?) {
+        // The checker ended early because it found a fault, which says more than the broken pipe.
+        (Ok(_) | Err(PackError::Checker(_)), Err(fault)) => return Err(PackError::Unreadable(fault)),
+        (written, checked) => (written?, checked.map_err(PackError::Unreadable)?),
     };
-    // The listing was checked against the manifests in the archive, and these against its `archive.json`:
-    // if that is the one which was written, all the rest is.
+    // The listing was verified by the manifests in the archive, and these by its `archive.json`. If that is what was
+    // planned, so is everything else.
     if listing.entries != wrote || listing.contents_sha256 != Digest::of(&plan.contents) {
         return Err(PackError::Unequal { wrote, read: listing.entries });
     }
@@ -78,38 +75,42 @@ fn plan_and_pack(request: &PackRequest, stop: &dyn Fn() -> bool) -> Result<Packe
 }
 
 /// Writes all entries; returns how many there were.
-fn write(plan: &Plan<'_>, mut tar: TarWriter<'_>, stop: &dyn Fn() -> bool) -> Result<(u64, Written), Halt> {
+fn write(
+    plan: &Plan<'_>,
+    mut tar: TarWriter<'_>,
+    stop: &dyn Fn() -> bool,
+) -> Result<(u64, Written), PackError> {
     let mut buffer = vec![0; PIECE];
     let mut wrote = 0;
     for entry in plan.entries() {
         if stop() {
-            return Err(PackError::Stopped.into());
+            return Err(PackError::Stopped);
         }
         tar.begin(&entry)?;
         match &entry.kind {
             EntryKind::Bytes(bytes) => {
-                tar.data(Effort::Squeeze, bytes)?;
+                tar.data(Effort::Compress, bytes)?;
                 tar.pad(bytes.len() as u64)?;
             }
             EntryKind::File(file) => {
                 write_file(file, &mut tar, &mut buffer, stop)?;
                 tar.pad(file.size)?;
             }
-            EntryKind::Folder | EntryKind::Symlink(_) => {}
+            EntryKind::Directory | EntryKind::Symlink(_) => {}
         }
         wrote += 1;
     }
     Ok((wrote, tar.end()?.finish()?.finish()?))
 }
 
-/// Writes exactly as many bytes as were announced, or gives the archive up.
+/// Writes exactly the planned bytes, or fails.
 fn write_file(
     planned: &PlannedFile<'_>,
     tar: &mut TarWriter<'_>,
     buffer: &mut [u8],
     stop: &dyn Fn() -> bool,
-) -> Result<(), Halt> {
-    let damaged = |why| Halt::Failed(planned.set.damaged(&planned.path, why));
+) -> Result<(), PackError> {
+    let damaged = |error| planned.set.damaged(&planned.path, error);
     let mut file = open_regular(&planned.on_disk).map_err(damaged)?;
     let effort = Effort::for_file(&planned.path, planned.size);
     let expected = planned.size;
@@ -117,15 +118,15 @@ fn write_file(
     loop {
         let length = match file.read(buffer) {
             Ok(length) => length,
-            Err(again) if again.kind() == io::ErrorKind::Interrupted => continue,
-            Err(why) => return Err(damaged(Damage::Unreadable(why))),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(damaged(Damage::Unreadable(error))),
         };
         found += length as u64;
         match length {
             0 if found < expected => return Err(damaged(Damage::Shorter { expected, found })),
             0 => break,
             _ if found > expected => return Err(damaged(Damage::Longer { expected })),
-            _ if stop() => return Err(PackError::Stopped.into()),
+            _ if stop() => return Err(PackError::Stopped),
             _ => {}
         }
         hasher.update(&buffer[..length]);

@@ -1,60 +1,50 @@
-//! What is to be packed: the sets of a night, and where the archive goes.
+//! What to pack: the sets of a night, and the file to write.
 
 use std::fs::File;
 use std::path::PathBuf;
 
-use jiff::Timestamp;
 use nightshift_core::archive::ArchiveName;
 use nightshift_core::manifest::Manifest;
-use nightshift_core::name::{ClusterName, HostName};
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Grade;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Compression;
 
+use crate::contents::Contents;
 use crate::damage::Damage;
 use crate::error::PackError;
 
-/// What to pack, and where to.
 pub struct PackRequest {
-    pub cluster: ClusterName,
-    /// The master that packs.
-    pub host: HostName,
-    pub night: Night,
-    /// 1 for the first archive of the night.
-    pub edition: u16,
-    pub made_at: Timestamp,
-    pub made_with: String,
-    pub sets: Vec<HeldSet>,
-    /// What was expected and is not among the sets, one line each, with its reason.
-    pub missing: Vec<String>,
+    /// The archive's `archive.json`, but for its sets: those are made of `sets`.
+    pub contents: Contents,
+    pub sets: Vec<StoredSet>,
     pub compression: Compression,
-    /// age public keys; none means that the archive is not encrypted.
+    /// age public keys. Without any the archive is not encrypted.
     pub recipients: Vec<String>,
     /// A new file, opened by the caller for this archive alone.
     pub out: File,
 }
 
-/// A set in this vault.
-pub struct HeldSet {
+/// A set in this host's vault.
+pub struct StoredSet {
     pub id: SetId,
-    pub folder: PathBuf,
+    pub directory: PathBuf,
     pub manifest: Manifest,
-    /// What it is worth, with what was found and stated about it later.
+    /// The grade by all that is known now. The manifest has that of the time when the set was made.
     pub grade: Grade,
 }
 
 impl PackRequest {
     /// The name under which the archive is to be published.
     pub fn name(&self) -> ArchiveName {
+        let Contents { host, night: Night { date, extra }, edition, .. } = &self.contents;
         let encrypted = !self.recipients.is_empty();
-        let Night { date, extra } = self.night;
-        let first = ArchiveName::new(self.host.clone(), date, extra, self.compression, encrypted);
-        ArchiveName { edition: self.edition, ..first }
+        let first = ArchiveName::new(host.clone(), *date, *extra, self.compression, encrypted);
+        ArchiveName { edition: *edition, ..first }
     }
 }
 
-impl HeldSet {
+impl StoredSet {
     pub(crate) fn damaged(&self, path: &str, source: Damage) -> PackError {
         PackError::Damaged { set: self.id.clone(), path: path.to_owned(), source: Box::new(source) }
     }

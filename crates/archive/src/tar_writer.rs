@@ -1,18 +1,18 @@
 //! Writes the blocks of a tar, as GNU tar reads them.
 //!
-//! The `tar` crate makes the headers. Its builder is not used: it ends an archive when it is dropped, also
-//! in the middle of an error, and what is cut off must never look complete.
+//! The `tar` crate makes the headers. Its builder is not used, because it ends the archive when it is dropped, also after
+//! an error: a truncated archive must never look complete.
 
 use tar::{EntryType, Header};
 
 use crate::compress::{Effort, Members};
 use crate::contents::header_time;
-use crate::error::Halt;
+use crate::error::PackError;
 use crate::plan::{Entry, EntryKind};
 
 const BLOCK: usize = 512;
-/// The longest name that a header has room for.
-const LONGEST_NAME: usize = 100;
+/// Bytes: the size of a header's name fields.
+const MAX_NAME_LEN: usize = 100;
 
 pub(crate) struct TarWriter<'f> {
     members: Members<'f>,
@@ -23,12 +23,12 @@ impl<'f> TarWriter<'f> {
         Self { members }
     }
 
-    /// Writes all of an entry but its data and the padding after it.
-    pub fn begin(&mut self, entry: &Entry<'_>) -> Result<(), Halt> {
+    /// Writes the header of an entry, and long names before it.
+    pub fn begin(&mut self, entry: &Entry<'_>) -> Result<(), PackError> {
         let (kind, size, target) = match &entry.kind {
             EntryKind::Bytes(bytes) => (EntryType::Regular, bytes.len() as u64, ""),
             EntryKind::File(file) => (EntryType::Regular, file.size, ""),
-            EntryKind::Folder => (EntryType::Directory, 0, ""),
+            EntryKind::Directory => (EntryType::Directory, 0, ""),
             EntryKind::Symlink(target) => (EntryType::Symlink, 0, *target),
         };
         let slash = if kind == EntryType::Directory { "/" } else { "" };
@@ -50,28 +50,28 @@ impl<'f> TarWriter<'f> {
             fill_whole(&mut gnu.gname, entry.owner.group.as_deref());
         }
         header.set_cksum();
-        self.members.write(Effort::Squeeze, header.as_bytes())
+        self.members.write(Effort::Compress, header.as_bytes())
     }
 
-    pub fn data(&mut self, effort: Effort, bytes: &[u8]) -> Result<(), Halt> {
+    pub fn data(&mut self, effort: Effort, bytes: &[u8]) -> Result<(), PackError> {
         self.members.write(effort, bytes)
     }
 
     /// Fills the last block of an entry with `size` bytes of data.
-    pub fn pad(&mut self, size: u64) -> Result<(), Halt> {
+    pub fn pad(&mut self, size: u64) -> Result<(), PackError> {
         let used = (size % BLOCK as u64) as usize;
-        if used > 0 { self.members.write(Effort::Squeeze, &[0; BLOCK][used..]) } else { Ok(()) }
+        if used > 0 { self.members.write(Effort::Compress, &[0; BLOCK][used..]) } else { Ok(()) }
     }
 
-    /// Ends the archive: only now is it one.
-    pub fn end(mut self) -> Result<Members<'f>, Halt> {
-        self.members.write(Effort::Squeeze, &[0; 2 * BLOCK])?;
+    /// Ends the archive. Before that it is invalid.
+    pub fn end(mut self) -> Result<Members<'f>, PackError> {
+        self.members.write(Effort::Compress, &[0; 2 * BLOCK])?;
         Ok(self.members)
     }
 
-    /// Writes a name that a header has no room for, the way GNU tar does.
-    fn long(&mut self, kind: EntryType, name: &str) -> Result<(), Halt> {
-        if name.len() <= LONGEST_NAME {
+    /// Writes a name that does not fit in a header, as GNU tar does.
+    fn long(&mut self, kind: EntryType, name: &str) -> Result<(), PackError> {
+        if name.len() <= MAX_NAME_LEN {
             return Ok(());
         }
         let size = name.len() as u64 + 1;
@@ -84,9 +84,9 @@ impl<'f> TarWriter<'f> {
         header.set_mtime(0);
         fill(&mut header.as_old_mut().name, "././@LongLink");
         header.set_cksum();
-        self.members.write(Effort::Squeeze, header.as_bytes())?;
-        self.members.write(Effort::Squeeze, name.as_bytes())?;
-        self.members.write(Effort::Squeeze, &[0])?;
+        self.members.write(Effort::Compress, header.as_bytes())?;
+        self.members.write(Effort::Compress, name.as_bytes())?;
+        self.members.write(Effort::Compress, &[0])?;
         self.pad(size)
     }
 }
@@ -96,7 +96,7 @@ fn fill(field: &mut [u8], text: &str) {
     field[..length].copy_from_slice(&text.as_bytes()[..length]);
 }
 
-/// A name that does not fit is left away: half a name would be someone else's, and the number is there.
+/// Leaves out a name that does not fit: half a name could be another user's, and the header has the number too.
 fn fill_whole(field: &mut [u8], name: Option<&str>) {
     if let Some(name) = name.filter(|name| name.len() < field.len()) {
         fill(field, name);

@@ -1,10 +1,10 @@
-//! Undoes an archive's compression, and gives up on one that unpacks to more than it can have been made of.
+//! Decompresses an archive, and stops if it unpacks to more than nightshift can have packed.
 
-use std::io;
+use std::io::{self, Read};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
 use nightshift_core::archive::ArchiveName;
@@ -13,21 +13,21 @@ use tokio::io::{AsyncRead, BufReader, ReadBuf};
 use crate::error::ListError;
 
 const BUFFER: usize = 256 << 10;
-/// gzip never packs more than 1,032 bytes into one; zstd can, but what we collect does not let it.
-const MOST_RATIO: u64 = 1_100;
-/// So much may unpack from anything.
-const ALLOWANCE: u64 = 1 << 30;
+/// gzip compresses at most 1,032 bytes into one. zstd can do more, but collected files do not reach this.
+const MAX_RATIO: u64 = 1_100;
+/// Bytes that any archive may unpack to.
+const MIN_LIMIT: u64 = 1 << 30;
 
 pub(crate) type Decoded<'r> = Box<dyn AsyncRead + Unpin + Send + 'r>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bound {
-    /// For what was packed here, whatever it is.
+    /// For an archive that this host packs.
     None,
     Ratio,
 }
 
-/// Compares what was unpacked with what it was unpacked from.
+/// Compares the number of unpacked bytes with that of the packed ones.
 pub(crate) struct Meter {
     packed: Arc<AtomicU64>,
     unpacked: u64,
@@ -35,13 +35,13 @@ pub(crate) struct Meter {
 }
 
 pub(crate) fn decode<'r>(
-    reader: impl AsyncRead + Unpin + Send + 'r,
+    reader: impl Read + Unpin + Send + 'r,
     name: &ArchiveName,
     bound: Bound,
 ) -> (Decoded<'r>, Meter) {
     let packed = Arc::new(AtomicU64::new(0));
-    let counted = Counted { reader, packed: Arc::clone(&packed) };
-    let buffered = BufReader::with_capacity(BUFFER, counted);
+    let blocking = Blocking { reader, count: Arc::clone(&packed) };
+    let buffered = BufReader::with_capacity(BUFFER, blocking);
     let decoded: Decoded<'r> = if name.zstd {
         let mut decoder = ZstdDecoder::new(buffered);
         decoder.multiple_members(true);
@@ -58,28 +58,35 @@ impl Meter {
     /// Counts what was unpacked of the entry at `path`.
     pub fn unpacked(&mut self, bytes: u64, path: &str) -> Result<(), ListError> {
         self.unpacked += bytes;
-        let most = self.packed.load(Ordering::Relaxed).saturating_mul(MOST_RATIO).saturating_add(ALLOWANCE);
-        if self.bound == Bound::Ratio && self.unpacked > most {
+        let max = self.packed.load(Ordering::Relaxed).saturating_mul(MAX_RATIO).saturating_add(MIN_LIMIT);
+        if self.bound == Bound::Ratio && self.unpacked > max {
             return Err(ListError::Bomb { path: path.to_owned() });
         }
         Ok(())
     }
 }
 
-struct Counted<R> {
+/// Blocks in `poll_read` and counts the bytes. Only for a thread that polls nothing else.
+struct Blocking<R> {
     reader: R,
-    packed: Arc<AtomicU64>,
+    count: Arc<AtomicU64>,
 }
 
-impl<R: AsyncRead + Unpin> AsyncRead for Counted<R> {
+impl<R: Read + Unpin> AsyncRead for Blocking<R> {
     fn poll_read(
         mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
+        _: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.reader).poll_read(cx, buffer))?;
-        self.packed.fetch_add((buffer.filled().len() - before) as u64, Ordering::Relaxed);
-        Poll::Ready(Ok(()))
+        let read = loop {
+            match self.reader.read(buffer.initialize_unfilled()) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => break result,
+            }
+        };
+        Poll::Ready(read.map(|length| {
+            self.count.fetch_add(length as u64, Ordering::Relaxed);
+            buffer.advance(length);
+        }))
     }
 }

@@ -1,4 +1,4 @@
-//! Takes something out of an archive while it is checked.
+//! Extracts something from an archive while it is verified.
 
 use std::io::Write;
 
@@ -6,27 +6,25 @@ use nightshift_core::manifest::Manifest;
 
 use crate::contents::{ArchivedSet, Contents};
 
-/// Sees what an archive holds as it comes by. What is handed over was checked but for the data of files: those
-/// are sound only once the next call is made, or the reading has ended well.
+/// Sees the content of an archive while it is read. The reader verifies before it calls, except the data of a file:
+/// that is verified when the next call is made, or the reading ends without an error.
 pub trait Visitor: Send {
-    /// Comes first, and once.
+    /// The first call.
     fn contents(&mut self, _contents: &Contents) {}
 
-    /// Comes before the set's files.
+    /// Called before the set's files.
     fn set(&mut self, _set: &ArchivedSet, _manifest: &Manifest) {}
 
-    /// Where the data of a file goes to; `path` begins with the set's `ArchivedSet::folder`.
+    /// Returns a writer to get a file's data. `path` begins with the set's `ArchivedSet::dir_name`.
     fn file(&mut self, _path: &str) -> Option<&mut dyn Write> {
         None
     }
 
-    /// Asked after each file, once it was found good: true ends the reading.
+    /// Called after each file, when it is verified: true ends the reading.
     fn has_all(&self) -> bool {
         false
     }
 }
 
-/// Wants nothing: the archive is checked to its end.
-pub(crate) struct Nobody;
-
-impl Visitor for Nobody {}
+/// Extracts nothing: the archive is verified to its end.
+impl Visitor for () {}

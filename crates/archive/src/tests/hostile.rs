@@ -73,7 +73,7 @@ fn a_long_name_is_refused_before_it_is_read() {
     let mut long = entry("././@LongLink", EntryType::GNULongName, 1 << 40);
     long.resize(1 << 20, b'a');
     let error = list_bytes(&with_entry(&long), false).unwrap_err();
-    assert!(matches!(error, ListError::BrokenAfter { .. }), "{error}");
+    assert!(matches!(error, ListError::Broken { .. }), "{error}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Compression;
 use tempfile::TempDir;
 
-use crate::{HeldSet, ListError, Listing, PackError, PackRequest, Packed, list_blocking, pack};
+use crate::{Contents, ListError, Listing, PackError, PackRequest, Packed, StoredSet, list_blocking, pack};
 
 pub const TOP: &str = "m1.x_2026.11.22";
 
@@ -41,7 +41,7 @@ pub fn item(path: &str, kind: ItemKind, mode: u32) -> Item {
     }
 }
 
-pub fn folder(path: &str) -> (Item, Vec<u8>) {
+pub fn directory(path: &str) -> (Item, Vec<u8>) {
     (item(path, ItemKind::Directory, 0o750), Vec::new())
 }
 
@@ -68,12 +68,12 @@ impl Vault {
         Self { dir: tempfile::tempdir().unwrap() }
     }
 
-    pub fn set(&self, id: &str, items: Vec<(Item, Vec<u8>)>) -> HeldSet {
+    pub fn set(&self, id: &str, items: Vec<(Item, Vec<u8>)>) -> StoredSet {
         let id: SetId = id.parse().unwrap();
-        let folder = self.dir.path().join(id.path());
-        fs::create_dir_all(&folder).unwrap();
+        let directory = self.dir.path().join(id.path());
+        fs::create_dir_all(&directory).unwrap();
         for (item, bytes) in &items {
-            let path = folder.join(&item.path);
+            let path = directory.join(&item.path);
             match item.kind {
                 ItemKind::File { .. } => {
                     fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -100,13 +100,13 @@ impl Vault {
             etcd: None,
             items: items.into_iter().map(|(item, _)| item).collect(),
         };
-        fs::write(folder.join("manifest.json"), manifest.encode().unwrap()).unwrap();
-        fs::write(folder.join("manifest.json.sig"), "a signature").unwrap();
-        HeldSet { id, folder, grade: manifest.grade, manifest }
+        fs::write(directory.join("manifest.json"), manifest.encode().unwrap()).unwrap();
+        fs::write(directory.join("manifest.json.sig"), "a signature").unwrap();
+        StoredSet { id, directory, grade: manifest.grade, manifest }
     }
 
     /// An etcd set with a big snapshot and a proof, and a node set with names and links of all kinds.
-    pub fn usual(&self) -> Vec<HeldSet> {
+    pub fn usual(&self) -> Vec<StoredSet> {
         let long = format!("etc/{}/{}", "d".repeat(120), "f".repeat(200));
         let etcd = self.set(
             "e1.x/2026-11-22/etcd",
@@ -115,7 +115,7 @@ impl Vault {
                 file("etc/etcd/etcd.conf", &b"ETCD_NAME=e1\n".repeat(400)),
             ],
         );
-        let proofs = etcd.folder.with_file_name("etcd.proofs");
+        let proofs = etcd.directory.with_file_name("etcd.proofs");
         fs::create_dir(&proofs).unwrap();
         fs::write(proofs.join("m1.x-20261123T000000Z.json"), "{}").unwrap();
         let node = self.set(
@@ -123,7 +123,7 @@ impl Vault {
             vec![
                 file(&long, b"long"),
                 file("etc/origin/node-config.yaml", b"kind: NodeConfig\n"),
-                folder("etc/origin"),
+                directory("etc/origin"),
                 file("etc/empty", b""),
                 link("etc/inside", "origin/node-config.yaml"),
                 link(&format!("etc/{}", "l".repeat(150)), &format!("{}/x", "t".repeat(150))),
@@ -137,16 +137,20 @@ impl Vault {
         self.dir.path().join("archive")
     }
 
-    pub fn request(&self, sets: Vec<HeldSet>, compression: Compression) -> PackRequest {
+    pub fn request(&self, sets: Vec<StoredSet>, compression: Compression) -> PackRequest {
         PackRequest {
-            cluster: "prod".parse().unwrap(),
-            host: "m1.x".parse().unwrap(),
-            night: "2026-11-22".parse().unwrap(),
-            edition: 1,
-            made_at: Timestamp::from_second(1_763_850_000).unwrap(),
-            made_with: "0.1.0".into(),
+            contents: Contents {
+                format: 1,
+                cluster: "prod".parse().unwrap(),
+                host: "m1.x".parse().unwrap(),
+                night: "2026-11-22".parse().unwrap(),
+                edition: 1,
+                made_at: Timestamp::from_second(1_763_850_000).unwrap(),
+                made_with: "0.1.0".into(),
+                sets: Vec::new(),
+                missing: vec!["n2.x node: no set of tonight".into()],
+            },
             sets,
-            missing: vec!["n2.x node: no set of tonight".into()],
             compression,
             recipients: Vec::new(),
             out: fs::File::create(self.out()).unwrap(),
@@ -157,7 +161,7 @@ impl Vault {
         pack(&self.request(self.usual(), compression), &|| false).unwrap()
     }
 
-    pub fn pack_sets(&self, sets: Vec<HeldSet>) -> Result<Packed, PackError> {
+    pub fn pack_sets(&self, sets: Vec<StoredSet>) -> Result<Packed, PackError> {
         pack(&self.request(sets, Compression::Gzip), &|| false)
     }
 }

@@ -107,7 +107,7 @@ fn an_invalid_recipient_is_named() {
     let mut request = vault.request(vault.usual(), Compression::Gzip);
     request.recipients = vec!["age1nonsense".into()];
     let error = pack(&request, &|| false).unwrap_err();
-    assert!(error.to_string().contains("`age1nonsense` is no age recipient"), "{error}");
+    assert!(error.to_string().contains("invalid age recipient `age1nonsense`"), "{error}");
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn a_file_that_differs_from_its_manifest_is_named() {
 fn an_archive_is_packed_without_the_damaged_set() {
     let vault = Vault::new();
     let sets = vault.usual();
-    fs::write(sets[0].folder.join("etc/empty"), "no more").unwrap();
+    fs::write(sets[0].directory.join("etc/empty"), "no more").unwrap();
     let request = vault.request(sets, Compression::Gzip);
     assert!(pack(&request, &|| false).is_err());
     let good = request.sets.into_iter().filter(|set| set.id.to_string().starts_with("e1.x")).collect();
@@ -182,7 +182,7 @@ fn an_archive_is_packed_without_the_damaged_set() {
 fn a_file_with_several_hard_links_is_packed() {
     let vault = Vault::new();
     let sets = vault.usual();
-    let conf = sets[1].folder.join("etc/etcd/etcd.conf");
+    let conf = sets[1].directory.join("etc/etcd/etcd.conf");
     fs::hard_link(&conf, vault.dir.path().join("elsewhere")).unwrap();
     assert_eq!(fs::metadata(&conf).unwrap().nlink(), 2);
     vault.pack_sets(sets).unwrap();
@@ -192,7 +192,7 @@ fn a_file_with_several_hard_links_is_packed() {
 fn a_file_among_the_proofs_that_is_not_one_is_left_out_and_named() {
     let vault = Vault::new();
     let sets = vault.usual();
-    fs::write(sets[1].folder.with_file_name("etcd.proofs").join("note.txt"), "x").unwrap();
+    fs::write(sets[1].directory.with_file_name("etcd.proofs").join("note.txt"), "x").unwrap();
     assert_eq!(vault.pack_sets(sets).unwrap().left_out, ["e1.x/etcd.proofs/note.txt"]);
 }
 

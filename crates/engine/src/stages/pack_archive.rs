@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha512};
 use crate::context::{StageContext, StageEnd};
 use crate::expected;
 use crate::report::Report;
-use nightshift_archive::{HeldSet, PackError, PackRequest, Packed, pack};
+use nightshift_archive::{Contents, PackError, PackRequest, Packed, StoredSet, pack};
 use nightshift_store::offload;
 use nightshift_store::outbox::{Outbox, Part};
 use nightshift_store::space::{self, SpaceError};
@@ -128,7 +128,7 @@ fn pack_tonight(ctx: &StageContext) -> Result<Option<(Packed, Vec<String>)>, Err
     // A damaged set is left out and reported; the others still get into an archive.
     loop {
         let (part, request) = request(ctx, &outbox, &ids, edition + 1, &damaged)?;
-        let missing = request.missing.clone();
+        let missing = request.contents.missing.clone();
         match pack(&request, &|| ctx.stop.is_cancelled()) {
             Ok(packed) => {
                 publish(ctx, &outbox, &part, &packed)?;
@@ -164,7 +164,7 @@ fn request(
     for id in ids {
         match judge.judge(id) {
             Ok(Judged { manifest, grade, .. }) => {
-                sets.push(HeldSet { id: id.clone(), folder: ctx.vault.folder(id), manifest, grade });
+                sets.push(StoredSet { id: id.clone(), directory: ctx.vault.folder(id), manifest, grade });
             }
             // Damaged, or of a newer format: the others are packed.
             Err(error) => unreadable.push(chain(&error)),
@@ -192,19 +192,20 @@ fn request(
     let name =
         ArchiveName::new(settings.this.clone(), ctx.night.date, ctx.night.extra, compression, encrypted);
     let part = outbox.begin(&ArchiveName { edition, ..name }.to_string())?;
-    let request = PackRequest {
+    let contents = Contents {
+        format: names::FORMAT,
         cluster: settings.cluster.clone(),
         host: settings.this.clone(),
         night: ctx.night,
         edition,
         made_at: Timestamp::now(),
         made_with: env!("CARGO_PKG_VERSION").to_owned(),
-        sets,
+        sets: Vec::new(),
         missing,
-        compression,
-        recipients: settings.archive.recipients.clone(),
-        out: part.file.try_clone().on("open", &part.path)?,
     };
+    let recipients = settings.archive.recipients.clone();
+    let out = part.file.try_clone().on("open", &part.path)?;
+    let request = PackRequest { contents, sets, compression, recipients, out };
     Ok((part, request))
 }
 
