@@ -12,7 +12,6 @@ use std::path::Path;
 
 use nightshift_core::manifest::{Item, MAX_ITEMS, Manifest, is_safe_path};
 use nightshift_core::settings::{FileRule, Generation};
-
 use nightshift_store::safe_open::Missing;
 use nightshift_store::{Partial, StoreError};
 

@@ -10,12 +10,12 @@ use nightshift_core::outcome::Outcome;
 use nightshift_core::record::{StartReason, Step};
 use nightshift_core::settings::{Settings, StageSettings};
 use nightshift_core::stage::Stage;
+use nightshift_store::records::RecordLog;
+use nightshift_store::{StoreError, Vault};
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::Audit;
 use crate::board::Board;
-use nightshift_store::records::RecordLog;
-use nightshift_store::{StoreError, Vault};
 
 #[derive(Debug, Clone)]
 pub struct StageContext {

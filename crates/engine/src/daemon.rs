@@ -16,12 +16,11 @@ mod waiting;
 use std::sync::Arc;
 
 use nightshift_core::agenda::Event;
+use nightshift_store::StoreError;
 use tokio::sync::mpsc;
 
 use crate::control::{Pending, Server, ServerError};
 use crate::heartbeat::{Heartbeat, HeartbeatError};
-use nightshift_store::StoreError;
-
 use actions::Daemon;
 pub use actions::Load;
 use requests::MAX_CLIENTS;

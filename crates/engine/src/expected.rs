@@ -5,7 +5,6 @@ use nightshift_core::night::Night;
 use nightshift_core::record::{Expected, NEW_FOR_NIGHTS, Record, is_new};
 use nightshift_core::role::Role;
 use nightshift_core::settings::{EtcdMembers, Settings};
-
 use nightshift_store::Vault;
 use nightshift_store::records::Records;
 

@@ -7,7 +7,6 @@ use nightshift_core::hint::{self, Hint, StageHint};
 use nightshift_core::record::Record;
 use nightshift_core::role::Role;
 use nightshift_core::settings::Settings;
-
 use nightshift_store::{IoContext as _, StoreError, Vault, create_folders, replace_file};
 
 /// What is the same all night: also what a peer's hint is compared with.

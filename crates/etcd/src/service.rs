@@ -1,18 +1,17 @@
 //! How this host's member is stopped and started: as a systemd unit, or as a static pod.
 
-use std::fs;
 use std::future::Future;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+use std::{fs, io};
 
+use nightshift_store::process::{self, Limits, ProcessError};
+use nightshift_store::{offload, sync_folder};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::discover::POD_MANIFESTS;
-use nightshift_store::process::{self, Limits, ProcessError};
-use nightshift_store::{offload, sync_folder};
 
 /// The names that OpenShift's installer uses: on the host, and in a container.
 const UNITS: [&str; 2] = ["etcd.service", "etcd_container.service"];

@@ -8,13 +8,13 @@ use nightshift_core::digest::Written;
 use nightshift_core::etcd_facts::MemberId;
 use nightshift_core::settings::Compression;
 use nightshift_snapshot::Report;
+use nightshift_store::offload::offload;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::stream::{Piece, Stored, store};
-use nightshift_store::offload::offload;
 
 /// The number of blobs of 32 KiB that may wait for the compressor.
 const MAX_BLOBS_AHEAD: usize = 64;

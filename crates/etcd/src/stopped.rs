@@ -8,12 +8,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::Uri;
+use nightshift_store::safe_open::{Missing, open_file, open_folder};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
-
-use nightshift_store::safe_open::{Missing, open_file, open_folder};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const POLL_INTERVAL: Duration = Duration::from_millis(200);

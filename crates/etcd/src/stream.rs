@@ -7,11 +7,9 @@ use bytes::{Buf as _, Bytes};
 use nightshift_core::digest::{HashedWriter, Written};
 use nightshift_core::settings::Compression;
 use nightshift_snapshot::{Pass, Report};
-use tokio::sync::mpsc;
-
-use nightshift_store::gzip;
 use nightshift_store::pieces::read_ready;
-use nightshift_store::sync_file;
+use nightshift_store::{gzip, sync_file};
+use tokio::sync::mpsc;
 
 /// etcd itself needs a core while it streams, and a small master has no others to spare.
 const WORKERS: usize = 2;

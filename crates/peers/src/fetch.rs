@@ -6,9 +6,8 @@ use nightshift_core::digest::{Digest, Written};
 use nightshift_core::manifest::{self, FileList, ListedFile, Manifest};
 use nightshift_core::outcome::Grade;
 use nightshift_core::set_path::SetId;
-use nightshift_store::space;
 use nightshift_store::verify::{self, MAX_SIGNATURE_LEN};
-use nightshift_store::{Partial, Vault, offload};
+use nightshift_store::{Partial, Vault, offload, space};
 
 use crate::download::{Download, Wanted};
 use crate::fetch_error::FetchError;

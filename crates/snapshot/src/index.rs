@@ -15,19 +15,18 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use arena::Arena;
-pub use error::IndexError;
-pub use key_revision::{KeyRevision, ValueHash};
-pub use latest::{Key, Keys};
-pub use merge::KeyRevisions;
-use run::Run;
-
 use crate::change::{Change, Visitor};
 use crate::database::Database;
 use crate::entry::Location;
 use crate::finding::Findings;
 use crate::lookup::scan;
 use crate::source::ReadAt;
+use arena::Arena;
+pub use error::IndexError;
+pub use key_revision::{KeyRevision, ValueHash};
+pub use latest::{Key, Keys};
+pub use merge::KeyRevisions;
+use run::Run;
 
 /// How many runs are merged at once; each level has at most this many open files.
 const FAN_IN: usize = 32;

@@ -1,7 +1,6 @@
 //! The reader in key order. It needs positioned reads, and finds everything that can be known of a database.
 
-use std::io;
-use std::thread;
+use std::{io, thread};
 
 use crate::bits::Bits;
 use crate::change::{Change, Visitor};

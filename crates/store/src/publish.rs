@@ -1,9 +1,8 @@
 //! Publishing a set: everything is synced, the manifest last, then one rename makes it visible.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io;
 use std::path::Path;
+use std::{fs, io};
 
 use nightshift_core::digest::Digest;
 use nightshift_core::manifest::{self, FileList};

@@ -4,11 +4,10 @@
 //! under /etc/origin must not make the daemon read /etc/shadow.
 
 use std::ffi::OsStr;
-use std::fmt;
 use std::fs::File;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path};
+use std::{fmt, io};
 
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use nightshift_core::digest::{Digest, Written};
+use nightshift_core::fixtures as testing;
 use nightshift_core::manifest::{self, Item, ItemKind, Owner};
 use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
@@ -14,7 +15,6 @@ use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 
 use super::*;
-use nightshift_core::fixtures as testing;
 
 struct Fixture {
     _dir: tempfile::TempDir,

@@ -10,11 +10,10 @@ use std::path::{Path, PathBuf};
 
 use nightshift_core::name::{ClusterName, HostName};
 use nightshift_core::night::Night;
+use nightshift_store::{StoreError, read_bounded, replace_file, sync_folder};
 use rustix::fs::FlockOperation;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-
-use nightshift_store::{StoreError, read_bounded, replace_file, sync_folder};
 
 const FILE: &str = "stopped";
 const LOCK: &str = "lock";

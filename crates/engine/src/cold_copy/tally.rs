@@ -1,13 +1,11 @@
 //! How often the member was stopped tonight: a failure that repeats must not stop it again and again.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use nightshift_core::night::Night;
-use serde::{Deserialize, Serialize};
-
 use nightshift_store::{StoreError, read_bounded, replace_file};
+use serde::{Deserialize, Serialize};
 
 const FILE: &str = "begun";
 const MAX_BYTES: u64 = 4 << 10;

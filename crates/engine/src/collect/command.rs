@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use nightshift_core::chain;
 use nightshift_core::manifest::{Item, ItemKind};
 use nightshift_store::process::{self, Limits};
+use nightshift_store::{Partial, StoreError};
 
 use super::copy::owner;
-use nightshift_store::{Partial, StoreError};
 
 const LIMITS: Limits = Limits { time: Duration::from_secs(120), output: 64 << 20 };
 

@@ -8,10 +8,9 @@ use std::path::Path;
 use jiff::Timestamp;
 use nightshift_core::digest::{HashedWriter, Written};
 use nightshift_core::manifest::{Item, ItemKind, Manifest, Owner};
-use rustix::fs::{AtFlags, FileType, Stat, fstat, readlinkat, statat};
-
 use nightshift_store::safe_open::{Missing, open_file, open_parent};
 use nightshift_store::{IoContext as _, Partial, StoreError, sync_file};
+use rustix::fs::{AtFlags, FileType, Stat, fstat, readlinkat, statat};
 
 const CHUNK: usize = 256 << 10;
 /// A file that changes while it is read is read so often, then taken as it is and marked.

@@ -5,10 +5,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use nightshift_core::manifest::MAX_ITEMS;
+use nightshift_store::safe_open::{Missing, open_folder, open_parent};
 use rustix::fs::{AtFlags, Dir, FileType, statat};
 
 use super::glob::{is_glob, matches, parts};
-use nightshift_store::safe_open::{Missing, open_folder, open_parent};
 
 /// How deep a whole folder is followed.
 const DEEPEST: usize = 60;

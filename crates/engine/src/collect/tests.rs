@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use nightshift_core::manifest::ItemKind;
 use nightshift_core::set_path::SetId;
+use nightshift_store::Vault;
 
 use super::*;
-use nightshift_store::Vault;
 
 struct Fixture {
     _dir: tempfile::TempDir,

@@ -10,13 +10,12 @@ use nightshift_core::proof::{FORMAT, Proof, Statement};
 use nightshift_core::record::Step;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
+use nightshift_store::{Judged, StoreError, Vault, offload};
 
 use super::tonight::Tonight;
 use crate::audit::Audit;
 use crate::control::ControlResponse;
 use crate::stages::stored_sets;
-use nightshift_store::offload;
-use nightshift_store::{Judged, StoreError, Vault};
 
 /// Why a set cannot be accepted.
 #[derive(Debug, thiserror::Error)]

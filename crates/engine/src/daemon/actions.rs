@@ -10,6 +10,8 @@ use nightshift_core::chain;
 use nightshift_core::record::StartReason;
 use nightshift_core::settings::Settings;
 use nightshift_core::stage::Stage;
+use nightshift_store::records::Records;
+use nightshift_store::{StoreError, Vault, offload};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -22,14 +24,10 @@ use crate::audit::Audit;
 use crate::clock::{self, WallClock};
 use crate::context::StageEnd;
 use crate::control::Pending;
-use crate::hint_file;
-use crate::runner;
 use crate::stages::prune;
 use crate::supervisor::{Supervisor, TaskResult};
 use crate::systemd::Systemd;
-use nightshift_store::offload;
-use nightshift_store::records::Records;
-use nightshift_store::{StoreError, Vault};
+use crate::{hint_file, runner};
 
 /// Loads the configuration; an error is the text of its diagnostics.
 pub type Load = Box<dyn Fn() -> Result<Settings, String> + Send + Sync>;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use nightshift_core::audit::{Event, Kind, Severity};
-use nightshift_core::chain;
 use nightshift_core::night::Night;
 use nightshift_core::outcome::{Outcome, Verdict};
 use nightshift_core::plan::NightPlan;
@@ -11,15 +10,14 @@ use nightshift_core::record::{self, Record, Step};
 use nightshift_core::settings::Settings;
 use nightshift_core::stage::Stage;
 use nightshift_core::summary::{self, Judgement};
-use nightshift_core::units;
+use nightshift_core::{chain, units};
+use nightshift_store::records::Records;
+use nightshift_store::{StoreError, offload};
 
 use super::tonight::Tonight;
 use crate::audit::Audit;
 use crate::context::StageEnd;
 use crate::expected;
-use nightshift_store::StoreError;
-use nightshift_store::offload;
-use nightshift_store::records::Records;
 
 /// The records, and the open night.
 pub(super) struct Nights {

@@ -9,6 +9,7 @@ use nightshift_core::chain;
 use nightshift_core::night::Night;
 use nightshift_core::settings::Settings;
 use nightshift_core::stage::Stage;
+use nightshift_store::offload;
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -16,10 +17,8 @@ use tokio_util::sync::CancellationToken;
 use super::accept::accept;
 use super::actions::{Daemon, Task, TaskOutput};
 use super::waiting::WaitingClient;
-use crate::collect;
 use crate::control::{ControlRequest, ControlResponse, Pending, serve_client};
-use crate::status;
-use nightshift_store::offload;
+use crate::{collect, status};
 
 /// The maximum number of control clients at the same time.
 pub(super) const MAX_CLIENTS: usize = 32;

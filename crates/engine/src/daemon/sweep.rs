@@ -6,12 +6,11 @@ use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
 use nightshift_core::night::Night;
 use nightshift_core::settings::Settings;
+use nightshift_etcd::trial::scratch;
+use nightshift_store::outbox::Outbox;
+use nightshift_store::{Vault, offload};
 
 use crate::audit::Audit;
-use nightshift_etcd::trial::scratch;
-use nightshift_store::Vault;
-use nightshift_store::offload;
-use nightshift_store::outbox::Outbox;
 
 /// Removes what a crash left. An error here does not keep the daemon from starting: the remains only use space.
 pub(super) async fn sweep(settings: Arc<Settings>, open: Option<Night>, audit: &Audit) {

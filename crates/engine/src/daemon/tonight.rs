@@ -7,14 +7,13 @@ use nightshift_core::night::Night;
 use nightshift_core::outcome::Outcome;
 use nightshift_core::record::{Record, Step};
 use nightshift_core::stage::Stage;
+use nightshift_store::records::{RecordLog, Records};
+use nightshift_store::{StoreError, Vault, offload};
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::Audit;
 use crate::board::Board;
 use crate::context::StageContext;
-use nightshift_store::offload;
-use nightshift_store::records::{RecordLog, Records};
-use nightshift_store::{StoreError, Vault};
 
 #[derive(Debug)]
 pub(super) struct Tonight {

@@ -8,14 +8,12 @@ use nightshift_core::etcd_facts::EtcdFacts;
 use nightshift_core::manifest::{Item, ItemKind, Manifest, is_safe_path};
 use nightshift_core::role::Role;
 use nightshift_core::settings::Settings;
+use nightshift_etcd::discover::discover;
+use nightshift_store::packing::{Packing, snapshot_of};
+use nightshift_store::{StoreError, Vault, space};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
-
-use nightshift_etcd::discover::discover;
-use nightshift_store::packing::{Packing, snapshot_of};
-use nightshift_store::space;
-use nightshift_store::{StoreError, Vault};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {

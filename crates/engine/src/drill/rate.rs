@@ -1,10 +1,9 @@
 //! The rate at which a copy is read and written, so that the disk stays usable for others.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{io, thread};
 
 /// Stops the copying when it is dropped: a thread does not end with the future that waits for it.
 #[derive(Debug)]

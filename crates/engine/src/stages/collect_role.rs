@@ -3,12 +3,11 @@
 use nightshift_core::chain;
 use nightshift_core::manifest::Manifest;
 use nightshift_core::role::Role;
+use nightshift_store::{Partial, offload};
 
 use super::own_set::{self, Begun, Draft, OwnSetError};
 use crate::collect::{self, CollectError};
 use crate::context::{StageContext, StageEnd};
-use nightshift_store::Partial;
-use nightshift_store::offload;
 
 #[derive(Debug, thiserror::Error)]
 enum Error {

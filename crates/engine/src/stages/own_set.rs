@@ -10,13 +10,12 @@ use nightshift_core::record::{Fate, SetReport, Step};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::{MAX_ATTEMPTS, SetId};
 use nightshift_ssh::Signer;
+use nightshift_store::space::{self, SpaceError};
+use nightshift_store::{Partial, StoreError, offload};
 
 use super::stored_sets;
 use crate::context::{StageContext, StageEnd};
 use crate::machine;
-use nightshift_store::offload;
-use nightshift_store::space::{self, SpaceError};
-use nightshift_store::{Partial, StoreError};
 
 /// A set that was begun.
 #[derive(Debug)]

@@ -3,25 +3,23 @@
 use std::path::Path;
 
 use jiff::Timestamp;
+use nightshift_archive::{Contents, PackError, PackRequest, Packed, StoredSet, pack};
 use nightshift_core::archive::{self as names, ArchiveName};
 use nightshift_core::audit::{Event, Kind};
-use nightshift_core::chain;
 use nightshift_core::outcome::Outcome;
 use nightshift_core::record::{Packed as PackedStep, StartReason, Step};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
-use nightshift_core::units;
+use nightshift_core::{chain, units};
 use nightshift_ssh::Signer;
+use nightshift_store::outbox::{Outbox, Part};
+use nightshift_store::space::{self, SpaceError};
+use nightshift_store::{IoContext as _, Judge, Judged, StoreError, offload};
 use sha2::{Digest as _, Sha512};
 
 use crate::context::{StageContext, StageEnd};
 use crate::expected;
 use crate::report::Report;
-use nightshift_archive::{Contents, PackError, PackRequest, Packed, StoredSet, pack};
-use nightshift_store::offload;
-use nightshift_store::outbox::{Outbox, Part};
-use nightshift_store::space::{self, SpaceError};
-use nightshift_store::{IoContext as _, Judge, Judged, StoreError};
 
 #[derive(Debug, thiserror::Error)]
 enum Error {

@@ -17,12 +17,11 @@ use nightshift_core::retention::{Candidate, Policy, Reason, decide};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
-
-use crate::context::{StageContext, StageEnd};
-use nightshift_store::offload;
 use nightshift_store::outbox::Outbox;
 use nightshift_store::records::Records;
-use nightshift_store::{Judge, Judged, StoreError, Vault};
+use nightshift_store::{Judge, Judged, StoreError, Vault, offload};
+
+use crate::context::{StageContext, StageEnd};
 
 pub async fn run(ctx: StageContext) -> StageEnd {
     let mut faults = Vec::new();

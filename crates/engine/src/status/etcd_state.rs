@@ -9,9 +9,8 @@ use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
 use nightshift_core::units::{self, count};
-use serde::{Deserialize, Serialize};
-
 use nightshift_store::{Judged, StoreError, Vault};
+use serde::{Deserialize, Serialize};
 
 /// The best etcd set of one host and night in this vault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use nightshift_store::process::Child;
+
 use super::etcd::{Log, NAME};
 use super::fault::{Fault, Here as _};
 use super::scratch::Scratch;
 use super::tools::Tools;
-use nightshift_store::process::Child;
 
 /// The restored member is alone, so its peer URL is never used; it gets another one when it is started.
 const PEER_URL: &str = "http://127.0.0.1:1";

@@ -5,10 +5,9 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 
+use nightshift_store::{IoContext as _, StoreError};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
-
-use nightshift_store::{IoContext as _, StoreError};
 
 /// The names of scratch directories, by use. Whatever else is in their parent does not belong to nightshift: an operator may
 /// have set any directory.

@@ -1,10 +1,9 @@
 //! A client of the v2 API: HTTP requests with JSON responses, to a member's client URL or to the socket of a scratch etcd.
 
-use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use bytes::Bytes;
 use futures_util::future::{Either, select};
@@ -13,6 +12,8 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use nightshift_core::chain;
+use nightshift_store::offload;
+use nightshift_store::pieces::Pieces;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -27,8 +28,6 @@ use super::keys::{Directory, KeyCount, Leaf, Response};
 use crate::discover::{LocalMember, TlsFiles};
 use crate::options::read_small;
 use crate::trial::fault::Fault;
-use nightshift_store::offload;
-use nightshift_store::pieces::Pieces;
 
 /// The root directory, or the response to a write, in bytes. A list of all keys is streamed.
 const MAX_RESPONSE: usize = 1 << 20;

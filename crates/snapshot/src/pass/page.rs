@@ -1,13 +1,12 @@
 //! Summarises one whole page that may be live.
 
+use super::children::{Children, encode};
+use super::pages::Pages;
+use super::units::{Begins, Unit, fault_number, misfit_number};
 use crate::change::Change;
 use crate::database::MAX_BRANCH_LEN;
 use crate::finding::Misfit;
 use crate::page::{Header, Kind, Scan, overflow_fits};
-
-use super::children::{Children, encode};
-use super::pages::Pages;
-use super::units::{Begins, Unit, fault_number, misfit_number};
 
 /// The hash of a child and its key in the branch. The sum over all children is stored for the branch.
 pub fn pair(child: u64, key: u32) -> u64 {

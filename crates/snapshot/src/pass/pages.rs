@@ -1,11 +1,10 @@
 //! The data that is kept of all pages while the stream is read.
 
-use crate::meta::{Meta, MetaError};
-
 use super::children::Children;
 use super::copies::Copies;
 use super::units::Units;
 use super::window::Window;
+use crate::meta::{Meta, MetaError};
 
 /// The maximum number of units: 32 GiB with pages of 4 KiB, four times the size that etcd recommends at most. They need 160 MiB
 /// of memory. The number of pages in a meta cannot be trusted, so there must be a limit.

@@ -1,11 +1,10 @@
 //! Takes the units of the stream one by one, and each page once its last unit has come.
 
-use crate::meta::Meta;
-use crate::page::{Header, Kind};
-
 use super::pages::Pages;
 use super::units::{Begins, Unit};
 use super::window::{Open, fits};
+use crate::meta::Meta;
+use crate::page::{Header, Kind};
 
 impl Pages {
     /// Processes the next unit of the stream.

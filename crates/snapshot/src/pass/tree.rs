@@ -1,15 +1,14 @@
 //! At the end of the stream: traverses the tree from its root with the kept data, finds the live pages and checks them.
 
+use super::page::pair;
+use super::pages::Pages;
+use super::units::{Begins, Unit};
 use crate::bits::Bits;
 use crate::facts::{Collector, Facts, Known};
 use crate::finding::{Damage, Findings};
 use crate::freelist;
 use crate::meta::Meta;
 use crate::page::{BUCKET_HEADER, Element, Header, Kind, Scan};
-
-use super::page::pair;
-use super::pages::Pages;
-use super::units::{Begins, Unit};
 
 /// The maximum depth of a tree: the same as in `cursor.rs`.
 const MAX_DEPTH: u32 = 32;

@@ -3,11 +3,10 @@ use std::fs;
 
 use nightshift_core::digest::Digest;
 use nightshift_core::etcd_facts::{EtcdFacts, MemberHash, SnapshotFacts};
-use nightshift_core::manifest;
 use nightshift_core::proof::Statement;
+use nightshift_core::{fixtures as testing, manifest};
 
 use super::*;
-use nightshift_core::fixtures as testing;
 
 struct Fixture {
     _dir: tempfile::TempDir,

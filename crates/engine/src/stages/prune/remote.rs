@@ -8,14 +8,13 @@ use nightshift_core::outcome::Grade;
 use nightshift_core::record::Step;
 use nightshift_core::retention::{Candidate, Policy, decide};
 use nightshift_core::settings::Remote;
-use nightshift_ssh::SftpError;
-
-use crate::context::StageContext;
 use nightshift_peers as peers;
 use nightshift_peers::{Credentials, CredentialsError, ReachError};
-use nightshift_store::StoreError;
-use nightshift_store::offload;
+use nightshift_ssh::SftpError;
 use nightshift_store::records::Records;
+use nightshift_store::{StoreError, offload};
+
+use crate::context::StageContext;
 
 /// The newest archives on a remote stay, even where the policy drops them.
 const MIN_KEPT: usize = 2;

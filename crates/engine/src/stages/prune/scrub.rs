@@ -7,11 +7,10 @@ use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
+use nightshift_store::verify::{Hashed, verify_set};
+use nightshift_store::{StoreError, Vault, offload};
 
 use crate::context::StageContext;
-use nightshift_store::offload;
-use nightshift_store::verify::{Hashed, verify_set};
-use nightshift_store::{StoreError, Vault};
 
 /// Verifies the snapshots of tonight's turn; returns what is wrong with them.
 pub async fn scrub(ctx: &StageContext) -> Result<Vec<String>, StoreError> {

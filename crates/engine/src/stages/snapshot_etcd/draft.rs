@@ -7,16 +7,14 @@ use nightshift_core::etcd_facts::{Agreement, AgreementState, EtcdFacts, Snapshot
 use nightshift_core::manifest::{Item, ItemKind, Owner};
 use nightshift_core::plausible;
 use nightshift_core::role::Role;
+use nightshift_etcd::health::Problem;
+use nightshift_etcd::snapshot::Taken;
 use nightshift_snapshot::{Facts, Report};
+use nightshift_store::{StoreError, offload, verify};
 
 use super::view::MemberView;
 use crate::context::StageContext;
 use crate::stages::own_set::Draft;
-use nightshift_etcd::health::Problem;
-use nightshift_etcd::snapshot::Taken;
-use nightshift_store::StoreError;
-use nightshift_store::offload;
-use nightshift_store::verify;
 
 /// Adds the snapshot and the facts about it to the collected files.
 pub fn complete(

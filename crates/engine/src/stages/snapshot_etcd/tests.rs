@@ -15,11 +15,11 @@ use nightshift_core::record::{Fate, SetReport, StartReason, Step};
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::{EtcdData, EtcdMembers, Settings};
 use nightshift_core::stage::Stage;
+use nightshift_store::{Judged, Vault};
 
 use super::*;
 use crate::stages::stored_sets;
 use crate::testing;
-use nightshift_store::{Judged, Vault};
 use support::{Etcd, Harm, Proxy, Writer, available};
 
 #[allow(dead_code)] // the etcd crate uses the rest of it

@@ -10,8 +10,7 @@ use nightshift_core::role::Role;
 use nightshift_core::settings::EtcdMembers;
 use nightshift_core::units;
 use nightshift_etcd::cluster::{Cluster, MemberStatus};
-use nightshift_store::StoreError;
-use nightshift_store::offload;
+use nightshift_store::{StoreError, offload};
 use tokio::time::sleep;
 
 use super::view::MemberView;
