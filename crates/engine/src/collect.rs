@@ -1,27 +1,29 @@
-//! Collecting: a role's files into a set, opened so that no path can be used as a weapon.
+//! Collects a role's files into a set, in a way that no path can be used to read other files.
 
 mod command;
 mod copy;
-mod expand;
-pub(crate) mod glob;
+pub(crate) mod expand;
+mod glob;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use nightshift_core::manifest::{Item, MAX_ITEMS, Manifest, is_safe_path};
+use nightshift_core::manifest::{Item, MAX_ITEMS, Manifest};
 use nightshift_core::settings::{FileRule, Generation};
-use nightshift_store::safe_open::Missing;
 use nightshift_store::{Partial, StoreError};
 
-/// What was collected, and what could not be.
+use copy::CopyError;
+use expand::Expansion;
+
+/// What was collected, and what could not be collected.
 #[derive(Debug, Default)]
 pub struct Collected {
     pub items: Vec<Item>,
-    /// What makes the set degraded: required files that are absent, files that kept changing.
+    /// Why the set is degraded: required files that are absent, files that kept changing.
     pub faults: Vec<String>,
-    /// What a reader should know and that is no fault.
+    /// What is worth knowing, but does not degrade the set.
     pub notes: Vec<String>,
 }
 
@@ -29,11 +31,11 @@ pub struct Collected {
 pub enum CollectError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("the rules name more than {MAX_ITEMS} files: leave some out, or split the role's list")]
+    #[error("the rules name more than {MAX_ITEMS} files; leave some out, or split the role's list")]
     TooManyItems,
 }
 
-/// Where static pods are described, on a host that has them.
+/// The directory of static pods, on a host that has them.
 pub(crate) const STATIC_PODS: &str = "/etc/origin/node/pods";
 
 /// How the control plane of this host is run (docs/facts/openshift.md#versions).
@@ -41,105 +43,120 @@ pub fn detect_generation() -> Generation {
     if Path::new(STATIC_PODS).is_dir() { Generation::StaticPods } else { Generation::Services }
 }
 
-/// Collects everything that the rules name into the partial set. `previous` gives its unchanged files by
-/// hard links. Blocks: runs offloaded.
+/// The paths that the rules name, each only once.
+#[derive(Debug, Default)]
+pub struct Selection {
+    /// The paths in the set.
+    taken: BTreeSet<String>,
+    pub faults: Vec<String>,
+    pub notes: Vec<String>,
+}
+
+/// A path that a rule names.
+#[derive(Debug)]
+pub struct Selected<S> {
+    /// Its path in the set.
+    pub path: String,
+    /// Absolute.
+    pub source: String,
+    pub known: S,
+}
+
+impl Selection {
+    /// The paths of one rule that no earlier rule named. What is missing becomes a fault if it is required, else a note if it is
+    /// not just absent.
+    pub fn of_rule<S>(
+        &mut self,
+        rule: &str,
+        alias: Option<&str>,
+        optional: bool,
+        expanded: Expansion<'_, S>,
+    ) -> Result<Vec<Selected<S>>, CollectError> {
+        self.notes.extend(expanded.notes);
+        match expanded.missing {
+            Some(missing) if expanded.found.is_empty() && !optional => {
+                self.faults.push(format!("{rule}: {missing}"));
+            }
+            Some(missing) if missing.is_trouble() => self.notes.push(format!("{rule}: {missing}")),
+            None if expanded.found.is_empty() && !optional => {
+                self.faults.push(format!("{rule}: nothing matches"));
+            }
+            _ => {}
+        }
+        let mut selected = Vec::new();
+        for (source, known) in expanded.found {
+            let path = alias.map_or_else(|| source.trim_start_matches('/').to_owned(), str::to_owned);
+            if self.taken.insert(path.clone()) {
+                selected.push(Selected { path, source, known });
+            }
+        }
+        if self.taken.len() > MAX_ITEMS { Err(CollectError::TooManyItems) } else { Ok(selected) }
+    }
+
+    /// Reports a path that was selected and cannot be read.
+    fn unreadable(&mut self, source: &str, missing: impl std::fmt::Display, optional: bool) {
+        let reports = if optional { &mut self.notes } else { &mut self.faults };
+        reports.push(format!("{source}: {missing}"));
+    }
+}
+
+/// Collects everything that the rules name into the partial set. Files that are unchanged since `previous` become hard links.
+/// Blocks: call it offloaded.
 pub fn collect(
     rules: &[FileRule],
     partial: &Partial,
     previous: Option<&Manifest>,
 ) -> Result<Collected, CollectError> {
-    let mut collected = Collected::default();
-    let mut taken = BTreeSet::new();
+    let mut selection = Selection::default();
+    let mut items = Vec::new();
     for rule in rules {
         match rule {
             FileRule::Path { path, alias, optional } => {
-                take_path(&mut collected, &mut taken, partial, previous, path, alias.as_deref(), *optional)?;
-            }
-            FileRule::Command { argv, alias, optional } => match command::output(argv) {
-                Ok(output) => {
-                    if taken.insert(alias.clone()) {
-                        collected.items.push(command::store(partial, argv, alias, &output)?);
+                let expanded = expand::expand(path);
+                for it in selection.of_rule(path, alias.as_deref(), *optional, expanded)? {
+                    match copy::copy(&it.source, &it.path, partial, previous) {
+                        Ok(item) => {
+                            if item.changed {
+                                let fault = format!("{}: it changed while it was read, twice", it.source);
+                                selection.faults.push(fault);
+                            }
+                            items.push(item);
+                        }
+                        Err(CopyError::Missing(missing)) => {
+                            selection.unreadable(&it.source, missing, *optional);
+                        }
+                        Err(CopyError::Store(error)) => return Err(error.into()),
                     }
                 }
-                Err(reason) if *optional => collected.notes.push(format!("{alias}: {reason}")),
-                Err(reason) => collected.faults.push(format!("{alias}: {reason}")),
+            }
+            FileRule::Command { argv, alias, optional } => match command::output(argv) {
+                Ok(output) if selection.taken.insert(alias.clone()) => {
+                    items.push(command::store(partial, argv, alias, &output)?);
+                }
+                Ok(_) => {}
+                Err(reason) => selection.unreadable(alias, reason, *optional),
             },
         }
     }
-    Ok(collected)
+    let Selection { faults, notes, .. } = selection;
+    Ok(Collected { items, faults, notes })
 }
 
-fn take_path(
-    collected: &mut Collected,
-    taken: &mut BTreeSet<String>,
-    partial: &Partial,
-    previous: Option<&Manifest>,
-    rule: &str,
-    alias: Option<&str>,
-    optional: bool,
-) -> Result<(), CollectError> {
-    let expanded = expand::expand(rule);
-    collected.notes.extend(expanded.notes);
-    if expanded.found.is_empty() && !optional {
-        let reason =
-            expanded.missing.map_or_else(|| "nothing matches".to_owned(), |missing| missing.to_string());
-        collected.faults.push(format!("{rule}: {reason}"));
-    } else if let Some(missing) = expanded.missing.filter(Missing::is_trouble) {
-        // An optional file may be absent; one that is there and cannot be read is worth a word.
-        collected.notes.push(format!("{rule}: {missing}"));
-    }
-    for source in expanded.found {
-        let path = alias.map_or_else(|| source.trim_start_matches('/').to_owned(), str::to_owned);
-        if !is_safe_path(&path) {
-            // One such path in a manifest would cost the whole set.
-            collected.notes.push(format!("{source}: too long or too deep, left out"));
-            continue;
-        }
-        if !taken.insert(path.clone()) {
-            continue;
-        }
-        if collected.items.len() >= MAX_ITEMS {
-            return Err(CollectError::TooManyItems);
-        }
-        match copy::copy(&source, &path, partial, previous)? {
-            Ok(item) => {
-                if item.changed {
-                    collected.faults.push(format!("{source}: it changed while it was read, twice"));
-                }
-                collected.items.push(item);
-            }
-            Err(missing) if optional => collected.notes.push(format!("{source}: {missing}")),
-            Err(missing) => collected.faults.push(format!("{source}: {missing}")),
-        }
-    }
-    Ok(())
-}
-
-/// Tries what the rules name without keeping anything: what `check` asks the daemon.
-pub fn probe(rules: &[FileRule]) -> Collected {
-    let mut collected = Collected::default();
+/// Checks which of the paths that the rules name can be read, for `nightshift check`; collects nothing.
+pub fn probe(rules: &[FileRule]) -> Result<Selection, CollectError> {
+    let mut selection = Selection::default();
     for rule in rules {
-        let FileRule::Path { path, optional, .. } = rule else { continue };
-        let expanded = expand::expand(path);
-        collected.notes.extend(expanded.notes);
-        match expanded.missing {
-            Some(missing) if !optional => collected.faults.push(format!("{path}: {missing}")),
-            Some(missing) if missing.is_trouble() => collected.notes.push(format!("{path}: {missing}")),
-            None if expanded.found.is_empty() && !optional => {
-                collected.faults.push(format!("{path}: nothing matches"));
-            }
-            _ => {}
-        }
-        for file in &expanded.found {
-            if let Err(missing) = copy::can_read(file) {
-                collected.faults.push(format!("{file}: {missing}"));
+        let FileRule::Path { path, alias, optional } = rule else { continue };
+        for it in selection.of_rule(path, alias.as_deref(), *optional, expand::expand(path))? {
+            if let Err(missing) = copy::can_read(&it.source) {
+                selection.unreadable(&it.source, missing, *optional);
             }
         }
     }
-    collected
+    Ok(selection)
 }
 
-/// What the last set had and this one has not.
+/// The paths that the last set contained and this one does not.
 pub fn vanished(previous: Option<&Manifest>, items: &[Item]) -> Vec<String> {
     let now: BTreeSet<&str> = items.iter().map(|item| item.path.as_str()).collect();
     previous

@@ -11,7 +11,7 @@ use nightshift_core::record::{StartReason, Step};
 use nightshift_core::settings::{Settings, StageSettings};
 use nightshift_core::stage::Stage;
 use nightshift_store::records::RecordLog;
-use nightshift_store::{StoreError, Vault};
+use nightshift_store::{StoreError, Vault, offload};
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::Audit;
@@ -72,10 +72,15 @@ impl StageContext {
         self.settings.stages.get(self.stage)
     }
 
+    /// Runs work that blocks on a thread of its own, with a clone of this context.
+    pub async fn offload<T: Send + 'static>(&self, work: impl FnOnce(&Self) -> T + Send + 'static) -> T {
+        let ctx = self.clone();
+        offload::run(move || work(&ctx)).await
+    }
+
     /// Writes a step to the record, on disk before this returns.
     pub async fn note(&self, step: Step) -> Result<(), StoreError> {
-        let record = self.record.clone();
-        nightshift_store::offload::run(move || record.note(step)).await
+        self.offload(move |ctx| ctx.record.note(step)).await
     }
 
     /// Writes an event to the journal, with this night and stage.

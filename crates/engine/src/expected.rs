@@ -1,4 +1,4 @@
-//! Which sets a host should hold when a night is over.
+//! Which sets should be in the vault of a host at the end of a night.
 
 use nightshift_core::chain;
 use nightshift_core::night::Night;
@@ -8,7 +8,7 @@ use nightshift_core::settings::{EtcdMembers, Settings};
 use nightshift_store::Vault;
 use nightshift_store::records::Records;
 
-/// Its own sets; on a master those of every host that is expected.
+/// The own sets of this host; on a master, those of all expected hosts.
 pub fn sets(settings: &Settings) -> Vec<Expected> {
     let master = settings.roles().has(Role::Master);
     let any = |role| role == Role::Etcd && settings.etcd.members == EtcdMembers::One;
@@ -21,7 +21,7 @@ pub fn sets(settings: &Settings) -> Vec<Expected> {
         .collect()
 }
 
-/// The same for one night: who came to the inventory lately and has handed in nothing yet is `new`.
+/// The same for one night: a host that was added to the inventory recently and has not published a set yet is `new`.
 pub fn of_night(settings: &Settings, records: &Records, night: Night) -> Vec<Expected> {
     let earlier = earlier_nights(records, night);
     let vault = Vault::new(&settings.vault.path);
@@ -37,7 +37,10 @@ pub fn of_night(settings: &Settings, records: &Records, night: Night) -> Vec<Exp
 /// The last scheduled nights before this one, newest first.
 fn earlier_nights(records: &Records, night: Night) -> Vec<Record> {
     let nights = records.nights().unwrap_or_else(|error| {
-        tracing::warn!("nobody counts as new tonight: {}", chain(&error));
+        tracing::warn!(
+            "cannot read earlier records, so new hosts will be reported as missing: {}",
+            chain(&error)
+        );
         Vec::new()
     });
     let earlier = nights.into_iter().rev().filter(|earlier| !earlier.is_extra() && *earlier < night);

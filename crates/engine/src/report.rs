@@ -9,60 +9,57 @@ use nightshift_store::StoreError;
 
 use crate::context::StageContext;
 
-pub trait Report {
-    fn step(&self) -> Step;
-    fn events(&self, ctx: &StageContext) -> Vec<Event>;
-}
-
 impl StageContext {
-    /// Writes a report to the record, on disk before this returns, and to the journal. If the record cannot be written,
-    /// the journal has the report nevertheless.
-    pub async fn report(&self, report: impl Report + Send) -> Result<(), StoreError> {
-        let events = report.events(self);
-        let recorded = self.note(report.step()).await;
+    /// Writes a step to the record, on disk before this returns, and its events to the journal.
+    pub async fn report(&self, step: Step) -> Result<(), StoreError> {
+        let events = events(self, &step);
+        self.report_as(step, events).await
+    }
+
+    /// As `report`, with events of the caller's, which knows more than the record. If the record cannot be written, the
+    /// journal has the report nevertheless.
+    pub async fn report_as(
+        &self,
+        step: Step,
+        events: impl IntoIterator<Item = Event>,
+    ) -> Result<(), StoreError> {
+        let events: Vec<Event> = events.into_iter().collect();
+        let recorded = self.note(step).await;
         events.into_iter().for_each(|event| self.log(event));
         recorded
     }
 }
 
-impl Report for Step {
-    fn step(&self) -> Step {
-        self.clone()
-    }
-
-    fn events(&self, ctx: &StageContext) -> Vec<Event> {
-        match self {
-            Self::Set(report) => set(ctx, report),
-            Self::Proved(report) => vec![proof(ctx, report)],
-            // The stage knows more of an archive than the record does, and has a report of its own.
-            Self::Packed(_) => Vec::new(),
-            Self::Shipped { archive, remote, bytes, sha256, verified } => vec![Event {
-                path: Some(archive.clone()),
-                bytes: Some(*bytes),
-                sha256: Some(*sha256),
-                outcome: Some("shipped"),
-                ..Event::info(
-                    Kind::ArchiveShipped,
-                    format!("{archive} shipped to remote {remote}: {}, {verified}", units::bytes(*bytes)),
-                )
-            }],
-            Self::NotShipped { archive, remote, reason } => vec![Event {
-                path: Some(archive.clone()),
-                outcome: Some("failed"),
-                reason: Some(reason.clone()),
-                ..Event::error(
-                    Kind::ArchiveNotShipped,
-                    format!("{archive} not shipped to remote {remote}: {reason}"),
-                )
-            }],
-            Self::Pruned { what, reason } => vec![Event {
-                path: Some(what.clone()),
-                reason: Some(reason.clone()),
-                ..Event::info(Kind::Pruned, format!("{what} removed: {reason}"))
-            }],
-            Self::Opened { .. } | Self::Started { .. } | Self::Seen { .. } => Vec::new(),
-            Self::Ended { .. } | Self::Closed { .. } => Vec::new(),
-        }
+fn events(ctx: &StageContext, step: &Step) -> Vec<Event> {
+    match step {
+        Step::Set(report) => set(ctx, report),
+        Step::Proved(report) => vec![proof(ctx, report)],
+        Step::Shipped { archive, remote, bytes, sha256, verified } => vec![Event {
+            path: Some(archive.clone()),
+            bytes: Some(*bytes),
+            sha256: Some(*sha256),
+            outcome: Some("shipped"),
+            ..Event::info(
+                Kind::ArchiveShipped,
+                format!("{archive} shipped to remote {remote}: {}, {verified}", units::bytes(*bytes)),
+            )
+        }],
+        Step::NotShipped { archive, remote, reason } => vec![Event {
+            path: Some(archive.clone()),
+            ..Event::failed(
+                Kind::ArchiveNotShipped,
+                format!("{archive} not shipped to remote {remote}"),
+                reason,
+            )
+        }],
+        Step::Pruned { what, reason } => vec![Event {
+            path: Some(what.clone()),
+            reason: Some(reason.clone()),
+            ..Event::info(Kind::Pruned, format!("{what} removed: {reason}"))
+        }],
+        // A packed archive is reported with events of its stage's.
+        Step::Packed(_) | Step::Opened { .. } | Step::Started { .. } | Step::Seen { .. } => Vec::new(),
+        Step::Ended { .. } | Step::Closed { .. } => Vec::new(),
     }
 }
 

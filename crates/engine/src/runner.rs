@@ -10,6 +10,7 @@ use nightshift_core::role::Role;
 use nightshift_core::stage::Stage;
 
 use crate::context::{StageContext, StageEnd};
+use crate::stages::error::StageError;
 use crate::stages::{
     collect_role, drill, mirror_masters, pack_archive, prune, pull, ship_archive, snapshot_etcd,
 };
@@ -25,7 +26,7 @@ pub async fn run(ctx: StageContext) -> StageEnd {
     let stop = ctx.stop.clone();
     let end = tokio::select! {
         biased;
-        end = work(ctx.clone()) => end,
+        end = work(&ctx) => end.unwrap_or_else(StageEnd::from),
         () = stop.cancelled() => StageEnd {
             outcome: Outcome::Interrupted,
             reason: Some("stopped; will resume where it left off".to_owned()),
@@ -45,7 +46,7 @@ pub async fn run(ctx: StageContext) -> StageEnd {
 }
 
 /// The night, in its order.
-async fn work(ctx: StageContext) -> StageEnd {
+async fn work(ctx: &StageContext) -> Result<StageEnd, StageError> {
     match ctx.stage {
         // Every etcd host streams a snapshot of its own member.
         Stage::SnapshotEtcd => snapshot_etcd::run(ctx).await,

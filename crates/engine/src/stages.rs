@@ -2,10 +2,10 @@
 
 pub(crate) mod collect_role;
 pub(crate) mod drill;
+pub(crate) mod error;
 pub(crate) mod mirror_masters;
 mod own_set;
 pub(crate) mod pack_archive;
-mod peer_error;
 mod proofs;
 pub(crate) mod prune;
 pub(crate) mod pull;

@@ -13,14 +13,14 @@ use super::copy::owner;
 
 const LIMITS: Limits = Limits { time: Duration::from_secs(120), output: 64 << 20 };
 
-/// Runs a command and returns what it printed, or why there is nothing of use.
+/// Runs a command, and returns what it printed, or why it failed.
 pub fn output(argv: &[String]) -> Result<Vec<u8>, String> {
     let (program, arguments) = argv.split_first().ok_or("the command is empty")?;
     let mut command = Command::new(program);
     process::output(command.args(arguments).env("LC_ALL", "C.UTF-8"), LIMITS).map_err(|error| chain(&error))
 }
 
-/// Stores a command's output under its name, owned by whoever collects.
+/// Stores a command's output under its name, with the daemon's own user as owner.
 pub fn store(partial: &Partial, argv: &[String], alias: &str, output: &[u8]) -> Result<Item, StoreError> {
     let written = partial.write(alias, output)?;
     Ok(Item {

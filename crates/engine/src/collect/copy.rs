@@ -1,4 +1,4 @@
-//! One file into the set: read once, hashed as it is read, read again if it changed meanwhile.
+//! Copies one file into the set: it is read once, hashed while it is read, and read again if it changed meanwhile.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _, Write as _};
@@ -12,60 +12,78 @@ use nightshift_store::safe_open::{Missing, open_file, open_parent};
 use nightshift_store::{IoContext as _, Partial, StoreError, sync_file};
 use rustix::fs::{AtFlags, FileType, Stat, fstat, readlinkat, statat};
 
+/// The size of a read, in bytes.
 const CHUNK: usize = 256 << 10;
-/// A file that changes while it is read is read so often, then taken as it is and marked.
-const TRIES: usize = 2;
+/// How often a file is read that changes while it is read. The last copy is kept and marked.
+const MAX_READS: usize = 2;
 
-/// Copies what lies at `source` to `path` in the set. The inner error says why it could not be read.
+/// Why a file was not copied: it cannot be read, or the set cannot be written.
+#[derive(Debug)]
+pub enum CopyError {
+    Missing(Missing),
+    Store(StoreError),
+}
+
+impl From<Missing> for CopyError {
+    fn from(missing: Missing) -> Self {
+        Self::Missing(missing)
+    }
+}
+
+impl From<StoreError> for CopyError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Copies the file, directory or symlink `source` to `path` in the set.
 pub fn copy(
     source: &str,
     path: &str,
     partial: &Partial,
     previous: Option<&Manifest>,
-) -> Result<Result<Item, Missing>, StoreError> {
+) -> Result<Item, CopyError> {
     let source_path = Path::new(source);
-    let Some(name) = source_path.file_name() else { return Ok(Err(Missing::Special)) };
-    let parent = match open_parent(source_path) {
-        Ok(parent) => parent,
-        Err(missing) => return Ok(Err(missing)),
-    };
-    let mut stat = match statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => stat,
-        Err(errno) => return Ok(Err(Missing::of(errno, source_path))),
-    };
+    let name = source_path.file_name().ok_or(Missing::Special)?;
+    let parent = open_parent(source_path)?;
+    let mut stat =
+        statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|errno| Missing::of(errno, source_path))?;
     let (kind, changed, selinux) = match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => (ItemKind::Directory, false, None),
-        FileType::Symlink => match readlinkat(&parent, name, Vec::new()) {
-            Ok(target) => match target.into_string() {
-                Ok(target) => (ItemKind::Symlink { target }, false, None),
-                Err(_) => return Ok(Err(Missing::NotText)),
-            },
-            Err(errno) => return Ok(Err(Missing::Other(errno.into()))),
-        },
-        FileType::RegularFile => {
-            let mut file = match open_file(&parent, name, source_path) {
-                Ok(file) => file,
-                Err(missing) => return Ok(Err(missing)),
-            };
-            let selinux = label(&file);
-            // Of what is read, for another file may have taken its place since.
-            stat = match fstat(&file) {
-                Ok(stat) => stat,
-                Err(errno) => return Ok(Err(Missing::Other(errno.into()))),
-            };
-            let (written, changed) = match read_into(&mut file, source_path, path, partial)? {
-                Ok(read) => read,
-                Err(missing) => return Ok(Err(missing)),
-            };
-            keep(partial, path, written, previous)?;
-            (ItemKind::File { size: written.size, sha256: written.sha256 }, changed, selinux)
+        FileType::Symlink => {
+            let target =
+                readlinkat(&parent, name, Vec::new()).map_err(|errno| Missing::Other(errno.into()))?;
+            let target = target.into_string().map_err(|_| Missing::NotText)?;
+            (ItemKind::Symlink { target }, false, None)
         }
-        _ => return Ok(Err(Missing::Special)),
+        FileType::RegularFile => {
+            let mut file = open_file(&parent, name, source_path)?;
+            // Another file may have replaced it since.
+            stat = fstat(&file).map_err(|errno| Missing::Other(errno.into()))?;
+            let (written, changed) = read_into(&mut file, source_path, path, partial)?;
+            keep(partial, path, written, previous)?;
+            (ItemKind::File { size: written.size, sha256: written.sha256 }, changed, label(&file))
+        }
+        _ => return Err(Missing::Special.into()),
     };
-    Ok(Ok(item(source, path, &stat, kind, changed, selinux)))
+    Ok(Item {
+        path: path.to_owned(),
+        source: source.to_owned(),
+        kind,
+        owner: owner(stat.st_uid, stat.st_gid),
+        mode: stat.st_mode & 0o7777,
+        modified: modified(&stat),
+        selinux,
+        changed,
+    })
 }
 
-/// Whether a file could be read; folders and links need no more than be found.
+fn modified(stat: &Stat) -> Timestamp {
+    let nanoseconds = i32::try_from(stat.st_mtime_nsec).unwrap_or(0);
+    Timestamp::new(stat.st_mtime, nanoseconds).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// Whether a file can be read. For directories and symlinks it is enough that they exist.
 pub fn can_read(source: &str) -> Result<(), Missing> {
     let path = Path::new(source);
     let parent = open_parent(path)?;
@@ -79,28 +97,7 @@ pub fn can_read(source: &str) -> Result<(), Missing> {
     }
 }
 
-fn item(
-    source: &str,
-    path: &str,
-    stat: &Stat,
-    kind: ItemKind,
-    changed: bool,
-    selinux: Option<String>,
-) -> Item {
-    Item {
-        path: path.to_owned(),
-        source: source.to_owned(),
-        kind,
-        owner: owner(stat.st_uid, stat.st_gid),
-        mode: stat.st_mode & 0o7777,
-        modified: Timestamp::new(stat.st_mtime, i32::try_from(stat.st_mtime_nsec).unwrap_or(0))
-            .unwrap_or(Timestamp::UNIX_EPOCH),
-        selinux,
-        changed,
-    }
-}
-
-/// Owner and group with their names, for numbers mean nothing on a rebuilt host.
+/// Owner and group with their names, because a rebuilt host may have other numbers.
 pub fn owner(uid: u32, gid: u32) -> Owner {
     Owner {
         uid,
@@ -110,38 +107,38 @@ pub fn owner(uid: u32, gid: u32) -> Owner {
     }
 }
 
-/// Reads a file into the set; the flag says that it changed while it was read, each time.
+/// Reads a file into the set, and returns whether it changed while it was read, each time.
 fn read_into(
     file: &mut File,
     source: &Path,
     path: &str,
     partial: &Partial,
-) -> Result<Result<(Written, bool), Missing>, StoreError> {
-    let mut tries = 1;
+) -> Result<(Written, bool), CopyError> {
+    let mut reads = 1;
     loop {
         let before = file.metadata().on("stat", source)?;
         if !before.is_file() {
-            return Ok(Err(Missing::Special));
+            return Err(Missing::Special.into());
         }
         partial.discard(path)?;
         let target = HashedWriter::new(partial.create(path)?);
         let written = pump(file, source, target, &partial.path(path)?)?;
         let after = file.metadata().on("stat", source)?;
         let changed = state(&before) != state(&after) || written.size != after.len();
-        if !changed || tries == TRIES {
-            return Ok(Ok((written, changed)));
+        if !changed || reads == MAX_READS {
+            return Ok((written, changed));
         }
-        tries += 1;
+        reads += 1;
         io::Seek::rewind(file).on("rewind", source)?;
     }
 }
 
-/// What differs when somebody wrote to a file.
+/// What differs after a write to a file.
 fn state(metadata: &Metadata) -> (u64, i64, i64, i64, i64) {
     (metadata.len(), metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec())
 }
 
-/// Copies by hand, because an error must name the file that it is about.
+/// Unlike `io::copy`, it distinguishes a failed read from a failed write: the error names the right file.
 fn pump(
     from: &mut File,
     source: &Path,
@@ -157,7 +154,7 @@ fn pump(
     }
 }
 
-/// Replaces the copy by a link to last night's where that holds the same bytes; syncs it where not.
+/// Replaces the copy by a hard link to the file of the previous set if that has the same content, else syncs it.
 fn keep(
     partial: &Partial,
     path: &str,
@@ -175,7 +172,7 @@ fn keep(
     sync_file(&File::open(&target).on("open", &target)?).on("sync", &target)
 }
 
-/// The SELinux label, where the file system has one.
+/// The SELinux label, if the file system stores labels.
 fn label(file: &File) -> Option<String> {
     let mut buffer = [0u8; 256];
     let length = rustix::fs::fgetxattr(file, "security.selinux", &mut buffer).ok()?;

@@ -1,127 +1,153 @@
-//! From a rule to the paths it names: a file, a whole folder, or a glob that never crosses a link.
+//! From a rule to the paths that it names: a file, a whole directory, or a glob, which never crosses a symlink.
+//!
+//! The rules are the same for this host's files and for those of an agentless host. The caller reads the directories.
 
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::ffi::OsStr;
+use std::path::Path;
 
-use nightshift_core::manifest::MAX_ITEMS;
+use nightshift_core::manifest::{MAX_ITEMS, is_safe_path};
+use nightshift_ssh::FileKind;
 use nightshift_store::safe_open::{Missing, open_folder, open_parent};
 use rustix::fs::{AtFlags, Dir, FileType, statat};
 
 use super::glob::{is_glob, matches, parts};
 
-/// How deep a whole folder is followed.
-const DEEPEST: usize = 60;
-
-#[derive(Debug, Default)]
-pub struct Expanded {
-    /// Absolute paths of files, folders and links, each folder before what it holds.
-    pub found: Vec<String>,
-    /// Why there is nothing, or not everything.
+/// A rule that is being expanded. `S` is what the caller knows of each path.
+#[derive(Debug)]
+pub struct Expansion<'r, S> {
+    open: Vec<Place<'r>>,
+    /// Absolute paths of files, directories and symlinks, each directory before its entries.
+    pub found: Vec<(String, S)>,
+    /// Why nothing was found, or not everything.
     pub missing: Option<Missing>,
     pub notes: Vec<String>,
 }
 
-pub fn expand(rule: &str) -> Expanded {
-    let mut expanded = Expanded::default();
-    walk(&mut expanded, PathBuf::from("/"), &parts(rule));
-    expanded
+/// A path to read next, and the components of the rule below it.
+#[derive(Debug)]
+pub struct Place<'r> {
+    pub path: String,
+    rest: Vec<&'r str>,
 }
 
-fn walk(expanded: &mut Expanded, base: PathBuf, parts: &[&str]) {
-    let Some(at) = parts.iter().position(|part| is_glob(part)) else {
-        take(expanded, &parts.iter().fold(base, |path, part| path.join(part)), 0);
-        return;
-    };
-    let folder = parts[..at].iter().fold(base, |path, part| path.join(part));
-    let names = match list(&folder) {
-        Ok(names) => names,
-        Err(missing) => {
-            expanded.missing = Some(missing);
-            return;
-        }
-    };
-    for name in names {
-        if matches(parts[at], &name.to_string_lossy()) {
-            walk(expanded, folder.join(&name), &parts[at + 1..]);
-        }
+impl Place<'_> {
+    /// Whether it is the directory in which a glob is matched. Its kind does not matter.
+    pub fn has_glob(&self) -> bool {
+        !self.rest.is_empty()
     }
 }
 
-/// Takes one path: a folder with everything below it.
-fn take(expanded: &mut Expanded, path: &Path, depth: usize) {
-    let Some(text) = path.to_str() else {
-        expanded.notes.push(format!("{}: its name is not UTF-8, so it was left out", path.display()));
-        return;
-    };
-    let kind = match kind_of(path) {
-        Ok(kind) => kind,
-        Err(missing) => {
-            expanded.missing = Some(missing);
-            return;
-        }
-    };
-    match kind {
-        FileType::RegularFile | FileType::Symlink => expanded.found.push(text.to_owned()),
-        FileType::Directory if depth >= DEEPEST => {
-            expanded.notes.push(format!("{text}: deeper than {DEEPEST} folders, left out"));
-        }
-        FileType::Directory => {
-            expanded.found.push(text.to_owned());
-            match list(path) {
-                Ok(names) => {
-                    for name in names {
-                        if expanded.found.len() > MAX_ITEMS {
-                            return;
-                        }
-                        take(expanded, &path.join(name), depth + 1);
-                    }
-                }
-                Err(missing) => expanded.notes.push(format!("{text}: {missing}")),
+impl<'r, S> Expansion<'r, S> {
+    pub fn new(rule: &'r str) -> Self {
+        let open = vec![Place { path: String::new(), rest: parts(rule) }];
+        Self { open, found: Vec::new(), missing: None, notes: Vec::new() }
+    }
+
+    /// What the caller has to read next, until it is `None`.
+    pub fn next_place(&mut self) -> Option<Place<'r>> {
+        while self.found.len() <= MAX_ITEMS {
+            let Place { mut path, mut rest } = self.open.pop()?;
+            let fixed = rest.iter().position(|part| is_glob(part)).unwrap_or(rest.len());
+            for part in rest.drain(..fixed) {
+                path = format!("{path}/{part}");
             }
+            // One such path would make the manifest of the whole set invalid.
+            if path.is_empty() || is_safe_path(&path[1..]) {
+                return Some(Place { path, rest });
+            }
+            self.notes.push(format!("{path}: skipped, because the path is too long or too deep"));
         }
-        _ => expanded.notes.push(format!("{text}: {}", Missing::Special)),
+        None
+    }
+
+    /// Adds a path of this kind. Returns whether it is a directory, whose entries are needed next.
+    pub fn add(&mut self, path: &str, kind: Result<(FileKind, S), Missing>) -> bool {
+        match kind {
+            Ok((FileKind::Other, _)) => self.notes.push(format!("{path}: {}", Missing::Special)),
+            Ok((kind, known)) => {
+                self.found.push((path.to_owned(), known));
+                return kind == FileKind::Directory;
+            }
+            Err(missing) => self.missing = Some(missing),
+        }
+        false
+    }
+
+    /// Continues with the entries of a directory.
+    pub fn enter(&mut self, place: &Place<'r>, names: Result<Vec<String>, Missing>) {
+        let mut names = match names {
+            Ok(names) => names,
+            Err(missing) if place.has_glob() => return self.missing = Some(missing),
+            Err(missing) => return self.notes.push(format!("{}: {missing}", place.path)),
+        };
+        if let Some(pattern) = place.rest.first() {
+            names.retain(|name| matches(pattern, name));
+        }
+        // Sorted, so that a set lists its items in the same order each night. The last one is popped first.
+        names.sort_by(|one, other| other.cmp(one));
+        let rest = place.rest.get(1..).unwrap_or_default();
+        let below = |name| Place { path: format!("{}/{name}", place.path), rest: rest.to_vec() };
+        self.open.extend(names.into_iter().map(below));
     }
 }
 
-fn kind_of(path: &Path) -> Result<FileType, Missing> {
+/// Expands a rule to paths of this host.
+pub fn expand(rule: &str) -> Expansion<'_, ()> {
+    let mut expansion = Expansion::new(rule);
+    while let Some(place) = expansion.next_place() {
+        let path = Path::new("/").join(&place.path);
+        if place.has_glob() || expansion.add(&place.path, kind_of(&path).map(|kind| (kind, ()))) {
+            let names = list(&path, &mut expansion.notes);
+            expansion.enter(&place, names);
+        }
+    }
+    expansion
+}
+
+fn kind_of(path: &Path) -> Result<FileKind, Missing> {
     let parent = open_parent(path)?;
     let name = path.file_name().unwrap_or(OsStr::new("."));
-    match statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(FileType::from_raw_mode(stat.st_mode)),
-        Err(errno) => Err(Missing::of(errno, path)),
-    }
+    let stat = statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|errno| Missing::of(errno, path))?;
+    Ok(match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => FileKind::File,
+        FileType::Directory => FileKind::Directory,
+        FileType::Symlink => FileKind::Symlink,
+        _ => FileKind::Other,
+    })
 }
 
-/// The names in a folder, sorted, so that a set lists its items in the same order each night.
-fn list(folder: &Path) -> Result<Vec<OsString>, Missing> {
-    let opened = open_folder(folder)?;
+/// The names in a directory. A manifest cannot contain those that are not UTF-8.
+fn list(directory: &Path, notes: &mut Vec<String>) -> Result<Vec<String>, Missing> {
+    let opened = open_folder(directory)?;
     let mut names = Vec::new();
-    let entries = Dir::read_from(&opened).map_err(|errno| Missing::Other(errno.into()))?;
-    for entry in entries {
+    for entry in Dir::read_from(&opened).map_err(|errno| Missing::Other(errno.into()))? {
         let entry = entry.map_err(|errno| Missing::Other(errno.into()))?;
-        let name = OsStr::from_bytes(entry.file_name().to_bytes()).to_owned();
-        if name != "." && name != ".." {
-            names.push(name);
+        match entry.file_name().to_str() {
+            Ok("." | "..") => {}
+            Ok(name) => names.push(name.to_owned()),
+            Err(_) => {
+                let name = entry.file_name().to_string_lossy();
+                notes.push(format!("{}/{name}: skipped, because its name is not UTF-8", directory.display()));
+            }
         }
         if names.len() > MAX_ITEMS {
             break;
         }
     }
-    names.sort();
     Ok(names)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::*;
     use std::fs;
     use std::os::unix::fs::symlink;
 
+    use super::*;
+
     fn tree() -> (tempfile::TempDir, String) {
         let dir = tempfile::tempdir().unwrap();
-        // The folder of temporary files may itself lie behind a link.
+        // The directory of temporary files may itself be behind a symlink.
         let root = fs::canonicalize(dir.path()).unwrap();
         fs::create_dir_all(root.join("origin/node")).unwrap();
         for file in ["origin/a.yaml", "origin/node/b.yaml", "origin/.hidden", "atomic-x", "atomic-y"] {
@@ -132,7 +158,8 @@ mod tests {
     }
 
     fn found(rule: &str, root: &str) -> Vec<String> {
-        expand(rule).found.iter().map(|path| path.strip_prefix(root).unwrap_or(path).to_owned()).collect()
+        let found = expand(rule).found.into_iter();
+        found.map(|(path, ())| path.strip_prefix(root).unwrap_or(&path).to_owned()).collect()
     }
 
     #[test]
@@ -162,7 +189,8 @@ mod tests {
     #[test]
     fn a_path_through_a_symlink_is_refused_and_the_symlink_named() {
         let (_dir, root) = tree();
-        let expanded = expand(&format!("{root}/origin/out/passwd"));
+        let rule = format!("{root}/origin/out/passwd");
+        let expanded = expand(&rule);
         assert!(expanded.found.is_empty());
         assert!(matches!(expanded.missing, Some(Missing::ThroughLink(link)) if link == "out"));
     }
@@ -172,5 +200,18 @@ mod tests {
         let (_dir, root) = tree();
         assert!(matches!(expand(&format!("{root}/nothing")).missing, Some(Missing::Absent)));
         assert!(matches!(expand(&format!("{root}/atomic-x/below")).missing, Some(Missing::Absent)));
+    }
+
+    #[test]
+    fn a_path_that_is_too_deep_for_a_manifest_is_skipped_before_it_is_read() {
+        let mut expansion = Expansion::new("/deep/");
+        let mut depth = 0;
+        // A directory that contains itself.
+        while let Some(place) = expansion.next_place() {
+            assert!(expansion.add(&place.path, Ok((FileKind::Directory, ()))));
+            expansion.enter(&place, Ok(vec!["deep".to_owned()]));
+            depth += 1;
+        }
+        assert_eq!((depth, expansion.notes.len()), (64, 1), "{:?}", expansion.notes);
     }
 }

@@ -1,4 +1,4 @@
-//! Globs as a rule writes them: one path component at a time, as a shell reads them.
+//! The globs of rules: matched for one path component at a time, as in a shell.
 
 use globset::GlobBuilder;
 
@@ -14,7 +14,7 @@ pub fn is_glob(part: &str) -> bool {
 /// Whether a name matches one component. As in a shell, `*` leaves hidden files out.
 pub fn matches(part: &str, name: &str) -> bool {
     let hidden = name.starts_with('.') && !part.starts_with('.');
-    // The config refuses what is no glob, so nothing matches what cannot be compiled.
+    // The config refuses invalid globs, so an error here can be treated as no match.
     !hidden
         && GlobBuilder::new(part)
             .literal_separator(true)

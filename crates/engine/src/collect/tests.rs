@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use nightshift_core::manifest::ItemKind;
+use nightshift_core::manifest::{ItemKind, is_safe_path};
 use nightshift_core::set_path::SetId;
 use nightshift_store::Vault;
 

@@ -159,9 +159,13 @@ impl Daemon {
             let mut faults = Vec::new();
             let mut notes = Vec::new();
             for role in settings.roles().iter() {
-                let found = collect::probe(settings.file_rules(role, generation));
-                faults.extend(found.faults.into_iter().map(|fault| format!("{role}: {fault}")));
-                notes.extend(found.notes.into_iter().map(|note| format!("{role}: {note}")));
+                match collect::probe(settings.file_rules(role, generation)) {
+                    Ok(found) => {
+                        faults.extend(found.faults.into_iter().map(|fault| format!("{role}: {fault}")));
+                        notes.extend(found.notes.into_iter().map(|note| format!("{role}: {note}")));
+                    }
+                    Err(error) => faults.push(format!("{role}: {}", chain(&error))),
+                }
             }
             if let Err(error) = std::fs::File::open(&settings.ssh.host_key) {
                 faults.push(format!("{}: {error}", settings.ssh.host_key.display()));

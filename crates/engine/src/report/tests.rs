@@ -25,8 +25,8 @@ fn report(fate: Fate, grade: Option<Grade>) -> SetReport {
 }
 
 /// The kind, severity and outcome of each event.
-fn events(ctx: &StageContext, step: &Step) -> Vec<(Kind, Severity, &'static str)> {
-    let events = step.events(ctx);
+fn kinds(ctx: &StageContext, step: &Step) -> Vec<(Kind, Severity, &'static str)> {
+    let events = events(ctx, step);
     assert!(events.iter().all(|event| event.severity == Severity::Info || event.reason.is_some()));
     events.iter().map(|event| (event.kind, event.severity, event.outcome.unwrap_or("-"))).collect()
 }
@@ -51,7 +51,7 @@ fn each_fate_of_a_set_has_its_event() {
         (Fate::Missing, None, &[(Kind::SetMissing, Warning, "missing")]),
         (Fate::Refused, None, &[(Kind::SetRefused, Error, "refused")]),
     ] {
-        assert_eq!(events(&ctx, &Step::Set(report(fate, grade))), expected, "{fate:?} {grade:?}");
+        assert_eq!(kinds(&ctx, &Step::Set(report(fate, grade))), expected, "{fate:?} {grade:?}");
     }
 }
 
@@ -60,18 +60,18 @@ fn an_event_has_the_fields_of_its_report() {
     let dir = tempfile::tempdir().unwrap();
     let ctx = context(dir.path());
     let pulled = SetReport { from: Some("m2".parse().unwrap()), ..report(Fate::Pulled, Some(Grade::Good)) };
-    let [event] = &Step::Set(pulled.clone()).events(&ctx)[..] else { unreachable!("one event") };
+    let [event] = &events(&ctx, &Step::Set(pulled.clone()))[..] else { unreachable!("one event") };
     assert_eq!((event.peer.clone(), event.role), (pulled.from, Some(Role::Etcd)));
     assert_eq!((event.bytes, event.sha256), (Some(2048), pulled.sha256));
     assert!(event.path.as_ref().unwrap().ends_with("vault/e1/2026-11-22/etcd"), "{event:?}");
     assert!(event.message.contains("e1/2026-11-22/etcd pulled: good"), "{event:?}");
 
     let missing = report(Fate::Missing, None);
-    let [event] = &Step::Set(missing).events(&ctx)[..] else { unreachable!("one event") };
+    let [event] = &events(&ctx, &Step::Set(missing))[..] else { unreachable!("one event") };
     assert_eq!((event.peer.as_ref().unwrap().as_str(), &event.path, event.bytes), ("e1", &None, None));
 
     let own = SetReport { set: "m1/2026-11-22/master".parse().unwrap(), ..report(Fate::Published, None) };
-    let [event] = &Step::Set(own).events(&ctx)[..] else { unreachable!("one event") };
+    let [event] = &events(&ctx, &Step::Set(own))[..] else { unreachable!("one event") };
     assert_eq!(event.peer, None, "a host is not its own peer");
 }
 
@@ -79,9 +79,9 @@ fn an_event_has_the_fields_of_its_report() {
 fn a_set_that_a_later_run_still_misses_is_not_logged_again() {
     let dir = tempfile::tempdir().unwrap();
     let ctx = StageContext { why: StartReason::MissingSets, ..context(dir.path()) };
-    assert_eq!(events(&ctx, &Step::Set(report(Fate::Missing, None))), []);
+    assert_eq!(kinds(&ctx, &Step::Set(report(Fate::Missing, None))), []);
     let refused = Step::Set(report(Fate::Refused, None));
-    assert_eq!(events(&ctx, &refused), [(Kind::SetRefused, Severity::Error, "refused")]);
+    assert_eq!(kinds(&ctx, &refused), [(Kind::SetRefused, Severity::Error, "refused")]);
 }
 
 #[test]
@@ -92,12 +92,12 @@ fn archives_and_drills_have_their_events() {
     let (archive, remote) = ("m1.tgz".to_owned(), "backup".parse().unwrap());
     let sha256 = Digest::of(b"archive");
     let shipped = Step::Shipped { archive, remote, bytes: 1, sha256, verified: "SHA-256 verified".into() };
-    assert_eq!(events(&ctx, &shipped), [(Kind::ArchiveShipped, Info, "shipped")]);
+    assert_eq!(kinds(&ctx, &shipped), [(Kind::ArchiveShipped, Info, "shipped")]);
     let (archive, remote) = ("m1.tgz".to_owned(), "backup".parse().unwrap());
     let not_shipped = Step::NotShipped { archive, remote, reason: "refused".into() };
-    assert_eq!(events(&ctx, &not_shipped), [(Kind::ArchiveNotShipped, Error, "failed")]);
+    assert_eq!(kinds(&ctx, &not_shipped), [(Kind::ArchiveNotShipped, Error, "failed")]);
     let pruned = Step::Pruned { what: "e1/2026-11-01/etcd".into(), reason: "older than 3 nights".into() };
-    assert_eq!(events(&ctx, &pruned), [(Kind::Pruned, Info, "-")]);
+    assert_eq!(kinds(&ctx, &pruned), [(Kind::Pruned, Info, "-")]);
     for (verdict, expected) in [
         (DrillVerdict::Proved, (Kind::DrillPassed, Info, "proved")),
         (DrillVerdict::NotRestorable, (Kind::DrillFailed, Error, "not restorable")),
@@ -112,9 +112,9 @@ fn archives_and_drills_have_their_events() {
             reason: Some("the reason".into()),
             took_ms: 7,
         };
-        let [event] = &Step::Proved(proof.clone()).events(&ctx)[..] else { unreachable!("one event") };
+        let [event] = &events(&ctx, &Step::Proved(proof.clone()))[..] else { unreachable!("one event") };
         assert_eq!((event.peer.clone(), event.duration_ms), (Some(proof.by.clone()), Some(7)));
-        assert_eq!(events(&ctx, &Step::Proved(proof)), [expected]);
+        assert_eq!(kinds(&ctx, &Step::Proved(proof)), [expected]);
     }
 }
 

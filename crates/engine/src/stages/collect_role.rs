@@ -1,35 +1,20 @@
 //! `collect-node` and `collect-master`: the files of the role, published as tonight's set.
 
-use nightshift_core::chain;
 use nightshift_core::manifest::Manifest;
 use nightshift_core::role::Role;
-use nightshift_store::{Partial, offload};
+use nightshift_store::Partial;
 
-use super::own_set::{self, Begun, Draft, OwnSetError};
+use super::error::StageError;
+use super::own_set::{self, Begun, Draft};
 use crate::collect::{self, CollectError};
 use crate::context::{StageContext, StageEnd};
 
-#[derive(Debug, thiserror::Error)]
-enum Error {
-    #[error(transparent)]
-    Set(#[from] OwnSetError),
-    #[error(transparent)]
-    Collect(#[from] CollectError),
-}
-
-pub async fn run(ctx: StageContext, role: Role) -> StageEnd {
-    match try_run(&ctx, role).await {
-        Ok(end) => end,
-        Err(error) => StageEnd::failed(chain(&error)),
-    }
-}
-
-async fn try_run(ctx: &StageContext, role: Role) -> Result<StageEnd, Error> {
+pub async fn run(ctx: &StageContext, role: Role) -> Result<StageEnd, StageError> {
     let Some(Begun { partial, previous }) = own_set::begin(ctx, &ctx.settings.this, role).await? else {
         return Ok(StageEnd::done());
     };
     let (partial, draft) = files(ctx, role, partial, previous).await?;
-    Ok(own_set::publish(ctx, partial, draft).await?)
+    own_set::publish(ctx, partial, draft).await
 }
 
 /// Collects the role's files into a set that was begun.
@@ -39,9 +24,8 @@ pub(super) async fn files(
     partial: Partial,
     previous: Option<Manifest>,
 ) -> Result<(Partial, Draft), CollectError> {
-    let settings = ctx.settings.clone();
-    offload::run(move || {
-        let rules = settings.file_rules(role, collect::detect_generation());
+    ctx.offload(move |ctx| {
+        let rules = ctx.settings.file_rules(role, collect::detect_generation());
         let collected = collect::collect(rules, &partial, previous.as_ref())?;
         let draft = Draft {
             vanished: collect::vanished(previous.as_ref(), &collected.items),

@@ -9,14 +9,15 @@ use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
 use nightshift_core::name::HostName;
 use nightshift_core::role::Role;
-use nightshift_store::{StoreError, offload};
+use nightshift_store::StoreError;
 
+use super::error::StageError;
 use crate::context::{StageContext, StageEnd};
 
-pub async fn run(ctx: StageContext) -> StageEnd {
-    let end = prove_or_wait(&ctx).await;
+pub async fn run(ctx: &StageContext) -> Result<StageEnd, StageError> {
+    let end = prove_or_wait(ctx).await;
     if ctx.settings.roles().has(Role::Master)
-        && let Err(error) = elsewhere::check(&ctx).await
+        && let Err(error) = elsewhere::check(ctx).await
     {
         let what = "cannot check which masters have tonight's etcd sets";
         ctx.log(Event::degraded(Kind::OperationFailed, what, chain(&error)));
@@ -24,29 +25,28 @@ pub async fn run(ctx: StageContext) -> StageEnd {
     end
 }
 
-async fn prove_or_wait(ctx: &StageContext) -> StageEnd {
+async fn prove_or_wait(ctx: &StageContext) -> Result<StageEnd, StageError> {
     let settings = &ctx.settings;
-    let prover = match prover(ctx).await {
-        Ok(Some(prover)) => prover,
-        Ok(None) => return StageEnd::done(),
-        Err(error) => return StageEnd::failed(chain(&error)),
-    };
+    let Some(prover) = prover(ctx).await? else { return Ok(StageEnd::done()) };
     if prover == settings.this {
-        return prove::run(ctx).await.unwrap_or_else(|error| StageEnd::failed(chain(&error)));
+        return Ok(prove::run(ctx).await?);
     }
     if !settings.roles().has(Role::Master) {
-        return StageEnd::done();
+        return Ok(StageEnd::done());
     }
     match settings.inventory.get(&prover).filter(|host| host.expected) {
         Some(host) => await_proof::run(ctx, host).await,
-        None => StageEnd::degraded(format!("tonight is the turn of {prover}, which has `expected = false`")),
+        None => {
+            let reason = format!("tonight is the turn of {prover}, which has `expected = false`");
+            Ok(StageEnd::degraded(reason))
+        }
     }
 }
 
 /// Whose turn it is tonight; `None` if there is nothing to prove. With `members = "one"`, a host that has no etcd set cannot
 /// drill one: then the set's origin host does it.
 async fn prover(ctx: &StageContext) -> Result<Option<HostName>, StoreError> {
-    let settings = ctx.settings.clone();
+    let settings = &ctx.settings;
     if settings.inventory.with_role(Role::Etcd).next().is_none() {
         return Ok(None);
     }
@@ -54,10 +54,9 @@ async fn prover(ctx: &StageContext) -> Result<Option<HostName>, StoreError> {
     if settings.has_etcd_set(&turn) {
         return Ok(Some(turn));
     }
-    let (vault, night) = (ctx.vault.clone(), ctx.night);
-    offload::run(move || {
+    ctx.offload(|StageContext { settings, vault, night, .. }| {
         for host in settings.inventory.with_role(Role::Etcd) {
-            if vault.best(&host.name, night, Role::Etcd)?.is_some_and(|best| best.grade.is_copy()) {
+            if vault.best(&host.name, *night, Role::Etcd)?.is_some_and(|best| best.grade.is_copy()) {
                 return Ok(Some(host.name.clone()));
             }
         }

@@ -9,54 +9,44 @@ use nightshift_core::outcome::Grade;
 use nightshift_core::record::Expected;
 use nightshift_core::role::Role;
 use nightshift_peers::{Credentials, PeerVault};
-use nightshift_store::{StoreError, offload};
+use nightshift_store::StoreError;
 
 use crate::context::{StageContext, StageEnd};
 use crate::expected;
-use crate::stages::peer_error::PeerError;
+use crate::stages::error::StageError;
 use crate::stages::pull;
 
-pub async fn run(ctx: StageContext) -> StageEnd {
-    let credentials = match Credentials::of_peers(&ctx.settings).await {
-        Ok(credentials) => credentials,
-        Err(error) => return StageEnd::broken(chain(&error)),
-    };
-    let mut end = pull::pull_role(&ctx, Role::Master, &credentials).await;
+pub async fn run(ctx: &StageContext) -> Result<StageEnd, StageError> {
+    let credentials = Credentials::of_peers(&ctx.settings).await?;
+    let mut end = pull::pull_role(ctx, Role::Master, &credentials).await;
     for master in &ctx.peers {
-        let lacking = match lacking(&ctx).await {
-            Ok(lacking) => lacking,
-            Err(error) => return StageEnd::failed(chain(&error)),
-        };
+        let lacking = ctx.offload(lacking).await?;
         let Some(host) = ctx.settings.inventory.get(master).filter(|_| !lacking.is_empty()) else { continue };
-        match fill(&ctx, host, &lacking, &credentials).await {
+        match fill(ctx, host, &lacking, &credentials).await {
             Ok(gained) => end.gained |= gained,
             // The pull above reported already that this master cannot be reached.
             Err(error) => tracing::debug!("{master}: {}", chain(&error)),
         }
     }
-    end
+    Ok(end)
 }
 
 /// The expected sets that are not stored here, or only with a poor grade.
-async fn lacking(ctx: &StageContext) -> Result<Vec<Expected>, StoreError> {
-    let (settings, vault, night) = (ctx.settings.clone(), ctx.vault.clone(), ctx.night);
-    offload::run(move || {
-        let mut lacking = Vec::new();
-        let mut covered = BTreeSet::new();
-        for expected in expected::sets(&settings) {
-            let grade = vault.best(&expected.host, night, expected.role)?.map(|best| best.grade);
-            if grade.is_some_and(Grade::is_copy) {
-                covered.insert(expected.role);
-            }
-            if expected.host != settings.this && grade != Some(Grade::Good) {
-                lacking.push((expected, grade.is_none()));
-            }
+fn lacking(ctx: &StageContext) -> Result<Vec<Expected>, StoreError> {
+    let mut lacking = Vec::new();
+    let mut covered = BTreeSet::new();
+    for expected in expected::sets(&ctx.settings) {
+        let grade = ctx.vault.best(&expected.host, ctx.night, expected.role)?.map(|best| best.grade);
+        if grade.is_some_and(Grade::is_copy) {
+            covered.insert(expected.role);
         }
-        // With `members = "one"` an absent set is not lacking if another member's is stored here.
-        lacking.retain(|(expected, absent)| !(expected.any && *absent && covered.contains(&expected.role)));
-        Ok(lacking.into_iter().map(|(expected, _)| expected).collect())
-    })
-    .await
+        if expected.host != ctx.settings.this && grade != Some(Grade::Good) {
+            lacking.push((expected, grade.is_none()));
+        }
+    }
+    // With `members = "one"` an absent set is not lacking if another member's is stored here.
+    lacking.retain(|(expected, absent)| !(expected.any && *absent && covered.contains(&expected.role)));
+    Ok(lacking.into_iter().map(|(expected, _)| expected).collect())
 }
 
 /// Fetches from another master those of the lacking sets that it has. They count only with a good signature of their
@@ -66,7 +56,7 @@ async fn fill(
     master: &Host,
     lacking: &[Expected],
     credentials: &Credentials,
-) -> Result<bool, PeerError> {
+) -> Result<bool, StageError> {
     let peer = PeerVault::open(credentials, master).await?;
     let mut gained = false;
     for Expected { host, role, .. } in lacking {

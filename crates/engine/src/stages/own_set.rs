@@ -1,7 +1,8 @@
-//! What every stage that makes a set of its own has in common: begin, grade, sign, publish, tell.
+//! What all stages that make a set of this host's have in common: begin, grade, sign, publish, report.
 
 use jiff::Timestamp;
 use nightshift_core::audit::{Event, Kind};
+use nightshift_core::chain;
 use nightshift_core::etcd_facts::EtcdFacts;
 use nightshift_core::manifest::{self, Item, Manifest};
 use nightshift_core::name::HostName;
@@ -10,9 +11,9 @@ use nightshift_core::record::{Fate, SetReport, Step};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::{MAX_ATTEMPTS, SetId};
 use nightshift_ssh::Signer;
-use nightshift_store::space::{self, SpaceError};
-use nightshift_store::{Partial, StoreError, offload};
+use nightshift_store::{Partial, StoreError, space};
 
+use super::error::StageError;
 use super::stored_sets;
 use crate::context::{StageContext, StageEnd};
 use crate::machine;
@@ -25,77 +26,69 @@ pub struct Begun {
     pub previous: Option<Manifest>,
 }
 
-/// Everything about a set but its identity.
+/// Everything about a set except its identity.
 #[derive(Debug, Default)]
 pub struct Draft {
     pub items: Vec<Item>,
-    /// What makes it degraded.
+    /// Why it is degraded.
     pub faults: Vec<String>,
-    /// What makes it bad: evidence, never a copy.
+    /// Why it is bad: kept as evidence, never used as a copy.
     pub bad: Vec<String>,
-    /// Why its member is not believed.
+    /// Why its etcd member has diverged.
     pub diverged: Vec<String>,
-    /// What makes it suspicious beside the last good one.
+    /// Why it is suspicious, compared with the last good set.
     pub suspicious: Vec<String>,
     pub notes: Vec<String>,
     pub vanished: Vec<String>,
     pub etcd: Option<EtcdFacts>,
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum OwnSetError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error("not enough room for tonight's set")]
-    Space(#[from] SpaceError),
-    #[error("{MAX_ATTEMPTS} attempts at tonight's set were made already")]
-    TooManyAttempts,
-    #[error("the manifest cannot be written")]
-    Manifest(#[from] serde_json::Error),
-}
-
-/// Whether a good set of a host and role is published already; one that is gets into the record.
-pub async fn is_published(ctx: &StageContext, host: &HostName, role: Role) -> Result<bool, OwnSetError> {
-    let (vault, night, owner) = (ctx.vault.clone(), ctx.night, host.clone());
-    let best = offload::run(move || vault.best(&owner, night, role)).await?;
+/// Whether a good set of a host and role is published already. If so, the record has it afterwards.
+pub async fn is_published(ctx: &StageContext, host: &HostName, role: Role) -> Result<bool, StoreError> {
+    let owner = host.clone();
+    let best = ctx.offload(move |ctx| ctx.vault.best(&owner, ctx.night, role)).await?;
     let Some(best) = best.filter(|best| best.grade == Grade::Good) else { return Ok(false) };
     stored_sets::ensure_recorded(ctx, &best, Fate::Published).await?;
     Ok(true)
 }
 
-/// Begins tonight's set of a host and role; `None` where a good one is published already.
-pub async fn begin(ctx: &StageContext, host: &HostName, role: Role) -> Result<Option<Begun>, OwnSetError> {
+/// Begins tonight's set of a host and role; `None` if a good one is published already.
+pub async fn begin(ctx: &StageContext, host: &HostName, role: Role) -> Result<Option<Begun>, StageError> {
     if is_published(ctx, host, role).await? {
         return Ok(None);
     }
-    let (vault, host, night) = (ctx.vault.clone(), host.clone(), ctx.night);
-    let leave = ctx.settings.vault.min_free;
-    offload::run(move || {
-        let previous = vault.previous(&host, night, role)?;
+    let host = host.clone();
+    ctx.offload(move |StageContext { vault, night, settings, .. }| {
+        let previous = vault.previous(&host, *night, role)?;
         let need = previous.as_ref().map_or(0, Manifest::total_bytes);
-        space::demand(vault.root(), need, previous.as_ref().map_or(0, |set| set.items.len() as u64), leave)?;
-        let attempt = vault.next_attempt(&host, night, role)?;
+        let files = previous.as_ref().map_or(0, |set| set.items.len() as u64);
+        space::demand(vault.root(), need, files, settings.vault.min_free)
+            .map_err(|source| StageError::Space { what: "tonight's set", source })?;
+        let attempt = vault.next_attempt(&host, *night, role)?;
         if attempt > MAX_ATTEMPTS {
-            return Err(OwnSetError::TooManyAttempts);
+            return Err(StageError::TooManyAttempts);
         }
-        let partial = vault.begin(&SetId { host, night, role, attempt })?;
+        let partial = vault.begin(&SetId { host, night: *night, role, attempt })?;
         Ok(Some(Begun { partial, previous }))
     })
     .await
 }
 
-/// Publishes what was drafted, with its grade, and says how the stage ended.
-pub async fn publish(ctx: &StageContext, partial: Partial, draft: Draft) -> Result<StageEnd, OwnSetError> {
+/// Publishes the drafted set with its grade, and returns how the stage ended.
+pub async fn publish(ctx: &StageContext, partial: Partial, draft: Draft) -> Result<StageEnd, StageError> {
     let set = partial.set().clone();
     let manifest = compose(ctx, &set, draft);
     let encoded = manifest.encode()?;
-    let (signature, unsigned) = match sign(ctx, &encoded).await {
-        Ok(signature) => (Some(signature), None),
-        // Masters accept it unsigned from its origin host, but not from each other.
-        Err(error) => (None, Some(nightshift_core::chain(&error))),
-    };
-    let bytes = manifest.total_bytes();
-    let digest = offload::run(move || partial.publish(&encoded, signature.as_deref())).await?;
+    let (unsigned, sha256) = ctx
+        .offload(move |ctx| {
+            // Masters accept an unsigned set from its origin host, but not from each other.
+            let (signature, unsigned) = match sign(ctx, &encoded) {
+                Ok(signature) => (Some(signature), None),
+                Err(error) => (None, Some(chain(&error))),
+            };
+            Ok::<_, StoreError>((unsigned, partial.publish(&encoded, signature.as_deref())?))
+        })
+        .await?;
     let reason =
         (!manifest.notes.is_empty() && manifest.grade != Grade::Good).then(|| manifest.notes.join("; "));
     ctx.report(Step::Set(SetReport {
@@ -103,13 +96,13 @@ pub async fn publish(ctx: &StageContext, partial: Partial, draft: Draft) -> Resu
         fate: Fate::Published,
         grade: Some(manifest.grade),
         from: None,
-        bytes,
-        sha256: Some(digest),
+        bytes: manifest.total_bytes(),
+        sha256: Some(sha256),
         reason: reason.clone(),
     }))
     .await?;
     if let Some(reason) = unsigned {
-        let what = format!("{set} is not signed, so masters cannot pass it on");
+        let what = format!("{set} is not signed, so masters cannot fetch it from each other");
         ctx.log(Event {
             role: Some(set.role),
             path: Some(set.to_string()),
@@ -119,20 +112,21 @@ pub async fn publish(ctx: &StageContext, partial: Partial, draft: Draft) -> Resu
     Ok(match manifest.grade {
         Grade::Good => StageEnd::done(),
         Grade::Bad => StageEnd::failed(reason.unwrap_or_default()),
-        _ => StageEnd { outcome: Outcome::Degraded, reason, retry: false, gained: false },
+        _ => StageEnd { outcome: Outcome::Degraded, reason, ..StageEnd::done() },
     })
 }
 
 fn compose(ctx: &StageContext, set: &SetId, draft: Draft) -> Manifest {
-    // The worst that is said of it counts.
-    let said = [
+    // The worst finding decides.
+    let findings = [
         (Grade::Bad, draft.bad),
         (Grade::Diverged, draft.diverged),
         (Grade::Suspicious, draft.suspicious),
         (Grade::Degraded, draft.faults),
         (Grade::Good, draft.notes),
     ];
-    let grade = said.iter().find(|(_, words)| !words.is_empty()).map_or(Grade::Good, |(grade, _)| *grade);
+    let worst = findings.iter().find(|(_, notes)| !notes.is_empty());
+    let grade = worst.map_or(Grade::Good, |(grade, _)| *grade);
     let own = set.host == ctx.settings.this;
     Manifest {
         format: manifest::FORMAT,
@@ -144,25 +138,16 @@ fn compose(ctx: &StageContext, set: &SetId, draft: Draft) -> Manifest {
         made_by: ctx.settings.this.clone(),
         made_at: Timestamp::now(),
         made_with: env!("CARGO_PKG_VERSION").to_owned(),
-        // What is read of an agentless host tells nothing about its machine.
+        // An agentless host is read over SFTP, which does not identify its machine.
         machine: if own { machine::describe() } else { manifest::Machine::default() },
         grade,
-        notes: said.into_iter().flat_map(|(_, words)| words).collect(),
+        notes: findings.into_iter().flat_map(|(_, notes)| notes).collect(),
         vanished: draft.vanished,
         etcd: draft.etcd,
         items: draft.items,
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-enum SignError {
-    #[error(transparent)]
-    Key(#[from] nightshift_ssh::IdentityError),
-    #[error(transparent)]
-    Sign(#[from] nightshift_ssh::SignatureError),
-}
-
-async fn sign(ctx: &StageContext, manifest: &[u8]) -> Result<String, SignError> {
-    let (key, manifest) = (ctx.settings.ssh.host_key.clone(), manifest.to_owned());
-    offload::run(move || Ok(Signer::from_host_key(&key)?.sign(manifest::NAMESPACE, &manifest)?)).await
+fn sign(ctx: &StageContext, manifest: &[u8]) -> Result<String, StageError> {
+    Ok(Signer::from_host_key(&ctx.settings.ssh.host_key)?.sign(manifest::NAMESPACE, manifest)?)
 }

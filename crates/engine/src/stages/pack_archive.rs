@@ -13,99 +13,57 @@ use nightshift_core::set_path::SetId;
 use nightshift_core::{chain, units};
 use nightshift_ssh::Signer;
 use nightshift_store::outbox::{Outbox, Part};
-use nightshift_store::space::{self, SpaceError};
-use nightshift_store::{IoContext as _, Judge, Judged, StoreError, offload};
+use nightshift_store::{IoContext as _, Judge, Judged, StoreError, space};
 use sha2::{Digest as _, Sha512};
 
 use crate::context::{StageContext, StageEnd};
 use crate::expected;
-use crate::report::Report;
+use crate::stages::error::StageError;
 
-#[derive(Debug, thiserror::Error)]
-enum Error {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error("not enough space for the archive")]
-    Space(#[from] SpaceError),
-    #[error(transparent)]
-    Pack(#[from] PackError),
-    #[error("cannot sign the archive: cannot use this host's SSH key")]
-    Key(#[from] nightshift_ssh::IdentityError),
-    #[error("cannot sign the archive")]
-    Sign(#[from] nightshift_ssh::SignatureError),
-}
-
-pub async fn run(ctx: StageContext) -> StageEnd {
-    match try_run(&ctx).await {
-        Ok(end) => end,
-        Err(error) => StageEnd::failed(chain(&error)),
-    }
-}
-
-async fn try_run(ctx: &StageContext) -> Result<StageEnd, Error> {
-    let offloaded = ctx.clone();
-    let packed = offload::run(move || pack_tonight(&offloaded)).await?;
-    let Some((packed, missing)) = packed else {
+pub async fn run(ctx: &StageContext) -> Result<StageEnd, StageError> {
+    let Some((packed, missing)) = ctx.offload(pack_tonight).await? else {
         // An earlier attempt, or the daemon before a restart, packed it.
         return Ok(StageEnd::done());
     };
-    let archive = packed.name.to_string();
-    let encrypted = packed.name.encrypted;
     let archived = &packed.listing.contents.sets;
-    let sets = archived.len();
-    let etcd = archived.iter().map(|set| set.id.clone()).filter(|set| set.role == Role::Etcd).collect();
-    let step = PackedStep {
-        archive,
-        bytes: packed.bytes,
-        sha256: packed.sha256,
-        sets,
-        etcd,
-        missing: missing.clone(),
-        encrypted,
-    };
     let left_out =
         packed.left_out.iter().map(|path| format!("{path} is not a proof: left out of the archive"));
     let reasons: Vec<String> = missing.iter().cloned().chain(left_out).collect();
     let reason = (!reasons.is_empty()).then(|| reasons.join("; "));
-    let report = PackedReport { step, left_out: packed.left_out.len(), reason: reason.clone() };
-    ctx.report(report).await?;
     let outcome = if missing.is_empty() { Outcome::Done } else { Outcome::Degraded };
+    let step = PackedStep {
+        archive: packed.name.to_string(),
+        bytes: packed.bytes,
+        sha256: packed.sha256,
+        sets: archived.len(),
+        etcd: archived.iter().map(|set| set.id.clone()).filter(|set| set.role == Role::Etcd).collect(),
+        missing,
+        encrypted: packed.name.encrypted,
+    };
+    // The record has the sets that are missing; the journal also the files that the archive leaves out.
+    let event = event(&step, packed.left_out.len(), reason.clone());
+    ctx.report_as(Step::Packed(step), [event]).await?;
     Ok(StageEnd { outcome, reason, ..StageEnd::done() })
 }
 
-/// The record has the sets that are missing; the journal also the files that the archive leaves out.
-struct PackedReport {
-    step: PackedStep,
-    left_out: usize,
-    reason: Option<String>,
-}
-
-impl Report for PackedReport {
-    fn step(&self) -> Step {
-        Step::Packed(self.step.clone())
-    }
-
-    fn events(&self, _: &StageContext) -> Vec<Event> {
-        let PackedStep { archive, bytes, sha256, sets, missing, .. } = &self.step;
-        let counts = [(missing.len(), "sets missing"), (self.left_out, "files left out")];
-        let counts = counts.into_iter().filter(|(count, _)| *count > 0);
-        let counts: String = counts.map(|(count, what)| format!(", {count} {what}")).collect();
-        vec![Event {
-            path: Some(archive.clone()),
-            bytes: Some(*bytes),
-            sha256: Some(*sha256),
-            outcome: Some("packed"),
-            reason: self.reason.clone(),
-            ..Event::info(
-                Kind::ArchivePacked,
-                format!("{archive} packed: {sets} sets, {}{counts}", units::bytes(*bytes)),
-            )
-        }]
+fn event(step: &PackedStep, left_out: usize, reason: Option<String>) -> Event {
+    let PackedStep { archive, bytes, sha256, sets, missing, .. } = step;
+    let counts = [(missing.len(), "sets missing"), (left_out, "files left out")];
+    let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+    let counts: String = counts.map(|(count, what)| format!(", {count} {what}")).collect();
+    let message = format!("{archive} packed: {sets} sets, {}{counts}", units::bytes(*bytes));
+    Event {
+        path: Some(archive.clone()),
+        bytes: Some(*bytes),
+        sha256: Some(*sha256),
+        outcome: Some("packed"),
+        reason,
+        ..Event::info(Kind::ArchivePacked, message)
     }
 }
 
 /// Packs tonight's sets of this vault. `None` where they are packed already and nothing arrived since.
-fn pack_tonight(ctx: &StageContext) -> Result<Option<(Packed, Vec<String>)>, Error> {
+fn pack_tonight(ctx: &StageContext) -> Result<Option<(Packed, Vec<String>)>, StageError> {
     let outbox = Outbox::new(ctx.settings.paths.outbox());
     let sent = Outbox::new(ctx.settings.paths.sent());
     let edition = outbox
@@ -154,7 +112,7 @@ fn request(
     ids: &[SetId],
     edition: u16,
     damaged: &[String],
-) -> Result<(Part, PackRequest), Error> {
+) -> Result<(Part, PackRequest), StageError> {
     let settings = &ctx.settings;
     let mut sets = Vec::new();
     let mut unreadable = Vec::new();
@@ -183,7 +141,8 @@ fn request(
         .chain(damaged.iter().cloned())
         .collect();
     let need = sets.iter().map(|set| set.manifest.total_bytes()).sum();
-    space::demand(&settings.paths.outbox(), need, 3, settings.vault.min_free)?;
+    space::demand(&settings.paths.outbox(), need, 3, settings.vault.min_free)
+        .map_err(|source| StageError::Space { what: "the archive", source })?;
 
     let encrypted = !settings.archive.recipients.is_empty();
     let compression = settings.archive.compression;
@@ -207,7 +166,7 @@ fn request(
     Ok((part, request))
 }
 
-fn publish(ctx: &StageContext, outbox: &Outbox, part: &Part, packed: &Packed) -> Result<(), Error> {
+fn publish(ctx: &StageContext, outbox: &Outbox, part: &Part, packed: &Packed) -> Result<(), StageError> {
     // Encryption to a public key does not prove who wrote the archive; the signature does.
     let signature = Signer::from_host_key(&ctx.settings.ssh.host_key)?
         .sign_digest(names::NAMESPACE, &sha512(&part.path)?)?;

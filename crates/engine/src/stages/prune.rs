@@ -16,32 +16,28 @@ use nightshift_core::record::Step;
 use nightshift_core::retention::{Candidate, Policy, Reason, decide};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
-use nightshift_core::settings::Settings;
 use nightshift_store::outbox::Outbox;
 use nightshift_store::records::Records;
-use nightshift_store::{Judge, Judged, StoreError, Vault, offload};
+use nightshift_store::{Judge, Judged, StoreError};
 
+use super::error::StageError;
 use crate::context::{StageContext, StageEnd};
 
-pub async fn run(ctx: StageContext) -> StageEnd {
-    let mut faults = Vec::new();
-    match vault(&ctx, ctx.night.date).await {
-        Ok(stayed) => faults.extend(stayed),
-        Err(error) => return StageEnd::failed(chain(&error)),
-    }
-    if let Err(error) = sent(&ctx).await {
+pub async fn run(ctx: &StageContext) -> Result<StageEnd, StageError> {
+    let mut faults = vault(ctx, ctx.night.date).await?;
+    if let Err(error) = sent(ctx).await {
         faults.push(chain(&error));
     }
-    match scrub::scrub(&ctx).await {
+    match scrub::scrub(ctx).await {
         Ok(bad) => faults.extend(bad),
         Err(error) => faults.push(chain(&error)),
     }
     for remote in ctx.settings.remotes.iter().filter(|remote| remote.prune) {
-        if let Err(error) = remote::prune(&ctx, remote).await {
+        if let Err(error) = remote::prune(ctx, remote).await {
             faults.push(format!("remote {}: {}", remote.name, chain(&error)));
         }
     }
-    if faults.is_empty() { StageEnd::done() } else { StageEnd::degraded(faults.join("; ")) }
+    Ok(if faults.is_empty() { StageEnd::done() } else { StageEnd::degraded(faults.join("; ")) })
 }
 
 /// Removes what the policy drops even without counting tonight's sets, when the night opens.
@@ -50,11 +46,8 @@ pub async fn before_tonight(ctx: &StageContext) {
     match vault(ctx, yesterday).await {
         Ok(faults) if faults.is_empty() => {}
         Ok(faults) => {
-            ctx.log(Event::degraded(
-                Kind::OperationFailed,
-                "cannot prune all of the vault",
-                faults.join("; "),
-            ));
+            let what = "cannot prune all of the vault";
+            ctx.log(Event::degraded(Kind::OperationFailed, what, faults.join("; ")));
         }
         Err(error) => ctx.log(Event::failed(Kind::OperationFailed, "cannot prune the vault", chain(&error))),
     }
@@ -63,33 +56,31 @@ pub async fn before_tonight(ctx: &StageContext) {
 /// Prunes this host's vault as of a date and sweeps what crashes left. Returns what cannot be judged or removed, and so
 /// stays.
 async fn vault(ctx: &StageContext, as_of: Date) -> Result<Vec<String>, StoreError> {
-    let (settings, vault, night) = (ctx.settings.clone(), ctx.vault.clone(), ctx.night);
-    let Dropped { sets, unreadable: mut faults } = offload::run(move || {
-        vault.sweep(Some(night))?;
-        dropped(&settings, &vault, as_of)
-    })
-    .await?;
+    let dropped = ctx.offload(move |ctx| {
+        let mut unreadable = Vec::new();
+        dropped(ctx, as_of, &mut unreadable).map(|sets| (sets, unreadable))
+    });
+    let (sets, mut faults) = dropped.await?;
     for (set, reason) in sets {
         // The reason is on disk before the set is gone.
         ctx.report(Step::Pruned { what: set.to_string(), reason: reason.to_string() }).await?;
-        let vault = ctx.vault.clone();
-        if let Err(error) = offload::run(move || vault.remove(&set)).await {
+        if let Err(error) = ctx.offload(move |ctx| ctx.vault.remove(&set)).await {
             faults.push(chain(&error));
         }
     }
     Ok(faults)
 }
 
-struct Dropped {
-    sets: Vec<(SetId, Reason)>,
-    /// Sets that cannot be read, and so cannot be judged and are never removed.
-    unreadable: Vec<String>,
-}
-
-/// What the policy drops from a vault, as of the night of `today`.
-fn dropped(settings: &Settings, vault: &Vault, today: Date) -> Result<Dropped, StoreError> {
+/// What the policy drops from the vault, as of the night of `today`. Sets that cannot be read cannot be judged, and are never
+/// removed.
+fn dropped(
+    ctx: &StageContext,
+    today: Date,
+    unreadable: &mut Vec<String>,
+) -> Result<Vec<(SetId, Reason)>, StoreError> {
+    let StageContext { settings, vault, .. } = ctx;
+    vault.sweep(Some(ctx.night))?;
     let (mut sets, mut candidates) = (Vec::new(), Vec::new());
-    let mut unreadable = Vec::new();
     let mut retired: BTreeSet<HostName> = BTreeSet::new();
     let mut judge = Judge::new(vault);
     for set in vault.sets()? {
@@ -115,16 +106,16 @@ fn dropped(settings: &Settings, vault: &Vault, today: Date) -> Result<Dropped, S
             Err(error) => unreadable.push(chain(&error)),
         }
     }
-    let nights = verdicts(settings)?;
+    let nights = verdicts(ctx)?;
     let policy = Policy { today, nights: &nights, retired: &retired };
     let decided = sets.into_iter().zip(decide(&candidates, &policy));
     let dropped = decided.filter(|(_, decision)| !decision.keep);
-    Ok(Dropped { sets: dropped.map(|(set, decision)| (set, decision.reason)).collect(), unreadable })
+    Ok(dropped.map(|(set, decision)| (set, decision.reason)).collect())
 }
 
 /// The result of each recorded night.
-fn verdicts(settings: &Settings) -> Result<BTreeMap<Date, Verdict>, StoreError> {
-    let records = Records::new(settings.paths.records());
+fn verdicts(ctx: &StageContext) -> Result<BTreeMap<Date, Verdict>, StoreError> {
+    let records = Records::new(ctx.settings.paths.records());
     let mut verdicts = BTreeMap::new();
     for night in records.nights()?.into_iter().filter(|night| !night.is_extra()) {
         if let Some(closed) = records.read(night)?.and_then(|record| record.closed) {
@@ -135,16 +126,13 @@ fn verdicts(settings: &Settings) -> Result<BTreeMap<Date, Verdict>, StoreError> 
 }
 
 async fn sent(ctx: &StageContext) -> Result<(), StoreError> {
-    let sent = Outbox::new(ctx.settings.paths.sent());
-    let listed = sent.clone();
-    let archives = offload::run(move || listed.archives()).await?;
+    let archives = ctx.offload(|ctx| Outbox::new(ctx.settings.paths.sent()).archives()).await?;
     let keep = ctx.settings.archive.keep_sent;
     let over = archives.len().saturating_sub(keep);
     for archive in archives.into_iter().take(over) {
         let reason = format!("every remote has it, and the newest {keep} are kept here");
         ctx.report(Step::Pruned { what: archive.to_string(), reason }).await?;
-        let sent = sent.clone();
-        offload::run(move || sent.remove(&archive)).await?;
+        ctx.offload(move |ctx| Outbox::new(ctx.settings.paths.sent()).remove(&archive)).await?;
     }
     Ok(())
 }

@@ -4,7 +4,6 @@ mod agentless;
 mod fetch;
 mod outcome;
 mod peer_sets;
-mod remote_files;
 mod rival;
 
 use futures_util::FutureExt as _;
@@ -14,18 +13,17 @@ use nightshift_core::inventory::Host;
 use nightshift_core::record::{Fate, SetReport, Step};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
-use nightshift_peers::Credentials;
+use nightshift_peers::{Credentials, ReachError};
 
 use crate::context::{StageContext, StageEnd};
+use crate::stages::error::StageError;
 use crate::stages::queue::{Polled, Queue};
 pub(super) use fetch::fetch;
 use outcome::{PullOutcome, Tally};
 
-pub async fn run(ctx: StageContext, role: Role) -> StageEnd {
-    match Credentials::of_peers(&ctx.settings).await {
-        Ok(credentials) => pull_role(&ctx, role, &credentials).await,
-        Err(error) => StageEnd::broken(chain(&error)),
-    }
+pub async fn run(ctx: &StageContext, role: Role) -> Result<StageEnd, StageError> {
+    let credentials = Credentials::of_peers(&ctx.settings).await?;
+    Ok(pull_role(ctx, role, &credentials).await)
 }
 
 /// Pulls the sets of one role from their origin hosts, many in parallel.
@@ -52,10 +50,26 @@ async fn pull_host(
     role: Role,
     credentials: &Credentials,
 ) -> Polled<PullOutcome> {
-    if host.agentless {
-        agentless::collect(ctx, host, role, credentials).await
+    let pulled = if host.agentless {
+        agentless::collect(ctx, host, role, credentials).await.map(Polled::Ready)
     } else {
-        peer_sets::pull(ctx, host, role, credentials).await.unwrap_or_else(Polled::from)
+        peer_sets::pull(ctx, host, role, credentials).await
+    };
+    pulled.unwrap_or_else(|error| {
+        if let StageError::Reach(error) = &error {
+            log_refusal(ctx, host, error);
+        }
+        error.into()
+    })
+}
+
+/// Logs a changed host key and a refused login as events of their own, because an operator has to act on them.
+fn log_refusal(ctx: &StageContext, host: &Host, error: &ReachError) {
+    let ReachError::Connect(connect) = error else { return };
+    if connect.is_permanent() {
+        let kind = if connect.is_host_key() { Kind::HostKeyMismatch } else { Kind::LoginRefused };
+        let event = Event::failed(kind, &host.name, chain(error));
+        ctx.log(Event { peer: Some(host.name.clone()), ..event });
     }
 }
 

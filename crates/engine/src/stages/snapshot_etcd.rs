@@ -4,7 +4,6 @@ mod agreement;
 mod cold_copy;
 mod data;
 mod draft;
-mod error;
 mod space;
 mod turn;
 mod v2_backup;
@@ -12,7 +11,6 @@ mod view;
 
 use std::path::Path;
 
-use nightshift_core::chain;
 use nightshift_core::etcd_facts::Agreement;
 use nightshift_core::outcome::Outcome;
 use nightshift_core::role::Role;
@@ -20,28 +18,19 @@ use nightshift_core::settings::Compression;
 use nightshift_etcd::client::Client;
 use nightshift_etcd::discover::{LocalMember, discover};
 use nightshift_etcd::snapshot::{self, Limits, Taken};
-use nightshift_store::{Partial, offload};
+use nightshift_store::Partial;
 
-use self::error::Error;
 use self::view::MemberView;
 use super::collect_role;
+use super::error::StageError;
 use super::own_set::{self, Begun};
 use crate::context::{StageContext, StageEnd};
 
-pub async fn run(ctx: StageContext) -> StageEnd {
-    match try_run(&ctx).await {
-        Ok(end) => end,
-        Err(error @ (Error::NotOwn(_) | Error::Discover(_))) => StageEnd::broken(chain(&error)),
-        Err(error) => StageEnd::failed(chain(&error)),
-    }
-}
-
-async fn try_run(ctx: &StageContext) -> Result<StageEnd, Error> {
+pub async fn run(ctx: &StageContext) -> Result<StageEnd, StageError> {
     if own_set::is_published(ctx, &ctx.settings.this, Role::Etcd).await? {
         return Ok(StageEnd::done());
     }
-    let settings = ctx.settings.etcd.clone();
-    let local = offload::run(move || discover(&settings, Path::new("/"))).await?;
+    let local = ctx.offload(|ctx| discover(&ctx.settings.etcd, Path::new("/"))).await?;
     let mut view = MemberView::of(&local).await?;
     if turn::wait(ctx, &view).await {
         // It waited for minutes, so the view is old.
@@ -69,11 +58,12 @@ async fn one_set(
     local: &LocalMember,
     view: &MemberView,
     agreement: Option<Agreement>,
-) -> Result<StageEnd, Error> {
+) -> Result<StageEnd, StageError> {
     let Some(Begun { partial, previous }) = own_set::begin(ctx, &ctx.settings.this, Role::Etcd).await? else {
         return Ok(StageEnd::done());
     };
-    space::demand(ctx, local, &view.member, ctx.vault.root(), view.member.db_size)?;
+    space::demand(ctx, local, &view.member, ctx.vault.root(), view.member.db_size)
+        .map_err(|source| StageError::Space { what: "a snapshot", source })?;
     let (name, taken) = take(ctx, &view.client, &partial).await?;
     let (partial, mut draft) = collect_role::files(ctx, Role::Etcd, partial, previous).await?;
     draft::complete(&mut draft, name, view, taken, agreement);
@@ -82,14 +72,14 @@ async fn one_set(
     if draft.bad.is_empty() {
         data::add(ctx, local, view, &partial, &mut draft).await;
     }
-    Ok(own_set::publish(ctx, partial, draft).await?)
+    own_set::publish(ctx, partial, draft).await
 }
 
 async fn take(
     ctx: &StageContext,
     client: &Client,
     partial: &Partial,
-) -> Result<(&'static str, Taken), Error> {
+) -> Result<(&'static str, Taken), StageError> {
     let settings = &ctx.settings.etcd;
     let name = match settings.compression {
         Compression::Gzip => "snapshot.db.gz",

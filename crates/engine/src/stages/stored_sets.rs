@@ -1,23 +1,22 @@
 //! Sets that are stored in this vault, and what tonight's record says of them.
 
-use nightshift_core::audit::Event;
 use nightshift_core::record::{Fate, SetReport, Step};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_store::records::RecordLog;
-use nightshift_store::{Judge, Judged, StoreError, Vault, offload};
+use nightshift_store::{Judge, Judged, StoreError, Vault};
 
 use crate::context::StageContext;
-use crate::report::{self, Report};
+use crate::report;
 
 /// Tonight's etcd sets in this vault.
 pub async fn etcd_sets(ctx: &StageContext) -> Result<Vec<SetId>, StoreError> {
-    let (settings, vault, night) = (ctx.settings.clone(), ctx.vault.clone(), ctx.night);
-    offload::run(move || {
+    ctx.offload(|StageContext { settings, vault, night, .. }| {
         let mut stored = Vec::new();
         for host in settings.inventory.with_role(Role::Etcd) {
-            stored.extend(vault.sets_of(&host.name, night)?.into_iter().filter(|set| set.role == Role::Etcd));
+            stored.extend(vault.sets_of(&host.name, *night)?);
         }
+        stored.retain(|set| set.role == Role::Etcd);
         Ok(stored)
     })
     .await
@@ -31,8 +30,8 @@ pub async fn ensure_recorded(ctx: &StageContext, stored: &Judged, fate: Fate) ->
     if ctx.record.look(|record| record.is_some_and(|record| record.sets.iter().any(is_recorded))) {
         return Ok(());
     }
-    let (vault, id) = (ctx.vault.clone(), set.clone());
-    let digest = offload::run(move || vault.manifest_digest(&id)).await?;
+    let id = set.clone();
+    let digest = ctx.offload(move |ctx| ctx.vault.manifest_digest(&id)).await?;
     ctx.report(Step::Set(SetReport {
         set,
         fate,
@@ -47,9 +46,9 @@ pub async fn ensure_recorded(ctx: &StageContext, stored: &Judged, fate: Fate) ->
 
 /// Updates the recorded grades: a manifest that arrived later may show that an etcd member has diverged.
 pub async fn update_grades(ctx: &StageContext) -> Result<(), StoreError> {
-    let (vault, record) = (ctx.vault.clone(), ctx.record.clone());
-    for report in offload::run(move || changed_grades(&vault, &record)).await {
-        ctx.report(Regraded(report)).await?;
+    for report in ctx.offload(|ctx| changed_grades(&ctx.vault, &ctx.record)).await {
+        let diverged = report::diverged(&report);
+        ctx.report_as(Step::Set(report), diverged).await?;
     }
     Ok(())
 }
@@ -68,17 +67,4 @@ pub fn changed_grades(vault: &Vault, record: &RecordLog) -> Vec<SetReport> {
             changed.then(|| SetReport { grade: Some(judged.grade), reason: judged.reason(), ..report })
         })
         .collect()
-}
-
-/// A stored set has another grade than the one that was recorded.
-struct Regraded(SetReport);
-
-impl Report for Regraded {
-    fn step(&self) -> Step {
-        Step::Set(self.0.clone())
-    }
-
-    fn events(&self, _: &StageContext) -> Vec<Event> {
-        report::diverged(&self.0).into_iter().collect()
-    }
 }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use nightshift_core::audit::{Event, Kind};
-use nightshift_core::chain;
 use nightshift_core::inventory::Host;
 use nightshift_core::outcome::Outcome;
 use nightshift_core::proof::DrillVerdict;
@@ -12,33 +11,34 @@ use nightshift_core::record::ProofReport;
 use nightshift_core::set_path::SetId;
 use nightshift_core::stage::Stage;
 use nightshift_peers::{Credentials, PeerVault};
-use nightshift_store::{StoreError, offload};
+use nightshift_store::StoreError;
 
 use crate::context::{StageContext, StageEnd};
-use crate::stages::peer_error::PeerError;
+use crate::stages::error::StageError;
 use crate::stages::queue::{Polled, Queue};
 use crate::stages::{proofs, stored_sets};
 
 /// The wait before the prover is polled again; it grows to ten times this.
 const INITIAL_BACKOFF: Duration = Duration::from_secs(2);
 
-pub async fn run(ctx: &StageContext, prover: &Host) -> StageEnd {
-    let credentials = match Credentials::of_peers(&ctx.settings).await {
-        Ok(credentials) => credentials,
-        Err(error) => return StageEnd::broken(chain(&error)),
-    };
+pub async fn run(ctx: &StageContext, prover: &Host) -> Result<StageEnd, StageError> {
+    let credentials = Credentials::of_peers(&ctx.settings).await?;
     let mut queue = Queue::new(ctx, vec![prover]).with_backoff(INITIAL_BACKOFF);
     let poll = |host| poll(ctx, host, &credentials).map(|polled| polled.unwrap_or_else(Polled::from)).boxed();
-    let Some((_, Err(reason))) = queue.next(&poll).await else { return StageEnd::done() };
+    let Some((_, Err(reason))) = queue.next(&poll).await else { return Ok(StageEnd::done()) };
     let reason = format!("no proof from {}, whose turn it was: {reason}", prover.name);
     ctx.log(Event {
         peer: Some(prover.name.clone()),
         ..Event::degraded(Kind::NotProved, "tonight's etcd sets are verified, not proved", &*reason)
     });
-    StageEnd::degraded(reason)
+    Ok(StageEnd::degraded(reason))
 }
 
-async fn poll(ctx: &StageContext, prover: &Host, credentials: &Credentials) -> Result<Polled<()>, PeerError> {
+async fn poll(
+    ctx: &StageContext,
+    prover: &Host,
+    credentials: &Credentials,
+) -> Result<Polled<()>, StageError> {
     let peer = PeerVault::open(credentials, prover).await?;
     // Read first: what it reports as ended is published before.
     let hint = peer.hint().await;
@@ -71,11 +71,11 @@ async fn reports_by(
     prover: &Host,
     sets: Vec<SetId>,
 ) -> Result<Vec<ProofReport>, StoreError> {
-    let (vault, prover) = (ctx.vault.clone(), prover.name.clone());
-    offload::run(move || {
+    let prover = prover.name.clone();
+    ctx.offload(move |ctx| {
         let mut reports = Vec::new();
         for set in sets {
-            let proofs = vault.proofs(&set)?;
+            let proofs = ctx.vault.proofs(&set)?;
             reports.extend(proofs.iter().filter(|proof| proof.by == prover).filter_map(ProofReport::of));
         }
         Ok(reports)

@@ -7,24 +7,16 @@ use nightshift_core::inventory::Host;
 use nightshift_core::record::Step;
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
-use nightshift_peers::{Credentials, CredentialsError, PeerVault};
-use nightshift_store::{StoreError, offload};
+use nightshift_peers::{Credentials, PeerVault};
+use nightshift_store::StoreError;
 
 use crate::context::StageContext;
-use crate::stages::peer_error::PeerError;
+use crate::stages::error::StageError;
 use crate::stages::stored_sets;
-
-#[derive(Debug, thiserror::Error)]
-pub enum ElsewhereError {
-    #[error(transparent)]
-    Credentials(#[from] CredentialsError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
 
 /// Reads each other master's vault, and records which of the sets that are stored here it has. The stages that need a
 /// master report one that cannot be reached.
-pub async fn check(ctx: &StageContext) -> Result<(), ElsewhereError> {
+pub async fn check(ctx: &StageContext) -> Result<(), StageError> {
     let sets = stored_sets::etcd_sets(ctx).await?;
     if sets.is_empty() {
         return Ok(());
@@ -44,13 +36,13 @@ async fn same(
     master: &Host,
     sets: &[SetId],
     credentials: &Credentials,
-) -> Result<BTreeSet<SetId>, PeerError> {
+) -> Result<BTreeSet<SetId>, StageError> {
     let peer = PeerVault::open(credentials, master).await?;
     let mut same = BTreeSet::new();
     for set in sets {
         let theirs = peer.manifest_digest(set).await?;
-        let (vault, of) = (ctx.vault.clone(), set.clone());
-        if theirs == Some(offload::run(move || vault.manifest_digest(&of)).await?) {
+        let of = set.clone();
+        if theirs == Some(ctx.offload(move |ctx| ctx.vault.manifest_digest(&of)).await?) {
             same.insert(set.clone());
         }
     }

@@ -9,7 +9,7 @@ use nightshift_core::outcome::Grade;
 use nightshift_core::proof::{DrillReport, DrillVerdict, Proof};
 use nightshift_core::record::ProofReport;
 use nightshift_core::role::Role;
-use nightshift_store::{Judged, StoreError, offload};
+use nightshift_store::{Judged, StoreError};
 
 use crate::context::{StageContext, StageEnd};
 use crate::drill::job::{Job, Stored};
@@ -23,8 +23,7 @@ const MAX_DRILLED: usize = 3;
 const STEPS: usize = 6;
 
 pub async fn run(ctx: &StageContext) -> Result<StageEnd, StoreError> {
-    let offloaded = ctx.clone();
-    let candidates = offload::run(move || candidates(&offloaded)).await?;
+    let candidates = ctx.offload(candidates).await?;
     if candidates.is_empty() {
         let reason = "this host has no etcd set of tonight that can be restored";
         return Ok(StageEnd::degraded(format!("not proved: {reason}")));
@@ -76,8 +75,8 @@ fn stored(ctx: &StageContext, manifest: &Manifest) -> Option<Stored> {
 
 /// This host's proof of a set from before the daemon stopped. A failed drill is repeated.
 async fn earlier(ctx: &StageContext, manifest: &Manifest) -> Result<Option<ProofReport>, StoreError> {
-    let (vault, set) = (ctx.vault.clone(), manifest.id());
-    let proofs = offload::run(move || vault.proofs(&set)).await?;
+    let set = manifest.id();
+    let proofs = ctx.offload(move |ctx| ctx.vault.proofs(&set)).await?;
     Ok(proofs
         .iter()
         .filter(|proof| proof.by == ctx.settings.this)
@@ -93,12 +92,12 @@ async fn drill(ctx: &StageContext, manifest: &Manifest) -> Result<ProofReport, S
     let copy = format!("the vault of {}", settings.this);
     let report = match stored(ctx, manifest) {
         Some(stored) => {
-            let (ctx_of, of) = (ctx.clone(), manifest.clone());
-            let job = offload::run(move || {
-                let facts = Job::facts_of(&ctx_of.vault, &of)?;
-                Ok::<_, StoreError>(Job::new(&ctx_of.settings, copy, stored, facts))
-            })
-            .await?;
+            let of = manifest.clone();
+            let job = ctx.offload(move |ctx| {
+                let facts = Job::facts_of(&ctx.vault, &of)?;
+                Ok::<_, StoreError>(Job::new(&ctx.settings, copy, stored, facts))
+            });
+            let job = job.await?;
             ctx.board.begin(ctx.stage, STEPS);
             let on_message = |message: &WorkerMessage| {
                 if matches!(message, WorkerMessage::Done(_)) {
@@ -112,10 +111,9 @@ async fn drill(ctx: &StageContext, manifest: &Manifest) -> Result<ProofReport, S
     let (cluster, by) = (settings.cluster.clone(), settings.this.clone());
     let reported = ProofReport::of_drill(&set, &by, &report);
     if report.verdict != DrillVerdict::NotProved {
-        let vault = ctx.vault.clone();
-        offload::run(move || {
-            let manifest = vault.manifest_digest(&set)?;
-            vault.put_proof(&Proof::of_drill(cluster, set, manifest, by, Timestamp::now(), report))
+        ctx.offload(move |ctx| {
+            let manifest = ctx.vault.manifest_digest(&set)?;
+            ctx.vault.put_proof(&Proof::of_drill(cluster, set, manifest, by, Timestamp::now(), report))
         })
         .await?;
     }

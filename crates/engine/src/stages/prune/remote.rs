@@ -3,39 +3,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nightshift_core::archive::ArchiveName;
+use nightshift_core::name::RemoteName;
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Grade;
 use nightshift_core::record::Step;
 use nightshift_core::retention::{Candidate, Policy, decide};
 use nightshift_core::settings::Remote;
-use nightshift_peers as peers;
-use nightshift_peers::{Credentials, CredentialsError, ReachError};
-use nightshift_ssh::SftpError;
+use nightshift_peers::{Credentials, remote_endpoint};
+use nightshift_store::StoreError;
 use nightshift_store::records::Records;
-use nightshift_store::{StoreError, offload};
 
 use crate::context::StageContext;
+use crate::stages::error::StageError;
 
 /// The newest archives on a remote stay, even where the policy drops them.
 const MIN_KEPT: usize = 2;
 const MAX_ENTRIES: usize = 100_000;
 
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error(transparent)]
-    Credentials(#[from] CredentialsError),
-    #[error(transparent)]
-    Reach(#[from] ReachError),
-    #[error(transparent)]
-    Sftp(#[from] SftpError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-pub async fn prune(ctx: &StageContext, remote: &Remote) -> Result<(), Error> {
-    let shipped = shipped(ctx, remote).await?;
+pub async fn prune(ctx: &StageContext, remote: &Remote) -> Result<(), StageError> {
+    let name = remote.name.clone();
+    let shipped = ctx.offload(move |ctx| shipped(ctx, &name)).await?;
     let credentials = Credentials::of_remote(&ctx.settings, remote).await?;
-    let (session, sftp) = credentials.open_sftp(&peers::remote_endpoint(remote)).await?;
+    let (session, sftp) = credentials.open_sftp(&remote_endpoint(remote)).await?;
     let listing = sftp.list(&remote.path, MAX_ENTRIES).await?;
     let mut there: Vec<ArchiveName> = listing
         .entries
@@ -61,23 +50,15 @@ pub async fn prune(ctx: &StageContext, remote: &Remote) -> Result<(), Error> {
 }
 
 /// The archives that were verified on this remote, according to the records.
-async fn shipped(ctx: &StageContext, remote: &Remote) -> Result<BTreeSet<String>, StoreError> {
-    let (records, remote) = (Records::new(ctx.settings.paths.records()), remote.name.clone());
-    offload::run(move || {
-        let mut shipped = BTreeSet::new();
-        for night in records.nights()? {
-            let Some(record) = records.read(night)? else { continue };
-            shipped.extend(
-                record
-                    .shipped
-                    .into_iter()
-                    .filter(|shipment| shipment.remote == remote && shipment.verified.is_some())
-                    .map(|shipment| shipment.archive),
-            );
-        }
-        Ok(shipped)
-    })
-    .await
+fn shipped(ctx: &StageContext, remote: &RemoteName) -> Result<BTreeSet<String>, StoreError> {
+    let records = Records::new(ctx.settings.paths.records());
+    let mut shipped = BTreeSet::new();
+    for night in records.nights()? {
+        let shipments = records.read(night)?.map(|record| record.shipped).unwrap_or_default().into_iter();
+        let verified = shipments.filter(|it| it.remote == *remote && it.verified.is_some());
+        shipped.extend(verified.map(|shipment| shipment.archive));
+    }
+    Ok(shipped)
 }
 
 /// What the policy drops: the same policy as for sets, by the archives' dates.

@@ -8,33 +8,27 @@ use nightshift_core::night::Night;
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_store::verify::{Hashed, verify_set};
-use nightshift_store::{StoreError, Vault, offload};
+use nightshift_store::{StoreError, Vault};
 
 use crate::context::StageContext;
 
 /// Verifies the snapshots of tonight's turn; returns what is wrong with them.
 pub async fn scrub(ctx: &StageContext) -> Result<Vec<String>, StoreError> {
-    let (settings, vault, night) = (ctx.settings.clone(), ctx.vault.clone(), ctx.night);
-    let checked = offload::run(move || {
-        let mut checked = Vec::new();
-        for set in tonights_turn(&vault, night)? {
-            let verified = verify_set(&settings.cluster, &vault, &set, &|_, _, _| None, &mut Hashed::new())?;
-            checked.push((set, verified.findings));
+    ctx.offload(|ctx| {
+        let mut faults = Vec::new();
+        for set in tonights_turn(&ctx.vault, ctx.night)? {
+            let cluster = &ctx.settings.cluster;
+            let verified = verify_set(cluster, &ctx.vault, &set, &|_, _, _| None, &mut Hashed::new())?;
+            if !verified.findings.is_empty() {
+                let what = format!("{set} is damaged on disk");
+                let event = Event::failed(Kind::VerifyFailed, what, verified.findings.join("; "));
+                faults.push(event.message.clone());
+                ctx.log(Event { path: Some(set.to_string()), ..event });
+            }
         }
-        Ok::<_, StoreError>(checked)
+        Ok(faults)
     })
-    .await?;
-    let mut faults = Vec::new();
-    for (set, findings) in checked.into_iter().filter(|(_, findings)| !findings.is_empty()) {
-        let reason = findings.join("; ");
-        ctx.log(Event {
-            path: Some(set.to_string()),
-            reason: Some(reason.clone()),
-            ..Event::error(Kind::VerifyFailed, format!("{set} is damaged on disk: {reason}"))
-        });
-        faults.push(format!("{set} is damaged on disk: {reason}"));
-    }
-    Ok(faults)
+    .await
 }
 
 /// One older etcd set of each host, another one each night.

@@ -5,6 +5,7 @@ use nightshift_core::proof::{Proof, Statement};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_core::stage::Stage;
+use nightshift_store::Vault;
 
 use super::*;
 use crate::testing;
@@ -44,7 +45,7 @@ async fn at_the_end_of_the_night_tonight_counts_and_the_last_good_set_stays() {
     let dir = tempfile::tempdir().unwrap();
     let ctx = context(dir.path());
     publish(&ctx.vault, "m1/2026-11-22/node", Grade::Bad);
-    let end = run(ctx.clone()).await;
+    let end = run(&ctx).await.unwrap();
     assert_eq!(end, StageEnd::done());
     assert_eq!(nights(&ctx), ["2026-11-21", "2026-11-22"]);
 }
@@ -55,7 +56,7 @@ async fn a_set_that_cannot_be_judged_stays_and_is_reported() {
     let ctx = context(dir.path());
     let old: SetId = "m1/2026-11-18/node".parse().unwrap();
     std::fs::write(ctx.vault.folder(&old).join(manifest::FILE), br#"{"format": 9, "items": []}"#).unwrap();
-    let end = run(ctx.clone()).await;
+    let end = run(&ctx).await.unwrap();
     assert!(end.reason.unwrap().contains("upgrade masters first"));
     assert_eq!(nights(&ctx), ["2026-11-18", "2026-11-20", "2026-11-21"]);
 }
@@ -90,7 +91,7 @@ async fn a_suspicious_set_keeps_everything_of_its_host_until_it_is_accepted() {
         sets.iter().filter(|set| set.host.as_str() == "e1").map(ToString::to_string).collect()
     };
     let all = stored();
-    run(ctx.clone()).await;
+    run(&ctx).await.unwrap();
     assert_eq!(stored(), all, "if it is wrong, only older sets can be used");
     assert_eq!(
         nights(&ctx).iter().filter(|night| *night == "2026-11-18").count(),
@@ -99,6 +100,6 @@ async fn a_suspicious_set_keeps_everything_of_its_host_until_it_is_accepted() {
     );
 
     accept(&ctx.vault, &suspicious);
-    run(ctx.clone()).await;
+    run(&ctx).await.unwrap();
     assert_eq!(stored(), ["e1/2026-11-20/etcd", "e1/2026-11-21/etcd"]);
 }

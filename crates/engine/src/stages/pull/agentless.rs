@@ -11,55 +11,30 @@ use nightshift_core::role::Role;
 use nightshift_core::settings::{FileRule, Generation};
 use nightshift_peers::{Credentials, HashedSink, ReachError, endpoint};
 use nightshift_ssh::{FileKind, Sftp, SftpError, Stat};
+use nightshift_store::safe_open::Missing;
 use nightshift_store::{Partial, StoreError, offload};
 
 use super::outcome::PullOutcome;
-use super::remote_files::{self, Found};
-use crate::collect;
+use crate::collect::expand::Expansion;
+use crate::collect::{self, Selected, Selection};
 use crate::context::StageContext;
-use crate::stages::own_set::{self, Begun, Draft, OwnSetError};
-use crate::stages::peer_error::log_refusal;
-use crate::stages::queue::Polled;
+use crate::stages::error::StageError;
+use crate::stages::own_set::{self, Begun, Draft};
 
 /// Files that are transferred at the same time, on one connection.
 const MAX_PARALLEL: usize = 16;
 
-#[derive(Debug, thiserror::Error)]
-enum Error {
-    #[error(transparent)]
-    Reach(#[from] ReachError),
-    #[error(transparent)]
-    Sftp(#[from] SftpError),
-    #[error(transparent)]
-    Set(#[from] OwnSetError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error("cannot write {path}")]
-    Write { path: String, source: std::io::Error },
-}
+/// The maximum number of entries in a directory.
+const MAX_ENTRIES: usize = 20_000;
+
+type Remote = Selected<Stat>;
 
 pub async fn collect(
     ctx: &StageContext,
     host: &Host,
     role: Role,
     credentials: &Credentials,
-) -> Polled<PullOutcome> {
-    match try_collect(ctx, host, role, credentials).await {
-        Ok(outcome) => Polled::Ready(outcome),
-        Err(Error::Reach(error)) if error.is_permanent() => {
-            log_refusal(ctx, host, &error);
-            Polled::GiveUp(chain(&error))
-        }
-        Err(error) => Polled::Retry(chain(&error)),
-    }
-}
-
-async fn try_collect(
-    ctx: &StageContext,
-    host: &Host,
-    role: Role,
-    credentials: &Credentials,
-) -> Result<PullOutcome, Error> {
+) -> Result<PullOutcome, StageError> {
     let Some(Begun { partial, previous }) = own_set::begin(ctx, &host.name, role).await? else {
         return Ok(PullOutcome::Stored { grade: Grade::Good, fresh: false });
     };
@@ -77,41 +52,28 @@ async fn draft(
     sftp: &Sftp,
     partial: &Partial,
     previous: Option<&Manifest>,
-) -> Result<Draft, Error> {
+) -> Result<Draft, StageError> {
     let generation = match sftp.stat(collect::STATIC_PODS).await {
         Ok(stat) if stat.kind == FileKind::Directory => Generation::StaticPods,
         _ => Generation::Services,
     };
-    let mut draft = Draft::default();
-    let mut wanted: Vec<(String, Found)> = Vec::new();
+    let mut selection = Selection::default();
+    let mut wanted = Vec::new();
     for rule in ctx.settings.file_rules(role, generation) {
         match rule {
             FileRule::Path { path, alias, optional } => {
-                let expanded = remote_files::expand(sftp, path).await?;
-                draft.notes.extend(expanded.notes);
-                if expanded.found.is_empty() && !optional {
-                    draft.faults.push(format!(
-                        "{path}: {}",
-                        expanded.missing.as_deref().unwrap_or("nothing matches")
-                    ));
-                }
-                for found in expanded.found {
-                    let place =
-                        alias.clone().unwrap_or_else(|| found.path.trim_start_matches('/').to_owned());
-                    if !wanted.iter().any(|(known, _)| *known == place) {
-                        wanted.push((place, found));
-                    }
-                }
+                let expanded = expand(sftp, path).await?;
+                wanted.extend(selection.of_rule(path, alias.as_deref(), *optional, expanded)?);
             }
             FileRule::Command { alias, .. } => {
-                draft
-                    .notes
-                    .push(format!("{alias}: skipped, because commands do not run on an agentless host"));
+                let note = format!("{alias}: skipped, because commands do not run on an agentless host");
+                selection.notes.push(note);
             }
         }
     }
-    let fetches: Vec<_> =
-        wanted.iter().map(|(place, found)| fetch(sftp, partial, previous, place, found).boxed()).collect();
+    let Selection { faults, notes, .. } = selection;
+    let mut draft = Draft { faults, notes, ..Draft::default() };
+    let fetches: Vec<_> = wanted.iter().map(|file| fetch(sftp, partial, previous, file).boxed()).collect();
     let fetched: Vec<Result<Item, String>> =
         stream::iter(fetches).buffered(MAX_PARALLEL).try_collect().await?;
     for result in fetched {
@@ -124,52 +86,82 @@ async fn draft(
     Ok(draft)
 }
 
+/// Expands a rule to paths of the host. Only a lost connection is an error.
+async fn expand<'r>(sftp: &Sftp, rule: &'r str) -> Result<Expansion<'r, Stat>, SftpError> {
+    let mut expansion = Expansion::new(rule);
+    while let Some(place) = expansion.next_place() {
+        let is_entered = place.has_glob() || {
+            let stat = or_missing(sftp.lstat(&place.path).await)?;
+            expansion.add(&place.path, stat.map(|stat| (stat.kind, stat)))
+        };
+        if is_entered {
+            let directory = if place.path.is_empty() { "/" } else { &place.path };
+            let names = or_missing(sftp.list(directory, MAX_ENTRIES).await)?.map(|listing| {
+                if listing.unsafe_names > 0 {
+                    let note = format!("{directory}: skipped {} unusable names", listing.unsafe_names);
+                    expansion.notes.push(note);
+                }
+                listing.entries.into_iter().map(|entry| entry.name).collect()
+            });
+            expansion.enter(&place, names);
+        }
+    }
+    Ok(expansion)
+}
+
+fn or_missing<T>(result: Result<T, SftpError>) -> Result<Result<T, Missing>, SftpError> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(error) if error.is_connection() => Err(error),
+        Err(error) if error.is_gone() => Ok(Err(Missing::Absent)),
+        Err(error) => Ok(Err(Missing::Other(std::io::Error::other(error.to_string())))),
+    }
+}
+
 /// Fetches one file of the host into the set; the inner error is the reason why it cannot be read.
 async fn fetch(
     sftp: &Sftp,
     partial: &Partial,
     previous: Option<&Manifest>,
-    place: &str,
-    found: &Found,
-) -> Result<Result<Item, String>, Error> {
-    let (kind, changed) = match found.stat.kind {
+    file: &Remote,
+) -> Result<Result<Item, String>, StageError> {
+    let (kind, changed) = match file.known.kind {
         FileKind::Directory => (ItemKind::Directory, false),
-        FileKind::Symlink => match sftp.read_link(&found.path).await {
+        FileKind::Symlink => match sftp.read_link(&file.source).await {
             Ok(target) => (ItemKind::Symlink { target }, false),
-            Err(error) => return unreadable(found, error),
+            Err(error) => return unreadable(file, error),
         },
         FileKind::File => {
-            let written = match download(sftp, partial, place, found).await {
+            let written = match download(sftp, partial, file).await {
                 Ok(written) => written,
-                Err(Error::Sftp(error)) => return unreadable(found, error),
+                Err(StageError::Reach(ReachError::Sftp(error))) => return unreadable(file, error),
                 Err(error) => return Err(error),
             };
-            let after = sftp.lstat(&found.path).await.map_err(Error::Sftp)?;
-            link(partial, previous, place, written).await?;
-            (ItemKind::File { size: written.size, sha256: written.sha256 }, after != found.stat)
+            let after = sftp.lstat(&file.source).await?;
+            link(partial, previous, &file.path, written).await?;
+            (ItemKind::File { size: written.size, sha256: written.sha256 }, after != file.known)
         }
-        FileKind::Other => {
-            return Ok(Err(format!("{}: neither a file, a directory nor a symlink", found.path)));
-        }
+        FileKind::Other => return Ok(Err(format!("{}: {}", file.source, Missing::Special))),
     };
-    Ok(Ok(item(place, found, kind, changed)))
+    Ok(Ok(item(file, kind, changed)))
 }
 
 /// An error of the connection fails the set; any other error only this file.
-fn unreadable(found: &Found, error: SftpError) -> Result<Result<Item, String>, Error> {
+fn unreadable(file: &Remote, error: SftpError) -> Result<Result<Item, String>, StageError> {
     if error.is_connection() {
         Err(error.into())
     } else {
-        Ok(Err(format!("{}: {}", found.path, chain(&error))))
+        Ok(Err(format!("{}: {}", file.source, chain(&error))))
     }
 }
 
-async fn download(sftp: &Sftp, partial: &Partial, place: &str, found: &Found) -> Result<Written, Error> {
-    let (own, path) = (partial.clone(), place.to_owned());
+async fn download(sftp: &Sftp, partial: &Partial, file: &Remote) -> Result<Written, StageError> {
+    let (own, path) = (partial.clone(), file.path.clone());
     let target = offload::run(move || own.discard(&path).and_then(|()| own.create(&path))).await?;
     let mut sink = HashedSink::to_file(partial.guard(), HashedWriter::new(target));
-    let came = sftp.download(&found.path, 0..found.stat.size, &mut sink).await;
-    let written = sink.finish().await.map_err(|source| Error::Write { path: place.to_owned(), source })?;
+    let came = sftp.download(&file.source, 0..file.known.size, &mut sink).await;
+    let written =
+        sink.finish().await.map_err(|source| StageError::Write { path: file.path.clone(), source })?;
     came?;
     Ok(written)
 }
@@ -190,11 +182,11 @@ async fn link(
     Ok(())
 }
 
-fn item(place: &str, found: &Found, kind: ItemKind, changed: bool) -> Item {
-    let Stat { uid, gid, mode, mtime, .. } = found.stat;
+fn item(file: &Remote, kind: ItemKind, changed: bool) -> Item {
+    let Stat { uid, gid, mode, mtime, .. } = file.known;
     Item {
-        path: place.to_owned(),
-        source: found.path.clone(),
+        path: file.path.clone(),
+        source: file.source.clone(),
         kind,
         // SFTP has ids only, and their names here may not be the names on that host.
         owner: Owner { uid, gid, user: None, group: None },

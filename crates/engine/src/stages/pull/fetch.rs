@@ -7,7 +7,7 @@ use nightshift_core::record::{Fate, SetReport, StartReason, Step};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_peers::{Credentials, FetchError, Fetched, PeerVault, Trust};
-use nightshift_store::{StoreError, offload};
+use nightshift_store::StoreError;
 
 use crate::context::StageContext;
 use crate::stages::stored_sets;
@@ -45,8 +45,8 @@ async fn report_stored(
     let (grade, reason) = match &fetched.manifest {
         Some(manifest) => {
             log_other_machine(ctx, fetched.previous_machine, manifest);
-            let (vault, of) = (ctx.vault.clone(), set.clone());
-            let judged = offload::run(move || vault.judge(&of)).await?;
+            let of = set.clone();
+            let judged = ctx.offload(move |ctx| ctx.vault.judge(&of)).await?;
             (Some(judged.grade), judged.reason())
         }
         None => {

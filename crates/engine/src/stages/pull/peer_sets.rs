@@ -13,13 +13,13 @@ use nightshift_core::set_path::SetId;
 use nightshift_core::settings::EtcdMembers;
 use nightshift_core::stage::Stage;
 use nightshift_peers::{Credentials, PeerVault};
-use nightshift_store::{StoreError, offload};
+use nightshift_store::StoreError;
 
 use super::outcome::PullOutcome;
 use super::{fetch, rival};
 use crate::context::StageContext;
 use crate::hint_file;
-use crate::stages::peer_error::{PeerError, log_refusal};
+use crate::stages::error::StageError;
 use crate::stages::queue::Polled;
 use crate::stages::{proofs, stored_sets};
 
@@ -32,8 +32,8 @@ pub async fn pull(
     host: &Host,
     role: Role,
     credentials: &Credentials,
-) -> Result<Polled<PullOutcome>, PeerError> {
-    let peer = PeerVault::open(credentials, host).await.inspect_err(|error| log_refusal(ctx, host, error))?;
+) -> Result<Polled<PullOutcome>, StageError> {
+    let peer = PeerVault::open(credentials, host).await?;
     let hint = peer.hint().await;
     log_oddities(ctx, host, hint.as_ref());
     let pulled = pull_published(ctx, &peer, credentials, role).await;
@@ -55,13 +55,14 @@ async fn pull_published(
     peer: &PeerVault,
     credentials: &Credentials,
     role: Role,
-) -> Result<Option<Polled<PullOutcome>>, PeerError> {
+) -> Result<Option<Polled<PullOutcome>>, StageError> {
     let mut published = peer.sets(peer.host(), ctx.night).await?;
     published.retain(|set| set.role == role);
     let mut fresh = false;
     let mut refused = None;
     let mut diverged = false;
-    let (stored, lacking) = split(ctx, published).await;
+    let (stored, lacking): (Vec<SetId>, Vec<SetId>) =
+        ctx.offload(move |ctx| published.into_iter().partition(|set| ctx.vault.holds(set))).await;
     for set in stored {
         diverged |= rival::find(ctx, peer, &set).await?;
     }
@@ -73,12 +74,12 @@ async fn pull_published(
             Err(error) => return Err(error.into()),
         }
     }
-    let (vault, night, host) = (ctx.vault.clone(), ctx.night, peer.host().clone());
-    let (best, newer) = offload::run(move || {
-        let newer = vault.sets_of(&host, night)?.iter().any(|set| set.role == role && vault.is_newer(set));
-        Ok::<_, StoreError>((vault.best(&host, night, role)?, newer))
-    })
-    .await?;
+    let host = peer.host().clone();
+    let stored = ctx.offload(move |StageContext { vault, night, .. }| {
+        let newer = vault.sets_of(&host, *night)?.iter().any(|set| set.role == role && vault.is_newer(set));
+        Ok::<_, StoreError>((vault.best(&host, *night, role)?, newer))
+    });
+    let (best, newer) = stored.await?;
     match (best, refused) {
         (Some(best), _) => {
             stored_sets::ensure_recorded(ctx, &best, Fate::Pulled).await?;
@@ -89,12 +90,6 @@ async fn pull_published(
         (None, None) if newer => Ok(Some(Polled::GiveUp(NEWER.to_owned()))),
         (None, None) => Ok(None),
     }
-}
-
-/// A peer's sets: those that are stored here, and the others.
-async fn split(ctx: &StageContext, published: Vec<SetId>) -> (Vec<SetId>, Vec<SetId>) {
-    let vault = ctx.vault.clone();
-    offload::run(move || published.into_iter().partition(|set| vault.holds(set))).await
 }
 
 /// Whether a peer without an etcd set completed its stage: with `members = "one"` another member's set is enough.
@@ -119,10 +114,10 @@ fn not_yet(hint: Option<&Hint>, night: Night, role: Role) -> Polled<PullOutcome>
 }
 
 /// The pull itself reports a lost connection; only what failed on this host is news.
-fn log_if_failed(ctx: &StageContext, host: &Host, what: &str, result: Result<(), PeerError>) {
+fn log_if_failed(ctx: &StageContext, host: &Host, what: &str, result: Result<(), StageError>) {
     match result {
         Ok(()) => {}
-        Err(error @ PeerError::Store(_)) => ctx.log(Event {
+        Err(error @ StageError::Store(_)) => ctx.log(Event {
             peer: Some(host.name.clone()),
             ..Event::degraded(Kind::OperationFailed, format!("{}: cannot {what}", host.name), chain(&error))
         }),

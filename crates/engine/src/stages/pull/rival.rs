@@ -8,69 +8,48 @@ use nightshift_core::outcome::Grade;
 use nightshift_core::record::{Fate, SetReport, Step};
 use nightshift_core::set_path::SetId;
 use nightshift_peers::PeerVault;
-use nightshift_store::{StoreError, offload};
+use nightshift_store::StoreError;
 
 use crate::context::StageContext;
-use crate::report::Report;
-use crate::stages::peer_error::PeerError;
+use crate::stages::error::StageError;
 
 /// Whether the origin host of a stored set has another manifest of it. If so, it is reported once a night.
-pub async fn find(ctx: &StageContext, peer: &PeerVault, set: &SetId) -> Result<bool, PeerError> {
+pub async fn find(ctx: &StageContext, peer: &PeerVault, set: &SetId) -> Result<bool, StageError> {
     let Some(theirs) = peer.manifest_digest(set).await? else { return Ok(false) };
-    let (vault, stored) = (ctx.vault.clone(), set.clone());
-    let ours = offload::run(move || vault.manifest_digest(&stored)).await?;
+    let stored = set.clone();
+    let ours = ctx.offload(move |ctx| ctx.vault.manifest_digest(&stored)).await?;
     if ours != theirs {
-        report(ctx, Rival { set: set.clone(), ours, theirs }).await?;
+        report(ctx, set, ours, theirs).await?;
     }
     Ok(ours != theirs)
 }
 
-async fn report(ctx: &StageContext, rival: Rival) -> Result<(), StoreError> {
-    let is_known = |report: &SetReport| report.set == rival.set && report.grade == Some(Grade::Diverged);
+async fn report(ctx: &StageContext, set: &SetId, ours: Digest, theirs: Digest) -> Result<(), StoreError> {
+    let is_known = |report: &SetReport| report.set == *set && report.grade == Some(Grade::Diverged);
     if ctx.record.look(|record| record.is_some_and(|record| record.sets.iter().any(is_known))) {
         return Ok(());
     }
-    ctx.report(rival).await
-}
-
-struct Rival {
-    set: SetId,
-    ours: Digest,
-    theirs: Digest,
-}
-
-impl Rival {
-    fn reason(&self) -> String {
-        let Self { ours, theirs, .. } = self;
-        format!(
-            "its manifest has SHA-256 {theirs} on its origin host, but {ours} here; both are kept. Was the host \
-             reinstalled, or is another host using its name?"
-        )
-    }
-}
-
-impl Report for Rival {
-    fn step(&self) -> Step {
-        Step::Set(SetReport {
-            set: self.set.clone(),
-            fate: Fate::Pulled,
-            grade: Some(Grade::Diverged),
-            from: None,
-            bytes: 0,
-            sha256: Some(self.ours),
-            reason: Some(self.reason()),
-        })
-    }
-
-    fn events(&self, _: &StageContext) -> Vec<Event> {
-        vec![Event {
-            peer: Some(self.set.host.clone()),
-            role: Some(self.set.role),
-            sha256: Some(self.theirs),
-            outcome: Some(Grade::Diverged.as_str()),
-            ..Event::failed(Kind::SetRefused, format!("{} has diverged", self.set), self.reason())
-        }]
-    }
+    let reason = format!(
+        "its manifest has SHA-256 {theirs} on its origin host, but {ours} here; both are kept. Was the host reinstalled, or is \
+         another host using its name?"
+    );
+    let event = Event {
+        peer: Some(set.host.clone()),
+        role: Some(set.role),
+        sha256: Some(theirs),
+        outcome: Some(Grade::Diverged.as_str()),
+        ..Event::failed(Kind::SetRefused, format!("{set} has diverged"), &*reason)
+    };
+    let step = Step::Set(SetReport {
+        set: set.clone(),
+        fate: Fate::Pulled,
+        grade: Some(Grade::Diverged),
+        from: None,
+        bytes: 0,
+        sha256: Some(ours),
+        reason: Some(reason),
+    });
+    ctx.report_as(step, [event]).await
 }
 
 #[cfg(test)]
@@ -89,8 +68,7 @@ mod tests {
         let ctx = testing::context(settings, "2026-11-22", Stage::PullNodes);
         let set: SetId = "n1/2026-11-22/node".parse().unwrap();
         for _ in 0..2 {
-            let rival = Rival { set: set.clone(), ours: Digest::of(b"ours"), theirs: Digest::of(b"theirs") };
-            report(&ctx, rival).await.unwrap();
+            report(&ctx, &set, Digest::of(b"ours"), Digest::of(b"theirs")).await.unwrap();
         }
         let record = ctx.record.record().unwrap();
         assert_eq!(record.sets.len(), 1);

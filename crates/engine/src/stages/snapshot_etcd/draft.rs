@@ -10,7 +10,7 @@ use nightshift_core::role::Role;
 use nightshift_etcd::health::Problem;
 use nightshift_etcd::snapshot::Taken;
 use nightshift_snapshot::{Facts, Report};
-use nightshift_store::{StoreError, offload, verify};
+use nightshift_store::{StoreError, verify};
 
 use super::view::MemberView;
 use crate::context::StageContext;
@@ -114,8 +114,8 @@ fn snapshot_facts(facts: &Facts) -> Option<SnapshotFacts> {
 
 /// Compares the snapshot with that of the last good set, and adds why it is implausible.
 pub async fn doubt(ctx: &StageContext, draft: &mut Draft) -> Result<(), StoreError> {
-    let (vault, host, night) = (ctx.vault.clone(), ctx.settings.this.clone(), ctx.night);
-    let before = offload::run(move || vault.previous_copy(&host, night, Role::Etcd)).await?;
+    let before =
+        ctx.offload(|ctx| ctx.vault.previous_copy(&ctx.settings.this, ctx.night, Role::Etcd)).await?;
     let (Some(before), Some(now)) = (before, &draft.etcd) else { return Ok(()) };
     let Some(etcd) = &before.etcd else { return Ok(()) };
     let doubts = plausible::doubts(etcd, now, ctx.settings.etcd.suspicious_below);

@@ -28,6 +28,10 @@ mod support;
 
 const NIGHT: &str = "2026-11-22";
 
+async fn run(ctx: &StageContext) -> StageEnd {
+    super::run(ctx).await.unwrap_or_else(StageEnd::from)
+}
+
 /// The etcd host whose member answers at `url`, with a vault of its own below `dir`.
 fn host(dir: &Path, name: &str, night: &str, url: &str, change: impl Fn(&mut StageContext)) -> StageContext {
     let hosts = ["e1", "e2", "e3"].map(|name| testing::host(name, Role::Etcd)).to_vec();
@@ -50,7 +54,10 @@ async fn night(
 ) -> Vec<(StageContext, StageEnd)> {
     let runs = members.iter().enumerate().map(|(at, member)| {
         let ctx = host(dir, &format!("e{}", at + 1), night, &member.url, &change);
-        async { (ctx.clone(), run(ctx).await) }
+        async {
+            let end = run(&ctx).await;
+            (ctx, end)
+        }
     });
     join_all(runs).await
 }
@@ -85,7 +92,7 @@ async fn a_snapshot_damaged_on_its_way_is_kept_as_evidence_and_the_next_attempt_
     put(&etcd, "/registry/marked", &MARK.repeat(100)).await;
     let proxy = Proxy::start(etcd.port, Harm::Flip(MARK));
     let ctx = host(dir.path(), "e1", NIGHT, &proxy.url, |_| {});
-    let end = run(ctx.clone()).await;
+    let end = run(&ctx).await;
     assert_eq!(end, StageEnd::done());
     let sets = ctx.vault.sets().unwrap();
     let grades: Vec<(String, Grade)> =
@@ -108,7 +115,7 @@ async fn a_member_that_sends_a_damaged_snapshot_twice_is_not_queried_a_third_tim
     put(&etcd, "/registry/marked", &MARK.repeat(100)).await;
     let proxy = Proxy::start(etcd.port, Harm::FlipEach(MARK));
     let ctx = host(dir.path(), "e1", NIGHT, &proxy.url, |_| {});
-    let end = run(ctx.clone()).await;
+    let end = run(&ctx).await;
     assert_eq!((end.outcome, end.retry), (Outcome::Failed, false), "{end:?}");
     assert_eq!(ctx.vault.sets().unwrap().len(), 2);
     assert_eq!(judged(&ctx).unwrap().grade, Grade::Bad);
@@ -259,14 +266,14 @@ async fn a_snapshot_far_smaller_than_the_last_good_one_is_suspicious_and_does_no
     let (dir, etcd) = (tempfile::tempdir().unwrap(), Etcd::start());
     put(&etcd, "/registry/big", &vec![b'x'; 900_000]).await;
     let first = host(dir.path(), "e1", "2026-11-20", &etcd.url, |_| {});
-    assert_eq!(run(first.clone()).await, StageEnd::done());
+    assert_eq!(run(&first).await, StageEnd::done());
     assert_eq!(judged(&first).unwrap().grade, Grade::Good, "there is no earlier set to compare it with");
 
     // Another, empty etcd responds at its endpoint now.
     let rebuilt = Etcd::start_with("rebuilt", &[]);
     for night in ["2026-11-21", "2026-11-22"] {
         let ctx = host(dir.path(), "e1", night, &rebuilt.url, |_| {});
-        let end = run(ctx.clone()).await;
+        let end = run(&ctx).await;
         assert_eq!((end.outcome, end.retry), (Outcome::Degraded, false), "{end:?}");
         let found = judged(&ctx).unwrap();
         assert_eq!(found.grade, Grade::Suspicious);
@@ -305,7 +312,7 @@ async fn v2_keys_in_another_members_cold_copy_are_covered_only_if_all_members_ma
             ctx.settings = Arc::new(settings);
         });
         not_my_turn(&ctx);
-        run(ctx.clone()).await;
+        run(&ctx).await;
         let judged = judged(&ctx).unwrap();
         let notes = judged.manifest.notes.join("\n");
         assert_eq!(judged.grade, grade, "{notes}");

@@ -10,7 +10,7 @@ use nightshift_core::role::Role;
 use nightshift_core::settings::EtcdMembers;
 use nightshift_core::units;
 use nightshift_etcd::cluster::{Cluster, MemberStatus};
-use nightshift_store::{StoreError, offload};
+use nightshift_store::StoreError;
 use tokio::time::sleep;
 
 use super::view::MemberView;
@@ -56,7 +56,7 @@ pub async fn not_needed(ctx: &StageContext, view: &MemberView) -> Result<Option<
     if ctx.why == StartReason::Requested {
         return Ok(None);
     }
-    if let Some(set) = good_set(ctx).await? {
+    if let Some(set) = ctx.offload(good_set).await? {
         return Ok(Some(format!("`members` in [etcd] is \"one\", and this host has {set} already")));
     }
     Ok(healthy_before(cluster, view).map(|name| {
@@ -70,18 +70,14 @@ fn healthy_before(cluster: &Cluster, view: &MemberView) -> Option<String> {
 }
 
 /// A good etcd set of tonight in this vault, of any host.
-async fn good_set(ctx: &StageContext) -> Result<Option<String>, StoreError> {
-    let (settings, vault, night) = (ctx.settings.clone(), ctx.vault.clone(), ctx.night);
-    offload::run(move || {
-        for host in settings.inventory.with_role(Role::Etcd) {
-            let best = vault.best(&host.name, night, Role::Etcd)?;
-            if let Some(best) = best.filter(|best| best.grade == Grade::Good) {
-                return Ok(Some(best.manifest.id().to_string()));
-            }
+fn good_set(ctx: &StageContext) -> Result<Option<String>, StoreError> {
+    for host in ctx.settings.inventory.with_role(Role::Etcd) {
+        let best = ctx.vault.best(&host.name, ctx.night, Role::Etcd)?;
+        if let Some(best) = best.filter(|best| best.grade == Grade::Good) {
+            return Ok(Some(best.manifest.id().to_string()));
         }
-        Ok(None)
-    })
-    .await
+    }
+    Ok(None)
 }
 
 #[cfg(test)]

@@ -12,8 +12,8 @@ use nightshift_etcd::expiry;
 use nightshift_etcd::health::{Member, MemberProblem, Problem, examine};
 use nightshift_store::offload;
 
-use super::error::Error;
 use crate::context::StageContext;
+use crate::stages::error::StageError;
 
 /// The timeout of one request to the member.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
@@ -28,13 +28,13 @@ pub struct MemberView {
 }
 
 impl MemberView {
-    pub async fn of(local: &LocalMember) -> Result<Self, Error> {
+    pub async fn of(local: &LocalMember) -> Result<Self, StageError> {
         let client = Client::connect(local, REQUEST_TIMEOUT).await?;
         let member = examine(&client, local).await?;
         if let Some(problem) =
             member.problems.iter().find(|problem| matches!(problem, Problem::NotOwn { .. }))
         {
-            return Err(Error::NotOwn(problem.clone()));
+            return Err(StageError::NotOwn(problem.clone()));
         }
         // The reason of an error is among the member's own problems.
         let cluster = Cluster::query(&client, local).await.ok();

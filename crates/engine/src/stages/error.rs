@@ -1,0 +1,82 @@
+//! Why a stage failed, and whether a retry may succeed.
+
+use nightshift_archive::PackError;
+use nightshift_core::chain;
+use nightshift_core::set_path::MAX_ATTEMPTS;
+use nightshift_etcd::discover::DiscoverError;
+use nightshift_etcd::error::ClientError;
+use nightshift_etcd::health::Problem;
+use nightshift_etcd::snapshot::SnapshotError;
+use nightshift_peers::{CredentialsError, FetchError, ReachError};
+use nightshift_ssh::{IdentityError, SftpError, SignatureError};
+use nightshift_store::StoreError;
+use nightshift_store::space::SpaceError;
+
+use super::queue::Polled;
+use crate::collect::CollectError;
+use crate::context::StageEnd;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StageError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("not enough space for {what}")]
+    Space { what: &'static str, source: SpaceError },
+    #[error("{MAX_ATTEMPTS} attempts at tonight's set were made already")]
+    TooManyAttempts,
+    #[error("cannot encode the manifest")]
+    Manifest(#[from] serde_json::Error),
+    #[error(transparent)]
+    Collect(#[from] CollectError),
+    #[error("cannot sign: cannot use this host's SSH key")]
+    Key(#[from] IdentityError),
+    #[error("cannot sign")]
+    Sign(#[from] SignatureError),
+    #[error(transparent)]
+    Pack(#[from] PackError),
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    #[error(transparent)]
+    Reach(#[from] ReachError),
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// A file that arrives from another host.
+    #[error("cannot write {path}")]
+    Write { path: String, source: std::io::Error },
+    #[error(transparent)]
+    Discover(#[from] DiscoverError),
+    #[error("cannot query the etcd member")]
+    Client(#[from] ClientError),
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    #[error("the member at the etcd endpoint {0}")]
+    NotOwn(Problem),
+}
+
+impl From<SftpError> for StageError {
+    fn from(error: SftpError) -> Self {
+        Self::Reach(error.into())
+    }
+}
+
+impl From<StageError> for StageEnd {
+    fn from(error: StageError) -> Self {
+        match error {
+            StageError::Credentials(_) | StageError::Discover(_) | StageError::NotOwn(_) => {
+                Self::broken(chain(&error))
+            }
+            _ => Self::failed(chain(&error)),
+        }
+    }
+}
+
+impl<T> From<StageError> for Polled<T> {
+    fn from(error: StageError) -> Self {
+        let is_permanent = match &error {
+            StageError::Reach(error) => error.is_permanent(),
+            StageError::Fetch(error) => error.is_refusal(),
+            _ => false,
+        };
+        if is_permanent { Self::GiveUp(chain(&error)) } else { Self::Retry(chain(&error)) }
+    }
+}
