@@ -1,7 +1,5 @@
 //! Phrases that make a reader stop and read again: `docs/style.md` has the plainer words.
 
-use std::collections::BTreeSet;
-
 use crate::leftovers::texts;
 use crate::rule::{Source, product};
 
@@ -55,9 +53,6 @@ const PHRASES: &[(&str, &str, &[&str])] = &[
 
 /// Names of fields and kinds in files, which cannot change.
 const SERIALISED: [&str; 2] = ["folder", "passed"];
-
-/// Files whose texts are still to be rewritten. The list may only become shorter, and goes when it is empty.
-const EXEMPT: &str = include_str!("dialect_exempt.txt");
 
 /// The lines with a phrase in them. Names in backticks and in braces are those of the code.
 fn offences<'a>(lines: impl Iterator<Item = (usize, &'a str)>) -> Vec<String> {
@@ -128,23 +123,14 @@ fn phrases_of_the_private_dialect_are_found_where_a_reader_meets_them() {
 
 #[test]
 fn what_a_user_or_a_colleague_reads_is_in_plain_words() {
-    let mut found: Vec<(String, Vec<String>)> =
-        product().iter().map(|file| (file.name.clone(), offences_of_code(file))).collect();
-    for (name, text) in texts().iter().filter(|(name, _)| is_prose(name)) {
-        found.push((name.clone(), offences((1..).zip(text.lines()))));
-    }
-    let mut exempt: BTreeSet<&str> = EXEMPT.lines().collect();
-    let mut faults = Vec::new();
-    for (name, offences) in &found {
-        if !offences.is_empty() && !exempt.remove(name.as_str()) {
-            faults.extend(offences.iter().map(|offence| format!("{name}:{offence}")));
-        }
-    }
-    faults.extend(
-        exempt
-            .iter()
-            .map(|name| format!("{name} is clean or gone: take it off tests/tidy/dialect_exempt.txt")),
-    );
+    let (product, texts) = (product(), texts());
+    let code = product.iter().map(|file| (file.name.as_str(), offences_of_code(file)));
+    let prose = texts.iter().filter(|(name, _)| is_prose(name));
+    let prose = prose.map(|(name, text)| (name.as_str(), offences((1..).zip(text.lines()))));
+    let faults: Vec<String> = code
+        .chain(prose)
+        .flat_map(|(name, offences)| offences.into_iter().map(move |offence| format!("{name}:{offence}")))
+        .collect();
     assert!(faults.is_empty(), "{faults:#?}");
 }
 

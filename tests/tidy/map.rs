@@ -41,7 +41,7 @@ pub fn tests() -> BTreeMap<String, usize> {
 
 /// What is wrong with the list of invariants. Each item is `N. sentence [test: `name`, `name`]`.
 fn faults(map: &str, tests: &BTreeMap<String, usize>) -> Vec<String> {
-    let list = map.split("## What always holds").nth(1).unwrap_or_default();
+    let list = map.split("## Invariants").nth(1).unwrap_or_default();
     let items: Vec<String> =
         list.split("\n\n").nth(1).unwrap_or_default().lines().fold(Vec::new(), |mut items, line| {
             match items.last_mut() {
@@ -75,7 +75,7 @@ fn faults(map: &str, tests: &BTreeMap<String, usize>) -> Vec<String> {
 
 #[test]
 fn each_invariant_names_tests_that_exist() {
-    let sample = |list: &str| format!("## What always holds\n\n{list}\n\nend");
+    let sample = |list: &str| format!("## Invariants\n\n{list}\n\nend");
     let known = BTreeMap::from([("one".to_owned(), 1), ("twice".to_owned(), 2)]);
     let good: String = (1..=10).map(|number| format!("{number}. So it is.\n   [test: `one`]\n")).collect();
     assert_eq!(faults(&sample(good.trim_end()), &known), [""; 0]);

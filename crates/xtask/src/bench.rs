@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: nightshift beside what a user would otherwise use, in the same run, as ratios.
 //!
-//! Nothing here asserts a time. What was measured, and which targets it missed, stands in BENCHMARKS.md.
+//! Nothing here asserts a time. BENCHMARKS.md has the measurements and the targets that were missed.
 
 mod directory;
 mod etcd;

@@ -14,7 +14,7 @@ use crate::workspace;
 pub const ABOUT: &str = "\
 A real etcd with a db of 500 MB and more, over plain HTTP, with its default settings but for the quota. It was filled \
 with pods as the API server stores them, 7–10 KiB of JSON each: words that repeat, and ids, digests, addresses and \
-signatures that don't; gzip makes about a fifth of it. Its write-ahead log, which `etcdctl backup` reads, holds them \
+signatures that don't; gzip makes about a fifth of it. Its write-ahead log, which `etcdctl backup` reads, has them \
 too. Ours streams, checks, hashes, compresses on both cores and fsyncs. *The runbook* is its line, `etcdctl backup`, \
 `cp` of the db, `tar -zcf` and `rm -rf`; no other contestant checks anything.";
 
@@ -31,7 +31,7 @@ pub struct Member {
 }
 
 impl Member {
-    /// Filling takes a while, so a filled data folder is kept for the next time.
+    /// Filling takes a while, so a filled data directory is kept for later runs.
     pub fn filled() -> Result<Self> {
         let data = directory().join(format!("etcd-{MEBIBYTES}"));
         if !data.exists() {
@@ -81,7 +81,7 @@ fn example(name: &str) -> Command {
     Command::new(workspace::release().join("examples").join(name))
 }
 
-/// One snapshot of ours, as it tells of itself.
+/// One snapshot of ours, as the example reports it.
 #[derive(Debug, Default, Clone, Copy)]
 struct Told {
     stored: f64,

@@ -122,7 +122,7 @@ config = "{at}/etc"
 /// Where no night is open now nor soon, with its times as they are by default.
 fn zone_where_it_is_noon() -> Result<String> {
     let hour = output(&["date", "-u", "+%-H"]).and_then(|text| text.parse::<i32>().ok());
-    let hour = hour.ok_or_else(|| Error::Missing("`date` does not tell the hour".to_owned()))?;
+    let hour = hour.ok_or_else(|| Error::Missing("`date` did not print the hour".to_owned()))?;
     // POSIX counts these zones westwards: Etc/GMT-5 is five hours ahead of UTC.
     Ok(format!("Etc/GMT{:+}", hour - 12))
 }

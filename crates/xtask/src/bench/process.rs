@@ -37,7 +37,7 @@ impl Process {
         Ok(())
     }
 
-    /// Memory in MiB: `VmRSS` now, `VmHWM` at its highest, `RssAnon` what is no file.
+    /// Memory in MiB: `VmRSS` now, `VmHWM` at its highest, `RssAnon` the part that no file backs.
     pub fn memory(&self, name: &str) -> Result<f64> {
         let text = self.kernel_file("status")?;
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));

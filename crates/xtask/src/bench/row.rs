@@ -32,7 +32,7 @@ pub struct Row {
     /// The other's name and figures.
     pub theirs: Option<(String, Sample)>,
     pub target: Option<Target>,
-    /// Told only when the target is missed: the reason, and what would be needed.
+    /// Printed only when the target is missed: the reason, and what would be needed.
     pub if_missed: &'static str,
 }
 

@@ -13,12 +13,12 @@ use crate::error::{Error, Result};
 use crate::workspace;
 
 pub const ABOUT: &str = "\
-A snapshot of the same etcd, read where the page cache holds it. `walk` checks every page, key and value and gives the \
+A snapshot of the same etcd, read from the page cache. `walk` checks every page, key and value and gives the \
 numbers of `snapshot status`; neither looks at the SHA-256, which a drill has from unpacking. `pass` checks a snapshot \
 while it streams by, its SHA-256 included, here on one core. What `pass` adds at birth is its time beyond that of the \
 SHA-256, which the stage computed before there was a `pass`, beside the wall time of the whole stage: an upper bound, \
 for the stage has more than one core. Memory is that of a snapshot of 8 GB with half a million leaf pages. A drill \
-unpacks a stored snapshot, walks it, restores it, starts an etcd on it, compares what that holds and writes to it; *by \
+unpacks a stored snapshot, walks it, restores it, starts an etcd on it, compares its contents and writes to it; *by \
 hand* is `etcdctl snapshot restore` of the uncompressed file and nothing else.";
 
 /// Of the snapshot that memory is measured on.
@@ -42,7 +42,7 @@ fn readers(file: &Path) -> Result<Vec<Row>> {
     let etcdutl = workspace::tools().join("etcd-3.5/usr/bin/etcdutl");
     let megabytes = fs::metadata(file).map_err(Error::io("read", file))?.len() as f64 / 1e6;
     let [walk, status, hashed, status_and_sum, pass, sha256sum] = in_turns([
-        &mut || told("seconds", example("walk").arg("--hashed").arg(file)),
+        &mut || printed("seconds", example("walk").arg("--hashed").arg(file)),
         &mut || seconds(status_of(&mut Command::new(&etcdutl), file)),
         &mut || seconds(example("walk").arg(file)),
         &mut || {
@@ -105,7 +105,7 @@ fn memory() -> Result<Vec<Row>> {
 }
 
 fn peak(name: &str, file: &Path) -> Result<Row> {
-    let kib = told("peak-rss", example(name).arg(file))?;
+    let kib = printed("peak-rss", example(name).arg(file))?;
     let row = Row::new(format!("{name}, peak memory on 8 GB"), Unit::Mebibytes, kib / 1024.0);
     Ok(row.target(Target::AtMost(64.0), ""))
 }
@@ -138,13 +138,13 @@ fn drills(file: &Path, work: &Path) -> Result<Vec<Row>> {
     ])
 }
 
-/// What an example tells of itself, as `NAME=NUMBER`.
-fn told(name: &str, command: &mut Command) -> Result<f64> {
+/// A number that an example prints as `NAME=NUMBER`.
+fn printed(name: &str, command: &mut Command) -> Result<f64> {
     let (text, _) = timed(command)?;
     let number = |word: &str| word.strip_prefix(name)?.strip_prefix('=')?.parse().ok();
     text.split_whitespace()
         .find_map(number)
-        .ok_or_else(|| Error::Missing(format!("the example tells no {name}")))
+        .ok_or_else(|| Error::Missing(format!("the example does not print {name}")))
 }
 
 fn seconds(command: &mut Command) -> Result<f64> {

@@ -11,14 +11,14 @@ use crate::workspace;
 
 pub const ABOUT: &str = "\
 1 GiB that cannot be compressed, to and from a real OpenSSH server, beside `scp -c aes128-gcm@openssh.com`, connecting \
-included. Ours hashes all of it on the way, scp does not. Both ends lie in memory, so that the way is measured and not \
-the disk; only the row with fsync is on the disk. The 20 ms are those of a proxy that holds each byte back for 10 ms in \
+included. Ours hashes all of it on the way, scp does not. Both ends are in memory, so that the transfer is measured and not \
+the disk; only the row with fsync is on the disk. The 20 ms are those of a proxy that delays each byte by 10 ms in \
 each direction, and models neither loss nor TCP's own windows. Over it connecting takes either of them 0.7 s, so less is \
 gained with a smaller file: 512 MiB were shipped 2.5 times as fast as by scp, 256 MiB twice as fast.";
 
 const MEBIBYTES: u32 = 1024;
 
-/// What the server and its files lie in for all rows but the one that is about the disk.
+/// Where the server and its files are for all rows but the one about the disk.
 const MEMORY: &str = "/dev/shm";
 
 pub fn rows() -> Result<Vec<Row>> {
@@ -32,7 +32,7 @@ pub fn rows() -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// The rows whose names begin so, as the example that measures them tells them:
+/// The rows of one kind, as the example prints them:
 /// `name TAB their name TAB their seconds TAB our seconds`.
 fn measured(kind: &str, scratch: &Path) -> Result<Vec<Row>> {
     let mut example = Command::new(workspace::release().join("examples/throughput"));
@@ -44,7 +44,7 @@ fn measured(kind: &str, scratch: &Path) -> Result<Vec<Row>> {
 fn row(line: &str) -> Result<Row> {
     let fields: Vec<&str> = line.split('\t').collect();
     let [name, other, theirs, ours] = fields[..] else {
-        return Err(Error::Missing(format!("the throughput example does not tell a row: `{line}`")));
+        return Err(Error::Missing(format!("the throughput example did not print a row: `{line}`")));
     };
     let speeds = |seconds: &str| {
         let seconds = seconds.split_whitespace().filter_map(|seconds| seconds.parse().ok());
@@ -57,7 +57,7 @@ fn row(line: &str) -> Result<Row> {
     })
 }
 
-/// That of fsync and verification is told for itself, and has none.
+/// The rows of fsync and verification have none.
 fn target(name: &str) -> Option<(Target, &'static str)> {
     match name {
         "pull, loopback" => Some((Target::RatioAtLeast(1.0), SAME_CORES)),

@@ -1,4 +1,4 @@
-//! One drill, as the daemon has it done: the job as a line of JSON to the worker, which tells how it went.
+//! One drill, run as the daemon runs it: the job is a line of JSON to the worker, which reports the result.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
@@ -29,7 +29,7 @@ pub fn drill(stored: &Path, work: &Path, rate: Option<u64>) -> Result<f64> {
         return Err(Error::Missing("the drill's worker has no input or output".to_owned()));
     };
     writeln!(input, "{job}").map_err(Error::io("write to", &program))?;
-    // Its input stays open until then: an end would tell it that nobody waits.
+    // Its input stays open until then: the worker stops when it ends.
     let last = BufReader::new(output).lines().map_while(std::result::Result::ok).last();
     drop(input);
     worker.wait().map_err(Error::io("wait for", &program))?;

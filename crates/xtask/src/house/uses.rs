@@ -216,7 +216,7 @@ fn quoted_paths(tokens: &TokenStream) -> Vec<syn::Path> {
     strings.filter_map(|string| string.parse().ok()).collect()
 }
 
-/// A name in a pattern that is no new variable.
+/// A name in a pattern that refers to a constant and is not a new variable.
 fn is_constant(pattern: &syn::PatIdent) -> bool {
     pattern.ident.to_string().starts_with(char::is_uppercase)
 }
