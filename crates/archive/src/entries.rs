@@ -4,8 +4,7 @@
 //! are joined here with a limit. The archives of nightshift use no other extension.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::io;
+use std::{fmt, io};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;

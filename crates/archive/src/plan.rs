@@ -1,10 +1,9 @@
 //! The entries of an archive, decided before the first byte is written.
 
 use std::fs::File;
-use std::io;
-use std::iter;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::{io, iter};
 
 use jiff::Timestamp;
 use nightshift_core::archive::{ArchiveName, MANIFEST};

@@ -1,8 +1,7 @@
 //! Reads the config from disk: the file and its drop-ins.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use jiff::tz::TimeZone;
 use nightshift_config::{Context, Loaded, Source};

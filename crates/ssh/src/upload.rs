@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
+use nightshift_core::range_set::RangeSet;
 use russh_sftp::protocol::OpenFlags;
 use thiserror::Error;
 use tokio::fs::File;
@@ -20,7 +21,6 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio::time::timeout;
 
 use crate::sftp::{OpenFile, Sftp, SftpError};
-use nightshift_core::range_set::RangeSet;
 
 /// The maximum number of connections of one upload.
 pub const MAX_CONNECTIONS: usize = 4;

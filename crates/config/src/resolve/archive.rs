@@ -7,14 +7,11 @@ use nightshift_core::settings::{ArchiveSettings, Remote, SshSettings};
 use toml::Spanned;
 
 use super::{etcd, vault};
-use crate::age_key;
-use crate::check;
-use crate::defaults;
 use crate::ledger::Ledger;
 use crate::raw::{self, Table};
 use crate::refusal::Refusal;
 use crate::show::{Origin, Shown, list};
-use crate::url;
+use crate::{age_key, check, defaults, url};
 
 const MAX_ARCHIVES: u32 = 1000;
 const MAX_CONNECTIONS: u32 = 16;

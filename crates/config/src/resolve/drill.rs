@@ -6,14 +6,12 @@ use nightshift_core::role::Role;
 use nightshift_core::settings::{DrillSettings, Paths};
 use toml::Spanned;
 
-use crate::check;
-use crate::defaults;
 use crate::ledger::Ledger;
 use crate::nearest::nearest;
-use crate::raw;
 use crate::refusal::Refusal;
 use crate::show::{self, Origin, Shown};
 use crate::units::{self, Size};
+use crate::{check, defaults, raw};
 
 const SEARCHED: &str = "etcd, etcdctl and etcdutl are searched in /usr/bin, /usr/local/bin and /opt/etcd";
 

@@ -2,13 +2,10 @@
 
 use nightshift_core::settings::{Compression, EtcdData, EtcdMembers, EtcdSettings};
 
-use crate::check;
-use crate::defaults;
 use crate::ledger::Ledger;
-use crate::raw;
 use crate::refusal::Refusal;
 use crate::units::{self, Percent};
-use crate::url;
+use crate::{check, defaults, raw, url};
 
 const DISCOVERED: &str = "read from etcd.conf or the static pod's manifest";
 

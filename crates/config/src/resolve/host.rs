@@ -8,13 +8,10 @@ use nightshift_core::name::HostName;
 use nightshift_core::role::{Role, Roles};
 use toml::Spanned;
 
-use crate::check;
-use crate::defaults;
 use crate::ledger::Ledger;
 use crate::nearest::nearest;
-use crate::raw;
 use crate::refusal::Refusal;
-use crate::show;
+use crate::{check, defaults, raw, show};
 
 /// How a host is reached, if its own table sets nothing else.
 #[derive(Debug)]

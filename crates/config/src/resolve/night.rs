@@ -5,12 +5,10 @@ use nightshift_core::night::NightWindow;
 use toml::Spanned;
 
 use crate::context::Context;
-use crate::defaults;
 use crate::ledger::Ledger;
-use crate::raw;
 use crate::refusal::Refusal;
 use crate::show::{Origin, Shown};
-use crate::units;
+use crate::{defaults, raw, units};
 
 /// `[night]`, resolved.
 pub(super) struct Night {

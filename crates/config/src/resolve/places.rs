@@ -2,12 +2,9 @@
 
 use nightshift_core::settings::{Paths, SshSettings};
 
-use crate::check;
 use crate::context::Context;
-use crate::defaults;
 use crate::ledger::Ledger;
-use crate::raw;
-use crate::units;
+use crate::{check, defaults, raw, units};
 
 pub(super) fn paths(raw: Option<&raw::Paths>, context: &Context<'_>, ledger: &mut Ledger<'_>) -> Paths {
     let none = raw::Paths::default();

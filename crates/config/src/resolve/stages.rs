@@ -7,14 +7,12 @@ use nightshift_core::settings::StageSettings;
 use nightshift_core::stage::{PerStage, Stage};
 use toml::Spanned;
 
-use crate::check;
 use crate::defaults::{self, StageDefaults};
 use crate::ledger::Ledger;
-use crate::raw;
 use crate::refusal::Refusal;
 use crate::show::Origin;
 use crate::sources::Span;
-use crate::units;
+use crate::{check, raw, units};
 
 const MAX_PARALLEL: u32 = 1024;
 const MAX_RETRIES: u32 = 100;

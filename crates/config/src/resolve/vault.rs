@@ -3,12 +3,10 @@
 use nightshift_core::retention::Keep;
 use nightshift_core::settings::{Paths, VaultSettings};
 
-use crate::check;
-use crate::defaults;
 use crate::ledger::Ledger;
-use crate::raw;
 use crate::refusal::Refusal;
 use crate::units::{self, Size};
+use crate::{check, defaults, raw};
 
 pub(super) fn vault(raw: Option<&raw::Vault>, paths: &Paths, ledger: &mut Ledger<'_>) -> VaultSettings {
     let none = raw::Vault::default();

@@ -16,9 +16,8 @@ use nightshift_engine::control::{ClientError, ControlRequest, ControlResponse, s
 use self::line::print_result;
 use super::CommandError;
 use crate::args::Check;
-use crate::config_file;
 use crate::exit::Exit;
-use crate::out;
+use crate::{config_file, out};
 
 pub async fn run(config: &Path, args: &Check) -> Result<Exit, CommandError> {
     let loaded = config_file::load(config)?;

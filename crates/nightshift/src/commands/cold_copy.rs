@@ -14,9 +14,8 @@ use nightshift_etcd::service::{self, Service};
 
 use super::CommandError;
 use crate::args::ColdCopy;
-use crate::config_file;
 use crate::exit::Exit;
-use crate::report;
+use crate::{config_file, report};
 
 pub async fn run(config: &Path, command: ColdCopy) -> Result<Exit, CommandError> {
     logging::begin();

@@ -6,9 +6,8 @@ use std::time::Duration;
 use nightshift_engine::{daemon, logging};
 
 use super::CommandError;
-use crate::config_file;
 use crate::exit::Exit;
-use crate::report;
+use crate::{config_file, report};
 
 /// Worker threads of the async runtime. Two are enough, because CPU-bound work runs on blocking threads.
 const WORKER_THREADS: usize = 2;

@@ -14,13 +14,12 @@ use nightshift_core::units::seconds;
 use nightshift_engine::drill::message::WorkerMessage;
 use nightshift_engine::drill::perform::perform;
 use nightshift_store::Vault;
+use subject::Subject;
 
 use super::CommandError;
 use crate::args::Drill;
-use crate::config_file;
 use crate::exit::Exit;
-use crate::{out, report};
-use subject::Subject;
+use crate::{config_file, out, report};
 
 pub fn run(config: &Path, args: &Drill) -> Result<Exit, CommandError> {
     let settings = config_file::settings(config)?;

@@ -10,9 +10,8 @@ use nightshift_ssh::Identity;
 
 use super::CommandError;
 use crate::args::Keys;
-use crate::config_file;
 use crate::exit::Exit;
-use crate::out;
+use crate::{config_file, out};
 
 pub fn run(config: &Path, keys: Keys) -> Result<Exit, CommandError> {
     let settings = config_file::settings(config)?;

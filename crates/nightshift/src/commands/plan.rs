@@ -10,9 +10,8 @@ use nightshift_core::stage::Stage;
 use nightshift_core::units::local_time;
 
 use super::CommandError;
-use crate::config_file;
 use crate::exit::Exit;
-use crate::out;
+use crate::{config_file, out};
 
 pub fn run(config: &Path, night: Option<Night>, json: bool) -> Result<Exit, CommandError> {
     let settings = config_file::settings(config)?;

@@ -7,9 +7,8 @@ use nightshift_engine::control::{ControlRequest, ControlResponse, send};
 
 use super::CommandError;
 use crate::args::Run;
-use crate::config_file;
 use crate::exit::Exit;
-use crate::out;
+use crate::{config_file, out};
 
 pub async fn run(config: &Path, args: Run) -> Result<Exit, CommandError> {
     let request = if args.what == ["night"] {

@@ -10,9 +10,8 @@ use nightshift_store::{Judge, Judged, StoreError, Vault};
 use serde::Serialize;
 
 use super::CommandError;
-use crate::config_file;
 use crate::exit::Exit;
-use crate::out;
+use crate::{config_file, out};
 
 #[derive(Serialize)]
 struct Row {

@@ -9,9 +9,8 @@ use nightshift_ssh::{Endpoint, HostKeyVerdict, KnownHosts, OfferedKey, known_hos
 
 use super::CommandError;
 use crate::args::Trust;
-use crate::config_file;
 use crate::exit::Exit;
-use crate::{out, report};
+use crate::{config_file, out, report};
 
 const SCAN_TIMEOUT: Duration = Duration::from_secs(15);
 

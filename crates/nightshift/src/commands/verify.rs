@@ -16,9 +16,8 @@ use nightshift_store::Vault;
 use nightshift_store::verify::{Verified, verify_set};
 
 use super::{CommandError, archive_file};
-use crate::config_file;
 use crate::exit::Exit;
-use crate::{out, report};
+use crate::{config_file, out, report};
 
 pub fn run(config: &Path, what: &[String], identity: Option<&Path>) -> Result<Exit, CommandError> {
     let (archives, sets): (Vec<&String>, Vec<&String>) =

@@ -2,10 +2,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use russh::keys::Certificate;
 use russh::keys::ssh_key::certificate::CertType;
 use russh::keys::ssh_key::public::KeyData;
-use russh::keys::{Algorithm, HashAlg};
+use russh::keys::{Algorithm, Certificate, HashAlg};
 
 use super::entry::Marker;
 use super::pattern::glob;

@@ -5,10 +5,9 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use russh::cipher;
 use russh::client::{self, AuthResult, Config, Handle};
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKeyWithHashAlg};
-use russh::{Preferred, SshId};
+use russh::{Preferred, SshId, cipher};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 

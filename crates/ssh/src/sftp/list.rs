@@ -1,9 +1,8 @@
 //! Lists a directory whose names may be hostile.
 
+use nightshift_core::manifest::is_safe_path;
 use russh_sftp::client::error::Error as ProtocolError;
 use russh_sftp::protocol::StatusCode;
-
-use nightshift_core::manifest::is_safe_path;
 
 use super::{Sftp, SftpError, Stat};
 

@@ -1,7 +1,6 @@
 //! Connects to every peer and every remote, logs in, and queries the local etcd member.
 
-use futures_util::StreamExt as _;
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use nightshift_core::inventory::Host;
 use nightshift_core::role::Role;
 use nightshift_core::settings::{Remote, Settings};

@@ -10,8 +10,7 @@ use nightshift_core::role::Role;
 use nightshift_core::settings::Settings;
 use nightshift_core::units::bytes;
 use nightshift_etcd::trial::tools::missing_tools;
-use nightshift_store::space;
-use nightshift_store::{StoreError, Vault};
+use nightshift_store::{StoreError, Vault, space};
 
 /// If this directory does not exist, journald keeps the journal in memory, and it is lost at the next boot.
 const JOURNAL: &str = "/var/log/journal";

@@ -11,8 +11,7 @@ use nightshift_store::{Judged, Vault, best, read_bounded};
 
 use crate::args::Choice;
 use crate::commands::{CommandError, archive_file};
-use crate::config_file;
-use crate::out;
+use crate::{config_file, out};
 
 pub enum Target {
     Snapshot(PathBuf),
