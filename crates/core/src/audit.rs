@@ -8,47 +8,7 @@ use crate::night::Night;
 use crate::role::Role;
 use crate::stage::Stage;
 
-/// What happened. Names and ids change only with a version and a changelog line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
-    DaemonStarted,
-    DaemonStopping,
-    NightOpened,
-    NightClosed,
-    StageStarted,
-    StageCaughtUp,
-    StageFinished,
-    StageMissed,
-    SetPublished,
-    SetPulled,
-    SetLate,
-    SetMissing,
-    SetRefused,
-    ArchivePacked,
-    ArchiveShipped,
-    ArchiveNotShipped,
-    Pruned,
-    ConfigReloaded,
-    ConfigRefused,
-    HostKeyMismatch,
-    LoginRefused,
-    ClockDoubtful,
-    PeerOdd,
-    EtcdUnwell,
-    VerifyFailed,
-    MembersDisagree,
-    SetSuspicious,
-    SetAccepted,
-    DrillPassed,
-    DrillFailed,
-    NotProved,
-    MemberStopped,
-    MemberStarted,
-    RecordFailed,
-    OperationFailed,
-}
-
-/// One row of the catalog. The rows are in the order of the kinds.
+/// One row of the catalog.
 struct Row {
     name: &'static str,
     message_id: &'static str,
@@ -56,218 +16,93 @@ struct Row {
     advice: &'static str,
 }
 
-const ROWS: [Row; 35] = [
-    Row {
-        name: "daemon-started",
-        message_id: "62e1c6a125c44908bebc2bcc38f86f6f",
-        subject: "The daemon started",
-        advice: "The daemon now runs the schedule. If a night is open, missed stages are caught up until it closes.",
-    },
-    Row {
-        name: "daemon-stopping",
-        message_id: "00e97eaf4fb040a0a8010b7803957cd5",
-        subject: "The daemon is stopping",
-        advice: "Running stages get a grace period to end. Unfinished work is resumed at the next start.",
-    },
-    Row {
-        name: "night-opened",
-        message_id: "58d3a22b4f70462ca8a2eb3825d6d58d",
-        subject: "A night opened",
-        advice: "The record of this night is in /var/lib/nightshift/records. `nightshift status` shows its progress.",
-    },
-    Row {
-        name: "night-closed",
-        message_id: "49315fd0651346eab9185cb09a24e154",
-        subject: "A night closed",
-        advice: "NIGHTSHIFT_OUTCOME is complete, degraded (restorable, but something is missing) or failed. NIGHTSHIFT_REASON lists what is missing or wrong. `nightshift nights NIGHT` shows the details.",
-    },
-    Row {
-        name: "stage-started",
-        message_id: "7e49258d8f74446190ec9d14540528d4",
-        subject: "A stage started",
-        advice: "`nightshift status` shows the progress of the night.",
-    },
-    Row {
-        name: "stage-caught-up",
-        message_id: "3baeec6cbc34462887315c7c6e99e4a6",
-        subject: "A stage is starting late",
-        advice: "The host or the daemon was down at the stage's time. The night is still open, so the stage runs now.",
-    },
-    Row {
-        name: "stage-finished",
-        message_id: "6fae9e986c584f57a2db79b6a7a14d08",
-        subject: "A stage ended",
-        advice: "NIGHTSHIFT_OUTCOME is done, degraded, failed or interrupted; NIGHTSHIFT_REASON has the cause. A stage that failed for a temporary reason is retried until its `until`, `retries` times at most.",
-    },
-    Row {
-        name: "stage-missed",
-        message_id: "7d2ce1861350491d8428fcf4fa48d343",
-        subject: "A stage was missed",
-        advice: "The stage did not run this night; NIGHTSHIFT_REASON has the cause. The next night runs it again. To run it now, use `nightshift run STAGE`, or `nightshift run night` if no night is open.",
-    },
-    Row {
-        name: "set-published",
-        message_id: "70cd03eace61483ab657b8640d399184",
-        subject: "A set was published",
-        advice: "The set is completely on disk, and the masters can pull it.",
-    },
-    Row {
-        name: "set-pulled",
-        message_id: "a8daad238f114ecca8d52dfaf62008cc",
-        subject: "A set was pulled",
-        advice: "Every byte of it was hashed, and the hashes agree with the manifest of its origin host.",
-    },
-    Row {
-        name: "set-late",
-        message_id: "32d68a2096ba467fb6635af60425dc07",
-        subject: "A set arrived late",
-        advice: "The set was pulled after the `until` of the stage. If the archive is already packed, a second one with this set is packed and shipped.",
-    },
-    Row {
-        name: "set-missing",
-        message_id: "5b506ec1e3b249fab0b859eae64c5097",
-        subject: "A set is missing",
-        advice: "The host did not publish tonight's set in time, or could not be reached; see NIGHTSHIFT_REASON and the journal of that host. nightshift retries every 15 minutes until 30 minutes before the night closes.",
-    },
-    Row {
-        name: "set-refused",
-        message_id: "b9e2bc85e4c3401c87e68368376aa08a",
-        subject: "A set was refused",
-        advice: "The set does not match its manifest, or is not from the expected host; see NIGHTSHIFT_REASON. It was not stored. Check the journal of the host that it was pulled from.",
-    },
-    Row {
-        name: "archive-packed",
-        message_id: "90e40322374c4eea80ebe892f3a25408",
-        subject: "An archive was packed",
-        advice: "It stays in the outbox until it is verified on every remote.",
-    },
-    Row {
-        name: "archive-shipped",
-        message_id: "77471b1fd1a543839b7c710012eead59",
-        subject: "An archive was shipped",
-        advice: "Its size and SHA-256 were verified on the remote.",
-    },
-    Row {
-        name: "archive-not-shipped",
-        message_id: "e45f7b858e5b44d28c8268ee23e5bdca",
-        subject: "An archive was not shipped",
-        advice: "See NIGHTSHIFT_REASON. The archive stays in the outbox and is shipped again the next night. To ship it now, use `nightshift run ship-archive`.",
-    },
-    Row {
-        name: "pruned",
-        message_id: "9548edea653340488c693831c45b3313",
-        subject: "A set or an archive was removed by retention",
-        advice: "NIGHTSHIFT_REASON has the reason. The last good set of a host and role is never removed.",
-    },
-    Row {
-        name: "config-reloaded",
-        message_id: "f450b3e44a304684a2ce37035f868344",
-        subject: "The config was reloaded",
-        advice: "The times of stages that have not begun change tonight; all other settings change from the next night on.",
-    },
-    Row {
-        name: "config-refused",
-        message_id: "09e3555b2f854634a52b7c661e00aa50",
-        subject: "A changed config was refused",
-        advice: "The daemon continues with the old settings. `nightshift check` shows the errors; fix them and run `systemctl reload nightshift` again.",
-    },
-    Row {
-        name: "host-key-mismatch",
-        message_id: "04dd1545e41844babc841278f4bf8ce0",
-        subject: "A host key is unknown, or differs from the pinned one",
-        advice: "The host may have been reinstalled, or another machine answers in its place. Nothing was sent or fetched. Compare the key's fingerprint on the host's console; if it is right, pin it with `nightshift trust HOST`.",
-    },
-    Row {
-        name: "login-refused",
-        message_id: "53848ee530274cb69a4824d7f1ee9a42",
-        subject: "A login was refused",
-        advice: "The peer does not accept this host's key. Run `nightshift keys authorize` on this host, and add the line that it prints to `authorized_keys` on the peer.",
-    },
-    Row {
-        name: "clock-doubtful",
-        message_id: "09b40b9c7d4749799ee270a104cf4782",
-        subject: "The clock cannot be trusted",
-        advice: "No night opens and nothing is removed while the clock is not synchronised or earlier than the newest record; see NIGHTSHIFT_REASON. After 15 minutes without synchronisation the night opens anyway, but nothing is removed. Check chronyd or systemd-timesyncd.",
-    },
-    Row {
-        name: "peer-odd",
-        message_id: "b40cda182f604d00ae29d3e834e0e9f7",
-        subject: "A peer's state or settings are unexpected",
-        advice: "Its clock, its `[night]` settings or its inventory differ from this host's, or its daemon does not run. See NIGHTSHIFT_REASON.",
-    },
-    Row {
-        name: "etcd-unwell",
-        message_id: "c075a59eeeb14a7f8eb323b64c530b3f",
-        subject: "An etcd member is unhealthy",
-        advice: "It has an alarm, has no leader, reports errors, or is a learner. See NIGHTSHIFT_REASON, and `etcdctl endpoint status` and `etcdctl alarm list`.",
-    },
-    Row {
-        name: "verify-failed",
-        message_id: "3df44d298e39445da86f5fa5321ea4ac",
-        subject: "A stored set failed verification",
-        advice: "A file on disk no longer has the hash in its manifest; NIGHTSHIFT_PATH names it. The set no longer counts as a copy. Check the disk; the other masters and the remotes have their own copies.",
-    },
-    Row {
-        name: "members-disagree",
-        message_id: "92035b329d114e42888fa55b0b5375b5",
-        subject: "An etcd member has DIVERGED from the other members",
-        advice: "NIGHTSHIFT_REASON names it. Its set is marked diverged and does not count as a copy. Compare the members with `etcdctl endpoint hashkv`, and replace the one that differs.",
-    },
-    Row {
-        name: "set-suspicious",
-        message_id: "b92f1703252744f4b0e48f735a8792f3",
-        subject: "A set is suspicious",
-        advice: "The set is verified, but it is much smaller or older than the last good one, or is of another cluster; see NIGHTSHIFT_REASON. No set of this host is removed until an operator accepts it with `nightshift sets accept`.",
-    },
-    Row {
-        name: "set-accepted",
-        message_id: "e7211d717cdb450baa83d3807c02a198",
-        subject: "A set was accepted",
-        advice: "An operator reviewed a suspicious or diverged set and marked it as good. It now counts as a good copy.",
-    },
-    Row {
-        name: "drill-passed",
-        message_id: "7479723359f54f068ac1e470ef3c8f6b",
-        subject: "A drill proved that a stored copy restores",
-        advice: "The copy was restored into a scratch etcd, which contained the expected data and accepted a write.",
-    },
-    Row {
-        name: "drill-failed",
-        message_id: "2216ad13440d472385c835a3ec05165b",
-        subject: "A drill found that a stored copy does not restore",
-        advice: "See NIGHTSHIFT_REASON. The copy is kept as evidence. Run `nightshift drill` with another set to find a copy that restores.",
-    },
-    Row {
-        name: "not-proved",
-        message_id: "1e6c68dcc6fd4c3bb146b1847bcb04ee",
-        subject: "No stored copy was proved tonight",
-        advice: "The drill could not be run; see NIGHTSHIFT_REASON. This does not mean that the copy is bad.",
-    },
-    Row {
-        name: "member-stopped",
-        message_id: "c0f0e748a5524a7a9446a9509ad3a0b8",
-        subject: "An etcd member was stopped for a cold copy",
-        advice: "It is started again as soon as its data is copied, also if the copy fails.",
-    },
-    Row {
-        name: "member-started",
-        message_id: "0a1b970fb22f4a6f9ed91449d50b456f",
-        subject: "An etcd member was started again",
-        advice: "The cold copy ended or was interrupted, and the member was started. If it does not become healthy, see its own journal.",
-    },
-    Row {
-        name: "record-failed",
-        message_id: "c209f2ec0f3041ae90c8e9cdce0d0925",
-        subject: "A record cannot be written",
-        advice: "A step of the night is not in its record in /var/lib/nightshift/records; see NIGHTSHIFT_REASON. A stage is not started before its start is recorded. Check the space and the permissions there. The journal has what the record lacks.",
-    },
-    Row {
-        name: "operation-failed",
-        message_id: "0a87bf57e90b46959797046ca3879c9c",
-        subject: "An operation failed",
-        advice: "The message names the host, file or task and the reason. NIGHTSHIFT_OUTCOME is failed, or degraded if nightshift continues without the operation or retries it.",
-    },
-];
+/// Makes the kinds and their rows of the catalog from one list, so that both are in the same order.
+macro_rules! kinds {
+    ($($kind:ident = $name:literal, $message_id:literal, $subject:literal: $advice:literal;)*) => {
+        /// What happened. Names and ids change only with a version and a changelog line.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Kind {
+            $($kind,)*
+        }
+
+        const ROWS: &[Row] = &[
+            $(Row { name: $name, message_id: $message_id, subject: $subject, advice: $advice },)*
+        ];
+    };
+}
+
+kinds! {
+    DaemonStarted = "daemon-started", "62e1c6a125c44908bebc2bcc38f86f6f", "The daemon started":
+        "The daemon now runs the schedule. If a night is open, missed stages are caught up until it closes.";
+    DaemonStopping = "daemon-stopping", "00e97eaf4fb040a0a8010b7803957cd5", "The daemon is stopping":
+        "Running stages get a grace period to end. Unfinished work is resumed at the next start.";
+    NightOpened = "night-opened", "58d3a22b4f70462ca8a2eb3825d6d58d", "A night opened":
+        "The record of this night is in /var/lib/nightshift/records. `nightshift status` shows its progress.";
+    NightClosed = "night-closed", "49315fd0651346eab9185cb09a24e154", "A night closed":
+        "NIGHTSHIFT_OUTCOME is complete, degraded (restorable, but something is missing) or failed. NIGHTSHIFT_REASON lists what is missing or wrong. `nightshift nights NIGHT` shows the details.";
+    StageStarted = "stage-started", "7e49258d8f74446190ec9d14540528d4", "A stage started":
+        "`nightshift status` shows the progress of the night.";
+    StageCaughtUp = "stage-caught-up", "3baeec6cbc34462887315c7c6e99e4a6", "A stage is starting late":
+        "The host or the daemon was down at the stage's time. The night is still open, so the stage runs now.";
+    StageFinished = "stage-finished", "6fae9e986c584f57a2db79b6a7a14d08", "A stage ended":
+        "NIGHTSHIFT_OUTCOME is done, degraded, failed or interrupted; NIGHTSHIFT_REASON has the cause. A stage that failed for a temporary reason is retried until its `until`, `retries` times at most.";
+    StageMissed = "stage-missed", "7d2ce1861350491d8428fcf4fa48d343", "A stage was missed":
+        "The stage did not run this night; NIGHTSHIFT_REASON has the cause. The next night runs it again. To run it now, use `nightshift run STAGE`, or `nightshift run night` if no night is open.";
+    SetPublished = "set-published", "70cd03eace61483ab657b8640d399184", "A set was published":
+        "The set is completely on disk, and the masters can pull it.";
+    SetPulled = "set-pulled", "a8daad238f114ecca8d52dfaf62008cc", "A set was pulled":
+        "Every byte of it was hashed, and the hashes agree with the manifest of its origin host.";
+    SetLate = "set-late", "32d68a2096ba467fb6635af60425dc07", "A set arrived late":
+        "The set was pulled after the `until` of the stage. If the archive is already packed, a second one with this set is packed and shipped.";
+    SetMissing = "set-missing", "5b506ec1e3b249fab0b859eae64c5097", "A set is missing":
+        "The host did not publish tonight's set in time, or could not be reached; see NIGHTSHIFT_REASON and the journal of that host. nightshift retries every 15 minutes until 30 minutes before the night closes.";
+    SetRefused = "set-refused", "b9e2bc85e4c3401c87e68368376aa08a", "A set was refused":
+        "The set does not match its manifest, or is not from the expected host; see NIGHTSHIFT_REASON. It was not stored. Check the journal of the host that it was pulled from.";
+    ArchivePacked = "archive-packed", "90e40322374c4eea80ebe892f3a25408", "An archive was packed":
+        "It stays in the outbox until it is verified on every remote.";
+    ArchiveShipped = "archive-shipped", "77471b1fd1a543839b7c710012eead59", "An archive was shipped":
+        "Its size and SHA-256 were verified on the remote.";
+    ArchiveNotShipped = "archive-not-shipped", "e45f7b858e5b44d28c8268ee23e5bdca", "An archive was not shipped":
+        "See NIGHTSHIFT_REASON. The archive stays in the outbox and is shipped again the next night. To ship it now, use `nightshift run ship-archive`.";
+    Pruned = "pruned", "9548edea653340488c693831c45b3313", "A set or an archive was removed by retention":
+        "NIGHTSHIFT_REASON has the reason. The last good set of a host and role is never removed.";
+    ConfigReloaded = "config-reloaded", "f450b3e44a304684a2ce37035f868344", "The config was reloaded":
+        "The times of stages that have not begun change tonight; all other settings change from the next night on.";
+    ConfigRefused = "config-refused", "09e3555b2f854634a52b7c661e00aa50", "A changed config was refused":
+        "The daemon continues with the old settings. `nightshift check` shows the errors; fix them and run `systemctl reload nightshift` again.";
+    HostKeyMismatch = "host-key-mismatch", "04dd1545e41844babc841278f4bf8ce0", "A host key is unknown, or differs from the pinned one":
+        "The host may have been reinstalled, or another machine answers in its place. Nothing was sent or fetched. Compare the key's fingerprint on the host's console; if it is right, pin it with `nightshift trust HOST`.";
+    LoginRefused = "login-refused", "53848ee530274cb69a4824d7f1ee9a42", "A login was refused":
+        "The peer does not accept this host's key. Run `nightshift keys authorize` on this host, and add the line that it prints to `authorized_keys` on the peer.";
+    ClockDoubtful = "clock-doubtful", "09b40b9c7d4749799ee270a104cf4782", "The clock cannot be trusted":
+        "No night opens and nothing is removed while the clock is not synchronised or earlier than the newest record; see NIGHTSHIFT_REASON. After 15 minutes without synchronisation the night opens anyway, but nothing is removed. Check chronyd or systemd-timesyncd.";
+    PeerOdd = "peer-odd", "b40cda182f604d00ae29d3e834e0e9f7", "A peer's state or settings are unexpected":
+        "Its clock, its `[night]` settings or its inventory differ from this host's, or its daemon does not run. See NIGHTSHIFT_REASON.";
+    EtcdUnwell = "etcd-unwell", "c075a59eeeb14a7f8eb323b64c530b3f", "An etcd member is unhealthy":
+        "It has an alarm, has no leader, reports errors, or is a learner. See NIGHTSHIFT_REASON, and `etcdctl endpoint status` and `etcdctl alarm list`.";
+    VerifyFailed = "verify-failed", "3df44d298e39445da86f5fa5321ea4ac", "A stored set failed verification":
+        "A file on disk no longer has the hash in its manifest; NIGHTSHIFT_PATH names it. The set no longer counts as a copy. Check the disk; the other masters and the remotes have their own copies.";
+    MembersDisagree = "members-disagree", "92035b329d114e42888fa55b0b5375b5", "An etcd member has DIVERGED from the other members":
+        "NIGHTSHIFT_REASON names it. Its set is marked diverged and does not count as a copy. Compare the members with `etcdctl endpoint hashkv`, and replace the one that differs.";
+    SetSuspicious = "set-suspicious", "b92f1703252744f4b0e48f735a8792f3", "A set is suspicious":
+        "The set is verified, but it is much smaller or older than the last good one, or is of another cluster; see NIGHTSHIFT_REASON. No set of this host is removed until an operator accepts it with `nightshift sets accept`.";
+    SetAccepted = "set-accepted", "e7211d717cdb450baa83d3807c02a198", "A set was accepted":
+        "An operator reviewed a suspicious or diverged set and marked it as good. It now counts as a good copy.";
+    DrillPassed = "drill-passed", "7479723359f54f068ac1e470ef3c8f6b", "A drill proved that a stored copy restores":
+        "The copy was restored into a scratch etcd, which contained the expected data and accepted a write.";
+    DrillFailed = "drill-failed", "2216ad13440d472385c835a3ec05165b", "A drill found that a stored copy does not restore":
+        "See NIGHTSHIFT_REASON. The copy is kept as evidence. Run `nightshift drill` with another set to find a copy that restores.";
+    NotProved = "not-proved", "1e6c68dcc6fd4c3bb146b1847bcb04ee", "No stored copy was proved tonight":
+        "The drill could not be run; see NIGHTSHIFT_REASON. This does not mean that the copy is bad.";
+    MemberStopped = "member-stopped", "c0f0e748a5524a7a9446a9509ad3a0b8", "An etcd member was stopped for a cold copy":
+        "It is started again as soon as its data is copied, also if the copy fails.";
+    MemberStarted = "member-started", "0a1b970fb22f4a6f9ed91449d50b456f", "An etcd member was started again":
+        "The cold copy ended or was interrupted, and the member was started. If it does not become healthy, see its own journal.";
+    RecordFailed = "record-failed", "c209f2ec0f3041ae90c8e9cdce0d0925", "A record cannot be written":
+        "A step of the night is not in its record in /var/lib/nightshift/records; see NIGHTSHIFT_REASON. A stage is not started before its start is recorded. Check the space and the permissions there. The journal has what the record lacks.";
+    OperationFailed = "operation-failed", "0a87bf57e90b46959797046ca3879c9c", "An operation failed":
+        "The message names the host, file or task and the reason. NIGHTSHIFT_OUTCOME is failed, or degraded if nightshift continues without the operation or retries it.";
+}
 
 impl Kind {
     fn row(self) -> &'static Row {
@@ -392,11 +227,10 @@ mod tests {
     fn every_kind_has_its_own_row_name_and_id() {
         let mut ids = HashSet::new();
         let mut names = HashSet::new();
-        for row in &ROWS {
+        for row in ROWS {
             assert_eq!(row.message_id.len(), 32);
             assert!(ids.insert(row.message_id) && names.insert(row.name));
         }
-        // The rows are in the order of the kinds.
         assert_eq!(Kind::DaemonStarted.name(), "daemon-started");
         assert_eq!(Kind::SetMissing.name(), "set-missing");
         assert_eq!(Kind::OperationFailed as usize, ROWS.len() - 1);

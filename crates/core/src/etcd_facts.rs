@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::words::words;
 
 /// The id of an etcd member, displayed in hexadecimal, as etcdctl prints it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -117,21 +118,11 @@ pub struct Agreement {
     pub members: Vec<MemberHash>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AgreementState {
-    Agreed,
-    Diverged,
-    Unknown,
-}
-
-impl AgreementState {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Agreed => "agreed",
-            Self::Diverged => "diverged",
-            Self::Unknown => "unknown",
-        }
+words! {
+    AgreementState {
+        Agreed = "agreed",
+        Diverged = "diverged",
+        Unknown = "unknown",
     }
 }
 

@@ -32,6 +32,7 @@ pub mod settings;
 pub mod stage;
 pub mod summary;
 pub mod units;
+mod words;
 
 pub use bounded::read_bounded;
 pub use chain::chain;

@@ -8,6 +8,8 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::words::stored_as_text;
+
 /// The name of a night: `2026-11-22`, or `2026-11-22.1` for the first extra night of that date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -68,18 +70,7 @@ impl FromStr for Night {
     }
 }
 
-impl TryFrom<String> for Night {
-    type Error = NotANight;
-    fn try_from(text: String) -> Result<Self, NotANight> {
-        text.parse()
-    }
-}
-
-impl From<Night> for String {
-    fn from(night: Night) -> Self {
-        night.to_string()
-    }
-}
+stored_as_text!(Night);
 
 /// When nights open and close, on the wall clock of a zone.
 #[derive(Debug, Clone, PartialEq)]

@@ -65,6 +65,12 @@ pub struct StageRecord {
     pub duration_ms: u64,
 }
 
+impl StageRecord {
+    const fn started(attempts: u32, started: Timestamp, why: StartReason) -> Self {
+        Self { attempts, started, why, ended: None, outcome: None, reason: None, duration_ms: 0 }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Shipment {
     pub archive: String,
@@ -136,18 +142,7 @@ impl Record {
         match step {
             Step::Opened { .. } => {}
             Step::Started { stage, attempt, why } => {
-                self.stages.insert(
-                    stage,
-                    StageRecord {
-                        attempts: attempt,
-                        started: at,
-                        why,
-                        ended: None,
-                        outcome: None,
-                        reason: None,
-                        duration_ms: 0,
-                    },
-                );
+                self.stages.insert(stage, StageRecord::started(attempt, at, why));
             }
             Step::Set(report) => self.put_set(report),
             Step::Packed(packed) => self.archives.push(packed),
@@ -173,15 +168,8 @@ impl Record {
             Step::Proved(report) => self.proofs.push(report),
             Step::Pruned { what, reason } => self.pruned.push(Pruned { what, reason }),
             Step::Ended { stage, attempt, outcome, reason, duration_ms } => {
-                let entry = self.stages.entry(stage).or_insert(StageRecord {
-                    attempts: attempt,
-                    started: at,
-                    why: StartReason::Due,
-                    ended: None,
-                    outcome: None,
-                    reason: None,
-                    duration_ms: 0,
-                });
+                let entry = self.stages.entry(stage);
+                let entry = entry.or_insert(StageRecord::started(attempt, at, StartReason::Due));
                 entry.ended = Some(at);
                 entry.outcome = Some(outcome);
                 entry.reason = reason;

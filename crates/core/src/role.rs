@@ -3,31 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use crate::words::words;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Role {
-    Master,
-    Etcd,
-    Node,
-}
-
-impl Role {
-    pub const ALL: [Self; 3] = [Self::Master, Self::Etcd, Self::Node];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Master => "master",
-            Self::Etcd => "etcd",
-            Self::Node => "node",
-        }
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
+words! {
+    Role {
+        Master = "master",
+        Etcd = "etcd",
+        Node = "node",
     }
 }
 

@@ -15,6 +15,7 @@ use crate::retention::Keep;
 use crate::role::{Role, Roles};
 use crate::schedule::Schedule;
 use crate::stage::{PerStage, Stage};
+use crate::words::words;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -132,28 +133,31 @@ pub struct EtcdSettings {
     pub suspicious_below: u8,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Compression {
-    Gzip,
-    Zstd,
+words! {
+    Compression {
+        Gzip = "gzip",
+        Zstd = "zstd",
+    }
 }
 
-/// Which of etcd's two stores contain the data to back up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EtcdData {
-    /// Both stores of the member are queried.
-    Auto,
-    V3,
-    V2,
-    Mixed,
+words! {
+    /// Which of etcd's two stores contain the data to back up.
+    EtcdData {
+        /// Both stores of the member are queried.
+        Auto = "auto",
+        V3 = "v3",
+        V2 = "v2",
+        Mixed = "mixed",
+    }
 }
 
-/// Which members are snapshotted each night.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EtcdMembers {
-    All,
-    /// The first one in the order of slots; the others only if no good set exists when their turn comes.
-    One,
+words! {
+    /// Which members are snapshotted each night.
+    EtcdMembers {
+        All = "all",
+        /// The first one in the order of slots; the others only if no good set exists when their turn comes.
+        One = "one",
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

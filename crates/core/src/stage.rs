@@ -1,57 +1,27 @@
 //! The stages of a night: which hosts run them, and which other stages each of them needs.
 
-use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
 use crate::role::{Role, Roles};
+use crate::words::words;
 
-/// A named, timed step of the night, in the order in which a night runs them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Stage {
-    SnapshotEtcd,
-    CollectNode,
-    PullEtcd,
-    PullNodes,
-    CollectMaster,
-    MirrorMasters,
-    PackArchive,
-    ShipArchive,
-    Drill,
-    Prune,
+words! {
+    /// A named, timed step of the night, in the order in which a night runs them.
+    Stage {
+        SnapshotEtcd = "snapshot-etcd",
+        CollectNode = "collect-node",
+        PullEtcd = "pull-etcd",
+        PullNodes = "pull-nodes",
+        CollectMaster = "collect-master",
+        MirrorMasters = "mirror-masters",
+        PackArchive = "pack-archive",
+        ShipArchive = "ship-archive",
+        Drill = "drill",
+        Prune = "prune",
+    }
 }
 
 impl Stage {
-    pub const ALL: [Self; 10] = [
-        Self::SnapshotEtcd,
-        Self::CollectNode,
-        Self::PullEtcd,
-        Self::PullNodes,
-        Self::CollectMaster,
-        Self::MirrorMasters,
-        Self::PackArchive,
-        Self::ShipArchive,
-        Self::Drill,
-        Self::Prune,
-    ];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::SnapshotEtcd => "snapshot-etcd",
-            Self::CollectNode => "collect-node",
-            Self::PullEtcd => "pull-etcd",
-            Self::PullNodes => "pull-nodes",
-            Self::CollectMaster => "collect-master",
-            Self::MirrorMasters => "mirror-masters",
-            Self::PackArchive => "pack-archive",
-            Self::ShipArchive => "ship-archive",
-            Self::Drill => "drill",
-            Self::Prune => "prune",
-        }
-    }
-
     /// Whether a host with these roles runs it. Every host prunes its own vault.
     pub const fn runs_on(self, roles: Roles) -> bool {
         match self {
@@ -109,12 +79,6 @@ impl Stage {
             Self::Drill => &[Self::SnapshotEtcd, Self::ShipArchive],
             Self::Prune => &[Self::SnapshotEtcd, Self::CollectNode, Self::CollectMaster, Self::ShipArchive],
         }
-    }
-}
-
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
     }
 }
 
