@@ -3,9 +3,9 @@
 use toml::Spanned;
 
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::raw::Leaf;
+use crate::raw::{Leaf, List};
 use crate::refusal::Refusal;
-use crate::show::{Entry, Origin, Origins, Shown};
+use crate::show::{self, Entry, Origin, Origins, Shown};
 use crate::sources::{Sources, Span};
 
 #[derive(Debug)]
@@ -126,6 +126,31 @@ impl<'t> Ledger<'t> {
         let origin = self.origin(&span);
         self.note(key, value.shown(), origin);
         Some(value)
+    }
+
+    /// The elements of a list that are not refused, or its default.
+    pub(crate) fn take_list<T: Shown>(
+        &mut self,
+        key: &str,
+        list: &List,
+        default: impl FnOnce() -> Vec<T>,
+        read: impl Fn(&str) -> Result<T, Refusal>,
+    ) -> Vec<T> {
+        let (values, origin) = match list {
+            Some(list) => {
+                let mut values = Vec::new();
+                for element in list.get_ref() {
+                    match read(element.get_ref()) {
+                        Ok(value) => values.push(value),
+                        Err(refusal) => self.refuse(Some(&element.span()), refusal),
+                    }
+                }
+                (values, self.origin(&list.span()))
+            }
+            None => (default(), Origin::Default),
+        };
+        self.note(key, show::list(&values), origin);
+        values
     }
 
     /// Reads a leaf, or refuses it.

@@ -7,6 +7,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 
+use nightshift_core::settings::{Compression, EtcdData, EtcdMembers};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -43,119 +44,181 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Table<T> {
 pub(crate) type Leaf<T> = Option<Spanned<T>>;
 pub(crate) type List = Leaf<Vec<Spanned<String>>>;
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Config {
-    /// Checked before everything else (`version.rs`); listed here so that it is a known key.
-    #[serde(rename = "version")]
-    pub(crate) _version: Leaf<i64>,
-    pub(crate) cluster: Leaf<Table<Cluster>>,
-    pub(crate) this_host: Option<Table<ThisHost>>,
-    pub(crate) hosts: Leaf<Table<Hosts>>,
-    #[serde(default)]
-    pub(crate) host: BTreeMap<Spanned<String>, Table<Host>>,
-    pub(crate) night: Leaf<Table<Night>>,
-    pub(crate) stage: Option<Table<Stages>>,
-    pub(crate) files: Option<Table<Files>>,
-    pub(crate) etcd: Option<Table<Etcd>>,
-    pub(crate) drill: Option<Table<Drill>>,
-    pub(crate) vault: Option<Table<Vault>>,
-    pub(crate) archive: Option<Table<Archive>>,
-    #[serde(default)]
-    pub(crate) remote: Vec<Spanned<Table<Remote>>>,
-    pub(crate) ssh: Option<Table<Ssh>>,
-    pub(crate) paths: Option<Table<Paths>>,
+/// Structs with a field for each known key.
+macro_rules! tables {
+    ($($table:ident { $($(#[$meta:meta])* $key:ident: $type:ty,)* })*) => {
+        $(
+            #[derive(Debug, Default, Deserialize)]
+            #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+            pub(crate) struct $table {
+                $($(#[$meta])* pub(crate) $key: $type,)*
+            }
+        )*
+    };
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Cluster {
-    pub(crate) name: Leaf<String>,
-}
+tables! {
+    Config {
+        /// Checked before everything else (`version.rs`); listed here so that it is a known key.
+        #[serde(rename = "version")]
+        _version: Leaf<i64>,
+        cluster: Leaf<Table<Cluster>>,
+        this_host: Table<ThisHost>,
+        hosts: Leaf<Table<Hosts>>,
+        host: BTreeMap<Spanned<String>, Table<Host>>,
+        night: Leaf<Table<Night>>,
+        stage: Table<Stages>,
+        files: Table<Files>,
+        etcd: Table<Etcd>,
+        drill: Table<Drill>,
+        vault: Table<Vault>,
+        archive: Table<Archive>,
+        remote: Vec<Spanned<Table<Remote>>>,
+        ssh: Table<Ssh>,
+        paths: Table<Paths>,
+    }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct ThisHost {
-    pub(crate) name: Leaf<String>,
-    pub(crate) roles: List,
-}
+    Cluster {
+        name: Leaf<String>,
+    }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Hosts {
-    pub(crate) masters: List,
-    pub(crate) etcd: List,
-    pub(crate) nodes: List,
-}
+    ThisHost {
+        name: Leaf<String>,
+        roles: List,
+    }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Host {
-    pub(crate) address: Leaf<String>,
-    pub(crate) port: Leaf<u16>,
-    pub(crate) user: Leaf<String>,
-    pub(crate) agentless: Leaf<bool>,
-    pub(crate) expected: Leaf<bool>,
-    pub(crate) vault: Leaf<String>,
-}
+    Hosts {
+        masters: List,
+        etcd: List,
+        nodes: List,
+    }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Night {
-    pub(crate) opens: Leaf<String>,
-    pub(crate) closes: Leaf<String>,
-    pub(crate) time_zone: Leaf<String>,
-    pub(crate) trust_clock: Leaf<bool>,
-}
+    Host {
+        address: Leaf<String>,
+        port: Leaf<u16>,
+        user: Leaf<String>,
+        agentless: Leaf<bool>,
+        expected: Leaf<bool>,
+        vault: Leaf<String>,
+    }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Stages {
-    pub(crate) snapshot_etcd: Option<Table<Stage>>,
-    pub(crate) collect_node: Option<Table<Stage>>,
-    pub(crate) pull_etcd: Option<Table<Stage>>,
-    pub(crate) pull_nodes: Option<Table<Stage>>,
-    pub(crate) collect_master: Option<Table<Stage>>,
-    pub(crate) mirror_masters: Option<Table<Stage>>,
-    pub(crate) pack_archive: Option<Table<Stage>>,
-    pub(crate) ship_archive: Option<Table<Stage>>,
-    pub(crate) drill: Option<Table<Stage>>,
-    pub(crate) prune: Option<Table<Stage>>,
-}
+    Night {
+        opens: Leaf<String>,
+        closes: Leaf<String>,
+        time_zone: Leaf<String>,
+        trust_clock: Leaf<bool>,
+    }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Stage {
-    pub(crate) at: Leaf<String>,
-    pub(crate) until: Leaf<String>,
-    pub(crate) parallel: Leaf<u32>,
-    pub(crate) retries: Leaf<u32>,
-    pub(crate) backoff: Leaf<String>,
-    pub(crate) jitter: Leaf<String>,
-}
+    Stages {
+        snapshot_etcd: Table<Stage>,
+        collect_node: Table<Stage>,
+        pull_etcd: Table<Stage>,
+        pull_nodes: Table<Stage>,
+        collect_master: Table<Stage>,
+        mirror_masters: Table<Stage>,
+        pack_archive: Table<Stage>,
+        ship_archive: Table<Stage>,
+        drill: Table<Stage>,
+        prune: Table<Stage>,
+    }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Files {
-    pub(crate) master: Leaf<Vec<Spanned<FileEntry>>>,
-    pub(crate) etcd: Leaf<Vec<Spanned<FileEntry>>>,
-    pub(crate) node: Leaf<Vec<Spanned<FileEntry>>>,
+    Stage {
+        at: Leaf<String>,
+        until: Leaf<String>,
+        parallel: Leaf<u32>,
+        retries: Leaf<u32>,
+        backoff: Leaf<String>,
+        jitter: Leaf<String>,
+    }
+
+    Files {
+        master: Leaf<Vec<Spanned<FileEntry>>>,
+        etcd: Leaf<Vec<Spanned<FileEntry>>>,
+        node: Leaf<Vec<Spanned<FileEntry>>>,
+    }
+
+    FileTable {
+        path: Leaf<String>,
+        command: List,
+        #[serde(rename = "as")]
+        alias: Leaf<String>,
+        optional: Leaf<bool>,
+    }
+
+    Etcd {
+        endpoint: Leaf<String>,
+        ca: Leaf<String>,
+        cert: Leaf<String>,
+        key: Leaf<String>,
+        compression: Leaf<Compression>,
+        stall: Leaf<String>,
+        deadline: Leaf<String>,
+        conf: Leaf<String>,
+        data: Leaf<EtcdData>,
+        members: Leaf<EtcdMembers>,
+        slot: Leaf<String>,
+        suspicious_below: Leaf<String>,
+    }
+
+    Drill {
+        hosts: List,
+        etcd_tools: Leaf<String>,
+        scratch: Leaf<String>,
+        rate: Leaf<String>,
+        deadline: Leaf<String>,
+    }
+
+    Vault {
+        path: Leaf<String>,
+        keep: Table<Keep>,
+        keep_etcd: Table<Keep>,
+        min_free: Leaf<String>,
+    }
+
+    Keep {
+        nights: Leaf<u16>,
+        weeks: Leaf<u16>,
+        months: Leaf<u16>,
+    }
+
+    Archive {
+        compression: Leaf<Compression>,
+        recipients: List,
+        plaintext: Leaf<bool>,
+        keep_sent: Leaf<u32>,
+        keep_outbox: Leaf<u32>,
+    }
+
+    Remote {
+        name: Leaf<String>,
+        url: Leaf<String>,
+        identity: Leaf<String>,
+        keep: Table<Keep>,
+        prune: Leaf<bool>,
+        connections: Leaf<u32>,
+    }
+
+    Ssh {
+        user: Leaf<String>,
+        port: Leaf<u16>,
+        identity: Leaf<String>,
+        known_hosts: Leaf<String>,
+        host_key: Leaf<String>,
+        connect_timeout: Leaf<String>,
+        idle_timeout: Leaf<String>,
+    }
+
+    Paths {
+        state: Leaf<String>,
+        run: Leaf<String>,
+        config: Leaf<String>,
+    }
 }
 
 #[derive(Debug)]
 pub(crate) enum FileEntry {
     Path(String),
     Table(FileTable),
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct FileTable {
-    pub(crate) path: Leaf<String>,
-    pub(crate) command: List,
-    #[serde(rename = "as")]
-    pub(crate) alias: Leaf<String>,
-    pub(crate) optional: Leaf<bool>,
 }
 
 impl<'de> Deserialize<'de> for FileEntry {
@@ -176,112 +239,4 @@ impl<'de> Deserialize<'de> for FileEntry {
         }
         deserializer.deserialize_any(Entry)
     }
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Etcd {
-    pub(crate) endpoint: Leaf<String>,
-    pub(crate) ca: Leaf<String>,
-    pub(crate) cert: Leaf<String>,
-    pub(crate) key: Leaf<String>,
-    pub(crate) compression: Leaf<Compression>,
-    pub(crate) stall: Leaf<String>,
-    pub(crate) deadline: Leaf<String>,
-    pub(crate) conf: Leaf<String>,
-    pub(crate) data: Leaf<EtcdData>,
-    pub(crate) members: Leaf<EtcdMembers>,
-    pub(crate) slot: Leaf<String>,
-    pub(crate) suspicious_below: Leaf<String>,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum EtcdData {
-    Auto,
-    V3,
-    V2,
-    Mixed,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum EtcdMembers {
-    All,
-    One,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Drill {
-    pub(crate) hosts: List,
-    pub(crate) etcd_tools: Leaf<String>,
-    pub(crate) scratch: Leaf<String>,
-    pub(crate) rate: Leaf<String>,
-    pub(crate) deadline: Leaf<String>,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Compression {
-    Gzip,
-    Zstd,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Vault {
-    pub(crate) path: Leaf<String>,
-    pub(crate) keep: Option<Table<Keep>>,
-    pub(crate) keep_etcd: Option<Table<Keep>>,
-    pub(crate) min_free: Leaf<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Keep {
-    pub(crate) nights: Leaf<u16>,
-    pub(crate) weeks: Leaf<u16>,
-    pub(crate) months: Leaf<u16>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Archive {
-    pub(crate) compression: Leaf<Compression>,
-    pub(crate) recipients: List,
-    pub(crate) plaintext: Leaf<bool>,
-    pub(crate) keep_sent: Leaf<u32>,
-    pub(crate) keep_outbox: Leaf<u32>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Remote {
-    pub(crate) name: Leaf<String>,
-    pub(crate) url: Leaf<String>,
-    pub(crate) identity: Leaf<String>,
-    pub(crate) keep: Option<Table<Keep>>,
-    pub(crate) prune: Leaf<bool>,
-    pub(crate) connections: Leaf<u32>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Ssh {
-    pub(crate) user: Leaf<String>,
-    pub(crate) port: Leaf<u16>,
-    pub(crate) identity: Leaf<String>,
-    pub(crate) known_hosts: Leaf<String>,
-    pub(crate) host_key: Leaf<String>,
-    pub(crate) connect_timeout: Leaf<String>,
-    pub(crate) idle_timeout: Leaf<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Paths {
-    pub(crate) state: Leaf<String>,
-    pub(crate) run: Leaf<String>,
-    pub(crate) config: Leaf<String>,
 }

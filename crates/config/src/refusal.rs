@@ -31,3 +31,10 @@ impl Refusal {
         }
     }
 }
+
+/// So that `?` turns the error of a parser into a refusal.
+impl<E: std::error::Error> From<E> for Refusal {
+    fn from(error: E) -> Self {
+        Self::new(error.to_string())
+    }
+}

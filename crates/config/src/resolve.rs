@@ -21,7 +21,6 @@ use crate::context::Context;
 use crate::ledger::Ledger;
 use crate::raw;
 use crate::refusal::Refusal;
-use crate::show::Shown;
 
 /// The settings; `None` if something was refused, which the ledger has recorded.
 pub(crate) fn settings(
@@ -29,27 +28,23 @@ pub(crate) fn settings(
     context: &Context<'_>,
     ledger: &mut Ledger<'_>,
 ) -> Option<Settings> {
-    let paths = places::paths(raw.paths.as_deref(), context, ledger);
-    let ssh = places::ssh(raw.ssh.as_deref(), &paths, ledger);
-    let vault = vault::vault(raw.vault.as_deref(), &paths, ledger);
+    let paths = places::paths(&raw.paths, context, ledger);
+    let ssh = places::ssh(&raw.ssh, &paths, ledger);
+    let vault = vault::vault(&raw.vault, &paths, ledger);
     let cluster = cluster(raw, ledger);
     let night = night::night(raw.night.as_ref().map(|night| &**night.get_ref()), context, ledger);
     let moved = raw.night.as_ref().map(toml::Spanned::span);
-    let stages = stages::stages(
-        raw.stage.as_deref(),
-        moved.as_ref(),
-        night.as_ref().map(|night| &night.window),
-        ledger,
-    );
-    let files = files::files(raw.files.as_deref(), &paths, ledger);
-    let etcd = etcd::etcd(raw.etcd.as_deref(), ledger);
-    let archive = archive::archive(raw.archive.as_deref(), ledger);
+    let stages =
+        stages::stages(&raw.stage, moved.as_ref(), night.as_ref().map(|night| &night.window), ledger);
+    let files = files::files(&raw.files, &paths, ledger);
+    let etcd = etcd::etcd(&raw.etcd, ledger);
+    let archive = archive::archive(&raw.archive, ledger);
     let remotes = archive::remotes(raw, &archive, &ssh.settings, ledger);
     let hosts = host::Defaults { user: &ssh.user, port: ssh.port, vault: &vault.path };
     let inventory = hosts::inventory(raw, ledger);
     night::require_zone(raw, inventory.as_ref().map_or(0, BTreeMap::len), ledger);
     let (this, inventory) = hosts::this_host(raw, &hosts, inventory, context, ledger)?;
-    let drill = drill::drill(raw.drill.as_deref(), &inventory, &paths, ledger);
+    let drill = drill::drill(&raw.drill, &inventory, &paths, ledger);
     let night = night?;
     Some(Settings {
         cluster: cluster?,
@@ -70,26 +65,13 @@ pub(crate) fn settings(
 }
 
 fn cluster(raw: &raw::Config, ledger: &mut Ledger<'_>) -> Option<ClusterName> {
-    let leaf = raw.cluster.as_ref().and_then(|cluster| cluster.get_ref().name.as_ref());
-    let Some(leaf) = leaf else {
+    let Some(table) = raw.cluster.as_ref().filter(|table| table.get_ref().name.is_some()) else {
         let span = raw.cluster.as_ref().map(toml::Spanned::span);
         let refusal = Refusal::new("the cluster has no name")
             .help("set `[cluster] name` to the same name on every host, such as `name = \"prod\"`");
         ledger.missing(span.as_ref(), refusal);
         return None;
     };
-    let name = leaf.get_ref().parse::<ClusterName>();
-    let span = leaf.span();
-    match name {
-        Ok(name) => {
-            let origin = ledger.origin(&span);
-            ledger.section("[cluster]");
-            ledger.note("name", name.as_str().to_owned().shown(), origin);
-            Some(name)
-        }
-        Err(error) => {
-            ledger.refuse(Some(&span), Refusal::new(error.to_string()));
-            None
-        }
-    }
+    ledger.section("[cluster]");
+    ledger.take_optional("name", &table.get_ref().name, "", |text| Ok(text.parse()?))
 }

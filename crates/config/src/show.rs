@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use nightshift_core::name::{ClusterName, HostName, RemoteName};
+use nightshift_core::role::Role;
 use nightshift_core::schedule::Schedule;
 use nightshift_core::settings::{Compression, EtcdData, EtcdMembers};
 use toml::Value;
@@ -14,55 +16,20 @@ pub(crate) trait Shown {
     fn shown(&self) -> String;
 }
 
-impl Shown for String {
+impl<T: Shown> Shown for &T {
     fn shown(&self) -> String {
-        Value::String(self.clone()).to_string()
+        (**self).shown()
     }
 }
 
-impl Shown for PathBuf {
-    fn shown(&self) -> String {
-        Value::String(self.display().to_string()).to_string()
-    }
+macro_rules! shown_as_text {
+    ($($type:ty),*) => { $(impl Shown for $type {
+        fn shown(&self) -> String {
+            Value::String(self.to_string()).to_string()
+        }
+    })* };
 }
-
-impl Shown for Schedule {
-    fn shown(&self) -> String {
-        self.to_string().shown()
-    }
-}
-
-impl Shown for Compression {
-    fn shown(&self) -> String {
-        let word = match self {
-            Self::Gzip => "gzip",
-            Self::Zstd => "zstd",
-        };
-        word.to_owned().shown()
-    }
-}
-
-impl Shown for EtcdData {
-    fn shown(&self) -> String {
-        let word = match self {
-            Self::Auto => "auto",
-            Self::V3 => "v3",
-            Self::V2 => "v2",
-            Self::Mixed => "mixed",
-        };
-        word.to_owned().shown()
-    }
-}
-
-impl Shown for EtcdMembers {
-    fn shown(&self) -> String {
-        let word = match self {
-            Self::All => "all",
-            Self::One => "one",
-        };
-        word.to_owned().shown()
-    }
-}
+shown_as_text!(String, Schedule, ClusterName, HostName, RemoteName, Role, Compression, EtcdData, EtcdMembers);
 
 macro_rules! shown_as_it_is {
     ($($type:ty),*) => { $(impl Shown for $type {
@@ -73,8 +40,19 @@ macro_rules! shown_as_it_is {
 }
 shown_as_it_is!(bool, u16, u32, usize);
 
-/// A list on one line, or with one element per line if it is too wide.
-pub(crate) fn list(elements: &[String]) -> String {
+impl Shown for PathBuf {
+    fn shown(&self) -> String {
+        self.display().to_string().shown()
+    }
+}
+
+/// The elements of a list, on one line, or with one element per line if it is too wide.
+pub(crate) fn list<T: Shown>(elements: impl IntoIterator<Item = T>) -> String {
+    raw_list(&elements.into_iter().map(|element| element.shown()).collect::<Vec<_>>())
+}
+
+/// The same, for elements that are TOML already.
+pub(crate) fn raw_list(elements: &[String]) -> String {
     let line = format!("[{}]", elements.join(", "));
     if line.len() <= MAX_ALIGNED_WIDTH { line } else { format!("[\n    {},\n]", elements.join(",\n    ")) }
 }

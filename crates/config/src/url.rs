@@ -2,6 +2,7 @@
 
 use crate::check;
 use crate::refusal::Refusal;
+use crate::show::Shown;
 
 /// The URL of a remote.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,6 +11,14 @@ pub(crate) struct SftpUrl {
     pub(crate) address: String,
     pub(crate) port: Option<u16>,
     pub(crate) path: String,
+    /// As in the config.
+    pub(crate) text: String,
+}
+
+impl Shown for SftpUrl {
+    fn shown(&self) -> String {
+        self.text.shown()
+    }
 }
 
 pub(crate) fn sftp(text: &str) -> Result<SftpUrl, Refusal> {
@@ -31,7 +40,8 @@ pub(crate) fn sftp(text: &str) -> Result<SftpUrl, Refusal> {
     let (address, port) = host_and_port(host).ok_or_else(|| refused("has no host, or an invalid port"))?;
     let path = format!("/{directory}");
     check::straight(&path)?;
-    Ok(SftpUrl { user: check::user(&user.to_owned())?, address: check::address(&address)?, port, path })
+    let (user, address) = (check::user(&user.to_owned())?, check::address(&address)?);
+    Ok(SftpUrl { user, address, port, path, text: text.to_owned() })
 }
 
 /// Checks `http(s)://host:port`.

@@ -2,28 +2,25 @@
 
 use std::collections::BTreeSet;
 
-use nightshift_core::name::{NameError, RemoteName};
+use nightshift_core::name::RemoteName;
 use nightshift_core::settings::{ArchiveSettings, Remote, SshSettings};
 use toml::Spanned;
 
-use super::{etcd, vault};
+use super::vault;
 use crate::ledger::Ledger;
 use crate::raw::{self, Table};
 use crate::refusal::Refusal;
-use crate::show::{Origin, Shown, list};
 use crate::{age_key, check, defaults, url};
 
 const MAX_ARCHIVES: u32 = 1000;
 const MAX_CONNECTIONS: u32 = 16;
 
-pub(super) fn archive(raw: Option<&raw::Archive>, ledger: &mut Ledger<'_>) -> ArchiveSettings {
-    let none = raw::Archive::default();
-    let raw = raw.unwrap_or(&none);
+pub(super) fn archive(raw: &raw::Archive, ledger: &mut Ledger<'_>) -> ArchiveSettings {
     ledger.section("[archive]");
     let archive = ArchiveSettings {
-        compression: ledger.take("compression", &raw.compression, defaults::COMPRESSION, etcd::compression),
-        recipients: recipients(&raw.recipients, ledger),
-        plaintext: ledger.take("plaintext", &raw.plaintext, defaults::PLAINTEXT, |plain| Ok(*plain)),
+        compression: ledger.take("compression", &raw.compression, defaults::COMPRESSION, check::any),
+        recipients: ledger.take_list("recipients", &raw.recipients, Vec::new, age_key::recipient),
+        plaintext: ledger.take("plaintext", &raw.plaintext, defaults::PLAINTEXT, check::any),
         keep_sent: ledger.take(
             "keep-sent",
             &raw.keep_sent,
@@ -49,29 +46,10 @@ pub(super) fn archive(raw: Option<&raw::Archive>, ledger: &mut Ledger<'_>) -> Ar
     archive
 }
 
-fn recipients(raw: &raw::List, ledger: &mut Ledger<'_>) -> Vec<String> {
-    let Some(raw) = raw else {
-        ledger.note("recipients", list(&[]), Origin::Default);
-        return Vec::new();
-    };
-    let mut recipients = Vec::new();
-    for element in raw.get_ref() {
-        match age_key::recipient(element.get_ref()) {
-            Ok(key) => recipients.push(key),
-            Err(refusal) => {
-                ledger.refuse(Some(&element.span()), refusal);
-            }
-        }
-    }
-    let origin = ledger.origin(&raw.span());
-    ledger.note("recipients", list(&recipients.iter().map(Shown::shown).collect::<Vec<_>>()), origin);
-    recipients
-}
-
 /// Archives are shipped unencrypted only if the config sets it explicitly.
 fn refuse_plain(raw: &raw::Config, archive: &ArchiveSettings, ledger: &mut Ledger<'_>) {
-    let named = raw.archive.as_ref().and_then(|archive| archive.recipients.as_ref());
-    let encrypted = named.is_some_and(|recipients| !recipients.get_ref().is_empty());
+    let encrypted =
+        raw.archive.recipients.as_ref().is_some_and(|recipients| !recipients.get_ref().is_empty());
     let Some(first) = raw.remote.first().filter(|_| !encrypted && !archive.plaintext) else { return };
     let refusal = Refusal::new("archives would be shipped unencrypted")
         .help("set `[archive] recipients` to age public keys, or set `[archive] plaintext = true`");
@@ -113,11 +91,8 @@ fn remote(table: &Spanned<Table<raw::Remote>>, ssh: &SshSettings, ledger: &mut L
     }
     let shown = raw.name.as_ref().map_or("", |name| name.get_ref());
     ledger.section(format!("[[remote]]  # {}", shown.escape_default()));
-    let name = ledger.take_optional("name", &raw.name, "", |text| {
-        text.parse().map(Name).map_err(|error: NameError| Refusal::new(error.to_string()))
-    });
-    let url =
-        ledger.take_optional("url", &raw.url, "", |text| url::sftp(text).map(|url| Url(url, text.clone())));
+    let name = ledger.take_optional("name", &raw.name, "", |text| Ok(text.parse::<RemoteName>()?));
+    let url = ledger.take_optional("url", &raw.url, "", |text| url::sftp(text));
     let identity = ledger.take_optional("identity", &raw.identity, "", |text| {
         let path = check::path(text)?;
         if path == ssh.identity {
@@ -128,17 +103,17 @@ fn remote(table: &Spanned<Table<raw::Remote>>, ssh: &SshSettings, ledger: &mut L
         }
         Ok(path)
     });
-    let keep = vault::keep("keep", raw.keep.as_deref(), defaults::KEEP, ledger);
-    let prune = ledger.take("prune", &raw.prune, defaults::REMOTE_PRUNE, |prune| Ok(*prune));
+    let keep = vault::keep("keep", &raw.keep, defaults::KEEP, ledger);
+    let prune = ledger.take("prune", &raw.prune, defaults::REMOTE_PRUNE, check::any);
     let connections = ledger.take(
         "connections",
         &raw.connections,
         defaults::REMOTE_CONNECTIONS,
         check::count(1, MAX_CONNECTIONS),
     );
-    let Url(url, _) = url?;
+    let url = url?;
     Some(Remote {
-        name: name?.0,
+        name: name?,
         user: url.user,
         address: url.address,
         port: url.port.unwrap_or(defaults::SSH_PORT),
@@ -148,21 +123,4 @@ fn remote(table: &Spanned<Table<raw::Remote>>, ssh: &SshSettings, ledger: &mut L
         prune,
         connections,
     })
-}
-
-struct Name(RemoteName);
-
-impl Shown for Name {
-    fn shown(&self) -> String {
-        self.0.as_str().to_owned().shown()
-    }
-}
-
-/// A URL, parsed and as it was written.
-struct Url(url::SftpUrl, String);
-
-impl Shown for Url {
-    fn shown(&self) -> String {
-        self.1.shown()
-    }
 }

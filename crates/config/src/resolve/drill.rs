@@ -4,25 +4,21 @@ use nightshift_core::inventory::Inventory;
 use nightshift_core::name::HostName;
 use nightshift_core::role::Role;
 use nightshift_core::settings::{DrillSettings, Paths};
-use toml::Spanned;
 
 use crate::ledger::Ledger;
 use crate::nearest::nearest;
 use crate::refusal::Refusal;
-use crate::show::{self, Origin, Shown};
 use crate::units::{self, Size};
 use crate::{check, defaults, raw};
 
 const SEARCHED: &str = "etcd, etcdctl and etcdutl are searched in /usr/bin, /usr/local/bin and /opt/etcd";
 
 pub(super) fn drill(
-    raw: Option<&raw::Drill>,
+    raw: &raw::Drill,
     inventory: &Inventory,
     paths: &Paths,
     ledger: &mut Ledger<'_>,
 ) -> DrillSettings {
-    let none = raw::Drill::default();
-    let raw = raw.unwrap_or(&none);
     ledger.section("[drill]");
     DrillSettings {
         hosts: hosts(raw, inventory, ledger),
@@ -36,25 +32,12 @@ pub(super) fn drill(
 
 /// The hosts that run drills in turn. By default these are the etcd hosts, because etcd's programs are installed there.
 fn hosts(raw: &raw::Drill, inventory: &Inventory, ledger: &mut Ledger<'_>) -> Vec<HostName> {
-    let Some(list) = &raw.hosts else {
-        let hosts: Vec<HostName> = inventory.with_role(Role::Etcd).map(|host| host.name.clone()).collect();
-        ledger.note("hosts", shown(&hosts), Origin::Default);
-        return hosts;
-    };
-    let origin = ledger.origin(&list.span());
-    let mut hosts = Vec::new();
-    for word in list.get_ref() {
-        match host(word, inventory) {
-            Ok(name) => hosts.push(name),
-            Err(refusal) => ledger.refuse(Some(&word.span()), refusal),
-        }
-    }
-    ledger.note("hosts", shown(&hosts), origin);
-    hosts
+    let default = || inventory.with_role(Role::Etcd).map(|host| host.name.clone()).collect();
+    ledger.take_list("hosts", &raw.hosts, default, |word| host(word, inventory))
 }
 
-fn host(word: &Spanned<String>, inventory: &Inventory) -> Result<HostName, Refusal> {
-    let name = word.get_ref().to_ascii_lowercase();
+fn host(word: &str, inventory: &Inventory) -> Result<HostName, Refusal> {
+    let name = word.to_ascii_lowercase();
     let known = inventory.hosts().find(|host| host.name.as_str() == name).ok_or_else(|| {
         Refusal::new(format!("`{name}` is not in any group of [hosts]"))
             .meant(nearest(&name, inventory.hosts().map(|host| host.name.as_str())))
@@ -65,10 +48,6 @@ fn host(word: &Spanned<String>, inventory: &Inventory) -> Result<HostName, Refus
     }
     Err(Refusal::new(format!("{name} has no etcd set to restore; its roles are: {}", known.roles))
         .help("list masters or etcd hosts of the inventory"))
-}
-
-fn shown(hosts: &[HostName]) -> String {
-    show::list(&hosts.iter().map(|host| host.as_str().to_owned().shown()).collect::<Vec<_>>())
 }
 
 fn rate(text: &String) -> Result<Size, Refusal> {

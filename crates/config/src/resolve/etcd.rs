@@ -1,6 +1,6 @@
 //! `[etcd]`: how to connect to the local member, and the limits of a snapshot.
 
-use nightshift_core::settings::{Compression, EtcdData, EtcdMembers, EtcdSettings};
+use nightshift_core::settings::EtcdSettings;
 
 use crate::ledger::Ledger;
 use crate::refusal::Refusal;
@@ -9,9 +9,7 @@ use crate::{check, defaults, raw, url};
 
 const DISCOVERED: &str = "read from etcd.conf or the static pod's manifest";
 
-pub(super) fn etcd(raw: Option<&raw::Etcd>, ledger: &mut Ledger<'_>) -> EtcdSettings {
-    let none = raw::Etcd::default();
-    let raw = raw.unwrap_or(&none);
+pub(super) fn etcd(raw: &raw::Etcd, ledger: &mut Ledger<'_>) -> EtcdSettings {
     pairs(raw, ledger);
     ledger.section("[etcd]");
     EtcdSettings {
@@ -19,13 +17,13 @@ pub(super) fn etcd(raw: Option<&raw::Etcd>, ledger: &mut Ledger<'_>) -> EtcdSett
         ca: ledger.take_optional("ca", &raw.ca, DISCOVERED, check::path),
         cert: ledger.take_optional("cert", &raw.cert, DISCOVERED, check::path),
         key: ledger.take_optional("key", &raw.key, DISCOVERED, check::path),
-        compression: ledger.take("compression", &raw.compression, defaults::COMPRESSION, compression),
+        compression: ledger.take("compression", &raw.compression, defaults::COMPRESSION, check::any),
         stall: ledger.take("stall", &raw.stall, defaults::ETCD_STALL, |text| units::some_duration(text)),
         deadline: ledger
             .take("deadline", &raw.deadline, defaults::ETCD_DEADLINE, |text| units::some_duration(text)),
         conf: ledger.take("conf", &raw.conf, defaults::ETCD_CONF.into(), check::path),
-        data: ledger.take("data", &raw.data, defaults::ETCD_DATA, data),
-        members: ledger.take("members", &raw.members, defaults::ETCD_MEMBERS, members),
+        data: ledger.take("data", &raw.data, defaults::ETCD_DATA, check::any),
+        members: ledger.take("members", &raw.members, defaults::ETCD_MEMBERS, check::any),
         slot: ledger.take("slot", &raw.slot, defaults::ETCD_SLOT, |text| units::duration(text)),
         suspicious_below: ledger
             .take("suspicious-below", &raw.suspicious_below, Percent(defaults::SUSPICIOUS_BELOW), |text| {
@@ -45,27 +43,4 @@ fn pairs(raw: &raw::Etcd, ledger: &mut Ledger<'_>) {
     let refusal = Refusal::new(format!("`{}` is set without `{}`", absent.0, absent.1))
         .help("set both, or neither; without them, both are read from etcd.conf");
     ledger.refuse(Some(&present.span()), refusal);
-}
-
-fn data(raw: &raw::EtcdData) -> Result<EtcdData, Refusal> {
-    Ok(match raw {
-        raw::EtcdData::Auto => EtcdData::Auto,
-        raw::EtcdData::V3 => EtcdData::V3,
-        raw::EtcdData::V2 => EtcdData::V2,
-        raw::EtcdData::Mixed => EtcdData::Mixed,
-    })
-}
-
-fn members(raw: &raw::EtcdMembers) -> Result<EtcdMembers, Refusal> {
-    Ok(match raw {
-        raw::EtcdMembers::All => EtcdMembers::All,
-        raw::EtcdMembers::One => EtcdMembers::One,
-    })
-}
-
-pub(super) fn compression(raw: &raw::Compression) -> Result<Compression, Refusal> {
-    Ok(match raw {
-        raw::Compression::Gzip => Compression::Gzip,
-        raw::Compression::Zstd => Compression::Zstd,
-    })
 }

@@ -14,13 +14,7 @@ use crate::refusal::Refusal;
 use crate::show::{self, Shown};
 use crate::sources::Span;
 
-pub(super) fn files(
-    raw: Option<&raw::Files>,
-    paths: &Paths,
-    ledger: &mut Ledger<'_>,
-) -> BTreeMap<Role, FileLists> {
-    let none = raw::Files { master: None, etcd: None, node: None };
-    let raw = raw.unwrap_or(&none);
+pub(super) fn files(raw: &raw::Files, paths: &Paths, ledger: &mut Ledger<'_>) -> BTreeMap<Role, FileLists> {
     ledger.section("[files]");
     let lists = [(Role::Master, &raw.master), (Role::Etcd, &raw.etcd), (Role::Node, &raw.node)];
     lists
@@ -62,7 +56,7 @@ fn written(
         }
     }
     let origin = ledger.origin(&list.span());
-    ledger.note(role.as_str(), show::list(&shown), origin);
+    ledger.note(role.as_str(), show::raw_list(&shown), origin);
     let own = defaults::own(&paths.config);
     rules.extend(own.into_iter().filter(|own| !shown.contains(&show_path(own))));
     FileLists { services: rules.clone(), static_pods: rules }

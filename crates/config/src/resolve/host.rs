@@ -87,7 +87,7 @@ fn overlay(plain: Host, raw: &raw::Host, ledger: &mut Ledger<'_>) -> Host {
         address: ledger.take("address", &raw.address, plain.address, check::address),
         port: ledger.take("port", &raw.port, plain.port, check::port),
         user: ledger.take("user", &raw.user, user, check::user),
-        expected: ledger.take("expected", &raw.expected, plain.expected, |expected| Ok(*expected)),
+        expected: ledger.take("expected", &raw.expected, plain.expected, check::any),
         vault: ledger.take("vault", &raw.vault, plain.vault, check::path),
         agentless,
         name: plain.name,

@@ -31,13 +31,8 @@ pub(super) fn inventory(raw: &raw::Config, ledger: &mut Ledger<'_>) -> Option<BT
         ("nodes", &hosts.get_ref().nodes, Role::Node),
     ];
     for (key, list, role) in groups {
-        let Some(list) = list else {
-            ledger.note(key, show::list(&[]), Origin::Default);
-            continue;
-        };
-        let origin = ledger.origin(&list.span());
-        let shown: Vec<String> = list.get_ref().iter().map(|pattern| pattern.get_ref().shown()).collect();
-        ledger.note(key, show::list(&shown), origin);
+        ledger.take_list(key, list, Vec::new, |pattern| Ok(pattern.to_owned()));
+        let Some(list) = list else { continue };
         whole &= add_group(list.get_ref(), role, &mut roles, ledger);
     }
     if roles.is_empty() && whole {
@@ -103,8 +98,7 @@ pub(super) fn this_host(
     context: &Context<'_>,
     ledger: &mut Ledger<'_>,
 ) -> Option<(HostName, Inventory)> {
-    let none = raw::ThisHost::default();
-    let this_host = raw.this_host.as_deref().unwrap_or(&none);
+    let this_host = &*raw.this_host;
     ledger.section("[this-host]");
     let own_roles = own_roles(this_host, ledger);
     // Without all hosts and this host's roles, nothing more can be checked.
@@ -157,18 +151,15 @@ fn own_name(
     ledger: &mut Ledger<'_>,
 ) -> Option<HostName> {
     if this_host.name.is_some() {
-        let (name, span) = ledger.read(&this_host.name, |text| {
-            let name: HostName = text.parse().map_err(|error: NameError| Refusal::new(error.to_string()))?;
+        return ledger.take_optional("name", &this_host.name, "", |text| {
+            let name: HostName = text.parse()?;
             if !roles.is_empty() && !roles.contains_key(&name) {
                 return Err(Refusal::new(format!("`{name}` is not in any group of [hosts]"))
                     .meant(nearest(name.as_str(), roles.keys().map(HostName::as_str)))
                     .help("write the name as in [hosts]"));
             }
             Ok(name)
-        })?;
-        let origin = ledger.origin(&span);
-        ledger.note("name", name.as_str().to_owned().shown(), origin);
-        return Some(name);
+        });
     }
     let found = if roles.is_empty() {
         context.hostname.parse().map_err(|error: NameError| {
@@ -179,7 +170,7 @@ fn own_name(
     };
     match found {
         Ok(name) => {
-            ledger.note("name", name.as_str().to_owned().shown(), Origin::Machine);
+            ledger.note("name", name.shown(), Origin::Machine);
             Some(name)
         }
         Err(why) => {
@@ -198,9 +189,7 @@ fn own_roles_agree(
     ledger: &mut Ledger<'_>,
 ) {
     let span = raw.roles.as_ref().map(Spanned::span);
-    let shown = |roles: Roles| {
-        show::list(&roles.iter().map(|role| role.as_str().to_owned().shown()).collect::<Vec<_>>())
-    };
+    let shown = |roles: Roles| show::list(roles.iter());
     let origin = span.as_ref().map_or(Origin::Inventory, |span| ledger.origin(span));
     match (roles.get(this).copied(), own) {
         (Some(listed), Some(own)) if listed != own => {

@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::ledger::Ledger;
 use crate::refusal::Refusal;
 use crate::show::{Origin, Shown};
-use crate::{defaults, raw, units};
+use crate::{check, defaults, raw, units};
 
 /// `[night]`, resolved.
 pub(super) struct Night {
@@ -30,7 +30,7 @@ pub(super) fn night(
     let opens = ledger.take("opens", &raw.opens, defaults::OPENS, &mut time);
     let closes = ledger.take("closes", &raw.closes, defaults::CLOSES, &mut time);
     let zone = zone(raw, context, ledger);
-    let trust_clock = ledger.take("trust-clock", &raw.trust_clock, defaults::TRUST_CLOCK, |trust| Ok(*trust));
+    let trust_clock = ledger.take("trust-clock", &raw.trust_clock, defaults::TRUST_CLOCK, check::any);
     let zone = zone?;
     if refused {
         return None;

@@ -6,9 +6,7 @@ use crate::context::Context;
 use crate::ledger::Ledger;
 use crate::{check, defaults, raw, units};
 
-pub(super) fn paths(raw: Option<&raw::Paths>, context: &Context<'_>, ledger: &mut Ledger<'_>) -> Paths {
-    let none = raw::Paths::default();
-    let raw = raw.unwrap_or(&none);
+pub(super) fn paths(raw: &raw::Paths, context: &Context<'_>, ledger: &mut Ledger<'_>) -> Paths {
     ledger.section("[paths]");
     Paths {
         config: ledger.take("config", &raw.config, context.config_dir.clone(), check::path),
@@ -25,9 +23,7 @@ pub(super) struct Ssh {
     pub(super) port: u16,
 }
 
-pub(super) fn ssh(raw: Option<&raw::Ssh>, paths: &Paths, ledger: &mut Ledger<'_>) -> Ssh {
-    let none = raw::Ssh::default();
-    let raw = raw.unwrap_or(&none);
+pub(super) fn ssh(raw: &raw::Ssh, paths: &Paths, ledger: &mut Ledger<'_>) -> Ssh {
     let config = &paths.config;
     ledger.section("[ssh]");
     let user = ledger.take("user", &raw.user, defaults::SSH_USER.to_owned(), check::user);

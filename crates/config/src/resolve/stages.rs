@@ -7,27 +7,26 @@ use nightshift_core::settings::StageSettings;
 use nightshift_core::stage::{PerStage, Stage};
 use toml::Spanned;
 
-use crate::defaults::{self, StageDefaults};
 use crate::ledger::Ledger;
 use crate::refusal::Refusal;
-use crate::show::Origin;
+use crate::show::{Origin, Shown};
 use crate::sources::Span;
-use crate::{check, raw, units};
+use crate::{check, defaults, raw, units};
 
 const MAX_PARALLEL: u32 = 1024;
 const MAX_RETRIES: u32 = 100;
 
 /// The settings of all stages; `None` if one of them was refused.
 pub(super) fn stages(
-    raw: Option<&raw::Stages>,
+    raw: &raw::Stages,
     night: Option<&Span>,
     window: Option<&NightWindow>,
     ledger: &mut Ledger<'_>,
 ) -> Option<PerStage<StageSettings>> {
-    let none = raw::Stages::default();
-    let raw = raw.unwrap_or(&none);
     let mut outside = Vec::new();
-    let read = PerStage::from_fn(|stage| stage_settings(stage, raw, window, &mut outside, ledger));
+    let read = PerStage::from_fn(|stage| {
+        Reader { stage, raw: raw_stage(raw, stage), window, outside: &mut outside, ledger }.settings()
+    });
     refuse_outside(&outside, night, window, ledger);
     let stages = PerStage::try_from_fn(|stage| read.get(stage).clone())?;
     if let Some(window) = window {
@@ -36,18 +35,18 @@ pub(super) fn stages(
     Some(stages)
 }
 
-fn raw_stage(raw: &raw::Stages, stage: Stage) -> Option<&raw::Stage> {
+fn raw_stage(raw: &raw::Stages, stage: Stage) -> &raw::Stage {
     match stage {
-        Stage::SnapshotEtcd => raw.snapshot_etcd.as_deref(),
-        Stage::CollectNode => raw.collect_node.as_deref(),
-        Stage::PullEtcd => raw.pull_etcd.as_deref(),
-        Stage::PullNodes => raw.pull_nodes.as_deref(),
-        Stage::CollectMaster => raw.collect_master.as_deref(),
-        Stage::MirrorMasters => raw.mirror_masters.as_deref(),
-        Stage::PackArchive => raw.pack_archive.as_deref(),
-        Stage::ShipArchive => raw.ship_archive.as_deref(),
-        Stage::Drill => raw.drill.as_deref(),
-        Stage::Prune => raw.prune.as_deref(),
+        Stage::SnapshotEtcd => &raw.snapshot_etcd,
+        Stage::CollectNode => &raw.collect_node,
+        Stage::PullEtcd => &raw.pull_etcd,
+        Stage::PullNodes => &raw.pull_nodes,
+        Stage::CollectMaster => &raw.collect_master,
+        Stage::MirrorMasters => &raw.mirror_masters,
+        Stage::PackArchive => &raw.pack_archive,
+        Stage::ShipArchive => &raw.ship_archive,
+        Stage::Drill => &raw.drill,
+        Stage::Prune => &raw.prune,
     }
 }
 
@@ -58,92 +57,88 @@ struct Outside {
     time: String,
 }
 
-fn stage_settings(
+/// Reads the table of one stage.
+struct Reader<'a, 't> {
     stage: Stage,
-    raw: &raw::Stages,
-    window: Option<&NightWindow>,
-    outside: &mut Vec<Outside>,
-    ledger: &mut Ledger<'_>,
-) -> Option<StageSettings> {
-    let none = raw::Stage::default();
-    let raw = raw_stage(raw, stage).unwrap_or(&none);
-    let default = defaults::stage(stage);
-    ledger.section(format!("[stage.{stage}]"));
-    let at = at(stage, raw, &default, window, outside, ledger);
-    let until = until(stage, raw, &default, window, outside, ledger);
-    let settings = StageSettings {
-        parallel: ledger.take("parallel", &raw.parallel, default.parallel, check::count(1, MAX_PARALLEL)),
-        retries: ledger.take("retries", &raw.retries, default.retries, |retries| {
-            check::count(0, MAX_RETRIES)(retries).map(|_| *retries)
-        }),
-        backoff: ledger.take("backoff", &raw.backoff, default.backoff, |text| units::some_duration(text)),
-        jitter: ledger.take("jitter", &raw.jitter, default.jitter, |text| units::duration(text)),
-        at: at?,
-        until,
-    };
-    if let (Some(window), Some(until)) = (window, until) {
-        order_of_own_times(stage, raw, &settings.at, until, window, ledger);
-    }
-    Some(settings)
+    raw: &'a raw::Stage,
+    window: Option<&'a NightWindow>,
+    outside: &'a mut Vec<Outside>,
+    ledger: &'a mut Ledger<'t>,
 }
 
-fn at(
-    stage: Stage,
-    raw: &raw::Stage,
-    default: &StageDefaults,
-    window: Option<&NightWindow>,
-    outside: &mut Vec<Outside>,
-    ledger: &mut Ledger<'_>,
-) -> Option<Schedule> {
-    let refusal =
-        |error: ScheduleError| Refusal::new(format!("{stage} cannot run: {error}")).help(error.hint());
-    let read = |text: &str| {
-        let schedule = Schedule::parse(text)?;
-        window.map_or(Ok(()), |window| schedule.check(window))?;
-        Ok(schedule)
-    };
-    if raw.at.is_some() {
-        return ledger.take_optional("at", &raw.at, "", |text| read(text).map_err(refusal));
-    }
-    match read(default.at) {
-        Ok(schedule) => {
-            ledger.note("at", crate::show::Shown::shown(&schedule), Origin::Default);
-            Some(schedule)
+impl Reader<'_, '_> {
+    fn settings(mut self) -> Option<StageSettings> {
+        let default = defaults::stage(self.stage);
+        self.ledger.section(format!("[stage.{}]", self.stage));
+        let at = self.at(default.at);
+        let until = self.until(default.until);
+        let Self { stage, raw, window, ledger, .. } = self;
+        let settings = StageSettings {
+            parallel: ledger.take("parallel", &raw.parallel, default.parallel, check::count(1, MAX_PARALLEL)),
+            retries: ledger.take("retries", &raw.retries, default.retries, |retries| {
+                check::count(0, MAX_RETRIES)(retries).map(|_| *retries)
+            }),
+            backoff: ledger.take("backoff", &raw.backoff, default.backoff, |text| units::some_duration(text)),
+            jitter: ledger.take("jitter", &raw.jitter, default.jitter, |text| units::duration(text)),
+            at: at?,
+            until,
+        };
+        if let (Some(window), Some(until)) = (window, until) {
+            order_of_own_times(stage, raw, &settings.at, until, window, ledger);
         }
-        Err(_) => {
-            outside.push(Outside { stage, key: "at", time: default.at.to_owned() });
-            None
-        }
+        Some(settings)
     }
-}
 
-fn until(
-    stage: Stage,
-    raw: &raw::Stage,
-    default: &StageDefaults,
-    window: Option<&NightWindow>,
-    outside: &mut Vec<Outside>,
-    ledger: &mut Ledger<'_>,
-) -> Option<Time> {
-    // `until` may be the closing itself, unlike `at`.
-    let inside = |time: Time| window.is_none_or(|window| minute(window, time) <= length(window));
-    if let (None, Some(time)) = (&raw.until, default.until) {
-        if !inside(time) {
-            outside.push(Outside { stage, key: "until", time: units::show_time(time) });
+    fn at(&mut self, default: &str) -> Option<Schedule> {
+        let (stage, window) = (self.stage, self.window);
+        let read = |text: &str| {
+            let schedule = Schedule::parse(text)?;
+            window.map_or(Ok(()), |window| schedule.check(window))?;
+            Ok(schedule)
+        };
+        if self.raw.at.is_some() {
+            return self.ledger.take_optional("at", &self.raw.at, "", |text| {
+                read(text).map_err(|error: ScheduleError| {
+                    Refusal::new(format!("{stage} cannot run: {error}")).help(error.hint())
+                })
+            });
         }
-        return Some(ledger.take("until", &raw.until, time, |text| units::time(text)));
+        match read(default) {
+            Ok(schedule) => {
+                self.ledger.note("at", schedule.shown(), Origin::Default);
+                Some(schedule)
+            }
+            Err(_) => {
+                self.outside.push(Outside { stage, key: "at", time: default.to_owned() });
+                None
+            }
+        }
     }
-    ledger.take_optional("until", &raw.until, "the stage may wait until the night closes", |text| {
-        let time = units::time(text)?;
-        if inside(time) {
-            return Ok(time);
+
+    fn until(&mut self, default: Option<Time>) -> Option<Time> {
+        let (raw, window) = (&self.raw.until, self.window);
+        // `until` may be the closing itself, unlike `at`.
+        let inside = |time: Time| window.is_none_or(|window| minute(window, time) <= length(window));
+        if let (None, Some(time)) = (raw, default) {
+            if !inside(time) {
+                let time = units::show_time(time);
+                self.outside.push(Outside { stage: self.stage, key: "until", time });
+            }
+            self.ledger.note("until", time.shown(), Origin::Default);
+            return Some(time);
         }
-        let (opens, closes) = window.map_or_else(Default::default, |window| {
-            (units::show_time(window.opens), units::show_time(window.closes))
-        });
-        Err(Refusal::new(format!("{text} is outside the night, which is open from {opens} to {closes}"))
-            .help("choose a time within the night, or remove `until` to wait until the night closes"))
-    })
+        self.ledger.take_optional("until", raw, "the stage may wait until the night closes", |text| {
+            let time = units::time(text)?;
+            if inside(time) {
+                return Ok(time);
+            }
+            let (opens, closes) = window.map_or_else(Default::default, |window| {
+                (units::show_time(window.opens), units::show_time(window.closes))
+            });
+            Err(Refusal::new(format!("{text} is outside the night, which is open from {opens} to {closes}"))
+                .help("choose a time within the night, or remove `until` to wait until the night closes"))
+        })
+    }
 }
 
 /// Minutes from the opening of the night to a time of day; a time before the opening is on the next day.
@@ -219,9 +214,7 @@ fn warn_of_order(
     ledger: &mut Ledger<'_>,
 ) {
     let starts = |stage: Stage| stages.get(stage).at.time_of_day().map(|time| (minute(window, time), time));
-    let span = |stage: Stage| -> Option<Span> {
-        raw_stage(raw, stage).and_then(|raw| raw.at.as_ref()).map(Spanned::span)
-    };
+    let span = |stage: Stage| -> Option<Span> { raw_stage(raw, stage).at.as_ref().map(Spanned::span) };
     for stage in Stage::ALL {
         let Some((own, at)) = starts(stage) else { continue };
         let last = feeds(stage).into_iter().filter_map(|feed| Some((starts(feed)?, feed))).max();

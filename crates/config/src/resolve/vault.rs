@@ -8,14 +8,12 @@ use crate::refusal::Refusal;
 use crate::units::{self, Size};
 use crate::{check, defaults, raw};
 
-pub(super) fn vault(raw: Option<&raw::Vault>, paths: &Paths, ledger: &mut Ledger<'_>) -> VaultSettings {
-    let none = raw::Vault::default();
-    let raw = raw.unwrap_or(&none);
+pub(super) fn vault(raw: &raw::Vault, paths: &Paths, ledger: &mut Ledger<'_>) -> VaultSettings {
     ledger.section("[vault]");
     VaultSettings {
         path: ledger.take("path", &raw.path, defaults::vault(&paths.state), check::path),
-        keep: keep("keep", raw.keep.as_deref(), defaults::KEEP, ledger),
-        keep_etcd: keep("keep-etcd", raw.keep_etcd.as_deref(), defaults::KEEP_ETCD, ledger),
+        keep: keep("keep", &raw.keep, defaults::KEEP, ledger),
+        keep_etcd: keep("keep-etcd", &raw.keep_etcd, defaults::KEEP_ETCD, ledger),
         min_free: ledger
             .take("min-free", &raw.min_free, Size(defaults::MIN_FREE), |text| units::size(text).map(Size))
             .0,
@@ -23,16 +21,14 @@ pub(super) fn vault(raw: Option<&raw::Vault>, paths: &Paths, ledger: &mut Ledger
 }
 
 /// How many nights, weeks and months are kept. An unset key has its default, so that a drop-in can set only one of them.
-pub(super) fn keep(key: &str, raw: Option<&raw::Keep>, default: Keep, ledger: &mut Ledger<'_>) -> Keep {
-    let none = raw::Keep::default();
-    let raw = raw.unwrap_or(&none);
+pub(super) fn keep(key: &str, raw: &raw::Keep, default: Keep, ledger: &mut Ledger<'_>) -> Keep {
     let some = |nights: &u16| match nights {
         0 => Err(Refusal::new("`nights` must be at least 1").help("write `nights = 1`, or more")),
         nights => Ok(*nights),
     };
     Keep {
         nights: ledger.take(&format!("{key}.nights"), &raw.nights, default.nights, some),
-        weeks: ledger.take(&format!("{key}.weeks"), &raw.weeks, default.weeks, |weeks| Ok(*weeks)),
-        months: ledger.take(&format!("{key}.months"), &raw.months, default.months, |months| Ok(*months)),
+        weeks: ledger.take(&format!("{key}.weeks"), &raw.weeks, default.weeks, check::any),
+        months: ledger.take(&format!("{key}.months"), &raw.months, default.months, check::any),
     }
 }
