@@ -11,31 +11,23 @@ use crate::commands::CommandError;
 /// How a command ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    Good,
-    Failed,
+    Good = 0,
+    Failed = 1,
     /// Invalid arguments; clap uses the same code.
-    Usage,
+    Usage = 2,
     /// Completed, but something is missing; or the last night is not complete, or stale.
-    Degraded,
+    Degraded = 3,
     /// EX_TEMPFAIL: something is already running, or the daemon is not running.
-    Busy,
+    Busy = 75,
     /// EX_NOPERM
-    Permission,
+    Permission = 77,
     /// EX_CONFIG: with it, systemd does not restart the daemon.
-    Config,
+    Config = 78,
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Good => 0,
-            Exit::Failed => 1,
-            Exit::Usage => 2,
-            Exit::Degraded => 3,
-            Exit::Busy => 75,
-            Exit::Permission => 77,
-            Exit::Config => 78,
-        })
+        Self::from(exit as u8)
     }
 }
 

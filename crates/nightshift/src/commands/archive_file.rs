@@ -5,8 +5,10 @@ use std::io::{BufReader, Read, Write};
 use std::path::Path;
 
 use indicatif::ProgressBar;
-use nightshift_archive::{ArchivedSet, Contents, Identities, Visitor, open_encrypted, visit_blocking};
-use nightshift_core::archive::ArchiveName;
+use nightshift_archive::{
+    ArchivedSet, Contents, Identities, ListError, Visitor, open_encrypted, visit_blocking,
+};
+use nightshift_core::archive::{ArchiveName, NotAnArchive};
 use nightshift_core::manifest::Manifest;
 use nightshift_core::set_path::SetId;
 
@@ -15,6 +17,11 @@ use super::CommandError;
 /// The archive's name; `None` if the file's name is not that of an archive.
 pub fn name_of(path: &Path) -> Option<ArchiveName> {
     path.file_name()?.to_str()?.parse().ok()
+}
+
+/// The archive's name, or an error if the file's name is not that of an archive.
+pub fn require_name(path: &Path) -> Result<ArchiveName, CommandError> {
+    name_of(path).ok_or_else(|| CommandError::Usage(format!("{}: {NotAnArchive}", path.display())))
 }
 
 /// Opens an archive; `progress` shows how much of the file is read.
@@ -31,7 +38,7 @@ pub fn open(
             let unusable = |error| CommandError::Usage(format!("{}: {error}", identity.display()));
             let identities = Identities::read(BufReader::new(read(identity)?)).map_err(unusable)?;
             let opened = open_encrypted(file, &identities)
-                .map_err(|source| CommandError::Undecrypted { path: path.to_owned(), source })?;
+                .map_err(CommandError::failed(format!("cannot decrypt {}", path.display())))?;
             Ok(Box::new(opened))
         }
         (true, None) => Err(CommandError::Usage(format!(
@@ -43,6 +50,11 @@ pub fn open(
 
 fn read(path: &Path) -> Result<File, CommandError> {
     File::open(path).map_err(|source| CommandError::Read { path: path.to_owned(), source })
+}
+
+/// The archive itself is at fault.
+pub fn invalid(path: &Path) -> impl FnOnce(ListError) -> CommandError {
+    CommandError::failed(format!("{} is not a valid archive", path.display()))
 }
 
 /// A file of a set, copied out of an archive and verified.
@@ -69,7 +81,7 @@ where
     let mut extraction = Extraction { choose, begin, set: None, path: None, result: Ok(None) };
     let visited = visit_blocking(reader, name, &mut extraction);
     let extracted = extraction.result?;
-    visited.map_err(|source| CommandError::Archive { path: path.to_owned(), source })?;
+    visited.map_err(invalid(path))?;
     Ok(extracted)
 }
 

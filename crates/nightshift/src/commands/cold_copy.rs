@@ -29,10 +29,12 @@ pub async fn run(config: &Path, command: ColdCopy) -> Result<Exit, CommandError>
 }
 
 async fn serve_connection(config: &Path) -> Result<(), CommandError> {
+    const PROBLEM: &str = "standard input is not a connection of nightshift-cold-copy.socket; do not start this command by hand";
+    let failed = |error: io::Error| CommandError::failed(PROBLEM)(error);
     let connection = io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from);
-    let connection = connection.map_err(CommandError::NoConnection)?;
+    let connection = connection.map_err(failed)?;
     // Refuses a file or a terminal before anything else.
-    connection.peer_addr().map_err(CommandError::NoConnection)?;
+    connection.peer_addr().map_err(failed)?;
     match host(config).await {
         Ok(host) => Ok(serve(&host, connection).await?),
         Err(error) => {

@@ -24,7 +24,7 @@ pub fn run(config: PathBuf) -> Result<Exit, CommandError> {
         .max_blocking_threads(MAX_BLOCKING_THREADS)
         .enable_all()
         .build()
-        .map_err(CommandError::Runtime)?;
+        .map_err(CommandError::failed("cannot start the async runtime"))?;
     let load: daemon::Load = Box::new(move || {
         let loaded = config_file::load(&config).map_err(|error| report::in_full(&error))?;
         for warning in &loaded.warnings {

@@ -12,10 +12,14 @@ pub fn run(parent: Option<u32>) -> Result<Exit, CommandError> {
     if let Some(parent) = parent {
         follow_parent(parent)?;
     }
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CommandError::Runtime)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(CommandError::failed("cannot start the async runtime"))?;
     let worked = runtime.block_on(work());
     // Otherwise the thread that reads standard input would keep the process running.
     runtime.shutdown_background();
-    worked.map(|()| Exit::Good).map_err(CommandError::Worker)
+    worked
+        .map(|()| Exit::Good)
+        .map_err(CommandError::failed("the drill's process cannot read its job or write its report"))
 }

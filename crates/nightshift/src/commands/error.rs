@@ -1,5 +1,6 @@
 //! The errors of all commands.
 
+use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
@@ -12,75 +13,58 @@ use nightshift_etcd::service::ServiceError;
 use nightshift_etcd::trial::child::FollowError;
 use nightshift_etcd::trial::scratch::ScratchError;
 use nightshift_peers::CredentialsError;
-use nightshift_ssh::{ConnectError, IdentityError, KnownHostsError};
+use nightshift_ssh::{IdentityError, KnownHostsError};
 use nightshift_store::StoreError;
 
+type Source = Box<dyn Error + Send + Sync>;
+
+/// The variants are those that have their own exit code or output; [`Failed`](CommandError::Failed) is for the others.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
+    /// The diagnostics of an invalid config.
     #[error("{0}")]
     Config(String),
     #[error("cannot read the config {}", path.display())]
     ReadConfig { path: PathBuf, source: io::Error },
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("cannot decrypt {}", path.display())]
-    Undecrypted { path: PathBuf, source: nightshift_archive::IdentityError },
-    #[error("cannot write {}", path.display())]
-    Write { path: PathBuf, source: io::Error },
-    #[error("cannot start the async runtime")]
-    Runtime(#[source] io::Error),
+    #[error("cannot write to standard output")]
+    Output(#[source] io::Error),
+    #[error("{0}")]
+    Usage(String),
     #[error(transparent)]
     Daemon(#[from] DaemonError),
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error(transparent)]
-    Credentials(#[from] CredentialsError),
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    #[error(transparent)]
-    KnownHosts(#[from] KnownHostsError),
-    #[error("{host}: cannot query its host keys")]
-    Scan { host: String, source: ConnectError },
-    #[error("{} is not a valid archive", path.display())]
-    Archive { path: PathBuf, source: nightshift_archive::ListError },
-    #[error("invalid manifest in {}", directory.display())]
-    Manifest { directory: PathBuf, source: nightshift_core::manifest::ManifestError },
-    #[error("cannot unpack {what} into {}; choose another directory with --scratch", scratch.display())]
-    UnpackInto { what: String, scratch: PathBuf, source: nightshift_store::spool::SpoolError },
-    #[error("cannot unpack {what}")]
-    Unpack { what: String, source: nightshift_store::spool::SpoolError },
-    #[error("cannot read {what}")]
-    Snapshot { what: String, source: nightshift_snapshot::ReadError },
-    #[error("cannot list the keys of {what}")]
-    Index { what: String, source: nightshift_snapshot::IndexError },
     #[error("{0}")]
     Absent(String),
-    #[error("cannot write to standard output")]
-    Output(#[source] io::Error),
     #[error("cannot write YAML")]
     Yaml(#[from] serde_saphyr::SerializeError),
-    #[error(
-        "standard input is not a connection of nightshift-cold-copy.socket; do not start this command by hand"
-    )]
-    NoConnection(#[source] io::Error),
-    #[error(transparent)]
-    Member(#[from] DiscoverError),
-    #[error(transparent)]
-    Service(#[from] ServiceError),
-    #[error(transparent)]
-    Serve(#[from] ServeError),
-    #[error(transparent)]
-    Recover(#[from] RecoverError),
     #[error("cannot write JSON")]
     Json(#[from] serde_json::Error),
-    #[error("{0}")]
-    Usage(String),
-    #[error("the drill's process cannot read its job or write its report")]
-    Worker(#[source] io::Error),
+    #[error("{what}")]
+    Failed { what: String, source: Source },
     #[error(transparent)]
-    Follow(#[from] FollowError),
-    #[error(transparent)]
-    Scratch(#[from] ScratchError),
+    Other(Source),
+}
+
+/// Errors that already say what failed.
+macro_rules! others {
+    ($($error:ty),*) => { $(impl From<$error> for CommandError {
+        fn from(error: $error) -> Self {
+            Self::Other(Box::new(error))
+        }
+    })* };
+}
+others!(CredentialsError, IdentityError, KnownHostsError, DiscoverError, ServiceError);
+others!(ServeError, RecoverError, FollowError, ScratchError);
+
+impl CommandError {
+    /// Adds what failed to an error that does not say it.
+    pub fn failed<E: Error + Send + Sync + 'static>(what: impl Into<String>) -> impl FnOnce(E) -> Self {
+        let what = what.into();
+        |source| Self::Failed { what, source: Box::new(source) }
+    }
 }

@@ -1,7 +1,7 @@
 //! `nightshift generate DIR`: writes the man pages, completions and message catalog for the packages.
 
-use std::fs;
 use std::path::Path;
+use std::{fs, io};
 
 use clap::CommandFactory as _;
 use clap_complete::Shell;
@@ -14,19 +14,22 @@ use crate::exit::Exit;
 const CONFIG: &str = include_str!("../../../../config/nightshift.toml");
 
 pub fn run(directory: &Path) -> Result<Exit, CommandError> {
-    let failed = |source| CommandError::Write { path: directory.to_owned(), source };
+    write(directory).map_err(CommandError::failed(format!("cannot write {}", directory.display())))?;
+    Ok(Exit::Good)
+}
+
+fn write(directory: &Path) -> io::Result<()> {
     let (man, completions, catalog) =
         (directory.join("man"), directory.join("completions"), directory.join("catalog"));
     for subdirectory in [&man, &completions, &catalog] {
-        fs::create_dir_all(subdirectory).map_err(failed)?;
+        fs::create_dir_all(subdirectory)?;
     }
-    clap_mangen::generate_to(Cli::command(), &man).map_err(failed)?;
-    fs::write(man.join("nightshift.toml.5"), config_page()).map_err(failed)?;
+    clap_mangen::generate_to(Cli::command(), &man)?;
+    fs::write(man.join("nightshift.toml.5"), config_page())?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-        clap_complete::generate_to(shell, &mut Cli::command(), "nightshift", &completions).map_err(failed)?;
+        clap_complete::generate_to(shell, &mut Cli::command(), "nightshift", &completions)?;
     }
-    fs::write(catalog.join("nightshift.catalog"), nightshift_core::audit::catalog()).map_err(failed)?;
-    Ok(Exit::Good)
+    fs::write(catalog.join("nightshift.catalog"), nightshift_core::audit::catalog())
 }
 
 /// nightshift.toml(5): the commented config, unformatted.

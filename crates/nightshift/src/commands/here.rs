@@ -7,6 +7,6 @@ pub fn here<T>(work: impl Future<Output = Result<T, CommandError>>) -> Result<T,
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(CommandError::Runtime)?
+        .map_err(CommandError::failed("cannot start the async runtime"))?
         .block_on(work)
 }

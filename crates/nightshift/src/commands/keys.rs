@@ -61,7 +61,7 @@ fn create_dir(path: &Path) -> Result<(), CommandError> {
     builder
         .recursive(true)
         .create(directory)
-        .map_err(|source| CommandError::Write { path: directory.to_owned(), source })
+        .map_err(CommandError::failed(format!("cannot write {}", directory.display())))
 }
 
 fn authorize(

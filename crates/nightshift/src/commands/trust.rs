@@ -60,7 +60,7 @@ async fn trust(settings: &Settings, endpoint: &Endpoint, wanted: Option<&str>) -
     let name = endpoint.names().first().cloned().unwrap_or_else(|| endpoint.address.clone());
     let offered = scan(&endpoint.address, endpoint.port, SCAN_TIMEOUT)
         .await
-        .map_err(|source| CommandError::Scan { host: name.clone(), source })?;
+        .map_err(CommandError::failed(format!("{name}: cannot query its host keys")))?;
     let known = if path.exists() { KnownHosts::load(path)? } else { KnownHosts::parse("")? };
     let mut fresh: Vec<OfferedKey> = Vec::new();
     for key in offered {

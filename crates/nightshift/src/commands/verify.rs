@@ -5,7 +5,6 @@ use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use nightshift_archive::list_blocking;
-use nightshift_core::archive::NotAnArchive;
 use nightshift_core::manifest::Manifest;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
@@ -90,8 +89,7 @@ fn style() -> ProgressStyle {
 }
 
 fn archive_is_good(path: &Path, identity: Option<&Path>) -> Result<bool, CommandError> {
-    let name = archive_file::name_of(path)
-        .ok_or_else(|| CommandError::Usage(format!("{}: {NotAnArchive}", path.display())))?;
+    let name = archive_file::require_name(path)?;
     let archive = archive_file::open(path, &name, identity, &ProgressBar::hidden())?;
     match list_blocking(archive, &name) {
         Ok(listing) => {

@@ -6,7 +6,6 @@ use std::path::Path;
 
 use indicatif::ProgressBar;
 use nightshift_archive::Contents;
-use nightshift_core::archive::ArchiveName;
 use nightshift_core::manifest::Manifest;
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
@@ -27,9 +26,7 @@ pub fn unpack(
     wanted: Option<SetId>,
 ) -> Result<(Scratch, Manifest), CommandError> {
     let usage = |what: String| CommandError::Usage(format!("{}: {what}", archive.display()));
-    let name: ArchiveName = (archive.file_name().and_then(|name| name.to_str()).unwrap_or_default())
-        .parse()
-        .map_err(|error: nightshift_core::archive::NotAnArchive| usage(error.to_string()))?;
+    let name = archive_file::require_name(archive)?;
     let scratch = Scratch::create(&settings.drill.scratch, ARCHIVE)?;
     let choose = |contents: &Contents| {
         let sets = contents.sets.iter().filter(|set| match &wanted {

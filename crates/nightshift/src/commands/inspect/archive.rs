@@ -31,7 +31,7 @@ pub fn show(
     let text = if json { overview.json()? } else { overview.text() };
     // Show the content before the damage, and report the damage even if the reader has quit the pager.
     let written = out.write_all(text.as_bytes()).map_err(CommandError::Output);
-    visited.map_err(|source| CommandError::Archive { path: path.to_owned(), source })?;
+    visited.map_err(archive_file::invalid(path))?;
     written
 }
 

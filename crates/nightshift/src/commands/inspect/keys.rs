@@ -53,7 +53,7 @@ pub fn revisions(
         });
         if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
-    let findings = read.map_err(|source| CommandError::Snapshot { what: opened.what.clone(), source })?;
+    let findings = read.map_err(CommandError::failed(format!("cannot read {}", opened.what)))?;
     opened.add_damage(findings);
     written?;
     if list.count == 0 {
@@ -119,7 +119,7 @@ fn sorted(opened: &mut Opened, hashes: bool) -> Result<KeyIndex, CommandError> {
 }
 
 fn unsorted(what: &str, source: IndexError) -> CommandError {
-    CommandError::Index { what: what.to_owned(), source }
+    CommandError::failed(format!("cannot list the keys of {what}"))(source)
 }
 
 impl Opened {

@@ -151,13 +151,14 @@ fn unpack(
 }
 
 fn unpack_error(what: &str, scratch: &Path, source: SpoolError) -> CommandError {
-    let what = what.to_owned();
-    match source {
-        SpoolError::Unpack(_) => CommandError::Unpack { what, source },
-        SpoolError::Space(_) | SpoolError::Write { .. } => {
-            CommandError::UnpackInto { what, scratch: scratch.to_owned(), source }
-        }
-    }
+    let what = match source {
+        SpoolError::Unpack(_) => format!("cannot unpack {what}"),
+        SpoolError::Space(_) | SpoolError::Write { .. } => format!(
+            "cannot unpack {what} into {}; choose another directory with --scratch",
+            scratch.display()
+        ),
+    };
+    CommandError::failed(what)(source)
 }
 
 fn opened(
@@ -167,10 +168,8 @@ fn opened(
     scratch: PathBuf,
     ending: Option<Ending>,
 ) -> Result<Opened, CommandError> {
-    match Database::open(file) {
-        Ok(database) => Ok(Opened { what, database, faults, partly: false, scratch, ending }),
-        Err(source) => Err(CommandError::Snapshot { what, source }),
-    }
+    let database = Database::open(file).map_err(CommandError::failed(format!("cannot read {what}")))?;
+    Ok(Opened { what, database, faults, partly: false, scratch, ending })
 }
 
 /// How the unpacked snapshot differs from its manifest.

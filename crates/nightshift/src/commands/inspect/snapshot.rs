@@ -40,7 +40,7 @@ impl Overview {
     pub fn of(opened: Opened) -> Result<Self, CommandError> {
         let Opened { what, database, faults: mut findings, scratch, .. } = opened;
         let (report, prefixes) = survey(database.source(), IndexOptions::in_directory(scratch))
-            .map_err(|source| CommandError::Index { what: what.clone(), source })?;
+            .map_err(CommandError::failed(format!("cannot list the keys of {what}")))?;
         findings.extend(report.findings.iter().map(ToString::to_string));
         if report.further_findings > 0 {
             findings.push(format!("{} more findings of this kind", report.further_findings));

@@ -85,7 +85,7 @@ fn in_directory(directory: &Path) -> Result<Target, CommandError> {
     let path = directory.join(manifest::FILE);
     let bytes = read_bounded(&path, manifest::MAX_BYTES)?;
     let manifest = Manifest::decode(&bytes)
-        .map_err(|source| CommandError::Manifest { directory: directory.to_owned(), source })?;
+        .map_err(CommandError::failed(format!("invalid manifest in {}", directory.display())))?;
     Ok(Target::Set { directory: directory.to_owned(), manifest: Box::new(manifest) })
 }
 

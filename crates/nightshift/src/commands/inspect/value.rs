@@ -20,7 +20,7 @@ pub fn value(
     out: &mut dyn Write,
 ) -> Result<(), CommandError> {
     let found = get(&opened.database, key, revision)
-        .map_err(|source| CommandError::Snapshot { what: opened.what.clone(), source })?;
+        .map_err(CommandError::failed(format!("cannot read {}", opened.what)))?;
     opened.add_damage(found.findings);
     if let Some(later) = revision.filter(|revision| *revision > found.last) {
         let (what, hint) = (&opened.what, opened.damage_hint());
