@@ -5,7 +5,6 @@ mod actions;
 mod drain;
 mod nights;
 mod requests;
-mod signals;
 mod status_line;
 mod sweep;
 #[cfg(test)]
@@ -17,6 +16,7 @@ use std::sync::Arc;
 
 use nightshift_core::agenda::Event;
 use nightshift_store::StoreError;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::control::{Pending, Server, ServerError};
@@ -24,7 +24,6 @@ use crate::heartbeat::{Heartbeat, HeartbeatError};
 use actions::Daemon;
 pub use actions::Load;
 use requests::MAX_CLIENTS;
-use signals::Signals;
 
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
@@ -48,7 +47,9 @@ pub async fn run(load: Load) -> Result<(), DaemonError> {
     if settings.roles().is_empty() {
         return Err(DaemonError::NoRole);
     }
-    let mut signals = Signals::listen().map_err(DaemonError::Signals)?;
+    let listen = |kind| signal(kind).map_err(DaemonError::Signals);
+    let mut hangup = listen(SignalKind::hangup())?;
+    let mut stops = [listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?];
     let (requests, mut incoming) = mpsc::channel(MAX_CLIENTS);
     let mut daemon = Daemon::build(load, Arc::clone(&settings), requests).await?;
     let server = Server::bind(&settings.paths.socket())?;
@@ -56,7 +57,7 @@ pub async fn run(load: Load) -> Result<(), DaemonError> {
 
     daemon.begin().await;
     daemon.systemd.ready();
-    serve(&mut daemon, &mut heartbeat, &server, &mut incoming, &mut signals).await;
+    serve(&mut daemon, &mut heartbeat, &server, &mut incoming, &mut hangup, &mut stops).await;
     daemon.drain().await;
     heartbeat.stop().await?;
     Ok(())
@@ -67,7 +68,8 @@ async fn serve(
     heartbeat: &mut Heartbeat,
     server: &Server,
     incoming: &mut mpsc::Receiver<Pending>,
-    signals: &mut Signals,
+    hangup: &mut Signal,
+    [terminate, interrupt]: &mut [Signal; 2],
 ) {
     loop {
         daemon.notify_systemd();
@@ -81,12 +83,12 @@ async fn serve(
             ended = daemon.supervisor.next() => daemon.ended(ended).await,
             stream = server.accept() => daemon.accept_client(stream),
             Some(pending) = incoming.recv() => daemon.respond(pending).await,
-            _ = signals.hup.recv() => {
+            _ = hangup.recv() => {
                 // A signal has no response; the journal has the result.
                 let _response = daemon.reload("SIGHUP").await;
             }
-            _ = signals.term.recv() => return,
-            _ = signals.int.recv() => return,
+            _ = terminate.recv() => return,
+            _ = interrupt.recv() => return,
         }
     }
 }

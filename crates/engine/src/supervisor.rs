@@ -80,9 +80,3 @@ impl<N: Clone + PartialEq + Send + 'static, T: Send + 'static> Supervisor<N, T> 
         }
     }
 }
-
-impl<N: Clone + PartialEq + Send + 'static, T: Send + 'static> Default for Supervisor<N, T> {
-    fn default() -> Self {
-        Self::new()
-    }
-}

@@ -54,12 +54,6 @@ impl Systemd {
     }
 }
 
-impl Default for Systemd {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!("cannot report the daemon's state to systemd: {error}");

@@ -39,16 +39,28 @@ impl Default for AgreementLimits {
 /// The result of one request to one member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum HashReply {
-    Hash {
-        hash: u32,
-        compacted: i64,
-        newest: i64,
-    },
+    Hash(Hashed),
     /// The revision is at or below the member's compaction.
     Compacted,
     /// The member does not have the revision yet.
     Behind,
     None(String),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Hashed {
+    hash: u32,
+    compacted: i64,
+    newest: i64,
+}
+
+impl HashReply {
+    const fn hashed(&self) -> Option<Hashed> {
+        match self {
+            Self::Hash(hashed) => Some(*hashed),
+            _ => None,
+        }
+    }
 }
 
 /// The result of a round.
@@ -126,8 +138,8 @@ async fn request_hash(member: &MemberStatus, revision: i64, timeout: Duration) -
         Err(reason) => return HashReply::None(format!("{} does not respond: {reason}", member.label())),
     };
     match client.hash_kv(revision, timeout).await {
-        Ok(HashKvResponse { header, hash, compact_revision }) => {
-            HashReply::Hash { hash, compacted: compact_revision, newest: header.unwrap_or_default().revision }
+        Ok(HashKvResponse { header, hash, compact_revision: compacted }) => {
+            HashReply::Hash(Hashed { hash, compacted, newest: header.unwrap_or_default().revision })
         }
         Err(error) => refusal(&error, &member.label(), &status.version),
     }
@@ -154,10 +166,10 @@ fn weigh(revision: i64, replies: &[(&MemberStatus, HashReply)]) -> Round {
     let mut failures = Vec::new();
     for (member, reply) in replies {
         match reply {
-            HashReply::Hash { hash, compacted, newest: at } => {
-                hashes.insert(*hash);
-                compactions.insert(*compacted);
-                newest.insert(*at);
+            HashReply::Hash(hashed) => {
+                hashes.insert(hashed.hash);
+                compactions.insert(hashed.compacted);
+                newest.insert(hashed.newest);
             }
             HashReply::Compacted => {
                 return Round::Retry(format!("{} compacted the revision meanwhile", member.label()));
@@ -188,19 +200,16 @@ fn weigh(revision: i64, replies: &[(&MemberStatus, HashReply)]) -> Round {
 fn hashes_of(revision: i64, replies: &[(&MemberStatus, HashReply)]) -> String {
     let hashes: Vec<String> = replies
         .iter()
-        .map(|(member, reply)| match reply {
-            HashReply::Hash { hash, .. } => format!("{} has hash {hash}", member.label()),
-            _ => format!("{} has none", member.label()),
+        .map(|(member, reply)| match reply.hashed() {
+            Some(hashed) => format!("{} has hash {}", member.label(), hashed.hash),
+            None => format!("{} has none", member.label()),
         })
         .collect();
     format!("at revision {} {}", hashed_revision(revision, replies), hashes.join(", "))
 }
 
 fn hashed_revision(revision: i64, replies: &[(&MemberStatus, HashReply)]) -> i64 {
-    let newest = replies.iter().filter_map(|(_, reply)| match reply {
-        HashReply::Hash { newest, .. } => Some(*newest),
-        _ => None,
-    });
+    let newest = replies.iter().filter_map(|(_, reply)| Some(reply.hashed()?.newest));
     if revision == 0 { newest.min().unwrap_or(0) } else { revision }
 }
 
@@ -210,14 +219,8 @@ fn concluded(
     state: AgreementState,
     reason: Option<String>,
 ) -> Agreement {
-    let hash = |reply: &HashReply| match reply {
-        HashReply::Hash { hash, .. } => Some(*hash),
-        _ => None,
-    };
-    let compacted = replies.iter().find_map(|(_, reply)| match reply {
-        HashReply::Hash { compacted, .. } => Some(*compacted),
-        _ => None,
-    });
+    let hash = |reply: &HashReply| reply.hashed().map(|hashed| hashed.hash);
+    let compacted = replies.iter().find_map(|(_, reply)| Some(reply.hashed()?.compacted));
     Agreement {
         state,
         reason,
@@ -244,7 +247,7 @@ mod tests {
     }
 
     fn hash(hash: u32) -> HashReply {
-        HashReply::Hash { hash, compacted: 5, newest: 9 }
+        HashReply::Hash(Hashed { hash, compacted: 5, newest: 9 })
     }
 
     fn weighed(revision: i64, replies: [HashReply; 3]) -> Round {
@@ -277,8 +280,8 @@ mod tests {
 
     #[test]
     fn compaction_and_lag_lead_to_another_round_and_never_to_a_difference() {
-        let compacted = |compacted| HashReply::Hash { hash: 2, compacted, newest: 9 };
-        let newest = |newest| HashReply::Hash { hash: 2, compacted: 5, newest };
+        let compacted = |compacted| HashReply::Hash(Hashed { hash: 2, compacted, newest: 9 });
+        let newest = |newest| HashReply::Hash(Hashed { hash: 2, compacted: 5, newest });
         for (revision, replies) in [
             (7, [hash(1), HashReply::Compacted, hash(1)]),
             (7, [hash(1), HashReply::Behind, hash(2)]),

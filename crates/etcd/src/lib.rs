@@ -14,7 +14,6 @@ mod kv;
 mod lease;
 pub mod message;
 mod options;
-mod order;
 mod pod;
 pub mod service;
 pub mod snapshot;

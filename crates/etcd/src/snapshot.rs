@@ -75,10 +75,7 @@ pub async fn take(
     let header = stream.client.status().await?.header.unwrap_or_default();
     let (pieces, queue) = mpsc::channel(MAX_BLOBS_AHEAD);
     let storing = offload(move || store(queue, file, compression));
-    let streamed = stream.run(pieces).await;
-    if let Err(Interrupted::Stream(error)) = streamed {
-        return Err(error);
-    }
+    stream.run(pieces).await?;
     let stored = timeout_at(stream.until, storing).await.map_err(|_| stream.too_long())?;
     let Stored { report, written } = stored.map_err(SnapshotError::Crashed)?.map_err(SnapshotError::Write)?;
     Ok(Taken {
@@ -100,16 +97,10 @@ struct Stream<'a> {
     received: u64,
 }
 
-/// Why the stream was not read to its end.
-enum Interrupted {
-    Stream(SnapshotError),
-    /// The thread that stores it ended early: it has the reason.
-    Storing,
-}
-
 impl Stream<'_> {
-    async fn run(&mut self, pieces: mpsc::Sender<Piece>) -> Result<(), Interrupted> {
-        let mut stream = self.client.snapshot().await.map_err(|error| Interrupted::Stream(error.into()))?;
+    /// Reads the stream to its end, or until the thread that stores it ends early: that has the reason.
+    async fn run(&mut self, pieces: mpsc::Sender<Piece>) -> Result<(), SnapshotError> {
+        let mut stream = self.client.snapshot().await?;
         let mut missing = 0;
         // Waiting for a slow disk is not a stall of the stream: the clock starts when the wait for the stream starts. An empty
         // blob does not reset it: etcd sends those forever after a failed read (docs/facts/etcd.md#the-snapshot-stream).
@@ -119,37 +110,31 @@ impl Stream<'_> {
             let message = match timeout_at(stalled_at.min(self.until), stream.message()).await {
                 Ok(Ok(Some(message))) => message,
                 Ok(Ok(None)) => break,
-                Ok(Err(status)) => {
-                    return Err(Interrupted::Stream(self.client.failed("Snapshot", status).into()));
-                }
-                Err(_) if stalled_at < self.until => return Err(Interrupted::Stream(self.stalled())),
-                Err(_) => return Err(Interrupted::Stream(self.too_long())),
+                Ok(Err(status)) => return Err(self.client.failed("Snapshot", status).into()),
+                Err(_) if stalled_at < self.until => return Err(self.stalled()),
+                Err(_) => return Err(self.too_long()),
             };
             if message.blob.is_empty() {
                 continue;
             }
             self.received += message.blob.len() as u64;
             missing = message.remaining_bytes;
-            self.pass_on(&pieces, Piece::Blob(message.blob)).await?;
+            if !self.pass_on(&pieces, Piece::Blob(message.blob)).await? {
+                return Ok(());
+            }
             waiting_since = Instant::now();
         }
         if missing > 0 {
             let endpoint = self.client.endpoint().to_owned();
-            return Err(Interrupted::Stream(SnapshotError::CutShort {
-                endpoint,
-                received: self.received,
-                missing,
-            }));
+            return Err(SnapshotError::CutShort { endpoint, received: self.received, missing });
         }
-        self.pass_on(&pieces, Piece::End).await
+        self.pass_on(&pieces, Piece::End).await.map(drop)
     }
 
-    async fn pass_on(&self, pieces: &mpsc::Sender<Piece>, piece: Piece) -> Result<(), Interrupted> {
-        match timeout_at(self.until, pieces.send(piece)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(Interrupted::Storing),
-            Err(_) => Err(Interrupted::Stream(self.too_long())),
-        }
+    /// False if the thread that stores the pieces has ended.
+    async fn pass_on(&self, pieces: &mpsc::Sender<Piece>, piece: Piece) -> Result<bool, SnapshotError> {
+        let sent = timeout_at(self.until, pieces.send(piece)).await;
+        sent.map(|sent| sent.is_ok()).map_err(|_| self.too_long())
     }
 
     fn stalled(&self) -> SnapshotError {

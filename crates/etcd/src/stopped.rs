@@ -1,7 +1,7 @@
 //! Proof that a member is stopped: nothing listens at its client URL, and no process has its database open.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,6 @@ use std::time::Duration;
 
 use http::Uri;
 use nightshift_store::safe_open::{Missing, open_file, open_folder};
-use rustix::fs::FlockOperation;
-use rustix::io::Errno;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -80,10 +78,10 @@ impl Data {
     /// `None` if another process has it.
     fn try_lock(&self) -> Result<Option<File>, DataError> {
         let database = self.database()?;
-        match rustix::fs::flock(&database, FlockOperation::NonBlockingLockShared) {
+        match database.try_lock_shared() {
             Ok(()) => Ok(Some(database)),
-            Err(Errno::WOULDBLOCK) => Ok(None),
-            Err(errno) => Err(DataError::Lock { path: self.path(), source: errno.into() }),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(source)) => Err(DataError::Lock { path: self.path(), source }),
         }
     }
 
@@ -148,7 +146,7 @@ mod tests {
         fs::create_dir_all(dir.path().join("member/wal")).unwrap();
         fs::create_dir_all(dir.path().join("member/snap")).unwrap();
         let database = File::create(dir.path().join("member/snap/db")).unwrap();
-        rustix::fs::flock(&database, FlockOperation::LockExclusive).unwrap();
+        database.lock().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
 

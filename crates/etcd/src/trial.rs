@@ -12,7 +12,6 @@
 //!
 //! Each step fails with a [`fault::Fault`], which says whether the copy is the cause or this host.
 
-pub mod alarms;
 pub mod canary;
 pub mod child;
 pub mod compare;

@@ -1,6 +1,6 @@
 //! A set that is being written, in `.<role>.partial`, where nothing reads it.
 
-use std::fs::{self, DirEntry, File, OpenOptions};
+use std::fs::{self, DirEntry, File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, Write};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -10,8 +10,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use nightshift_core::digest::{Digest, HashedWriter, Written};
 use nightshift_core::manifest::is_safe_path;
 use nightshift_core::set_path::SetId;
-use rustix::fs::FlockOperation;
-use rustix::io::Errno;
 
 use crate::directory::{create_folders, list, remove_file, remove_tree};
 use crate::fault::{IoContext as _, StoreError};
@@ -42,8 +40,8 @@ impl Guard {
     /// `None` where another run has it.
     pub(crate) fn take(directory: &Path) -> Result<Option<Self>, StoreError> {
         let lock = File::open(directory).on("open", directory)?;
-        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Err(Errno::WOULDBLOCK) => Ok(None),
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => Ok(None),
             // Without locks on this file system, it must do that two stages never write the same set.
             Ok(()) | Err(_) => Ok(Some(Self { _lock: Arc::new(lock) })),
         }

@@ -1,8 +1,8 @@
 //! Proofs of a set, in files beside it: written once, and kept as long as the set.
 
 use std::fs::{self, DirEntry};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::Path;
 
 use nightshift_core::digest::Digest;
@@ -12,8 +12,9 @@ use nightshift_core::set_path::SetId;
 use crate::directory::{create_folders, list};
 use crate::fault::{IoContext as _, StoreError};
 use crate::layout::Vault;
+use crate::publish::write_aside;
 use crate::read::read_bounded;
-use crate::sync::{sync_file, sync_folder};
+use crate::sync::sync_folder;
 
 /// Proofs that are read of one set.
 const MAX_PROOFS: usize = 200;
@@ -25,14 +26,7 @@ impl Vault {
         let path = directory.join(proof.file_name());
         create_folders(&directory)?;
         let bytes = proof.encode().map_err(io::Error::from).on("write", &path)?;
-        let mut file = tempfile::Builder::new()
-            .prefix(".")
-            .suffix(".part")
-            .permissions(fs::Permissions::from_mode(0o640))
-            .tempfile_in(&directory)
-            .on("write", &path)?;
-        file.write_all(&bytes).on("write", &path)?;
-        sync_file(file.as_file()).on("sync", &path)?;
+        let file = write_aside(&directory, &path, &bytes)?;
         match file.persist_noclobber(&path) {
             Ok(_) => {}
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),

@@ -1,16 +1,19 @@
 //! Publishing a set: everything is synced, the manifest last, then one rename makes it visible.
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::{fs, io};
 
 use nightshift_core::digest::Digest;
 use nightshift_core::manifest::{self, FileList};
+use tempfile::NamedTempFile;
 
 use crate::directory::{list, remove_file, remove_tree};
 use crate::fault::{IoContext as _, StoreError};
 use crate::partial::Partial;
-use crate::sync::sync_folder;
+use crate::sync::{sync_file, sync_folder};
 
 impl Partial {
     /// Makes the set visible under its name. Its files must be synced already.
@@ -94,14 +97,16 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         .parent()
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it is not in a directory"))
         .on("write", path)?;
-    let mut file = tempfile::Builder::new()
-        .prefix(".")
-        .suffix(".part")
-        .permissions(<fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o640))
-        .tempfile_in(directory)
-        .on("write", path)?;
-    io::Write::write_all(&mut file, bytes).on("write", path)?;
-    crate::sync::sync_file(file.as_file()).on("sync", path)?;
-    file.persist(path).map_err(|error| error.error).on("rename", path)?;
+    write_aside(directory, path, bytes)?.persist(path).map_err(|error| error.error).on("rename", path)?;
     sync_folder(directory).on("sync", directory)
+}
+
+/// Writes the content of a small file under a temporary name in its directory, synced.
+pub fn write_aside(directory: &Path, path: &Path, bytes: &[u8]) -> Result<NamedTempFile, StoreError> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".").suffix(".part").permissions(fs::Permissions::from_mode(0o640));
+    let mut file = builder.tempfile_in(directory).on("write", path)?;
+    file.write_all(bytes).on("write", path)?;
+    sync_file(file.as_file()).on("sync", path)?;
+    Ok(file)
 }

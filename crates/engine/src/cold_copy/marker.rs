@@ -3,15 +3,13 @@
 //!
 //! It contains everything that a start needs, because at boot the configuration may be invalid.
 
-use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use nightshift_core::name::{ClusterName, HostName};
 use nightshift_core::night::Night;
-use nightshift_store::{StoreError, read_bounded, replace_file, sync_folder};
-use rustix::fs::FlockOperation;
+use nightshift_store::{IoContext as _, StoreError, read_if_exists, remove_file, replace_file, sync_folder};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -34,8 +32,6 @@ pub struct Marker<S> {
 
 #[derive(Debug, thiserror::Error)]
 pub enum MarkerError {
-    #[error("cannot {what} {}", .path.display())]
-    Io { what: &'static str, path: PathBuf, source: io::Error },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("{} is invalid; start the etcd member by hand, then remove the file", .path.display())]
@@ -52,19 +48,17 @@ pub struct StateDirectory {
 impl StateDirectory {
     /// `None` if another process has locked it.
     pub fn lock(directory: &Path) -> Result<Option<Self>, MarkerError> {
-        let on = |what, path: PathBuf| move |source| MarkerError::Io { what, path, source };
-        (fs::DirBuilder::new().recursive(true).mode(0o700).create(directory))
-            .map_err(on("create", directory.to_owned()))?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).on("create", directory)?;
         if let Some(parent) = directory.parent() {
-            sync_folder(parent).map_err(on("sync", parent.to_owned()))?;
+            sync_folder(parent).on("sync", parent)?;
         }
         let path = directory.join(LOCK);
         let lock = OpenOptions::new().create(true).write(true).truncate(false).mode(0o600).open(&path);
-        let lock = lock.map_err(on("open", path.clone()))?;
-        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        let lock = lock.on("open", &path)?;
+        match lock.try_lock() {
             Ok(()) => Ok(Some(Self { path: directory.to_owned(), _lock: lock })),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-            Err(errno) => Err(on("lock", path)(errno.into())),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Ok(Err(error).on("lock", &path)?),
         }
     }
 
@@ -74,14 +68,7 @@ impl StateDirectory {
 
     pub fn read<S: DeserializeOwned>(&self) -> Result<Option<Marker<S>>, MarkerError> {
         let path = self.path.join(FILE);
-        if !path.try_exists().map_err(|source| MarkerError::Io {
-            what: "check",
-            path: path.clone(),
-            source,
-        })? {
-            return Ok(None);
-        }
-        let bytes = read_bounded(&path, MAX_BYTES)?;
+        let Some(bytes) = read_if_exists(&path, MAX_BYTES)? else { return Ok(None) };
         serde_json::from_slice(&bytes).map(Some).map_err(|source| MarkerError::Shape { path, source })
     }
 
@@ -94,16 +81,8 @@ impl StateDirectory {
     }
 
     pub fn clear(&self) -> Result<(), MarkerError> {
-        let path = self.path.join(FILE);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Ok(()) => sync_folder(&self.path).map_err(|source| MarkerError::Io {
-                what: "sync",
-                path: self.path.clone(),
-                source,
-            }),
-            Err(source) => Err(MarkerError::Io { what: "remove", path, source }),
-        }
+        remove_file(&self.path.join(FILE))?;
+        Ok(sync_folder(&self.path).on("sync", &self.path)?)
     }
 }
 

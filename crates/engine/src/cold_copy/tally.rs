@@ -1,10 +1,9 @@
 //! How often the member was stopped tonight: a failure that repeats must not stop it again and again.
 
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use nightshift_core::night::Night;
-use nightshift_store::{StoreError, read_bounded, replace_file};
+use nightshift_store::{StoreError, read_if_exists, replace_file};
 use serde::{Deserialize, Serialize};
 
 const FILE: &str = "begun";
@@ -28,8 +27,6 @@ pub enum TallyError {
     TooMany { count: u32, night: Night, path: PathBuf },
     #[error("cannot tell how often the member was stopped tonight: {} is invalid; remove it", .path.display())]
     Shape { path: PathBuf, source: serde_json::Error },
-    #[error("cannot check {}", .path.display())]
-    Stat { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -37,7 +34,11 @@ pub enum TallyError {
 /// Counts one more stop in root's own directory, synced when this returns. An error if there were too many.
 pub fn count(directory: &Path, night: Night) -> Result<(), TallyError> {
     let path = directory.join(FILE);
-    let stops = match read(&path)? {
+    let invalid = |source| TallyError::Shape { path: path.clone(), source };
+    let last = read_if_exists(&path, MAX_BYTES)?;
+    let last: Option<Stops> =
+        last.map(|bytes| serde_json::from_slice(&bytes)).transpose().map_err(invalid)?;
+    let stops = match last {
         // Only a later date starts at 1 again; otherwise alternating nights, or extra nights, would never reach the limit.
         Some(last) if night.date <= last.night.date => Stops { count: last.count.saturating_add(1), ..last },
         _ => Stops { night, count: 1 },
@@ -45,21 +46,8 @@ pub fn count(directory: &Path, night: Night) -> Result<(), TallyError> {
     if stops.count > MAX_STOPS {
         return Err(TallyError::TooMany { count: stops.count - 1, night: stops.night, path });
     }
-    let bytes =
-        serde_json::to_vec(&stops).map_err(|source| TallyError::Shape { path: path.clone(), source })?;
+    let bytes = serde_json::to_vec(&stops).map_err(invalid)?;
     Ok(replace_file(&path, &bytes)?)
-}
-
-fn read(path: &Path) -> Result<Option<Stops>, TallyError> {
-    match fs::symlink_metadata(path) {
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(TallyError::Stat { path: path.to_owned(), source }),
-    }
-    let bytes = read_bounded(path, MAX_BYTES)?;
-    serde_json::from_slice(&bytes)
-        .map(Some)
-        .map_err(|source| TallyError::Shape { path: path.to_owned(), source })
 }
 
 #[cfg(test)]
@@ -87,7 +75,7 @@ mod tests {
     #[test]
     fn an_invalid_tally_is_an_error() {
         let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join(FILE), "{}").unwrap();
+        std::fs::write(directory.path().join(FILE), "{}").unwrap();
         assert!(matches!(count(directory.path(), night("2026-11-22")), Err(TallyError::Shape { .. })));
     }
 }

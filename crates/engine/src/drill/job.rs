@@ -1,6 +1,6 @@
 //! The job of a worker.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,8 +11,6 @@ use nightshift_core::settings::Settings;
 use nightshift_etcd::discover::discover;
 use nightshift_store::packing::{Packing, snapshot_of};
 use nightshift_store::{StoreError, Vault, space};
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,7 +101,7 @@ fn min_free(settings: &Settings, db_size: u64) -> u64 {
 pub fn is_in_use(data_dir: &Path) -> bool {
     // bbolt has the database locked while it is open.
     let Ok(db) = File::open(data_dir.join("member/snap/db")) else { return false };
-    flock(&db, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
+    matches!(db.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
 
 impl Job {

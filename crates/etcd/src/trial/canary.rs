@@ -4,10 +4,10 @@ use jiff::Timestamp;
 use nightshift_core::chain;
 use nightshift_core::proof::Comparison;
 
-use super::alarms;
 use super::fault::Fault;
 use super::server::{Server, refused};
 use crate::error::ClientError;
+use crate::message::AlarmType;
 
 /// Writes, reads and deletes a key that does not exist otherwise. `index` is the last log entry that the copy's database has
 /// applied, if it is known. What had to be changed for the write is added to `compared`.
@@ -20,7 +20,7 @@ pub async fn write(
     let key = format!("/nightshift/canary/{number}").into_bytes();
     let mut put = server.client.put(&key, number.as_bytes()).await;
     if put.as_ref().is_err_and(is_full) {
-        compared.extend(alarms::disarm(server).await?);
+        compared.extend(disarm(server).await?);
         put = server.client.put(&key, number.as_bytes()).await;
     }
     if let Err(error) = put {
@@ -72,4 +72,21 @@ async fn not_written(server: &mut Server, error: ClientError, index: Option<u64>
 /// The last entry of the restored etcd's log.
 async fn log_end(server: &Server) -> Option<u64> {
     server.client.status().await.ok().map(|status| status.raft_index)
+}
+
+/// Disarms the alarm NOSPACE, which a copy of a full etcd contains: it is of the cluster that the copy was taken from, and the
+/// restored etcd refuses writes until then, as it would after a restore. Returns the notes for the proof. An alarm for corrupt
+/// data stays: such a copy cannot be trusted.
+async fn disarm(server: &mut Server) -> Result<Vec<Comparison>, Fault> {
+    let client = server.client.clone();
+    let alarms = client.alarms().await.map_err(|error| refused(server, &error))?.alarms;
+    let mut disarmed = Vec::new();
+    for alarm in alarms.into_iter().filter(|alarm| alarm.alarm() == AlarmType::NoSpace) {
+        client.disarm(alarm).await.map_err(|error| refused(server, &error))?;
+        disarmed.push(Comparison::note(
+            format!("alarm NOSPACE of member {:x}", alarm.member_id),
+            "disarmed in this drill; after a restore, run `etcdctl alarm disarm`",
+        ));
+    }
+    Ok(disarmed)
 }

@@ -1,13 +1,11 @@
 //! A scratch directory: one owner at a time, and removed with its owner, or by the next sweep if that was killed.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 
 use nightshift_store::{IoContext as _, StoreError};
-use rustix::fs::FlockOperation;
-use rustix::io::Errno;
 
 /// The names of scratch directories, by use. Whatever else is in their parent does not belong to nightshift: an operator may
 /// have set any directory.
@@ -100,9 +98,9 @@ fn lock(directory: &Path) -> Result<Option<File>, StoreError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).on("open", directory),
     };
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Err(Errno::WOULDBLOCK) => return Ok(None),
-        locked => locked.on("lock", directory)?,
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        locked => locked.map_err(io::Error::from).on("lock", directory)?,
     }
     let locked = file.metadata().on("stat", directory)?;
     let there = fs::metadata(directory);

@@ -158,12 +158,13 @@ impl V2Client {
     }
 
     async fn demand(&self, method: Method, path: &str, body: &str) -> Result<Bytes, V2Error> {
-        self.read(method, path, body).await?.ok_or_else(|| V2Error::Refused {
-            endpoint: self.endpoint.clone(),
-            path: path.to_owned(),
-            status: StatusCode::NOT_FOUND,
-            body: String::new(),
-        })
+        self.read(method, path, body)
+            .await?
+            .ok_or_else(|| self.refused(path, StatusCode::NOT_FOUND, String::new()))
+    }
+
+    fn refused(&self, path: &str, status: StatusCode, body: String) -> V2Error {
+        V2Error::Refused { endpoint: self.endpoint.clone(), path: path.to_owned(), status, body }
     }
 
     /// A small response as a whole; `None` for status 404.
@@ -196,12 +197,7 @@ impl V2Client {
                 Ok(())
             })
             .await?;
-        streamed.ok_or_else(|| V2Error::Refused {
-            endpoint: self.endpoint.clone(),
-            path: path.to_owned(),
-            status: StatusCode::NOT_FOUND,
-            body: String::new(),
-        })
+        streamed.ok_or_else(|| self.refused(path, StatusCode::NOT_FOUND, String::new()))
     }
 
     async fn exchange<T>(
@@ -252,8 +248,7 @@ impl V2Client {
             status => {
                 let first = body.frame().await.and_then(Result::ok).and_then(|frame| frame.into_data().ok());
                 let text = String::from_utf8_lossy(&first.unwrap_or_default()).chars().take(200).collect();
-                let (endpoint, path) = (self.endpoint.clone(), path.to_owned());
-                Err(V2Error::Refused { endpoint, path, status, body: text })
+                Err(self.refused(path, status, text))
             }
         }
     }
