@@ -62,25 +62,17 @@ pub enum Delivered {
     },
 }
 
-/// Brings an archive of the outbox to a remote, unless it was verified there before.
-pub async fn deliver(
-    settings: &Settings,
-    remote: &Remote,
-    outbox: &Outbox,
-    archive: &ArchiveName,
-) -> Result<Delivered, DeliverError> {
-    Deliver { settings, remote, outbox, archive }.run().await
-}
-
-struct Deliver<'a> {
-    settings: &'a Settings,
-    remote: &'a Remote,
-    outbox: &'a Outbox,
-    archive: &'a ArchiveName,
+/// What is delivered, and where to.
+pub struct Deliver<'a> {
+    pub settings: &'a Settings,
+    pub remote: &'a Remote,
+    pub outbox: &'a Outbox,
+    pub archive: &'a ArchiveName,
 }
 
 impl Deliver<'_> {
-    async fn run(self) -> Result<Delivered, DeliverError> {
+    /// Brings the archive of the outbox to the remote, unless it was verified there before.
+    pub async fn run(self) -> Result<Delivered, DeliverError> {
         let (outbox, archive, name) = (self.outbox.clone(), self.archive.clone(), self.remote.name.clone());
         let (sha256, known, bytes) = offload::run(move || {
             let path = outbox.path(&archive);

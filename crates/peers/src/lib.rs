@@ -11,7 +11,7 @@ mod sink;
 mod vault;
 
 pub use credentials::{Credentials, CredentialsError, ReachError, endpoint, remote_endpoint};
-pub use deliver::{DeliverError, Delivered, deliver};
+pub use deliver::{Deliver, DeliverError, Delivered};
 pub use fetch::{Fetched, fetch};
 pub use fetch_error::FetchError;
 pub use signed::{SignedError, Trust};

@@ -73,17 +73,8 @@ impl Vault {
         self.earlier(host, before, role, |grade| grade.is_copy() || grade == Grade::Suspicious)
     }
 
-    /// The newest set of a host and role from an earlier night that counts as a copy.
-    pub fn previous_copy(
-        &self,
-        host: &HostName,
-        before: Night,
-        role: Role,
-    ) -> Result<Option<Manifest>, StoreError> {
-        self.earlier(host, before, role, Grade::is_copy)
-    }
-
-    fn earlier(
+    /// The newest set of a host and role from an earlier night with a wanted grade.
+    pub fn earlier(
         &self,
         host: &HostName,
         before: Night,

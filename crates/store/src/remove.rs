@@ -2,7 +2,6 @@
 
 use std::fs::{self, DirEntry};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use nightshift_core::manifest;
@@ -12,7 +11,7 @@ use nightshift_core::set_path::{SetDirName, SetId};
 
 use crate::directory::{list, remove_file, remove_tree};
 use crate::fault::{IoContext as _, StoreError};
-use crate::layout::Vault;
+use crate::layout::{Vault, entries};
 use crate::partial::Guard;
 use crate::sync::sync_folder;
 
@@ -35,10 +34,10 @@ impl Vault {
     /// run is writing. Returns what was removed.
     pub fn sweep(&self, open: Option<Night>) -> Result<Vec<PathBuf>, StoreError> {
         let mut swept = Vec::new();
-        for host in subdirectories(self.root())?.into_iter().filter(|path| parsed::<HostName>(path).is_some())
-        {
-            swept.extend(sweep_incomplete(&host)?);
-            for (night, directory) in nights(&host)? {
+        for host in entries::<HostName>(self.root())? {
+            swept.extend(sweep_incomplete(&self.host_folder(&host))?);
+            for night in self.nights_of(&host)? {
+                let directory = self.host_folder(&host).join(night.to_string());
                 for path in list(&directory)?.iter().map(DirEntry::path) {
                     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
                     let torn = name.parse::<SetDirName>().is_ok() && !path.join(manifest::FILE).exists();
@@ -77,11 +76,6 @@ impl Vault {
     }
 }
 
-fn nights(host: &Path) -> Result<Vec<(Night, PathBuf)>, StoreError> {
-    let nights = subdirectories(host)?.into_iter();
-    Ok(nights.filter_map(|path| Some((parsed(&path)?, path))).collect())
-}
-
 /// Whether an entry of a past night was left by a crash: part of a set that was being written, or proofs without their
 /// set.
 fn is_left_over(path: &Path, name: &str) -> Result<bool, StoreError> {
@@ -108,18 +102,4 @@ fn sweep_incomplete(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
         }
     }
     Ok(swept)
-}
-
-fn parsed<T: FromStr>(path: &Path) -> Option<T> {
-    path.file_name()?.to_str()?.parse().ok()
-}
-
-fn subdirectories(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
-    let mut found = Vec::new();
-    for entry in list(directory)? {
-        if entry.file_type().on("stat", &entry.path())?.is_dir() {
-            found.push(entry.path());
-        }
-    }
-    Ok(found)
 }

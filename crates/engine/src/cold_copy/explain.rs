@@ -32,7 +32,7 @@ pub async fn explain(local: &LocalMember, night: Night, socket: &Path) -> Vec<St
                 let whose = if tonight.id == survey.own { "this host's" } else { "another host's" };
                 lines.push(format!(
                     "each night one member is stopped, in the order of their ids; in night {night} it is {}, {whose} member",
-                    tonight.label()
+                    tonight.label
                 ));
             }
             lines.push(if survey.members.len() == 1 {

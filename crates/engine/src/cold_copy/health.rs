@@ -34,25 +34,23 @@ pub struct Survey {
     pub own: MemberId,
     pub is_leader: bool,
     pub members: Vec<SurveyedMember>,
-    /// The other members that responded.
-    pub others: Vec<Other>,
-}
-
-#[derive(Debug)]
-pub struct Other {
-    pub id: MemberId,
-    pub client: Client,
-    pub raft_index: u64,
 }
 
 impl Survey {
     pub fn label(&self) -> String {
         let own = self.members.iter().find(|member| member.id == self.own);
-        own.map_or_else(|| self.own.to_string(), SurveyedMember::label)
+        own.map_or_else(|| self.own.to_string(), |own| own.label.clone())
+    }
+
+    /// The other members that responded: their ids, clients and raft indexes.
+    pub fn others(&self) -> impl Iterator<Item = (MemberId, &Client, u64)> {
+        let others = self.members.iter().filter(|member| member.id != self.own);
+        others
+            .filter_map(|member| member.response.as_ref().map(|(client, index)| (member.id, client, *index)))
     }
 
     pub fn clients(&self) -> Vec<Client> {
-        self.others.iter().map(|other| other.client.clone()).collect()
+        self.others().map(|(_, client, _)| client.clone()).collect()
     }
 }
 
@@ -66,19 +64,14 @@ pub async fn survey(local: &LocalMember) -> Result<Survey, SurveyError> {
     }
     let header = cluster.local.header.unwrap_or_default();
     let own = header.member_id();
-    let responses =
-        || cluster.members.iter().filter_map(|member| Some((member.id, member.response.as_ref().ok()?)));
-    let newest = responses().map(|(_, response)| response.status.raft_index).max().unwrap_or_default();
+    let responses = cluster.members.iter().filter_map(|member| member.response.as_ref().ok());
+    let newest = responses.map(|response| response.status.raft_index).max().unwrap_or_default();
     let members = cluster.members.iter().map(|member| SurveyedMember {
         id: member.id,
-        name: member.name.clone(),
+        label: member.label(),
         learner: member.learner,
+        response: member.response.as_ref().ok().map(|it| (it.client.clone(), it.status.raft_index)),
         problem: problem(member, newest, &header),
-    });
-    let others = responses().filter(|(id, _)| *id != own).map(|(id, response)| Other {
-        id,
-        client: response.client.clone(),
-        raft_index: response.status.raft_index,
     });
     Ok(Survey {
         at,
@@ -86,7 +79,6 @@ pub async fn survey(local: &LocalMember) -> Result<Survey, SurveyError> {
         own,
         is_leader: MemberId(cluster.local.leader) == own,
         members: members.collect(),
-        others: others.collect(),
     })
 }
 

@@ -2,22 +2,19 @@
 
 use nightshift_core::etcd_facts::MemberId;
 use nightshift_core::night::Night;
+use nightshift_etcd::client::Client;
 use nightshift_etcd::health::Problem;
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct SurveyedMember {
     pub id: MemberId,
-    pub name: String,
+    /// Its name, or its id if it has none.
+    pub label: String,
     pub learner: bool,
+    /// If it responded: its client and raft index.
+    pub response: Option<(Client, u64)>,
     /// Why it does not count as healthy; `None` if it does.
     pub problem: Option<Problem>,
-}
-
-impl SurveyedMember {
-    /// Its name, or its id if it has none.
-    pub fn label(&self) -> String {
-        if self.name.is_empty() { self.id.to_string() } else { self.name.clone() }
-    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,7 +52,7 @@ pub fn permit(members: &[SurveyedMember], own: MemberId) -> Result<(), Refusal> 
     }
     for member in members.iter().filter(|member| !member.learner) {
         if let Some(problem) = &member.problem {
-            return Err(Refusal::NotHealthy { member: member.label(), problem: problem.clone() });
+            return Err(Refusal::NotHealthy { member: member.label.clone(), problem: problem.clone() });
         }
     }
     Ok(())
@@ -69,8 +66,9 @@ mod tests {
     fn members(ids: &[u64]) -> Vec<SurveyedMember> {
         let member = |id: &u64| SurveyedMember {
             id: MemberId(*id),
-            name: format!("e{id}"),
+            label: format!("e{id}"),
             learner: false,
+            response: None,
             problem: None,
         };
         ids.iter().map(member).collect()

@@ -60,7 +60,7 @@ pub async fn prepare<S: ServiceControl>(host: &Host<S>, request: &Request) -> Re
     }
     match turn(&first.members, request.night) {
         Some(tonight) if tonight.id == first.own => {}
-        Some(tonight) => return Err(HelperReply::NotMyTurn { member: tonight.label() }),
+        Some(tonight) => return Err(HelperReply::NotMyTurn { member: tonight.label.clone() }),
         None => return Err(refused("the cluster has no voting member".to_owned())),
     }
     permit(&first.members, first.own).map_err(|refusal| refused(refusal.to_string()))?;
@@ -130,8 +130,8 @@ async fn under_lock<S: ServiceControl>(
 /// Makes another member the leader: a stop of the leader would stop the whole cluster until the next election.
 async fn move_leader<S>(host: &Host<S>, leading: Survey) -> Result<Survey, String> {
     let cannot = "this member is the leader and cannot make another one the leader (etcd can from 3.3), so it is not stopped";
-    let newest = leading.others.iter().max_by_key(|other| other.raft_index);
-    let target = newest.ok_or_else(|| cannot.to_owned())?.id;
+    let newest = leading.others().max_by_key(|(_, _, raft_index)| *raft_index);
+    let (target, ..) = newest.ok_or_else(|| cannot.to_owned())?;
     let client = Client::connect(&host.local, REQUEST_TIMEOUT).await.map_err(|error| chain(&error))?;
     client.move_leader(target).await.map_err(|error| format!("{cannot}: {}", chain(&error)))?;
     tracing::info!("this member was the leader, and has made {target} the leader");

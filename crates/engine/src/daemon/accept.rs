@@ -51,7 +51,8 @@ pub(super) async fn accept(
         ..Event::info(Kind::SetAccepted, message.clone())
     });
     // The verdict of the open night depends on the grades in its record, so the record gets the new grade.
-    if let Some(record) = tonight.filter(|tonight| tonight.night == set.night).map(Tonight::record_log) {
+    if let Some(tonight) = tonight.filter(|tonight| tonight.night == set.night) {
+        let record = tonight.record.clone();
         let recorded = offload::run(move || {
             let changed = stored_sets::changed_grades(&vault, &record);
             changed.into_iter().try_for_each(|report| record.note(Step::Set(report)))

@@ -18,7 +18,6 @@ use tokio_util::sync::CancellationToken;
 use super::nights::Nights;
 use super::status_line::status_line;
 use super::sweep::sweep;
-use super::tonight::Tonight;
 use super::waiting::WaitingClients;
 use crate::audit::Audit;
 use crate::clock::{self, WallClock};
@@ -233,7 +232,7 @@ impl Daemon {
     pub async fn write_hint(&mut self) {
         let synchronised = self.clock.read().synchronised;
         let settings = Arc::clone(self.agenda.settings());
-        let mut record = self.nights.tonight().and_then(Tonight::record);
+        let mut record = self.nights.tonight().and_then(|tonight| tonight.record.record());
         if let Some(record) = &mut record {
             // A stage that will be retried has not failed yet: peers would stop waiting for its set.
             record.stages.retain(|stage, _| self.agenda.has_ended(*stage));

@@ -17,7 +17,8 @@ impl Daemon {
     pub async fn drain(&mut self) {
         self.systemd.stopping();
         self.audit.emit(&Event::info(Kind::DaemonStopping, "nightshift is stopping"));
-        self.waiting.clear();
+        // Their connections are closed without a response.
+        self.waiting.0.clear();
         // A pull loses nothing when it is stopped, and may be waiting for a peer.
         for stage in Stage::ALL.into_iter().filter(|stage| stage.pulls().is_some()) {
             self.supervisor.stop(&Task::Stage(stage));

@@ -40,7 +40,7 @@ impl Nights {
     /// The record of a night; none if it has none, or if it cannot be read.
     pub fn record(&self, night: Night) -> Option<Record> {
         match self.tonight().filter(|tonight| tonight.night == night) {
-            Some(tonight) => tonight.record(),
+            Some(tonight) => tonight.record.record(),
             None => self.records.read(night).ok().flatten(),
         }
     }
@@ -83,7 +83,7 @@ impl Nights {
                 let opened = offload::run(move || {
                     let tonight = Tonight::open(plan.night, &records, audit)?;
                     if !tonight.is_recorded() {
-                        tonight.write(opening(&settings, &records, &plan))?;
+                        tonight.record.note(opening(&settings, &records, &plan))?;
                     }
                     Ok::<_, StoreError>(tonight)
                 });
@@ -140,11 +140,11 @@ impl Nights {
     /// Closes the night with its verdict; its record becomes one file.
     pub async fn close(&mut self) {
         let Some(tonight) = self.tonight.take() else { return };
-        let Some(record) = tonight.record() else { return };
+        let Some(record) = tonight.record.record() else { return };
         let Judgement { verdict, reasons } = summary::judge(&record);
         tonight.note(Step::Closed { verdict, reasons: reasons.clone() }).await;
         let (night, records, closed) =
-            (tonight.night, self.records.clone(), tonight.record().unwrap_or(record));
+            (tonight.night, self.records.clone(), tonight.record.record().unwrap_or(record));
         if let Err(error) = offload::run(move || records.close(&closed)).await {
             self.record_failed(night, format!("cannot close the record of night {night}"), &error);
         }

@@ -131,7 +131,7 @@ impl Daemon {
                 let message = format!("started on request of {who}: {}", names.join(", "));
                 tracing::info!("{message}");
                 match night {
-                    Some(night) if wait => self.waiting.add(WaitingClient { night, stages, reply }),
+                    Some(night) if wait => self.waiting.0.push(WaitingClient { night, stages, reply }),
                     _ => {
                         let _gone = reply.send(ControlResponse::Done { message });
                     }

@@ -16,7 +16,7 @@ pub(super) fn status_line(agenda: &Agenda, tonight: Option<&Tonight>, running: &
         let opens = window.opening(window.next_after(Timestamp::now()));
         return format!("waiting: the next night opens {}", units::local_time(opens, &window.zone));
     };
-    tonight.look(|record| {
+    tonight.record.look(|record| {
         let states = record.into_iter().flat_map(|record| record.stages.values());
         let done = states.filter(|state| state.outcome.is_some()).count();
         let mut line = format!("night {}: {done} of {} stages done", tonight.night, plan.stages.len());

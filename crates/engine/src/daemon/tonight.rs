@@ -5,7 +5,7 @@ use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Outcome;
-use nightshift_core::record::{Record, Step};
+use nightshift_core::record::Step;
 use nightshift_core::stage::Stage;
 use nightshift_store::records::{RecordLog, Records};
 use nightshift_store::{StoreError, Vault, offload};
@@ -18,7 +18,7 @@ use crate::context::StageContext;
 #[derive(Debug)]
 pub(super) struct Tonight {
     pub night: Night,
-    record: RecordLog,
+    pub record: RecordLog,
     audit: Audit,
     pub board: Board,
 }
@@ -29,33 +29,16 @@ impl Tonight {
         Ok(Self { night, record: records.open(night)?, audit, board: Board::default() })
     }
 
-    /// Reads the record so far.
-    pub fn look<T>(&self, read: impl FnOnce(Option<&Record>) -> T) -> T {
-        self.record.look(read)
-    }
-
     pub fn is_recorded(&self) -> bool {
-        self.look(|record| record.is_some())
-    }
-
-    pub fn record_log(&self) -> RecordLog {
-        self.record.clone()
-    }
-
-    pub fn record(&self) -> Option<Record> {
-        self.record.record()
+        self.record.look(|record| record.is_some())
     }
 
     /// The stages that began and did not end.
     pub fn interrupted(&self) -> Vec<Stage> {
-        self.look(|record| {
+        self.record.look(|record| {
             let stages = record.into_iter().flat_map(|record| &record.stages);
             stages.filter(|(_, state)| state.outcome.is_none()).map(|(stage, _)| *stage).collect()
         })
-    }
-
-    pub fn write(&self, step: Step) -> Result<(), StoreError> {
-        self.record.note(step)
     }
 
     /// Writes a step of the daemon itself. If that fails, the event in the journal is all that remains of it.
@@ -69,7 +52,7 @@ impl Tonight {
 
     /// Records the end of a stage that did not run to its end.
     pub async fn note_end(&self, stage: Stage, outcome: Outcome, reason: &str) {
-        let attempt = self.look(|record| Some(record?.stages.get(&stage)?.attempts)).unwrap_or(1);
+        let attempt = self.record.look(|record| Some(record?.stages.get(&stage)?.attempts)).unwrap_or(1);
         let reason = Some(reason.to_owned());
         self.note(Step::Ended { stage, attempt, outcome, reason, duration_ms: 0 }).await;
     }

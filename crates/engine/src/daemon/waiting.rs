@@ -11,7 +11,7 @@ use super::nights::Nights;
 use crate::control::ControlResponse;
 
 #[derive(Default)]
-pub(super) struct WaitingClients(Vec<WaitingClient>);
+pub(super) struct WaitingClients(pub Vec<WaitingClient>);
 
 pub(super) struct WaitingClient {
     pub night: Night,
@@ -20,15 +20,6 @@ pub(super) struct WaitingClient {
 }
 
 impl WaitingClients {
-    pub fn add(&mut self, client: WaitingClient) {
-        self.0.push(client);
-    }
-
-    /// Closes the connections without a response.
-    pub fn clear(&mut self) {
-        self.0.clear();
-    }
-
     /// Sends the results to the clients whose stages have all ended. A stage that will be retried has not.
     pub fn release(&mut self, agenda: &Agenda, nights: &Nights) {
         for client in std::mem::take(&mut self.0) {

@@ -13,6 +13,7 @@ use nightshift_store::StoreError;
 use nightshift_store::space::SpaceError;
 
 use super::queue::Polled;
+use crate::cold_copy::request::RequestError;
 use crate::collect::CollectError;
 use crate::context::StageEnd;
 
@@ -49,6 +50,8 @@ pub enum StageError {
     Client(#[from] ClientError),
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
+    #[error(transparent)]
+    ColdCopy(#[from] RequestError),
     #[error("the member at the etcd endpoint {0}")]
     NotOwn(Problem),
 }

@@ -7,7 +7,7 @@ use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
 use nightshift_core::record::Step;
 use nightshift_core::settings::Remote;
-use nightshift_peers::{Delivered, deliver};
+use nightshift_peers::{Deliver, Delivered};
 use nightshift_store::StoreError;
 use nightshift_store::outbox::Outbox;
 
@@ -68,11 +68,12 @@ async fn ship_to(
     remote: &Remote,
     archives: &[ArchiveName],
 ) -> Result<Vec<String>, StoreError> {
+    let (settings, outbox) = (&ctx.settings, outbox(ctx));
     let mut undelivered = Vec::new();
     for name in archives {
         let archive = name.to_string();
         let to = remote.name.clone();
-        match deliver(&ctx.settings, remote, &outbox(ctx), name).await {
+        match (Deliver { settings, remote, outbox: &outbox, archive: name }).run().await {
             Ok(Delivered::Already) => {}
             Ok(Delivered::Now { bytes, sha256, verified }) => {
                 ctx.report(Step::Shipped { archive, remote: to, bytes, sha256, verified }).await?;

@@ -9,8 +9,7 @@ use nightshift_core::role::Role;
 use nightshift_core::settings::{Compression, EtcdMembers};
 use nightshift_etcd::discover::LocalMember;
 use nightshift_etcd::health::Member;
-use nightshift_store::space::SpaceError;
-use nightshift_store::{Partial, StoreError};
+use nightshift_store::Partial;
 
 use super::draft::item;
 use super::space;
@@ -18,20 +17,11 @@ use crate::cold_copy::frame::Request;
 use crate::cold_copy::request::{ColdCopyOutcome, RequestError, request};
 use crate::cold_copy::{OPT_IN, socket};
 use crate::context::StageContext;
+use crate::stages::error::StageError;
 use crate::stages::own_set::Draft;
 
 const MISSING: &str =
     "etcd has v2 keys and v3 keys, and a snapshot contains only v3 keys: the v2 keys are not in this set";
-
-#[derive(Debug, thiserror::Error)]
-enum ColdCopyError {
-    #[error(transparent)]
-    Request(#[from] RequestError),
-    #[error("not enough space for a cold copy, so no member was stopped for one")]
-    Space(#[from] SpaceError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
 
 /// Adds a cold copy to the set, if it is this member's turn.
 pub async fn add(
@@ -47,10 +37,12 @@ pub async fn add(
     };
     draft.vanished.retain(|path| !path.starts_with("member.tar."));
     let message = Request { night: ctx.night, cluster_id: member.cluster_id.clone() };
-    let create = || partial.create(name).map_err(ColdCopyError::from);
+    let create = || partial.create(name).map_err(StageError::from);
     let requested = async {
         let need = space::member_bytes(local, member);
-        space::demand(ctx, local, member, ctx.vault.root(), need)?;
+        let what = "a cold copy, so no member was stopped for one";
+        space::demand(ctx, local, member, ctx.vault.root(), need)
+            .map_err(|source| StageError::Space { what, source })?;
         request(&socket(&ctx.settings), &message, ctx.settings.etcd.compression, create).await
     };
     match requested.await {
@@ -103,9 +95,9 @@ fn not_requested(tonight: &str) -> String {
     )
 }
 
-fn not_copied(error: &ColdCopyError) -> String {
+fn not_copied(error: &StageError) -> String {
     match error {
-        ColdCopyError::Request(RequestError::NotEnabled { .. }) => format!(
+        StageError::ColdCopy(RequestError::NotEnabled { .. }) => format!(
             "{MISSING}; enable the cold copy, which stops one member a night, on every etcd host (`{OPT_IN}`), or set \
              `data = \"v3\"` in [etcd] if the v2 keys are only left over from a migration"
         ),

@@ -5,6 +5,7 @@ use nightshift_core::audit::{Event, Kind};
 use nightshift_core::digest::Written;
 use nightshift_core::etcd_facts::{Agreement, AgreementState, EtcdFacts, SnapshotFacts};
 use nightshift_core::manifest::{Item, ItemKind, Owner};
+use nightshift_core::outcome::Grade;
 use nightshift_core::plausible;
 use nightshift_core::role::Role;
 use nightshift_etcd::health::Problem;
@@ -114,8 +115,10 @@ fn snapshot_facts(facts: &Facts) -> Option<SnapshotFacts> {
 
 /// Compares the snapshot with that of the last good set, and adds why it is implausible.
 pub async fn doubt(ctx: &StageContext, draft: &mut Draft) -> Result<(), StoreError> {
-    let before =
-        ctx.offload(|ctx| ctx.vault.previous_copy(&ctx.settings.this, ctx.night, Role::Etcd)).await?;
+    let before = ctx.offload(|StageContext { vault, settings, night, .. }| {
+        vault.earlier(&settings.this, *night, Role::Etcd, Grade::is_copy)
+    });
+    let before = before.await?;
     let (Some(before), Some(now)) = (before, &draft.etcd) else { return Ok(()) };
     let Some(etcd) = &before.etcd else { return Ok(()) };
     let doubts = plausible::doubts(etcd, now, ctx.settings.etcd.suspicious_below);
