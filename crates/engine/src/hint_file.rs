@@ -7,7 +7,7 @@ use nightshift_core::hint::{self, Hint, StageHint};
 use nightshift_core::record::Record;
 use nightshift_core::role::Role;
 use nightshift_core::settings::Settings;
-use nightshift_store::{IoContext as _, StoreError, Vault, create_folders, replace_file};
+use nightshift_store::{IoContext as _, StoreError, Vault, create_directories, replace_file};
 
 /// What is the same all night: also what a peer's hint is compared with.
 pub fn basics(settings: &Settings) -> Hint {
@@ -51,9 +51,9 @@ pub fn write(
             .and_then(|best| best.manifest.etcd)
             .map(|etcd| etcd.revision);
     }
-    let folder = vault.host_folder(&settings.this);
-    create_folders(&folder)?;
-    let path = folder.join(hint::FILE);
+    let directory = vault.host_directory(&settings.this);
+    create_directories(&directory)?;
+    let path = directory.join(hint::FILE);
     let bytes = serde_json::to_vec_pretty(&hint).map_err(std::io::Error::from).on("write", &path)?;
     replace_file(&path, &bytes)
 }

@@ -90,7 +90,7 @@ fn set(ctx: &StageContext, report: &SetReport) -> Vec<Event> {
     let event = Event {
         peer: from.clone().or_else(|| (set.host != ctx.settings.this).then(|| set.host.clone())),
         role: Some(set.role),
-        path: fate.is_stored().then(|| ctx.vault.folder(set).display().to_string()),
+        path: fate.is_stored().then(|| ctx.vault.directory(set).display().to_string()),
         bytes: fate.is_stored().then_some(*bytes),
         sha256: *sha256,
         outcome,

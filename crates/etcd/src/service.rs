@@ -7,7 +7,7 @@ use std::time::Duration;
 use std::{fs, io};
 
 use nightshift_store::process::{self, Limits, ProcessError};
-use nightshift_store::{offload, sync_folder};
+use nightshift_store::{offload, sync_directory};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -87,7 +87,7 @@ impl Service {
         if !exists(&manifest)? {
             return Ok(None);
         }
-        demand_regular(&manifest)?;
+        require_regular(&manifest)?;
         let aside =
             manifest.parent().map(|directory| directory.with_file_name("nightshift-cold-copy-etcd.yaml"));
         Ok(aside.map(|aside| Self::StaticPod { manifest, aside }))
@@ -146,7 +146,7 @@ fn exists(path: &Path) -> Result<bool, ServiceError> {
 }
 
 /// A relative link that is moved points to another file, and the target of a link may have another owner.
-fn demand_regular(path: &Path) -> Result<(), ServiceError> {
+fn require_regular(path: &Path) -> Result<(), ServiceError> {
     let stat = |source| ServiceError::Stat { path: path.to_owned(), source };
     let regular = fs::symlink_metadata(path).map_err(stat)?.is_file();
     if regular { Ok(()) } else { Err(ServiceError::NotRegular { path: path.to_owned() }) }
@@ -155,13 +155,13 @@ fn demand_regular(path: &Path) -> Result<(), ServiceError> {
 /// Renames a file on one file system, and syncs it. An existing file is never replaced.
 fn move_away(from: &Path, to: &Path) -> Result<(), ServiceError> {
     let failed = |source| ServiceError::Move { from: from.to_owned(), to: to.to_owned(), source };
-    demand_regular(from)?;
+    require_regular(from)?;
     if exists(to)? {
         return Err(failed(io::ErrorKind::AlreadyExists.into()));
     }
     fs::rename(from, to).map_err(failed)?;
     for directory in [to.parent(), from.parent()].into_iter().flatten() {
-        sync_folder(directory).map_err(failed)?;
+        sync_directory(directory).map_err(failed)?;
     }
     Ok(())
 }

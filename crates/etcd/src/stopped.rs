@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::Uri;
-use nightshift_store::safe_open::{Missing, open_file, open_folder};
+use nightshift_store::safe_open::{Missing, open_directory, open_file};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -53,7 +53,7 @@ impl Data {
             fs::canonicalize(path).map_err(|source| DataError::NotFound { path: path.to_owned(), source })?;
         let member = real.join("member");
         let opened = |path: &Path| {
-            open_folder(path).map_err(|reason| DataError::Open { path: path.to_owned(), reason })
+            open_directory(path).map_err(|reason| DataError::Open { path: path.to_owned(), reason })
         };
         let directory = opened(&member)?;
         // A write-ahead log in another directory would be missing from the copy.
@@ -86,7 +86,7 @@ impl Data {
     }
 
     /// An error if no process has the database open while the member runs: then it is another or an old database.
-    pub fn demand_in_use(&self) -> Result<(), DataError> {
+    pub fn require_in_use(&self) -> Result<(), DataError> {
         match self.try_lock()? {
             Some(_unlocked) => Err(DataError::NotInUse { path: self.path() }),
             None => Ok(()),
@@ -151,7 +151,7 @@ mod tests {
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
 
         let mut data = Data::open(Some(dir.path())).unwrap();
-        data.demand_in_use().unwrap();
+        data.require_in_use().unwrap();
         let listening = data.lock_stopped(&endpoint, Duration::ZERO).await.unwrap_err();
         assert!(listening.to_string().contains(&endpoint), "{listening}");
         drop(listener);
@@ -159,6 +159,6 @@ mod tests {
         assert!(open.to_string().contains("snap/db"), "{open}");
         drop(database);
         data.lock_stopped(&endpoint, Duration::ZERO).await.unwrap();
-        assert!(matches!(data.demand_in_use(), Err(DataError::NotInUse { .. })));
+        assert!(matches!(data.require_in_use(), Err(DataError::NotInUse { .. })));
     }
 }

@@ -106,7 +106,7 @@ fn reuse(
     min_free: u64,
 ) -> Result<Missing, FetchError> {
     let partial = vault.resume(set)?;
-    if !std::fs::read(partial.folder().join(manifest::FILE)).is_ok_and(|kept| kept == manifest) {
+    if !std::fs::read(partial.directory().join(manifest::FILE)).is_ok_and(|kept| kept == manifest) {
         partial.clear()?;
         partial.write(manifest::FILE, manifest)?;
     }
@@ -131,7 +131,7 @@ fn reuse(
         wanted.push(Wanted { path, content });
     }
     let need = wanted.iter().fold(0u64, |sum, file| sum.saturating_add(file.content.size));
-    space::demand(vault.root(), need, wanted.len() as u64, min_free)
+    space::require(vault.root(), need, wanted.len() as u64, min_free)
         .map_err(|error| FetchError::Space(set.clone(), error))?;
     let previous_machine = previous.and_then(|previous| previous.machine.machine_id);
     Ok(Missing { partial, wanted, previous_machine })
@@ -141,7 +141,7 @@ fn reuse(
 async fn check_snapshot(set: &SetId, partial: &Partial, manifest: &Manifest) -> Result<(), FetchError> {
     let snapshot = manifest.items.iter().find(|item| verify::is_snapshot(&item.path));
     let (Some(item), true) = (snapshot, manifest.grade > Grade::Bad) else { return Ok(()) };
-    let path = partial.folder().join(&item.path);
+    let path = partial.directory().join(&item.path);
     let raw_size = verify::raw_size(manifest);
     let findings = offload::run(move || verify::verify_snapshot(&path, raw_size)).await;
     if findings.is_empty() {

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::fault::{IoContext as _, StoreError};
 use crate::read::{read_bounded, read_if_exists};
-use crate::sync::{sync_file, sync_folder};
+use crate::sync::{sync_directory, sync_file};
 
 /// A log that is open for writing. A line is on disk when `append` returns.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl<T: Serialize + DeserializeOwned> AppendLog<T> {
             log.cut_off()?;
         }
         if let Some(directory) = path.parent() {
-            sync_folder(directory).on("sync", directory)?;
+            sync_directory(directory).on("sync", directory)?;
         }
         Ok((log, parse(path, &bytes[..whole])))
     }

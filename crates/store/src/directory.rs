@@ -21,7 +21,7 @@ pub fn list(directory: &Path) -> Result<Vec<DirEntry>, StoreError> {
 }
 
 /// Creates a directory and those above it, which only this user and the peers' group can read.
-pub fn create_folders(directory: &Path) -> Result<(), StoreError> {
+pub fn create_directories(directory: &Path) -> Result<(), StoreError> {
     fs::DirBuilder::new().recursive(true).mode(0o750).create(directory).on("create", directory)
 }
 

@@ -28,17 +28,17 @@ impl Vault {
         &self.root
     }
 
-    pub fn folder(&self, set: &SetId) -> PathBuf {
+    pub fn directory(&self, set: &SetId) -> PathBuf {
         self.root.join(set.path())
     }
 
-    pub fn host_folder(&self, host: &HostName) -> PathBuf {
+    pub fn host_directory(&self, host: &HostName) -> PathBuf {
         self.root.join(host.as_str())
     }
 
     /// Whether the set exists: it does if and only if its manifest does.
-    pub fn holds(&self, set: &SetId) -> bool {
-        self.folder(set).join(manifest::FILE).is_file()
+    pub fn contains(&self, set: &SetId) -> bool {
+        self.directory(set).join(manifest::FILE).is_file()
     }
 
     /// Every published set, in the order of host, night, role and attempt.
@@ -54,15 +54,15 @@ impl Vault {
 
     /// The nights of which this vault has a directory for a host, in order.
     pub fn nights_of(&self, host: &HostName) -> Result<Vec<Night>, StoreError> {
-        entries(&self.host_folder(host))
+        entries(&self.host_directory(host))
     }
 
     /// The published sets of one host and night.
     pub fn sets_of(&self, host: &HostName, night: Night) -> Result<Vec<SetId>, StoreError> {
-        let mut sets: Vec<SetId> = entries::<SetDirName>(&self.host_folder(host).join(night.to_string()))?
+        let mut sets: Vec<SetId> = entries::<SetDirName>(&self.host_directory(host).join(night.to_string()))?
             .into_iter()
             .map(|SetDirName { role, attempt }| SetId { host: host.clone(), night, role, attempt })
-            .filter(|set| self.holds(set))
+            .filter(|set| self.contains(set))
             .collect();
         sets.sort();
         Ok(sets)
@@ -99,7 +99,7 @@ impl Vault {
     }
 
     pub fn manifest_bytes(&self, set: &SetId) -> Result<Vec<u8>, StoreError> {
-        read_bounded(&self.folder(set).join(manifest::FILE), manifest::MAX_BYTES)
+        read_bounded(&self.directory(set).join(manifest::FILE), manifest::MAX_BYTES)
     }
 }
 

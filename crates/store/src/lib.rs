@@ -30,11 +30,11 @@ pub mod verify;
 
 pub use append_log::AppendLog;
 pub use best::best;
-pub use directory::{create_folders, list, remove_file};
+pub use directory::{create_directories, list, remove_file};
 pub use fault::{IoContext, StoreError};
 pub use judge::{Judge, Judged};
 pub use layout::Vault;
 pub use partial::{Guard, Partial, hash_file};
 pub use publish::replace_file;
 pub use read::{read_bounded, read_if_exists, read_tail};
-pub use sync::{sync_file, sync_folder};
+pub use sync::{sync_directory, sync_file};

@@ -14,11 +14,11 @@ use nightshift_core::name::RemoteName;
 use nightshift_core::range_set::RangeSet;
 use serde::{Deserialize, Serialize};
 
-use crate::directory::{create_folders, list, remove_file};
+use crate::directory::{create_directories, list, remove_file};
 use crate::fault::{IoContext as _, StoreError};
 use crate::publish::replace_file;
 use crate::read::{read_bounded, read_if_exists};
-use crate::sync::{sync_file, sync_folder};
+use crate::sync::{sync_directory, sync_file};
 
 /// Bytes of a checksum, a signature or a delivery.
 const MAX_LEN: u64 = 1 << 20;
@@ -66,7 +66,7 @@ impl Outbox {
 
     /// A new file to pack into; one that an earlier attempt left is removed.
     pub fn begin(&self, archive: &str) -> Result<Part, StoreError> {
-        create_folders(&self.directory)?;
+        create_directories(&self.directory)?;
         let path = self.directory.join(format!("{archive}.part"));
         remove_file(&path)?;
         let file = OpenOptions::new()
@@ -94,7 +94,7 @@ impl Outbox {
             replace_file(&beside(&path, "sig"), signature.as_bytes())?;
         }
         fs::rename(&part.path, &path).on("publish", &path)?;
-        sync_folder(&self.directory).on("sync", &self.directory)
+        sync_directory(&self.directory).on("sync", &self.directory)
     }
 
     /// The checksum beside an archive.
@@ -136,7 +136,7 @@ impl Outbox {
 
     /// Moves an archive that every remote has to `sent`: its checksum and signature first, so that it is never without.
     pub fn move_to(&self, sent: &Self, archive: &ArchiveName) -> Result<(), StoreError> {
-        create_folders(&sent.directory)?;
+        create_directories(&sent.directory)?;
         let path = self.path(archive);
         for extension in ["sha256", "sig"] {
             let from = beside(&path, extension);
@@ -145,9 +145,9 @@ impl Outbox {
             }
         }
         fs::rename(&path, sent.path(archive)).on("move", &path)?;
-        sync_folder(&sent.directory).on("sync", &sent.directory)?;
+        sync_directory(&sent.directory).on("sync", &sent.directory)?;
         self.remove_beside(archive)?;
-        sync_folder(&self.directory).on("sync", &self.directory)
+        sync_directory(&self.directory).on("sync", &self.directory)
     }
 
     /// Removes an archive with its checksum, signature and deliveries.
@@ -155,7 +155,7 @@ impl Outbox {
         let path = self.path(archive);
         remove_file(&path)?;
         self.remove_beside(archive)?;
-        sync_folder(&self.directory).on("sync", &self.directory)
+        sync_directory(&self.directory).on("sync", &self.directory)
     }
 
     /// Removes what a crash left: archives that were being packed, and small files whose archive is gone.

@@ -11,7 +11,7 @@ use nightshift_core::digest::{Digest, HashedWriter, Written};
 use nightshift_core::manifest::is_safe_path;
 use nightshift_core::set_path::SetId;
 
-use crate::directory::{create_folders, list, remove_file, remove_tree};
+use crate::directory::{create_directories, list, remove_file, remove_tree};
 use crate::fault::{IoContext as _, StoreError};
 use crate::layout::Vault;
 use crate::sync::sync_file;
@@ -58,14 +58,14 @@ impl Vault {
 
     /// Continues with what an earlier attempt left, if there is anything.
     pub fn resume(&self, set: &SetId) -> Result<Partial, StoreError> {
-        if self.holds(set) {
+        if self.contains(set) {
             return Err(StoreError::Published(set.clone()));
         }
         let directory = self.root().join(set.partial());
-        create_folders(&directory)?;
+        create_directories(&directory)?;
         let guard = Guard::take(&directory)?.ok_or_else(|| StoreError::Busy(set.clone()))?;
         // The run that had the lock until now may have published it.
-        if self.holds(set) {
+        if self.contains(set) {
             return Err(StoreError::Published(set.clone()));
         }
         Ok(Partial { vault: self.clone(), set: set.clone(), directory, guard })
@@ -81,7 +81,7 @@ impl Partial {
         &self.vault
     }
 
-    pub fn folder(&self) -> &Path {
+    pub fn directory(&self) -> &Path {
         &self.directory
     }
 
@@ -112,7 +112,7 @@ impl Partial {
     pub fn create(&self, item: &str) -> Result<File, StoreError> {
         let path = self.path(item)?;
         if let Some(parent) = path.parent() {
-            create_folders(parent)?;
+            create_directories(parent)?;
         }
         OpenOptions::new().write(true).create_new(true).mode(0o640).open(&path).on("create", &path)
     }
@@ -140,14 +140,14 @@ impl Partial {
         item: &str,
         wanted: Written,
     ) -> Result<bool, StoreError> {
-        let source = self.vault.folder(earlier).join(earlier_item);
+        let source = self.vault.directory(earlier).join(earlier_item);
         let Ok(stored) = hash_file(&source) else { return Ok(false) };
         if stored != wanted {
             return Ok(false);
         }
         let path = self.path(item)?;
         if let Some(parent) = path.parent() {
-            create_folders(parent)?;
+            create_directories(parent)?;
         }
         // Created under another name and renamed, so that an existing file stays until the link replaces it.
         let number = LINKS.fetch_add(1, Ordering::Relaxed);

@@ -9,12 +9,12 @@ use nightshift_core::digest::Digest;
 use nightshift_core::proof::{MAX_BYTES, Proof, ProofError};
 use nightshift_core::set_path::SetId;
 
-use crate::directory::{create_folders, list};
+use crate::directory::{create_directories, list};
 use crate::fault::{IoContext as _, StoreError};
 use crate::layout::Vault;
 use crate::publish::write_aside;
 use crate::read::read_bounded;
-use crate::sync::sync_folder;
+use crate::sync::sync_directory;
 
 /// Proofs that are read of one set.
 const MAX_PROOFS: usize = 200;
@@ -24,7 +24,7 @@ impl Vault {
     pub fn put_proof(&self, proof: &Proof) -> Result<(), StoreError> {
         let directory = self.root().join(proof.set.proofs());
         let path = directory.join(proof.file_name());
-        create_folders(&directory)?;
+        create_directories(&directory)?;
         let bytes = proof.encode().map_err(io::Error::from).on("write", &path)?;
         let file = write_aside(&directory, &path, &bytes)?;
         match file.persist_noclobber(&path) {
@@ -32,10 +32,10 @@ impl Vault {
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
             Err(error) => return Err(error.error).on("rename", &path),
         }
-        like_its_set(&self.folder(&proof.set), [directory.as_path(), path.as_path()])?;
-        sync_folder(&directory).on("sync", &directory)?;
+        like_its_set(&self.directory(&proof.set), [directory.as_path(), path.as_path()])?;
+        sync_directory(&directory).on("sync", &directory)?;
         let night = directory.parent().unwrap_or(&directory);
-        sync_folder(night).on("sync", night)
+        sync_directory(night).on("sync", night)
     }
 
     /// The proofs of a set that are about its manifest, oldest first. Files that are not such proofs are skipped with a warning.
@@ -117,7 +117,7 @@ mod tests {
         vault.sweep(None).unwrap();
         assert!(directory.join(".half.part").exists(), "it is perhaps still being written");
 
-        fs::remove_dir_all(vault.folder(&set)).unwrap();
+        fs::remove_dir_all(vault.directory(&set)).unwrap();
         vault.sweep(None).unwrap();
         assert!(!directory.exists(), "proofs are removed with their set");
     }

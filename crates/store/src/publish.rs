@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 use crate::directory::{list, remove_file, remove_tree};
 use crate::fault::{IoContext as _, StoreError};
 use crate::partial::Partial;
-use crate::sync::{sync_file, sync_folder};
+use crate::sync::{sync_directory, sync_file};
 
 impl Partial {
     /// Makes the set visible under its name. Its files must be synced already.
@@ -31,19 +31,19 @@ impl Partial {
         }
         self.discard(manifest::FILE)?;
         self.write(manifest::FILE, manifest)?;
-        sync_tree(self.folder())?;
+        sync_tree(self.directory())?;
 
-        let published = self.vault().folder(&set);
+        let published = self.vault().directory(&set);
         // A directory without a manifest is left of a removal that a crash interrupted.
-        if published.exists() && !self.vault().holds(&set) {
+        if published.exists() && !self.vault().contains(&set) {
             remove_tree(&published)?;
         }
-        if self.vault().holds(&set) {
+        if self.vault().contains(&set) {
             return Err(StoreError::Published(set));
         }
-        fs::rename(self.folder(), &published).on("publish", &published)?;
+        fs::rename(self.directory(), &published).on("publish", &published)?;
         for parent in published.ancestors().skip(1) {
-            sync_folder(parent).on("sync", parent)?;
+            sync_directory(parent).on("sync", parent)?;
             if parent == self.vault().root() {
                 break;
             }
@@ -54,7 +54,7 @@ impl Partial {
     /// Every file in the manifest must be there in its size. Their content was hashed when they were written.
     fn check_files(&self, listed: &FileList) -> Result<(), StoreError> {
         let missing = listed.files.iter().find(|file| {
-            !fs::symlink_metadata(self.folder().join(&file.path))
+            !fs::symlink_metadata(self.directory().join(&file.path))
                 .is_ok_and(|there| there.is_file() && there.len() == file.size)
         });
         match missing {
@@ -65,8 +65,8 @@ impl Partial {
 
     /// Removes files that the manifest does not list, such as those of an earlier attempt.
     fn remove_strays(&self, listed: &FileList) -> Result<(), StoreError> {
-        let listed: BTreeSet<_> = listed.files.iter().map(|file| self.folder().join(&file.path)).collect();
-        let mut directories = vec![self.folder().to_owned()];
+        let listed: BTreeSet<_> = listed.files.iter().map(|file| self.directory().join(&file.path)).collect();
+        let mut directories = vec![self.directory().to_owned()];
         while let Some(directory) = directories.pop() {
             for entry in list(&directory)? {
                 let path = entry.path();
@@ -88,7 +88,7 @@ fn sync_tree(directory: &Path) -> Result<(), StoreError> {
             sync_tree(&entry.path())?;
         }
     }
-    sync_folder(directory).on("sync", directory)
+    sync_directory(directory).on("sync", directory)
 }
 
 /// Replaces a small file: writes it under another name, syncs and renames it. Not for files of sets.
@@ -98,7 +98,7 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it is not in a directory"))
         .on("write", path)?;
     write_aside(directory, path, bytes)?.persist(path).map_err(|error| error.error).on("rename", path)?;
-    sync_folder(directory).on("sync", directory)
+    sync_directory(directory).on("sync", directory)
 }
 
 /// Writes the content of a small file under a temporary name in its directory, synced.

@@ -12,7 +12,7 @@ use nightshift_core::night::Night;
 use nightshift_core::record::{Line, Record, Step};
 
 use crate::append_log::AppendLog;
-use crate::directory::{create_folders, list, remove_file};
+use crate::directory::{create_directories, list, remove_file};
 use crate::fault::{IoContext as _, StoreError};
 use crate::publish::replace_file;
 use crate::read::read_if_exists;
@@ -78,7 +78,7 @@ impl Records {
 
     /// Opens the record of a night for writing: a new one, or the one that was left open.
     pub fn open(&self, night: Night) -> Result<RecordLog, StoreError> {
-        create_folders(&self.directory)?;
+        create_directories(&self.directory)?;
         let (log, lines) = AppendLog::open(&self.open_path(night), MAX_LEN)?;
         Ok(RecordLog { open: Arc::new(Mutex::new(Open { log, record: Record::from_lines(lines) })) })
     }

@@ -13,7 +13,7 @@ use crate::directory::{list, remove_file, remove_tree};
 use crate::fault::{IoContext as _, StoreError};
 use crate::layout::{Vault, entries};
 use crate::partial::Guard;
-use crate::sync::sync_folder;
+use crate::sync::sync_directory;
 
 /// A small file takes less to write; older halves were left by a crash.
 const MAX_WRITE_TIME: Duration = Duration::from_secs(3600);
@@ -21,10 +21,10 @@ const MAX_WRITE_TIME: Duration = Duration::from_secs(3600);
 impl Vault {
     /// Removes a published set. It no longer exists after the first step, the removal of its manifest.
     pub fn remove(&self, set: &SetId) -> Result<(), StoreError> {
-        let directory = self.folder(set);
+        let directory = self.directory(set);
         let manifest = directory.join(manifest::FILE);
         fs::remove_file(&manifest).on("remove", &manifest)?;
-        sync_folder(&directory).on("sync", &directory)?;
+        sync_directory(&directory).on("sync", &directory)?;
         remove_tree(&directory)?;
         remove_tree(&self.root().join(set.proofs()))?;
         self.remove_if_empty(directory.parent())
@@ -35,9 +35,9 @@ impl Vault {
     pub fn sweep(&self, open: Option<Night>) -> Result<Vec<PathBuf>, StoreError> {
         let mut swept = Vec::new();
         for host in entries::<HostName>(self.root())? {
-            swept.extend(sweep_incomplete(&self.host_folder(&host))?);
+            swept.extend(sweep_incomplete(&self.host_directory(&host))?);
             for night in self.nights_of(&host)? {
-                let directory = self.host_folder(&host).join(night.to_string());
+                let directory = self.host_directory(&host).join(night.to_string());
                 for path in list(&directory)?.iter().map(DirEntry::path) {
                     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
                     let torn = name.parse::<SetDirName>().is_ok() && !path.join(manifest::FILE).exists();
@@ -68,7 +68,7 @@ impl Vault {
         match fs::remove_dir(night) {
             Ok(()) => {
                 let host = night.parent().unwrap_or(night);
-                sync_folder(host).on("sync", host)
+                sync_directory(host).on("sync", host)
             }
             // There are other sets in it, or it is gone already.
             Err(_) => Ok(()),

@@ -66,11 +66,11 @@ fn is_sandboxed(path: &Path) -> bool {
 
 /// Opens the directory that contains `path`, without following a symlink.
 pub fn open_parent(path: &Path) -> Result<OwnedFd, Missing> {
-    open_folder(path.parent().unwrap_or(Path::new("/")))
+    open_directory(path.parent().unwrap_or(Path::new("/")))
 }
 
 /// Opens a directory, without following a symlink.
-pub fn open_folder(path: &Path) -> Result<OwnedFd, Missing> {
+pub fn open_directory(path: &Path) -> Result<OwnedFd, Missing> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let mut directory =
         rustix::fs::open("/", flags, Mode::empty()).map_err(|errno| Missing::of(errno, path))?;

@@ -38,7 +38,7 @@ pub fn room(path: &Path) -> Result<Room, StoreError> {
 }
 
 /// Checks that `need` bytes and `files` inodes fit, and that `leave` bytes stay free.
-pub fn demand(path: &Path, need: u64, files: u64, leave: u64) -> Result<(), SpaceError> {
+pub fn require(path: &Path, need: u64, files: u64, leave: u64) -> Result<(), SpaceError> {
     let room = room(path)?;
     if room.free < need.saturating_add(leave) {
         return Err(SpaceError::Bytes { path: path.to_owned(), free: room.free, need, leave });
@@ -72,8 +72,8 @@ mod tests {
 
     #[test]
     fn more_than_the_free_space_is_refused_with_the_numbers() {
-        let error = demand(Path::new("/tmp"), u64::MAX / 2, 0, 0).unwrap_err();
+        let error = require(Path::new("/tmp"), u64::MAX / 2, 0, 0).unwrap_err();
         assert!(error.to_string().contains("must stay free"), "{error}");
-        assert!(demand(Path::new("/tmp/not/there/yet"), 1, 1, 0).is_ok());
+        assert!(require(Path::new("/tmp/not/there/yet"), 1, 1, 0).is_ok());
     }
 }

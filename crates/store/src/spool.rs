@@ -76,7 +76,7 @@ fn unwritable(directory: &Path) -> impl Fn(io::Error) -> SpoolError {
 
 fn require(directory: &Path, need: u64) -> Result<(), SpoolError> {
     let reserve = (space::room(directory).map_err(SpaceError::from)?.total / 10).min(MAX_RESERVE);
-    Ok(space::demand(directory, need, 1, reserve)?)
+    Ok(space::require(directory, need, 1, reserve)?)
 }
 
 #[cfg(test)]

@@ -17,14 +17,14 @@ pub fn sync_file(file: &File) -> io::Result<()> {
 }
 
 /// Makes the entries of a directory durable: what was created in it, renamed into it or removed from it.
-pub fn sync_folder(folder: &Path) -> io::Result<()> {
+pub fn sync_directory(directory: &Path) -> io::Result<()> {
     if cfg!(nightshift_no_sync) {
         return Ok(());
     }
-    let folder = File::open(folder)?;
+    let directory = File::open(directory)?;
     #[cfg(test)]
-    log::add(&folder);
-    folder.sync_all()
+    log::add(&directory);
+    directory.sync_all()
 }
 
 #[cfg(test)]

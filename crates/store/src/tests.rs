@@ -79,9 +79,9 @@ fn a_set_is_published_whole_under_its_name() {
     let fixture = fixture();
     let set = id("2026-11-22");
     publish(&fixture.vault, &set, Grade::Good, &FILES);
-    assert!(fixture.vault.holds(&set));
+    assert!(fixture.vault.contains(&set));
     assert_eq!(fixture.vault.sets().unwrap(), std::slice::from_ref(&set));
-    let directory = fixture.vault.folder(&set);
+    let directory = fixture.vault.directory(&set);
     assert_eq!(fs::read(directory.join(FILES[0].0)).unwrap(), FILES[0].1);
     assert_eq!(fs::read(directory.join(manifest::SIGNATURE_FILE)).unwrap(), b"signed");
     assert!(!fixture.vault.root().join(set.partial()).exists());
@@ -114,11 +114,11 @@ fn a_sweep_leaves_a_set_that_is_being_written_of_any_night() {
     let writing = fixture.vault.begin(&id("2026-11-22")).unwrap();
     writing.write("a", b"half").unwrap();
     let left = fixture.vault.begin(&id("2026-11-20")).unwrap();
-    let left_at = left.folder().to_owned();
+    let left_at = left.directory().to_owned();
     drop(left);
     let swept = fixture.vault.sweep(Some(night("2026-11-23"))).unwrap();
     assert_eq!(swept, [left_at]);
-    assert!(writing.folder().join("a").exists());
+    assert!(writing.directory().join("a").exists());
 }
 
 #[test]
@@ -126,14 +126,14 @@ fn a_sweep_completes_an_interrupted_removal_and_leaves_the_open_night() {
     let fixture = fixture();
     publish(&fixture.vault, &id("2026-11-20"), Grade::Good, &FILES);
     publish(&fixture.vault, &id("2026-11-21"), Grade::Good, &FILES);
-    fs::remove_file(fixture.vault.folder(&id("2026-11-20")).join(manifest::FILE)).unwrap();
-    let open = fixture.vault.begin(&id("2026-11-22")).unwrap().folder().to_owned();
+    fs::remove_file(fixture.vault.directory(&id("2026-11-20")).join(manifest::FILE)).unwrap();
+    let open = fixture.vault.begin(&id("2026-11-22")).unwrap().directory().to_owned();
     fixture.vault.sweep(Some(night("2026-11-22"))).unwrap();
     assert!(
-        !fixture.vault.folder(&id("2026-11-20")).parent().unwrap().exists(),
+        !fixture.vault.directory(&id("2026-11-20")).parent().unwrap().exists(),
         "its night is removed with it"
     );
-    assert!(fixture.vault.holds(&id("2026-11-21")));
+    assert!(fixture.vault.contains(&id("2026-11-21")));
     assert!(open.exists(), "the partial set of the open night stays");
 }
 
@@ -149,11 +149,11 @@ fn a_sweep_leaves_files_that_are_not_nightshifts() {
 #[test]
 fn a_sweep_removes_what_a_crash_left_of_a_hint() {
     let fixture = fixture();
-    fs::create_dir(fixture.vault.host_folder(&host())).unwrap();
-    let torn = fixture.vault.host_folder(&host()).join(".x1y2z3.part");
+    fs::create_dir(fixture.vault.host_directory(&host())).unwrap();
+    let torn = fixture.vault.host_directory(&host()).join(".x1y2z3.part");
     let hour = std::time::SystemTime::now() - std::time::Duration::from_secs(3700);
     File::create(&torn).unwrap().set_modified(hour).unwrap();
-    let fresh = fixture.vault.host_folder(&host()).join(".a1b2c3.part");
+    let fresh = fixture.vault.host_directory(&host()).join(".a1b2c3.part");
     fs::write(&fresh, b"{").unwrap();
     fixture.vault.sweep(None).unwrap();
     assert!(!torn.exists() && fresh.exists(), "one that is being written stays");
@@ -171,7 +171,7 @@ fn an_unchanged_file_is_one_inode_and_a_changed_one_is_not() {
     assert!(!partial.link(&earlier, FILES[0].0, "other", other).unwrap());
     partial.write("root_cron", b"# none").unwrap();
     partial.publish(&manifest_of(&set, Grade::Good, &FILES), None).unwrap();
-    let of = |set: &SetId, path: &str| inode(fixture.vault.folder(set).join(path));
+    let of = |set: &SetId, path: &str| inode(fixture.vault.directory(set).join(path));
     assert_eq!(of(&set, FILES[0].0), of(&earlier, FILES[0].0));
     assert_ne!(of(&set, FILES[1].0), of(&earlier, FILES[1].0));
 }
@@ -186,7 +186,7 @@ fn linking_a_file_that_is_linked_already_leaves_no_temporary_name() {
     for _ in 0..2 {
         assert!(partial.link(&earlier, FILES[0].0, FILES[0].0, wanted).unwrap());
     }
-    let beside: Vec<_> = fs::read_dir(partial.folder().parent().unwrap()).unwrap().collect();
+    let beside: Vec<_> = fs::read_dir(partial.directory().parent().unwrap()).unwrap().collect();
     assert_eq!(beside.len(), 1, "{beside:?}");
 }
 
@@ -195,7 +195,7 @@ fn a_damaged_file_is_not_linked_into_another_set() {
     let fixture = fixture();
     let (earlier, set) = (id("2026-11-21"), id("2026-11-22"));
     publish(&fixture.vault, &earlier, Grade::Good, &FILES);
-    fs::write(fixture.vault.folder(&earlier).join(FILES[0].0), b"kind: Rust").unwrap();
+    fs::write(fixture.vault.directory(&earlier).join(FILES[0].0), b"kind: Rust").unwrap();
     let partial = fixture.vault.begin(&set).unwrap();
     let wanted = Written { size: 10, sha256: Digest::of(b"kind: Node") };
     assert!(!partial.link(&earlier, FILES[0].0, FILES[0].0, wanted).unwrap());
@@ -210,8 +210,8 @@ fn a_link_to_a_published_file_is_never_opened_for_writing() {
     let wanted = Written { size: 10, sha256: Digest::of(b"kind: Node") };
     partial.link(&earlier, FILES[0].0, FILES[0].0, wanted).unwrap();
     assert!(partial.reopen(FILES[0].0).unwrap().is_none());
-    assert!(!partial.folder().join(FILES[0].0).exists());
-    assert_eq!(fs::read(fixture.vault.folder(&earlier).join(FILES[0].0)).unwrap(), b"kind: Node");
+    assert!(!partial.directory().join(FILES[0].0).exists());
+    assert_eq!(fs::read(fixture.vault.directory(&earlier).join(FILES[0].0)).unwrap(), b"kind: Node");
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn files_of_an_earlier_attempt_are_not_published() {
         partial.write(path, bytes).unwrap();
     }
     partial.publish(&manifest_of(&set, Grade::Good, &FILES), None).unwrap();
-    assert!(!fixture.vault.folder(&set).join("stray/file").exists());
+    assert!(!fixture.vault.directory(&set).join("stray/file").exists());
 }
 
 #[test]
@@ -248,18 +248,18 @@ fn a_set_without_a_file_of_its_manifest_is_not_published() {
     partial.write(FILES[0].0, FILES[0].1).unwrap();
     let error = partial.publish(&manifest_of(&set, Grade::Good, &FILES), None).unwrap_err();
     assert!(error.to_string().contains("root_cron"), "{error}");
-    assert!(!fixture.vault.holds(&set));
+    assert!(!fixture.vault.contains(&set));
 }
 
 #[test]
 fn an_interrupted_removal_does_not_prevent_publishing() {
     let fixture = fixture();
     let set = id("2026-11-22");
-    fs::create_dir_all(fixture.vault.folder(&set).join("etc")).unwrap();
-    fs::write(fixture.vault.folder(&set).join("etc/left"), b"x").unwrap();
-    assert!(!fixture.vault.holds(&set));
+    fs::create_dir_all(fixture.vault.directory(&set).join("etc")).unwrap();
+    fs::write(fixture.vault.directory(&set).join("etc/left"), b"x").unwrap();
+    assert!(!fixture.vault.contains(&set));
     publish(&fixture.vault, &set, Grade::Good, &FILES);
-    assert!(!fixture.vault.folder(&set).join("etc/left").exists());
+    assert!(!fixture.vault.directory(&set).join("etc/left").exists());
 }
 
 #[test]
@@ -267,18 +267,18 @@ fn removing_a_set_removes_its_proofs_and_its_empty_night() {
     let fixture = fixture();
     let set = id("2026-11-22");
     publish(&fixture.vault, &set, Grade::Good, &FILES);
-    let proofs = fixture.vault.folder(&set).with_file_name("node.proofs");
+    let proofs = fixture.vault.directory(&set).with_file_name("node.proofs");
     fs::create_dir(&proofs).unwrap();
     fs::write(proofs.join("m1.json"), b"{}").unwrap();
-    let (directory, before) = (inode(fixture.vault.folder(&set)), sync::synced().len());
+    let (directory, before) = (inode(fixture.vault.directory(&set)), sync::synced().len());
     fixture.vault.remove(&set).unwrap();
     assert!(
         sync::synced()[before..].contains(&directory),
         "the removal of the manifest is synced before the rest is removed"
     );
-    assert!(!fixture.vault.folder(&set).parent().unwrap().exists());
+    assert!(!fixture.vault.directory(&set).parent().unwrap().exists());
     assert!(
-        fixture.vault.host_folder(&host()).exists(),
+        fixture.vault.host_directory(&host()).exists(),
         "the directory of the host stays, because now.json is in it"
     );
 }
@@ -302,7 +302,7 @@ fn a_set_that_cannot_be_read_does_not_hide_the_others() {
     publish(&fixture.vault, &first, Grade::Good, &FILES);
     let second = SetId { attempt: 2, ..first.clone() };
     publish(&fixture.vault, &second, Grade::Good, &FILES);
-    fs::write(fixture.vault.folder(&second).join(manifest::FILE), b"\0\0\0").unwrap();
+    fs::write(fixture.vault.directory(&second).join(manifest::FILE), b"\0\0\0").unwrap();
     let best = fixture.vault.best(&host(), first.night, Role::Node).unwrap().unwrap();
     assert_eq!(best.manifest.attempt, 1);
 }
@@ -325,13 +325,13 @@ fn a_set_is_synced_before_its_manifest_and_its_directories_after_it() {
     let root = fixture.vault.root().to_owned();
     publish(&fixture.vault, &set, Grade::Good, &FILES);
     let synced = sync::synced();
-    let directory = fixture.vault.folder(&set);
+    let directory = fixture.vault.directory(&set);
     let mut must: Vec<PathBuf> =
         [FILES[0].0, FILES[1].0, manifest::FILE, manifest::SIGNATURE_FILE, "etc", ""]
             .iter()
             .map(|path| directory.join(path))
             .collect();
-    must.extend([directory.parent().unwrap().to_owned(), fixture.vault.host_folder(&host()), root]);
+    must.extend([directory.parent().unwrap().to_owned(), fixture.vault.host_directory(&host()), root]);
     for path in must {
         assert!(synced.contains(&inode(path.clone())), "{} was not synced", path.display());
     }
@@ -346,7 +346,7 @@ fn a_file_of_a_killed_writer_is_synced_before_it_counts() {
     let partial = fixture.vault.begin(&id("2026-11-22")).unwrap();
     // A writer that was killed between its last write and its sync: readers see all of it, but it is not on disk.
     std::io::Write::write_all(&mut partial.create("big").unwrap(), b"whole").unwrap();
-    let path = partial.folder().join("big");
+    let path = partial.directory().join("big");
     assert!(!sync::synced().contains(&inode(path.clone())));
     assert_eq!(partial.left_over("big").unwrap().size, 5);
     assert!(sync::synced().contains(&inode(path)));
@@ -357,7 +357,7 @@ fn other_users_cannot_read_a_vault() {
     let fixture = fixture();
     let set = id("2026-11-22");
     publish(&fixture.vault, &set, Grade::Good, &FILES);
-    let mut directories = vec![fixture.vault.host_folder(&host())];
+    let mut directories = vec![fixture.vault.host_directory(&host())];
     while let Some(directory) = directories.pop() {
         assert_eq!(
             fs::metadata(&directory).unwrap().permissions().mode() & 0o027,

@@ -60,7 +60,7 @@ pub fn verify_set(
     let bad_when_taken = manifest.as_ref().is_some_and(|manifest| manifest.grade == Grade::Bad);
     let raw_size = manifest.as_ref().and_then(raw_size);
     for ListedFile { path: name, size, sha256 } in list.files {
-        let path = vault.folder(set).join(&name);
+        let path = vault.directory(set).join(&name);
         verified.files += 1;
         verified.bytes += size;
         if let Some(finding) = check_file(&path, Written { size, sha256 }, hashed) {
@@ -149,7 +149,7 @@ fn report_of(path: &Path, raw_size: Option<u64>) -> io::Result<Report> {
 pub const MAX_SIGNATURE_LEN: u64 = 16 << 10;
 
 fn stored_signature(vault: &Vault, set: &SetId) -> Result<Option<String>, StoreError> {
-    let path = vault.folder(set).join(manifest::SIGNATURE_FILE);
+    let path = vault.directory(set).join(manifest::SIGNATURE_FILE);
     let bytes = read_if_exists(&path, MAX_SIGNATURE_LEN)?;
     Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
 }

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 
 use nightshift_core::name::{ClusterName, HostName};
 use nightshift_core::night::Night;
-use nightshift_store::{IoContext as _, StoreError, read_if_exists, remove_file, replace_file, sync_folder};
+use nightshift_store::{
+    IoContext as _, StoreError, read_if_exists, remove_file, replace_file, sync_directory,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -50,7 +52,7 @@ impl StateDirectory {
     pub fn lock(directory: &Path) -> Result<Option<Self>, MarkerError> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).on("create", directory)?;
         if let Some(parent) = directory.parent() {
-            sync_folder(parent).on("sync", parent)?;
+            sync_directory(parent).on("sync", parent)?;
         }
         let path = directory.join(LOCK);
         let lock = OpenOptions::new().create(true).write(true).truncate(false).mode(0o600).open(&path);
@@ -82,7 +84,7 @@ impl StateDirectory {
 
     pub fn clear(&self) -> Result<(), MarkerError> {
         remove_file(&self.path.join(FILE))?;
-        Ok(sync_folder(&self.path).on("sync", &self.path)?)
+        Ok(sync_directory(&self.path).on("sync", &self.path)?)
     }
 }
 

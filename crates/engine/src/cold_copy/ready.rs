@@ -88,7 +88,7 @@ impl Ready {
                 return Err("this member has become the leader, so it is not stopped".to_owned());
             }
         }
-        self.data.demand_in_use().map_err(|error| chain(&error))?;
+        self.data.require_in_use().map_err(|error| chain(&error))?;
         count(self.state.path(), night).map_err(|error| chain(&error))?;
         match &mut self.lock {
             Some(lock) => lock.renew().await.map_err(|error| chain(&error)),

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nightshift_core::manifest::{MAX_ITEMS, is_safe_path};
 use nightshift_ssh::FileKind;
-use nightshift_store::safe_open::{Missing, open_folder, open_parent};
+use nightshift_store::safe_open::{Missing, open_directory, open_parent};
 use rustix::fs::{AtFlags, Dir, FileType, statat};
 
 use super::glob::{is_glob, matches, parts};
@@ -118,7 +118,7 @@ fn kind_of(path: &Path) -> Result<FileKind, Missing> {
 
 /// The names in a directory. A manifest cannot contain those that are not UTF-8.
 fn list(directory: &Path, notes: &mut Vec<String>) -> Result<Vec<String>, Missing> {
-    let opened = open_folder(directory)?;
+    let opened = open_directory(directory)?;
     let mut names = Vec::new();
     for entry in Dir::read_from(&opened).map_err(|errno| Missing::Other(errno.into()))? {
         let entry = entry.map_err(|errno| Missing::Other(errno.into()))?;

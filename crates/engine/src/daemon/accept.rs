@@ -69,7 +69,7 @@ pub(super) async fn accept(
 /// Writes the acceptance; returns how the set was judged before it.
 fn write(settings: &Settings, set: SetId, who: String) -> Result<Judged, AcceptError> {
     let vault = Vault::new(&settings.vault.path);
-    if !vault.holds(&set) {
+    if !vault.contains(&set) {
         return Err(AcceptError::NotStored(set));
     }
     let judged = vault.judge(&set)?;

@@ -21,9 +21,9 @@ const CHUNK: usize = 256 << 10;
 const LOG_SIZE: u64 = 3 * (64 << 20);
 
 /// Checks that there is space for the database, for the restored one, and for etcd to grow it.
-pub fn demand_space(scratch: &Path, db_size: u64, leave: u64) -> Result<(), Fault> {
+pub fn require_space(scratch: &Path, db_size: u64, leave: u64) -> Result<(), Fault> {
     let need = db_size.saturating_mul(3).saturating_add(LOG_SIZE);
-    space::demand(scratch, need, 64, leave)
+    space::require(scratch, need, 64, leave)
         .here(|| format!("not enough space to restore a database of {}", units::bytes(db_size)))
 }
 

@@ -101,10 +101,10 @@ async fn drill(job: &Job, log: &mut DrillLog<'_>) -> Result<(), Fault> {
         create_scratch(&job.scratch).await.here(|| "cannot create a scratch directory".to_owned())?;
     let tools = Tools::find(job.tools.as_deref(), Launch::Tied).await?;
     log.tools = tools.to_string();
-    tools.demand_version(job.facts.as_ref().map(|facts| facts.version.as_str()))?;
+    tools.require_version(job.facts.as_ref().map(|facts| facts.version.as_str()))?;
     let data = scratch.path("data");
     let db_size = size(job)?;
-    copy::demand_space(scratch.directory(), db_size, job.leave)?;
+    copy::require_space(scratch.directory(), db_size, job.leave)?;
 
     let (contents, origin) = match &job.stored {
         Stored::Snapshot { file, packing } => {

@@ -61,7 +61,7 @@ async fn fill(
     let mut gained = false;
     for Expected { host, role, .. } in lacking {
         let mut sets = peer.sets(host, ctx.night).await?;
-        sets.retain(|set| set.role == *role && !ctx.vault.holds(set));
+        sets.retain(|set| set.role == *role && !ctx.vault.contains(set));
         for set in sets {
             match pull::fetch(ctx, &peer, credentials, &set).await {
                 Ok(()) => gained = true,

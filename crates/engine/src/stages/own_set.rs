@@ -62,7 +62,7 @@ pub async fn begin(ctx: &StageContext, host: &HostName, role: Role) -> Result<Op
         let previous = vault.previous(&host, *night, role)?;
         let need = previous.as_ref().map_or(0, Manifest::total_bytes);
         let files = previous.as_ref().map_or(0, |set| set.items.len() as u64);
-        space::demand(vault.root(), need, files, settings.vault.min_free)
+        space::require(vault.root(), need, files, settings.vault.min_free)
             .map_err(|source| StageError::Space { what: "tonight's set", source })?;
         let attempt = vault.next_attempt(&host, *night, role)?;
         if attempt > MAX_ATTEMPTS {

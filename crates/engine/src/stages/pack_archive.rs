@@ -120,7 +120,7 @@ fn request(
     for id in ids {
         match judge.judge(id) {
             Ok(Judged { manifest, grade, .. }) => {
-                sets.push(StoredSet { id: id.clone(), directory: ctx.vault.folder(id), manifest, grade });
+                sets.push(StoredSet { id: id.clone(), directory: ctx.vault.directory(id), manifest, grade });
             }
             // Damaged, or of a newer format: the others are packed.
             Err(error) => unreadable.push(chain(&error)),
@@ -141,7 +141,7 @@ fn request(
         .chain(damaged.iter().cloned())
         .collect();
     let need = sets.iter().map(|set| set.manifest.total_bytes()).sum();
-    space::demand(&settings.paths.outbox(), need, 3, settings.vault.min_free)
+    space::require(&settings.paths.outbox(), need, 3, settings.vault.min_free)
         .map_err(|source| StageError::Space { what: "the archive", source })?;
 
     let encrypted = !settings.archive.recipients.is_empty();

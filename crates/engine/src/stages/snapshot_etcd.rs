@@ -62,7 +62,7 @@ async fn one_set(
     let Some(Begun { partial, previous }) = own_set::begin(ctx, &ctx.settings.this, Role::Etcd).await? else {
         return Ok(StageEnd::done());
     };
-    space::demand(ctx, local, &view.member, ctx.vault.root(), view.member.db_size)
+    space::require(ctx, local, &view.member, ctx.vault.root(), view.member.db_size)
         .map_err(|source| StageError::Space { what: "a snapshot", source })?;
     let (name, taken) = take(ctx, &view.client, &partial).await?;
     let (partial, mut draft) = collect_role::files(ctx, Role::Etcd, partial, previous).await?;

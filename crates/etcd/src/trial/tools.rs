@@ -48,7 +48,7 @@ impl Tools {
     }
 
     /// Refuses programs of another minor version than the copy's: that they can restore it would not prove that its own can.
-    pub fn demand_version(&self, of_copy: Option<&str>) -> Result<(), Fault> {
+    pub fn require_version(&self, of_copy: Option<&str>) -> Result<(), Fault> {
         let Some(wanted) = of_copy.and_then(Version::find) else { return Ok(()) };
         match [&self.etcd, &self.restorer].into_iter().find(|program| !program.version.is_like(wanted)) {
             None => Ok(()),
@@ -184,9 +184,9 @@ mod tests {
         };
         let launch = Launch::Direct;
         let tools = Tools { launch, etcd: program("etcd", "3.4.23"), restorer: program("etcdctl", "3.4.23") };
-        assert_eq!(tools.demand_version(Some("3.4.3")), Ok(()));
-        assert_eq!(tools.demand_version(None), Ok(()));
-        let Err(Fault::Here(reason)) = tools.demand_version(Some("3.5.16")) else { panic!("accepted") };
+        assert_eq!(tools.require_version(Some("3.4.3")), Ok(()));
+        assert_eq!(tools.require_version(None), Ok(()));
+        let Err(Fault::Here(reason)) = tools.require_version(Some("3.5.16")) else { panic!("accepted") };
         let expected = "/usr/bin/etcd has version 3.4.23, but the snapshot is of etcd 3.5.16";
         assert!(reason.starts_with(expected), "{reason}");
         assert_eq!(tools.to_string(), "etcd 3.4.23 and etcdctl 3.4.23 of /usr/bin");

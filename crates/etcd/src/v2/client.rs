@@ -147,17 +147,17 @@ impl V2Client {
 
     /// Writes, reads and deletes a key.
     pub async fn try_canary(&self, value: &str) -> Result<(), V2Error> {
-        self.demand(Method::PUT, CANARY, &format!("value={value}")).await?;
+        self.require(Method::PUT, CANARY, &format!("value={value}")).await?;
         let found: Response<Leaf> =
-            self.parse(CANARY, &self.demand(Method::GET, &format!("{CANARY}?quorum=true"), "").await?)?;
-        self.demand(Method::DELETE, CANARY, "").await?;
+            self.parse(CANARY, &self.require(Method::GET, &format!("{CANARY}?quorum=true"), "").await?)?;
+        self.require(Method::DELETE, CANARY, "").await?;
         if found.node.value != value {
             return Err(V2Error::Canary { endpoint: self.endpoint.clone(), found: found.node.value });
         }
         Ok(())
     }
 
-    async fn demand(&self, method: Method, path: &str, body: &str) -> Result<Bytes, V2Error> {
+    async fn require(&self, method: Method, path: &str, body: &str) -> Result<Bytes, V2Error> {
         self.read(method, path, body)
             .await?
             .ok_or_else(|| self.refused(path, StatusCode::NOT_FOUND, String::new()))

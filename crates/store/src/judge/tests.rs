@@ -46,7 +46,7 @@ impl Fixture {
         let mut manifest = testing::manifest(&set, Grade::Good, vec![]);
         manifest.made_at = format!("{}T22:{minute:02}:00Z", set.night).parse().unwrap();
         manifest.etcd = Some(facts);
-        let directory = self.vault.folder(&set);
+        let directory = self.vault.directory(&set);
         fs::create_dir_all(&directory).unwrap();
         fs::write(directory.join(manifest::FILE), manifest.encode().unwrap()).unwrap();
         set

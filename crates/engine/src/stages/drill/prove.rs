@@ -70,7 +70,7 @@ fn candidates(ctx: &StageContext) -> Result<Vec<Manifest>, StoreError> {
 }
 
 fn stored(ctx: &StageContext, manifest: &Manifest) -> Option<Stored> {
-    Stored::of(&ctx.vault.folder(&manifest.id()), manifest)
+    Stored::of(&ctx.vault.directory(&manifest.id()), manifest)
 }
 
 /// This host's proof of a set from before the daemon stopped. A failed drill is repeated.

@@ -55,7 +55,7 @@ async fn a_set_that_cannot_be_judged_stays_and_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let ctx = context(dir.path());
     let old: SetId = "m1/2026-11-18/node".parse().unwrap();
-    std::fs::write(ctx.vault.folder(&old).join(manifest::FILE), br#"{"format": 9, "items": []}"#).unwrap();
+    std::fs::write(ctx.vault.directory(&old).join(manifest::FILE), br#"{"format": 9, "items": []}"#).unwrap();
     let end = run(&ctx).await.unwrap();
     assert!(end.reason.unwrap().contains("upgrade masters first"));
     assert_eq!(nights(&ctx), ["2026-11-18", "2026-11-20", "2026-11-21"]);

@@ -62,7 +62,7 @@ async fn pull_published(
     let mut refused = None;
     let mut diverged = false;
     let (stored, lacking): (Vec<SetId>, Vec<SetId>) =
-        ctx.offload(move |ctx| published.into_iter().partition(|set| ctx.vault.holds(set))).await;
+        ctx.offload(move |ctx| published.into_iter().partition(|set| ctx.vault.contains(set))).await;
     for set in stored {
         diverged |= rival::find(ctx, peer, &set).await?;
     }

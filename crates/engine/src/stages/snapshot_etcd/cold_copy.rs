@@ -41,7 +41,7 @@ pub async fn add(
     let requested = async {
         let need = space::member_bytes(local, member);
         let what = "a cold copy, so no member was stopped for one";
-        space::demand(ctx, local, member, ctx.vault.root(), need)
+        space::require(ctx, local, member, ctx.vault.root(), need)
             .map_err(|source| StageError::Space { what, source })?;
         request(&socket(&ctx.settings), &message, ctx.settings.etcd.compression, create).await
     };

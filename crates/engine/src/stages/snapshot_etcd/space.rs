@@ -11,7 +11,7 @@ use nightshift_store::tree;
 use crate::context::StageContext;
 
 /// Checks that `need` bytes fit at `target`, even if they do not compress.
-pub fn demand(
+pub fn require(
     ctx: &StageContext,
     local: &LocalMember,
     member: &Member,
@@ -19,7 +19,7 @@ pub fn demand(
     need: u64,
 ) -> Result<(), SpaceError> {
     let beside = space::beside_etcd(local.data_dir.as_deref(), target, member.db_size)?;
-    space::demand(target, need, 1, ctx.settings.vault.min_free.max(beside))
+    space::require(target, need, 1, ctx.settings.vault.min_free.max(beside))
 }
 
 /// The size of a member's whole data.
@@ -71,7 +71,7 @@ mod tests {
         let settings = testing::settings(dir.path(), vec![testing::host("e1", Role::Etcd)]);
         let ctx = testing::context(settings, "2026-11-22", Stage::SnapshotEtcd);
         let demanded =
-            |data_dir: &Path, db_size: u64| demand(&ctx, &local(data_dir), &member(db_size), dir.path(), 1);
+            |data_dir: &Path, db_size: u64| require(&ctx, &local(data_dir), &member(db_size), dir.path(), 1);
         let large = space::room(dir.path()).unwrap().free;
         let refused = demanded(dir.path(), large).unwrap_err();
         assert!(matches!(refused, SpaceError::Bytes { leave, .. } if leave == large * 2), "{refused}");

@@ -73,9 +73,9 @@ async fn put(etcd: &Etcd, key: &str, value: &[u8]) {
 /// Copies a set to a master's vault, like a pull.
 fn pull(master: &Vault, from: &StageContext) -> SetId {
     let set = judged(from).unwrap().manifest.id();
-    let there = master.folder(&set);
+    let there = master.directory(&set);
     std::fs::create_dir_all(&there).unwrap();
-    for entry in std::fs::read_dir(from.vault.folder(&set)).unwrap() {
+    for entry in std::fs::read_dir(from.vault.directory(&set)).unwrap() {
         let entry = entry.unwrap();
         std::fs::copy(entry.path(), there.join(entry.file_name())).unwrap();
     }

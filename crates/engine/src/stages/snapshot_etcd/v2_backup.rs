@@ -16,7 +16,7 @@ use nightshift_etcd::trial::tools::find_program;
 use nightshift_etcd::v2::backup::back_up;
 use nightshift_etcd::v2::client::V2Client;
 use nightshift_etcd::v2::replay::replay;
-use nightshift_store::{Partial, hash_file, offload, sync_file, sync_folder, tree};
+use nightshift_store::{Partial, hash_file, offload, sync_directory, sync_file, tree};
 
 use super::draft::item;
 use super::space;
@@ -50,7 +50,7 @@ pub async fn add(
             return None;
         }
     }
-    let directory = partial.folder().join(DIRECTORY);
+    let directory = partial.directory().join(DIRECTORY);
     let keys = match replay_backup(ctx, local, member, &directory).await {
         Ok(keys) => {
             if keys == 0 {
@@ -82,10 +82,10 @@ async fn back_up_member(
 ) -> Result<Vec<Item>, String> {
     let data_dir = local.data_dir.clone().ok_or("the member's data directory is unknown")?;
     let need = space::member_bytes(local, member);
-    space::demand(ctx, local, member, ctx.vault.root(), need)
+    space::require(ctx, local, member, ctx.vault.root(), need)
         .map_err(|error| format!("not enough space for `etcdctl backup`: {}", chain(&error)))?;
     let etcdctl = find_program(ctx.settings.drill.etcd_tools.as_deref(), &["etcdctl"])?;
-    let (target, guard) = (partial.folder().join(DIRECTORY), partial.guard());
+    let (target, guard) = (partial.directory().join(DIRECTORY), partial.guard());
     offload::run(move || {
         let _guard = guard;
         back_up(&etcdctl, &data_dir, &target, BACKUP_TIMEOUT).map_err(|error| chain(&error))?;
@@ -102,7 +102,7 @@ async fn replay_backup(
     backup: &Path,
 ) -> Result<u64, Fault> {
     let drill = &ctx.settings.drill;
-    space::demand(ctx, local, member, &drill.scratch, tree::size(backup))
+    space::require(ctx, local, member, &drill.scratch, tree::size(backup))
         .map_err(|error| Fault::Here(format!("not enough space: {}", chain(&error))))?;
     let etcd = find_program(drill.etcd_tools.as_deref(), &["etcd"]).map_err(Fault::Here)?;
     replay(&etcd, backup, &drill.scratch, REPLAY_TIMEOUT).await
@@ -128,7 +128,7 @@ fn items(directory: &Path, path: &str, source: &str) -> Result<Vec<Item>, String
             return Err(format!("{} is neither a directory nor a regular file", entry.path().display()));
         }
     }
-    sync_folder(directory).map_err(failed)?;
+    sync_directory(directory).map_err(failed)?;
     Ok(items)
 }
 

@@ -51,7 +51,7 @@ fn create(scratch: &Scratch, manifest: &Manifest) -> Result<(String, File), Stri
     let (item, size) = Stored::file_in(manifest).ok_or(
         "the set has no etcd snapshot file; a backup of only v2 keys is a directory: unpack it and use --data-dir",
     )?;
-    space::demand(scratch.directory(), size, 1, 0).map_err(|error| report::in_full(&error))?;
+    space::require(scratch.directory(), size, 1, 0).map_err(|error| report::in_full(&error))?;
     let path = scratch.path(&item.path);
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
     let file = file.map_err(|error| format!("cannot create {} ({error})", path.display()))?;

@@ -76,7 +76,8 @@ fn stored(settings: &Settings, set: Option<SetId>) -> Result<Subject, CommandErr
     let id = manifest.id();
     let digest = vault.manifest_digest(&id)?;
     let facts = Job::facts_of(&vault, &manifest)?;
-    let job = job(settings, format!("the vault of {}", settings.this), &vault.folder(&id), &manifest, facts)?;
+    let job =
+        job(settings, format!("the vault of {}", settings.this), &vault.directory(&id), &manifest, facts)?;
     Ok(Subject { job, mode: WorkerMode::of(settings), stored: Some((id, digest)), scratch: None })
 }
 

@@ -34,13 +34,16 @@ pub fn find(config: &Path, word: &str, choice: &Choice) -> Result<Target, Comman
     }
     if let Ok(set) = word.parse::<SetId>() {
         let vault = vault(config)?;
-        if !vault.holds(&set) {
+        if !vault.contains(&set) {
             return Err(CommandError::Absent(format!(
                 "{} has no set {set}; list its sets with `nightshift sets`",
                 vault.root().display()
             )));
         }
-        return Ok(Target::Set { directory: vault.folder(&set), manifest: Box::new(vault.manifest(&set)?) });
+        return Ok(Target::Set {
+            directory: vault.directory(&set),
+            manifest: Box::new(vault.manifest(&set)?),
+        });
     }
     match word.parse::<Night>() {
         Ok(night) => of_night(&vault(config)?, night, choice),
@@ -76,7 +79,7 @@ pub fn find_both(config: &Path, words: [&str; 2], choice: &Choice) -> Result<[Ta
     };
     out::print_error(&format!("comparing {} and {}", pair[0].id(), pair[1].id()));
     Ok(pair.map(|manifest| Target::Set {
-        directory: vault.folder(&manifest.id()),
+        directory: vault.directory(&manifest.id()),
         manifest: Box::new(manifest),
     }))
 }
@@ -101,7 +104,7 @@ fn of_night(vault: &Vault, night: Night, choice: &Choice) -> Result<Target, Comm
         )));
     };
     out::print_error(&format!("showing {}", manifest.id()));
-    Ok(Target::Set { directory: vault.folder(&manifest.id()), manifest: Box::new(manifest) })
+    Ok(Target::Set { directory: vault.directory(&manifest.id()), manifest: Box::new(manifest) })
 }
 
 fn vault(config: &Path) -> Result<Vault, CommandError> {
