@@ -13,7 +13,7 @@ pub const POD_MANIFESTS: [&str; 2] =
     ["/etc/origin/node/pods/etcd.yaml", "/etc/kubernetes/manifests/etcd.yaml"];
 
 /// How to connect to this host's member, and its configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LocalMember {
     /// A URL, `https://10.0.3.1:2379`.
     pub endpoint: String,

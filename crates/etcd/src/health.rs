@@ -1,6 +1,5 @@
 //! The local member's health, and whether it is this host's own member.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use nightshift_core::etcd_facts::MemberId;
@@ -38,16 +37,11 @@ impl Member {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{kind} on member {member_id}")]
 pub struct Alarm {
     pub kind: String,
     pub member_id: MemberId,
-}
-
-impl fmt::Display for Alarm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} on member {}", self.kind, self.member_id)
-    }
 }
 
 /// What is wrong with a member; it continues a text that begins with the member's name.
@@ -86,16 +80,11 @@ pub enum Problem {
     Expires { path: PathBuf, on: String, days: i64 },
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{member} {problem}")]
 pub struct MemberProblem {
     pub member: String,
     pub problem: Problem,
-}
-
-impl fmt::Display for MemberProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.member, self.problem)
-    }
 }
 
 /// Queries the member about itself. Only a failed status request is an error.

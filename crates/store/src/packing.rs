@@ -3,8 +3,11 @@
 use std::io::{self, Read};
 
 use nightshift_core::manifest::{Item, ItemKind, Manifest};
+use nightshift_snapshot::{Ending, TrailerCheck};
 use serde::{Deserialize, Serialize};
 
+/// The size of a read, in bytes.
+const CHUNK: usize = 256 << 10;
 /// The largest window that zstd may use, as a power of two: 128 MiB, the limit of the `zstd` command too.
 const MAX_WINDOW_LOG: u32 = 27;
 
@@ -60,6 +63,30 @@ pub struct Unpacked<'r> {
     plain: Box<dyn Read + 'r>,
     size: u64,
     max: Option<u64>,
+}
+
+impl Unpacked<'_> {
+    /// Unpacks to the end: each piece goes to `write`. Returns the length and the hash of the whole, and whether they match
+    /// its trailer. `unreadable` makes the error of a failed read.
+    pub fn pour<E>(
+        mut self,
+        unreadable: impl FnOnce(io::Error) -> E,
+        mut write: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<Ending, E> {
+        let mut trailer = TrailerCheck::default();
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            match self.read(&mut buffer) {
+                Ok(0) => return Ok(trailer.finish()),
+                Ok(read) => {
+                    trailer.update(&buffer[..read]);
+                    write(&buffer[..read])?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(unreadable(error)),
+            }
+        }
+    }
 }
 
 impl Read for Unpacked<'_> {

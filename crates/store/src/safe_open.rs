@@ -5,25 +5,31 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path};
-use std::{fmt, io};
 
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 
 /// Why a path cannot be used. The reasons differ in what the operator can do.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Missing {
+    #[error("absent")]
     Absent,
+    #[error("absent, or hidden by the sandbox; allow it with BindReadOnlyPaths= in a drop-in of the unit")]
     Hidden,
+    #[error("permission denied")]
     Denied,
     /// A component before the last is a symlink.
+    #[error("{0} is a symlink; use the path of its target")]
     ThroughLink(String),
-    /// Neither a file, a directory nor a symlink.
+    #[error("neither a file, a directory nor a symlink")]
     Special,
-    /// A symlink whose target a manifest cannot contain.
+    /// A manifest cannot contain it.
+    #[error("a symlink whose target is not UTF-8")]
     NotText,
+    #[error("{0}")]
     Other(io::Error),
 }
 
@@ -39,22 +45,6 @@ impl Missing {
             Errno::NOENT => Self::Absent,
             Errno::ACCESS | Errno::PERM => Self::Denied,
             other => Self::Other(other.into()),
-        }
-    }
-}
-
-impl fmt::Display for Missing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Absent => f.write_str("absent"),
-            Self::Hidden => f.write_str(
-                "absent, or hidden by the sandbox; allow it with BindReadOnlyPaths= in a drop-in of the unit",
-            ),
-            Self::Denied => f.write_str("permission denied"),
-            Self::ThroughLink(link) => write!(f, "{link} is a symlink; use the path of its target"),
-            Self::Special => f.write_str("neither a file, a directory nor a symlink"),
-            Self::NotText => f.write_str("a symlink whose target is not UTF-8"),
-            Self::Other(error) => write!(f, "{error}"),
         }
     }
 }

@@ -4,12 +4,11 @@ use std::fs::File;
 use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 
-use nightshift_snapshot::{Ending, TrailerCheck};
+use nightshift_snapshot::Ending;
 
 use crate::packing::Packing;
 use crate::space::{self, SpaceError};
 
-const CHUNK: usize = 256 << 10;
 /// Where the size is not known beforehand, the free space is checked again after this many bytes.
 const STRIDE: u64 = 64 << 20;
 /// A tenth of the file system stays free, but never more than this.
@@ -43,25 +42,17 @@ pub fn spool(
 ) -> Result<Spooled, SpoolError> {
     let mut checked = expected.unwrap_or(STRIDE);
     let mut file = scratch_file(directory, checked)?;
-    let mut plain = packing.unpack(packed, expected).map_err(SpoolError::Unpack)?;
-    let mut trailer = TrailerCheck::default();
-    let mut buffer = vec![0; CHUNK];
+    let plain = packing.unpack(packed, expected).map_err(SpoolError::Unpack)?;
     let mut size = 0;
-    loop {
-        let read = match plain.read(&mut buffer) {
-            Ok(0) => return Ok(Spooled { file, ending: trailer.finish() }),
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(SpoolError::Unpack(error)),
-        };
-        size += read as u64;
+    let ending = plain.pour(SpoolError::Unpack, |piece| {
+        size += piece.len() as u64;
         if size > checked {
             require(directory, STRIDE)?;
             checked = size + STRIDE;
         }
-        trailer.update(&buffer[..read]);
-        file.write_all(&buffer[..read]).map_err(unwritable(directory))?;
-    }
+        file.write_all(piece).map_err(unwritable(directory))
+    })?;
+    Ok(Spooled { file, ending })
 }
 
 /// Creates a file without a name in `directory`, where `size` bytes fit.

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, statat};
+use rustix::io::Errno;
 use tar::{Builder, EntryType, Header};
 
 /// etcd's own directories have a depth of two.
@@ -27,7 +28,7 @@ pub enum PackError {
 /// Writes the directory to `output`, as `member/`. `path` is for messages.
 pub fn pack<W: Write>(directory: &OwnedFd, path: &Path, output: W) -> Result<W, PackError> {
     let mut tar = Builder::new(output);
-    let stat = fstat(directory).map_err(|errno| read_error(path)(errno.into()))?;
+    let stat = fstat(directory).map_err(read_error(path))?;
     add_directory(&mut tar, directory, &stat, path, Path::new("member"), 0)?;
     tar.into_inner().map_err(PackError::Write)
 }
@@ -45,19 +46,18 @@ fn add_directory<W: Write>(
     }
     tar.append_data(&mut header(stat, EntryType::Directory), name, io::empty()).map_err(PackError::Write)?;
     let mut names = Vec::new();
-    for entry in Dir::read_from(&directory).map_err(|errno| read_error(path)(errno.into()))? {
-        let entry = entry.map_err(|errno| read_error(path)(errno.into()))?;
+    for entry in Dir::read_from(&directory).map_err(read_error(path))? {
+        let entry = entry.map_err(read_error(path))?;
         names.push(entry.file_name().to_owned());
     }
     names.sort();
     for entry in names.iter().filter(|name| !matches!(name.to_bytes(), b"." | b"..")) {
         let entry: &OsStr = std::os::unix::ffi::OsStrExt::from_bytes(entry.to_bytes());
         let (path, name) = (path.join(entry), name.join(entry));
-        let stat = statat(&directory, entry, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|errno| read_error(&path)(errno.into()))?;
+        let stat = statat(&directory, entry, AtFlags::SYMLINK_NOFOLLOW).map_err(read_error(&path))?;
         let open = |extra| {
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | extra;
-            openat(&directory, entry, flags, Mode::empty()).map_err(|errno| read_error(&path)(errno.into()))
+            openat(&directory, entry, flags, Mode::empty()).map_err(read_error(&path))
         };
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {
@@ -71,7 +71,7 @@ fn add_directory<W: Write>(
 }
 
 fn add_file<W: Write>(tar: &mut Builder<W>, file: File, path: &Path, name: &Path) -> Result<(), PackError> {
-    let stat = |file: &File| fstat(file).map_err(|errno| read_error(path)(errno.into()));
+    let stat = |file: &File| fstat(file).map_err(read_error(path));
     let before = stat(&file)?;
     if !FileType::from_raw_mode(before.st_mode).is_file() {
         return Err(PackError::NotEtcds { path: path.to_owned() });
@@ -92,8 +92,8 @@ fn add_file<W: Write>(tar: &mut Builder<W>, file: File, path: &Path, name: &Path
     Ok(())
 }
 
-fn read_error(path: &Path) -> impl Fn(io::Error) -> PackError + '_ {
-    move |source| PackError::Read { path: path.to_owned(), source }
+fn read_error(path: &Path) -> impl Fn(Errno) -> PackError + '_ {
+    move |errno| PackError::Read { path: path.to_owned(), source: errno.into() }
 }
 
 fn header(stat: &Stat, kind: EntryType) -> Header {

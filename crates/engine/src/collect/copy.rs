@@ -18,22 +18,12 @@ const CHUNK: usize = 256 << 10;
 const MAX_READS: usize = 2;
 
 /// Why a file was not copied: it cannot be read, or the set cannot be written.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum CopyError {
-    Missing(Missing),
-    Store(StoreError),
-}
-
-impl From<Missing> for CopyError {
-    fn from(missing: Missing) -> Self {
-        Self::Missing(missing)
-    }
-}
-
-impl From<StoreError> for CopyError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
+    #[error(transparent)]
+    Missing(#[from] Missing),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Copies the file, directory or symlink `source` to `path` in the set.

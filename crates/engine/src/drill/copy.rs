@@ -1,7 +1,7 @@
 //! The stored copy, brought to the scratch directory at a limited rate.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -9,14 +9,13 @@ use nightshift_core::digest::Digest;
 use nightshift_core::etcd_facts::{ColdCopy, EtcdFacts};
 use nightshift_core::units;
 use nightshift_etcd::trial::fault::{Fault, Here as _};
-use nightshift_snapshot::{Ending, TrailerCheck};
+use nightshift_snapshot::Ending;
 use nightshift_store::packing::Packing;
 use nightshift_store::{offload, space, tree};
 
 use super::member;
 use super::rate::RateLimiter;
 
-const CHUNK: usize = 256 << 10;
 /// The write-ahead log of a restored member, in bytes: etcd preallocates two segments of 64 MB, and for a moment a third one.
 const LOG_SIZE: u64 = 3 * (64 << 20);
 
@@ -61,22 +60,13 @@ fn unpack_file(
 ) -> Result<Ending, Fault> {
     let source = File::open(file).here(|| format!("cannot open {}", file.display()))?;
     let unreadable = |error: io::Error| Fault::Copy(format!("cannot unpack {}: {error}", file.display()));
-    let mut source = packing.unpack(source, max).map_err(unreadable)?;
+    let source = packing.unpack(source, max).map_err(unreadable)?;
     let doing = || format!("cannot write {}", to.display());
     let mut target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to).here(doing)?;
-    let mut trailer = TrailerCheck::default();
-    let mut buffer = vec![0; CHUNK];
-    loop {
-        let read = match source.read(&mut buffer) {
-            Ok(0) => return Ok(trailer.finish()),
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(unreadable(error)),
-        };
-        trailer.update(&buffer[..read]);
-        target.write_all(&buffer[..read]).here(doing)?;
-        limiter.moved(read as u64).here(doing)?;
-    }
+    source.pour(unreadable, |piece| {
+        target.write_all(piece).here(doing)?;
+        limiter.moved(piece.len() as u64).here(doing)
+    })
 }
 
 /// Unpacks the tar of a cold copy, and checks its size and hash against its manifest.

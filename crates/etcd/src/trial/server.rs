@@ -24,7 +24,7 @@ const MAX_TRIES: usize = 3;
 #[derive(Debug)]
 pub struct Server {
     /// Dropped first.
-    etcd: Etcd,
+    pub(crate) etcd: Etcd,
     pub client: Client,
     /// How it is reached, with a certificate of the user `root`.
     pub member: LocalMember,
@@ -57,13 +57,8 @@ impl Server {
         let ports = free_ports()
             .here(|| "this host has no usable loopback network for a restored etcd".to_owned())?;
         let [client_url, peer_url] = ports.map(|port| format!("https://127.0.0.1:{port}"));
-        let member = LocalMember {
-            endpoint: client_url.clone(),
-            tls: access.client(),
-            name: None,
-            data_dir: None,
-            files: Vec::new(),
-        };
+        let (endpoint, tls) = (client_url.clone(), access.client());
+        let member = LocalMember { endpoint, tls, ..LocalMember::default() };
         let listen = Listen::Loopback { client_url, peer_url, flags: access.flags() };
         let mut etcd = Etcd::start(tools.launch, &tools.etcd.path, scratch, start, &listen)?;
         loop {
@@ -78,16 +73,11 @@ impl Server {
             tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
-
-    /// Why it ended, if it has ended: then no failed request to it says anything about the copy.
-    pub fn ended(&mut self) -> Option<Fault> {
-        self.etcd.ended()
-    }
 }
 
 /// What a failed request means for the copy.
 pub fn refused(server: &mut Server, error: &ClientError) -> Fault {
-    if let Some(fault) = server.ended() {
+    if let Some(fault) = server.etcd.ended() {
         return fault;
     }
     let reason = chain(error);

@@ -1,9 +1,9 @@
 //! A client of the v2 API: HTTP requests with JSON responses, to a member's client URL or to the socket of a scratch etcd.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use std::{fmt, io};
 
 use bytes::Bytes;
 use futures_util::future::{Either, select};
@@ -74,7 +74,7 @@ impl V2Error {
 }
 
 /// A client of one member's v2 store. Each request has its own connection.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct V2Client {
     address: Address,
     /// For messages.
@@ -82,16 +82,10 @@ pub struct V2Client {
     timeout: Duration,
 }
 
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 enum Address {
     Tcp { host: String, port: u16, tls: Option<Arc<ClientConfig>> },
     Socket(PathBuf),
-}
-
-impl fmt::Debug for V2Client {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "V2Client({})", self.endpoint)
-    }
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}

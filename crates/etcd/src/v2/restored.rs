@@ -22,7 +22,7 @@ pub async fn check(
     match try_check(&server.member, data, compared).await {
         Ok(()) => Ok(()),
         // If etcd has ended, that is why it did not respond.
-        Err(fault) => Err(server.ended().unwrap_or(fault)),
+        Err(fault) => Err(server.etcd.ended().unwrap_or(fault)),
     }
 }
 
