@@ -8,7 +8,7 @@ use crate::contents::{ArchivedSet, Contents};
 
 /// Sees the content of an archive while it is read. The reader verifies before it calls, except the data of a file:
 /// that is verified when the next call is made, or the reading ends without an error.
-pub trait Visitor: Send {
+pub trait Visitor {
     /// The first call.
     fn contents(&mut self, _contents: &Contents) {}
 

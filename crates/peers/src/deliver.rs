@@ -122,10 +122,10 @@ impl Deliver<'_> {
         done: RangeSet,
     ) -> Result<String, DeliverError> {
         let need = bytes.saturating_sub(done.bytes());
-        if let Some(space) = sftp.space(&self.remote.path).await?
-            && space.free_bytes < need
+        if let Some(free) = sftp.free_bytes(&self.remote.path).await?
+            && free < need
         {
-            return Err(DeliverError::Full { path: self.remote.path.clone(), need, free: space.free_bytes });
+            return Err(DeliverError::Full { path: self.remote.path.clone(), need, free });
         }
         let endpoint = remote_endpoint(self.remote);
         let wanted =

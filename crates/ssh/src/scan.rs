@@ -18,8 +18,6 @@ pub struct OfferedKey {
     pub key_type: String,
     /// `SHA256:…`.
     pub fingerprint: String,
-    /// `type base64`, as in known_hosts, without the host's name.
-    pub line: String,
     pub key: PublicKey,
 }
 
@@ -92,7 +90,6 @@ fn describe(key: &PublicKey) -> OfferedKey {
     OfferedKey {
         key_type: key.algorithm().to_string(),
         fingerprint: fingerprint(key.key_data()),
-        line: crate::identity::public_key_line(key),
         key: key.clone(),
     }
 }

@@ -6,6 +6,7 @@ mod support;
 
 use std::time::Duration;
 
+use nightshift_ssh::identity::public_key_line;
 use nightshift_ssh::{ConnectError, ExecError, Identity, IdentityError, KnownHosts, Session, Timeouts, scan};
 use support::proxy::Proxy;
 use support::{HOST, keygen, public, run, sshd, within};
@@ -85,7 +86,7 @@ async fn of_several_host_keys_the_pinned_one_is_negotiated() {
     offered.sort_by(|a, b| a.key_type.cmp(&b.key_type));
     let types: Vec<_> = offered.iter().map(|key| key.key_type.as_str()).collect();
     assert_eq!(types, ["ecdsa-sha2-nistp256", "ssh-ed25519", "ssh-rsa"]);
-    assert_eq!(offered[2].line, public(&extra.path().join("rsa.pub")));
+    assert_eq!(public_key_line(&offered[2].key), public(&extra.path().join("rsa.pub")));
 }
 
 #[tokio::test]

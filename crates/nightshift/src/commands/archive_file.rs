@@ -63,20 +63,19 @@ pub struct Extracted {
     pub file: File,
 }
 
+type Choose<'a> = dyn Fn(&Contents) -> Option<SetId> + 'a;
+type Begin<'a> = dyn Fn(&Manifest) -> Result<(String, File), CommandError> + 'a;
+
 /// Copies one file of the set that `choose` picks from an archive, and reads no further. `begin` names the file in the set and
 /// opens the copy. `None` if no set was picked.
-pub fn extract<C, B>(
+pub fn extract(
     path: &Path,
     name: &ArchiveName,
     identity: Option<&Path>,
     progress: &ProgressBar,
-    choose: C,
-    begin: B,
-) -> Result<Option<Extracted>, CommandError>
-where
-    C: Fn(&Contents) -> Option<SetId> + Send,
-    B: Fn(&Manifest) -> Result<(String, File), CommandError> + Send,
-{
+    choose: &Choose<'_>,
+    begin: &Begin<'_>,
+) -> Result<Option<Extracted>, CommandError> {
     let reader = open(path, name, identity, progress)?;
     let mut extraction = Extraction { choose, begin, set: None, path: None, result: Ok(None) };
     let visited = visit_blocking(reader, name, &mut extraction);
@@ -85,20 +84,16 @@ where
     Ok(extracted)
 }
 
-struct Extraction<C, B> {
-    choose: C,
-    begin: B,
+struct Extraction<'a> {
+    choose: &'a Choose<'a>,
+    begin: &'a Begin<'a>,
     set: Option<SetId>,
     /// The path of the wanted file below the archive's top directory, until the file was found.
     path: Option<String>,
     result: Result<Option<Extracted>, CommandError>,
 }
 
-impl<C, B> Visitor for Extraction<C, B>
-where
-    C: Fn(&Contents) -> Option<SetId> + Send,
-    B: Fn(&Manifest) -> Result<(String, File), CommandError> + Send,
-{
+impl Visitor for Extraction<'_> {
     fn contents(&mut self, contents: &Contents) {
         self.set = (self.choose)(contents);
     }

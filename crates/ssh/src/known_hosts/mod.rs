@@ -81,10 +81,6 @@ impl KnownHosts {
         Ok(Self { entries })
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     /// Looks up a host's plain key. As in OpenSSH, a key that is pinned for the bare name is also trusted on other ports.
     pub fn check<N: AsRef<str>>(&self, names: &[N], port: u16, key: &PublicKey) -> HostKeyVerdict {
         let verdict = self.check_as(&lookups(names, port), key.key_data());

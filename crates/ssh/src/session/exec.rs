@@ -60,15 +60,9 @@ impl Session {
             if requests.exec(true, line).await.is_err() || requests.eof().await.is_err() {
                 return Err(self.exec_disconnected());
             }
-            let mut collected = Collected::new(max_output);
+            let mut collected = Collected::new(peer, max_output);
             while let Some(message) = responses.wait().await {
-                match collected.take(message) {
-                    Ok(()) => {}
-                    Err(Stop::Refused) => return Err(self.forbidden(String::new())),
-                    Err(Stop::TooMuch) => {
-                        return Err(ExecError::TooMuchOutput { peer: peer.clone(), limit: max_output });
-                    }
-                }
+                collected.take(message)?;
             }
             if collected.status.is_none() && self.link.is_closed() {
                 return Err(self.exec_disconnected());
@@ -95,42 +89,31 @@ impl Session {
     }
 }
 
-struct Collected {
+struct Collected<'a> {
+    peer: &'a str,
+    max_output: usize,
     status: Option<u32>,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
-    /// Bytes of output that are still allowed.
-    remaining: usize,
 }
 
-enum Stop {
-    Refused,
-    TooMuch,
-}
-
-impl Collected {
-    fn new(max_output: usize) -> Self {
-        Self {
-            status: None,
-            stdout: Vec::new(),
-            stderr: Vec::new(),
-            remaining: max_output.saturating_add(STARTED.len() + 1),
-        }
+impl<'a> Collected<'a> {
+    const fn new(peer: &'a str, max_output: usize) -> Self {
+        Self { peer, max_output, status: None, stdout: Vec::new(), stderr: Vec::new() }
     }
 
-    fn take(&mut self, message: ChannelMsg) -> Result<(), Stop> {
+    fn take(&mut self, message: ChannelMsg) -> Result<(), ExecError> {
+        let peer = || self.peer.to_owned();
         match message {
-            ChannelMsg::Failure => return Err(Stop::Refused),
+            ChannelMsg::Failure => return Err(ExecError::Forbidden { peer: peer(), said: String::new() }),
             ChannelMsg::ExitStatus { exit_status } => self.status = Some(exit_status),
-            ChannelMsg::Data { data } => {
-                self.remaining = self.remaining.checked_sub(data.len()).ok_or(Stop::TooMuch)?;
-                self.stdout.extend_from_slice(&data);
-            }
-            ChannelMsg::ExtendedData { data, ext: STDERR } => {
-                self.remaining = self.remaining.checked_sub(data.len()).ok_or(Stop::TooMuch)?;
-                self.stderr.extend_from_slice(&data);
-            }
+            ChannelMsg::Data { data } => self.stdout.extend_from_slice(&data),
+            ChannelMsg::ExtendedData { data, ext: STDERR } => self.stderr.extend_from_slice(&data),
             _ => {}
+        }
+        // The line that `exec` adds is not part of the output.
+        if self.stdout.len() + self.stderr.len() > self.max_output.saturating_add(STARTED.len() + 1) {
+            return Err(ExecError::TooMuchOutput { peer: peer(), limit: self.max_output });
         }
         Ok(())
     }

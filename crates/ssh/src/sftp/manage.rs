@@ -9,15 +9,6 @@ const POSIX_RENAME: &str = "posix-rename@openssh.com";
 /// How many missing parents of a new directory are created at most.
 const MAX_DEPTH: usize = 64;
 
-/// The space of a file system that this login can use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Space {
-    pub free_bytes: u64,
-    pub total_bytes: u64,
-    /// `None` if the file system does not count inodes.
-    pub free_inodes: Option<u64>,
-}
-
 impl Sftp {
     /// Creates a directory and its missing parents. It may exist already.
     pub async fn create_dir_all(&self, path: &str, mode: u32) -> Result<(), SftpError> {
@@ -106,17 +97,13 @@ impl Sftp {
         self.channel.request(operation, self.channel.raw.remove(path)).await.map(drop)
     }
 
-    /// The space of the file system of `path`; `None` if the server does not support this.
-    pub async fn space(&self, path: &str) -> Result<Option<Space>, SftpError> {
+    /// The bytes that this login can still use on the file system of `path`; `None` if the server does not support this.
+    pub async fn free_bytes(&self, path: &str) -> Result<Option<u64>, SftpError> {
         if !self.channel.has("statvfs@openssh.com") {
             return Ok(None);
         }
         let operation = Operation { action: "query the free space of", path };
         let reply = self.channel.request(operation, self.channel.raw.statvfs(path)).await?;
-        Ok(Some(Space {
-            free_bytes: reply.blocks_avail.saturating_mul(reply.fragment_size),
-            total_bytes: reply.blocks.saturating_mul(reply.fragment_size),
-            free_inodes: (reply.inodes > 0).then_some(reply.inodes_avail),
-        }))
+        Ok(Some(reply.blocks_avail.saturating_mul(reply.fragment_size)))
     }
 }

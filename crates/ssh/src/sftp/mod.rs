@@ -24,7 +24,6 @@ pub use download::ChunkSink;
 use error::Operation;
 pub use error::SftpError;
 pub use list::{DirEntry, Listing};
-pub use manage::Space;
 pub(crate) use open::OpenFile;
 pub use stat::{FileKind, Stat};
 

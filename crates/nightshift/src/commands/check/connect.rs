@@ -56,17 +56,15 @@ async fn check_remote(settings: &Settings, remote: &Remote) -> Result<String, St
         Credentials::of_remote(settings, remote).await.map_err(|error| report::in_full(&error))?;
     let opened = credentials.open_sftp(&peers::remote_endpoint(remote)).await;
     let (session, sftp) = opened.map_err(|error| report::in_full(&error))?;
-    let space = sftp.space(&remote.path).await;
+    let free = sftp.free_bytes(&remote.path).await;
     let fsync = if sftp.can_fsync() {
         ""
     } else {
         ", its server has no fsync (a power failure there can lose an uploaded archive)"
     };
     session.close().await;
-    match space {
-        Ok(Some(space)) => {
-            Ok(format!("host key matches, login works, {} free{fsync}", bytes(space.free_bytes)))
-        }
+    match free {
+        Ok(Some(free)) => Ok(format!("host key matches, login works, {} free{fsync}", bytes(free))),
         Ok(None) => Ok(format!("host key matches, login works, free space unknown{fsync}")),
         Err(error) => Err(report::in_full(&error)),
     }

@@ -37,7 +37,7 @@ pub fn unpack(
     };
     let begin = |manifest: &Manifest| create(&scratch, manifest).map_err(usage);
     let hidden = ProgressBar::hidden();
-    let extracted = archive_file::extract(archive, &name, identity, &hidden, choose, begin)?;
+    let extracted = archive_file::extract(archive, &name, identity, &hidden, &choose, &begin)?;
     let Extracted { manifest, .. } =
         extracted.ok_or_else(|| usage("the archive has no such etcd set".to_owned()))?;
     if let Some((item, _)) = Stored::file_in(&manifest) {

@@ -91,14 +91,9 @@ fn of_archive(
         let file = scratch_file(&scratch, size).map_err(|source| unpack_error(&what, &scratch, source))?;
         Ok((item.path.clone(), file))
     };
-    let extracted = archive_file::extract(
-        path,
-        name,
-        choice.identity.as_deref(),
-        &progress,
-        |contents| choose(contents, choice),
-        begin,
-    );
+    let choose = |contents: &Contents| choose(contents, choice);
+    let identity = choice.identity.as_deref();
+    let extracted = archive_file::extract(path, name, identity, &progress, &choose, &begin);
     progress.finish_and_clear();
     let Some(Extracted { manifest, mut file }) = extracted? else {
         return Err(CommandError::Absent(format!("{name} has no such etcd set")));
