@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use nightshift_core::archive::{ArchiveName, FORMAT};
 use nightshift_core::digest::Digest;
-use nightshift_core::manifest::{Item, ItemKind, link_stays_inside};
+use nightshift_core::manifest::{Item, ItemKind, SIGNATURE_FILE, is_safe_path, link_stays_inside};
 use nightshift_core::name::{ClusterName, HostName};
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Grade;
@@ -56,6 +56,16 @@ impl ArchivedSet {
     pub fn dir_name(&self) -> String {
         directory_of(&self.id)
     }
+
+    /// Whether a file that no manifest names can belong to the set: a reader may join its path to a directory.
+    fn may_have(&self, path: &str) -> bool {
+        let parts: Vec<&str> = path.split('/').collect();
+        let [host, directory, name] = parts[..] else { return false };
+        let is_signature = directory == self.id.dir_name() && name == SIGNATURE_FILE;
+        is_safe_path(path)
+            && host == self.id.host.as_str()
+            && (is_signature || directory.ends_with(".proofs"))
+    }
 }
 
 /// The directory of a set in the archive's top directory. The night is in the archive's own name.
@@ -81,6 +91,8 @@ pub enum ContentsError {
     Newer(u32),
     #[error("it belongs to the archive {0}")]
     OtherArchive(String),
+    #[error("it names `{}`, which is neither the signature nor a proof of {set}", path.escape_debug())]
+    Attached { set: SetId, path: String },
 }
 
 impl Contents {
@@ -102,6 +114,12 @@ impl Contents {
         let own = ArchiveName { host: contents.host.clone(), date, extra, edition, ..name.clone() };
         if own != *name {
             return Err(ContentsError::OtherArchive(top_directory(&own)));
+        }
+        for set in &contents.sets {
+            if let Some(attached) = set.attached.iter().find(|attached| !set.may_have(&attached.path)) {
+                let path = attached.path.chars().take(200).collect();
+                return Err(ContentsError::Attached { set: set.id.clone(), path });
+            }
         }
         Ok(contents)
     }

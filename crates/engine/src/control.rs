@@ -42,6 +42,15 @@ pub enum ControlRequest {
     Readable,
 }
 
+impl ControlRequest {
+    /// Reads the line of a client; an invalid one is refused with the response.
+    pub fn decode(line: &[u8]) -> Result<Self, ControlResponse> {
+        serde_json::from_slice(line).map_err(|error| ControlResponse::Failed {
+            message: format!("invalid request: {error}; is the command of another version than the daemon?"),
+        })
+    }
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case")]
 pub enum ControlResponse {

@@ -4,6 +4,7 @@ mod bench;
 mod check;
 mod demo;
 mod error;
+mod fuzz;
 mod house;
 mod lab;
 mod newer_etcd;
@@ -29,6 +30,7 @@ cargo xtask COMMAND
   test                 everything: format, lints, dependencies, docs, build, and every test of nightshift
   test kit             the tests of the tests' own machinery: the lab's power cuts, its networks, its etcd
   nextest ARGS...      run the pinned cargo-nextest, such as: nextest run --package nightshift-core retention
+  fuzz [SECONDS]       build the fuzz targets, and run each of them so long
   demo                 run a whole night of three masters on this machine, and show it
   package              build the .deb and the .rpm of the release build into target/packages/, and smoke-test both
   house                show each crate's size and every circle of files in it
@@ -62,9 +64,13 @@ fn dispatch(words: &[&str]) -> Result<ExitCode> {
         ["test"] => return test::run(),
         ["test", "kit"] => test::kit()?,
         ["nextest", arguments @ ..] => test::nextest(arguments)?,
+        ["fuzz"] => return succeeded(fuzz::run(None)?),
+        ["fuzz", seconds] => {
+            return succeeded(fuzz::run(Some(seconds.parse().map_err(|_| Error::Usage(USAGE))?))?);
+        }
         ["demo"] => demo::run()?,
         ["package"] => package::run()?,
-        ["house"] => return Ok(if house::run()? { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+        ["house"] => return succeeded(house::run()?),
         ["bench", parts @ ..] => bench::run(parts)?,
         ["lab", "up"] => lab::up()?,
         ["lab", "night"] => lab::night()?,
@@ -74,4 +80,8 @@ fn dispatch(words: &[&str]) -> Result<ExitCode> {
         _ => return Err(Error::Usage(USAGE)),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn succeeded(all_good: bool) -> Result<ExitCode> {
+    Ok(if all_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

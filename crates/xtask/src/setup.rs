@@ -7,6 +7,9 @@ use crate::{newer_etcd, tools};
 /// What building needs, and taking the program's symbols out.
 const BUILD: &[&str] = &["binutils", "gcc", "libc6-dev"];
 
+/// What compiles libFuzzer.
+const FUZZING: &[&str] = &["g++"];
+
 /// What the integration tests run for real.
 const SERVERS: &[&str] = &["age", "etcd-client", "etcd-server", "openssh-client", "openssh-server"];
 
@@ -26,12 +29,17 @@ pub fn everything() -> Result<()> {
 
 /// What the tests need. The lab needs root itself, not only to be set up.
 pub fn for_tests() -> Result<()> {
-    debian_packages(&[BUILD, SERVERS].concat())?;
+    debian_packages(&[BUILD, FUZZING, SERVERS].concat())?;
     if is_root() {
         for_lab()?;
     }
     newer_etcd::ensure()?;
     for_checks()
+}
+
+pub fn for_fuzzing() -> Result<()> {
+    debian_packages(&[BUILD, FUZZING].concat())?;
+    pinned_tools()
 }
 
 /// What the checks of the source need.

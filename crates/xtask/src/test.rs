@@ -6,7 +6,7 @@ use std::process::{ExitCode, Stdio};
 use crate::error::{Error, Result};
 use crate::run::{command, show, step, succeeds};
 use crate::times::Times;
-use crate::{no_sync, setup};
+use crate::{fuzz, no_sync, setup};
 
 pub fn run() -> Result<ExitCode> {
     let mut times = Times::start();
@@ -38,6 +38,7 @@ fn parts(times: &mut Times) -> Result<Tests> {
     times.part("lints", lints)?;
     times.part("docs", docs)?;
     times.part("build", build)?;
+    times.part("fuzz targets", fuzz::build_snapshot)?;
     times.part("no syncs", no_sync::must_fail)?;
     times.part("tests", tests)
 }

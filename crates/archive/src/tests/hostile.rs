@@ -131,3 +131,41 @@ fn an_archive_that_unpacks_to_far_more_than_its_size_is_refused() {
     let error = list_bytes(&packed, true).unwrap_err();
     assert!(matches!(error, ListError::Bomb { .. }), "{error}");
 }
+
+#[test]
+fn a_file_beside_a_set_that_would_leave_the_archive_or_replace_another_sets_is_refused() {
+    for (path, good) in [
+        ("n1.x/node/manifest.json.sig", true),
+        ("n1.x/node.proofs/m1.x-20261123T000000Z.json", true),
+        ("../escape", false),
+        ("/etc/passwd", false),
+        ("n1.x/../escape", false),
+        ("n1.x/node.proofs/..", false),
+        ("n1.x/node/etc/passwd", false),
+        ("n2.x/node/manifest.json.sig", false),
+    ] {
+        let contents = crate::Contents {
+            format: 1,
+            cluster: "prod".parse().unwrap(),
+            host: "m1.x".parse().unwrap(),
+            night: "2026-11-22".parse().unwrap(),
+            edition: 1,
+            made_at: jiff::Timestamp::UNIX_EPOCH,
+            made_with: String::new(),
+            sets: vec![crate::ArchivedSet {
+                id: "n1.x/2026-11-22/node".parse().unwrap(),
+                grade: nightshift_core::outcome::Grade::Good,
+                manifest_sha256: nightshift_core::digest::Digest::of(b""),
+                attached: vec![crate::Attached {
+                    path: path.into(),
+                    size: 0,
+                    sha256: nightshift_core::digest::Digest::of(b""),
+                }],
+            }],
+            missing: Vec::new(),
+        };
+        let name = format!("{TOP}.tgz").parse().unwrap();
+        let decoded = crate::Contents::decode(&contents.encode().unwrap(), &name);
+        assert_eq!(decoded.is_ok(), good, "{path}: {decoded:?}");
+    }
+}

@@ -110,14 +110,13 @@ async fn serve(mut stream: UnixStream, socket: &Path, daemon: mpsc::Sender<Pendi
         );
         return write(&mut writer, &ControlResponse::Failed { message }).await;
     }
-    let mut line = String::new();
+    // Bytes, not text: a line that is not UTF-8 is refused with a response too.
+    let mut line = Vec::new();
     let mut limited = BufReader::new(reader.take(MAX_REQUEST_LEN));
-    tokio::time::timeout(REQUEST_TIMEOUT, limited.read_line(&mut line)).await??;
-    let response = match serde_json::from_str(&line) {
+    tokio::time::timeout(REQUEST_TIMEOUT, limited.read_until(b'\n', &mut line)).await??;
+    let response = match ControlRequest::decode(&line) {
         Ok(request) => forward(request, &name_of(credentials), &daemon).await,
-        Err(error) => ControlResponse::Failed {
-            message: format!("invalid request: {error}; is the command of another version than the daemon?"),
-        },
+        Err(refusal) => refusal,
     };
     tokio::time::timeout(RESPONSE_TIMEOUT, write(&mut writer, &response)).await?
 }
