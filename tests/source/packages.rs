@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::Error;
 
-/// A member of the workspace that has code of its own beside tests.
+/// A member of the workspace.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Package {
     pub name: String,
@@ -50,7 +50,7 @@ pub fn root() -> &'static Path {
     here.ancestors().nth(2).unwrap_or(here)
 }
 
-/// Every member that has a library or a program.
+/// Every member, also one that has tests alone.
 pub fn packages() -> Result<Vec<Package>, Error> {
     #[derive(Deserialize)]
     struct Metadata {
@@ -67,7 +67,6 @@ pub fn packages() -> Result<Vec<Package>, Error> {
         source,
     })?;
     let mut packages = metadata.packages;
-    packages.retain(|package| package.roots().next().is_some());
     packages.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(packages)
 }

@@ -27,7 +27,9 @@ and what other crates' macros generate.";
 
 /// Prints the tables. Says whether every crate keeps within its limits.
 pub fn run() -> Result<bool> {
-    let crates: Vec<Crate> = source::packages()?.into_iter().map(Crate::read).collect::<Result<_>>()?;
+    let mut crates: Vec<Crate> = source::packages()?.into_iter().map(Crate::read).collect::<Result<_>>()?;
+    // The integration suite has tests alone.
+    crates.retain(|one| !one.files.is_empty());
     let all: usize = crates.iter().filter(|one| one.is_product()).map(|one| one.lines).sum();
     println!("{:<20}{:>6}{:>8}{:>9}", "crate", "files", "lines", "share");
     for one in &crates {

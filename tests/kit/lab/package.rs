@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::cmd::Cmd;
 use super::error::{Error, Result};
-use super::{folder, tools};
+use super::{folder, root, tools};
 use crate::daemon::program;
 
 /// The .deb that a lab's hosts install: made once per test run, around the program that the tests run.
@@ -70,7 +70,7 @@ impl Contents {
             .env("VERSION", env!("CARGO_PKG_VERSION"))
             .env("ARCH", architecture())
             .env("GLIBC", &self.glibc)
-            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name(""))
+            .current_dir(root())
             .timeout(Duration::from_secs(120))
             .run()?;
         find(&self.packages, format)
