@@ -81,9 +81,10 @@ impl<S: ReadAt> Database<S> {
         Fingerprint::of(&self.metas, self.length)
     }
 
-    /// Checks the trailer, the metas and the length. Only a file without a trailer can be a copy.
-    pub fn check_ending(&self, ending: &Ending) -> Findings {
-        let copy = self.fingerprint() == Fingerprint::Copy && ending.trailer == Trailer::Absent;
+    /// Checks the trailer, the metas and the length, as those of a copy if the file is known to be one. Only a file without a
+    /// trailer can be a copy.
+    pub fn check_ending(&self, ending: &Ending, copy: bool) -> Findings {
+        let copy = (copy || self.fingerprint() == Fingerprint::Copy) && ending.trailer == Trailer::Absent;
         let mut findings = Findings::default();
         check_trailer(ending, copy, &mut findings);
         check_metas(&self.metas, self.meta_ids, ending.length, copy, &mut findings);

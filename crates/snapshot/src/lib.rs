@@ -54,4 +54,4 @@ pub use revision::{Revision, RevisionKey};
 pub use source::{ReadAt, read_up_to};
 pub use survey::survey;
 pub use trailer::{Ending, TRAILER_LEN, Trailer, TrailerCheck};
-pub use walk::{walk, walk_hashed};
+pub use walk::{walk, walk_hashed, walk_member};

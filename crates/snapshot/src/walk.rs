@@ -21,31 +21,47 @@ use crate::trailer::Ending;
 ///
 /// A copy without a trailer and with one valid meta is not a finding: see [`Report::fingerprint`].
 pub fn walk(source: &(impl ReadAt + Sync), visitor: &mut impl Visitor) -> io::Result<Report> {
+    walk_and_hash(source, visitor, false)
+}
+
+/// Like [`walk`], for the `member/snap/db` of a stopped member. It has no trailer, even if its metas are those of a stream: a
+/// follower that was far behind got its database from the leader, and has committed nothing since
+/// (docs/facts/etcd.md#file-format).
+pub fn walk_member(source: &(impl ReadAt + Sync), visitor: &mut impl Visitor) -> io::Result<Report> {
+    walk_and_hash(source, visitor, true)
+}
+
+fn walk_and_hash(
+    source: &(impl ReadAt + Sync),
+    visitor: &mut impl Visitor,
+    copy: bool,
+) -> io::Result<Report> {
     let (walked, ending) = thread::scope(|scope| {
         let hashing = scope.spawn(|| Ending::of(source));
         let walked = walk_tree(source, visitor);
         let ending = hashing.join().map_err(|_| io::Error::other("the hashing thread crashed (panic)"));
         (walked, ending)
     });
-    Ok(judge(walked?, ending??))
+    Ok(judge(walked?, ending??, copy))
 }
 
 /// Like [`walk`], for a file that was already hashed, for example while it was written: `ending` is the result of a
 /// [`TrailerCheck`](crate::TrailerCheck) of the whole file.
 pub fn walk_hashed(source: &impl ReadAt, ending: Ending, visitor: &mut impl Visitor) -> io::Result<Report> {
-    Ok(judge(walk_tree(source, visitor)?, ending))
+    Ok(judge(walk_tree(source, visitor)?, ending, false))
 }
 
-fn judge<S: ReadAt>(walked: Option<Walked<'_, S>>, ending: Ending) -> Report {
+fn judge<S: ReadAt>(walked: Option<Walked<'_, S>>, ending: Ending, copy: bool) -> Report {
     let mut findings = Findings::default();
     let Some(Walked { database, facts, damages }) = walked else {
-        check_trailer(&ending, false, &mut findings);
+        check_trailer(&ending, copy, &mut findings);
         findings.push(Finding::NotAnEtcdDatabase);
         return Report::new(ending, None, Fingerprint::NotEtcd, Facts::default(), findings);
     };
-    findings.extend(database.check_ending(&ending));
+    findings.extend(database.check_ending(&ending, copy));
     findings.extend(damages);
-    Report::new(ending, Some(database.meta().page_size), database.fingerprint(), facts, findings)
+    let fingerprint = if copy { Fingerprint::Copy } else { database.fingerprint() };
+    Report::new(ending, Some(database.meta().page_size), fingerprint, facts, findings)
 }
 
 struct Walked<'s, S> {

@@ -5,9 +5,9 @@
 mod support;
 
 use nightshift_snapshot::{
-    Database, Fingerprint, PageBuffer, Pass, RevisionKey, TrailerCheck, walk, walk_hashed,
+    Database, Fingerprint, PageBuffer, Pass, RevisionKey, TrailerCheck, walk, walk_hashed, walk_member,
 };
-use support::fixtures;
+use support::{fixture, fixtures};
 
 #[test]
 fn every_entry_is_read_and_found_again_at_its_position() {
@@ -83,6 +83,19 @@ fn a_walk_with_a_precomputed_hash_has_the_same_report() {
         let hashed = walk_hashed(&fixture.bytes, trailer.finish(), &mut ()).unwrap();
         assert_eq!(hashed, walk(&fixture.bytes, &mut ()).unwrap(), "{}", fixture.name);
     }
+}
+
+#[test]
+fn a_members_database_needs_no_trailer_even_if_the_leader_streamed_it() {
+    let streamed = fixture("3.4-few").bytes;
+    let stored = streamed[..streamed.len() - 32].to_vec();
+    assert!(!walk(&stored, &mut ()).unwrap().is_sound(), "a snapshot without its trailer was truncated");
+    let report = walk_member(&stored, &mut ()).unwrap();
+    assert_eq!(report.findings, []);
+    assert_eq!(report.fingerprint, Fingerprint::Copy);
+    assert_eq!(report.facts, walk(&streamed, &mut ()).unwrap().facts);
+    let truncated = stored[..stored.len() - 4096].to_vec();
+    assert!(!walk_member(&truncated, &mut ()).unwrap().is_sound(), "a page is missing");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use nightshift_core::proof::DrillReport;
 use nightshift_etcd::trial::canary;
 use nightshift_etcd::trial::child::Launch;
 use nightshift_etcd::trial::compare::{Expected, compare};
-use nightshift_etcd::trial::contents::{self, Contents};
+use nightshift_etcd::trial::contents::{self, Contents, Source};
 use nightshift_etcd::trial::etcd::{Origin, Start};
 use nightshift_etcd::trial::fault::{Fault, Here as _};
 use nightshift_etcd::trial::restore::restore;
@@ -111,7 +111,7 @@ async fn drill(job: &Job, log: &mut DrillLog<'_>) -> Result<(), Fault> {
             let db = scratch.path("snapshot.db");
             let unpacked = copy::unpack(file.clone(), *packing, db.clone(), job.rate, job.facts.as_ref());
             let ending = log.step("unpack", unpacked).await?;
-            let walked = contents::read(db.clone(), Some(ending), scratch.directory().to_owned());
+            let walked = contents::read(db.clone(), Source::Snapshot(ending), scratch.directory().to_owned());
             let contents = log.step("walk", walked).await?;
             log.step("restore", restore(&tools, &scratch, &db, &data)).await?;
             (Some(contents), Origin::Restored)
@@ -173,7 +173,7 @@ async fn walk_member(data: &Path, scratch: &Scratch) -> Result<Option<Contents>,
     if !db.is_file() {
         return Ok(None);
     }
-    contents::read(db, None, scratch.directory().to_owned()).await.map(Some)
+    contents::read(db, Source::Member, scratch.directory().to_owned()).await.map(Some)
 }
 
 /// The size of what is to be restored, in bytes.

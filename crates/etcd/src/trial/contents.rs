@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use nightshift_snapshot::{Ending, Facts, IndexBuilder, IndexOptions, walk, walk_hashed};
+use nightshift_snapshot::{Ending, Facts, IndexBuilder, IndexOptions, walk_hashed, walk_member};
 use nightshift_store::offload;
 
 use super::fault::{Fault, Here as _};
@@ -28,19 +28,26 @@ pub struct Contents {
     pub consistent_index: Option<u64>,
 }
 
-/// Reads a database and checks its structure; a finding is the copy's fault. It is hashed too unless its `ending` is known.
-/// An index of its keys that does not fit in memory is stored in `scratch`.
-pub async fn read(db: PathBuf, ending: Option<Ending>, scratch: PathBuf) -> Result<Contents, Fault> {
-    offload::run(move || walk_file(&db, ending, &scratch)).await
+/// What the stored copy is: an unpacked snapshot with the result of its hashing, or the database of a stopped member.
+#[derive(Debug, Clone, Copy)]
+pub enum Source {
+    Snapshot(Ending),
+    Member,
 }
 
-fn walk_file(db: &Path, ending: Option<Ending>, scratch: &Path) -> Result<Contents, Fault> {
+/// Reads a database and checks its structure; a finding is the copy's fault. An index of its keys that does not fit in memory
+/// is stored in `scratch`.
+pub async fn read(db: PathBuf, source: Source, scratch: PathBuf) -> Result<Contents, Fault> {
+    offload::run(move || walk_file(&db, source, &scratch)).await
+}
+
+fn walk_file(db: &Path, source: Source, scratch: &Path) -> Result<Contents, Fault> {
     let doing = || format!("cannot read {}", db.display());
     let file = File::open(db).here(doing)?;
     let mut builder = IndexBuilder::new(IndexOptions::in_directory(scratch));
-    let report = match ending {
-        Some(ending) => walk_hashed(&file, ending, &mut builder),
-        None => walk(&file, &mut builder),
+    let report = match source {
+        Source::Snapshot(ending) => walk_hashed(&file, ending, &mut builder),
+        Source::Member => walk_member(&file, &mut builder),
     };
     let report = report.here(doing)?;
     if !report.is_sound() {
@@ -125,7 +132,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let db = folder.path().join("db");
         std::fs::write(&db, [7; 8192]).unwrap();
-        assert!(matches!(walk_file(&db, None, folder.path()), Err(Fault::Copy(_))));
-        assert!(matches!(walk_file(&folder.path().join("gone"), None, folder.path()), Err(Fault::Here(_))));
+        assert!(matches!(walk_file(&db, Source::Member, folder.path()), Err(Fault::Copy(_))));
+        assert!(matches!(
+            walk_file(&folder.path().join("gone"), Source::Member, folder.path()),
+            Err(Fault::Here(_))
+        ));
     }
 }

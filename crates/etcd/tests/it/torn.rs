@@ -15,13 +15,13 @@ use nightshift_etcd::snapshot::{Limits, take};
 use nightshift_etcd::trial::canary;
 use nightshift_etcd::trial::child::Launch;
 use nightshift_etcd::trial::compare::{Expected, compare};
-use nightshift_etcd::trial::contents;
+use nightshift_etcd::trial::contents::{self, Source};
 use nightshift_etcd::trial::etcd::{Origin, Start};
 use nightshift_etcd::trial::restore::restore;
 use nightshift_etcd::trial::scratch::{DRILL, Scratch};
 use nightshift_etcd::trial::server::Server;
 use nightshift_etcd::trial::tools::Tools;
-use nightshift_snapshot::{Finding, Fingerprint, Pass, walk};
+use nightshift_snapshot::{Finding, Fingerprint, Pass, TrailerCheck, walk};
 use nightshift_store::packing::Packing;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -239,7 +239,10 @@ async fn restored(file: &Path, packing: Packing, root: &Path) {
     let (db, data) = (scratch.path("snapshot.db"), scratch.path("data"));
     let mut unpacked = packing.unpack(File::open(file).unwrap(), None).unwrap();
     std::io::copy(&mut unpacked, &mut File::create(&db).unwrap()).unwrap();
-    let contents = contents::read(db.clone(), None, scratch.directory().to_owned()).await.unwrap();
+    let mut trailer = TrailerCheck::default();
+    trailer.update(&std::fs::read(&db).unwrap());
+    let source = Source::Snapshot(trailer.finish());
+    let contents = contents::read(db.clone(), source, scratch.directory().to_owned()).await.unwrap();
     restore(&tools, &scratch, &db, &data).await.unwrap();
     let start = Start { data: &data, db_size: db.metadata().unwrap().len(), origin: Origin::Restored };
     let mut server = Server::start(&tools, &scratch, start).await.unwrap();

@@ -209,7 +209,7 @@ pub fn query<const N: usize>(
     });
     for (mut side, ending) in opened.into_iter().zip(endings) {
         match ending {
-            Ok(ending) => side.add_faults(side.database.check_ending(&ending)),
+            Ok(ending) => side.add_faults(side.database.check_ending(&ending, false)),
             Err(error) => side.faults.push(format!("cannot compute its SHA-256: {error}")),
         }
         faults.extend(side.faults.into_iter().map(|fault| format!("{}: {fault}", side.what)));
