@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::lab::cmd::{Cmd, Output, poll};
 use crate::lab::{Error, Result};
-use crate::site_port;
+use crate::port;
 
 const STARTS: Duration = Duration::from_secs(30);
 
@@ -30,8 +30,8 @@ impl Etcd {
             .iter()
             .map(|name| Member {
                 name: (*name).to_owned(),
-                client: site_port::free(),
-                peer: site_port::free(),
+                client: port::free(),
+                peer: port::free(),
                 folder: folder.join(name),
                 child: None,
             })
@@ -61,7 +61,7 @@ impl Etcd {
 
     /// Starts one member on a data dir that was copied, as the only one of its cluster.
     pub fn start_forced(data: &Path) -> Result<Self> {
-        let (client, peer) = (site_port::free(), site_port::free());
+        let (client, peer) = (port::free(), port::free());
         let folder = data.with_extension("etcd");
         let name = "forced".to_owned();
         let mut member = Member { name, client, peer, folder, child: None };

@@ -7,11 +7,11 @@ pub mod demo;
 pub mod etcd;
 pub mod journal;
 pub mod lab;
+pub mod port;
 pub mod proxy;
 pub mod site;
 pub mod site_config;
 mod site_plan;
-mod site_port;
 pub mod sshd;
 
 /// Whether a test can run here. If not, it says why and passes; with `NIGHTSHIFT_LAB=required` it fails instead.

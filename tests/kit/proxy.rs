@@ -1,13 +1,17 @@
-//! A TCP proxy on loopback that holds or cuts its connections at a byte, and counts what goes through.
+//! A TCP proxy on loopback that delays, holds, cuts or damages what it forwards, and counts it.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::lab::cmd::poll;
 use crate::lab::{Error, Result};
+
+const BUFFER: usize = 256 << 10;
+/// How many buffers can be on their way at once in each direction of a delayed connection.
+const QUEUE: usize = 256;
 
 /// Which way a byte goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,12 +24,13 @@ pub enum Way {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
-    /// Nothing goes on until it is released.
+    /// Nothing is forwarded until it is released.
     Hold,
     /// The connection that reaches the byte is cut, once.
     Cut,
 }
 
+/// Its connections are cut when it is dropped.
 pub struct Proxy {
     pub port: u16,
     shared: Arc<Shared>,
@@ -33,6 +38,7 @@ pub struct Proxy {
 
 struct Shared {
     target: u16,
+    delay: Duration,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -42,22 +48,32 @@ struct State {
     up: u64,
     down: u64,
     fault: Option<(Way, u64, Fault)>,
+    /// What the server sends and is damaged, and whether only its first occurrence is.
+    mark: Option<(&'static [u8], bool)>,
     tripped: bool,
     over: bool,
+    /// Both ends of each connection, under the connection's number.
+    open: Vec<(u64, TcpStream)>,
 }
 
 impl Proxy {
     pub fn to(target: u16) -> Result<Self> {
+        Self::delayed(target, Duration::ZERO)
+    }
+
+    /// Each byte arrives that much later, in both directions.
+    pub fn delayed(target: u16, delay: Duration) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").map_err(Error::io("binding a proxy"))?;
         let port = listener.local_addr().map_err(Error::io("asking for the proxy's port"))?.port();
-        let shared = Arc::new(Shared { target, state: Mutex::default(), changed: Condvar::new() });
+        let shared = Arc::new(Shared { target, delay, state: Mutex::default(), changed: Condvar::new() });
         let accepting = Arc::clone(&shared);
         thread::spawn(move || {
-            for client in listener.incoming().map_while(io::Result::ok) {
+            for (client, number) in listener.incoming().map_while(io::Result::ok).zip(0..) {
                 if accepting.state().over {
                     return;
                 }
-                accepting.connect(client);
+                // Where the server does not listen, the client sees a connection that ends at once, as of a host that is down.
+                let _ = accepting.connect(client, number);
             }
         });
         Ok(Self { port, shared })
@@ -73,12 +89,27 @@ impl Proxy {
         self.arm(way, bytes, Fault::Cut);
     }
 
+    /// Flips a bit in what the server sends: in the first occurrence of the mark, which must arrive in one piece.
+    pub fn flip(&self, mark: &'static [u8]) {
+        self.shared.state().mark = Some((mark, true));
+    }
+
+    /// Flips a bit in each occurrence of the mark.
+    pub fn flip_each(&self, mark: &'static [u8]) {
+        self.shared.state().mark = Some((mark, false));
+    }
+
     pub fn release(&self) {
         self.shared.state().fault = None;
         self.shared.changed.notify_all();
     }
 
-    /// Waits until a fault has struck.
+    /// Whether a fault has occurred.
+    pub fn is_tripped(&self) -> bool {
+        self.shared.state().tripped
+    }
+
+    /// Waits until a fault has occurred.
     pub fn wait_tripped(&self, within: Duration) -> Result<()> {
         poll("the proxy's byte to be reached", within, || {
             let state = self.shared.state();
@@ -86,7 +117,7 @@ impl Proxy {
         })
     }
 
-    /// The bytes that went through so far.
+    /// The bytes that were forwarded so far.
     pub fn count(&self, way: Way) -> u64 {
         self.shared.state().count(way)
     }
@@ -103,9 +134,10 @@ impl Drop for Proxy {
         let mut state = self.shared.state();
         state.over = true;
         state.fault = None;
+        state.close(|_| true);
         drop(state);
         self.shared.changed.notify_all();
-        // Wakes the thread that accepts, so that it ends and lets go of the port.
+        // Wakes the thread that accepts, so that it ends and closes the port.
         drop(TcpStream::connect(("127.0.0.1", self.port)));
     }
 }
@@ -115,31 +147,36 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn connect(self: &Arc<Self>, client: TcpStream) {
-        let Ok(server) = TcpStream::connect(("127.0.0.1", self.target)) else {
-            // The client sees what it would see of a host that is down: a connection that ends at once.
-            return;
-        };
-        let (Ok(from_client), Ok(from_server)) = (client.try_clone(), server.try_clone()) else { return };
-        for (way, from, to) in [(Way::Up, from_client, server), (Way::Down, from_server, client)] {
+    fn connect(self: &Arc<Self>, client: TcpStream, number: u64) -> io::Result<()> {
+        let server = TcpStream::connect(("127.0.0.1", self.target))?;
+        for stream in [&client, &server] {
+            stream.set_nodelay(true)?;
+            let stream = stream.try_clone()?;
+            self.state().open.push((number, stream));
+        }
+        let back = (server.try_clone()?, client.try_clone()?);
+        for (way, from, to) in [(Way::Up, client, server), (Way::Down, back.0, back.1)] {
+            // Without a delay no more is read than the receiver takes, so that a held sender notices it.
+            let (queue, arrived) = mpsc::sync_channel(if self.delay.is_zero() { 0 } else { QUEUE });
+            let delay = self.delay;
+            thread::spawn(move || receive(from, delay, &queue));
             let shared = Arc::clone(self);
             thread::spawn(move || {
-                // However it ended, both ends are to hear of it.
-                let _ = shared.copy(way, &from, &to);
-                let _ = from.shutdown(Shutdown::Both);
-                let _ = to.shutdown(Shutdown::Both);
+                // However it ended, both ends are closed.
+                let _ = shared.forward(way, &arrived, to);
+                shared.state().close(|of| of == number);
             });
         }
+        Ok(())
     }
 
-    fn copy(&self, way: Way, mut from: &TcpStream, mut to: &TcpStream) -> io::Result<()> {
-        let mut buffer = vec![0; 16 << 10];
-        loop {
-            let read = from.read(&mut buffer)?;
-            if read == 0 {
-                return Ok(());
+    fn forward(&self, way: Way, arrived: &mpsc::Receiver<Arrival>, mut to: TcpStream) -> io::Result<()> {
+        for (due, mut bytes) in arrived {
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            if way == Way::Down {
+                self.state().damage(&mut bytes);
             }
-            let mut chunk = &buffer[..read];
+            let mut chunk = &bytes[..];
             while !chunk.is_empty() {
                 let Some(allowed) = self.pass(way, chunk.len()) else {
                     return Ok(());
@@ -148,9 +185,10 @@ impl Shared {
                 chunk = &chunk[allowed..];
             }
         }
+        Ok(())
     }
 
-    /// How many of so many bytes may go through now; waits while they are held. `None` where it is cut.
+    /// How many of so many bytes may be forwarded now; waits while they are held. `None` where it is cut.
     fn pass(&self, way: Way, wanted: usize) -> Option<usize> {
         let mut state = self.state();
         loop {
@@ -178,6 +216,18 @@ impl Shared {
     }
 }
 
+/// Bytes, and when they are forwarded.
+type Arrival = (Instant, Vec<u8>);
+
+fn receive(mut from: TcpStream, delay: Duration, queue: &mpsc::SyncSender<Arrival>) {
+    let mut buffer = vec![0; BUFFER];
+    while let Ok(read @ 1..) = from.read(&mut buffer) {
+        if queue.send((Instant::now() + delay, buffer[..read].to_vec())).is_err() {
+            return;
+        }
+    }
+}
+
 impl State {
     const fn count(&self, way: Way) -> u64 {
         match way {
@@ -190,6 +240,23 @@ impl State {
         match way {
             Way::Up => &mut self.up,
             Way::Down => &mut self.down,
+        }
+    }
+
+    fn damage(&mut self, bytes: &mut [u8]) {
+        while let Some((mark, once)) = self.mark
+            && let Some(at) = bytes.windows(mark.len()).position(|window| window == mark)
+        {
+            bytes[at] ^= 1;
+            self.tripped = true;
+            self.mark = self.mark.filter(|_| !once);
+        }
+    }
+
+    /// Shuts both ends down: an end of which only one is shut down would still receive, and seem alive.
+    fn close(&mut self, which: impl Fn(u64) -> bool) {
+        for (_, stream) in self.open.extract_if(.., |(of, _)| which(*of)) {
+            let _ = stream.shutdown(Shutdown::Both);
         }
     }
 }

@@ -319,7 +319,7 @@ impl Host {
         let proxy = if proxied { Some(Proxy::to(sshd.port)?) } else { None };
         if roles.contains(&Role::Master) {
             for identity in ["id_ed25519", "id_backup_server"] {
-                make_key(&folder.join(identity), &format!("{identity} of {full}"))?;
+                make_key(&folder.join(identity), &["-C", &format!("{identity} of {full}")])?;
             }
         }
         Ok(Self { name: full, daemon: None, proxy, sshd, roles: roles.to_vec(), folder })

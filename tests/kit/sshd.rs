@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::lab::cmd::{Cmd, poll};
 use crate::lab::{Error, Result};
-use crate::site_port;
+use crate::port;
 
 const PROGRAM: &str = "/usr/sbin/sshd";
 const STARTS: Duration = Duration::from_secs(10);
@@ -28,10 +28,10 @@ impl Sshd {
         fs::create_dir_all(folder).map_err(Error::io(format!("making {}", folder.display())))?;
         let mut sshd = Self { port: 0, folder: folder.to_owned(), extra: extra.to_owned(), child: None };
         sshd.write("authorized_keys", "")?;
-        make_key(&sshd.host_key(), "host")?;
+        make_key(&sshd.host_key(), &["-C", "host"])?;
         let mut tried = 0;
         loop {
-            sshd.port = site_port::free();
+            sshd.port = port::free();
             tried += 1;
             match sshd.up() {
                 Err(error) if tried == TRIES => return Err(error),
@@ -47,9 +47,11 @@ impl Sshd {
 
     /// Type and key, as a line of `known_hosts` has them.
     pub fn public_key(&self) -> Result<String> {
-        let path = self.host_key().with_extension("pub");
-        let line = fs::read_to_string(&path).map_err(Error::io(format!("reading {}", path.display())))?;
-        Ok(line.split_whitespace().take(2).collect::<Vec<_>>().join(" "))
+        public_key(&self.host_key().with_extension("pub"))
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("sshd.log")).unwrap_or_default()
     }
 
     /// Lets exactly these public keys in, from now on.
@@ -63,7 +65,7 @@ impl Sshd {
         for path in [self.host_key(), self.host_key().with_extension("pub")] {
             fs::remove_file(&path).map_err(Error::io(format!("removing {}", path.display())))?;
         }
-        make_key(&self.host_key(), "changed")?;
+        make_key(&self.host_key(), &["-C", "changed"])?;
         self.up()
     }
 
@@ -102,7 +104,7 @@ impl Sshd {
             return Ok(());
         }
         self.child = None;
-        Err(Error::Refused(format!("sshd ended: {}", fs::read_to_string(&log).unwrap_or_default())))
+        Err(Error::Refused(format!("sshd ended: {}", self.log())))
     }
 
     fn config(&self) -> String {
@@ -137,13 +139,25 @@ impl Drop for Sshd {
     }
 }
 
-/// Makes an ed25519 key pair where none is.
-pub fn make_key(path: &Path, comment: &str) -> Result<()> {
+/// Whether there is an sshd to start.
+pub fn available() -> std::result::Result<(), String> {
+    if Path::new(PROGRAM).exists() { Ok(()) } else { Err(format!("no OpenSSH server at {PROGRAM}")) }
+}
+
+/// Makes a key pair where none is: ed25519, without a passphrase, unless the options of ssh-keygen are others.
+pub fn make_key(path: &Path, options: &[&str]) -> Result<()> {
     Cmd::new("ssh-keygen")
-        .args(["-q", "-t", "ed25519", "-N", "", "-C", comment, "-f"])
+        .args(["-q", "-t", "ed25519", "-N", "", "-f"])
         .arg(path)
+        .args(options)
         .run()
         .map(drop)
+}
+
+/// Type and key of a `.pub` file, without its comment.
+pub fn public_key(path: &Path) -> Result<String> {
+    let line = fs::read_to_string(path).map_err(Error::io(format!("reading {}", path.display())))?;
+    Ok(line.split_whitespace().take(2).collect::<Vec<_>>().join(" "))
 }
 
 /// sshd as root insists on this folder, which its service makes where there is one.

@@ -13,11 +13,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use kit::proxy::Proxy;
 use nightshift_core::range_set::RangeSet;
 use nightshift_ssh::{Session, Sftp, Timeouts, Upload, upload};
 use sha2::{Digest, Sha256};
 use support::Sshd;
-use support::proxy::Proxy;
 
 #[tokio::main]
 async fn main() {
@@ -27,7 +27,7 @@ async fn main() {
     let wanted = arguments.next().unwrap_or_default();
     let Some(sshd) = support::sshd("") else { return };
     let bench = Bench::new(&sshd, mib, runs, wanted);
-    let proxy = Proxy::start(sshd.port, Duration::from_millis(10));
+    let proxy = Proxy::delayed(sshd.port, Duration::from_millis(10)).unwrap();
     for (link, port) in [("loopback", sshd.port), ("20 ms round trip", proxy.port)] {
         let at = |what: &str| format!("{what}, {link}");
         bench.row(&at("pull"), "scp", || bench.scp_down(port), async || bench.pull(port).await).await;

@@ -9,8 +9,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::time::Duration;
 
+use kit::proxy::{Proxy, Way};
 use nightshift_ssh::{FileKind, Sftp, SftpError, Timeouts};
-use support::proxy::Proxy;
 use support::{Sshd, content, sshd, within};
 
 async fn connected(settings: &str) -> Option<(Sshd, Sftp)> {
@@ -219,7 +219,7 @@ async fn the_files_of_dropped_downloads_are_closed() {
 async fn a_transfer_from_a_peer_that_stops_answering_ends_with_a_timeout() {
     let Some(sshd) = sshd("") else { return };
     fs::write(sshd.path("big"), content(50_000_000)).unwrap();
-    let proxy = Proxy::start(sshd.port, Duration::ZERO);
+    let proxy = Proxy::to(sshd.port).unwrap();
     let timeouts = Timeouts { request: Duration::from_millis(500), ..Timeouts::default() };
     let sftp = sshd.session_at(proxy.port, &timeouts).await.sftp().await.unwrap();
     let path = sshd.remote("big");
@@ -227,7 +227,7 @@ async fn a_transfer_from_a_peer_that_stops_answering_ends_with_a_timeout() {
     let mut sink = |data: &[u8]| {
         seen += data.len();
         if seen > 10_000_000 {
-            proxy.stall();
+            proxy.hold_after(Way::Down, 0);
         }
         Ok(())
     };
@@ -241,11 +241,11 @@ async fn a_transfer_from_a_peer_that_stops_answering_ends_with_a_timeout() {
 #[tokio::test]
 async fn a_silent_peer_is_noticed_by_unanswered_keepalives() {
     let Some(sshd) = sshd("") else { return };
-    let proxy = Proxy::start(sshd.port, Duration::ZERO);
+    let proxy = Proxy::to(sshd.port).unwrap();
     let timeouts = Timeouts { keepalive: Duration::from_millis(200), ..Timeouts::default() };
     let session = sshd.session_at(proxy.port, &timeouts).await;
     let sftp = session.sftp().await.unwrap();
-    proxy.stall();
+    proxy.hold_after(Way::Down, 0);
     let error = within(Duration::from_secs(30), sftp.lstat("/")).await.unwrap_err();
     assert!(matches!(error, SftpError::Disconnected { .. }), "{error}");
     assert!(error.to_string().contains("keepalives"), "{error}");
@@ -255,9 +255,9 @@ async fn a_silent_peer_is_noticed_by_unanswered_keepalives() {
 async fn a_cut_connection_is_an_error_with_the_path() {
     let Some(sshd) = sshd("") else { return };
     fs::write(sshd.path("big"), content(50_000_000)).unwrap();
-    let proxy = Proxy::start(sshd.port, Duration::ZERO);
+    let proxy = Proxy::to(sshd.port).unwrap();
     let sftp = sshd.session_at(proxy.port, &Timeouts::default()).await.sftp().await.unwrap();
-    proxy.cut_one_after(10_000_000);
+    proxy.cut_after(Way::Down, 10_000_000);
     let path = sshd.remote("big");
     let mut ignore = |_: &[u8]| Ok(());
     let transfer = sftp.download(&path, 0..50_000_000, &mut ignore);

@@ -6,10 +6,11 @@ mod support;
 
 use std::time::Duration;
 
+use kit::lab::cmd::Cmd;
+use kit::proxy::Proxy;
 use nightshift_ssh::identity::public_key_line;
 use nightshift_ssh::{ConnectError, ExecError, Identity, IdentityError, KnownHosts, Session, Timeouts, scan};
-use support::proxy::Proxy;
-use support::{HOST, keygen, public, run, sshd, within};
+use support::{HOST, keygen, public, sshd, within};
 
 fn known(text: &str) -> KnownHosts {
     KnownHosts::parse(text).unwrap()
@@ -44,7 +45,8 @@ async fn an_unknown_host_key_is_refused_with_its_fingerprint_and_what_to_do() {
     let Some(sshd) = sshd("") else { return };
     let refusal = refusal(&sshd, "").await;
     let text = refusal.to_string();
-    let fingerprint = run("ssh-keygen", &["-lf", &sshd.remote("host.pub")]);
+    let fingerprint =
+        Cmd::new("ssh-keygen").args(["-lf", &sshd.remote("host_key.pub")]).run().unwrap().text();
     let fingerprint = fingerprint.split_whitespace().nth(1).unwrap();
     assert!(matches!(refusal, ConnectError::HostKeyUnknown { .. }), "{text}");
     assert!(text.contains(fingerprint) && text.contains(&format!("nightshift trust {HOST}")), "{text}");
@@ -66,7 +68,7 @@ async fn a_changed_host_key_is_refused_with_both_fingerprints() {
 #[tokio::test]
 async fn a_revoked_host_key_is_refused_even_if_it_is_pinned() {
     let Some(sshd) = sshd("") else { return };
-    let line = public(&sshd.path("host.pub"));
+    let line = public(&sshd.path("host_key.pub"));
     let refusal = refusal(&sshd, &format!("{HOST} {line}\n@revoked * {line}\n")).await;
     assert!(matches!(refusal, ConnectError::HostKeyRevoked { .. }), "{refusal}");
 }
@@ -97,7 +99,8 @@ async fn a_host_certificate_is_accepted_only_for_its_principals() {
         keygen(keys.path(), name, &["-t", "ed25519"]);
         let (ca, key) = (keys.path().join("ca"), keys.path().join(format!("{name}.pub")));
         let (ca, key) = (ca.to_str().unwrap(), key.to_str().unwrap());
-        run("ssh-keygen", &["-q", "-s", ca, "-I", name, "-h", "-n", principal, "-V", "-1h:+1h", key]);
+        let sign = ["-q", "-s", ca, "-I", name, "-h", "-n", principal, "-V", "-1h:+1h", key];
+        Cmd::new("ssh-keygen").args(sign).run().unwrap();
     }
     let authority = format!("@cert-authority *.example.com {}\n", public(&keys.path().join("ca.pub")));
     for name in ["good", "foreign"] {
@@ -163,7 +166,7 @@ async fn a_refused_login_is_permanent_and_reported_with_user_and_key() {
 #[tokio::test]
 async fn a_closed_port_is_a_temporary_error() {
     let Some(sshd) = sshd("") else { return };
-    let endpoint = sshd.endpoint_at(support::free_port());
+    let endpoint = sshd.endpoint_at(kit::port::free());
     let known_hosts = sshd.known_hosts();
     let error = Session::connect(&endpoint, &sshd.identity(), &known_hosts, &Timeouts::default())
         .await
@@ -237,17 +240,18 @@ async fn a_command_on_an_sftp_only_login_is_forbidden() {
 #[tokio::test]
 async fn a_cut_connection_ends_a_running_command_with_the_reason() {
     let Some(sshd) = sshd("") else { return };
-    let proxy = Proxy::start(sshd.port, Duration::ZERO);
+    let proxy = Proxy::to(sshd.port).unwrap();
     let session = sshd.session_at(proxy.port, &Timeouts::default()).await;
-    let command = session.exec("echo started; sleep 60", 1000, Duration::from_secs(50));
+    let line = format!("touch {}; sleep 60", sshd.remote("started"));
+    let command = session.exec(&line, 1000, Duration::from_secs(50));
     let cut = async {
         within(Duration::from_secs(20), async {
-            while proxy.quiet_for() < Duration::from_millis(200) {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+            while !sshd.path("started").exists() {
+                tokio::task::yield_now().await;
             }
         })
         .await;
-        proxy.cut();
+        drop(proxy);
     };
     let (result, ()) = tokio::join!(command, cut);
     let error = result.unwrap_err();

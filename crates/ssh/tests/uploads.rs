@@ -7,9 +7,9 @@ mod support;
 use std::fs;
 use std::time::Duration;
 
+use kit::proxy::{Proxy, Way};
 use nightshift_core::range_set::RangeSet;
 use nightshift_ssh::{Sftp, SftpError, Timeouts, Upload, UploadError, Uploaded, upload};
-use support::proxy::Proxy;
 use support::{Sshd, content, sshd, within};
 
 const SIZE: usize = 60_000_007;
@@ -52,10 +52,10 @@ async fn a_file_is_uploaded_completely_over_several_connections() {
 async fn the_other_connections_send_the_parts_of_a_broken_one() {
     let Some(sshd) = sshd("") else { return };
     fs::write(sshd.path("local"), content(SIZE)).unwrap();
-    let proxy = Proxy::start(sshd.port, Duration::ZERO);
+    let proxy = Proxy::to(sshd.port).unwrap();
     let mut sessions = connections(&sshd, proxy.port, 1).await;
     sessions.extend(connections(&sshd, sshd.port, 1).await);
-    proxy.cut_one_after(5_000_000);
+    proxy.cut_after(Way::Up, 5_000_000);
     let (sent, done) = send(&sshd, &sessions, RangeSet::new()).await;
     sent.unwrap();
     assert!(done.covers(SIZE as u64) && arrived(&sshd));
@@ -66,9 +66,9 @@ async fn an_interrupted_upload_is_resumed_with_the_missing_parts() {
     let Some(sshd) = sshd("") else { return };
     let size = 200_000_000_u64;
     fs::write(sshd.path("local"), content(200_000_000)).unwrap();
-    let proxy = Proxy::start(sshd.port, Duration::ZERO);
+    let proxy = Proxy::to(sshd.port).unwrap();
     let one = connections(&sshd, proxy.port, 1).await;
-    proxy.cut_one_after(150_000_000);
+    proxy.cut_after(Way::Up, 150_000_000);
     let (cut, done) = send(&sshd, &one, RangeSet::new()).await;
     let cut = cut.unwrap_err();
     assert!(matches!(&cut, UploadError::Remote(error) if error.is_connection()), "{cut}");
@@ -104,10 +104,10 @@ async fn an_upload_starts_again_if_the_remote_part_is_missing_or_truncated() {
 async fn a_file_that_shrinks_while_it_is_sent_is_an_error() {
     let Some(sshd) = sshd("") else { return };
     fs::write(sshd.path("local"), content(SIZE)).unwrap();
-    let proxy = Proxy::start(sshd.port, Duration::from_millis(5));
+    let proxy = Proxy::delayed(sshd.port, Duration::from_millis(5)).unwrap();
     let sessions = connections(&sshd, proxy.port, 1).await;
     let shrink = async {
-        while proxy.forwarded() < 1_000_000 {
+        while proxy.count(Way::Up) < 1_000_000 {
             tokio::task::yield_now().await;
         }
         fs::write(sshd.path("local"), "short").unwrap();

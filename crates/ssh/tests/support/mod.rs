@@ -1,63 +1,40 @@
-//! A real sshd on loopback, run by the user who runs the tests, and a TCP proxy that delays, stalls or cuts connections.
+//! A real sshd on loopback with a key that it accepts, and connections to it.
 
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
-pub mod proxy;
-
-use std::fs;
-use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use kit::lab::cmd::Cmd;
+use kit::sshd::{self, make_key, public_key};
 use nightshift_ssh::{ConnectError, Endpoint, Identity, KnownHosts, Session, Timeouts};
-
-const SSHD: &str = "/usr/sbin/sshd";
 
 /// The name under which the tests pin the server.
 pub const HOST: &str = "peer.example.com";
 
 /// A running sshd with its keys in its own directory. It is stopped on drop.
 pub struct Sshd {
+    server: sshd::Sshd,
     pub dir: tempfile::TempDir,
     pub port: u16,
     pub user: String,
-    listener: Child,
 }
 
 /// Starts a server. Without OpenSSH it returns `None`, or fails if the lab is required.
 pub fn sshd(settings: &str) -> Option<Sshd> {
-    if Path::new(SSHD).exists() {
-        return Some(Sshd::start(settings));
+    if !kit::require(sshd::available()) {
+        return None;
     }
-    let why = format!("skipped: no OpenSSH server at {SSHD}");
-    assert!(std::env::var("NIGHTSHIFT_LAB").as_deref() != Ok("required"), "{why}");
-    eprintln!("{why}");
-    None
+    let dir = tempfile::tempdir().unwrap();
+    keygen(dir.path(), "id", &[]);
+    let server = sshd::Sshd::start(dir.path(), settings).unwrap();
+    let user = Cmd::new("id").arg("-un").run().unwrap().text();
+    let sshd = Sshd { port: server.port, server, dir, user };
+    sshd.authorize("", "id.pub");
+    Some(sshd)
 }
 
 impl Sshd {
-    fn start(settings: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        keygen(dir.path(), "host", &["-t", "ed25519"]);
-        keygen(dir.path(), "id", &["-t", "ed25519"]);
-        let user = run("id", &["-un"]).trim().to_owned();
-        if user == "root" {
-            // sshd's privilege separation directory; normally it is created at boot.
-            fs::create_dir_all("/run/sshd").unwrap();
-        }
-        fs::copy(dir.path().join("id.pub"), dir.path().join("authorized_keys")).unwrap();
-        for _ in 0..5 {
-            let port = free_port();
-            let mut listener = spawn(dir.path(), port, settings);
-            if answers(&mut listener, port) {
-                return Self { dir, port, user, listener };
-            }
-        }
-        panic!("sshd does not start:\n{}", fs::read_to_string(dir.path().join("log")).unwrap_or_default());
-    }
-
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -82,13 +59,12 @@ impl Sshd {
 
     /// Pins the server's key under its bare name, which matches every port.
     pub fn known_hosts(&self) -> KnownHosts {
-        KnownHosts::parse(&format!("{HOST} {}", public(&self.path("host.pub")))).unwrap()
+        KnownHosts::parse(&format!("{HOST} {}", self.server.public_key().unwrap())).unwrap()
     }
 
     /// Replaces the authorised key and its options.
     pub fn authorize(&self, options: &str, key: &str) {
-        let line = format!("{options} {}", public(&self.path(key)));
-        fs::write(self.path("authorized_keys"), line).unwrap();
+        self.server.authorize(&[format!("{options} {}", public(&self.path(key)))]).unwrap();
     }
 
     pub async fn session(&self) -> Session {
@@ -106,75 +82,18 @@ impl Sshd {
     }
 
     pub fn log(&self) -> String {
-        fs::read_to_string(self.path("log")).unwrap()
+        self.server.log()
     }
 }
 
-impl Drop for Sshd {
-    fn drop(&mut self) {
-        let _ = self.listener.kill();
-        let _ = self.listener.wait();
-    }
-}
-
-fn spawn(dir: &Path, port: u16, settings: &str) -> Child {
-    let at = dir.display();
-    let config = format!(
-        "{settings}\nListenAddress 127.0.0.1:{port}\nHostKey {at}/host\nAuthorizedKeysFile {at}/authorized_keys\n\
-         PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
-         PermitRootLogin prohibit-password\nMaxStartups 100\nLogLevel VERBOSE\nSubsystem sftp internal-sftp\n"
-    );
-    fs::write(dir.join("sshd_config"), config).unwrap();
-    let log = fs::File::create(dir.join("log")).unwrap();
-    Command::new(SSHD)
-        .args(["-D", "-e", "-f"])
-        .arg(dir.join("sshd_config"))
-        .stdin(Stdio::null())
-        .stderr(log)
-        .spawn()
-        .unwrap()
-}
-
-fn answers(listener: &mut Child, port: u16) -> bool {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while Instant::now() < deadline {
-        if listener.try_wait().unwrap().is_some() {
-            return false;
-        }
-        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-            return true;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    false
-}
-
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-/// Creates a key pair `name`, `name.pub`, without a passphrase unless the options set one.
+/// Creates a key pair `name`, `name.pub`.
 pub fn keygen(dir: &Path, name: &str, options: &[&str]) {
-    let path = dir.join(name);
-    let mut command = Command::new("ssh-keygen");
-    command.args(["-q", "-C", "test", "-f"]).arg(&path).args(options);
-    if !options.contains(&"-N") {
-        command.args(["-N", ""]);
-    }
-    assert!(command.status().unwrap().success());
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    make_key(&dir.join(name), options).unwrap();
 }
 
 /// `type base64` of a public key file.
 pub fn public(path: &Path) -> String {
-    let text = fs::read_to_string(path).unwrap();
-    text.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
-}
-
-pub fn run(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).output().unwrap();
-    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    public_key(path).unwrap()
 }
 
 /// Pseudo-random bytes, the same for the same length.
