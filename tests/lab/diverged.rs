@@ -71,7 +71,7 @@ fn a_member_that_holds_other_data_is_named_and_the_good_side_is_proved() {
         "{told}"
     );
     let told = loud(master);
-    assert!(told.contains(&format!("{}/{}/etcd has diverged", liar.name, status.night())), "{told}");
+    assert!(told.contains(&format!("{}/{}/etcd has DIVERGED", liar.name, status.night())), "{told}");
 
     // The night's own drill took the good side, and the master says whose.
     let proofs = status.report.pointer("/night/record/proofs").and_then(Value::as_array).unwrap();
