@@ -20,7 +20,7 @@ const E1: &str = "e1.site.test";
 
 fn alone() -> Site {
     let site = Plan::new(&[("e1", &[Etcd])]).build().unwrap();
-    let etcd = site.etcd.as_ref().unwrap();
+    let etcd = &site.etcd[0];
     for number in 0..30 {
         etcd.put(&format!("/registry/pods/ns/{number}"), "a pod").unwrap();
     }
@@ -65,9 +65,9 @@ fn wait_for_nothing_left(site: &Site, host: &str) {
 /// A drill that is in the middle of its copying, by a rate at which that takes a while.
 fn slowly(site: &Site, host: &str) {
     // What compresses to little is copied at the rate of what it unpacks to.
-    let etcd = site.etcd.as_ref().unwrap();
+    let etcd = &site.etcd[0];
     for number in 0..12 {
-        etcd.put(&format!("/registry/big/{number}"), &"x".repeat(1_000_000)).unwrap();
+        etcd.put(&format!("/registry/big/{number}"), "x".repeat(1_000_000)).unwrap();
     }
     site.drop_in(host, "50-slow.toml", "[drill]\nrate = \"1MB\"\n").unwrap();
 }
@@ -83,7 +83,7 @@ fn a_night_proves_a_pulled_copy_and_every_master_has_the_proof() {
         site.drop_in(master, "50-drill.toml", "[drill]\nhosts = [\"m1.site.test\"]\n").unwrap();
     }
     site.drop_in("e1", "50-drill.toml", "[drill]\nhosts = [\"m1.site.test\"]\n").unwrap();
-    site.etcd.as_ref().unwrap().put("/registry/pods/ns/a", "one").unwrap();
+    site.etcd[0].put("/registry/pods/ns/a", "one").unwrap();
     site.night().unwrap();
     for host in ["m1", "m2", "e1"] {
         let (code, status) = site.status(host).unwrap();
@@ -200,7 +200,7 @@ fn what_keeps_a_drill_from_being_tried_says_nothing_about_the_copy() {
     let ran = ends_with(site.run("e1", &["drill"]).unwrap(), 3);
     assert!(ran.stdout.contains("not proved: not enough space to restore"), "{ran:?}");
     wait_for_nothing_left(&site, "e1");
-    site.etcd.as_ref().unwrap().put("/still", "well").unwrap();
+    site.etcd[0].put("/still", "well").unwrap();
 }
 
 #[test]
@@ -265,8 +265,8 @@ fn child_of(parent: u32, word: &str) -> Option<String> {
 #[test]
 fn the_runbooks_backup_is_healthy_and_refuses_writes_which_the_drill_says_and_ours_is_proved() {
     let mut site = alone();
-    let etcd = site.etcd.as_ref().unwrap();
-    let (data, backup) = (etcd.data(E1).unwrap(), site.host("e1").state().join("backup"));
+    let etcd = &site.etcd[0];
+    let (data, backup) = (etcd.data(), site.host("e1").state().join("backup"));
     fs::create_dir_all(backup.parent().unwrap()).unwrap();
     Cmd::new("env")
         .args(["ETCDCTL_API=2", "etcdctl", "backup", "--data-dir"])
@@ -298,7 +298,7 @@ fn the_runbooks_backup_is_healthy_and_refuses_writes_which_the_drill_says_and_ou
 fn etcd_of_the_runbook(site: &Site, backup: &Path) -> String {
     let copy = site.host("e1").state().join("restored");
     crate::support::shell("cp -a \"$1\" \"$2\"", &[backup, &copy]);
-    let restored = kit::etcd::Etcd::start_forced(&copy).unwrap();
+    let restored = kit::etcd::Etcd::start_forced(&copy, &[]).unwrap();
     let health = restored.health().unwrap();
     assert!(restored.put("/registry/a", "write").is_err(), "it took a write");
     health
@@ -309,7 +309,7 @@ fn a_set_in_an_archive_is_proved_as_well() {
     let plan: &[(&str, &[_])] =
         &[("m1", &[Master, Etcd]), ("n1", &[Node]), ("backup", &[kit::lab::Role::BackupServer])];
     let mut site = Plan::new(plan).build().unwrap();
-    site.etcd.as_ref().unwrap().put("/registry/pods/ns/a", "one").unwrap();
+    site.etcd[0].put("/registry/pods/ns/a", "one").unwrap();
     site.night().unwrap();
     let archive = crate::support::archive_in(&site.inbox());
     let ran = good(site.run("m1", &["drill", "--archive", archive.to_str().unwrap()]).unwrap());
@@ -356,21 +356,20 @@ fn where_systemd_listens_the_drill_runs_in_its_unit_and_one_that_is_ended_proves
 #[test]
 fn a_cold_copy_is_proved_and_so_is_one_with_authentication_on() {
     let mut site = alone();
-    let etcd = site.etcd.as_mut().unwrap();
-    let data = etcd.data(E1).unwrap();
+    let etcd = &site.etcd[0];
+    let data = etcd.data();
     let running = ends_with(site.run("e1", &["drill", "--data-dir", data.to_str().unwrap()]).unwrap(), 2);
     assert!(running.stderr.contains("a running etcd uses this directory"), "{running:?}");
-    let etcd = site.etcd.as_mut().unwrap();
-    etcd.stop();
+    site.etcd[0].kill();
     let ran = good(site.run("e1", &["drill", "--data-dir", data.to_str().unwrap()]).unwrap());
     assert!(ran.stdout.contains("accepted a write") && ran.stdout.contains("revision"), "{ran:?}");
 
     let copy = site.host("e1").state().join("secured");
     fs::create_dir_all(copy.parent().unwrap()).unwrap();
     crate::support::shell("cp -a \"$1\" \"$2\"", &[&data, &copy]);
-    let mut secured = kit::etcd::Etcd::start_forced(&copy).unwrap();
+    let mut secured = kit::etcd::Etcd::start_forced(&copy, &[]).unwrap();
     secured.secure().unwrap();
-    secured.stop();
+    secured.kill();
     let ran = good(site.run("e1", &["drill", "--data-dir", copy.to_str().unwrap()]).unwrap());
     assert!(ran.stdout.contains("accepted a write") && ran.stdout.contains("live keys"), "{ran:?}");
     assert!(!ran.stdout.contains("DIFFERS"), "{ran:?}");

@@ -15,7 +15,7 @@ use crate::support::{good, night_of, outcome, reason, set_folder, set_report, ve
 fn without_etcd_its_stage_fails_with_the_reason_and_all_else_goes_on() {
     let mut site = Plan::new(&[("m1", &[Master]), ("e1", &[Etcd]), ("n1", &[Node])]).build().unwrap();
     site.drop_in("e1", "50-retries.toml", "[stage.snapshot-etcd]\nretries = 0\n").unwrap();
-    site.etcd.as_mut().unwrap().stop();
+    site.etcd[0].kill();
     for host in ["e1", "n1"] {
         site.start(host).unwrap();
         site.settle(host).unwrap();
@@ -23,8 +23,8 @@ fn without_etcd_its_stage_fails_with_the_reason_and_all_else_goes_on() {
     let (code, status) = site.status("e1").unwrap();
     assert_eq!((code, verdict(&status)), (3, "failed"));
     assert_eq!(outcome(&status, "snapshot-etcd"), "failed");
-    let endpoint = site.etcd.as_ref().unwrap().endpoint("e1.site.test").unwrap();
-    assert!(reason(&status, "snapshot-etcd").contains(&endpoint), "{}", reason(&status, "snapshot-etcd"));
+    let endpoint = &site.etcd[0].url;
+    assert!(reason(&status, "snapshot-etcd").contains(endpoint), "{}", reason(&status, "snapshot-etcd"));
 
     // The master hears from the host itself why there is nothing to wait for.
     site.start("m1").unwrap();

@@ -42,17 +42,15 @@ fn keys(rows: &Value) -> Vec<&str> {
 
 /// Puts bytes, which no argument could hold.
 fn put(site: &Site, key: &str, value: &[u8]) {
-    let endpoint = site.etcd.as_ref().unwrap().endpoint("m1.site.test").unwrap();
-    let words = ["ETCDCTL_API=3", "etcdctl", "--endpoints", &endpoint, "put", key];
-    Cmd::new("env").args(words).stdin(value).run().unwrap();
+    site.etcd[0].put(key, value).unwrap();
 }
 
 /// What etcdctl saves and says of the member's database, in a folder.
 fn saved(site: &Site, folder: &Path) -> (PathBuf, Value) {
-    let endpoint = site.etcd.as_ref().unwrap().endpoint("m1.site.test").unwrap();
+    let endpoint = &site.etcd[0].url;
     let file = folder.join("saved.db");
     let save = "ETCDCTL_API=3 etcdctl --endpoints \"$1\" snapshot save \"$2\" >/dev/null 2>&1";
-    shell(save, &[Path::new(&endpoint), &file]);
+    shell(save, &[Path::new(endpoint), &file]);
     let status = shell("ETCDCTL_API=3 etcdctl snapshot status \"$1\" -w json", &[&file]);
     (file, serde_json::from_str(&status).unwrap())
 }
@@ -157,9 +155,9 @@ fn two_nights_differ_in_what_was_done_between_them() {
     put(&site, "/kubernetes.io/pods/shop/late", b"{}");
     // Written again as it was: that is no change.
     put(&site, "/kubernetes.io/secrets/shop/token", SECRET);
-    let endpoint = site.etcd.as_ref().unwrap().endpoint("m1.site.test").unwrap();
+    let endpoint = &site.etcd[0].url;
     let delete = "ETCDCTL_API=3 etcdctl --endpoints \"$1\" del /kubernetes.io/secrets/shop/sealed";
-    shell(delete, &[Path::new(&endpoint)]);
+    shell(delete, &[Path::new(endpoint)]);
     let night = night_of_m1(&site);
     a_later_night(&site, "2099-01-01");
 

@@ -25,7 +25,7 @@ fn three_masters() -> Plan {
 #[test]
 fn three_masters_and_the_backup_server_end_with_the_same_verified_copy_of_everything() {
     let mut site = three_masters().build().unwrap();
-    site.etcd.as_ref().unwrap().put("/registry/pods/a", "one").unwrap();
+    site.etcd[0].put("/registry/pods/a", "one").unwrap();
     site.night().unwrap();
 
     let first = sets(&site, "m1");

@@ -17,7 +17,7 @@ use crate::support::{
 fn runbook_2200_an_etcd_host_hands_in_a_snapshot_that_etcd_itself_restores() {
     let mut site = Plan::new(&[("e1", &[Etcd])]).build().unwrap();
     for number in 0..20 {
-        site.etcd.as_ref().unwrap().put(&format!("/registry/{number}"), "value").unwrap();
+        site.etcd[0].put(&format!("/registry/{number}"), "value").unwrap();
     }
     site.night().unwrap();
 

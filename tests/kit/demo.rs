@@ -44,12 +44,8 @@ pub fn run(folder: &Path, out: &mut impl Write) -> Result<()> {
 }
 
 fn put(site: &Site, number: u32) -> Result<()> {
-    match &site.etcd {
-        Some(etcd) => {
-            etcd.put(&format!("/kubernetes.io/configmaps/demo/{number}"), "something worth keeping")
-        }
-        None => Ok(()),
-    }
+    let key = format!("/kubernetes.io/configmaps/demo/{number}");
+    site.etcd.iter().try_for_each(|etcd| etcd.put(&key, "something worth keeping"))
 }
 
 fn where_the_copies_are(site: &Site, out: &mut impl Write) -> Result<()> {

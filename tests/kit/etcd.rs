@@ -1,89 +1,137 @@
-//! Real etcd members on loopback, one cluster in plain HTTP.
+//! Real etcd members on loopback.
 
 use std::fs;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
 use crate::lab::cmd::{Cmd, Output, poll};
-use crate::lab::{Error, Result};
+use crate::lab::{Error, Result, tools};
 use crate::port;
 
 const STARTS: Duration = Duration::from_secs(30);
+/// A snapshot of half a gigabyte is saved and read within it.
+const ETCDCTL_TIMEOUT: Duration = Duration::from_secs(120);
 
-pub struct Etcd {
-    members: Vec<Member>,
+/// Whether etcd is installed.
+pub fn available() -> std::result::Result<(), String> {
+    let version = Command::new("etcd").arg("--version").stdout(Stdio::null()).status();
+    version.map(drop).map_err(|error| format!("etcd is not installed: {error}"))
 }
 
-struct Member {
-    name: String,
-    client: u16,
-    peer: u16,
-    folder: PathBuf,
+/// The programs of one release of etcd: those that are installed, or others.
+#[derive(Clone, Debug, Default)]
+pub struct Release {
+    folder: Option<PathBuf>,
+}
+
+impl Release {
+    /// etcd 3.5, as `cargo xtask setup` installs it.
+    pub fn newer() -> std::result::Result<Self, String> {
+        let folder = tools().join("etcd-3.5/usr/bin");
+        if folder.join("etcd").exists() {
+            return Ok(Self { folder: Some(folder) });
+        }
+        Err(format!("there is no etcd 3.5 in {}: run cargo xtask setup", folder.display()))
+    }
+
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.folder.as_ref().map_or_else(|| name.into(), |folder| folder.join(name))
+    }
+}
+
+/// A member with its data in a directory of its own. It is killed on drop.
+pub struct Etcd {
     child: Option<Child>,
+    release: Release,
+    arguments: Vec<String>,
+    folder: TempDir,
+    pub name: String,
+    pub url: String,
+    pub port: u16,
+    pub peer_url: String,
 }
 
 impl Etcd {
-    /// Starts one member for each name, with its data below the folder, and waits until all are well.
-    pub fn start(folder: &Path, names: &[&str]) -> Result<Self> {
-        let members = names
-            .iter()
-            .map(|name| Member {
-                name: (*name).to_owned(),
-                client: port::free(),
-                peer: port::free(),
-                folder: folder.join(name),
-                child: None,
-            })
-            .collect();
-        let mut etcd = Self { members };
-        let cluster: Vec<String> = (etcd.members.iter())
-            .map(|member| format!("{}=http://127.0.0.1:{}", member.name, member.peer))
-            .collect();
-        for member in &mut etcd.members {
-            member.start(&cluster.join(","))?;
-        }
-        etcd.wait_until_well()?;
+    /// A cluster of one. It listens, but may not have a leader yet. With a certificate among the flags it speaks TLS.
+    pub fn start(name: &str, flags: &[&str]) -> Result<Self> {
+        Self::start_of(&Release::default(), name, flags)
+    }
+
+    /// A cluster of one, of a release.
+    pub fn start_of(release: &Release, name: &str, flags: &[&str]) -> Result<Self> {
+        let peer = peer_url();
+        let cluster = format!("--initial-cluster={name}={peer}");
+        Self::launch(release, name, &peer, &[&[cluster.as_str()], flags].concat())
+    }
+
+    /// A member of the cluster that the flags describe.
+    pub fn start_in(name: &str, peer_url: &str, flags: &[&str]) -> Result<Self> {
+        Self::launch(&Release::default(), name, peer_url, flags)
+    }
+
+    /// One member for each name, when all of them are well.
+    pub fn start_cluster(names: &[&str]) -> Result<Vec<Self>> {
+        let peers: Vec<String> = names.iter().map(|_| peer_url()).collect();
+        let listed: Vec<String> =
+            names.iter().zip(&peers).map(|(name, peer)| format!("{name}={peer}")).collect();
+        let cluster = format!("--initial-cluster={}", listed.join(","));
+        let members = names.iter().zip(&peers).map(|(name, peer)| Self::start_in(name, peer, &[&cluster]));
+        let members: Vec<Self> = members.collect::<Result<_>>()?;
+        members.iter().try_for_each(Self::wait_well)?;
+        Ok(members)
+    }
+
+    /// A member on a data directory that was copied, as the only one of its cluster, when it is well.
+    pub fn start_forced(data: &Path, flags: &[&str]) -> Result<Self> {
+        let data = format!("--data-dir={}", data.display());
+        let etcd = Self::start("forced", &[&[data.as_str(), "--force-new-cluster"], flags].concat())?;
+        etcd.wait_well()?;
         Ok(etcd)
     }
 
-    /// Where a member is asked; members go by the names they were started with.
-    pub fn endpoint(&self, name: &str) -> Result<String> {
-        let member = self.members.iter().find(|member| member.name == name);
-        member
-            .map(|member| format!("http://127.0.0.1:{}", member.client))
-            .ok_or_else(|| Error::Refused(format!("there is no etcd member {name}")))
-    }
-
-    pub fn put(&self, key: &str, value: &str) -> Result<()> {
-        self.etcdctl_with(value, &["put", key]).map(drop)
-    }
-
-    /// Starts one member on a data dir that was copied, as the only one of its cluster.
-    pub fn start_forced(data: &Path) -> Result<Self> {
-        let (client, peer) = (port::free(), port::free());
-        let folder = data.with_extension("etcd");
-        let name = "forced".to_owned();
-        let mut member = Member { name, client, peer, folder, child: None };
-        member.start_on(data, &format!("forced=http://127.0.0.1:{peer}"), &["--force-new-cluster"])?;
-        let etcd = Self { members: vec![member] };
-        etcd.wait_until_well()?;
+    fn launch(release: &Release, name: &str, peer_url: &str, flags: &[&str]) -> Result<Self> {
+        let folder = TempDir::with_prefix("etcd-").map_err(Error::io("making a member's directory"))?;
+        let port = port::free();
+        let scheme = if flags.iter().any(|flag| flag.starts_with("--cert-file")) { "https" } else { "http" };
+        let url = format!("{scheme}://127.0.0.1:{port}");
+        let data = folder.path().join("data").display().to_string();
+        // etcd takes the last one of a flag that is given twice.
+        let arguments = ["--name", name, "--data-dir", &data]
+            .into_iter()
+            .chain(["--listen-client-urls", &url, "--advertise-client-urls", &url])
+            .chain(["--listen-peer-urls", peer_url, "--initial-advertise-peer-urls", peer_url])
+            .chain(flags.iter().copied())
+            .map(str::to_owned)
+            .collect();
+        let (name, peer_url) = (name.to_owned(), peer_url.to_owned());
+        let mut etcd =
+            Self { child: None, release: release.clone(), arguments, folder, name, url, port, peer_url };
+        etcd.up()?;
         Ok(etcd)
     }
 
-    /// A member's data dir.
-    pub fn data(&self, name: &str) -> Result<PathBuf> {
-        let member = self.members.iter().find(|member| member.name == name);
-        member
-            .map(|member| member.folder.join("data"))
-            .ok_or_else(|| Error::Refused(format!("there is no etcd member {name}")))
+    /// Starts it on its data, and waits until it listens.
+    pub fn up(&mut self) -> Result<()> {
+        let path = self.folder.path().join("log");
+        let log = fs::File::options().create(true).append(true).open(&path);
+        let log = log.map_err(Error::io(format!("opening {}", path.display())))?;
+        let mut command = Command::new(self.release.program("etcd"));
+        command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let child = self.child.insert(command.spawn().map_err(Error::io("starting etcd"))?);
+        poll("etcd to listen", STARTS, || match child.try_wait() {
+            Ok(None) if TcpStream::connect(("127.0.0.1", self.port)).is_ok() => Ok(()),
+            _ => Err(fs::read_to_string(&path).unwrap_or_default()),
+        })
     }
 
-    /// Lets nobody in any more without a password.
-    pub fn secure(&self) -> Result<()> {
-        self.etcdctl(&["user", "add", "root:secret"])?;
-        self.etcdctl(&["user", "grant-role", "root", "root"])?;
-        self.etcdctl(&["auth", "enable"]).map(drop)
+    /// Waits until it commits a proposal.
+    pub fn wait_well(&self) -> Result<()> {
+        poll("etcd to be well", STARTS, || self.health().map(drop).map_err(|error| error.to_string()))
     }
 
     /// What `etcdctl endpoint health` says.
@@ -91,86 +139,90 @@ impl Etcd {
         self.etcdctl(&["endpoint", "health"]).map(|output| output.text() + &output.stderr)
     }
 
+    pub fn put(&self, key: &str, value: impl AsRef<[u8]>) -> Result<()> {
+        // A long value goes in as input.
+        self.cmd(&["put", key]).stdin(value.as_ref()).run().map(drop)
+    }
+
+    pub fn etcdctl(&self, words: &[&str]) -> Result<Output> {
+        self.cmd(words).run()
+    }
+
+    /// In words of the v2 API.
+    pub fn etcdctl2(&self, words: &[&str]) -> Result<Output> {
+        self.cmd(words).env("ETCDCTL_API", "2").run()
+    }
+
+    fn cmd(&self, words: &[&str]) -> Cmd {
+        let cmd = Cmd::new(self.release.program("etcdctl")).env("ETCDCTL_API", "3").timeout(ETCDCTL_TIMEOUT);
+        cmd.args(["--endpoints", &self.url]).args(words)
+    }
+
+    /// Lets nothing in any more without a password.
+    pub fn secure(&self) -> Result<()> {
+        self.etcdctl(&["user", "add", "root:secret"])?;
+        self.etcdctl(&["user", "grant-role", "root", "root"])?;
+        self.etcdctl(&["auth", "enable"]).map(drop)
+    }
+
     /// Has what was written so far in the database file: etcd commits to it each 100 ms, or when it is asked for a
     /// snapshot.
     pub fn settle(&self) -> Result<()> {
-        for member in &self.members {
-            let to = member.folder.join("settled.db");
-            let path = to.display().to_string();
-            self.etcdctl(&["--endpoints", &member.url(), "snapshot", "save", &path])?;
+        let to = self.folder.path().join("settled.db");
+        self.etcdctl(&["snapshot", "save", &to.display().to_string()]).map(drop)
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// The database that the member has open.
+    pub fn database(&self) -> PathBuf {
+        self.data().join("member/snap/db")
+    }
+
+    /// Changes the data of a stopped member. It does not notice, because the pages of its database have no checksums.
+    pub fn alter(&self, before: &[u8], after: &[u8]) -> Result<()> {
+        let path = self.database();
+        let mut bytes = fs::read(&path).map_err(Error::io(format!("reading {}", path.display())))?;
+        let ends = 0..bytes.len().saturating_sub(before.len());
+        let places: Vec<usize> = ends.filter(|at| bytes[*at..].starts_with(before)).collect();
+        if places.is_empty() || before.len() != after.len() {
+            return Err(Error::Refused("there is nothing of this length to replace".to_owned()));
+        }
+        for at in places {
+            bytes[at..at + after.len()].copy_from_slice(after);
+        }
+        fs::write(&path, bytes).map_err(Error::io(format!("writing {}", path.display())))
+    }
+
+    /// Stops it as systemd does: then all its writes are in its database.
+    pub fn stop(&mut self) -> Result<()> {
+        if let Some(mut child) = self.child.take() {
+            kill_process(Pid::from_child(&child), Signal::TERM)
+                .map_err(|error| Error::Refused(format!("stopping etcd: {error}")))?;
+            child.wait().map_err(Error::io("waiting for etcd"))?;
         }
         Ok(())
     }
 
-    /// Ends every member, as a power cut would.
-    pub fn stop(&mut self) {
-        for child in self.members.iter_mut().filter_map(|member| member.child.take()) {
-            end(child);
+    /// Ends it as a power cut would.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
         }
-    }
-
-    fn wait_until_well(&self) -> Result<()> {
-        poll("etcd to be well", STARTS, || {
-            self.etcdctl(&["endpoint", "health"]).map(drop).map_err(|error| error.to_string())
-        })
-    }
-
-    fn etcdctl(&self, words: &[&str]) -> Result<Output> {
-        self.etcdctl_with("", words)
-    }
-
-    /// A long value goes in as input.
-    fn etcdctl_with(&self, input: &str, words: &[&str]) -> Result<Output> {
-        let endpoints: Vec<String> = self.members.iter().map(Member::url).collect();
-        let command = Cmd::new("env").arg("ETCDCTL_API=3").arg("etcdctl");
-        let command = if words.contains(&"--endpoints") {
-            command
-        } else {
-            command.args(["--endpoints", &endpoints.join(",")])
-        };
-        command.args(words).stdin(input).run()
-    }
-}
-
-impl Member {
-    fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.client)
-    }
-
-    fn start(&mut self, cluster: &str) -> Result<()> {
-        self.start_on(&self.folder.join("data"), cluster, &[])
-    }
-
-    fn start_on(&mut self, data: &Path, cluster: &str, flags: &[&str]) -> Result<()> {
-        fs::create_dir_all(&self.folder).map_err(Error::io(format!("making {}", self.folder.display())))?;
-        let log = self.folder.join("log");
-        let stderr = fs::File::create(&log).map_err(Error::io(format!("creating {}", log.display())))?;
-        let (client, peer) =
-            (format!("http://127.0.0.1:{}", self.client), format!("http://127.0.0.1:{}", self.peer));
-        let child = Command::new("etcd")
-            .args(["--name", &self.name, "--initial-cluster", cluster, "--data-dir"])
-            .arg(data)
-            .args(flags)
-            .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
-            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(stderr)
-            .spawn()
-            .map_err(Error::io("starting etcd"))?;
-        self.child = Some(child);
-        Ok(())
     }
 }
 
 impl Drop for Etcd {
     fn drop(&mut self) {
-        self.stop();
+        self.kill();
     }
 }
 
-fn end(mut child: Child) {
-    // It may have ended by itself.
-    let _ = child.kill();
-    let _ = child.wait();
+/// Where a new member's peers will find it.
+pub fn peer_url() -> String {
+    format!("http://127.0.0.1:{}", port::free())
 }

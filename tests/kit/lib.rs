@@ -1,12 +1,14 @@
 //! What the tests stand on: real things to test against, and ways to make them fail.
 
 use std::env;
+use std::time::Duration;
 
 pub mod daemon;
 pub mod demo;
 pub mod etcd;
 pub mod journal;
 pub mod lab;
+pub mod pki;
 pub mod port;
 pub mod proxy;
 pub mod site;
@@ -26,4 +28,15 @@ pub fn require(available: Result<(), String>) -> bool {
     assert!(!required, "this test has to run here, and cannot: {why}");
     println!("skipped: {why}");
     false
+}
+
+/// Polls a condition for at most 30 s.
+///
+/// # Panics
+/// If it is not met by then.
+pub fn eventually(what: &str, mut is_met: impl FnMut() -> bool) {
+    let look = || if is_met() { Ok(()) } else { Err("it is not so".to_owned()) };
+    if let Err(error) = lab::cmd::poll(what, Duration::from_secs(30), look) {
+        panic!("{error}");
+    }
 }

@@ -79,6 +79,11 @@ impl Proxy {
         Ok(Self { port, shared })
     }
 
+    /// Where a plain HTTP server behind it is requested.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
     /// Lets that many more bytes through that way, then nothing at all until it is released.
     pub fn hold_after(&self, way: Way, bytes: u64) {
         self.arm(way, bytes, Fault::Hold);

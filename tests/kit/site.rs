@@ -36,7 +36,7 @@ const FILES: [(&str, &str); 8] = [
 pub struct Site {
     // Fields are dropped in this order: daemons first, for sessions end with their clients.
     hosts: Vec<Host>,
-    pub etcd: Option<Etcd>,
+    pub etcd: Vec<Etcd>,
     zone: Zone,
     recipients: Vec<String>,
     user: String,
@@ -80,11 +80,7 @@ impl Site {
         }
         let members: Vec<&str> =
             hosts.iter().filter(|host| host.is(Role::Etcd)).map(|host| host.name.as_str()).collect();
-        let etcd = if members.is_empty() {
-            None
-        } else {
-            Some(Etcd::start(&scratch.path().join("etcd"), &members)?)
-        };
+        let etcd = Etcd::start_cluster(&members)?;
         let site = Self { hosts, etcd, zone: plan.zone, recipients: plan.recipients, user, folder, scratch };
         for host in &site.hosts {
             for (path, content) in FILES {
@@ -127,10 +123,7 @@ impl Site {
         let backup = self.hosts.iter().find(|host| host.is(Role::BackupServer));
         let inbox = backup.map(|host| host.folder.join("in"));
         for host in self.hosts.iter().filter(|host| host.has_daemon()) {
-            let etcd = match (&self.etcd, host.is(Role::Etcd)) {
-                (Some(etcd), true) => Some(etcd.endpoint(&host.name)?),
-                _ => None,
-            };
+            let member = self.etcd.iter().find(|member| member.name == host.name);
             let text = site_config::text(&Facts {
                 this: &host.name,
                 user: &self.user,
@@ -140,7 +133,7 @@ impl Site {
                 run: &self.run_folder(&host.name),
                 known_hosts: &self.known_hosts(),
                 sources: &self.sources(&host.name),
-                etcd: etcd.as_deref(),
+                etcd: member.map(|member| member.url.as_str()),
                 recipients: &self.recipients,
                 remote: match (backup, inbox.as_deref()) {
                     (Some(backup), Some(inbox)) if host.is(Role::Master) => Some((inbox, backup.port())),

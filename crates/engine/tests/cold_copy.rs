@@ -19,6 +19,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use kit::etcd::Etcd;
+use kit::eventually;
 use nightshift_core::digest::{Digest, Written};
 use nightshift_core::night::{Night, NightWindow};
 use nightshift_core::settings::Compression;
@@ -28,7 +30,6 @@ use nightshift_engine::cold_copy::recover::recover;
 use nightshift_engine::cold_copy::request::{ColdCopyOutcome, Copied, RequestError, request};
 use nightshift_engine::cold_copy::serve::{ServeError, serve};
 use nightshift_etcd::service::ServiceControl as _;
-use support::etcd::{Etcd, available, eventually, free_port};
 use support::members::{Member, Scripts, cluster, today, whose_turn};
 use tokio::task::JoinHandle;
 
@@ -109,20 +110,7 @@ fn restored(copy: &Path, directory: &Path) -> Etcd {
     std::fs::create_dir(directory).unwrap();
     let unpacked = Command::new("tar").arg("-xzf").arg(copy).arg("-C").arg(directory).status().unwrap();
     assert!(unpacked.success());
-    let data_dir = format!("--data-dir={}", directory.display());
-    let peer = format!("http://127.0.0.1:{}", free_port());
-    Etcd::start_in("restored", &peer, &[&data_dir, "--force-new-cluster", "--enable-v2"])
-}
-
-fn ctl(etcd: &Etcd, api: &str, words: &[&str]) -> String {
-    let output = Command::new("etcdctl")
-        .env("ETCDCTL_API", api)
-        .args(["--endpoints", &etcd.url])
-        .args(words)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{words:?}: {output:?}");
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    Etcd::start_forced(directory, &["--enable-v2"]).unwrap()
 }
 
 /// Sends a request like the daemon, and reads up to the first data.
@@ -149,7 +137,7 @@ fn frame(line: &mut UnixStream) -> (u8, Vec<u8>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_three_members_is_copied_each_night_and_its_copy_restores_with_both_stores() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
     let members = cluster(3);
@@ -182,15 +170,15 @@ async fn one_of_three_members_is_copied_each_night_and_its_copy_restores_with_bo
 
     let directory = tempfile::tempdir().unwrap();
     let etcd = restored(&copy_of(tonight), &directory.path().join("data"));
-    assert_eq!(ctl(&etcd, "2", &["get", "/openshift.io/old"]), "from v2");
-    assert!(ctl(&etcd, "3", &["get", "/kubernetes.io/new"]).ends_with("from v3"));
-    ctl(&etcd, "3", &["put", "canary", "alive"]);
-    ctl(&etcd, "2", &["set", "/canary", "alive"]);
+    assert_eq!(etcd.etcdctl2(&["get", "/openshift.io/old"]).unwrap().text(), "from v2");
+    assert!(etcd.etcdctl(&["get", "/kubernetes.io/new"]).unwrap().text().ends_with("from v3"));
+    etcd.put("canary", "alive").unwrap();
+    etcd.etcdctl2(&["set", "/canary", "alive"]).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_members_requested_in_the_same_second_one_is_copied_and_the_other_refuses() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
     let members = cluster(3);
@@ -218,7 +206,7 @@ async fn of_two_members_requested_in_the_same_second_one_is_copied_and_the_other
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_lock_aborts_the_copy_and_starts_the_member() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
     let members = cluster(3);
@@ -237,7 +225,7 @@ async fn a_lost_lock_aborts_the_copy_and_starts_the_member() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_lost_during_the_stop_starts_the_member_after_the_stop() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
     let members = cluster(3);
@@ -258,7 +246,7 @@ async fn a_lock_lost_during_the_stop_starts_the_member_after_the_stop() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_the_quorum_needs_is_started_at_the_next_renewal() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
     let members = cluster(3);
@@ -278,7 +266,7 @@ async fn a_member_that_the_quorum_needs_is_started_at_the_next_renewal() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_stops_of_a_member_in_a_night_are_limited() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
     let alone = cluster(1);
@@ -297,7 +285,7 @@ async fn the_stops_of_a_member_in_a_night_are_limited() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_data_directory_that_no_member_has_open_is_not_copied() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
     let alone = cluster(1);
@@ -318,7 +306,7 @@ async fn a_data_directory_that_no_member_has_open_is_not_copied() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_hosts_member_at_the_endpoint_is_not_stopped() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
     let members = cluster(3);
@@ -337,7 +325,7 @@ async fn another_hosts_member_at_the_endpoint_is_not_stopped() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_that_dies_during_the_copy_leaves_no_member_stopped() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
     let members = cluster(3);
@@ -354,7 +342,7 @@ async fn a_daemon_that_dies_during_the_copy_leaves_no_member_stopped() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_helper_that_dies_during_the_copy_leaves_a_marker_by_which_the_member_is_started() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
     let members = cluster(3);
@@ -384,7 +372,7 @@ async fn a_helper_that_dies_during_the_copy_leaves_a_marker_by_which_the_member_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_member_is_stopped_for_a_wrong_cluster_for_another_night_or_while_one_is_not_healthy() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
     let members = cluster(3);
@@ -412,7 +400,7 @@ async fn no_member_is_stopped_for_a_wrong_cluster_for_another_night_or_while_one
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_of_one_is_copied_without_a_lock_and_a_cluster_of_two_never() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
     let alone = cluster(1);

@@ -9,7 +9,7 @@
 )]
 #![allow(dead_code)] // the tests use the rest of it
 
-#[path = "../tests/it/support/etcd.rs"]
+#[path = "../tests/it/support/writer.rs"]
 mod support;
 
 #[tokio::main]

@@ -8,8 +8,8 @@ use super::cmd::{Running, poll, side_by_side};
 use super::error::{Error, Result};
 use super::host::Host;
 use super::inside::HostFile;
-use super::pki::Authority;
 use super::topology::Role;
+use crate::pki::Authority;
 
 /// Masters have their clients' certificates from it too.
 pub(super) const AUTHORITY: &str = "etcd-signer";
@@ -116,11 +116,7 @@ impl<'lab> EtcdCluster<'lab> {
 }
 
 fn member_files(host: &Host, authority: &Authority, initial_cluster: &str) -> Result<Vec<HostFile>> {
-    let names = [
-        format!("DNS:{}", host.name),
-        format!("DNS:{}", host.short_name()),
-        format!("IP:{}", host.address()),
-    ];
+    let names = format!("DNS:{},DNS:{},IP:{}", host.name, host.short_name(), host.address());
     let subject = format!("/CN={}", host.name);
     let issue = |kind: &str| authority.issue(&format!("{}-{kind}", host.short_name()), &subject, &names);
     let (server, peer) = (issue("server")?, issue("peer")?);

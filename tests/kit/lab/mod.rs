@@ -17,7 +17,6 @@ mod network;
 pub mod nightshift;
 pub mod openshift;
 mod package;
-mod pki;
 mod schedule;
 mod topology;
 

@@ -8,8 +8,8 @@ use super::error::Result;
 use super::etcd;
 use super::host::Host;
 use super::inside::HostFile;
-use super::pki::{Authority, Pair};
 use super::topology::Role;
+use crate::pki::{Authority, Pair};
 
 const MASTER: &str = "/etc/origin/master";
 const NODE: &str = "/etc/origin/node";
@@ -54,7 +54,7 @@ impl Cluster {
         let etcd_urls =
             lab.with(Role::Etcd).iter().map(|host| format!("  - https://{}:2379\n", host.name)).collect();
         let authority = Authority::of_lab(lab, "openshift-signer")?;
-        let admin = authority.issue("admin", "/O=system:cluster-admins/CN=system:admin", &[])?;
+        let admin = authority.issue("admin", "/O=system:cluster-admins/CN=system:admin", "")?;
         Ok(Self {
             authority,
             admin,
@@ -67,8 +67,7 @@ impl Cluster {
     }
 
     fn master_files(&self, host: &Host) -> Result<Vec<HostFile>> {
-        let names =
-            [format!("DNS:{}", host.name), format!("IP:{}", host.address()), "DNS:kubernetes".to_owned()];
+        let names = format!("DNS:{},IP:{},DNS:kubernetes", host.name, host.address());
         let file_name = |kind: &str| format!("{}-{kind}", host.short_name());
         let server =
             self.authority.issue(&file_name("server"), &format!("/CN={}", host.address()), &names)?;
@@ -108,7 +107,7 @@ impl Cluster {
     }
 
     fn node_files(&self, host: &Host) -> Result<Vec<HostFile>> {
-        let names = [format!("DNS:{}", host.name), format!("IP:{}", host.address())];
+        let names = format!("DNS:{},IP:{}", host.name, host.address());
         let subject = format!("/O=system:nodes/CN=system:node:{}", host.name);
         let kubelet = self.authority.issue(&format!("{}-node", host.short_name()), &subject, &names)?;
         let ca = self.authority.pair()?;

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use crate::support::etcd::{Certs, Etcd, Writer, available, eventually, local};
+use crate::certs::Certs;
+use crate::support::writer::{Writer, local};
 use jiff::{Timestamp, ToSpan as _};
+use kit::etcd::Etcd;
 use nightshift_core::etcd_facts::{Agreement, AgreementState, MemberId};
 use nightshift_etcd::agreement::{AgreementLimits, agreement};
 use nightshift_etcd::client::Client;
@@ -62,10 +64,10 @@ async fn caught_up(members: &[Etcd]) {
 
 #[tokio::test]
 async fn three_members_agree_and_each_of_them_gives_the_same_order() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
-    let members = Etcd::start_cluster(3);
+    let members = Etcd::start_cluster(&["e1", "e2", "e3"]).unwrap();
     written(&members[0], 50).await;
     let mut orders = Vec::new();
     for member in &members {
@@ -89,10 +91,10 @@ async fn three_members_agree_and_each_of_them_gives_the_same_order() {
 
 #[tokio::test]
 async fn members_agree_under_write_load_and_if_everything_is_compacted() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
-    let members = Etcd::start_cluster(3);
+    let members = Etcd::start_cluster(&["e1", "e2", "e3"]).unwrap();
     written(&members[0], 20).await;
     let writer = Writer::connect(&members[1].url).await;
     let load = tokio::spawn(async move {
@@ -108,8 +110,7 @@ async fn members_agree_under_write_load_and_if_everything_is_compacted() {
     caught_up(&members).await;
     let client = Client::connect(&local_of(&members[0]), REQUEST_TIMEOUT).await.unwrap();
     let newest = client.status().await.unwrap().header.unwrap().revision.to_string();
-    let done = members[0].etcdctl(&["compaction", &newest, "--physical"]);
-    assert!(done.status.success(), "{done:?}");
+    members[0].etcdctl(&["compaction", &newest, "--physical"]).unwrap();
     let agreement = agreed(&members[0]).await;
     assert_eq!(agreement.state, AgreementState::Agreed, "{agreement:?}");
     assert_eq!(agreement.compacted.to_string(), newest);
@@ -117,15 +118,16 @@ async fn members_agree_under_write_load_and_if_everything_is_compacted() {
 
 #[tokio::test]
 async fn a_member_whose_database_was_changed_is_named_with_both_hashes() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
-    let mut members = Etcd::start_cluster(3);
+    let mut members = Etcd::start_cluster(&["e1", "e2", "e3"]).unwrap();
     written(&members[0], 5).await;
     caught_up(&members).await;
-    members[1].stop();
-    members[1].alter(b"what all members hold", b"what nobody else has!");
-    members[1].start_again();
+    members[1].stop().unwrap();
+    members[1].alter(b"what all members hold", b"what nobody else has!").unwrap();
+    members[1].up().unwrap();
+    members[1].wait_well().unwrap();
     caught_up(&members).await;
 
     let agreement = agreed(&members[0]).await;
@@ -142,13 +144,13 @@ async fn a_member_whose_database_was_changed_is_named_with_both_hashes() {
 
 #[tokio::test]
 async fn a_member_that_is_down_is_named_and_the_agreement_is_unknown() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
-    let mut members = Etcd::start_cluster(3);
-    members[2].stop();
+    let mut members = Etcd::start_cluster(&["e1", "e2", "e3"]).unwrap();
+    members[2].stop().unwrap();
     let local = local_of(&members[0]);
-    eventually("a leader among the two", || members[0].etcdctl(&["endpoint", "health"]).status.success());
+    members[0].wait_well().unwrap();
     let client = Client::connect(&local, REQUEST_TIMEOUT).await.unwrap();
     let own = examine(&client, &local).await.unwrap();
     assert_eq!(own.problems, []);
@@ -166,11 +168,11 @@ async fn a_member_that_is_down_is_named_and_the_agreement_is_unknown() {
 
 #[tokio::test]
 async fn the_agreement_of_a_single_member_is_unknown() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
-    let etcd = Etcd::start();
-    etcd.is_well();
+    let etcd = Etcd::start("alone", &[]).unwrap();
+    etcd.wait_well().unwrap();
     let agreement = agreed(&etcd).await;
     assert_eq!(agreement.state, AgreementState::Unknown);
     assert_eq!(agreement.reason.as_deref(), Some("the cluster has only one member"));
@@ -178,15 +180,11 @@ async fn the_agreement_of_a_single_member_is_unknown() {
 
 #[tokio::test]
 async fn with_authentication_enabled_the_agreement_is_unknown_and_the_reason_names_the_role_root() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
-    let members = Etcd::start_cluster(3);
-    for command in
-        [&["user", "add", "root:x"][..], &["user", "grant-role", "root", "root"], &["auth", "enable"]]
-    {
-        assert!(members[0].etcdctl(command).status.success());
-    }
+    let members = Etcd::start_cluster(&["e1", "e2", "e3"]).unwrap();
+    members[0].secure().unwrap();
     let agreement = agreed(&members[0]).await;
     assert_eq!(agreement.state, AgreementState::Unknown, "{agreement:?}");
     assert!(agreement.reason.unwrap().contains("the role root"));

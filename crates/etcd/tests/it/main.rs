@@ -8,6 +8,7 @@
     clippy::disallowed_methods
 )]
 
+mod certs;
 mod cluster;
 mod member;
 mod numbers;

@@ -4,12 +4,13 @@ use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::support::etcd::{
-    Certs, Etcd, Harm, Proxy, Random, Writer, available, eventually, free_port, is_open, local, object,
-};
+use crate::certs::Certs;
+use crate::support::writer::{Random, Writer, local, object};
+use kit::etcd::{Etcd, peer_url};
+use kit::eventually;
+use kit::proxy::{Proxy, Way};
 use nightshift_core::digest::{Digest, Written};
 use nightshift_core::settings::Compression;
 use nightshift_etcd::client::Client;
@@ -66,13 +67,13 @@ async fn snapshot(
 }
 
 async fn snapshot_through(proxy: &Proxy, limits: Limits) -> Result<Taken, SnapshotError> {
-    let client = connect(&local(&proxy.url)).await.unwrap();
+    let client = connect(&local(&proxy.url())).await.unwrap();
     let target = Target::new();
     take(&client, target.file(), Compression::Gzip, limits).await
 }
 
 async fn filled(bytes: usize) -> Etcd {
-    let etcd = Etcd::start();
+    let etcd = Etcd::start("alone", &[]).unwrap();
     Writer::connect(&etcd.url).await.fill(bytes).await;
     etcd
 }
@@ -114,24 +115,17 @@ async fn taken_under_load(compression: Compression, tool: &str) {
     let bytes = std::fs::read(&plain).unwrap();
     assert_eq!(taken.report.length, bytes.len() as u64);
     assert_eq!(Digest::from(taken.report.sha256), Digest::of(&bytes));
-    let status = etcd.etcdctl(&["snapshot", "status", plain.to_str().unwrap(), "-w", "json"]);
-    assert!(status.status.success(), "{status:?}");
+    let status = etcd.etcdctl(&["snapshot", "status", plain.to_str().unwrap(), "-w", "json"]).unwrap();
     let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
     assert!(status["revision"].as_i64().unwrap() >= taken.header.revision, "{status} {:?}", taken.header);
     let restored = target.0.path().join("restored");
-    let restore = etcd.etcdctl(&[
-        "snapshot",
-        "restore",
-        plain.to_str().unwrap(),
-        "--data-dir",
-        restored.to_str().unwrap(),
-    ]);
-    assert!(restore.status.success(), "{restore:?}");
+    etcd.etcdctl(&["snapshot", "restore", plain.to_str().unwrap(), "--data-dir", restored.to_str().unwrap()])
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gzip_snapshot_under_write_load_is_sound_and_etcdctl_restores_it() {
-    if available() {
+    if kit::require(kit::etcd::available()) {
         taken_under_load(Compression::Gzip, "gzip").await;
     }
 }
@@ -141,18 +135,18 @@ async fn a_zstd_snapshot_under_write_load_is_sound_and_etcdctl_restores_it() {
     let zstd = Command::new("zstd").arg("-V").stdout(Stdio::null()).status().is_ok();
     if !zstd {
         println!("skipped: there is no zstd here");
-    } else if available() {
+    } else if kit::require(kit::etcd::available()) {
         taken_under_load(Compression::Zstd, "zstd").await;
     }
 }
 
 #[tokio::test]
 async fn over_mutual_tls_the_member_is_described_as_etcdctl_describes_it() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
     let certs = Certs::make();
-    let etcd = Etcd::start_tls(&certs, "server");
+    let etcd = certs.start("server");
     let local =
         LocalMember { name: Some("alone".into()), ..tls_member(&etcd.url, &certs, "ca", Some("client")) };
     let client = connect(&local).await.unwrap();
@@ -163,8 +157,8 @@ async fn over_mutual_tls_the_member_is_described_as_etcdctl_describes_it() {
     assert!(member.version.starts_with("3.") && member.db_size > 0 && member.raft_term > 0, "{member:?}");
     let [ca, cert, key] =
         ["ca.crt", "client.crt", "client.key"].map(|name| certs.path(name).display().to_string());
-    let listed = etcd.etcdctl(&["--cacert", &ca, "--cert", &cert, "--key", &key, "member", "list"]);
-    let listed = String::from_utf8(listed.stdout).unwrap();
+    let listed =
+        etcd.etcdctl(&["--cacert", &ca, "--cert", &cert, "--key", &key, "member", "list"]).unwrap().text();
     assert!(listed.starts_with(&format!("{}, started, alone", member.id)), "{listed} {member:?}");
     assert!(snapshot(&client, &Target::new(), Compression::Gzip).await.unwrap().report.is_sound());
 }
@@ -178,11 +172,11 @@ async fn eventually_leads(client: &Client, local: &LocalMember) {
 
 #[tokio::test]
 async fn every_fault_of_tls_has_its_own_error() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
     let certs = Certs::make();
-    let etcd = Etcd::start_tls(&certs, "server");
+    let etcd = certs.start("server");
     let wrong_ca = refused(&tls_member(&etcd.url, &certs, "other-ca", Some("client"))).await;
     assert!(
         matches!(&wrong_ca, ClientError::WrongCa { ca, .. } if *ca == certs.path("other-ca.crt")),
@@ -211,14 +205,14 @@ async fn every_fault_of_tls_has_its_own_error() {
     let absent = refused(&tls_member(&etcd.url, &certs, "absent", None)).await;
     assert!(matches!(absent, ClientError::Unreadable { .. }), "{absent:?}");
 
-    let elsewhere = Etcd::start_tls(&certs, "elsewhere");
+    let elsewhere = certs.start("elsewhere");
     let wrong_name = refused(&tls_member(&elsewhere.url, &certs, "ca", Some("client"))).await;
     assert!(wrong_name.to_string().contains("elsewhere.example.com"), "{wrong_name:?}");
-    let nameless = Etcd::start_tls(&certs, "nameless");
+    let nameless = certs.start("nameless");
     let no_san = refused(&tls_member(&nameless.url, &certs, "ca", Some("client"))).await;
     assert!(matches!(no_san, ClientError::NoSubjectAltName { .. }), "{no_san:?}");
 
-    let plain = Etcd::start();
+    let plain = Etcd::start("alone", &[]).unwrap();
     let not_tls = refused(&tls_member(&plain.url.replace("http:", "https:"), &certs, "ca", None)).await;
     assert!(not_tls.to_string().contains("is it an http:// endpoint"), "{not_tls:?}");
     let not_http = refused(&local(&etcd.url.replace("https:", "http:"))).await;
@@ -227,7 +221,7 @@ async fn every_fault_of_tls_has_its_own_error() {
 
 #[tokio::test]
 async fn a_dead_a_silent_and_an_invalid_endpoint_have_different_errors() {
-    let dead = refused(&local(&format!("http://127.0.0.1:{}", free_port()))).await;
+    let dead = refused(&local(&peer_url())).await;
     assert!(matches!(dead, ClientError::NotListening { .. }), "{dead:?}");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = local(&format!("http://{}", listener.local_addr().unwrap()));
@@ -241,16 +235,11 @@ async fn a_dead_a_silent_and_an_invalid_endpoint_have_different_errors() {
 
 #[tokio::test]
 async fn with_authentication_enabled_the_error_names_the_role_root() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
-    let etcd = Etcd::start();
-    for command in
-        [&["user", "add", "root:x"][..], &["user", "grant-role", "root", "root"], &["auth", "enable"]]
-    {
-        let done = etcd.etcdctl(command);
-        assert!(done.status.success(), "{done:?}");
-    }
+    let etcd = Etcd::start("alone", &[]).unwrap();
+    etcd.secure().unwrap();
     let client = connect(&local(&etcd.url)).await.unwrap();
     let error = snapshot(&client, &Target::new(), Compression::Gzip).await.unwrap_err();
     assert!(matches!(error, SnapshotError::Client(ClientError::NotAuthorised { .. })), "{error:?}");
@@ -258,10 +247,10 @@ async fn with_authentication_enabled_the_error_names_the_role_root() {
 
 #[tokio::test]
 async fn a_member_that_is_out_of_space_has_a_problem() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
-    let etcd = Etcd::start_with("small", &["--quota-backend-bytes=100000"]);
+    let etcd = Etcd::start("small", &["--quota-backend-bytes=100000"]).unwrap();
     let writer = Writer::connect(&etcd.url).await;
     for number in 0.. {
         if writer.put(&format!("key{number}"), vec![b'x'; 50_000]).await.is_err() {
@@ -276,17 +265,16 @@ async fn a_member_that_is_out_of_space_has_a_problem() {
 
 #[tokio::test]
 async fn a_learner_and_a_member_of_another_host_are_reported() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
-    let first = Etcd::start_with("first", &[]);
-    let peer = format!("http://127.0.0.1:{}", free_port());
-    let added = first.etcdctl(&["member", "add", "second", "--learner", "--peer-urls", &peer]);
-    assert!(added.status.success(), "{added:?}");
+    let first = Etcd::start("first", &[]).unwrap();
+    let peer = peer_url();
+    first.etcdctl(&["member", "add", "second", "--learner", "--peer-urls", &peer]).unwrap();
     let cluster = format!("--initial-cluster=first={},second={peer}", first.peer_url);
-    let second = Etcd::start_in("second", &peer, &[&cluster, "--initial-cluster-state=existing"]);
+    let second = Etcd::start_in("second", &peer, &[&cluster, "--initial-cluster-state=existing"]).unwrap();
     eventually("the learner joined", || {
-        String::from_utf8(first.etcdctl(&["member", "list"]).stdout).unwrap().contains("started, second")
+        first.etcdctl(&["member", "list"]).unwrap().text().contains("started, second")
     });
 
     let member = LocalMember { name: Some("second".into()), ..local(&second.url) };
@@ -302,47 +290,51 @@ async fn a_learner_and_a_member_of_another_host_are_reported() {
 
 #[tokio::test]
 async fn a_stalled_stream_and_one_that_takes_too_long_are_aborted() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
     let etcd = filled(6 << 20).await;
     let stall = Duration::from_millis(400);
-    let proxy = Proxy::start(etcd.port, Harm::StallAfter(1 << 20));
+    let proxy = Proxy::to(etcd.port).unwrap();
+    proxy.hold_after(Way::Down, 1 << 20);
     let error = snapshot_through(&proxy, Limits { stall, ..LIMITS }).await.unwrap_err();
     assert!(matches!(error, SnapshotError::Stalled { received: 1.., .. }), "{error:?}");
-    let proxy = Proxy::start(etcd.port, Harm::StallAfter(1 << 20));
+    let proxy = Proxy::to(etcd.port).unwrap();
+    proxy.hold_after(Way::Down, 1 << 20);
     let error = snapshot_through(&proxy, Limits { deadline: stall, ..LIMITS }).await.unwrap_err();
     assert!(matches!(error, SnapshotError::TooLong { received: 1.., .. }), "{error:?}");
 }
 
 #[tokio::test]
 async fn a_cut_stream_is_an_error_and_never_its_end() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
     let etcd = filled(6 << 20).await;
-    let proxy = Proxy::start(etcd.port, Harm::CutAfter(3 << 20));
+    let proxy = Proxy::to(etcd.port).unwrap();
+    proxy.cut_after(Way::Down, 3 << 20);
     let error = snapshot_through(&proxy, LIMITS).await.unwrap_err();
     assert!(matches!(error, SnapshotError::Client(ClientError::Lost { .. })), "{error:?}");
 }
 
 #[tokio::test]
 async fn a_bit_flipped_on_the_way_is_found_by_the_trailer() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
     let etcd = filled(2 << 20).await;
     const MARK: &[u8] = b"the bit to flip is in here";
     Writer::connect(&etcd.url).await.put("/registry/marked", MARK.repeat(100)).await.unwrap();
-    let proxy = Proxy::start(etcd.port, Harm::Flip(MARK));
+    let proxy = Proxy::to(etcd.port).unwrap();
+    proxy.flip(MARK);
     let taken = snapshot_through(&proxy, LIMITS).await.unwrap();
-    assert!(proxy.harmed.load(Ordering::SeqCst));
+    assert!(proxy.is_tripped());
     assert_eq!(taken.report.findings, [Finding::TrailerWrong]);
 }
 
 #[tokio::test]
 async fn a_full_disk_ends_the_snapshot_with_the_kernels_reason() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
     let etcd = filled(6 << 20).await;
@@ -357,16 +349,17 @@ async fn a_full_disk_ends_the_snapshot_with_the_kernels_reason() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_snapshot_closes_its_file_and_leaves_the_part() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
     let etcd = filled(6 << 20).await;
-    let proxy = Proxy::start(etcd.port, Harm::StallAfter(3 << 20));
-    let client = connect(&local(&proxy.url)).await.unwrap();
+    let proxy = Proxy::to(etcd.port).unwrap();
+    proxy.hold_after(Way::Down, 3 << 20);
+    let client = connect(&local(&proxy.url())).await.unwrap();
     let target = Target::new();
     let taking = take(&client, target.file(), Compression::Gzip, LIMITS);
     let harmed = async {
-        while !proxy.harmed.load(Ordering::SeqCst) || std::fs::metadata(target.path()).unwrap().len() < 1000 {
+        while !proxy.is_tripped() || std::fs::metadata(target.path()).unwrap().len() < 1000 {
             tokio::task::yield_now().await;
         }
     };
@@ -376,4 +369,10 @@ async fn a_dropped_snapshot_closes_its_file_and_leaves_the_part() {
     }
     eventually("the thread closed its file", || !is_open(&target.path()));
     assert!(target.path().exists());
+}
+
+/// Whether this process has `path` open.
+fn is_open(path: &Path) -> bool {
+    let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    open.filter_map(|entry| std::fs::read_link(entry.path()).ok()).any(|target| target == path)
 }

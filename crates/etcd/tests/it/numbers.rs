@@ -3,8 +3,11 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
+use std::time::Duration;
 
-use crate::support::etcd::{Etcd, Release, Writer, available};
+use crate::support::writer::Writer;
+use kit::etcd::{Etcd, Release};
+use kit::lab::cmd::Cmd;
 use nightshift_snapshot::{Pass, Report, walk};
 use serde_json::Value;
 
@@ -13,23 +16,24 @@ const LARGE: usize = 500 << 20;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_numbers_are_those_that_etcdctl_3_4_prints() {
-    if available() {
+    if kit::require(kit::etcd::available()) {
         every_database_has_the_numbers_of(&Release::default(), "etcdctl").await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_numbers_are_those_that_etcdutl_3_5_prints() {
-    if let Some(release) = Release::newer() {
-        every_database_has_the_numbers_of(&release, "etcdutl").await;
+    let release = Release::newer();
+    if kit::require(release.clone().map(drop)) {
+        every_database_has_the_numbers_of(&release.unwrap(), "etcdutl").await;
     }
 }
 
 /// One member goes through the life of a cluster, and each of its snapshots is read by both.
 async fn every_database_has_the_numbers_of(release: &Release, tool: &str) {
-    let etcd = Etcd::start_of(release, &["--quota-backend-bytes=4000000000"]);
+    let etcd = Etcd::start_of(release, "alone", &["--quota-backend-bytes=4000000000"]).unwrap();
     let life = Life { etcd: &etcd, release, tool, scratch: tempfile::tempdir().unwrap() };
-    etcd.is_well();
+    etcd.wait_well().unwrap();
     life.same_numbers("empty");
 
     life.ctl("put /registry/namespaces/default {}");
@@ -79,9 +83,7 @@ struct Life<'a> {
 impl Life<'_> {
     fn ctl(&self, words: &str) -> String {
         let words: Vec<&str> = words.split(' ').collect();
-        let output = self.etcd.etcdctl(&[&["--command-timeout=60s"], words.as_slice()].concat());
-        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
+        self.etcd.etcdctl(&[&["--command-timeout=60s"], words.as_slice()].concat()).unwrap().text()
     }
 
     /// Takes a snapshot, reads it with both, and returns its size.
@@ -98,14 +100,13 @@ impl Life<'_> {
     }
 
     fn their_status(&self, path: &Path) -> Status {
-        let output = self
-            .release
-            .program(self.tool)
+        let output = Cmd::new(self.release.program(self.tool))
             .args(["--write-out=json", "snapshot", "status"])
             .arg(path)
-            .output()
+            .env("ETCDCTL_API", "3")
+            .timeout(Duration::from_secs(60))
+            .run()
             .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let status: Value = serde_json::from_slice(&output.stdout).unwrap();
         let number = |name: &str| status[name].as_u64().unwrap();
         Status {

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::etcd::{Etcd, Random, Writer, available, local, object};
+use crate::support::writer::{Random, Writer, local, object};
+use kit::etcd::Etcd;
 use nightshift_core::settings::Compression;
 use nightshift_etcd::client::Client;
 use nightshift_etcd::snapshot::{Limits, take};
@@ -46,7 +47,7 @@ const WRITE_INTERVAL: Duration = Duration::from_millis(5);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_copy_of_a_live_database_is_refused_and_most_are_seen_to_be_torn() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
     let (etcd, load) = written_to().await;
@@ -83,7 +84,7 @@ async fn every_copy_of_a_live_database_is_refused_and_most_are_seen_to_be_torn()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_snapshot_under_the_same_load_is_sound() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
     let (etcd, load) = written_to().await;
@@ -118,7 +119,8 @@ async fn every_snapshot_under_the_same_load_is_sound() {
 
 /// A member under write load, like that of the API servers of a busy cluster.
 async fn written_to() -> (Etcd, Load) {
-    let etcd = Etcd::start_with("alone", &["--quota-backend-bytes=4000000000", COMPACTION[0], COMPACTION[1]]);
+    let etcd =
+        Etcd::start("alone", &["--quota-backend-bytes=4000000000", COMPACTION[0], COMPACTION[1]]).unwrap();
     let writer = Writer::connect(&etcd.url).await;
     writer.fill(FILL_BYTES).await;
     let load = Load::start(&writer);

@@ -1,11 +1,12 @@
 //! v2 keys: found, backed up while the member runs, and tested by replay.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
-use crate::support::etcd::{Certs, Etcd, available, local};
+use crate::certs::Certs;
 use crate::support::members::cluster;
+use crate::support::writer::local;
+use kit::etcd::Etcd;
 use nightshift_core::settings::EtcdData;
 use nightshift_etcd::client::Client;
 use nightshift_etcd::discover::{LocalMember, TlsFiles};
@@ -28,38 +29,34 @@ async fn found(member: &LocalMember) -> (bool, bool) {
 
 #[tokio::test]
 async fn the_member_is_queried_for_which_stores_contain_keys() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
-    let etcd = Etcd::start_with("alone", &["--enable-v2", "--initial-cluster-token=x"]);
+    let etcd = Etcd::start("alone", &["--enable-v2", "--initial-cluster-token=x"]).unwrap();
     let member = local(&etcd.url);
     assert_eq!(found(&member).await, (false, false));
-    let set = |key: &str| {
-        let words = ["--endpoints", &etcd.url, "set", key, "value"];
-        assert!(Command::new("etcdctl").env("ETCDCTL_API", "2").args(words).status().unwrap().success());
-    };
+    let set = |key: &str| etcd.etcdctl2(&["set", key, "value"]).unwrap();
     // Hidden nodes are etcd's own.
     set("/_etcd/of/its/own");
     assert_eq!(found(&member).await, (false, false));
     set("/openshift.io/old");
     assert_eq!(found(&member).await, (false, true));
-    assert!(etcd.etcdctl(&["put", "/kubernetes.io/new", "value"]).status.success());
+    etcd.put("/kubernetes.io/new", "value").unwrap();
     assert_eq!(found(&member).await, (true, true));
     set("/openshift.io/older");
     let v2 = V2Client::of_member(&member, REQUEST_TIMEOUT).unwrap();
     assert_eq!(v2.count_keys().await.unwrap(), 2);
     // A copy that is replayed later does not contain keys that expire.
-    let words = ["--endpoints", &etcd.url, "set", "--ttl", "3600", "/kubernetes.io/events/one", "value"];
-    assert!(Command::new("etcdctl").env("ETCDCTL_API", "2").args(words).status().unwrap().success());
+    etcd.etcdctl2(&["set", "--ttl", "3600", "/kubernetes.io/events/one", "value"]).unwrap();
     assert_eq!(v2.count_keys().await.unwrap(), 2);
 }
 
 #[tokio::test]
 async fn a_member_with_the_v2_api_disabled_has_no_v2_keys_and_one_that_is_gone_is_an_error() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
-    let etcd = Etcd::start();
+    let etcd = Etcd::start("alone", &[]).unwrap();
     assert_eq!(found(&local(&etcd.url)).await, (false, false));
     let gone = V2Client::of_member(&local("http://127.0.0.1:1"), REQUEST_TIMEOUT).unwrap();
     assert!(matches!(gone.has_keys().await, Err(V2Error::Unreachable { .. })));
@@ -67,11 +64,11 @@ async fn a_member_with_the_v2_api_disabled_has_no_v2_keys_and_one_that_is_gone_i
 
 #[tokio::test]
 async fn over_tls_the_v2_api_needs_the_right_ca_and_client_certificate() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
     let certs = Certs::make();
-    let etcd = Etcd::start_tls(&certs, "server");
+    let etcd = certs.start("server");
     let file = |name: &str| Some(certs.path(name));
     let right = TlsFiles { ca: file("ca.crt"), cert: file("client.crt"), key: file("client.key") };
     let queried = async |tls: TlsFiles| {
@@ -89,7 +86,7 @@ async fn over_tls_the_v2_api_needs_the_right_ca_and_client_certificate() {
 
 #[tokio::test]
 async fn a_v2_backup_of_a_running_member_replays_with_all_its_keys_and_accepts_a_write() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
     let members = cluster(3);
@@ -133,7 +130,7 @@ async fn without_a_program_without_data_and_with_a_program_that_does_nothing_the
     std::fs::create_dir(directory.path().join("member")).unwrap();
     let no_etcd = replay(etcd, directory.path(), directory.path(), REPLAY_TIMEOUT).await;
     assert!(matches!(no_etcd, Err(Fault::Here(_))), "{no_etcd:?}");
-    if available() {
+    if kit::require(kit::etcd::available()) {
         let etcdctl = find_program(None, &["etcdctl"]).unwrap();
         let nothing = back_up(&etcdctl, directory.path(), &target, REPLAY_TIMEOUT).unwrap_err();
         assert!(matches!(nothing, V2BackupError::Process(ProcessError::Failed { .. })), "{nothing}");

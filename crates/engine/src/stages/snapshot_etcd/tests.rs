@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use kit::etcd::Etcd;
+use kit::proxy::Proxy;
 use nightshift_core::etcd_facts::AgreementState;
 use nightshift_core::outcome::Grade;
 use nightshift_core::proof::{Proof, Statement};
@@ -20,10 +22,10 @@ use nightshift_store::{Judged, Vault};
 use super::*;
 use crate::stages::stored_sets;
 use crate::testing;
-use support::{Etcd, Harm, Proxy, Writer, available};
+use support::Writer;
 
 #[allow(dead_code)] // the etcd crate uses the rest of it
-#[path = "../../../../etcd/tests/it/support/etcd.rs"]
+#[path = "../../../../etcd/tests/it/support/writer.rs"]
 mod support;
 
 const NIGHT: &str = "2026-11-22";
@@ -84,14 +86,15 @@ fn pull(master: &Vault, from: &StageContext) -> SetId {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_damaged_on_its_way_is_kept_as_evidence_and_the_next_attempt_is_good() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
     const MARK: &[u8] = b"the bit to flip is in here";
-    let (dir, etcd) = (tempfile::tempdir().unwrap(), Etcd::start());
+    let (dir, etcd) = (tempfile::tempdir().unwrap(), Etcd::start("alone", &[]).unwrap());
     put(&etcd, "/registry/marked", &MARK.repeat(100)).await;
-    let proxy = Proxy::start(etcd.port, Harm::Flip(MARK));
-    let ctx = host(dir.path(), "e1", NIGHT, &proxy.url, |_| {});
+    let proxy = Proxy::to(etcd.port).unwrap();
+    proxy.flip(MARK);
+    let ctx = host(dir.path(), "e1", NIGHT, &proxy.url(), |_| {});
     let end = run(&ctx).await;
     assert_eq!(end, StageEnd::done());
     let sets = ctx.vault.sets().unwrap();
@@ -107,14 +110,15 @@ async fn a_snapshot_damaged_on_its_way_is_kept_as_evidence_and_the_next_attempt_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_sends_a_damaged_snapshot_twice_is_not_queried_a_third_time() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
     const MARK: &[u8] = b"this one is flipped each time";
-    let (dir, etcd) = (tempfile::tempdir().unwrap(), Etcd::start());
+    let (dir, etcd) = (tempfile::tempdir().unwrap(), Etcd::start("alone", &[]).unwrap());
     put(&etcd, "/registry/marked", &MARK.repeat(100)).await;
-    let proxy = Proxy::start(etcd.port, Harm::FlipEach(MARK));
-    let ctx = host(dir.path(), "e1", NIGHT, &proxy.url, |_| {});
+    let proxy = Proxy::to(etcd.port).unwrap();
+    proxy.flip_each(MARK);
+    let ctx = host(dir.path(), "e1", NIGHT, &proxy.url(), |_| {});
     let end = run(&ctx).await;
     assert_eq!((end.outcome, end.retry), (Outcome::Failed, false), "{end:?}");
     assert_eq!(ctx.vault.sets().unwrap().len(), 2);
@@ -123,19 +127,21 @@ async fn a_member_that_sends_a_damaged_snapshot_twice_is_not_queried_a_third_tim
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_set_of_a_member_that_diverged_is_marked_wherever_the_agreement_is_known() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
-    let (dir, mut members) = (tempfile::tempdir().unwrap(), Etcd::start_cluster(3));
+    let (dir, mut members) =
+        (tempfile::tempdir().unwrap(), Etcd::start_cluster(&["e1", "e2", "e3"]).unwrap());
     put(&members[0], "/registry/secrets/one", b"what all members hold").await;
     for member in &members {
-        support::eventually("it has the key", || {
-            member.etcdctl(&["get", "/registry/secrets/one", "--consistency=s"]).stdout.len() > 20
+        kit::eventually("it has the key", || {
+            member.etcdctl(&["get", "/registry/secrets/one", "--consistency=s"]).unwrap().stdout.len() > 20
         });
     }
-    members[1].stop();
-    members[1].alter(b"what all members hold", b"what nobody else has!");
-    members[1].start_again();
+    members[1].stop().unwrap();
+    members[1].alter(b"what all members hold", b"what nobody else has!").unwrap();
+    members[1].up().unwrap();
+    members[1].wait_well().unwrap();
 
     let ran = night(dir.path(), &members, NIGHT, |_| {}).await;
     let facts = |ctx: &StageContext| judged(ctx).unwrap().manifest.etcd.unwrap();
@@ -188,10 +194,10 @@ async fn the_set_of_a_member_that_diverged_is_marked_wherever_the_agreement_is_k
 
 #[tokio::test(flavor = "multi_thread")]
 async fn members_take_snapshots_a_slot_apart_and_the_leader_is_the_last() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
-    let (dir, members) = (tempfile::tempdir().unwrap(), Etcd::start_cluster(3));
+    let (dir, members) = (tempfile::tempdir().unwrap(), Etcd::start_cluster(&["e1", "e2", "e3"]).unwrap());
     let slot = Duration::from_millis(1500);
     let at = jiff::Timestamp::now();
     let with_slots = |why| {
@@ -233,10 +239,11 @@ async fn members_take_snapshots_a_slot_apart_and_the_leader_is_the_last() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn if_one_set_is_enough_the_first_member_makes_it_and_the_next_one_if_the_first_is_down() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
-    let (dir, mut members) = (tempfile::tempdir().unwrap(), Etcd::start_cluster(3));
+    let (dir, mut members) =
+        (tempfile::tempdir().unwrap(), Etcd::start_cluster(&["e1", "e2", "e3"]).unwrap());
     let one = |ctx: &mut StageContext| {
         let mut settings = (*ctx.settings).clone();
         settings.etcd.members = EtcdMembers::One;
@@ -249,9 +256,9 @@ async fn if_one_set_is_enough_the_first_member_makes_it_and_the_next_one_if_the_
         assert_eq!(end.outcome, Outcome::Done);
         assert_eq!(end.reason.is_none(), at == first, "{end:?}");
     }
-    members[first].stop();
+    members[first].stop().unwrap();
     let others: Vec<usize> = (0..3).filter(|at| *at != first).collect();
-    members[others[0]].is_well();
+    members[others[0]].wait_well().unwrap();
     let ran = night(dir.path(), &members, "2026-11-23", one).await;
     assert_eq!(ran[first].1.outcome, Outcome::Failed);
     let takers = others.iter().filter(|at| judged(&ran[**at].0).is_some()).count();
@@ -260,17 +267,17 @@ async fn if_one_set_is_enough_the_first_member_makes_it_and_the_next_one_if_the_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_far_smaller_than_the_last_good_one_is_suspicious_and_does_not_become_the_baseline() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
-    let (dir, etcd) = (tempfile::tempdir().unwrap(), Etcd::start());
+    let (dir, etcd) = (tempfile::tempdir().unwrap(), Etcd::start("alone", &[]).unwrap());
     put(&etcd, "/registry/big", &vec![b'x'; 900_000]).await;
     let first = host(dir.path(), "e1", "2026-11-20", &etcd.url, |_| {});
     assert_eq!(run(&first).await, StageEnd::done());
     assert_eq!(judged(&first).unwrap().grade, Grade::Good, "there is no earlier set to compare it with");
 
     // Another, empty etcd responds at its endpoint now.
-    let rebuilt = Etcd::start_with("rebuilt", &[]);
+    let rebuilt = Etcd::start("rebuilt", &[]).unwrap();
     for night in ["2026-11-21", "2026-11-22"] {
         let ctx = host(dir.path(), "e1", night, &rebuilt.url, |_| {});
         let end = run(&ctx).await;
@@ -300,11 +307,11 @@ fn not_my_turn(ctx: &StageContext) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn v2_keys_in_another_members_cold_copy_are_covered_only_if_all_members_make_sets() {
-    if !available() {
+    if !kit::require(kit::etcd::available()) {
         return;
     }
     for (members, grade) in [(EtcdMembers::All, Grade::Good), (EtcdMembers::One, Grade::Degraded)] {
-        let (dir, etcd) = (tempfile::tempdir().unwrap(), Etcd::start());
+        let (dir, etcd) = (tempfile::tempdir().unwrap(), Etcd::start("alone", &[]).unwrap());
         put(&etcd, "/kubernetes.io/new", b"from v3").await;
         let ctx = host(dir.path(), "e1", NIGHT, &etcd.url, |ctx| {
             let mut settings = Settings::clone(&ctx.settings);

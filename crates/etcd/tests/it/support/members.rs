@@ -5,11 +5,13 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use jiff::civil::Date;
+use kit::etcd::peer_url;
+use kit::eventually;
 use nightshift_etcd::discover::LocalMember;
 use nightshift_etcd::service::{ServiceControl, ServiceError};
 use serde::{Deserialize, Serialize};
 
-use super::etcd::{self, eventually, free_port};
+use super::writer;
 
 /// Controls a member by two scripts. The stop is not waited for, because the cold copy has to prove it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,7 +73,7 @@ impl Member {
         LocalMember {
             name: Some(self.name.clone()),
             data_dir: Some(self.directory().join("data")),
-            ..etcd::local(&self.url)
+            ..writer::local(&self.url)
         }
     }
 
@@ -128,14 +130,14 @@ impl Drop for Member {
 /// A cluster of `size` members, with a v2 key and a v3 key.
 pub fn cluster(size: usize) -> Vec<Member> {
     let names: Vec<String> = (1..=size).map(|number| format!("etcd{number}")).collect();
-    let peers: Vec<String> = names.iter().map(|_| format!("http://127.0.0.1:{}", free_port())).collect();
+    let peers: Vec<String> = names.iter().map(|_| peer_url()).collect();
     let all: Vec<String> = names.iter().zip(&peers).map(|(name, peer)| format!("{name}={peer}")).collect();
     let members: Vec<Member> = names
         .into_iter()
         .zip(&peers)
         .map(|(name, peer)| {
             let directory = tempfile::tempdir().unwrap();
-            let url = format!("http://127.0.0.1:{}", free_port());
+            let url = peer_url();
             let script = format!(
                 "echo $$ > pid; exec etcd --name {name} --data-dir data --enable-v2 --heartbeat-interval 50 --election-timeout 500 \
                  --listen-client-urls {url} --advertise-client-urls {url} --listen-peer-urls {peer} \

@@ -1,4 +1,4 @@
-//! Real etcd members for tests, also for those of crates that depend on this one.
+//! What the kit's etcd members need of this crate, also for the tests of crates that depend on it.
 
-pub mod etcd;
 pub mod members;
+pub mod writer;
