@@ -86,7 +86,7 @@ pub enum Command {
     /// It reads the vault and files directly, without the daemon. Compressed snapshots are unpacked into a scratch
     /// directory. In a terminal, the output is shown with $PAGER, or with less.
     Inspect(Inspect),
-    /// Create SSH keys, and print the lines that authorise them
+    /// Create SSH keys, and print the lines that authorize them
     #[command(subcommand)]
     Keys(Keys),
     /// Show the host keys of hosts, and pin them

@@ -52,7 +52,7 @@ impl Nights {
 
     /// Opens a night: its record is on disk before anything else happens in it. False if that failed.
     pub async fn open(&mut self, settings: Arc<Settings>, plan: NightPlan) -> bool {
-        let (night, stages) = (plan.night, plan.stages.len());
+        let (night, stages) = (plan.night, units::count(plan.stages.len(), "stage"));
         let closes = units::local_time(plan.closes, &settings.window.zone);
         if let Err(error) = self.keep_record(settings, plan).await {
             // Each stage tries again at its time, and does not run before the record is on disk.
@@ -61,10 +61,7 @@ impl Nights {
         }
         self.audit.emit(&Event {
             night: Some(night),
-            ..Event::info(
-                Kind::NightOpened,
-                format!("night {night} is open until {closes}, with {stages} stages"),
-            )
+            ..Event::info(Kind::NightOpened, format!("night {night} is open until {closes}, with {stages}"))
         });
         true
     }

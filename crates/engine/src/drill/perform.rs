@@ -68,9 +68,8 @@ pub async fn perform(
     }
     let mut report = result.unwrap_or_else(|reason| DrillReport::not_proved(job.copy.clone(), reason));
     if !report.tools.is_empty() {
-        report.tools.push_str(", ");
+        report.tools = format!("{}, {how}", report.tools);
     }
-    report.tools.push_str(how);
     report
 }
 

@@ -1,4 +1,4 @@
-//! `nightshift keys`: creates SSH keys, and prints the lines that authorise them.
+//! `nightshift keys`: creates SSH keys, and prints the lines that authorize them.
 
 use std::path::{Path, PathBuf};
 
@@ -49,7 +49,7 @@ fn init(settings: &Settings) -> Result<Exit, CommandError> {
         }
     }
     out::print(
-        "next: authorise them with the lines that `nightshift keys authorize` and `nightshift keys authorize --remote NAME` print",
+        "next: authorize them with the lines that `nightshift keys authorize` and `nightshift keys authorize --remote NAME` print",
     );
     Ok(Exit::Good)
 }

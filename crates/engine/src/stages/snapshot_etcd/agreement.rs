@@ -18,7 +18,8 @@ pub async fn compare(ctx: &StageContext, view: &MemberView) -> Option<Agreement>
 
 fn report(ctx: &StageContext, agreement: &Agreement) {
     let reason = agreement.reason.clone().unwrap_or_default();
-    tracing::info!("agreement of the etcd members: {} {reason}", agreement.state.as_str());
+    let shown = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    tracing::info!("the etcd members' agreement is {}{shown}", agreement.state.as_str());
     let names: Vec<String> = (agreement.diverged().iter())
         .map(|member| format!("{} ({})", member.name, member.member_id))
         .collect();
