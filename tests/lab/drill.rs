@@ -1,7 +1,7 @@
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
+use kit::etcd::Release;
 use kit::lab::cmd::{Running, poll};
 use kit::lab::etcd::EtcdCluster;
 use kit::lab::nightshift::{CONFIG, configure, enable};
@@ -121,14 +121,14 @@ fn without_any_etcd(ground: &Ground<'_>) {
 }
 
 fn with_another_version(ground: &Ground<'_>) {
-    let newer = newer_etcd();
-    if !kit::require(newer.exists().then_some(()).ok_or("there is no etcd 3.5: cargo xtask setup".to_owned()))
-    {
+    let newer = Release::newer();
+    if !kit::require(newer.as_ref().map(drop).map_err(Clone::clone)) {
         return;
     }
+    let newer = newer.unwrap();
     for program in ["etcd", "etcdctl", "etcdutl"] {
         let path = format!("/opt/etcd-3.5/{program}");
-        ground.host.push(&newer.join(program), &path).unwrap();
+        ground.host.push(&newer.program(program), &path).unwrap();
         ground.host.run(&format!("chmod 0755 {path}")).unwrap();
     }
     let drill = ground.drilled("\n[drill]\netcd-tools = \"/opt/etcd-3.5\"\n");
@@ -178,11 +178,6 @@ fn and_again_without_hindrance(ground: &Ground<'_>) {
 
 fn shown(host: &Host, unit: &str, property: &str) -> String {
     host.systemctl(&format!("show --value --property={property} {unit}")).unwrap().text()
-}
-
-/// Where `cargo xtask setup` unpacks it.
-fn newer_etcd() -> PathBuf {
-    kit::lab::tools().join("etcd-3.5/usr/bin")
 }
 
 /// The host, and the processes on it that no drill may disturb.

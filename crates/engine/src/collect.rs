@@ -142,14 +142,19 @@ pub fn collect(
     Ok(Collected { items, faults, notes })
 }
 
-/// Checks which of the paths that the rules name can be read, for `nightshift check`; collects nothing.
+/// Checks which of the paths that the rules name can be read, for `nightshift check`; collects nothing. It is stricter than
+/// collecting: everything that exists and cannot be read is a fault.
 pub fn probe(rules: &[FileRule]) -> Result<Selection, CollectError> {
     let mut selection = Selection::default();
     for rule in rules {
         let FileRule::Path { path, alias, optional } = rule else { continue };
-        for it in selection.of_rule(path, alias.as_deref(), *optional, expand::expand(path))? {
+        let mut expanded = expand::expand(path);
+        if let Some(missing) = expanded.missing.take_if(|_| !optional && !expanded.found.is_empty()) {
+            selection.faults.push(format!("{path}: {missing}"));
+        }
+        for it in selection.of_rule(path, alias.as_deref(), *optional, expanded)? {
             if let Err(missing) = copy::can_read(&it.source) {
-                selection.unreadable(&it.source, missing, *optional);
+                selection.unreadable(&it.source, missing, false);
             }
         }
     }

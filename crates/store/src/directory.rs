@@ -7,12 +7,10 @@ use std::path::Path;
 
 use crate::fault::{IoContext as _, StoreError};
 
-/// The entries of a directory in the order of their names; none where it does not exist, or is a file.
+/// The entries of a directory in the order of their names; none where it does not exist.
 pub fn list(directory: &Path) -> Result<Vec<DirEntry>, StoreError> {
     let entries = match fs::read_dir(directory) {
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(Vec::new());
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.on("list", directory)?,
     };
     let mut entries = entries.collect::<io::Result<Vec<_>>>().on("list", directory)?;

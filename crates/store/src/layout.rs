@@ -104,7 +104,7 @@ impl Vault {
 }
 
 /// The entries of a directory whose names are of this kind, in order; others are not nightshift's.
-pub(crate) fn entries<T: std::str::FromStr + Ord>(directory: &Path) -> Result<Vec<T>, StoreError> {
+fn entries<T: std::str::FromStr + Ord>(directory: &Path) -> Result<Vec<T>, StoreError> {
     let entries = list(directory)?.into_iter();
     let mut names: Vec<T> =
         entries.filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse().ok())).collect();

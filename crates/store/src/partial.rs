@@ -42,7 +42,7 @@ impl Guard {
         let lock = File::open(directory).on("open", directory)?;
         match lock.try_lock() {
             Err(TryLockError::WouldBlock) => Ok(None),
-            // Without locks on this file system, it must do that two stages never write the same set.
+            // On a file system without locks, the daemon alone prevents that two stages write the same set.
             Ok(()) | Err(_) => Ok(Some(Self { _lock: Arc::new(lock) })),
         }
     }

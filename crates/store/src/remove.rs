@@ -2,6 +2,7 @@
 
 use std::fs::{self, DirEntry};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use nightshift_core::manifest;
@@ -11,7 +12,7 @@ use nightshift_core::set_path::{SetDirName, SetId};
 
 use crate::directory::{list, remove_file, remove_tree};
 use crate::fault::{IoContext as _, StoreError};
-use crate::layout::{Vault, entries};
+use crate::layout::Vault;
 use crate::partial::Guard;
 use crate::sync::sync_directory;
 
@@ -34,10 +35,9 @@ impl Vault {
     /// run is writing. Returns what was removed.
     pub fn sweep(&self, open: Option<Night>) -> Result<Vec<PathBuf>, StoreError> {
         let mut swept = Vec::new();
-        for host in entries::<HostName>(self.root())? {
-            swept.extend(sweep_incomplete(&self.host_directory(&host))?);
-            for night in self.nights_of(&host)? {
-                let directory = self.host_directory(&host).join(night.to_string());
+        for (_, host) in subdirectories::<HostName>(self.root())? {
+            swept.extend(sweep_incomplete(&host)?);
+            for (night, directory) in subdirectories::<Night>(&host)? {
                 for path in list(&directory)?.iter().map(DirEntry::path) {
                     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
                     let torn = name.parse::<SetDirName>().is_ok() && !path.join(manifest::FILE).exists();
@@ -74,6 +74,20 @@ impl Vault {
             Err(_) => Ok(()),
         }
     }
+}
+
+/// The directories whose names are of this kind. A link is not one: nothing outside the vault is swept.
+fn subdirectories<T: FromStr>(directory: &Path) -> Result<Vec<(T, PathBuf)>, StoreError> {
+    let mut found = Vec::new();
+    for entry in list(directory)? {
+        let path = entry.path();
+        if let Some(name) = entry.file_name().to_str().and_then(|name| name.parse().ok())
+            && entry.file_type().on("stat", &path)?.is_dir()
+        {
+            found.push((name, path));
+        }
+    }
+    Ok(found)
 }
 
 /// Whether an entry of a past night was left by a crash: part of a set that was being written, or proofs without their

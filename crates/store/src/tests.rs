@@ -147,6 +147,20 @@ fn a_sweep_leaves_files_that_are_not_nightshifts() {
 }
 
 #[test]
+fn a_sweep_follows_no_link_and_a_file_in_place_of_the_vault_is_an_error() {
+    let fixture = fixture();
+    let outside = tempfile::tempdir().unwrap();
+    let torn = outside.path().join("2026-11-20/node");
+    fs::create_dir_all(&torn).unwrap();
+    std::os::unix::fs::symlink(outside.path(), fixture.vault.root().join("n1")).unwrap();
+    assert!(fixture.vault.sweep(None).unwrap().is_empty());
+    assert!(torn.exists(), "it is not in the vault");
+    let file = outside.path().join("file");
+    fs::write(&file, b"").unwrap();
+    assert!(Vault::new(&file).sets().is_err() && Vault::new(&file).sweep(None).is_err());
+}
+
+#[test]
 fn a_sweep_removes_what_a_crash_left_of_a_hint() {
     let fixture = fixture();
     fs::create_dir(fixture.vault.host_directory(&host())).unwrap();

@@ -12,7 +12,7 @@ fn cargo() -> Command {
     let mut cargo =
         command(&["cargo", "test", "--locked", "--package", "nightshift-store", "--test", "power_cut"]);
     cargo.args(["--config", "profile.dev.package.'*'.opt-level=0", "--target-dir"]);
-    cargo.arg(workspace::root().join("target/no-sync"));
+    cargo.arg(workspace::target().join("no-sync"));
     cargo.env("RUSTFLAGS", "--cfg nightshift_no_sync");
     cargo
 }

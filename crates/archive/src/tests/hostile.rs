@@ -1,4 +1,4 @@
-//! Archives that somebody made to harm whoever reads them.
+//! Archives that were made to harm their reader.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -35,6 +35,21 @@ fn with_entry(more: &[u8]) -> Vec<u8> {
     tar.extend_from_slice(more);
     tar.extend_from_slice(&[0; 1024]);
     gzip(&tar)
+}
+
+/// The `archive.json` of an archive of one set.
+fn contents(set: crate::ArchivedSet) -> crate::Contents {
+    crate::Contents {
+        format: 1,
+        cluster: "prod".parse().unwrap(),
+        host: "m1.x".parse().unwrap(),
+        night: "2026-11-22".parse().unwrap(),
+        edition: 1,
+        made_at: jiff::Timestamp::UNIX_EPOCH,
+        made_with: String::new(),
+        sets: vec![set],
+        missing: Vec::new(),
+    }
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -93,22 +108,12 @@ fn an_archive_that_unpacks_to_far_more_than_its_size_is_refused() {
         *stated = size;
     }
     let bytes = manifest.encode().unwrap();
-    let contents = crate::Contents {
-        format: 1,
-        cluster: "prod".parse().unwrap(),
-        host: "m1.x".parse().unwrap(),
-        night: "2026-11-22".parse().unwrap(),
-        edition: 1,
-        made_at: jiff::Timestamp::UNIX_EPOCH,
-        made_with: String::new(),
-        sets: vec![crate::ArchivedSet {
-            id: zeros.id.clone(),
-            grade: manifest.grade,
-            manifest_sha256: nightshift_core::digest::Digest::of(&bytes),
-            attached: Vec::new(),
-        }],
-        missing: Vec::new(),
-    };
+    let contents = contents(crate::ArchivedSet {
+        id: zeros.id.clone(),
+        grade: manifest.grade,
+        manifest_sha256: nightshift_core::digest::Digest::of(&bytes),
+        attached: Vec::new(),
+    });
     let mut head = Vec::new();
     for (path, data) in
         [("archive.json", serde_json::to_vec(&contents).unwrap()), ("n1.x/node/manifest.json", bytes)]
@@ -144,26 +149,13 @@ fn a_file_beside_a_set_that_would_leave_the_archive_or_replace_another_sets_is_r
         ("n1.x/node/etc/passwd", false),
         ("n2.x/node/manifest.json.sig", false),
     ] {
-        let contents = crate::Contents {
-            format: 1,
-            cluster: "prod".parse().unwrap(),
-            host: "m1.x".parse().unwrap(),
-            night: "2026-11-22".parse().unwrap(),
-            edition: 1,
-            made_at: jiff::Timestamp::UNIX_EPOCH,
-            made_with: String::new(),
-            sets: vec![crate::ArchivedSet {
-                id: "n1.x/2026-11-22/node".parse().unwrap(),
-                grade: nightshift_core::outcome::Grade::Good,
-                manifest_sha256: nightshift_core::digest::Digest::of(b""),
-                attached: vec![crate::Attached {
-                    path: path.into(),
-                    size: 0,
-                    sha256: nightshift_core::digest::Digest::of(b""),
-                }],
-            }],
-            missing: Vec::new(),
-        };
+        let empty = nightshift_core::digest::Digest::of(b"");
+        let contents = contents(crate::ArchivedSet {
+            id: "n1.x/2026-11-22/node".parse().unwrap(),
+            grade: nightshift_core::outcome::Grade::Good,
+            manifest_sha256: empty,
+            attached: vec![crate::Attached { path: path.into(), size: 0, sha256: empty }],
+        });
         let name = format!("{TOP}.tgz").parse().unwrap();
         let decoded = crate::Contents::decode(&contents.encode().unwrap(), &name);
         assert_eq!(decoded.is_ok(), good, "{path}: {decoded:?}");

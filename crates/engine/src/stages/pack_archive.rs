@@ -48,10 +48,12 @@ pub async fn run(ctx: &StageContext) -> Result<StageEnd, StageError> {
 
 fn event(step: &PackedStep, left_out: usize, reason: Option<String>) -> Event {
     let PackedStep { archive, bytes, sha256, sets, missing, .. } = step;
-    let counts = [(missing.len(), "sets missing"), (left_out, "files left out")];
-    let counts = counts.into_iter().filter(|(count, _)| *count > 0);
-    let counts: String = counts.map(|(count, what)| format!(", {count} {what}")).collect();
-    let message = format!("{archive} packed: {sets} sets, {}{counts}", units::bytes(*bytes));
+    let counts = [(missing.len(), "set", "missing"), (left_out, "file", "left out")];
+    let counts = counts.into_iter().filter(|(count, ..)| *count > 0);
+    let counts: String =
+        counts.map(|(count, thing, state)| format!(", {} {state}", units::count(count, thing))).collect();
+    let message =
+        format!("{archive} packed: {}, {}{counts}", units::count(*sets, "set"), units::bytes(*bytes));
     Event {
         path: Some(archive.clone()),
         bytes: Some(*bytes),

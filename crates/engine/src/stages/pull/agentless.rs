@@ -92,7 +92,7 @@ async fn expand<'r>(sftp: &Sftp, rule: &'r str) -> Result<Expansion<'r, Stat>, S
     while let Some(place) = expansion.next_place() {
         let is_entered = place.has_glob() || {
             let stat = or_missing(sftp.lstat(&place.path).await)?;
-            expansion.add(&place.path, stat.map(|stat| (stat.kind, stat)))
+            add(&mut expansion, &place.path, stat)
         };
         if is_entered {
             let directory = if place.path.is_empty() { "/" } else { &place.path };
@@ -107,6 +107,17 @@ async fn expand<'r>(sftp: &Sftp, rule: &'r str) -> Result<Expansion<'r, Stat>, S
         }
     }
     Ok(expansion)
+}
+
+/// Adds a path of this kind. A device or a pipe is added too, because here it is a fault, which `fetch` reports.
+fn add(expansion: &mut Expansion<'_, Stat>, path: &str, stat: Result<Stat, Missing>) -> bool {
+    match stat {
+        Ok(stat) if stat.kind == FileKind::Other => {
+            expansion.found.push((path.to_owned(), stat));
+            false
+        }
+        stat => expansion.add(path, stat.map(|stat| (stat.kind, stat))),
+    }
 }
 
 fn or_missing<T>(result: Result<T, SftpError>) -> Result<Result<T, Missing>, SftpError> {
@@ -197,5 +208,18 @@ fn item(file: &Remote, kind: ItemKind, changed: bool) -> Item {
             .unwrap_or(Timestamp::UNIX_EPOCH),
         selinux: None,
         changed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_on_an_agentless_host_is_not_left_to_the_notes() {
+        let device = Stat { kind: FileKind::Other, size: 0, uid: 0, gid: 0, mode: 0o644, mtime: 0 };
+        let mut expansion = Expansion::new("/etc/");
+        assert!(!add(&mut expansion, "/etc/device", Ok(device)));
+        assert_eq!((expansion.found.len(), expansion.notes.len()), (1, 0));
     }
 }
