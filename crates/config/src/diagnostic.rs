@@ -3,12 +3,14 @@
 use std::error::Error;
 use std::fmt;
 
+use nightshift_core::secret::masked;
+
 /// More diagnostics than these are only counted.
 const MAX_SHOWN: usize = 50;
 /// Of longer lines, only the part around the error is shown. In characters.
 const MAX_LINE_WIDTH: usize = 160;
-/// The prefix of age private keys. If one is in a config by mistake, it must not be shown on a terminal or in a journal.
-const SECRET: &str = "AGE-SECRET-KEY-";
+/// A longer quoted value is shortened. In characters.
+const MAX_QUOTE_WIDTH: usize = 80;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
@@ -24,7 +26,7 @@ pub struct Place {
     pub line: usize,
     /// Counted from 1, in characters.
     pub column: usize,
-    /// The whole line.
+    /// The whole line, without secrets.
     pub text: String,
     /// The length of the marked text, in characters.
     pub width: usize,
@@ -50,7 +52,7 @@ impl fmt::Display for Diagnostic {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        write!(f, "{severity}: {}", self.message)?;
+        write!(f, "{severity}: {}", legible(&self.message))?;
         let margin = match &self.place {
             Some(place) => {
                 let margin = place.line.to_string().len();
@@ -65,7 +67,7 @@ impl fmt::Display for Diagnostic {
         };
         for help in &self.help {
             let indent = format!("\n{:1$}", "", margin + 9);
-            write!(f, "\n{:margin$} = help: {}", "", help.replace('\n', &indent))?;
+            write!(f, "\n{:margin$} = help: {}", "", masked(help).replace('\n', &indent))?;
         }
         Ok(())
     }
@@ -83,15 +85,13 @@ fn write_excerpt(
     let rest = text.chars().count().saturating_sub(column - 1).max(1);
     let carets = "^".repeat(place.width.clamp(1, rest));
     write!(f, "\n{:margin$} |\n{} | {text}\n{:margin$} | {lead}{carets}", "", place.line, "")?;
-    label.map_or(Ok(()), |label| write!(f, " {label}"))
+    label.map_or(Ok(()), |label| write!(f, " {}", legible(label)))
 }
 
 /// The part of a line that contains the error, and the column of the error in it.
 fn excerpt(line: &str, column: usize, width: usize) -> (String, usize) {
-    let chars: Vec<char> = without_secrets(line)
-        .chars()
-        .map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c })
-        .collect();
+    let chars: Vec<char> =
+        line.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect();
     if chars.len() <= MAX_LINE_WIDTH {
         return (chars.into_iter().collect(), column);
     }
@@ -111,34 +111,18 @@ fn excerpt(line: &str, column: usize, width: usize) -> (String, usize) {
     (shown, column)
 }
 
-/// A line with its private keys and passwords masked.
-fn without_secrets(line: &str) -> String {
-    let mut line: Vec<char> = line.chars().collect();
-    let secret: Vec<char> = SECRET.chars().collect();
-    for at in 0..line.len() {
-        let begins = if line[at..].starts_with(&secret) {
-            at + secret.len()
-        } else if let Some(password) = password_after(&line, at) {
-            password
+/// A message on one line, without secrets; a long value between backticks is shortened.
+fn legible(message: &str) -> String {
+    let message: String = masked(message).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let shorten = |(n, part): (usize, &str)| {
+        // Every second part is between backticks.
+        if n % 2 == 1 && part.chars().count() > MAX_QUOTE_WIDTH {
+            part.chars().take(MAX_QUOTE_WIDTH - 1).chain(['…']).collect()
         } else {
-            continue;
-        };
-        let ends = line[begins..]
-            .iter()
-            .position(|c| matches!(c, '"' | '\'' | '@'))
-            .map_or(line.len(), |end| begins + end);
-        line[begins..ends].fill('*');
-    }
-    line.into_iter().collect()
-}
-
-/// The position of the password in a URL whose `://` is at `at`.
-fn password_after(line: &[char], at: usize) -> Option<usize> {
-    let authority = line[at..].strip_prefix(&[':', '/', '/'])?;
-    let ends = authority.iter().position(|c| matches!(c, '/' | '"' | '\''))?;
-    let user = authority[..ends].iter().rposition(|c| *c == '@')?;
-    let colon = authority[..user].iter().position(|c| *c == ':')?;
-    Some(at + 3 + colon + 1)
+            part.to_owned()
+        }
+    };
+    message.split('`').enumerate().map(shorten).collect::<Vec<_>>().join("`")
 }
 
 /// All errors of a config. Never empty.
@@ -202,11 +186,12 @@ mod tests {
     }
 
     #[test]
-    fn private_keys_and_passwords_are_not_repeated() {
-        let shown = diagnostic("recipients = [\"AGE-SECRET-KEY-1QQPQZ\"]", 15, 24);
-        assert!(!shown.contains("QQPQZ"), "{shown}");
-        assert!(shown.contains("AGE-SECRET-KEY-******"), "{shown}");
-        let shown = diagnostic("url = \"sftp://me:secret@10.0.0.1:22/x\"", 7, 33);
-        assert!(shown.contains("sftp://me:******@10.0.0.1:22/x"), "{shown}");
+    fn a_long_value_is_shortened_and_a_message_is_one_line() {
+        let shown = legible(&format!("`a\n{}` is not an age public key; write `age1…`", "b".repeat(500)));
+        assert!(
+            shown.starts_with("`a bbb") && shown.contains("b…` is not an age public key; write `age1…`"),
+            "{shown}"
+        );
+        assert!(shown.chars().count() < 160, "{shown}");
     }
 }

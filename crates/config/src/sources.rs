@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use nightshift_core::secret::masked;
+
 use crate::diagnostic::Place;
 
 /// A config file, or a drop-in.
@@ -64,11 +66,18 @@ impl<'t> Sources<'t> {
         let end = floor(text, span.end.saturating_sub(begins)).max(start);
         let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
         let line_end = text[start..].find('\n').map_or(text.len(), |newline| start + newline);
+        let line = text[..start].matches('\n').count() + 1;
         Some(Place {
             file: source.name.clone(),
-            line: text[..start].matches('\n').count() + 1,
+            line,
             column: text[line_start..start].chars().count() + 1,
-            text: text[line_start..line_end].trim_end_matches('\r').to_owned(),
+            // The whole text is masked, because a private key has many lines.
+            text: masked(text)
+                .split('\n')
+                .nth(line - 1)
+                .unwrap_or_default()
+                .trim_end_matches('\r')
+                .to_owned(),
             width: text[start..end.min(line_end)].chars().count(),
         })
     }

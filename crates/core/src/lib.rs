@@ -27,6 +27,7 @@ pub mod record;
 pub mod retention;
 pub mod role;
 pub mod schedule;
+pub mod secret;
 pub mod set_path;
 pub mod settings;
 pub mod stage;

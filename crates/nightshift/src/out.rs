@@ -7,8 +7,10 @@ pub fn print(line: impl std::fmt::Display) {
     let _reader_gone = writeln!(std::io::stdout(), "{line}");
 }
 
-/// A line to standard error. Control characters are escaped, because an error may quote untrusted text.
+/// A line to standard error. Control characters are escaped, because an error may quote untrusted text, and secrets are masked,
+/// because it may quote an argument or a setting.
 pub fn print_error(line: &str) {
+    let line = nightshift_core::secret::masked(line);
     let mut harmless = String::with_capacity(line.len() + 1);
     for c in line.chars() {
         if "\n\t".contains(c) || is_harmless(c) {
