@@ -9,7 +9,7 @@ const LENGTH: usize = 62;
 pub(crate) fn recipient(text: &str) -> Result<String, Refusal> {
     const HELP: &str =
         "write the public key that `age-keygen` prints: `age1` and 58 further letters and digits";
-    if text.to_ascii_uppercase().starts_with("AGE-SECRET-KEY-") {
+    if text.trim_start().to_ascii_uppercase().starts_with("AGE-SECRET-KEY-") {
         return Err(Refusal::new("this is a private key; any user who can read this file could decrypt every archive")
             .label("write only the public key here")
             .help("remove it from this host, create a new key pair with `age-keygen`, and write the public key, which starts with `age1`"));
@@ -17,9 +17,20 @@ pub(crate) fn recipient(text: &str) -> Result<String, Refusal> {
     if text.starts_with("ssh-") {
         return Err(Refusal::new("an SSH key cannot be a recipient").help(HELP));
     }
+    if text.contains(char::is_whitespace) {
+        return Err(Refusal::new(format!("`{text}` contains a space or a line break"))
+            .help("write each public key as a string of its own, without comments and spaces around it"));
+    }
     let Some(data) = text.strip_prefix("age1") else {
         return Err(Refusal::new(format!("`{text}` is not an age public key")).help(HELP));
     };
+    // The recipients of plugins are `age1NAME1…`; `1` never occurs in the data of bech32.
+    if let Some((plugin, _)) = data.split_once('1') {
+        return Err(Refusal::new(format!(
+            "`age1{plugin}1…` needs a plugin of age or a post-quantum key, and nightshift supports only X25519 keys"
+        ))
+        .help("use a key pair of `age-keygen`; encrypt its private key with the plugin, if you need that"));
+    }
     if let Some(invalid) = data.chars().find(|c| !c.is_ascii() || !CHARSET.contains(&(*c as u8))) {
         return Err(Refusal::new(format!("an age public key cannot contain `{invalid}`")).help(HELP));
     }
@@ -68,5 +79,25 @@ mod tests {
         assert!(recipient(&KEY.to_uppercase()).is_err());
         assert!(recipient("age1…").is_err());
         assert!(recipient("").is_err());
+    }
+
+    #[test]
+    fn recipients_of_plugins_and_texts_around_a_key_are_refused_with_the_reason() {
+        for plugin in [
+            "age1yubikey1q2w7u3vpya839jxxuq8g0sedh3d740d4xvn639sqhr95ejj8vu3hyfumptt",
+            "age1pq1qqqq",
+            "age1tag1qqqq",
+        ] {
+            let refusal = recipient(plugin).unwrap_err();
+            assert!(refusal.message.contains("plugin"), "{}", refusal.message);
+        }
+        for text in
+            [format!(" {KEY}"), format!("{KEY}\r"), format!("# public key: {KEY}"), format!("{KEY} {KEY}")]
+        {
+            let refusal = recipient(&text).unwrap_err();
+            assert!(refusal.message.contains("contains a space or a line break"), "{}", refusal.message);
+        }
+        let private = recipient(&format!(" {}", "age-secret-key-1qqpqz")).unwrap_err();
+        assert!(private.message.contains("private key"), "{}", private.message);
     }
 }

@@ -36,11 +36,14 @@ pub(crate) fn straight(text: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// A login, as sshd accepts it: directory services have names such as `DOMAIN\user`, `user@domain` and `backup$`.
 pub(crate) fn user(text: &String) -> Result<String, Refusal> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if text.is_empty() || text.starts_with('-') || !text.chars().all(allowed) {
+    if text.is_empty()
+        || text.starts_with('-')
+        || text.contains(|c: char| c.is_control() || c.is_whitespace())
+    {
         return Err(Refusal::new(format!("invalid user name `{text}`"))
-            .help("use only letters, digits, `.`, `_` and `-`"));
+            .help("write the login's name, without spaces and without a `-` at its start"));
     }
     Ok(text.clone())
 }

@@ -46,7 +46,7 @@ pub(crate) fn settings(
     let (this, inventory) = hosts::this_host(raw, &hosts, inventory, context, ledger)?;
     let drill = drill::drill(&raw.drill, &inventory, &paths, ledger);
     let night = night?;
-    Some(Settings {
+    let settings = Settings {
         cluster: cluster?,
         this,
         inventory,
@@ -61,7 +61,9 @@ pub(crate) fn settings(
         remotes,
         ssh: ssh.settings,
         paths,
-    })
+    };
+    archive::check_names(&settings, raw, ledger);
+    Some(settings)
 }
 
 fn cluster(raw: &raw::Config, ledger: &mut Ledger<'_>) -> Option<ClusterName> {

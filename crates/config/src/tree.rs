@@ -21,13 +21,34 @@ pub(crate) enum Hit {
     Value,
 }
 
+/// The lists of tables, such as `[[remote]]`: a drop-in adds to them, or replaces the table with the same `name`.
+const LISTS_OF_TABLES: [&str; 1] = ["remote"];
+
 /// Merges the tables of all sources. Later sources win: tables are merged key by key, other values are replaced.
 pub(crate) fn merge<'t>(tables: impl IntoIterator<Item = DeTable<'t>>) -> DeTable<'t> {
     let mut merged = DeTable::new();
-    for table in tables {
+    for mut table in tables {
+        for list in LISTS_OF_TABLES {
+            add_tables(merged.get_mut(list), table.get_mut(list));
+        }
         merge_into(&mut merged, table);
     }
     merged
+}
+
+/// Puts the tables of an earlier list, without those that the later one replaces, in front of the later list.
+fn add_tables<'t>(earlier: Option<&mut Value<'t>>, later: Option<&mut Value<'t>>) {
+    let lists = (earlier.map(Spanned::get_mut), later.map(Spanned::get_mut));
+    let (Some(DeValue::Array(earlier)), Some(DeValue::Array(later))) = lists else { return };
+    let added = std::mem::replace(later, DeArray::new());
+    let replaced: Vec<String> = added.iter().filter_map(name_of).collect();
+    let kept = std::mem::replace(earlier, DeArray::new()).into_iter();
+    let kept = kept.filter(|table| name_of(table).is_none_or(|name| !replaced.contains(&name)));
+    *later = kept.chain(added).collect();
+}
+
+fn name_of(table: &Value<'_>) -> Option<String> {
+    Some(table.get_ref().as_table()?.get("name")?.get_ref().as_str()?.to_owned())
 }
 
 fn merge_into<'t>(into: &mut DeTable<'t>, from: DeTable<'t>) {

@@ -24,24 +24,51 @@ impl Shown for SftpUrl {
 pub(crate) fn sftp(text: &str) -> Result<SftpUrl, Refusal> {
     let refused = |why: &str| {
         Refusal::new(format!("`{text}` {why}"))
-            .help("write it as `sftp://USER@HOST/DIRECTORY` or `sftp://USER@HOST:PORT/DIRECTORY`")
+            .help("write it as `sftp://USER@HOST/DIRECTORY` or `sftp://USER@HOST:PORT/DIRECTORY`; `/~/DIRECTORY` is below the login's own directory")
     };
     let rest = text.strip_prefix("sftp://").ok_or_else(|| refused("is not an sftp URL"))?;
     let (authority, directory) = rest.split_once('/').ok_or_else(|| refused("has no directory"))?;
-    if directory.trim_matches('/').is_empty() {
-        return Err(refused("has no directory"));
-    }
-    let (user, host) = authority.split_once('@').ok_or_else(|| refused("has no user"))?;
+    let (user, host) = authority.rsplit_once('@').ok_or_else(|| refused("has no user"))?;
     if user.contains(':') {
         // The message does not repeat the password.
         return Err(Refusal::new("this URL contains a password")
             .help("remove the password; nightshift logs in with the key in `identity`"));
     }
     let (address, port) = host_and_port(host).ok_or_else(|| refused("has no host, or an invalid port"))?;
-    let path = format!("/{directory}");
-    check::straight(&path)?;
-    let (user, address) = (check::user(&user.to_owned())?, check::address(&address)?);
+    let path = remote_directory(&decoded(directory)?)?;
+    let (user, address) = (check::user(&decoded(user)?)?, check::address(&address)?);
     Ok(SftpUrl { user, address, port, path, text: text.to_owned() })
+}
+
+/// The text with its percent escapes (RFC 3986, section 2.1) decoded.
+fn decoded(text: &str) -> Result<String, Refusal> {
+    let is_escape = |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
+    if text.split('%').skip(1).any(|rest| !is_escape(rest)) {
+        return Err(Refusal::new(format!(
+            "`{text}` contains a `%` that two hexadecimal digits do not follow"
+        ))
+        .help("write a `%` that is part of a name as `%25`"));
+    }
+    let bytes = percent_encoding::percent_decode_str(text);
+    let text =
+        bytes.decode_utf8().map_err(|_| Refusal::new(format!("`{text}` is not UTF-8 when decoded")))?;
+    Ok(text.into_owned())
+}
+
+/// The directory as SFTP names it: a relative path starts in the login's own directory.
+fn remote_directory(directory: &str) -> Result<String, Refusal> {
+    let own = directory.strip_prefix('~');
+    match own {
+        Some("" | "/") => return Ok(".".to_owned()),
+        Some(below) if !below.starts_with('/') => {
+            return Err(Refusal::new(format!("`/{directory}` begins with another user's `~`"))
+                .help("write the absolute path; `/~/` is the login's own directory"));
+        }
+        _ => {}
+    }
+    let path = own.map_or_else(|| format!("/{directory}"), ToOwned::to_owned);
+    check::straight(&path)?;
+    Ok(if own.is_some() { path[1..].to_owned() } else { path })
 }
 
 /// Checks `http(s)://host:port`.
@@ -94,6 +121,7 @@ mod tests {
             ("cloud-user", "128.31.22.168", None)
         );
         assert_eq!(url.path, "/home/cloud-user");
+        assert_eq!(sftp("sftp://b@h/").unwrap().path, "/");
         let url = sftp("sftp://b@[fd00::1]:2222/x").unwrap();
         assert_eq!((url.address.as_str(), url.port), ("fd00::1", Some(2222)));
         for bad in [
@@ -101,16 +129,53 @@ mod tests {
             "scp://a@b/c",
             "sftp://b/c",
             "sftp://a@b",
-            "sftp://a@b/",
             "sftp://a@b:0/c",
             "sftp://a@b:x/c",
             "sftp://a:pw@b/c",
             "sftp://a@/c",
             "sftp://a@b/../c",
             "sftp://a@b c/d",
+            "sftp://a@b/100%",
+            "sftp://a@b/%zz",
+            "sftp://a@b/%00",
+            "sftp://a@b/%ff",
+            "sftp://a@b/x/%2e%2e/y",
+            "sftp://a@b/~root/x",
+            "sftp://%0a@b/x",
+            "sftp://a%20b@c/x",
         ] {
             assert!(sftp(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_user_and_the_directory_of_a_remote_are_decoded() {
+        for (url, user, path) in [
+            ("sftp://u@h/My%20Backups", "u", "/My Backups"),
+            ("sftp://u@h/100%25", "u", "/100%"),
+            ("sftp://svc%2Bbackup%40corp.example.com@h/x", "svc+backup@corp.example.com", "/x"),
+            ("sftp://svc+backup@corp.example.com@h/x", "svc+backup@corp.example.com", "/x"),
+            ("sftp://CORP%5Cbackup@h/x", "CORP\\backup", "/x"),
+            ("sftp://backup$@h/x", "backup$", "/x"),
+            ("sftp://u@h/a%3Fb?c#d", "u", "/a?b?c#d"),
+        ] {
+            let read = sftp(url).unwrap();
+            assert_eq!((read.user.as_str(), read.path.as_str()), (user, path), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_directory_below_a_tilde_is_relative_to_the_login() {
+        for (url, path) in [
+            ("sftp://u@h/~/backups/x", "backups/x"),
+            ("sftp://u@h/~/", "."),
+            ("sftp://u@h/~", "."),
+            ("sftp://u@h/%7E/x", "x"),
+            ("sftp://u@h/a/~", "/a/~"),
+        ] {
+            assert_eq!(sftp(url).unwrap().path, path, "{url}");
+        }
+        assert!(sftp("sftp://u@h/~//x").is_err());
     }
 
     #[test]

@@ -153,14 +153,19 @@ fn a_drop_in_wins_key_by_key_and_the_origin_of_each_value_is_known() {
     };
     assert_eq!(loaded.settings.vault.keep, Keep { nights: 14, weeks: 4, months: 6 });
     assert_eq!(from("vault.keep.nights"), "conf.d/20-hosts.toml:4");
-    assert_eq!(from("vault.keep.weeks"), "nightshift.toml:11");
+    assert_eq!(from("vault.keep.weeks"), "nightshift.toml:21");
     assert_eq!(from("night.time-zone"), "conf.d/10-zone.toml:2");
     assert_eq!(from("night.opens"), "Some(Default)");
     let nodes = loaded.settings.inventory.with_role(Role::Node).count();
     assert_eq!(nodes, 2, "a list replaces a list");
+    let remotes =
+        loaded.settings.remotes.iter().map(|remote| (remote.address.as_str(), remote.path.as_str()));
+    let expected =
+        [("near.example.com", "/in"), ("far.example.com", "/elsewhere"), ("third.example.com", "/in")];
+    assert_eq!(remotes.collect::<Vec<_>>(), expected, "a remote is added, or replaces the one of its name");
     let shown = loaded.show();
     assert!(shown.contains("# conf.d/20-hosts.toml:4\n"), "{shown}");
-    assert!(shown.contains("# nightshift.toml:11\n"), "{shown}");
+    assert!(shown.contains("# nightshift.toml:21\n"), "{shown}");
 }
 
 #[test]

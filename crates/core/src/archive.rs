@@ -32,6 +32,13 @@ impl ArchiveName {
     }
 }
 
+impl ArchiveName {
+    /// The longest name of an archive of a host: a file system may allow only shorter ones.
+    pub fn longest(host: HostName, compression: Compression, encrypted: bool) -> Self {
+        Self { edition: 99, ..Self::new(host, Date::MAX, 99, compression, encrypted) }
+    }
+}
+
 impl fmt::Display for ArchiveName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}_{}", self.host, self.date.strftime("%Y.%m.%d"))?;

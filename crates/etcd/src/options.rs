@@ -1,9 +1,7 @@
 //! etcd's options by the names of its environment variables, wherever they are written: etcd.conf, flags or a pod's env.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 /// The maximum size of a member's configuration and of a certificate bundle, in bytes.
@@ -60,14 +58,9 @@ fn unquoted(value: &str) -> &str {
     value.split_whitespace().next().unwrap_or_default()
 }
 
-/// Reads a small regular file. A pipe or a device is refused, because reading it could block forever.
+/// Reads a small regular file.
 pub fn read_small(path: &Path) -> io::Result<Vec<u8>> {
-    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
-    let file: File = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
-    }
-    nightshift_core::read_bounded(file, MAX_BYTES)
+    nightshift_core::read_bounded(nightshift_store::open_regular(path)?, MAX_BYTES)
 }
 
 #[cfg(test)]

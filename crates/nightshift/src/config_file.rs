@@ -6,9 +6,13 @@ use std::{fs, io};
 use jiff::tz::TimeZone;
 use nightshift_config::{Context, Loaded, Source};
 use nightshift_core::settings::Settings;
+use nightshift_store::open_regular;
 
 use crate::commands::CommandError;
 use crate::out;
+
+/// Of one file, in bytes: far more than an inventory of 2,000 hosts has.
+const MAX_LEN: u64 = 16 << 20;
 
 pub fn load(path: &Path) -> Result<Loaded, CommandError> {
     let sources = sources(path)?;
@@ -45,13 +49,29 @@ pub fn settings(path: &Path) -> Result<Settings, CommandError> {
 }
 
 fn read(path: &Path) -> Result<Source, CommandError> {
-    match fs::read_to_string(path) {
+    let bytes = open_regular(path).and_then(|file| nightshift_core::read_bounded(file, MAX_LEN));
+    let text =
+        bytes.and_then(|bytes| String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8")));
+    match text {
         Ok(text) => Ok(Source { name: path.display().to_string(), text }),
-        Err(source) => Err(CommandError::ReadConfig { path: path.to_owned(), source }),
+        Err(source) => {
+            Err(CommandError::ReadConfig { path: path.to_owned(), source: explained(path, source) })
+        }
     }
 }
 
-/// The drop-ins in the order of their names.
+/// For a link to a file that does not exist, the error names the link's target.
+fn explained(path: &Path, error: io::Error) -> io::Error {
+    match fs::read_link(path) {
+        Ok(target) if error.kind() == io::ErrorKind::NotFound => io::Error::new(
+            error.kind(),
+            format!("it is a link to {}, which does not exist", target.display()),
+        ),
+        _ => error,
+    }
+}
+
+/// The drop-ins in the order of their names. As systemd does, skips hidden files: editors keep their locks there.
 fn drop_ins(directory: &Path) -> Result<Vec<PathBuf>, CommandError> {
     let failed = |source| CommandError::ReadConfig { path: directory.to_owned(), source };
     let listing = match fs::read_dir(directory) {
@@ -62,7 +82,8 @@ fn drop_ins(directory: &Path) -> Result<Vec<PathBuf>, CommandError> {
     let mut paths = Vec::new();
     for entry in listing {
         let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|extension| extension == "toml") {
+        let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !is_hidden && path.extension().is_some_and(|extension| extension == "toml") {
             paths.push(path);
         }
     }

@@ -36,5 +36,5 @@ pub use judge::{Judge, Judged};
 pub use layout::Vault;
 pub use partial::{Guard, Partial, hash_file};
 pub use publish::replace_file;
-pub use read::{read_bounded, read_if_exists, read_tail};
+pub use read::{open_regular, read_bounded, read_if_exists, read_tail};
 pub use sync::{sync_directory, sync_file};

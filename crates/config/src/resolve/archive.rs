@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use nightshift_core::archive::ArchiveName;
 use nightshift_core::name::RemoteName;
-use nightshift_core::settings::{ArchiveSettings, Remote, SshSettings};
+use nightshift_core::role::Role;
+use nightshift_core::settings::{ArchiveSettings, Remote, Settings, SshSettings};
 use toml::Spanned;
 
 use super::vault;
@@ -76,6 +78,27 @@ pub(super) fn remotes(
         remotes.push(remote);
     }
     remotes
+}
+
+/// A file name has at most 255 bytes (NAME_MAX). The longest of an archive is that of its delivery to a remote, in the outbox.
+pub(super) fn check_names(settings: &Settings, raw: &raw::Config, ledger: &mut Ledger<'_>) {
+    const MAX: usize = 255;
+    if !settings.roles().has(Role::Master) {
+        return;
+    }
+    let encrypted = !settings.archive.recipients.is_empty();
+    let archive = ArchiveName::longest(settings.this.clone(), settings.archive.compression, encrypted);
+    for (remote, table) in settings.remotes.iter().zip(&raw.remote) {
+        let longest = format!(".{archive}.{}.delivery", remote.name);
+        if longest.len() > MAX {
+            let refusal = Refusal::new(format!(
+                "the names of this master and of this remote are too long together: `{longest}` would have {} bytes, and a file name has at most {MAX}",
+                longest.len()
+            ))
+            .help("give the remote a shorter name, or the master in `[hosts]` (with `[host.X] address`)");
+            ledger.refuse(Some(&table.span()), refusal);
+        }
+    }
 }
 
 fn remote(table: &Spanned<Table<raw::Remote>>, ssh: &SshSettings, ledger: &mut Ledger<'_>) -> Option<Remote> {

@@ -10,6 +10,9 @@ use crate::refusal::Refusal;
 use crate::show::{Origin, Shown};
 use crate::{check, defaults, raw, units};
 
+/// Names in a zone database that are not zones, or another zone on each machine.
+const PLACEHOLDERS: [&str; 4] = ["localtime", "posixrules", "Factory", "Etc/Unknown"];
+
 /// `[night]`, resolved.
 pub(super) struct Night {
     pub(super) window: NightWindow,
@@ -61,6 +64,10 @@ fn zone(raw: &raw::Night, context: &Context<'_>, ledger: &mut Ledger<'_>) -> Opt
         return Some(context.system_zone.clone());
     }
     let (zone, span) = ledger.read(&raw.time_zone, |name| {
+        if PLACEHOLDERS.contains(&name.as_str()) {
+            return Err(Refusal::new(format!("`{name}` is not a time zone that is the same on every host"))
+                .help("use the name of a region's zone, such as `Europe/Berlin`, or `UTC`"));
+        }
         let zone = (context.zone_lookup)(name).ok_or_else(|| {
             Refusal::new(format!("unknown time zone `{name}`"))
                 .help("use a name from /usr/share/zoneinfo, such as `Europe/Berlin` or `UTC`")
