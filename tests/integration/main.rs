@@ -12,6 +12,7 @@ mod night;
 mod peers;
 mod reload;
 mod runbook;
+mod servers;
 mod ship;
 mod start;
 mod support;

@@ -34,13 +34,19 @@ pub struct Start<'a> {
     pub watchdog: Option<Duration>,
 }
 
-/// The program under test: built beside the test or the tool that asks.
+/// The program under test.
 pub fn program() -> Result<PathBuf> {
+    built("nightshift")
+}
+
+/// A program of the workspace, built beside the test or the tool that runs.
+pub fn built(name: &str) -> Result<PathBuf> {
     let own = env::current_exe().map_err(Error::io("asking for this program's path"))?;
-    let found = own.ancestors().skip(1).take(2).map(|folder| folder.join("nightshift"));
-    found.into_iter().find(|path| path.is_file()).ok_or_else(|| {
-        Error::Refused("there is no nightshift to test: `cargo build -p nightshift`".to_owned())
-    })
+    let found = own.ancestors().skip(1).take(2).map(|directory| directory.join(name));
+    found
+        .into_iter()
+        .find(|path| path.is_file())
+        .ok_or_else(|| Error::Refused(format!("there is no {name} to test: `cargo build --workspace`")))
 }
 
 impl Daemon {

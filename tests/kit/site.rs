@@ -198,6 +198,11 @@ impl Site {
         backup.map_or_else(PathBuf::new, |host| host.folder.join("in"))
     }
 
+    /// The login at every host.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
     pub fn known_hosts(&self) -> PathBuf {
         self.folder.join("known_hosts")
     }

@@ -9,8 +9,9 @@ use nightshift_core::chain;
 use nightshift_core::digest::Digest;
 use nightshift_core::range_set::RangeSet;
 use nightshift_core::settings::{Remote, Settings};
+use nightshift_core::units;
 use nightshift_ssh::session::exec::quote;
-use nightshift_ssh::{ExecError, Session, Sftp, SftpError, Upload, UploadError, upload};
+use nightshift_ssh::{ExecError, Session, Sftp, SftpError, Space, Upload, UploadError, upload};
 use nightshift_store::outbox::{Delivery, Outbox};
 use nightshift_store::{IoContext as _, StoreError, offload};
 
@@ -41,8 +42,18 @@ pub enum DeliverError {
     Occupied { path: String },
     #[error("cannot hash {path}, read back from the remote")]
     Hash { path: String, source: std::io::Error },
-    #[error("{path} on the remote needs {need} bytes of space, and has {free}")]
+    #[error("{path} on the remote needs {} of space, and has {}", units::bytes(*need), units::bytes(*free))]
     Full { path: String, need: u64, free: u64 },
+    #[error("{path} on the remote allows names of {max} bytes, and {name} is longer")]
+    LongName { path: String, name: String, max: u64 },
+    #[error(
+        "{path} does not exist on the remote, where archives were verified before; check that its disk is mounted there, or create the directory again"
+    )]
+    Lost { path: String },
+    #[error(
+        "{path} on the remote has {size} bytes after it was verified there with {expected}; check what changes files on the remote"
+    )]
+    Altered { path: String, size: u64, expected: u64 },
 }
 
 impl From<SftpError> for DeliverError {
@@ -87,10 +98,10 @@ impl Deliver<'_> {
         let credentials = Credentials::of_remote(self.settings, self.remote).await?;
         let endpoint = remote_endpoint(self.remote);
         let (session, sftp) = credentials.open_sftp(&endpoint).await?;
-        sftp.create_dir_all(&self.remote.path, 0o700).await?;
+        self.ensure_directory(&sftp).await?;
 
         let target = self.there(&self.archive.to_string());
-        let verified = match sftp.lstat(&target).await {
+        let verified = match sftp.size(&target).await {
             // An earlier attempt renamed it and lost the connection before the response: only verify it.
             Ok(_) => self.verify(&session, &sftp, &target, sha256).await.map_err(|error| match error {
                 DeliverError::Content { path, .. } => DeliverError::Occupied { path },
@@ -103,6 +114,12 @@ impl Deliver<'_> {
             Err(error) => return Err(error.into()),
         };
         self.write_sidecars(&sftp, &target, sha256).await?;
+        // Some servers take a file away once it has its name, such as a virus scanner.
+        let size = sftp.size(&target).await?;
+        if size != bytes {
+            return Err(DeliverError::Altered { path: target, size, expected: bytes });
+        }
+        self.store_mark().await?;
         self.store_progress(sha256, RangeSet::new(), Some(verified.clone())).await?;
         session.close().await;
         Ok(Delivered::Now { bytes, sha256, verified })
@@ -122,10 +139,8 @@ impl Deliver<'_> {
         done: RangeSet,
     ) -> Result<String, DeliverError> {
         let need = bytes.saturating_sub(done.bytes());
-        if let Some(free) = sftp.free_bytes(&self.remote.path).await?
-            && free < need
-        {
-            return Err(DeliverError::Full { path: self.remote.path.clone(), need, free });
+        if let Some(space) = sftp.space(&self.remote.path).await? {
+            self.check_space(space, need)?;
         }
         let endpoint = remote_endpoint(self.remote);
         let wanted =
@@ -144,8 +159,7 @@ impl Deliver<'_> {
         let lanes: Vec<Sftp> =
             std::iter::once(sftp.clone()).chain(connections.iter().map(|(_, sftp)| sftp.clone())).collect();
         let local = self.outbox.path(self.archive);
-        let short = &sha256.to_string()[..16];
-        let part = self.there(&format!(".{}.{}.{short}.part", self.archive, self.settings.this));
+        let part = self.there(&format!(".{}.{}.part", self.settings.this, short(sha256)));
         let upload = Upload { local: &local, remote_part: &part, mode: MODE, done };
         let mut progress = Ok(());
         let uploaded = upload
@@ -164,6 +178,7 @@ impl Deliver<'_> {
         for (session, _) in connections {
             session.close().await;
         }
+        let part = uploaded.part;
         let verified = match self.verify(session, sftp, &part, sha256).await {
             Ok(verified) => verified,
             Err(error @ DeliverError::Content { .. }) => {
@@ -181,7 +196,42 @@ impl Deliver<'_> {
                 tracing::debug!("{}: {error}", self.remote.name);
             }
         }
-        Ok(verified)
+        let unsynced =
+            if uploaded.synced { "" } else { "; the server cannot sync, so a power cut there may lose it" };
+        Ok(format!("{verified}{unsynced}"))
+    }
+
+    /// Creates the remote's directory, unless an archive was verified there before: then it was lost, or its disk is not mounted.
+    async fn ensure_directory(&self, sftp: &Sftp) -> Result<(), DeliverError> {
+        if sftp.is_directory(&self.remote.path).await? {
+            return Ok(());
+        }
+        let (outbox, name, location) = (self.outbox.clone(), self.remote.name.clone(), self.location());
+        if offload::run(move || outbox.has_shipped_to(&name, &location)).await? {
+            return Err(DeliverError::Lost { path: self.remote.path.clone() });
+        }
+        Ok(sftp.create_dir_all(&self.remote.path, 0o700).await?)
+    }
+
+    async fn store_mark(&self) -> Result<(), StoreError> {
+        let (outbox, name, location) = (self.outbox.clone(), self.remote.name.clone(), self.location());
+        offload::run(move || outbox.keep_shipped_to(&name, &location)).await
+    }
+
+    fn location(&self) -> String {
+        format!("{} {}", remote_endpoint(self.remote), self.remote.path)
+    }
+
+    fn check_space(&self, space: Space, need: u64) -> Result<(), DeliverError> {
+        let path = self.remote.path.clone();
+        if space.free < need {
+            return Err(DeliverError::Full { path, need, free: space.free });
+        }
+        let name = format!("{}.sha256", self.archive);
+        match space.max_name {
+            Some(max) if max < name.len() as u64 => Err(DeliverError::LongName { path, name, max }),
+            _ => Ok(()),
+        }
     }
 
     /// A server's window limits a connection to 2 MiB in flight, so large uploads are faster over several.
@@ -225,7 +275,7 @@ impl Deliver<'_> {
                 Err(error) if error.is_gone() => {}
                 Err(error) => return Err(error.into()),
             }
-            let part = format!("{path}.part");
+            let part = self.there(&format!(".{}.{extension}.part", short(sha256)));
             sftp.write_file(&part, &content, MODE).await?;
             sftp.posix_rename(&part, &path).await?;
         }
@@ -242,6 +292,11 @@ impl Deliver<'_> {
         let delivery = Delivery { sha256, done, verified };
         offload::run(move || outbox.keep_delivery(&archive, &name, &delivery)).await
     }
+}
+
+/// Identifies a file's content in a temporary name.
+fn short(sha256: Digest) -> String {
+    sha256.to_string()[..16].to_owned()
 }
 
 /// `None` if the remote does not run this command.
@@ -266,7 +321,7 @@ async fn hash_by_command(session: &Session, path: &str) -> Option<Digest> {
 }
 
 async fn hash_by_reading(sftp: &Sftp, path: &str) -> Result<Digest, DeliverError> {
-    let size = sftp.lstat(path).await?.size;
+    let size = sftp.size(path).await?;
     let mut sink = HashedSink::hash();
     sftp.download(path, 0..size, &mut sink).await?;
     let read = sink.finish().await;

@@ -19,6 +19,6 @@ pub use russh::keys::ssh_key::PublicKey;
 pub use scan::{OfferedKey, scan};
 pub use session::exec::{ExecError, ExecOutput};
 pub use session::{ConnectError, Session};
-pub use sftp::{ChunkSink, DirEntry, FileKind, Listing, Sftp, SftpError, Stat};
+pub use sftp::{ChunkSink, DirEntry, FileKind, Listing, Sftp, SftpError, Space, Stat};
 pub use signature::{SignatureError, Signer};
 pub use upload::{Upload, UploadError, Uploaded};

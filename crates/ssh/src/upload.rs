@@ -3,22 +3,17 @@
 //!
 //! The server's window limits one connection to 2 MiB in flight; several connections can have more.
 
-use std::collections::VecDeque;
-use std::io;
-use std::ops::Range;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+mod error;
+mod lanes;
+
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
 use nightshift_core::range_set::RangeSet;
 use russh_sftp::protocol::OpenFlags;
-use thiserror::Error;
-use tokio::fs::File;
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
-use tokio::time::timeout;
+
+pub use error::UploadError;
+use lanes::{Job, run_lanes};
 
 use crate::sftp::{OpenFile, Sftp, SftpError};
 
@@ -28,29 +23,8 @@ pub const MAX_CONNECTIONS: usize = 4;
 /// One connection is used per this much round trip: with a window of 2 MiB, it sends 1 GB/s at 2 ms, faster than a disk writes.
 const ROUND_TRIP_PER_CONNECTION: Duration = Duration::from_millis(2);
 
-/// The size of a part in bytes: what a connection takes from the queue at a time.
-const PART: u64 = 8 * 1024 * 1024;
-
-/// How many bytes may be unacknowledged on one connection: the server's window, and the same again for the time until the
-/// responses arrive.
-const MAX_IN_FLIGHT: usize = 4 * 1024 * 1024;
-
-/// Each connection requests an fsync after this many bytes. An interrupted upload sends at most these again.
-const CHECKPOINT: u64 = 64 * 1024 * 1024;
-
-#[derive(Debug, Error)]
-pub enum UploadError {
-    #[error("no connection is available for the upload")]
-    NoSessions,
-    #[error("cannot read {}", path.display())]
-    Local { path: PathBuf, source: io::Error },
-    #[error("{} changed while it was uploaded", path.display())]
-    LocalChanged { path: PathBuf },
-    #[error("{peer}: {path} has {found} bytes after the upload, but should have {expected}")]
-    WrongSize { peer: String, path: String, found: u64, expected: u64 },
-    #[error(transparent)]
-    Remote(#[from] SftpError),
-}
+/// How many names are tried for a part that cannot be written again.
+const MAX_NAMES: usize = 9;
 
 /// The upload of one file to one remote.
 pub struct Upload<'a> {
@@ -66,6 +40,8 @@ pub struct Upload<'a> {
 /// A completed upload. Its content is not verified yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uploaded {
+    /// Where it is: `remote_part`, or that name with a number if the server does not let an existing file be written again.
+    pub part: String,
     pub size: u64,
     /// Bytes that were sent in this attempt.
     pub sent: u64,
@@ -76,35 +52,54 @@ pub struct Uploaded {
 impl Upload<'_> {
     /// Sends the missing parts. `on_progress` gets all parts that are acknowledged and, if the server supports it, synced; the
     /// caller stores them for a resume. If a connection fails, the others send its parts.
+    ///
+    /// Some servers accept the bytes of a file only in order, or through the handle that created it. If a write in another order
+    /// fails, the file is sent once more, whole, over one connection.
     pub async fn run(
         self,
         sessions: &[Sftp],
+        mut on_progress: impl FnMut(&RangeSet) + Send,
+    ) -> Result<Uploaded, UploadError> {
+        let out_of_order = sessions.len() > 1 || !self.done.is_empty();
+        match self.attempt(sessions, self.done.clone(), &mut on_progress).await {
+            Err(UploadError::Remote(error)) if out_of_order && error.is_refused_write() => {
+                tracing::warn!(
+                    peer = sessions.first().map(Sftp::peer),
+                    %error,
+                    "the server refused a write; the file is sent again in order over one connection (if this repeats, set `connections = 1` for this remote)"
+                );
+                self.attempt(&sessions[..1], RangeSet::new(), &mut on_progress).await
+            }
+            result => result,
+        }
+    }
+
+    async fn attempt(
+        &self,
+        sessions: &[Sftp],
+        done: RangeSet,
         on_progress: impl FnMut(&RangeSet) + Send,
     ) -> Result<Uploaded, UploadError> {
         let size = self.local_size().await?;
-        let done = self.prepare(sessions, size).await?;
-        let job = Job {
-            local: self.local,
-            remote_part: self.remote_part,
-            missing: Mutex::new(done.gaps(size).flat_map(parts).collect()),
-            progress: Mutex::new(Progress { done, on_progress }),
-        };
+        let Part { path, created, done } = self.prepare(sessions, size, done).await?;
+        let job = Job::new(self.local, &path, size, done, on_progress);
         let sent = job.missing_bytes();
-        run_lanes(&job, sessions).await?;
-        self.check_size(sessions, size).await?;
-        Ok(Uploaded { size, sent, synced: sessions.iter().any(Sftp::can_fsync) })
+        run_lanes(&job, sessions, created).await?;
+        drop(job);
+        check_size(sessions, &path, size).await?;
+        Ok(Uploaded { part: path, size, sent, synced: sessions.iter().any(Sftp::can_fsync) })
     }
 
     async fn local_size(&self) -> Result<u64, UploadError> {
         let metadata = tokio::fs::metadata(self.local).await;
-        metadata.map(|file| file.len()).map_err(|source| local_error(self.local, source))
+        metadata.map(|file| file.len()).map_err(|source| UploadError::local(self.local, source))
     }
 
-    /// Returns the parts that need not be sent again: none if the remote file is missing or shorter than they are.
-    async fn prepare(&self, sessions: &[Sftp], size: u64) -> Result<RangeSet, UploadError> {
+    /// Finds the part of an earlier attempt, or creates a new one, over the first connection that works.
+    async fn prepare(&self, sessions: &[Sftp], size: u64, done: RangeSet) -> Result<Part, UploadError> {
         let mut failure = UploadError::NoSessions;
-        for sftp in sessions {
-            match self.prepare_over(sftp, size).await {
+        for (lane, sftp) in sessions.iter().enumerate() {
+            match self.prepare_over(sftp, lane, size, &done).await {
                 Err(error) if error.is_connection() => failure = error.into(),
                 other => return Ok(other?),
             }
@@ -112,11 +107,17 @@ impl Upload<'_> {
         Err(failure)
     }
 
-    async fn prepare_over(&self, sftp: &Sftp, size: u64) -> Result<RangeSet, SftpError> {
-        if !self.done.is_empty() && self.done.end() <= size {
-            match sftp.lstat(self.remote_part).await {
-                Ok(part) if part.size >= self.done.end() && part.size <= size => {
-                    return Ok(self.done.clone());
+    async fn prepare_over(
+        &self,
+        sftp: &Sftp,
+        lane: usize,
+        size: u64,
+        done: &RangeSet,
+    ) -> Result<Part, SftpError> {
+        if !done.is_empty() && done.end() <= size {
+            match sftp.size(self.remote_part).await {
+                Ok(there) if (done.end()..=size).contains(&there) => {
+                    return Ok(Part { path: self.remote_part.to_owned(), created: None, done: done.clone() });
                 }
                 Ok(_) => {}
                 Err(error) if error.is_gone() => {}
@@ -124,78 +125,51 @@ impl Upload<'_> {
             }
         }
         let flags = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::TRUNCATE;
-        let part = sftp.open_file(self.remote_part, "create", flags, Some(self.mode)).await?;
-        part.close().await?;
-        Ok(RangeSet::new())
-    }
-
-    async fn check_size(&self, sessions: &[Sftp], expected: u64) -> Result<(), UploadError> {
-        let mut failure = UploadError::NoSessions;
-        for sftp in sessions {
-            match sftp.lstat(self.remote_part).await {
-                Ok(part) if part.size == expected => return Ok(()),
-                Ok(part) => {
-                    return Err(UploadError::WrongSize {
-                        peer: sftp.peer().to_owned(),
-                        path: self.remote_part.to_owned(),
-                        found: part.size,
-                        expected,
-                    });
-                }
-                Err(error) if error.is_connection() => failure = error.into(),
-                Err(error) => return Err(error.into()),
-            }
+        let mut names = (2..=MAX_NAMES).map(|n| format!("{}.{n}", self.remote_part));
+        // A login that may only add files cannot write one again that an earlier attempt created.
+        let mut path = self.remote_part.to_owned();
+        loop {
+            let error = match sftp.open_file(&path, "create", flags, Some(self.mode)).await {
+                Ok(file) => return Ok(Part { path, created: Some((lane, file)), done: RangeSet::new() }),
+                Err(error) => error,
+            };
+            let exists = error.is_denied() && sftp.size(&path).await.is_ok();
+            path = match names.next() {
+                Some(next) if exists => next,
+                _ => return Err(error),
+            };
         }
-        Err(failure)
     }
 }
 
-fn parts(gap: Range<u64>) -> impl Iterator<Item = Range<u64>> {
-    let starts = (gap.start..gap.end).step_by(PART as usize);
-    starts.map(move |start| start..gap.end.min(start + PART))
-}
-
-fn local_error(path: &Path, source: io::Error) -> UploadError {
-    UploadError::Local { path: path.to_owned(), source }
-}
-
-/// Shared by the lanes of one upload. All lanes run in one task; no lock is kept across an await.
-struct Job<'a, F> {
-    local: &'a Path,
-    remote_part: &'a str,
-    missing: Mutex<VecDeque<Range<u64>>>,
-    progress: Mutex<Progress<F>>,
-}
-
-struct Progress<F> {
+/// The file that an upload writes to.
+struct Part {
+    path: String,
+    /// The connection that created it, and its handle: some servers let a file be written only through that one.
+    created: Option<(usize, OpenFile)>,
     done: RangeSet,
-    on_progress: F,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl<F: FnMut(&RangeSet)> Job<'_, F> {
-    fn missing_bytes(&self) -> u64 {
-        lock(&self.missing).iter().map(|part| part.end - part.start).sum()
+/// Compares the size of an uploaded file. Some logins may not see it; the content is verified next.
+async fn check_size(sessions: &[Sftp], part: &str, expected: u64) -> Result<(), UploadError> {
+    let mut failure = UploadError::NoSessions;
+    for sftp in sessions {
+        match sftp.size(part).await {
+            Ok(found) if found == expected => return Ok(()),
+            Err(error) if error.is_denied() => return Ok(()),
+            Ok(found) => {
+                return Err(UploadError::WrongSize {
+                    peer: sftp.peer().to_owned(),
+                    path: part.to_owned(),
+                    found,
+                    expected,
+                });
+            }
+            Err(error) if error.is_connection() => failure = error.into(),
+            Err(error) => return Err(error.into()),
+        }
     }
-
-    fn take(&self) -> Option<Range<u64>> {
-        lock(&self.missing).pop_front()
-    }
-
-    /// Returns the unfinished parts of a failed lane to the queue.
-    fn put_back(&self, unfinished: RangeSet) {
-        lock(&self.missing).extend(unfinished.iter().flat_map(parts));
-    }
-
-    fn report(&self, finished: &RangeSet) {
-        let mut progress = lock(&self.progress);
-        let Progress { done, on_progress } = &mut *progress;
-        done.extend(finished);
-        on_progress(done);
-    }
+    Err(failure)
 }
 
 /// How many connections are useful for a server: one, and one more per 2 ms of round trip, because the window limits each.
@@ -203,131 +177,11 @@ impl<F: FnMut(&RangeSet)> Job<'_, F> {
 pub async fn useful_connections(sftp: &Sftp, directory: &str) -> usize {
     let requested = Instant::now();
     match sftp.lstat(directory).await {
-        Ok(_) => {
+        // The round trip is unknown. The upload will report the error.
+        Err(error) if error.is_connection() => MAX_CONNECTIONS,
+        _ => {
             let more = requested.elapsed().as_micros() / ROUND_TRIP_PER_CONNECTION.as_micros();
             1 + usize::try_from(more).unwrap_or(MAX_CONNECTIONS).min(MAX_CONNECTIONS - 1)
-        }
-        // The round trip is unknown. The upload will report the error.
-        Err(_) => MAX_CONNECTIONS,
-    }
-}
-
-/// Runs a lane on each connection. When one fails, idle ones are started again for its parts.
-async fn run_lanes<F: FnMut(&RangeSet) + Send>(
-    job: &Job<'_, F>,
-    sessions: &[Sftp],
-) -> Result<(), UploadError> {
-    let mut lanes: FuturesUnordered<_> = sessions.iter().map(|sftp| run_lane(job, sftp)).collect();
-    let mut idle = Vec::new();
-    let mut failure = UploadError::NoSessions;
-    while let Some((sftp, result)) = lanes.next().await {
-        match result {
-            Ok(()) => idle.push(sftp),
-            Err(UploadError::Remote(error)) if error.is_connection() => {
-                tracing::warn!(peer = sftp.peer(), %error, "a connection of an upload failed; the others continue");
-                failure = error.into();
-            }
-            Err(error) => return Err(error),
-        }
-        if job.missing_bytes() > 0 {
-            lanes.extend(idle.drain(..).map(|sftp| run_lane(job, sftp)));
-        }
-    }
-    if job.missing_bytes() > 0 { Err(failure) } else { Ok(()) }
-}
-
-async fn run_lane<'a, F: FnMut(&RangeSet) + Send>(
-    job: &Job<'_, F>,
-    sftp: &'a Sftp,
-) -> (&'a Sftp, Result<(), UploadError>) {
-    let mut unfinished = RangeSet::new();
-    let result = send_parts(job, sftp, &mut unfinished).await;
-    job.put_back(unfinished);
-    (sftp, result)
-}
-
-/// Sends parts until none is left. `unfinished` always contains the parts that were taken and are not reported yet.
-async fn send_parts<F: FnMut(&RangeSet) + Send>(
-    job: &Job<'_, F>,
-    sftp: &Sftp,
-    unfinished: &mut RangeSet,
-) -> Result<(), UploadError> {
-    let mut part = job.take();
-    // A part is added as soon as it is taken, so that any failure returns it to the queue.
-    unfinished.extend(&part.iter().cloned().collect());
-    if part.is_none() {
-        return Ok(());
-    }
-    let local = File::open(job.local).await.map_err(|source| local_error(job.local, source))?;
-    let remote = sftp.open_file(job.remote_part, "write", OpenFlags::WRITE, None).await?;
-    let mut lane = Lane { path: job.local, local, remote: &remote, in_flight: FuturesUnordered::new() };
-    let mut since_checkpoint = 0;
-    while let Some(sending) = part {
-        since_checkpoint += sending.end - sending.start;
-        lane.send(sending).await?;
-        part = if since_checkpoint < CHECKPOINT { job.take() } else { None };
-        if part.is_none() {
-            lane.drain().await?;
-            remote.sync().await?;
-            job.report(&std::mem::take(unfinished));
-            since_checkpoint = 0;
-            part = job.take();
-        }
-        unfinished.extend(&part.iter().cloned().collect());
-    }
-    drop(lane);
-    remote.close().await?;
-    Ok(())
-}
-
-/// One connection's share of the work.
-struct Lane<'a> {
-    path: &'a Path,
-    local: File,
-    remote: &'a OpenFile,
-    in_flight: FuturesUnordered<BoxFuture<'a, Result<(), SftpError>>>,
-}
-
-impl Lane<'_> {
-    /// Reads and sends one part, block by block. The last blocks may still be in flight when it returns.
-    async fn send(&mut self, part: Range<u64>) -> Result<(), UploadError> {
-        let path = self.path;
-        let failed = |source: io::Error| match source.kind() {
-            io::ErrorKind::UnexpectedEof => UploadError::LocalChanged { path: path.to_owned() },
-            _ => local_error(path, source),
-        };
-        let max_blocks = (MAX_IN_FLIGHT / self.remote.write_len()).max(1);
-        self.local.seek(io::SeekFrom::Start(part.start)).await.map_err(failed)?;
-        let mut offset = part.start;
-        while offset < part.end {
-            while self.in_flight.len() >= max_blocks {
-                self.acknowledged().await?;
-            }
-            let len = (part.end - offset).min(self.remote.write_len() as u64);
-            let mut block = vec![0; len as usize];
-            self.local.read_exact(&mut block).await.map_err(failed)?;
-            self.in_flight.push(self.remote.write(offset, block).boxed());
-            offset += len;
-            // A write is sent when it is first polled: do that now, not after the next block was read.
-            if let Some(Some(acknowledged)) = self.in_flight.next().now_or_never() {
-                acknowledged?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Waits until the server has acknowledged everything.
-    async fn drain(&mut self) -> Result<(), UploadError> {
-        while !self.in_flight.is_empty() {
-            self.acknowledged().await?;
-        }
-        Ok(())
-    }
-
-    async fn acknowledged(&mut self) -> Result<(), UploadError> {
-        match timeout(self.remote.progress_timeout(), self.in_flight.next()).await {
-            Err(_) => Err(self.remote.stalled("write").into()),
-            Ok(result) => Ok(result.unwrap_or(Ok(()))?),
         }
     }
 }

@@ -257,3 +257,78 @@ async fn a_cut_connection_ends_a_running_command_with_the_reason() {
     let error = result.unwrap_err();
     assert!(matches!(error, ExecError::Disconnected { .. }), "{error}");
 }
+
+/// The error of a login, which an operator must not take for a refused key.
+fn not_refused(result: Result<Session, ConnectError>) -> String {
+    match result {
+        Ok(_) => panic!("logged in"),
+        Err(error @ ConnectError::Ended { .. }) => {
+            assert!(!error.is_permanent(), "{error}");
+            error.to_string()
+        }
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_login_banner_that_is_not_utf_8_is_named_and_others_do_not_matter() {
+    let banners: [(&[u8], bool); 4] = [
+        (b"R\xe9serv\xe9 aux personnes autoris\xe9es\n", false),
+        ("R\u{e9}serv\u{e9}\n".as_bytes(), true),
+        (b"\x1b[2Jonly\x07 control characters\n", true),
+        (&[b'x'; 9000], true),
+    ];
+    for (banner, logs_in) in banners {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("banner");
+        std::fs::write(&path, banner).unwrap();
+        let Some(sshd) = sshd(&format!("Banner {}\n", path.display())) else { return };
+        let connected = sshd.connect(&sshd.known_hosts()).await;
+        if logs_in {
+            connected.unwrap();
+        } else {
+            let text = not_refused(connected);
+            assert!(text.contains("not UTF-8") && text.contains("Banner"), "{text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_cut_during_the_login_is_not_a_refused_key() {
+    let Some(sshd) = sshd("") else { return };
+    // The client's part of the key exchange has about 1,000 bytes; the requests of the login follow.
+    for bytes in [1100, 1300] {
+        let proxy = Proxy::to(sshd.port).unwrap();
+        proxy.cut_after(kit::proxy::Way::Up, bytes);
+        let endpoint = sshd.endpoint_at(proxy.port);
+        let timeouts = Timeouts::default();
+        let connected = Session::connect(&endpoint, &sshd.identity(), &sshd.known_hosts(), &timeouts).await;
+        let error = connected.err().unwrap();
+        assert!(!error.is_permanent(), "{bytes}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_factor_that_the_server_requires_is_named() {
+    let Some(sshd) = sshd("AuthenticationMethods publickey,publickey\n") else { return };
+    let error = sshd.connect(&sshd.known_hosts()).await.err().unwrap();
+    assert!(matches!(error, ConnectError::FurtherFactor { .. }) && error.is_permanent(), "{error:?}");
+    assert!(error.to_string().contains("further login method (publickey)"), "{error}");
+}
+
+#[tokio::test]
+async fn a_refusal_in_place_of_the_version_is_quoted() {
+    let Some(sshd) = sshd("") else { return };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serve = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut stream, b"Not allowed at this time\r\n").await.unwrap();
+    };
+    let (identity, known_hosts, timeouts) = (sshd.identity(), sshd.known_hosts(), Timeouts::default());
+    let endpoint = sshd.endpoint_at(port);
+    let (connected, ()) =
+        tokio::join!(Session::connect(&endpoint, &identity, &known_hosts, &timeouts), serve);
+    let text = not_refused(connected);
+    assert!(text.contains("\"Not allowed at this time\""), "{text}");
+}

@@ -43,8 +43,9 @@ async fn a_file_is_uploaded_completely_over_several_connections() {
         fs::write(sshd.path("local"), content(size)).unwrap();
         let sessions = connections(&sshd, sshd.port, upload::MAX_CONNECTIONS).await;
         let (sent, done) = send(&sshd, &sessions, RangeSet::new()).await;
-        assert_eq!(sent.unwrap(), Uploaded { size: size as u64, sent: size as u64, synced: true });
-        assert!(done.covers(size as u64) && arrived(&sshd), "{size}");
+        let (part, size) = (sshd.remote("part"), size as u64);
+        assert_eq!(sent.unwrap(), Uploaded { part, size, sent: size, synced: true });
+        assert!(done.covers(size) && arrived(&sshd), "{size}");
     }
 }
 

@@ -130,6 +130,24 @@ impl Outbox {
         replace_file(&path, &bytes)
     }
 
+    /// Whether an archive was verified on this remote, at this location, before.
+    pub fn has_shipped_to(&self, remote: &RemoteName, location: &str) -> Result<bool, StoreError> {
+        let stored = read_if_exists(&self.mark_path(remote), MAX_LEN)?;
+        Ok(stored.is_some_and(|stored| stored == location.as_bytes()))
+    }
+
+    /// Remembers that an archive was verified on this remote, at this location.
+    pub fn keep_shipped_to(&self, remote: &RemoteName, location: &str) -> Result<(), StoreError> {
+        if self.has_shipped_to(remote, location)? {
+            return Ok(());
+        }
+        replace_file(&self.mark_path(remote), location.as_bytes())
+    }
+
+    fn mark_path(&self, remote: &RemoteName) -> PathBuf {
+        self.directory.join(format!(".{remote}.shipped"))
+    }
+
     fn delivery_path(&self, archive: &ArchiveName, remote: &RemoteName) -> PathBuf {
         self.directory.join(format!(".{archive}.{remote}.delivery"))
     }
@@ -141,10 +159,10 @@ impl Outbox {
         for extension in ["sha256", "sig"] {
             let from = beside(&path, extension);
             if from.exists() {
-                fs::rename(&from, beside(&sent.path(archive), extension)).on("move", &from)?;
+                move_file(&from, &beside(&sent.path(archive), extension))?;
             }
         }
-        fs::rename(&path, sent.path(archive)).on("move", &path)?;
+        move_file(&path, &sent.path(archive))?;
         sync_directory(&sent.directory).on("sync", &sent.directory)?;
         self.remove_beside(archive)?;
         sync_directory(&self.directory).on("sync", &self.directory)
@@ -192,6 +210,23 @@ fn belongs_to(name: &str) -> Option<ArchiveName> {
     // `.<archive>.<remote>.delivery`. A remote's name may contain dots, so the longest name of an archive counts.
     let rest = hidden.strip_suffix(".delivery")?;
     rest.match_indices('.').rev().find_map(|(at, _)| rest[..at].parse().ok())
+}
+
+/// Renames a file; to another file system, it is copied and synced first.
+fn move_file(from: &Path, to: &Path) -> Result<(), StoreError> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {}
+        renamed => return renamed.on("move", from),
+    }
+    let part = beside(to, "part");
+    fs::copy(from, &part).on("copy to another file system", from)?;
+    let copied = File::open(&part).on("open", &part)?;
+    sync_file(&copied).on("sync", &part)?;
+    fs::rename(&part, to).on("publish", to)?;
+    if let Some(directory) = to.parent() {
+        sync_directory(directory).on("sync", directory)?;
+    }
+    remove_file(from)
 }
 
 fn beside(path: &Path, extension: &str) -> PathBuf {

@@ -2,16 +2,21 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use russh::client::{self, AuthResult, Config, Handle};
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKeyWithHashAlg};
 use russh::{Preferred, SshId, cipher};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::io::join;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{sleep, timeout};
 
 use super::ConnectError;
+use super::greeting::{Greeted, Greeting};
 use super::host_key::{HandshakeError, HostKeyCheck, plain};
 use crate::endpoint::{Endpoint, Timeouts};
 use crate::identity::Identity;
@@ -23,6 +28,15 @@ const WINDOW: u32 = 48 * 1024 * 1024;
 
 /// How many keepalives in a row may stay unanswered.
 const MAX_UNANSWERED_KEEPALIVES: usize = 3;
+
+/// The time between the attempts for two addresses of one name (RFC 8305, section 5).
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// Of one name, as many addresses are tried at most.
+const MAX_ADDRESSES: usize = 8;
+
+/// The step of a connection in which the user is authenticated, for error messages.
+const LOGIN: &str = "logging in";
 
 const CIPHERS: &[cipher::Name] = &[
     cipher::AES_128_GCM,
@@ -56,9 +70,11 @@ pub(super) async fn handshake(
         let stream = open_stream(&endpoint.address, endpoint.port, timeouts)
             .await
             .map_err(|source| ConnectError::Unreachable { peer: endpoint.to_string(), source })?;
-        client::connect_stream(Arc::new(config), stream, check)
+        let (reader, writer) = stream.into_split();
+        let (reader, greeting) = Greeted::new(reader);
+        client::connect_stream(Arc::new(config), join(reader, writer), check)
             .await
-            .map_err(|error| describe(endpoint, "key exchange", error))
+            .map_err(|error| describe(endpoint, &greeting, error))
     };
     timeout(timeouts.connect, attempt)
         .await
@@ -88,31 +104,70 @@ pub(super) async fn log_in(
         handle.authenticate_publickey(&endpoint.user, key).await.map(Some)
     };
     let peer = endpoint.to_string();
+    let end_reason = |unknown: &str| ended.get().cloned().unwrap_or_else(|| unknown.to_owned());
     match timeout(timeouts.auth, attempt).await {
-        Err(_) => Err(timed_out(endpoint, timeouts.auth, "logging in")),
+        Err(_) => Err(timed_out(endpoint, timeouts.auth, LOGIN)),
         Ok(Ok(Some(AuthResult::Success))) => Ok(handle),
-        Ok(Ok(Some(AuthResult::Failure { .. }))) => Err(ConnectError::AuthRefused {
-            peer,
-            user: endpoint.user.clone(),
-            fingerprint: identity.fingerprint(),
-        }),
+        Ok(Ok(Some(AuthResult::Failure { remaining_methods, partial_success }))) => {
+            let user = endpoint.user.clone();
+            if partial_success {
+                let methods = remaining_methods.iter().map(<&str>::from).collect::<Vec<_>>().join(", ");
+                Err(ConnectError::FurtherFactor { peer, user, methods })
+            } else if remaining_methods.is_empty() && has_ended(&mut handle).await {
+                // russh reports a connection that ended during the login as a refusal that names no method.
+                Err(ConnectError::Ended {
+                    peer,
+                    during: LOGIN,
+                    reason: end_reason("the connection was closed"),
+                })
+            } else {
+                Err(ConnectError::AuthRefused { peer, user, fingerprint: identity.fingerprint() })
+            }
+        }
         Ok(Ok(None)) => Err(ConnectError::OnlySha1 { peer }),
-        Ok(Err(error)) => Err(ConnectError::Ended {
-            peer,
-            during: "logging in",
-            reason: ended.get().cloned().unwrap_or_else(|| plain(&error)),
-        }),
+        Ok(Err(error)) => {
+            Err(ConnectError::Ended { peer, during: LOGIN, reason: end_reason(&plain(&error)) })
+        }
     }
 }
 
-/// Opens the TCP connection; it tries all addresses of the name in turn.
+/// Whether the connection ended; its task may need a moment for that.
+async fn has_ended(handle: &mut Handle<HostKeyCheck>) -> bool {
+    handle.is_closed() || timeout(Duration::from_millis(500), handle).await.is_ok()
+}
+
+/// Opens the TCP connection.
 pub(crate) async fn open_stream(address: &str, port: u16, timeouts: &Timeouts) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect((address, port)).await?;
+    let stream = first_to_connect(lookup_host((address, port)).await?.collect()).await?;
     stream.set_nodelay(true)?;
     // Without this, a dead peer would not be noticed while this host only sends.
     let unacknowledged = u32::try_from(inactivity_timeout(timeouts).as_millis()).unwrap_or(u32::MAX);
     rustix::net::sockopt::set_tcp_user_timeout(&stream, unacknowledged)?;
     Ok(stream)
+}
+
+/// Tries the addresses of a name, each a moment after the one before it, and takes the first that connects (RFC 8305): one
+/// address that does not respond must not use up the whole timeout. The error is that of the first address.
+async fn first_to_connect(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+    let mut attempts: FuturesUnordered<_> = (0..)
+        .zip(addresses.into_iter().take(MAX_ADDRESSES))
+        .map(|(n, address)| async move {
+            sleep(ATTEMPT_DELAY * n).await;
+            (n, TcpStream::connect(address).await)
+        })
+        .collect();
+    let mut failed: Option<(u32, io::Error)> = None;
+    while let Some((n, connected)) = attempts.next().await {
+        match connected {
+            Ok(stream) => return Ok(stream),
+            Err(error) if failed.as_ref().is_none_or(|(first, _)| n < *first) => failed = Some((n, error)),
+            Err(_) => {}
+        }
+    }
+    Err(failed.map_or_else(
+        || io::Error::new(io::ErrorKind::NotFound, "the name has no address"),
+        |(_, error)| error,
+    ))
 }
 
 /// Longer than the keepalives need to fail, so that the keepalives end the connection if they can still be sent.
@@ -163,14 +218,67 @@ fn timed_out(endpoint: &Endpoint, limit: Duration, during: &'static str) -> Conn
     ConnectError::Timeout { peer: endpoint.to_string(), seconds: limit.as_secs(), during }
 }
 
-fn describe(endpoint: &Endpoint, during: &'static str, error: HandshakeError) -> ConnectError {
+fn describe(endpoint: &Endpoint, greeting: &Greeting, error: HandshakeError) -> ConnectError {
+    const DURING: &str = "key exchange";
     let peer = endpoint.to_string();
     match error {
         HandshakeError::HostKey(refusal) => *refusal,
-        HandshakeError::Ssh(russh::Error::IO(source)) => ConnectError::Unreachable { peer, source },
-        HandshakeError::Ssh(ended @ (russh::Error::Disconnect | russh::Error::HUP)) => {
-            ConnectError::Ended { peer, during, reason: plain(&ended) }
+        HandshakeError::Ssh(error) => match (greeting.refusal(), error) {
+            (Some(line), _) => {
+                let reason = format!("the server sent \"{line}\" instead of its SSH version");
+                ConnectError::Ended { peer, during: DURING, reason }
+            }
+            (None, russh::Error::IO(source)) => ConnectError::Unreachable { peer, source },
+            (None, ended @ (russh::Error::Disconnect | russh::Error::HUP)) => {
+                ConnectError::Ended { peer, during: DURING, reason: plain(&ended) }
+            }
+            (None, source) => ConnectError::Protocol { peer, during: DURING, source },
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::os::fd::OwnedFd;
+
+    use rustix::net::{
+        AddressFamily, SocketFlags, SocketType, bind, connect, getsockname, listen, socket_with,
+    };
+
+    use super::*;
+
+    /// An address that never answers: its queue of connections is full. It stays so while the sockets live.
+    fn black_hole() -> (SocketAddr, Vec<OwnedFd>) {
+        let socket =
+            || socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::NONBLOCK, None).unwrap();
+        let listener = socket();
+        bind(&listener, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        listen(&listener, 0).unwrap();
+        let address = SocketAddr::try_from(getsockname(&listener).unwrap()).unwrap();
+        let mut sockets = vec![listener];
+        for _ in 0..4 {
+            let waiting = socket();
+            let _ = connect(&waiting, &address);
+            sockets.push(waiting);
         }
-        HandshakeError::Ssh(source) => ConnectError::Protocol { peer, during, source },
+        (address, sockets)
+    }
+
+    #[tokio::test]
+    async fn an_address_that_does_not_answer_costs_a_moment_and_not_the_connection() {
+        let (hole, _sockets) = black_hole();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let good = listener.local_addr().unwrap();
+        let connected = timeout(Duration::from_secs(10), first_to_connect(vec![hole, good])).await;
+        assert_eq!(connected.unwrap().unwrap().peer_addr().unwrap(), good);
+    }
+
+    #[tokio::test]
+    async fn where_no_address_connects_the_error_is_that_of_the_first() {
+        let closed = |address: &str| SocketAddr::from((address.parse::<Ipv4Addr>().unwrap(), 1));
+        let error = first_to_connect(vec![closed("127.0.0.1"), closed("127.0.0.2")]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        assert_eq!(first_to_connect(Vec::new()).await.unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

@@ -28,6 +28,10 @@ pub enum ConnectError {
     )]
     AuthRefused { peer: String, user: String, fingerprint: String },
     #[error(
+        "{peer}: the key is accepted for user {user}, but the server requires a further login method ({methods}), which no unattended login can give; allow this user with the key alone (sshd_config: Match User {user}, AuthenticationMethods publickey)"
+    )]
+    FurtherFactor { peer: String, user: String, methods: String },
+    #[error(
         "{peer}: the server accepts this RSA key only with a SHA-1 signature; use an ed25519 key: nightshift keys init"
     )]
     OnlySha1 { peer: String },

@@ -110,6 +110,11 @@ pub(crate) fn plain(error: &russh::Error) -> String {
             "the peer did not answer keepalives".into()
         }
         russh::Error::Disconnect | russh::Error::HUP => "the peer closed the connection".into(),
+        // The only free text that a server sends before the login.
+        russh::Error::SshEncoding(russh::keys::ssh_encoding::Error::CharacterEncoding) => {
+            "the server sent a text that is not UTF-8; write its login banner (sshd_config: Banner) in UTF-8 or ASCII"
+                .into()
+        }
         other => other.to_string(),
     }
 }

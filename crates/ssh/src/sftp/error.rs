@@ -44,6 +44,29 @@ impl SftpError {
     pub fn is_gone(&self) -> bool {
         matches!(self, Self::Gone { .. })
     }
+
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::Denied { .. })
+    }
+
+    /// Whether a write, or opening a file for it, was refused for a reason that is not a lack of space: the server may accept only
+    /// writes in order.
+    pub fn is_refused_write(&self) -> bool {
+        matches!(
+            self,
+            Self::Failure { action: "write", .. }
+                | Self::Denied { action: "write", .. }
+                | Self::Unsupported { action: "write", .. }
+        ) && !self.is_full()
+    }
+
+    /// Whether the server has no space left for this login, as far as its text says so.
+    pub fn is_full(&self) -> bool {
+        let Self::Failure { reason, .. } = self else { return false };
+        let reason = reason.to_lowercase();
+        ["no space", "quota", "disk full", "disk is full"].iter().any(|text| reason.contains(text))
+            && !reason.contains("without a reason")
+    }
 }
 
 /// An action and its path, for error messages.
@@ -94,13 +117,13 @@ impl Operation<'_> {
 }
 
 fn reason(code: StatusCode, message: &str) -> String {
-    let message: String = message.chars().filter(|c| !c.is_control()).take(200).collect();
-    match code {
-        StatusCode::Failure => {
+    let message: String = message.chars().filter(|c| !c.is_control()).take(300).collect();
+    match (code, message.trim()) {
+        (StatusCode::Failure, text) if text.is_empty() || text.eq_ignore_ascii_case("failure") => {
             "the server returned \"failure\" without a reason (disk full, not a directory, or not empty?)"
                 .into()
         }
-        _ if message.is_empty() => code.to_string(),
-        _ => message,
+        (_, "") => code.to_string(),
+        (_, text) => text.to_owned(),
     }
 }

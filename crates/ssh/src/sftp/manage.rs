@@ -3,28 +3,30 @@
 use russh_sftp::client::error::Error as ProtocolError;
 use russh_sftp::protocol::{FileAttributes, OpenFlags, Packet, StatusCode};
 
-use super::{FileKind, Operation, Sftp, SftpError};
+use super::{FileKind, Operation, POSIX_RENAME, STATVFS, Sftp, SftpError};
 
-const POSIX_RENAME: &str = "posix-rename@openssh.com";
 /// How many missing parents of a new directory are created at most.
 const MAX_DEPTH: usize = 64;
+
+/// The file system of a path on the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// The bytes that this login can still use.
+    pub free: u64,
+    /// The maximum length of a file name, in bytes.
+    pub max_name: Option<u64>,
+}
 
 impl Sftp {
     /// Creates a directory and its missing parents. It may exist already.
     pub async fn create_dir_all(&self, path: &str, mode: u32) -> Result<(), SftpError> {
         let mut missing = Vec::new();
-        let mut directory = path.trim_end_matches('/');
-        loop {
-            match self.create_dir(directory, mode).await {
-                Ok(()) => break,
-                Err(error) if error.is_gone() && missing.len() < MAX_DEPTH => {
-                    missing.push(directory);
-                    match directory.rsplit_once('/') {
-                        Some((parent, _)) if !parent.is_empty() => directory = parent,
-                        _ => return Err(error),
-                    }
-                }
-                Err(error) => return Err(error),
+        let mut directory = path;
+        while !self.is_directory(directory).await? {
+            missing.push(directory);
+            match directory.trim_end_matches('/').rsplit_once('/') {
+                Some((parent, _)) if !parent.is_empty() && missing.len() < MAX_DEPTH => directory = parent,
+                _ => break,
             }
         }
         for directory in missing.into_iter().rev() {
@@ -33,17 +35,30 @@ impl Sftp {
         Ok(())
     }
 
+    /// Whether a path is a directory; false if it does not exist. A login that may not stat, or whose server sends no attributes,
+    /// may still be allowed to open it.
+    pub async fn is_directory(&self, path: &str) -> Result<bool, SftpError> {
+        match self.stat(path).await {
+            Ok(there) if there.kind == FileKind::Directory => Ok(true),
+            Err(error) if error.is_gone() => Ok(false),
+            Ok(_) => self.open_dir(path).await.map(|_| true),
+            Err(error @ SftpError::Denied { .. }) => match self.open_dir(path).await {
+                Ok(_) => Ok(true),
+                Err(opening) if opening.is_gone() => Ok(false),
+                Err(_) => Err(error),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
     async fn create_dir(&self, path: &str, mode: u32) -> Result<(), SftpError> {
         let operation = Operation { action: "create the directory", path };
         let attributes = FileAttributes { permissions: Some(mode), ..FileAttributes::empty() };
         match self.channel.request(operation, self.channel.raw.mkdir(path, attributes)).await {
             Ok(_) => Ok(()),
-            // Servers return different errors for an existing directory, so check whether it exists.
+            // Another host may have created it. Servers return different errors for an existing directory.
             Err(error @ (SftpError::Failure { .. } | SftpError::Denied { .. })) => {
-                match self.stat(path).await {
-                    Ok(there) if there.kind == FileKind::Directory => Ok(()),
-                    _ => Err(error),
-                }
+                if self.is_directory(path).await? { Ok(()) } else { Err(error) }
             }
             Err(error) => Err(error),
         }
@@ -55,8 +70,8 @@ impl Sftp {
         opened.sync().await
     }
 
-    /// Renames atomically, and replaces an existing target. A server without `posix-rename@openssh.com` cannot replace: then
-    /// an existing target is an error and is not changed.
+    /// Renames atomically, and replaces an existing target. A server without a working `posix-rename@openssh.com` cannot replace:
+    /// then an existing target is an error and is not changed.
     pub async fn posix_rename(&self, from: &str, to: &str) -> Result<(), SftpError> {
         if !self.channel.has(POSIX_RENAME) {
             return self.rename_new(from, to).await;
@@ -75,7 +90,13 @@ impl Sftp {
                 _ => Err(ProtocolError::UnexpectedPacket),
             }
         };
-        self.channel.request(operation, rename).await
+        match self.channel.request(operation, rename).await {
+            Err(SftpError::Unsupported { .. }) => {
+                self.channel.refuse(POSIX_RENAME);
+                self.rename_new(from, to).await
+            }
+            result => result,
+        }
     }
 
     /// Renames to a name that does not exist yet. It never replaces a file.
@@ -97,13 +118,26 @@ impl Sftp {
         self.channel.request(operation, self.channel.raw.remove(path)).await.map(drop)
     }
 
-    /// The bytes that this login can still use on the file system of `path`; `None` if the server does not support this.
-    pub async fn free_bytes(&self, path: &str) -> Result<Option<u64>, SftpError> {
-        if !self.channel.has("statvfs@openssh.com") {
+    /// The space on the file system of `path`; `None` if the server does not report it.
+    pub async fn space(&self, path: &str) -> Result<Option<Space>, SftpError> {
+        if !self.channel.has(STATVFS) {
             return Ok(None);
         }
         let operation = Operation { action: "query the free space of", path };
-        let reply = self.channel.request(operation, self.channel.raw.statvfs(path)).await?;
-        Ok(Some(reply.blocks_avail.saturating_mul(reply.fragment_size)))
+        let reply = match self.channel.request(operation, self.channel.raw.statvfs(path)).await {
+            Ok(reply) => reply,
+            Err(SftpError::Unsupported { .. } | SftpError::Failure { .. } | SftpError::Denied { .. }) => {
+                self.channel.refuse(STATVFS);
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        // A file system without blocks is one whose server does not know its size.
+        if reply.blocks == 0 {
+            return Ok(None);
+        }
+        let unit = if reply.fragment_size == 0 { reply.block_size } else { reply.fragment_size };
+        let max_name = Some(reply.name_max).filter(|max| *max > 0);
+        Ok(Some(Space { free: reply.blocks_avail.saturating_mul(unit), max_name }))
     }
 }

@@ -6,12 +6,13 @@ mod list;
 mod manage;
 mod open;
 mod opening;
+mod responses;
 mod stat;
 mod write;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use russh_sftp::client::error::Error as ProtocolError;
@@ -24,10 +25,16 @@ pub use download::ChunkSink;
 use error::Operation;
 pub use error::SftpError;
 pub use list::{DirEntry, Listing};
+pub use manage::Space;
 pub(crate) use open::OpenFile;
+use responses::Responses;
 pub use stat::{FileKind, Stat};
 
 use crate::session::{ChannelError, Link, request_accepted};
+
+const FSYNC: &str = "fsync@openssh.com";
+const POSIX_RENAME: &str = "posix-rename@openssh.com";
+const STATVFS: &str = "statvfs@openssh.com";
 
 /// The payload of a request, in bytes, that every server should accept (draft-ietf-secsh-filexfer-02, §3). Servers with
 /// `limits@openssh.com` accept more.
@@ -61,6 +68,8 @@ pub(crate) struct SftpChannel {
     abandoned: opening::Abandoned,
     link: Arc<Link>,
     extensions: HashMap<String, String>,
+    /// An extension was announced and then refused; see [`SftpChannel::has`].
+    refused: Mutex<HashSet<&'static str>>,
     read_len: u32,
     write_len: u32,
     handles: Arc<Semaphore>,
@@ -88,17 +97,26 @@ impl Sftp {
             request_timeout_secs: u64::from(u32::MAX),
             ..Config::default()
         };
-        let mut raw = RawSftpSession::new_with_config(channel.into_stream(), config);
+        let (reader, writer) = tokio::io::split(channel.into_stream());
+        let (responses, not_sftp) = Responses::new(reader);
+        let mut raw = RawSftpSession::new_with_config(tokio::io::join(responses, writer), config);
         let initialised = timeout(limit, initialise(&mut raw)).await;
         let (extensions, limits) = initialised
-            .map_err(|_| timed_out(&link, operation, limit))?
-            .map_err(|error| no_subsystem(&link, format!("the response is not SFTP ({error})")))?;
+            .map_err(|_| timed_out(&link, operation, limit))
+            .and_then(|result| {
+                result.map_err(|error| no_subsystem(&link, format!("the response is not SFTP ({error})")))
+            })
+            .map_err(|error| match not_sftp.text() {
+                text if text.is_empty() => error,
+                text => no_subsystem(&link, format!("the server sent \"{text}\" instead of SFTP")),
+            })?;
         let read_len = request_len(limits.read_len).min(MAX_READ);
         Ok(Self {
             channel: Arc::new(SftpChannel {
                 raw: Arc::new(raw),
                 abandoned: opening::Abandoned::default(),
                 extensions,
+                refused: Mutex::default(),
                 read_len,
                 write_len: request_len(limits.write_len),
                 handles: Arc::new(Semaphore::new(MAX_HANDLES)),
@@ -115,7 +133,7 @@ impl Sftp {
 
     /// Whether the server can fsync a file. Otherwise acknowledged data may still be lost in a power cut.
     pub fn can_fsync(&self) -> bool {
-        self.channel.has("fsync@openssh.com")
+        self.channel.has(FSYNC)
     }
 
     /// The peer's name in error messages.
@@ -125,8 +143,15 @@ impl Sftp {
 }
 
 impl SftpChannel {
+    /// Whether the server announced an extension, and has not refused it since: some servers announce what they cannot do.
     fn has(&self, extension: &str) -> bool {
-        self.extensions.contains_key(extension)
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        self.extensions.contains_key(extension) && !refused.contains(extension)
+    }
+
+    /// Remembers that the server refused an extension that it announced.
+    fn refuse(&self, extension: &'static str) {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).insert(extension);
     }
 
     /// Waits for the response to one request.

@@ -10,7 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::opening::Opening;
-use super::{Operation, Sftp, SftpChannel, SftpError};
+use super::{FSYNC, Operation, Sftp, SftpChannel, SftpError};
 
 pub(crate) struct OpenFile {
     pub(super) channel: Arc<SftpChannel>,
@@ -89,13 +89,21 @@ impl OpenFile {
         write.await.map(drop).map_err(|error| self.channel.failed(self.operation("write"), error))
     }
 
-    /// Syncs the written data to the server's disk. Returns false if the server does not support this.
+    /// Syncs the written data to the server's disk. Returns false if the server cannot: some announce it and then refuse it, and
+    /// a failure has the same code as a refusal.
     pub async fn sync(&self) -> Result<bool, SftpError> {
-        if !self.channel.has("fsync@openssh.com") {
+        if !self.channel.has(FSYNC) {
             return Ok(false);
         }
         let sync = self.channel.raw.fsync(self.handle());
-        self.channel.request(self.operation("fsync"), sync).await.map(|_| true)
+        match self.channel.request(self.operation("fsync"), sync).await {
+            Ok(_) => Ok(true),
+            Err(SftpError::Unsupported { .. } | SftpError::Failure { .. }) => {
+                self.channel.refuse(FSYNC);
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Closes a written file and waits for the response: a server may report a write error only on close.

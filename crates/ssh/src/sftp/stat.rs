@@ -1,6 +1,6 @@
 //! The attributes of a file.
 
-use russh_sftp::protocol::FileAttributes;
+use russh_sftp::protocol::{FileAttributes, OpenFlags};
 
 use super::{Operation, Sftp, SftpError};
 
@@ -60,16 +60,40 @@ impl Sftp {
         Ok(Stat::from(&reply.attrs))
     }
 
+    /// The size of a file in bytes; a symlink is not followed. A login that may not stat, or whose server sends no attributes, may
+    /// still be allowed to open it.
+    pub async fn size(&self, path: &str) -> Result<u64, SftpError> {
+        let operation = Operation { action: "stat", path };
+        let denied = match self.channel.request(operation, self.channel.raw.lstat(path)).await {
+            Ok(reply) => match reply.attrs.size {
+                Some(size) => return Ok(size),
+                None => None,
+            },
+            Err(error @ SftpError::Denied { .. }) => Some(error),
+            Err(error) => return Err(error),
+        };
+        let file = match self.open_file(path, "stat", OpenFlags::READ, None).await {
+            Err(error @ SftpError::Denied { .. }) => return Err(denied.unwrap_or(error)),
+            opened => opened?,
+        };
+        let reply = self.channel.request(operation, self.channel.raw.fstat(file.handle())).await?;
+        reply.attrs.size.ok_or_else(|| self.invalid(operation, "no size"))
+    }
+
+    fn invalid(&self, operation: Operation<'_>, reason: &str) -> SftpError {
+        SftpError::Protocol {
+            peer: self.peer().to_owned(),
+            path: operation.path.to_owned(),
+            action: operation.action,
+            reason: reason.to_owned(),
+        }
+    }
+
     /// The target of a symlink, as stored in it.
     pub async fn read_link(&self, path: &str) -> Result<String, SftpError> {
         let operation = Operation { action: "read the link", path };
         let reply = self.channel.request(operation, self.channel.raw.readlink(path)).await?;
         let target = reply.files.into_iter().next().map(|file| file.filename);
-        target.ok_or_else(|| SftpError::Protocol {
-            peer: self.peer().to_owned(),
-            path: path.to_owned(),
-            action: operation.action,
-            reason: "no target".into(),
-        })
+        target.ok_or_else(|| self.invalid(operation, "no target"))
     }
 }

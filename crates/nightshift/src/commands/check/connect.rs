@@ -1,6 +1,7 @@
 //! Connects to every peer and every remote, logs in, and queries the local etcd member.
 
 use futures_util::{StreamExt as _, stream};
+use nightshift_core::archive::ArchiveName;
 use nightshift_core::inventory::Host;
 use nightshift_core::role::Role;
 use nightshift_core::settings::{Remote, Settings};
@@ -56,16 +57,31 @@ async fn check_remote(settings: &Settings, remote: &Remote) -> Result<String, St
         Credentials::of_remote(settings, remote).await.map_err(|error| report::in_full(&error))?;
     let opened = credentials.open_sftp(&peers::remote_endpoint(remote)).await;
     let (session, sftp) = opened.map_err(|error| report::in_full(&error))?;
-    let free = sftp.free_bytes(&remote.path).await;
+    let space = sftp.space(&remote.path).await;
     let fsync = if sftp.can_fsync() {
         ""
     } else {
         ", its server has no fsync (a power failure there can lose an uploaded archive)"
     };
     session.close().await;
-    match free {
-        Ok(Some(free)) => Ok(format!("host key matches, login works, {} free{fsync}", bytes(free))),
+    match space {
+        Ok(Some(space)) => {
+            let longest = longest_name(settings);
+            match space.max_name {
+                Some(max) if max < longest.len() as u64 => {
+                    Err(format!("its file system allows names of {max} bytes, and {longest} is longer"))
+                }
+                _ => Ok(format!("host key matches, login works, {} free{fsync}", bytes(space.free))),
+            }
+        }
         Ok(None) => Ok(format!("host key matches, login works, free space unknown{fsync}")),
         Err(error) => Err(report::in_full(&error)),
     }
+}
+
+/// The longest name that this host's archives need on a remote.
+fn longest_name(settings: &Settings) -> String {
+    let archive = &settings.archive;
+    let encrypted = !archive.recipients.is_empty();
+    format!("{}.sha256", ArchiveName::longest(settings.this.clone(), archive.compression, encrypted))
 }
