@@ -1,7 +1,8 @@
 //! Stored copies restored into a scratch etcd: proved, or told why not, and nothing left behind.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -201,6 +202,80 @@ fn what_keeps_a_drill_from_being_tried_says_nothing_about_the_copy() {
     assert!(ran.stdout.contains("not proved: not enough space to restore"), "{ran:?}");
     wait_for_nothing_left(&site, "e1");
     site.etcd[0].put("/still", "well").unwrap();
+}
+
+#[test]
+fn a_directory_without_a_members_data_is_not_proved() {
+    let site = alone();
+    let folder = site.host("e1").state().join("copies");
+    let member = |name: &str| folder.join(name).join("member");
+    fs::create_dir_all(folder.join("empty")).unwrap();
+    fs::create_dir_all(folder.join("unrelated/snap")).unwrap();
+    fs::write(folder.join("unrelated/readme"), "not etcd").unwrap();
+    fs::create_dir_all(member("too-high").join("member/snap")).unwrap();
+    fs::create_dir_all(member("bare").join("snap")).unwrap();
+    for name in ["empty", "unrelated", "too-high", "bare", "too-high/member"] {
+        let directory = folder.join(name);
+        let ran =
+            ends_with(site.run("e1", &["drill", "--data-dir", directory.to_str().unwrap()]).unwrap(), 1);
+        assert!(ran.stdout.contains("not restorable: "), "{name}: {ran:?}");
+        assert!(ran.stdout.contains("contains no data of an etcd member"), "{name}: {ran:?}");
+    }
+    // What the copy would lack says nothing about it.
+    fs::create_dir_all(folder.join("linked")).unwrap();
+    fs::create_dir_all(member("log-elsewhere").join("snap")).unwrap();
+    for link in [member("linked"), member("log-elsewhere").join("wal")] {
+        std::os::unix::fs::symlink("/nonexistent", &link).unwrap();
+        let directory = link.ancestors().find(|path| path.parent() == Some(&folder)).unwrap();
+        let ran =
+            ends_with(site.run("e1", &["drill", "--data-dir", directory.to_str().unwrap()]).unwrap(), 3);
+        assert!(ran.stdout.contains("not proved: ") && ran.stdout.contains("symbolic link"), "{ran:?}");
+    }
+    wait_for_nothing_left(&site, "e1");
+}
+
+/// Raises the alarm CORRUPT for a member, by etcd's HTTP gateway.
+fn raise_corrupt(url: &str, member: u64) {
+    let address = url.strip_prefix("http://").unwrap();
+    let body = format!("{{\"action\":1,\"memberID\":\"{member}\",\"alarm\":2}}");
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    write!(
+        stream,
+        "POST /v3/maintenance/alarm HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[test]
+fn a_copy_with_another_members_corrupt_alarm_is_proved_and_one_with_its_own_is_not() {
+    let mut site = alone();
+    raise_corrupt(&site.etcd[0].url, 0xb2);
+    site.night().unwrap();
+    let [proof] = &proofs(&site, "e1")[..] else { panic!("{:?}", proofs(&site, "e1")) };
+    let drill = &proof["statement"]["drill"];
+    assert_eq!(drill["verdict"], "proved", "{drill:#}");
+    let noted = drill["compared"].to_string();
+    assert!(
+        noted.contains("alarm CORRUPT of member b2") && noted.contains("etcdctl alarm disarm"),
+        "{noted}"
+    );
+
+    let manifest = fs::read(set_folder(&site, "e1", "e1", "etcd").join("manifest.json")).unwrap();
+    let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    let own = u64::from_str_radix(manifest["etcd"]["member_id"].as_str().unwrap(), 16).unwrap();
+    raise_corrupt(&site.etcd[0].url, own);
+    site.stop_all().unwrap();
+    fs::remove_dir_all(site.host("e1").state()).unwrap();
+    site.night().unwrap();
+    let (_, status) = site.status("e1").unwrap();
+    let why = reason(&status, "drill");
+    assert!(why.contains("not proved: the copy contains the alarm CORRUPT, its own member's"), "{why}");
+    assert!(proofs(&site, "e1").is_empty());
 }
 
 #[test]

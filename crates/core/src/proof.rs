@@ -113,6 +113,11 @@ impl Comparison {
         Self { remark: Some(Remark::Note(note.into())), ..Self::new(what, "", "") }
     }
 
+    /// Whether there were two values to compare.
+    pub const fn was_compared(&self) -> bool {
+        self.remark.is_none()
+    }
+
     /// What differs, if the values were compared and are not the same.
     pub fn difference(&self) -> Option<String> {
         let Self { what, expected, found, .. } = self;
@@ -294,6 +299,7 @@ mod tests {
         for (comparison, result) in rows {
             assert_eq!(comparison.result(), result);
             assert_eq!(comparison.difference().is_some(), result == "DIFFERS");
+            assert_eq!(comparison.was_compared(), ["same", "DIFFERS"].contains(&result));
             let json = serde_json::to_string(&comparison).unwrap();
             assert_eq!(serde_json::from_str::<Comparison>(&json).unwrap(), comparison, "{json}");
             // What earlier versions of this format read and write.

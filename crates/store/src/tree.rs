@@ -18,8 +18,9 @@ pub fn size(directory: &Path) -> u64 {
         .sum()
 }
 
-/// Copies the directories and regular files of `from` to `to`, which must not exist, readable by this user only. Links and
-/// devices are skipped. `copied` gets the number of bytes of each step, and aborts the copying by an error.
+/// Copies the directories and regular files of `from` to `to`, which must not exist, readable by this user only. A link is an
+/// error, because the copy would lack what it leads to; sockets and devices are skipped. `copied` gets the number of bytes of
+/// each step, and aborts the copying by an error.
 pub fn copy(from: &Path, to: &Path, copied: &mut dyn FnMut(u64) -> io::Result<()>) -> Result<(), StoreError> {
     DirBuilder::new().mode(0o700).create(to).on("create", to)?;
     for entry in read_dir(from).on("list", from)? {
@@ -30,6 +31,11 @@ pub fn copy(from: &Path, to: &Path, copied: &mut dyn FnMut(u64) -> io::Result<()
             copy(&path, &target, copied)?;
         } else if kind.is_file() {
             copy_file(&path, &target, copied)?;
+        } else if kind.is_symlink() {
+            let link = io::Error::other(
+                "it is a symbolic link, which is not followed; copy the directory with `cp -rL` first",
+            );
+            return Err(link).on("copy", &path);
         }
     }
     Ok(())
@@ -59,12 +65,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_is_copied_without_its_links_and_has_the_size_of_its_files() {
+    fn a_directory_is_copied_unless_it_has_links_and_has_the_size_of_its_files() {
         let directory = tempfile::tempdir().unwrap();
         let (from, to) = (directory.path().join("from"), directory.path().join("to"));
         std::fs::create_dir_all(from.join("member/wal")).unwrap();
         std::fs::write(from.join("member/wal/0.wal"), vec![7; 300_000]).unwrap();
-        std::os::unix::fs::symlink("/etc/passwd", from.join("member/link")).unwrap();
         let mut bytes = 0;
         let mut count = |more| {
             bytes += more;
@@ -72,10 +77,13 @@ mod tests {
         };
         copy(&from, &to, &mut count).unwrap();
         assert_eq!(std::fs::read(to.join("member/wal/0.wal")).unwrap(), vec![7; 300_000]);
-        assert!(!to.join("member/link").exists());
         assert_eq!((bytes, size(&to), size(&directory.path().join("none"))), (300_000, 300_000, 0));
         assert!(copy(&from, &to, &mut |_| Ok(())).is_err(), "it must not exist");
         let stopped = copy(&from, &directory.path().join("other"), &mut |_| Err(io::Error::other("stopped")));
         assert!(nightshift_core::chain(&stopped.unwrap_err()).ends_with("stopped"));
+        std::os::unix::fs::symlink("/elsewhere/wal", from.join("member/link")).unwrap();
+        let linked = copy(&from, &directory.path().join("linked"), &mut |_| Ok(())).unwrap_err();
+        let linked = nightshift_core::chain(&linked);
+        assert!(linked.contains("member/link: it is a symbolic link"), "{linked}");
     }
 }

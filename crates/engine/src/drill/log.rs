@@ -7,6 +7,10 @@ use nightshift_etcd::trial::fault::Fault;
 
 use super::message::WorkerMessage;
 
+/// etcd starts and accepts a write on an empty directory too.
+const UNCOMPARED: &str =
+    "the restored etcd accepted a write, but none of its content could be compared with the copy";
+
 /// Sends each message.
 pub type Send<'a> = &'a mut (dyn FnMut(WorkerMessage) + std::marker::Send);
 
@@ -40,8 +44,10 @@ impl<'a> DrillLog<'a> {
     }
 
     pub fn report(&mut self, result: Result<(), Fault>) -> DrillReport {
+        let was_compared = self.compared.iter().any(Comparison::was_compared);
         let (verdict, reason) = match result {
-            Ok(()) => (DrillVerdict::Proved, None),
+            Ok(()) if was_compared => (DrillVerdict::Proved, None),
+            Ok(()) => (DrillVerdict::NotProved, Some(UNCOMPARED.to_owned())),
             Err(fault) => (fault.verdict(), Some(fault.reason())),
         };
         DrillReport {
@@ -52,5 +58,24 @@ impl<'a> DrillLog<'a> {
             compared: std::mem::take(&mut self.compared),
             steps: std::mem::take(&mut self.steps),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_of_which_nothing_was_compared_is_not_proved() {
+        let mut send = |_| {};
+        let mut verdict = |compared| {
+            let mut log = DrillLog::new("a copy".to_owned(), &mut send);
+            log.compared = compared;
+            log.report(Ok(())).verdict
+        };
+        let unchecked = || Comparison::not_compared("HashKV", "compacted since");
+        assert_eq!(verdict(vec![]), DrillVerdict::NotProved);
+        assert_eq!(verdict(vec![unchecked(), Comparison::note("revision", "3")]), DrillVerdict::NotProved);
+        assert_eq!(verdict(vec![unchecked(), Comparison::new("live keys", 3, 3)]), DrillVerdict::Proved);
     }
 }

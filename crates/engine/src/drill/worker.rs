@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nightshift_core::etcd_facts::DataFound;
 use nightshift_core::proof::DrillReport;
-use nightshift_etcd::trial::canary;
+use nightshift_etcd::trial::canary::{self, AlarmRule};
 use nightshift_etcd::trial::child::Launch;
 use nightshift_etcd::trial::compare::{Expected, compare};
 use nightshift_etcd::trial::contents::{self, Contents, Source};
@@ -120,10 +120,12 @@ async fn drill(job: &Job, log: &mut DrillLog<'_>) -> Result<(), Fault> {
             let expected = data_of(job).and_then(|data| data.cold_copy.clone());
             let unpacked = copy::member(file.clone(), *packing, data.clone(), job.rate, expected);
             log.step("unpack", unpacked).await?;
+            require_member(&data, &job.copy)?;
             (log.step("walk", walk_member(&data, &scratch)).await?, Origin::ForceNewCluster)
         }
         Stored::DataDir { directory } => {
             log.step("copy", copy::data_dir(directory.clone(), data.clone(), job.rate)).await?;
+            require_member(&data, &job.copy)?;
             (log.step("walk", walk_member(&data, &scratch)).await?, Origin::ForceNewCluster)
         }
     };
@@ -138,7 +140,8 @@ async fn drill(job: &Job, log: &mut DrillLog<'_>) -> Result<(), Fault> {
     same?;
     let mut notes = Vec::new();
     let index = contents.as_ref().and_then(|contents| contents.consistent_index);
-    let written = log.step("write", canary::write(&mut server, index, &mut notes)).await;
+    let alarms = alarm_rule(job);
+    let written = log.step("write", canary::write(&mut server, index, &alarms, &mut notes)).await;
     log.compared.extend(notes);
     written?;
     if origin == Origin::Restored {
@@ -152,6 +155,30 @@ async fn drill(job: &Job, log: &mut DrillLog<'_>) -> Result<(), Fault> {
 
 fn data_of(job: &Job) -> Option<&DataFound> {
     job.facts.as_ref()?.data.as_ref()
+}
+
+/// Which alarms say nothing about this copy: those of other members, unless the members' comparison names this one.
+fn alarm_rule(job: &Job) -> AlarmRule {
+    let Some(facts) = &job.facts else { return AlarmRule::UnknownMember };
+    let diverged = facts.agreement.as_ref().is_some_and(|agreement| {
+        agreement.diverged().iter().any(|member| member.member_id == facts.member_id)
+    });
+    if diverged { AlarmRule::Diverged } else { AlarmRule::Member(facts.member_id.clone()) }
+}
+
+/// Refuses a directory that is not a member's: etcd would start a new, empty cluster in it, and accept a write.
+fn require_member(data: &Path, copy: &str) -> Result<(), Fault> {
+    let has = |directory: &str, extension: &str| {
+        let entries = std::fs::read_dir(data.join(directory)).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).any(|path| path.extension().is_some_and(|found| found == extension))
+    };
+    if data.join("member/snap/db").is_file() || has("member/snap", "snap") || has("member/wal", "wal") {
+        return Ok(());
+    }
+    Err(Fault::Copy(format!(
+        "{copy} contains no data of an etcd member: neither member/snap/db nor a .snap or .wal file; a data directory is the one \
+         that contains member/"
+    )))
 }
 
 /// A drill that was stopped just now may still be cleaning up.

@@ -122,8 +122,11 @@ pub(super) struct Log {
     pub(super) file: File,
 }
 
-/// Errors of the kernel that are this host's fault, in Go's words.
-const HOST_ERRORS: [&str; 9] = [
+/// What is this host's fault: errors of the kernel, in Go's words, and of an etcd that is older than the copy.
+const HOST_ERRORS: [&str; 11] = [
+    // etcd etcdserver/api/membership/cluster.go, mustDetectDowngrade
+    "cluster cannot be downgraded",
+    "invalid downgrade",
     "no space left on device",
     "disk quota exceeded",
     "file too large",
@@ -173,6 +176,10 @@ mod tests {
         const KILLED: i32 = 9;
         assert!(of_copy(EXITED, "Error: expected sha256 [1], got [2]"));
         assert!(!of_copy(KILLED, ""));
+        assert!(!of_copy(
+            EXITED,
+            "panic: cluster cannot be downgraded (current version: 3.4.23 is lower than 3.5)"
+        ));
         assert!(!of_copy(EXITED, "Error: write db: no space left on device"));
         assert!(!of_copy(
             EXITED,

@@ -39,10 +39,13 @@ async fn try_check(
     let found = v2.count_keys().await.map_err(V2Error::into_fault)?;
     match data.and_then(|data| data.v2_backup.as_ref()?.keys) {
         Some(expected) => compared.push(Comparison::new("v2 keys", expected, found)),
-        None => compared.push(Comparison::not_compared(
-            "v2 keys",
-            format!("{found} found; the set has no number to compare with"),
-        )),
+        None => {
+            compared.push(Comparison::new("v2 keys exist", true, found > 0));
+            compared.push(Comparison::not_compared(
+                "number of v2 keys",
+                format!("{found} found; the copy has no number to compare with"),
+            ));
+        }
     }
     if let Some(different) = compared.iter().find_map(Comparison::difference) {
         return Err(Fault::Copy(different));

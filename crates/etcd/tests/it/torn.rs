@@ -13,7 +13,7 @@ use kit::etcd::Etcd;
 use nightshift_core::settings::Compression;
 use nightshift_etcd::client::Client;
 use nightshift_etcd::snapshot::{Limits, take};
-use nightshift_etcd::trial::canary;
+use nightshift_etcd::trial::canary::{self, AlarmRule};
 use nightshift_etcd::trial::child::Launch;
 use nightshift_etcd::trial::compare::{Expected, compare};
 use nightshift_etcd::trial::contents::{self, Source};
@@ -252,5 +252,7 @@ async fn restored(file: &Path, packing: Packing, root: &Path) {
     let mut compared = Vec::new();
     compare(&mut server, expected, &mut compared).await.unwrap();
     assert!(compared.iter().any(|one| one.what == "live keys"), "{compared:?}");
-    canary::write(&mut server, contents.consistent_index, &mut compared).await.unwrap();
+    canary::write(&mut server, contents.consistent_index, &AlarmRule::UnknownMember, &mut compared)
+        .await
+        .unwrap();
 }
