@@ -256,6 +256,15 @@ pub enum Keys {
         #[arg(long, value_name = "NAME")]
         remote: Option<RemoteName>,
     },
+    /// Replace this master's SSH key, in two steps
+    ///
+    /// The first run creates a new key beside the old one and prints the lines that authorize it. Run it again when they are on
+    /// every host: it logs in everywhere with the new key, and replaces the old key only if each login works.
+    Rotate {
+        /// The key for this remote, instead of the one for peers
+        #[arg(long, value_name = "NAME")]
+        remote: Option<RemoteName>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -121,6 +121,33 @@ pub fn public_key_line(key: &PublicKey) -> String {
     format!("{} {}", key.algorithm(), key.public_key_base64())
 }
 
+/// Puts the key at `new` in the place of the one at `current`, which is kept at `aside`, instead of what is there. There is a
+/// usable private key at `current` at any time, and after a crash a repetition completes it.
+pub fn replace(current: &Path, new: &Path, aside: &Path) -> Result<(), IdentityError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| IdentityError::Write { path, source }
+    };
+    // The private key last: while it is at `new`, this can be repeated.
+    for name in [public_path, Path::to_path_buf] {
+        let (current, new, aside) = (name(current), name(new), name(aside));
+        if !new.exists() {
+            continue;
+        }
+        match fs::remove_file(&aside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&aside)(error)),
+            _ => {}
+        }
+        match fs::hard_link(&current, &aside) {
+            // A public key may be absent.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&aside)(error)),
+            _ => {}
+        }
+        fs::rename(&new, &current).map_err(failed(&current))?;
+    }
+    sync_parent(current)
+}
+
 fn public_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".pub");
@@ -163,6 +190,27 @@ mod tests {
         let loaded = Identity::load(&path).unwrap();
         assert_eq!(loaded.fingerprint(), made.fingerprint());
         assert_eq!(loaded.public_line(), made.public_line());
+    }
+
+    #[test]
+    fn a_replaced_key_is_kept_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let [current, new, aside] = ["id", "id.new", "id.old"].map(|name| dir.path().join(name));
+        let old = Identity::generate_ed25519(&current, "nightshift@m1").unwrap();
+        for _ in 0..2 {
+            let created = Identity::generate_ed25519(&new, "nightshift@m1").unwrap();
+            let before = Identity::load(&current).unwrap().fingerprint();
+            replace(&current, &new, &aside).unwrap();
+            assert_eq!(Identity::load(&current).unwrap().fingerprint(), created.fingerprint());
+            assert_eq!(Identity::load(&aside).unwrap().fingerprint(), before);
+            let public = fs::read_to_string(dir.path().join("id.pub")).unwrap();
+            assert_eq!(public.trim_end(), created.public_line());
+        }
+        assert_ne!(Identity::load(&aside).unwrap().fingerprint(), old.fingerprint());
+        let mut names: Vec<_> =
+            fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["id", "id.old", "id.old.pub", "id.pub"]);
     }
 
     #[test]

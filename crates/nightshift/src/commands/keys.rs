@@ -1,14 +1,18 @@
 //! `nightshift keys`: creates SSH keys, and prints the lines that authorize them.
 
-use std::path::{Path, PathBuf};
+mod rotate;
 
+use std::path::Path;
+
+use nightshift_core::inventory::Host;
 use nightshift_core::name::RemoteName;
 use nightshift_core::role::Role;
-use nightshift_core::settings::Settings;
+use nightshift_core::settings::{Remote, Settings};
 use nightshift_engine::machine;
 use nightshift_ssh::Identity;
 
 use super::CommandError;
+use super::here::here;
 use crate::args::Keys;
 use crate::exit::Exit;
 use crate::{config_file, out};
@@ -18,6 +22,7 @@ pub fn run(config: &Path, keys: Keys) -> Result<Exit, CommandError> {
     match keys {
         Keys::Init => init(&settings),
         Keys::Authorize { agentless, remote } => authorize(&settings, agentless, remote.as_ref()),
+        Keys::Rotate { remote } => here(rotate::rotate(&settings, remote.as_ref())),
     }
 }
 
@@ -69,32 +74,55 @@ fn authorize(
     agentless: bool,
     remote: Option<&RemoteName>,
 ) -> Result<Exit, CommandError> {
-    let identity = |path: &PathBuf| Identity::load(path);
     if let Some(name) = remote {
-        let known = settings.remotes.iter().find(|remote| remote.name == *name);
-        let remote =
-            known.ok_or_else(|| CommandError::Usage(format!("the config has no remote `{name}`")))?;
-        out::print_error(&format!(
-            "add this line to ~{}/.ssh/authorized_keys on {} (with `restrict`, nightshift can still run sha256sum to verify uploads):",
-            remote.user, remote.address
-        ));
-        out::print(format!("restrict {}", identity(&remote.identity)?.public_line()));
+        let remote = find_remote(settings, name)?;
+        print_remote_line(remote, &Identity::load(&remote.identity)?);
         return Ok(Exit::Good);
     }
-    let line = identity(&settings.ssh.identity)?.public_line();
-    let from = from(&machine::describe().addresses);
+    let identity = Identity::load(&settings.ssh.identity)?;
     if agentless {
-        out::print_error(
-            "add this line to root's authorized_keys on the agentless host. With it, this master can READ THE WHOLE HOST:",
-        );
-        out::print(format!("{from}restrict,command=\"internal-sftp -R\" {line}"));
+        print_agentless_line(&identity);
     } else {
-        out::print_error(
-            "add this line to /var/lib/nightshift-peer/.ssh/authorized_keys on every other host that runs the daemon:",
-        );
-        out::print(format!("{from}restrict,command=\"internal-sftp -R -l INFO -f AUTHPRIV\" {line}"));
+        print_peer_line(&identity);
     }
     Ok(Exit::Good)
+}
+
+fn find_remote<'a>(settings: &'a Settings, name: &RemoteName) -> Result<&'a Remote, CommandError> {
+    let known = settings.remotes.iter().find(|remote| remote.name == *name);
+    known.ok_or_else(|| CommandError::Usage(format!("the config has no remote `{name}`")))
+}
+
+fn print_remote_line(remote: &Remote, identity: &Identity) {
+    out::print_error(&format!(
+        "add this line to ~{}/.ssh/authorized_keys on {} (with `restrict`, nightshift can still run sha256sum to verify uploads):",
+        remote.user, remote.address
+    ));
+    out::print(format!("restrict {}", identity.public_line()));
+}
+
+fn print_agentless_line(identity: &Identity) {
+    out::print_error(
+        "add this line to root's authorized_keys on the agentless host. With it, this master can READ THE WHOLE HOST:",
+    );
+    out::print(line_of("internal-sftp -R", identity));
+}
+
+fn print_peer_line(identity: &Identity) {
+    out::print_error(
+        "add this line to /var/lib/nightshift-peer/.ssh/authorized_keys on every other host that runs the daemon:",
+    );
+    out::print(line_of("internal-sftp -R -l INFO -f AUTHPRIV", identity));
+}
+
+fn line_of(command: &str, identity: &Identity) -> String {
+    let from = from(&machine::describe().addresses);
+    format!("{from}restrict,command=\"{command}\" {}", identity.public_line())
+}
+
+/// The other hosts that are expected to let this master in.
+fn peers(settings: &Settings) -> impl Iterator<Item = &Host> {
+    settings.inventory.hosts().filter(|host| host.name != settings.this && host.expected)
 }
 
 /// Limits the key to logins from this host's addresses.
