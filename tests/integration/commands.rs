@@ -100,6 +100,8 @@ fn a_suspicious_set_is_accepted_by_the_daemon_for_whoever_says_yes() {
     assert!(accepted.contains("it now counts as a good copy"), "{accepted}");
     let listed = good(site.run("n1", &["sets"]).unwrap()).stdout;
     assert!(listed.contains("good, accepted"), "{listed}");
+    let again = ends_with(site.run("n1", &["sets", "accept", &set, "--yes"]).unwrap(), 1);
+    assert!(again.stderr.contains("only a suspicious or diverged set"), "{again:?}");
     ends_with(site.run("n1", &["sets", "accept", "n2/2026-11-22/node", "--yes"]).unwrap(), 1);
     ends_with(site.run("n1", &["sets", "accept", "nonsense"]).unwrap(), 2);
 }

@@ -32,7 +32,13 @@ fn alone() -> Site {
 /// The proofs that a host keeps of an etcd set of tonight.
 fn proofs(site: &Site, keeper: &str) -> Vec<Value> {
     let folder = set_folder(site, keeper, "e1", "etcd.proofs");
-    let files = names(&folder).into_iter().map(|name| fs::read(folder.join(name)).unwrap());
+    let files = names(&folder).into_iter().filter(|name| name.ends_with(".json"));
+    let files: Vec<_> = files.map(|name| folder.join(name)).collect();
+    for file in &files {
+        let signature = fs::read_to_string(format!("{}.sig", file.display())).unwrap();
+        assert!(signature.starts_with("-----BEGIN SSH SIGNATURE-----"), "{signature}");
+    }
+    let files = files.iter().map(|file| fs::read(file).unwrap());
     files.map(|bytes| serde_json::from_slice(&bytes).unwrap()).collect()
 }
 

@@ -18,3 +18,4 @@ mod start;
 mod support;
 mod systemd;
 mod trust;
+mod verify;

@@ -1,6 +1,6 @@
 //! The etcd part of a manifest: the member, its snapshot, and the agreement of the cluster's members.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -47,6 +47,55 @@ pub struct EtcdFacts {
     /// Which of etcd's stores contained keys, and which items of the set cover the v2 store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<DataFound>,
+}
+
+impl EtcdFacts {
+    /// The last revision in the snapshot, which was counted when the snapshot was checked. Without a snapshot: the one that
+    /// the member reported.
+    pub fn last_revision(&self) -> i64 {
+        self.snapshot.as_ref().map_or(self.revision, |snapshot| snapshot.revision)
+    }
+
+    /// How a snapshot differs from these facts, one reason each. `found` is what a check of the snapshot counted.
+    pub fn differences(&self, size: u64, sha256: Digest, found: Option<&SnapshotFacts>) -> Vec<String> {
+        let mut differences = Vec::new();
+        let mut compare = |what: &str, stated: String, found: String| {
+            if stated != found {
+                differences.push(format!("{what}: its manifest says {stated}, but the snapshot has {found}"));
+            }
+        };
+        compare("bytes", self.raw_size.to_string(), size.to_string());
+        compare("SHA-256", self.raw_sha256.to_string(), sha256.to_string());
+        let (stated, counted) = (Counts::of(self.snapshot.as_ref()), Counts::of(found));
+        for ((what, stated), (_, counted)) in stated.0.into_iter().zip(counted.0) {
+            compare(what, stated, counted);
+        }
+        // The member reported its revision before the stream, which began with a commit: the snapshot is never behind it.
+        let newest = found.map(|found| found.revision.max(found.compacted.unwrap_or(0)).max(1));
+        if let Some(newest) = newest.filter(|newest| self.revision > *newest) {
+            differences.push(format!(
+                "revision: its manifest says that the member was at {}, but the snapshot ends at {newest}",
+                self.revision
+            ));
+        }
+        differences
+    }
+}
+
+/// The counts of a snapshot, each with its name, as text.
+struct Counts([(&'static str, String); 5]);
+
+impl Counts {
+    fn of(facts: Option<&SnapshotFacts>) -> Self {
+        let text = |number: Option<String>| number.unwrap_or_else(|| "none".to_owned());
+        Self([
+            ("revision", text(facts.map(|facts| facts.revision.to_string()))),
+            ("compacted revision", text(facts.and_then(|facts| facts.compacted).map(|it| it.to_string()))),
+            ("entries", text(facts.map(|facts| facts.entries.to_string()))),
+            ("stored revisions", text(facts.map(|facts| facts.revisions.to_string()))),
+            ("database size", text(facts.map(|facts| facts.size.to_string()))),
+        ])
+    }
 }
 
 /// Which of etcd's two stores contained keys, as far as this was checked, and which items of the set cover the v2 keys.
@@ -138,7 +187,29 @@ pub struct MemberHash {
 }
 
 impl Agreement {
-    /// The members whose hash differs from the majority's. Without a majority, all members that answered.
+    /// This comparison with only those members that may exist, each once: the known ones, and unknown ones as long as there are
+    /// `hosts` that have none yet. More votes of one member, or of members that do not exist, must not make a majority.
+    pub fn among(&self, known: &BTreeSet<&str>, hosts: usize) -> Self {
+        let mut unknown_left = hosts.saturating_sub(known.len());
+        let mut counted = BTreeSet::new();
+        let members = self.members.iter().filter(|member| {
+            let id = member.member_id.as_str();
+            if counted.contains(id) || !known.contains(id) && unknown_left == 0 {
+                return false;
+            }
+            unknown_left -= usize::from(!known.contains(id));
+            counted.insert(id)
+        });
+        Self { members: members.cloned().collect(), ..self.clone() }
+    }
+
+    /// The members' hash, where it is known.
+    pub fn hash_of(&self, member_id: &str) -> Option<u32> {
+        self.members.iter().find(|member| member.member_id == member_id)?.hash
+    }
+
+    /// The members whose hash differs from the majority's. Without a majority, all members that answered. None if those that
+    /// answered have the same hash.
     pub fn diverged(&self) -> Vec<&MemberHash> {
         if self.state != AgreementState::Diverged {
             return Vec::new();
@@ -146,6 +217,9 @@ impl Agreement {
         let mut sides: BTreeMap<u32, usize> = BTreeMap::new();
         for hash in self.members.iter().filter_map(|member| member.hash) {
             *sides.entry(hash).or_default() += 1;
+        }
+        if sides.len() < 2 {
+            return Vec::new();
         }
         let majority =
             sides.iter().find(|(_, count)| **count * 2 > self.members.len()).map(|(hash, _)| *hash);
@@ -183,5 +257,69 @@ mod tests {
         assert_eq!(named(&diverged(&[Some(1), Some(2), None])), ["e0", "e1"]);
         let agreed = Agreement { state: AgreementState::Agreed, ..diverged(&[Some(1), Some(1)]) };
         assert!(named(&agreed).is_empty());
+    }
+
+    #[test]
+    fn members_that_are_unknown_or_listed_twice_make_no_majority() {
+        let listed = Agreement {
+            members: [("0", 1), ("1", 2), ("0", 1), ("x", 1), ("y", 1)]
+                .map(|(id, hash)| MemberHash { member_id: id.into(), name: id.into(), hash: Some(hash) })
+                .into(),
+            ..diverged(&[])
+        };
+        assert_eq!(named(&listed), ["1"], "as the reporting host counts");
+        assert_eq!(named(&listed.among(&["0", "1"].into(), 2)), ["0", "1"], "one against one");
+        assert_eq!(named(&listed.among(&["0"].into(), 1)), [""; 0], "one alone differs from none");
+        assert_eq!(
+            named(&listed.among(&["0", "1"].into(), 3)),
+            ["1"],
+            "a third host has published no set yet"
+        );
+    }
+
+    #[test]
+    fn each_fact_of_a_snapshot_that_differs_from_its_manifest_is_named() {
+        let counted = SnapshotFacts { revision: 4, compacted: None, entries: 9, revisions: 3, size: 4096 };
+        let facts = EtcdFacts {
+            cluster_id: "c".into(),
+            member_id: "a".into(),
+            member_name: "e1".into(),
+            revision: 4,
+            raft_term: 2,
+            version: "3.4.23".into(),
+            learner: false,
+            leader: false,
+            alarms: vec![],
+            raw_size: 4128,
+            raw_sha256: Digest::of(b"snapshot"),
+            checked: "whatever the origin host wrote".into(),
+            snapshot: Some(counted.clone()),
+            agreement: None,
+            data: None,
+        };
+        let sha256 = Digest::of(b"snapshot");
+        assert_eq!(facts.differences(4128, sha256, Some(&counted)), [""; 0]);
+        let claimed = |snapshot: SnapshotFacts| EtcdFacts { snapshot: Some(snapshot), ..facts.clone() };
+        for (facts, what) in [
+            (EtcdFacts { raw_size: 4127, ..facts.clone() }, "bytes: its manifest says 4127"),
+            (EtcdFacts { raw_sha256: Digest::of(b"other"), ..facts.clone() }, "SHA-256: "),
+            (EtcdFacts { snapshot: None, ..facts.clone() }, "its manifest says none, but the snapshot has 4"),
+            (
+                claimed(SnapshotFacts { revision: 98_765_432, ..counted.clone() }),
+                "revision: its manifest says 98765432",
+            ),
+            (claimed(SnapshotFacts { compacted: Some(3), ..counted.clone() }), "compacted revision: "),
+            (
+                claimed(SnapshotFacts { entries: 1_234_567, ..counted.clone() }),
+                "entries: its manifest says 1234567",
+            ),
+            (claimed(SnapshotFacts { revisions: 4, ..counted.clone() }), "stored revisions: "),
+            (claimed(SnapshotFacts { size: 8192, ..counted.clone() }), "database size: "),
+            (EtcdFacts { revision: 98_765_432, ..facts.clone() }, "the member was at 98765432"),
+        ] {
+            let differences = facts.differences(4128, sha256, Some(&counted)).join("; ");
+            assert!(differences.contains(what), "{what}: {differences}");
+        }
+        assert!(!facts.differences(4128, sha256, None).is_empty(), "nothing was counted");
     }
 }

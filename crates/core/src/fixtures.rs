@@ -10,8 +10,9 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::digest::Digest;
+use crate::etcd_facts::{EtcdFacts, SnapshotFacts};
 use crate::inventory::{Host, Inventory};
-use crate::manifest::{self, Item, Machine, Manifest};
+use crate::manifest::{self, Item, ItemKind, Machine, Manifest, Owner, SNAPSHOTS};
 use crate::night::NightWindow;
 use crate::outcome::Grade;
 use crate::proof::{self, DrillReport, DrillVerdict, Proof, Statement};
@@ -128,6 +129,46 @@ pub fn manifest(set: &SetId, grade: Grade, items: Vec<Item>) -> Manifest {
         etcd: None,
         items,
     }
+}
+
+/// The content of the snapshot in [`etcd_manifest`], of 9 entries at revision 50.
+pub const SNAPSHOT: &[u8] = b"snapshot";
+
+/// Of the member `a` of the cluster `c1`.
+pub fn etcd_facts() -> EtcdFacts {
+    EtcdFacts {
+        cluster_id: "c1".into(),
+        member_id: "a".into(),
+        member_name: "a".into(),
+        revision: 50,
+        raft_term: 2,
+        version: "3.4.23".into(),
+        learner: false,
+        leader: false,
+        alarms: vec![],
+        raw_size: 4128,
+        raw_sha256: Digest::of(b""),
+        checked: String::new(),
+        snapshot: Some(SnapshotFacts { revision: 50, compacted: None, entries: 9, revisions: 9, size: 4096 }),
+        agreement: None,
+        data: None,
+    }
+}
+
+/// A manifest of an etcd set with a snapshot.
+pub fn etcd_manifest(set: &SetId, grade: Grade, facts: EtcdFacts) -> Manifest {
+    let (size, sha256) = (SNAPSHOT.len() as u64, Digest::of(SNAPSHOT));
+    let item = Item {
+        path: SNAPSHOTS[0].to_owned(),
+        source: "https://e1:2379".into(),
+        kind: ItemKind::File { size, sha256 },
+        owner: Owner { uid: 0, gid: 0, user: None, group: None },
+        mode: 0o600,
+        modified: Timestamp::UNIX_EPOCH,
+        selinux: None,
+        changed: false,
+    };
+    Manifest { etcd: Some(facts), ..manifest(set, grade, vec![item]) }
 }
 
 /// What a drill on `e2` said of a set.

@@ -30,6 +30,7 @@ pub mod schedule;
 pub mod secret;
 pub mod set_path;
 pub mod settings;
+pub mod signed;
 pub mod stage;
 pub mod summary;
 pub mod units;

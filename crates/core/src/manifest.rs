@@ -21,6 +21,10 @@ pub const SIGNATURE_FILE: &str = "manifest.json.sig";
 /// The SSHSIG namespace under which manifests are signed.
 pub const NAMESPACE: &str = "nightshift-set";
 
+/// The files of an etcd set that contain the v3 keys, and those that contain a whole member.
+pub const SNAPSHOTS: [&str; 2] = ["snapshot.db.gz", "snapshot.db.zst"];
+const COLD_COPIES: [&str; 2] = ["member.tar.gz", "member.tar.zst"];
+
 /// The maximum size of a manifest in bytes: four times the size of 100,000 ordinary items.
 pub const MAX_BYTES: u64 = 64 << 20;
 /// The maximum number of items of a set.
@@ -33,6 +37,7 @@ pub struct Manifest {
     pub host: HostName,
     pub role: Role,
     pub night: Night,
+    #[serde(deserialize_with = "crate::set_path::attempt")]
     pub attempt: u16,
     /// The host whose daemon created the set. It is another host than `host` if `host` is agentless.
     pub made_by: HostName,
@@ -158,6 +163,25 @@ impl Manifest {
     /// The sum of all file sizes.
     pub fn total_bytes(&self) -> u64 {
         self.files().fold(0, |sum, (_, size, _)| sum.saturating_add(size))
+    }
+
+    /// Whether an etcd set contains the member's keys: a snapshot, a cold copy or a v2 backup, with data in it.
+    pub fn has_etcd_data(&self) -> bool {
+        let Some(etcd) = &self.etcd else { return false };
+        let has = |wanted: &dyn Fn(&str) -> bool| {
+            self.files().any(|(item, size, _)| size > 0 && wanted(item.path.as_str()))
+        };
+        let data = etcd.data.as_ref();
+        let cold_copy = data.and_then(|data| data.cold_copy.as_ref());
+        let v2_backup = data.and_then(|data| data.v2_backup.as_ref());
+        has(&|path| SNAPSHOTS.contains(&path))
+            || cold_copy.is_some_and(|copy| has(&|path| COLD_COPIES.contains(&path) && path == copy.item))
+            || v2_backup.is_some_and(|backup| {
+                has(&|path| {
+                    let below = path.strip_prefix(backup.directory.as_str());
+                    below.is_some_and(|below| below.starts_with("/member/wal/"))
+                })
+            })
     }
 
     pub fn item(&self, path: &str) -> Option<&Item> {

@@ -13,15 +13,14 @@ pub fn doubts(before: &EtcdFacts, now: &EtcdFacts, below: u8) -> Vec<String> {
             now.cluster_id, before.cluster_id
         ));
     }
-    // The stored snapshot's own revision counts: the member reported its revision before the snapshot started.
-    let revision =
-        |facts: &EtcdFacts| facts.snapshot.as_ref().map_or(facts.revision, |snapshot| snapshot.revision);
-    if revision(now) < revision(before) {
-        doubts.push(format!(
-            "its revision is {}, lower than the {} of the last good set",
-            revision(now),
-            revision(before)
-        ));
+    let (was, is) = (before.last_revision(), now.last_revision());
+    if is < was {
+        doubts.push(format!("its revision is {is}, lower than the {was} of the last good set"));
+    }
+    if before.snapshot.is_some() && now.snapshot.is_none() {
+        doubts.push(
+            "the entries of its snapshot are not counted, but those of the last good set are".to_owned(),
+        );
     }
     if let (Some(before), Some(now)) = (&before.snapshot, &now.snapshot) {
         doubts.extend(shrunk("entries", before.entries, now.entries, below));
@@ -88,6 +87,8 @@ mod tests {
     fn without_key_counts_the_sizes_of_the_snapshots_are_compared() {
         let before = EtcdFacts { snapshot: None, ..facts(1000, 100, 10_000) };
         assert_eq!(doubts(&before, &facts(1000, 1, 4000), 50).len(), 1);
+        let uncounted = doubts(&facts(1000, 100, 10_000), &before, 50).join("; ");
+        assert!(uncounted.contains("not counted"), "{uncounted}");
         assert_eq!(doubts(&before, &facts(1000, 1, 9000), 50).len(), 0);
         assert_eq!(doubts(&before, &facts(1000, 1, 4000), 0).len(), 0, "0 % turns it off");
     }

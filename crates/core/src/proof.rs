@@ -1,7 +1,7 @@
 //! What was found out about a set after it was published: the result of a drill, or that an operator accepted it.
 //!
-//! Each statement is a file of its own in `<role>.proofs/`, written once. It is valid for every copy of the set with the
-//! same manifest, on any host.
+//! Each proof is a file of its own in `<role>.proofs/`, written once, with a signature by the host that issued it. It is
+//! valid for every copy of the set with the same manifest, on any host.
 
 use std::fmt;
 
@@ -14,6 +14,14 @@ use crate::set_path::SetId;
 
 /// The format that is written, and the newest one that is read.
 pub const FORMAT: u32 = 1;
+/// The SSHSIG namespace under which proofs are signed.
+pub const NAMESPACE: &str = "nightshift-proof";
+/// The ending of a proof's name, and what is added to it for its signature.
+pub const EXTENSION: &str = ".json";
+pub const SIGNATURE_EXTENSION: &str = ".sig";
+/// The number of proofs of one set that are stored and read of one host: further ones, or those of a host that issues any
+/// number, must not hide another host's.
+pub const MAX_PER_HOST: usize = 20;
 /// The maximum size of a proof in bytes.
 pub const MAX_BYTES: u64 = 256 << 10;
 
@@ -45,6 +53,40 @@ pub enum ProofError {
     OtherContent,
     #[error("it was issued by {0}, not by the host it came from")]
     OtherProver(HostName),
+    #[error("its name is not {0}, the name of a proof by this host of this time")]
+    OtherName(String),
+}
+
+/// The time in a proof's name.
+const TIME: &str = "%Y%m%dT%H%M%SZ";
+
+/// The host that the name of a proof names; `None` if it is not the name of a proof. Host names contain `-` too, so that the
+/// beginning alone does not identify the host.
+pub fn host_in_name(name: &str) -> Option<HostName> {
+    let (host, time) = name.strip_suffix(EXTENSION)?.rsplit_once('-')?;
+    let digits = time.strip_suffix('Z')?.replacen('T', "", 1);
+    let is_time = time.len() == "20261123T002007Z".len() && digits.len() == 14;
+    if !is_time || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    host.parse().ok()
+}
+
+/// A proof as it is stored: its bytes, which must not change, and the signature of the host that issued it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredProof {
+    pub proof: Proof,
+    pub bytes: Vec<u8>,
+    /// `None` in proofs of earlier versions, and if the host's key could not be used.
+    pub signature: Option<String>,
+}
+
+impl StoredProof {
+    /// A new proof, signed by `sign`.
+    pub fn new(proof: Proof, sign: impl FnOnce(&[u8]) -> Option<String>) -> Result<Self, serde_json::Error> {
+        let bytes = proof.encode()?;
+        Ok(Self { signature: sign(&bytes), bytes, proof })
+    }
 }
 
 #[derive(Deserialize)]
@@ -202,9 +244,9 @@ impl Proof {
         Self { format: FORMAT, cluster, set, manifest, by, at, with, statement }
     }
 
-    /// `<prover>-<utc>.json`.
+    /// `<host>-<utc>.json`.
     pub fn file_name(&self) -> String {
-        format!("{}-{}.json", self.by, self.at.strftime("%Y%m%dT%H%M%SZ"))
+        format!("{}-{}{EXTENSION}", self.by, self.at.strftime(TIME))
     }
 
     /// The bytes as they are stored.
@@ -232,6 +274,12 @@ impl Proof {
             return Err(ProofError::OtherContent);
         }
         Ok(())
+    }
+
+    /// Refuses a proof under another name than its own, under which it would be read again and again.
+    pub fn expect_name(&self, name: &str) -> Result<(), ProofError> {
+        let own = self.file_name();
+        if name == own { Ok(()) } else { Err(ProofError::OtherName(own)) }
     }
 
     /// The drill's result, if it is a proof of a drill.
@@ -286,6 +334,24 @@ mod tests {
         assert!(expect("e1/2026-11-22/etcd.2", b"manifest"));
         assert!(!expect("e1/2026-11-22/etcd", b"manifest"));
         assert!(!expect("e1/2026-11-22/etcd.2", b"another"));
+    }
+
+    #[test]
+    fn the_host_in_the_name_of_a_proof_is_the_whole_part_before_its_time() {
+        let host = |name: &str| host_in_name(name).map(|host| host.to_string());
+        assert_eq!(host("e2-20261123T002007Z.json").as_deref(), Some("e2"));
+        assert_eq!(host("e2-a.site.test-20261123T002007Z.json").as_deref(), Some("e2-a.site.test"));
+        assert_eq!(host(&proof().file_name()).as_deref(), Some("m1"));
+        for bad in [
+            "e2-now.json",
+            "e2-20261123T002007Z.json.sig",
+            "-20261123T002007Z.json",
+            "e2-2026112T3002007Z.txt",
+        ] {
+            assert_eq!(host(bad), None, "{bad}");
+        }
+        assert!(proof().expect_name("m1-20261123T002007Z.json").is_ok());
+        assert!(matches!(proof().expect_name("m1-20271123T002007Z.json"), Err(ProofError::OtherName(_))));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::name::HostName;
 use crate::night::Night;
@@ -19,7 +19,17 @@ pub struct SetId {
     pub host: HostName,
     pub night: Night,
     pub role: Role,
+    #[serde(deserialize_with = "attempt")]
     pub attempt: u16,
+}
+
+/// Refuses a number that no set has: 0 would be another name of the first attempt's directory.
+pub(crate) fn attempt<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
+    let attempt = u16::deserialize(deserializer)?;
+    if (1..=MAX_ATTEMPTS).contains(&attempt) {
+        return Ok(attempt);
+    }
+    Err(de::Error::custom(format!("invalid attempt {attempt}; expected 1 to {MAX_ATTEMPTS}")))
 }
 
 impl SetId {
@@ -124,6 +134,19 @@ mod tests {
             let set: SetId = good.parse().unwrap();
             assert_eq!(set.to_string(), good);
             assert_eq!(set.path(), PathBuf::from(good));
+        }
+    }
+
+    #[test]
+    fn an_attempt_that_no_set_can_have_is_refused_in_every_message() {
+        let set = |attempt: u32| {
+            format!(r#"{{"host":"m1","night":"2026-11-22","role":"etcd","attempt":{attempt}}}"#)
+        };
+        for good in [1, 9] {
+            assert_eq!(u32::from(serde_json::from_str::<SetId>(&set(good)).unwrap().attempt), good);
+        }
+        for bad in [0, 10, 65_535, 65_536] {
+            assert!(serde_json::from_str::<SetId>(&set(bad)).is_err(), "{bad}");
         }
     }
 

@@ -24,7 +24,7 @@ pub fn sets(settings: &Settings) -> Vec<Expected> {
 /// The same for one night: a host that was added to the inventory recently and has not published a set yet is `new`.
 pub fn of_night(settings: &Settings, records: &Records, night: Night) -> Vec<Expected> {
     let earlier = earlier_nights(records, night);
-    let vault = Vault::new(&settings.vault.path);
+    let vault = Vault::of(settings);
     let mut expected = sets(settings);
     for one in &mut expected {
         one.new = one.host != settings.this

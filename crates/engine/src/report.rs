@@ -64,7 +64,7 @@ fn events(ctx: &StageContext, step: &Step) -> Vec<Event> {
 }
 
 fn set(ctx: &StageContext, report: &SetReport) -> Vec<Event> {
-    let SetReport { set, fate, grade, from, bytes, sha256, reason } = report;
+    let SetReport { set, fate, grade, from, bytes, sha256, reason, .. } = report;
     // A later run of the stage that does not find the set either is not reported again.
     if *fate == Fate::Missing && ctx.why == StartReason::MissingSets {
         return Vec::new();

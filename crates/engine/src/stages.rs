@@ -6,7 +6,7 @@ pub(crate) mod error;
 pub(crate) mod mirror_masters;
 mod own_set;
 pub(crate) mod pack_archive;
-mod proofs;
+pub(crate) mod proofs;
 pub(crate) mod prune;
 pub(crate) mod pull;
 mod queue;

@@ -69,13 +69,10 @@ pub enum Command {
         json: bool,
     },
     /// Verify stored sets and archives again: hashes, snapshots, signatures
-    Verify {
-        /// Sets such as master1/2026-11-22/etcd, or archive files [default: the whole vault]
-        what: Vec<String>,
-        /// A file with the age identity for encrypted archives
-        #[arg(long, value_name = "FILE")]
-        identity: Option<PathBuf>,
-    },
+    ///
+    /// It prints for each what was checked. Exit codes: 0 all is verified, 1 something is bad, 3 something is unchecked, such as
+    /// a signature without a pinned key.
+    Verify(Verify),
     /// Restore a stored etcd snapshot into a scratch etcd and prove that it works
     ///
     /// Without SET, the best set of the newest night is used. Exit codes: 0 the copy is proved, 1 it does not restore,
@@ -140,6 +137,18 @@ pub struct Run {
     /// The extra night in which they run
     #[arg(long)]
     pub night: Option<Night>,
+}
+
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Sets such as master1/2026-11-22/etcd, or archive files [default: the whole vault]
+    pub what: Vec<String>,
+    /// A file with the age identity for encrypted archives
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// The host keys by which signatures are checked [default: the pinned ones]
+    #[arg(long, value_name = "FILE")]
+    pub known_hosts: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -282,6 +291,12 @@ pub struct Trust {
     /// Pin only the key with this fingerprint (SHA256:…), without confirmation
     #[arg(long)]
     pub fingerprint: Option<String>,
+    /// Pin the keys that these hosts show now instead of the pinned ones, after they were reinstalled or their keys changed
+    ///
+    /// The pinned keys are kept in known_hosts as former ones: what they signed before stays verified. Not for a key that was
+    /// stolen: revoke that with `@revoked`.
+    #[arg(long, requires = "hosts")]
+    pub replace: bool,
 }
 
 pub fn parse() -> Cli {

@@ -43,7 +43,7 @@ pub fn run(cli: Cli) -> Result<Exit, CommandError> {
             here(sets::accept(&config, set, yes))
         }
         Command::Sets { command: None, json } => sets::run(&config, json),
-        Command::Verify { what, identity } => verify::run(&config, &what, identity.as_deref()),
+        Command::Verify(args) => verify::run(&config, &args),
         Command::Drill(args) => drill::run(&config, &args),
         Command::DrillWorker { parent } => drill_worker::run(parent),
         Command::DrillEtcd { parent, program } => Err(become_program(parent, &program).into()),

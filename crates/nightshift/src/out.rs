@@ -29,9 +29,14 @@ pub fn is_harmless(c: char) -> bool {
     !c.is_control() && c != '\u{feff}' && !formats.iter().any(|range| range.contains(&c))
 }
 
+/// Whether there is a terminal on which a question can be answered.
+pub fn can_confirm() -> bool {
+    std::io::stdin().is_terminal()
+}
+
 /// Asks a yes-or-no question on the terminal. Without a terminal it returns false.
 pub fn confirm(question: &str) -> bool {
-    if !std::io::stdin().is_terminal() {
+    if !can_confirm() {
         return false;
     }
     let _reader_gone = write!(std::io::stderr(), "{question} [y/N] ");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use nightshift_core::digest::{Digest, Written};
 use nightshift_core::manifest::{self, FileList, ListedFile, Manifest};
 use nightshift_core::outcome::Grade;
@@ -27,6 +28,9 @@ pub struct Fetched {
     pub sha256: Digest,
     /// The machine-id in the previous set of this host and role.
     pub previous_machine: Option<String>,
+    /// When everything in it was verified here. `None` if that is impossible: its format is newer, or its origin host graded
+    /// it bad.
+    pub verified: Option<Timestamp>,
 }
 
 /// A manifest that was checked: of this set, from its origin host.
@@ -62,8 +66,10 @@ pub async fn fetch(
     if let Some(manifest) = &manifest {
         check_snapshot(set, &partial, manifest).await?;
     }
+    let is_sound = manifest.as_ref().is_some_and(|manifest| manifest.grade > Grade::Bad);
+    let verified = is_sound.then(Timestamp::now);
     let sha256 = offload::run(move || partial.publish(&bytes, signature.as_deref())).await?;
-    Ok(Fetched { manifest, format, bytes: total, sha256, previous_machine })
+    Ok(Fetched { manifest, format, bytes: total, sha256, previous_machine, verified })
 }
 
 /// Reads a set's manifest and checks where it comes from. What is read from its origin host is authenticated by the
@@ -86,9 +92,14 @@ async fn authentic(peer: &PeerVault, set: &SetId, trust: &Trust<'_>) -> Result<A
     let path = format!("{set}/{}", manifest::SIGNATURE_FILE);
     let signature = peer.read(&path, MAX_SIGNATURE_LEN).await.map_err(unread)?;
     let signature = signature.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    let is_signed = trust
-        .check_signature(&set.host, made_by, &bytes, signature.as_deref())
-        .map_err(|error| FetchError::Signed(set.clone(), error))?;
+    // The time in a newer format is unknown: then only keys count that are pinned now.
+    let made_at = manifest.as_ref().map_or(Timestamp::MAX, |manifest| manifest.made_at);
+    let is_signed = match trust.check_signature(&set.host, made_by, made_at, &bytes, signature.as_deref()) {
+        Ok(is_signed) => is_signed,
+        // The connection authenticates the origin host, also where only a certificate authority is trusted for it.
+        Err(error) if error.is_unchecked() && peer.host() == made_by => false,
+        Err(error) => return Err(FetchError::Signed(set.clone(), error)),
+    };
     if !is_signed && peer.host() != made_by {
         let (from, made_by) = (peer.host().clone(), made_by.clone());
         return Err(FetchError::Unsigned { set: set.clone(), from, made_by });
@@ -137,13 +148,18 @@ fn reuse(
     Ok(Missing { partial, wanted, previous_machine })
 }
 
-/// Verifies the set's snapshot again, because an older nightshift on its origin host may know fewer checks.
+/// Verifies the set's snapshot here, and that it is what its manifest says: what the origin host states about it proves nothing.
 async fn check_snapshot(set: &SetId, partial: &Partial, manifest: &Manifest) -> Result<(), FetchError> {
-    let snapshot = manifest.items.iter().find(|item| verify::is_snapshot(&item.path));
-    let (Some(item), true) = (snapshot, manifest.grade > Grade::Bad) else { return Ok(()) };
-    let path = partial.directory().join(&item.path);
-    let raw_size = verify::raw_size(manifest);
-    let findings = offload::run(move || verify::verify_snapshot(&path, raw_size)).await;
+    if manifest.grade == Grade::Bad {
+        return Ok(());
+    }
+    let snapshots = manifest.items.iter().filter(|item| verify::is_snapshot(&item.path));
+    let paths: Vec<_> = snapshots.map(|item| partial.directory().join(&item.path)).collect();
+    let facts = manifest.etcd.clone();
+    let findings: Vec<String> = offload::run(move || {
+        paths.iter().flat_map(|path| verify::verify_snapshot(path, facts.as_ref())).collect()
+    })
+    .await;
     if findings.is_empty() {
         return Ok(());
     }

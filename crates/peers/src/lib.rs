@@ -14,6 +14,6 @@ pub use credentials::{Credentials, CredentialsError, ReachError, endpoint, remot
 pub use deliver::{Deliver, DeliverError, Delivered};
 pub use fetch::{Fetched, fetch};
 pub use fetch_error::FetchError;
-pub use signed::{SignedError, Trust};
+pub use signed::{SignedError, Signers, Trust};
 pub use sink::HashedSink;
 pub use vault::{PeerProofError, PeerVault};

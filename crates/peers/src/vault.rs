@@ -1,24 +1,32 @@
 //! The vault of another host, read over SFTP. Every read is bounded, whatever that host serves.
 
+use std::sync::Arc;
+
 use nightshift_core::digest::Digest;
 use nightshift_core::hint::{self, Hint};
 use nightshift_core::inventory::Host;
 use nightshift_core::manifest;
 use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
-use nightshift_core::proof::{self, Proof, ProofError};
+use nightshift_core::proof::{self, Proof, ProofError, StoredProof, host_in_name};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::{MAX_ATTEMPTS, SetDirName, SetId};
-use nightshift_ssh::{FileKind, Session, Sftp, SftpError};
+use nightshift_ssh::signature::verify;
+use nightshift_ssh::{FileKind, KnownHosts, Session, Sftp, SftpError, Signatory, SignatureError};
+use nightshift_store::verify::MAX_SIGNATURE_LEN;
 
 use crate::credentials::{Credentials, ReachError, endpoint};
+use crate::signed::is_unchecked;
 
-/// The maximum number of entries in a night's directory (three roles, their attempts and proofs), and in one of proofs.
+/// The maximum number of entries in a night's directory: three roles, their attempts and proofs.
 const MAX_ENTRIES: usize = 200;
+/// The maximum number of entries in a directory of proofs: those of many hosts, each with its signature.
+const MAX_PROOFS: usize = 5000;
 
 /// Another host's vault, over a connection of its own.
 pub struct PeerVault {
-    host: HostName,
+    host: Host,
+    known_hosts: Arc<KnownHosts>,
     /// The vault's directory on that host.
     root: String,
     session: Session,
@@ -32,12 +40,16 @@ pub enum PeerProofError {
     Sftp(#[from] SftpError),
     #[error(transparent)]
     Proof(#[from] ProofError),
+    #[error("its signature is not one of {0}")]
+    Signed(HostName, #[source] SignatureError),
 }
 
 impl PeerVault {
     pub async fn open(credentials: &Credentials, host: &Host) -> Result<Self, ReachError> {
         let (session, sftp) = credentials.open_sftp(&endpoint(host)).await?;
-        Ok(Self { host: host.name.clone(), root: host.vault.to_string_lossy().into_owned(), session, sftp })
+        let root = host.vault.to_string_lossy().into_owned();
+        let known_hosts = Arc::clone(&credentials.known_hosts);
+        Ok(Self { host: host.clone(), known_hosts, root, session, sftp })
     }
 
     pub async fn close(self) {
@@ -46,7 +58,7 @@ impl PeerVault {
 
     /// The host whose vault it is.
     pub const fn host(&self) -> &HostName {
-        &self.host
+        &self.host.name
     }
 
     pub(crate) const fn sftp(&self) -> &Sftp {
@@ -56,7 +68,7 @@ impl PeerVault {
     /// The published sets of a host and night, which may be another host's. Other names in the directory are ignored.
     pub async fn sets(&self, host: &HostName, night: Night) -> Result<Vec<SetId>, SftpError> {
         let mut sets: Vec<SetId> = self
-            .list(&format!("{host}/{night}"))
+            .list(&format!("{host}/{night}"), MAX_ENTRIES)
             .await?
             .into_iter()
             .filter(|(_, kind)| *kind == FileKind::Directory)
@@ -80,28 +92,45 @@ impl PeerVault {
 
     /// The names of the proofs of a set that this host issued itself, in the order of their times.
     pub async fn proofs(&self, set: &SetId) -> Result<Vec<String>, SftpError> {
-        let own = format!("{}-", self.host);
-        let mut names: Vec<String> = self
-            .list(&set.proofs().to_string_lossy())
-            .await?
-            .into_iter()
-            .map(|(name, _)| name)
-            .filter(|name| name.starts_with(&own) && name.ends_with(".json"))
-            .collect();
+        let listed = self.list(&set.proofs().to_string_lossy(), MAX_PROOFS).await?;
+        let names = listed.into_iter().map(|(name, _)| name);
+        let mut names: Vec<String> =
+            names.filter(|name| host_in_name(name).as_ref() == Some(self.host())).collect();
         names.sort();
         Ok(names)
     }
 
-    /// Reads a proof. It counts only if this host issued it, and for the set with this manifest.
-    pub async fn proof(&self, set: &SetId, name: &str, manifest: Digest) -> Result<Proof, PeerProofError> {
-        let path = self.path(&format!("{}/{name}", set.proofs().display()));
-        let bytes = self.sftp.read_small(&path, proof::MAX_BYTES as usize).await?;
-        Ok(issued_by(&self.host, &bytes, set, manifest)?)
+    /// Reads a proof. It counts only if this host issued it, and for the set with this manifest. The connection authenticates
+    /// one without a signature; a signature that exists must be good.
+    pub async fn proof(
+        &self,
+        set: &SetId,
+        name: &str,
+        manifest: Digest,
+    ) -> Result<StoredProof, PeerProofError> {
+        let relative = format!("{}/{name}", set.proofs().display());
+        let bytes = self.sftp.read_small(&self.path(&relative), proof::MAX_BYTES as usize).await?;
+        let proof = issued_by(self.host(), &bytes, set, manifest)?;
+        proof.expect_name(name)?;
+        let signature =
+            self.read(&format!("{relative}{}", proof::SIGNATURE_EXTENSION), MAX_SIGNATURE_LEN).await?;
+        let mut signature = signature.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        if let Some(pem) = &signature {
+            let (names, port) = (endpoint(&self.host).known_as, self.host.port);
+            let by = Signatory { known_hosts: &self.known_hosts, names: &names, port, made_at: proof.at };
+            match verify(proof::NAMESPACE, &bytes, pem, by) {
+                Ok(_) => {}
+                // The host is known by a certificate authority alone, so the connection is all that authenticates it.
+                Err(error) if is_unchecked(&error) => signature = None,
+                Err(error) => return Err(PeerProofError::Signed(self.host().clone(), error)),
+            }
+        }
+        Ok(StoredProof { proof, bytes, signature })
     }
 
     /// The host's current state as it publishes it; `None` if it cannot be read.
     pub async fn hint(&self) -> Option<Hint> {
-        let bytes = self.read(&format!("{}/{}", self.host, hint::FILE), hint::MAX_BYTES).await.ok()??;
+        let bytes = self.read(&format!("{}/{}", self.host(), hint::FILE), hint::MAX_BYTES).await.ok()??;
         serde_json::from_slice(&bytes).ok()
     }
 
@@ -120,8 +149,8 @@ impl PeerVault {
     }
 
     /// The entries of a directory of the vault; none if it does not exist.
-    async fn list(&self, relative: &str) -> Result<Vec<(String, FileKind)>, SftpError> {
-        match self.sftp.list(&self.path(relative), MAX_ENTRIES).await {
+    async fn list(&self, relative: &str, most: usize) -> Result<Vec<(String, FileKind)>, SftpError> {
+        match self.sftp.list(&self.path(relative), most).await {
             Ok(listing) => {
                 Ok(listing.entries.into_iter().map(|entry| (entry.name, entry.stat.kind)).collect())
             }

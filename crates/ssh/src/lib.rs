@@ -20,5 +20,5 @@ pub use scan::{OfferedKey, scan};
 pub use session::exec::{ExecError, ExecOutput};
 pub use session::{ConnectError, Session};
 pub use sftp::{ChunkSink, DirEntry, FileKind, Listing, Sftp, SftpError, Space, Stat};
-pub use signature::{SignatureError, Signer};
+pub use signature::{Signatory, SignatureError, Signer};
 pub use upload::{Upload, UploadError, Uploaded};

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use jiff::Timestamp;
 use russh::keys::ssh_key::{self, LineEnding, SshSig};
 use russh::keys::{Algorithm, HashAlg, PrivateKey, PublicKey};
 use thiserror::Error;
@@ -35,6 +36,11 @@ pub enum SignatureError {
         "signed with the key {fingerprint}, but no key of {host} is pinned; pin its key: nightshift trust {host}"
     )]
     NotPinned { host: String, fingerprint: String },
+    #[error(
+        "signed with the key {fingerprint}, but only a certificate authority is trusted for {host}, and a signature contains no \
+         certificate; pin the host's plain key too: nightshift trust {host}"
+    )]
+    OnlyAuthority { host: String, fingerprint: String },
     #[error("signed with the key {fingerprint}, which is not pinned for {host} (pinned: {})", expected.join(", "))]
     OtherKey { host: String, fingerprint: String, expected: Vec<String> },
     #[error("signed with the key {fingerprint} of {host}, which is revoked in known_hosts")]
@@ -79,17 +85,26 @@ fn finish(signature: Result<SshSig, ssh_key::Error>) -> Result<String, Signature
         .map_err(|source| SignatureError::Sign { source })
 }
 
-/// Checks that content was signed with a key that is pinned for a host, under one of its names. Returns the key's fingerprint.
+/// Whose signature it must be, and when it was made.
+#[derive(Debug, Clone, Copy)]
+pub struct Signatory<'a, N> {
+    pub known_hosts: &'a KnownHosts,
+    pub names: &'a [N],
+    pub port: u16,
+    /// As stated in the signed content. It decides whether a former key of the host counts.
+    pub made_at: Timestamp,
+}
+
+/// Checks that content was signed with a key of a host: one that is pinned, or that was when the signature was made. Returns the
+/// key's fingerprint.
 pub fn verify<N: AsRef<str>>(
     namespace: &str,
     content: &[u8],
     pem: &str,
-    known_hosts: &KnownHosts,
-    names: &[N],
-    port: u16,
+    by: Signatory<'_, N>,
 ) -> Result<String, SignatureError> {
     let (signature, key) = read(namespace, pem)?;
-    pinned(known_hosts, names, port, &key)?;
+    by.owns(&key)?;
     key.verify(namespace, content, &signature)
         .map(|()| fingerprint(key.key_data()))
         .map_err(|_| SignatureError::Wrong { fingerprint: fingerprint(key.key_data()) })
@@ -100,15 +115,13 @@ pub fn verify_digest<N: AsRef<str>>(
     namespace: &str,
     digest: &Sha512Digest,
     pem: &str,
-    known_hosts: &KnownHosts,
-    names: &[N],
-    port: u16,
+    by: Signatory<'_, N>,
 ) -> Result<String, SignatureError> {
     let (signature, key) = read(namespace, pem)?;
     if signature.hash_alg() != HashAlg::Sha512 {
         return Err(SignatureError::Digest { found: signature.hash_alg().to_string() });
     }
-    pinned(known_hosts, names, port, &key)?;
+    by.owns(&key)?;
     key.verify_prehash(namespace, digest, &signature)
         .map(|()| fingerprint(key.key_data()))
         .map_err(|_| SignatureError::Wrong { fingerprint: fingerprint(key.key_data()) })
@@ -132,18 +145,21 @@ fn read(namespace: &str, pem: &str) -> Result<(SshSig, PublicKey), SignatureErro
     Ok((signature, key))
 }
 
-fn pinned<N: AsRef<str>>(
-    known_hosts: &KnownHosts,
-    names: &[N],
-    port: u16,
-    key: &PublicKey,
-) -> Result<(), SignatureError> {
-    let host = names.first().map(|name| name.as_ref().to_owned()).unwrap_or_default();
-    let fingerprint = fingerprint(key.key_data());
-    match known_hosts.check(names, port, key) {
-        HostKeyVerdict::Trusted => Ok(()),
-        HostKeyVerdict::Unknown => Err(SignatureError::NotPinned { host, fingerprint }),
-        HostKeyVerdict::Revoked => Err(SignatureError::Revoked { host, fingerprint }),
-        HostKeyVerdict::Changed { expected } => Err(SignatureError::OtherKey { host, fingerprint, expected }),
+impl<N: AsRef<str>> Signatory<'_, N> {
+    fn owns(&self, key: &PublicKey) -> Result<(), SignatureError> {
+        let Self { known_hosts, names, port, made_at } = *self;
+        let host = names.first().map(|name| name.as_ref().to_owned()).unwrap_or_default();
+        let fingerprint = fingerprint(key.key_data());
+        match known_hosts.check_signer(names, port, key, made_at) {
+            HostKeyVerdict::Trusted => Ok(()),
+            HostKeyVerdict::Unknown if known_hosts.has_authority(names, port) => {
+                Err(SignatureError::OnlyAuthority { host, fingerprint })
+            }
+            HostKeyVerdict::Unknown => Err(SignatureError::NotPinned { host, fingerprint }),
+            HostKeyVerdict::Revoked => Err(SignatureError::Revoked { host, fingerprint }),
+            HostKeyVerdict::Changed { expected } => {
+                Err(SignatureError::OtherKey { host, fingerprint, expected })
+            }
+        }
     }
 }

@@ -9,13 +9,15 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use nightshift_ssh::signature::{verify, verify_digest};
+use nightshift_ssh::signature::{Signatory, verify, verify_digest};
 use nightshift_ssh::{KnownHosts, SignatureError, Signer};
 use sha2::{Digest, Sha512};
 use support::{keygen, public};
 
 const HOST: &str = "master1.example.com";
 const SPACE: &str = "nightshift-set";
+/// When the content was made.
+const MADE_AT: &str = "2026-11-22T22:00:00Z";
 const CONTENT: &[u8] = b"{ \"format\": 1 }\n";
 
 const KEYS: [(&str, &[&str]); 3] =
@@ -24,6 +26,10 @@ const KEYS: [(&str, &[&str]); 3] =
 fn pinned(dir: &Path, key: &str) -> KnownHosts {
     let line = public(&dir.join(format!("{key}.pub")));
     KnownHosts::parse(&format!("{HOST} {line}\n")).unwrap()
+}
+
+fn signatory<'a>(known_hosts: &'a KnownHosts, names: &'a [&'a str]) -> Signatory<'a, &'a str> {
+    Signatory { known_hosts, names, port: 22, made_at: MADE_AT.parse().unwrap() }
 }
 
 fn keygen_verifies(dir: &Path, key: &str, pem: &str, space: &str) -> bool {
@@ -76,8 +82,11 @@ fn we_accept_the_signatures_of_ssh_keygen_and_our_own() {
         let known = pinned(dir.path(), key);
         let digest: [u8; 64] = Sha512::digest(CONTENT).into();
         for pem in [theirs, signer.sign(SPACE, CONTENT).unwrap()] {
-            assert_eq!(verify(SPACE, CONTENT, &pem, &known, &[HOST], 22).unwrap(), signer.fingerprint());
-            verify_digest(SPACE, &digest, &pem, &known, &[HOST], 22).unwrap();
+            assert_eq!(
+                verify(SPACE, CONTENT, &pem, signatory(&known, &[HOST])).unwrap(),
+                signer.fingerprint()
+            );
+            verify_digest(SPACE, &digest, &pem, signatory(&known, &[HOST])).unwrap();
         }
     }
 }
@@ -91,7 +100,7 @@ fn a_signature_is_valid_only_for_its_content_its_namespace_and_its_host() {
     let pem = signer.sign(SPACE, CONTENT).unwrap();
     let known = pinned(dir.path(), "key");
     let check = |space: &str, content: &[u8], pem: &str, known: &KnownHosts, host: &str| {
-        verify(space, content, pem, known, &[host], 22).unwrap_err()
+        verify(space, content, pem, signatory(known, &[host])).unwrap_err()
     };
     let changed = check(SPACE, b"{ \"format\": 2 }\n", &pem, &known, HOST);
     assert!(matches!(changed, SignatureError::Wrong { .. }), "{changed}");
@@ -118,5 +127,30 @@ fn a_signature_as_nightshift_0_1_wrote_it_is_verified_for_ever() {
     let key = fs::read_to_string(data.join("host_key.pub")).unwrap();
     let known = KnownHosts::parse(&format!("{HOST} {key}")).unwrap();
     let pem = fs::read_to_string(archive.with_extension("tgz.sig")).unwrap();
-    verify("nightshift-archive", &fs::read(archive).unwrap(), &pem, &known, &[HOST], 22).unwrap();
+    verify("nightshift-archive", &fs::read(archive).unwrap(), &pem, signatory(&known, &[HOST])).unwrap();
+}
+
+#[test]
+fn a_former_key_counts_for_what_it_signed_before_it_was_replaced_unless_it_is_revoked() {
+    let dir = tempfile::tempdir().unwrap();
+    keygen(dir.path(), "old", &["-t", "ed25519"]);
+    keygen(dir.path(), "new", &["-t", "ed25519"]);
+    let signer = Signer::from_host_key(&dir.path().join("old")).unwrap();
+    let pem = signer.sign(SPACE, CONTENT).unwrap();
+    let (old, new) = (signer.public_line(), public(&dir.path().join("new.pub")));
+    let check = |text: String| {
+        let known = KnownHosts::parse(&text).unwrap();
+        verify(SPACE, CONTENT, &pem, signatory(&known, &[HOST]))
+    };
+    let replaced = |at: &str| format!("#nightshift-former {at} {HOST} {old}\n{HOST} {new}\n");
+    check(replaced("2026-11-25T08:00:00Z")).unwrap();
+    let later = check(replaced("2026-11-22T08:00:00Z")).unwrap_err();
+    assert!(matches!(later, SignatureError::OtherKey { .. }), "{later}");
+    let revoked = check(format!("{}@revoked {HOST} {old}\n", replaced("2026-11-25T08:00:00Z"))).unwrap_err();
+    assert!(matches!(revoked, SignatureError::Revoked { .. }), "{revoked}");
+    let other =
+        check(format!("#nightshift-former 2026-11-25T08:00:00Z other {old}\n{HOST} {new}\n")).unwrap_err();
+    assert!(matches!(other, SignatureError::OtherKey { .. }), "{other}");
+    let authority = check(format!("@cert-authority * {new}\n")).unwrap_err();
+    assert!(matches!(authority, SignatureError::OnlyAuthority { .. }), "{authority}");
 }

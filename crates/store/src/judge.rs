@@ -1,9 +1,10 @@
 //! The grade in effect of a set: that of its manifest, lowered where a comparison of the members names its member or where it
 //! went back behind an earlier set of this vault, and raised where an operator accepted it. Every decision uses this grade.
 
+mod members;
+
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use nightshift_core::etcd_facts::{Agreement, AgreementState};
 use nightshift_core::manifest::Manifest;
 use nightshift_core::night::Night;
@@ -14,6 +15,7 @@ use nightshift_core::record::ProofReport;
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 
+use self::members::MembersOfNight;
 use crate::fault::StoreError;
 use crate::layout::Vault;
 
@@ -41,16 +43,17 @@ impl Judged {
 #[derive(Debug)]
 pub struct Judge<'a> {
     vault: &'a Vault,
-    agreements: BTreeMap<Night, Vec<ReportedAgreement>>,
+    nights: BTreeMap<Night, MembersOfNight>,
 }
 
-/// What one etcd host found when it compared the members.
-#[derive(Debug)]
-struct ReportedAgreement {
-    by: SetId,
-    at: Timestamp,
-    cluster_id: String,
-    agreement: Agreement,
+/// How far the operators' acceptances of a set reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Acceptance {
+    None,
+    /// Accepted on its origin host only. This lifts what that host found, not what this host found.
+    OfOrigin,
+    /// Accepted on this host or on a master.
+    Full,
 }
 
 impl Vault {
@@ -58,11 +61,24 @@ impl Vault {
     pub fn judge(&self, set: &SetId) -> Result<Judged, StoreError> {
         Judge::new(self).judge(set)
     }
+
+    fn acceptance(&self, manifest: &Manifest, proofs: &[Proof]) -> Acceptance {
+        let accepted = proofs.iter().filter(|proof| proof.is_accepted()).map(|proof| {
+            if self.hosts().deciding.contains(&proof.by) {
+                Acceptance::Full
+            } else if proof.by == manifest.host {
+                Acceptance::OfOrigin
+            } else {
+                Acceptance::None
+            }
+        });
+        accepted.max().unwrap_or(Acceptance::None)
+    }
 }
 
 impl<'a> Judge<'a> {
     pub fn new(vault: &'a Vault) -> Self {
-        Self { vault, agreements: BTreeMap::new() }
+        Self { vault, nights: BTreeMap::new() }
     }
 
     pub fn judge(&mut self, set: &SetId) -> Result<Judged, StoreError> {
@@ -72,50 +88,55 @@ impl<'a> Judge<'a> {
             tracing::warn!("the proofs of {set} are skipped: {}", nightshift_core::chain(&error));
             Vec::new()
         });
-        let accepted = proofs.iter().any(Proof::is_accepted);
         let drills: Vec<_> = proofs.iter().filter_map(ProofReport::of).collect();
         let last = ProofReport::last_of_each(&drills);
         let proved = last.iter().any(|drill| drill.verdict == DrillVerdict::Proved);
-        let mut grade = manifest.grade;
         let mut notes = manifest.notes.clone();
-        if let Some(note) = self.diverged(&manifest)
-            && grade > Grade::Diverged
-        {
-            grade = Grade::Diverged;
+        if manifest.role == Role::Etcd && manifest.grade > Grade::Bad && !manifest.has_etcd_data() {
+            notes.insert(0, "it contains neither a snapshot, nor a cold copy, nor a v2 backup".to_owned());
+            return Ok(Judged { manifest, grade: Grade::Bad, notes, accepted: false, proved });
+        }
+        let acceptance = self.vault.acceptance(&manifest, &proofs);
+        let mut grade = manifest.grade;
+        if grade.awaits_acceptance() && acceptance != Acceptance::None {
+            grade = Grade::Good;
+        }
+        if let Some(note) = self.diverged(&manifest).filter(|_| grade > Grade::Diverged) {
+            if acceptance != Acceptance::Full {
+                grade = Grade::Diverged;
+            }
             notes.insert(0, note);
         }
         if grade.is_copy()
-            && !accepted
+            && acceptance != Acceptance::Full
             && let Some(note) = self.went_back(&manifest)
         {
             grade = Grade::Suspicious;
             notes.insert(0, note);
         }
-        if accepted && grade.awaits_acceptance() {
-            grade = Grade::Good;
-        }
+        let accepted = match acceptance {
+            Acceptance::None => false,
+            Acceptance::OfOrigin => manifest.grade.awaits_acceptance() && grade == Grade::Good,
+            Acceptance::Full => true,
+        };
         Ok(Judged { manifest, grade, notes, accepted, proved })
     }
 
     /// The comparison of that night that names this set's member as diverged. One from before the set was made does not count
-    /// if the members were compared again in between, and agreed.
+    /// if the members were compared again in between, and agreed; the set's own host cannot clear itself of what another
+    /// host found.
     fn diverged(&mut self, manifest: &Manifest) -> Option<String> {
         let etcd = manifest.etcd.as_ref()?;
-        let vault = self.vault;
-        let reports = self
-            .agreements
-            .entry(manifest.night)
-            .or_insert_with(|| agreements_of(vault, manifest.night))
-            .iter()
-            .filter(|report| report.cluster_id == etcd.cluster_id);
-        let agreed = reports
-            .clone()
-            .filter(|report| {
-                report.agreement.state == AgreementState::Agreed && report.at <= manifest.made_at
+        let reports = self.members(manifest.night).reports(&etcd.cluster_id);
+        let cleared = |by: &SetId, at| {
+            reports.iter().any(|later| {
+                later.agreement.state == AgreementState::Agreed
+                    && at < later.at
+                    && later.at <= manifest.made_at
+                    && (later.by.host != manifest.host || by.host == manifest.host)
             })
-            .map(|report| report.at)
-            .max();
-        reports.filter(|report| agreed.is_none_or(|agreed| report.at > agreed)).find_map(|report| {
+        };
+        reports.iter().filter(|report| !cleared(&report.by, report.at)).find_map(|report| {
             let named = report.agreement.diverged().into_iter().find(|it| it.member_id == etcd.member_id)?;
             Some(format!(
                 "its member {} ({}) has diverged from the others: {}, according to {}",
@@ -125,6 +146,24 @@ impl<'a> Judge<'a> {
                 report.by
             ))
         })
+    }
+
+    /// The comparison of the members in the night of an etcd set. If several hosts compared them, the worst definite result
+    /// counts.
+    pub fn agreement(&mut self, manifest: &Manifest) -> Option<Agreement> {
+        let etcd = manifest.etcd.as_ref()?;
+        let reports = self.members(manifest.night).reports(&etcd.cluster_id);
+        let agreements = reports.into_iter().map(|report| report.agreement);
+        agreements.max_by_key(|agreement| match agreement.state {
+            AgreementState::Unknown => 0,
+            AgreementState::Agreed => 1,
+            AgreementState::Diverged => 2,
+        })
+    }
+
+    fn members(&mut self, night: Night) -> &MembersOfNight {
+        let vault = self.vault;
+        self.nights.entry(night).or_insert_with(|| MembersOfNight::read(vault, night))
     }
 
     /// Compares it with the newest earlier copy of its host in this vault. The origin host does so too, but may have lost its
@@ -139,31 +178,17 @@ impl<'a> Judge<'a> {
         });
         let copies = sets.filter(|set| set.role == Role::Etcd).filter_map(|set| {
             let manifest = self.vault.manifest(&set).ok()?;
-            let counts = manifest.grade.is_copy()
-                || self.vault.proofs(&set).is_ok_and(|proofs| proofs.iter().any(Proof::is_accepted));
+            let accepted = || {
+                let proofs = self.vault.proofs(&set).unwrap_or_default();
+                self.vault.acceptance(&manifest, &proofs) != Acceptance::None
+            };
+            let counts = manifest.has_etcd_data() && (manifest.grade.is_copy() || accepted());
             Some((set, manifest.etcd.filter(|_| counts)?))
         });
         let (set, before) = copies.into_iter().next()?;
         let doubts = plausible::doubts(&before, now, 0);
         (!doubts.is_empty()).then(|| format!("{} ({set})", doubts.join("; ")))
     }
-}
-
-/// The agreements in the manifests of a night, as far as these can be read.
-fn agreements_of(vault: &Vault, night: Night) -> Vec<ReportedAgreement> {
-    let sets = vault.sets_of_night(night).unwrap_or_default();
-    let etcd = sets.into_iter().filter(|set| set.role == Role::Etcd);
-    etcd.filter_map(|set| {
-        let manifest = vault.manifest(&set).ok()?;
-        let facts = manifest.etcd?;
-        Some(ReportedAgreement {
-            by: set,
-            at: manifest.made_at,
-            cluster_id: facts.cluster_id,
-            agreement: facts.agreement?,
-        })
-    })
-    .collect()
 }
 
 #[cfg(test)]

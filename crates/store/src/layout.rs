@@ -1,6 +1,8 @@
 //! Where the sets of a vault are, and which there are.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nightshift_core::digest::Digest;
 use nightshift_core::manifest::{self, FileList, Manifest};
@@ -8,6 +10,7 @@ use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
 use nightshift_core::role::Role;
 use nightshift_core::set_path::{SetDirName, SetId};
+use nightshift_core::settings::Settings;
 
 use crate::directory::list;
 use crate::fault::StoreError;
@@ -17,11 +20,33 @@ use crate::read::read_bounded;
 #[derive(Debug, Clone)]
 pub struct Vault {
     root: PathBuf,
+    hosts: Arc<Hosts>,
+}
+
+/// The hosts whose statements about a set count, as the inventory names them.
+#[derive(Debug, Default)]
+pub(crate) struct Hosts {
+    /// Those whose operators decide for every host: this one and the masters.
+    pub deciding: BTreeSet<HostName>,
+    pub etcd: BTreeSet<HostName>,
 }
 
 impl Vault {
+    /// The vault of this host.
+    pub fn of(settings: &Settings) -> Self {
+        let with = |role| settings.inventory.with_role(role).map(|host| host.name.clone());
+        let deciding = with(Role::Master).chain([settings.this.clone()]).collect();
+        let hosts = Hosts { deciding, etcd: with(Role::Etcd).collect() };
+        Self { hosts: Arc::new(hosts), ..Self::new(&settings.vault.path) }
+    }
+
+    /// A vault without an inventory: what hosts state about each other's sets does not count.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), hosts: Arc::default() }
+    }
+
+    pub(crate) fn hosts(&self) -> &Hosts {
+        &self.hosts
     }
 
     pub fn root(&self) -> &Path {

@@ -1,85 +1,119 @@
 //! Proofs of a set, in files beside it: written once, and kept as long as the set.
 
-use std::fs::{self, DirEntry};
+use std::collections::BTreeMap;
+use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, chown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nightshift_core::digest::Digest;
-use nightshift_core::proof::{MAX_BYTES, Proof, ProofError};
+use nightshift_core::name::HostName;
+use nightshift_core::proof::{
+    MAX_BYTES, MAX_PER_HOST, Proof, ProofError, SIGNATURE_EXTENSION, StoredProof, host_in_name,
+};
 use nightshift_core::set_path::SetId;
 
 use crate::directory::{create_directories, list};
 use crate::fault::{IoContext as _, StoreError};
 use crate::layout::Vault;
-use crate::publish::write_aside;
-use crate::read::read_bounded;
+use crate::publish::{replace_file, write_aside};
+use crate::read::{read_bounded, read_if_exists};
 use crate::sync::sync_directory;
-
-/// Proofs that are read of one set.
-const MAX_PROOFS: usize = 200;
+use crate::verify::MAX_SIGNATURE_LEN;
 
 impl Vault {
-    /// Stores a proof of a set. An existing one of the same name stays.
-    pub fn put_proof(&self, proof: &Proof) -> Result<(), StoreError> {
+    /// Stores a proof of a set, its signature first: a proof that is visible is complete. An existing one of the same name
+    /// stays.
+    pub fn put_proof(&self, stored: &StoredProof) -> Result<(), StoreError> {
+        let StoredProof { proof, bytes, signature } = stored;
         let directory = self.root().join(proof.set.proofs());
         let path = directory.join(proof.file_name());
         create_directories(&directory)?;
-        let bytes = proof.encode().map_err(io::Error::from).on("write", &path)?;
-        let file = write_aside(&directory, &path, &bytes)?;
+        if path.exists() {
+            return Ok(());
+        }
+        if let Some(signature) = signature {
+            let beside = signature_of(&path);
+            replace_file(&beside, signature.as_bytes())?;
+            like_its_set(&self.directory(&proof.set), &beside)?;
+        }
+        let file = write_aside(&directory, &path, bytes)?;
         match file.persist_noclobber(&path) {
             Ok(_) => {}
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
             Err(error) => return Err(error.error).on("rename", &path),
         }
-        like_its_set(&self.directory(&proof.set), [directory.as_path(), path.as_path()])?;
+        for new in [&directory, &path] {
+            like_its_set(&self.directory(&proof.set), new)?;
+        }
         sync_directory(&directory).on("sync", &directory)?;
         let night = directory.parent().unwrap_or(&directory);
         sync_directory(night).on("sync", night)
     }
 
-    /// The proofs of a set that are about its manifest, oldest first. Files that are not such proofs are skipped with a warning.
+    /// The proofs of a set that are about its manifest, oldest first, and of each host the newest ones only. Files that are
+    /// not such proofs are skipped with a warning.
     pub fn proofs(&self, set: &SetId) -> Result<Vec<Proof>, StoreError> {
-        let entries = list(&self.root().join(set.proofs()))?;
-        if entries.is_empty() {
+        Ok(self.stored_proofs(set)?.into_iter().map(|stored| stored.proof).collect())
+    }
+
+    /// As `proofs`, with their signatures.
+    pub fn stored_proofs(&self, set: &SetId) -> Result<Vec<StoredProof>, StoreError> {
+        let names = self.proof_names(set)?;
+        if names.is_empty() {
             return Ok(Vec::new());
         }
         let manifest = self.manifest_digest(set)?;
         let mut proofs = Vec::new();
-        for path in entries.iter().take(MAX_PROOFS).map(DirEntry::path) {
-            if !is_proof(&path) {
-                continue;
-            }
-            match read(&path, set, manifest) {
+        for name in names.values().flat_map(|names| names.iter().rev().take(MAX_PER_HOST)) {
+            let path = self.root().join(set.proofs()).join(name);
+            match read(&path, name, set, manifest) {
                 Ok(proof) => proofs.push(proof),
                 Err(reason) => tracing::warn!("{} is skipped: {reason}", path.display()),
             }
         }
-        proofs.sort_by_key(|proof| proof.at);
+        proofs.sort_by_key(|stored| stored.proof.at);
         Ok(proofs)
+    }
+
+    /// The names of the stored proofs of a set, by the host that they name, in the order of their times.
+    pub fn proof_names(&self, set: &SetId) -> Result<BTreeMap<HostName, Vec<String>>, StoreError> {
+        let mut names: BTreeMap<HostName, Vec<String>> = BTreeMap::new();
+        for entry in list(&self.root().join(set.proofs()))? {
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            if let Some(host) = host_in_name(&name) {
+                names.entry(host).or_default().push(name);
+            }
+        }
+        Ok(names)
     }
 }
 
-/// Gives files the owner of their set. What root writes by hand, the daemon must be able to remove.
-fn like_its_set(set: &Path, paths: [&Path; 2]) -> Result<(), StoreError> {
+fn signature_of(proof: &Path) -> PathBuf {
+    let mut path = proof.as_os_str().to_owned();
+    path.push(SIGNATURE_EXTENSION);
+    PathBuf::from(path)
+}
+
+/// Gives a file the owner of its set. What root writes by hand, the daemon must be able to remove.
+fn like_its_set(set: &Path, path: &Path) -> Result<(), StoreError> {
     if rustix::process::geteuid().is_root() {
         let owner = fs::metadata(set).on("stat", set)?;
-        for path in paths {
-            chown(path, Some(owner.uid()), Some(owner.gid())).on("change the owner of", path)?;
-        }
+        chown(path, Some(owner.uid()), Some(owner.gid())).on("change the owner of", path)?;
     }
     Ok(())
 }
 
-fn is_proof(path: &Path) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    !name.starts_with('.') && name.ends_with(".json")
-}
-
-fn read(path: &Path, set: &SetId, manifest: Digest) -> Result<Proof, String> {
+fn read(path: &Path, name: &str, set: &SetId, manifest: Digest) -> Result<StoredProof, String> {
     let bytes = read_bounded(path, MAX_BYTES).map_err(|error| nightshift_core::chain(&error))?;
-    let proof = Proof::decode(&bytes).and_then(|proof| proof.expect(set, manifest).map(|()| proof));
-    proof.map_err(|error: ProofError| nightshift_core::chain(&error))
+    let signature = read_if_exists(&signature_of(path), MAX_SIGNATURE_LEN);
+    let signature = signature.map_err(|error| nightshift_core::chain(&error))?;
+    let signature = signature.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let proof = Proof::decode(&bytes)
+        .and_then(|proof| proof.expect(set, manifest).map(|()| proof))
+        .and_then(|proof| proof.expect_name(name).map(|()| proof));
+    let proof = proof.map_err(|error: ProofError| nightshift_core::chain(&error))?;
+    Ok(StoredProof { proof, bytes, signature })
 }
 
 #[cfg(test)]
@@ -98,21 +132,24 @@ mod tests {
         vault.begin(&set).unwrap().publish(&manifest, None).unwrap();
         assert_eq!(vault.proofs(&set).unwrap(), []);
 
+        let unsigned = |proof: &Proof| StoredProof::new(proof.clone(), |_| None).unwrap();
         let proof = testing::proof(&set, Digest::of(&manifest), DrillVerdict::Proved);
-        vault.put_proof(&proof).unwrap();
+        let signed = StoredProof::new(proof.clone(), |_| Some("signature".to_owned())).unwrap();
+        vault.put_proof(&signed).unwrap();
         let other = Proof { with: "9".into(), ..proof.clone() };
-        vault.put_proof(&other).unwrap();
-        assert_eq!(vault.proofs(&set).unwrap(), std::slice::from_ref(&proof));
+        vault.put_proof(&unsigned(&other)).unwrap();
+        assert_eq!(vault.stored_proofs(&set).unwrap(), [signed]);
 
         let directory = dir.path().join(set.proofs());
         let stray = Proof { manifest: Digest::of(b"another"), by: "m9".parse().unwrap(), ..proof.clone() };
-        vault.put_proof(&stray).unwrap();
+        vault.put_proof(&unsigned(&stray)).unwrap();
+        fs::copy(directory.join(proof.file_name()), directory.join("e2-20261123T000000Z.json")).unwrap();
         fs::write(directory.join("m1-20261123T000000Z.json"), b"{").unwrap();
         fs::write(directory.join(".half.part"), b"{").unwrap();
         assert_eq!(
             vault.proofs(&set).unwrap(),
             [proof],
-            "files that are not proofs of its manifest are skipped"
+            "files that are not proofs of its manifest, or have another name than their own, are skipped"
         );
         vault.sweep(None).unwrap();
         assert!(directory.join(".half.part").exists(), "it is perhaps still being written");
@@ -120,5 +157,28 @@ mod tests {
         fs::remove_dir_all(vault.directory(&set)).unwrap();
         vault.sweep(None).unwrap();
         assert!(!directory.exists(), "proofs are removed with their set");
+    }
+
+    #[test]
+    fn a_host_that_issues_any_number_of_proofs_hides_no_other_hosts_proof() {
+        let dir = tempfile::tempdir().unwrap();
+        let vault = Vault::new(dir.path());
+        let set: SetId = "e1/2026-11-22/etcd".parse().unwrap();
+        let manifest = testing::manifest(&set, Grade::Good, Vec::new()).encode().unwrap();
+        vault.begin(&set).unwrap().publish(&manifest, None).unwrap();
+        let put = |by: &str, second: i64, verdict| {
+            let proof = testing::proof(&set, Digest::of(&manifest), verdict);
+            let at = jiff::Timestamp::from_second(second).unwrap();
+            let proof = Proof { by: by.parse().unwrap(), at, ..proof };
+            vault.put_proof(&StoredProof::new(proof, |_| None).unwrap()).unwrap();
+        };
+        put("m1", 5, DrillVerdict::NotRestorable);
+        for second in 0..300 {
+            put("e2", second, DrillVerdict::Proved);
+        }
+        let proofs = vault.proofs(&set).unwrap();
+        assert!(proofs.iter().any(|proof| proof.by == "m1".parse().unwrap() && !proof.is_proved()));
+        assert_eq!(proofs.len(), 1 + MAX_PER_HOST);
+        assert_eq!(proofs.last().unwrap().at.as_second(), 299, "the newest ones are read");
     }
 }

@@ -10,7 +10,7 @@ use nightshift_core::manifest::{self, Item, ItemKind, Owner};
 use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Grade;
-use nightshift_core::proof::{Proof, Statement};
+use nightshift_core::proof::{Proof, Statement, StoredProof};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 
@@ -437,7 +437,8 @@ fn an_acceptance_raises_a_suspicious_set_and_never_a_bad_one() {
         publish(&fixture.vault, &set, grade, &FILES);
         assert_eq!(fixture.vault.judge(&set).unwrap().grade, grade);
         let proof = accepted(&fixture.vault, &set, "2026-11-24T08:00:00Z");
-        fixture.vault.put_proof(&proof).unwrap();
+        let proof = Proof { by: host(), ..proof };
+        fixture.vault.put_proof(&StoredProof::new(proof, |_| None).unwrap()).unwrap();
         assert_eq!(fixture.vault.judge(&set).unwrap().grade, worth, "{grade}");
     }
     let suspicious = SetId { attempt: 2, ..id("2026-11-20") };

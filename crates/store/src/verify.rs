@@ -1,4 +1,4 @@
-//! Verifies a stored set: the hash of every file, its snapshot's checks, and the signature of its origin host.
+//! Verifies a stored set: the hash of every file, its snapshot's checks and facts, and the signature of its origin host.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -7,12 +7,15 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use nightshift_core::chain;
-use nightshift_core::digest::Written;
+use nightshift_core::digest::{Digest, Written};
+use nightshift_core::etcd_facts::{EtcdFacts, SnapshotFacts};
 use nightshift_core::manifest::{self, FileList, ListedFile, Manifest};
 use nightshift_core::name::ClusterName;
 use nightshift_core::outcome::Grade;
+use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
-use nightshift_snapshot::{Pass, Report};
+use nightshift_core::signed::Signed;
+use nightshift_snapshot::{Facts, Pass, Report};
 
 use crate::fault::StoreError;
 use crate::layout::Vault;
@@ -20,16 +23,17 @@ use crate::packing::Packing;
 use crate::partial::hash_file;
 use crate::read::read_if_exists;
 
-/// No findings: the set is as its origin host published it.
-#[derive(Debug, Default)]
+/// No findings, and a signature by its origin host: the set is as that host published it.
+#[derive(Debug)]
 pub struct Verified {
     pub findings: Vec<String>,
+    pub signed: Signed,
     pub files: usize,
     pub bytes: u64,
 }
 
-/// Checks who signed a manifest. Gets the manifest, its bytes and the signature beside it; returns what is wrong.
-pub type SignatureCheck<'a> = dyn Fn(&Manifest, &[u8], Option<&str>) -> Option<String> + 'a;
+/// Checks who signed a manifest. Gets the manifest, its bytes and the signature beside it.
+pub type SignatureCheck<'a> = dyn Fn(&Manifest, &[u8], Option<&str>) -> Signed + 'a;
 
 /// Inodes that were verified in this run. Hard links to one inode are hashed once.
 pub type Hashed = BTreeSet<(u64, u64)>;
@@ -43,7 +47,8 @@ pub fn verify_set(
     hashed: &mut Hashed,
 ) -> Result<Verified, StoreError> {
     let bytes = vault.manifest_bytes(set)?;
-    let mut verified = Verified::default();
+    let unread = Signed::Unchecked("its manifest cannot be read".to_owned());
+    let mut verified = Verified { findings: Vec::new(), signed: unread, files: 0, bytes: 0 };
     let list = match FileList::decode(&bytes) {
         Ok(list) => list,
         Err(error) => {
@@ -55,10 +60,14 @@ pub fn verify_set(
     let manifest = if list.is_newer() { None } else { decoded(cluster, set, &bytes, &mut verified.findings) };
     if let Some(manifest) = &manifest {
         let signature = stored_signature(vault, set)?;
-        verified.findings.extend(check(manifest, &bytes, signature.as_deref()));
+        verified.signed = check(manifest, &bytes, signature.as_deref());
+        if let Signed::Refused(reason) = &verified.signed {
+            verified.findings.push(format!("signature refused: {reason}"));
+        }
+        verified.findings.extend(missing_data(manifest));
     }
     let bad_when_taken = manifest.as_ref().is_some_and(|manifest| manifest.grade == Grade::Bad);
-    let raw_size = manifest.as_ref().and_then(raw_size);
+    let facts = manifest.as_ref().and_then(|manifest| manifest.etcd.as_ref());
     for ListedFile { path: name, size, sha256 } in list.files {
         let path = vault.directory(set).join(&name);
         verified.files += 1;
@@ -66,7 +75,7 @@ pub fn verify_set(
         if let Some(finding) = check_file(&path, Written { size, sha256 }, hashed) {
             verified.findings.push(format!("{name}: {finding}"));
         } else if is_snapshot(&name) && !bad_when_taken {
-            let findings = verify_snapshot(&path, raw_size).into_iter();
+            let findings = verify_snapshot(&path, facts).into_iter();
             verified.findings.extend(findings.map(|finding| format!("{name}: {finding}")));
         }
     }
@@ -104,20 +113,44 @@ fn check_file(path: &Path, wanted: Written, hashed: &mut Hashed) -> Option<Strin
 
 /// Whether a set's file is the snapshot of a v3 database.
 pub fn is_snapshot(name: &str) -> bool {
-    ["snapshot.db.gz", "snapshot.db.zst"].contains(&name)
+    manifest::SNAPSHOTS.contains(&name)
 }
 
-/// The unpacked size in bytes of a set's snapshot, as its manifest states it.
-pub fn raw_size(manifest: &Manifest) -> Option<u64> {
-    manifest.etcd.as_ref().map(|etcd| etcd.raw_size)
+/// A finding for an etcd set that contains no data of etcd's.
+fn missing_data(manifest: &Manifest) -> Option<String> {
+    let lacks = manifest.role == Role::Etcd && manifest.grade > Grade::Bad && !manifest.has_etcd_data();
+    lacks.then(|| "it contains neither a snapshot, nor a cold copy, nor a v2 backup".to_owned())
 }
 
-/// What is wrong with a stored snapshot, or why it cannot be read. `raw_size`: its unpacked size in bytes. Blocks.
-pub fn verify_snapshot(path: &Path, raw_size: Option<u64>) -> Vec<String> {
-    match report_of(path, raw_size) {
-        Ok(report) => findings_of(&report),
-        Err(error) => vec![error.to_string()],
+/// What is wrong with a stored snapshot, how it differs from the facts in its manifest, or why it cannot be read. Blocks.
+pub fn verify_snapshot(path: &Path, facts: Option<&EtcdFacts>) -> Vec<String> {
+    let report = match report_of(path, facts.map(|facts| facts.raw_size)) {
+        Ok(report) => report,
+        Err(error) => return vec![error.to_string()],
+    };
+    let mut findings = findings_of(&report);
+    match facts {
+        // What was counted in a damaged snapshot means nothing.
+        Some(facts) if findings.is_empty() => {
+            let counted = snapshot_facts(&report.facts);
+            findings = facts.differences(report.length, Digest::from(report.sha256), counted.as_ref());
+        }
+        Some(_) => {}
+        None => findings.push("its manifest does not describe it".to_owned()),
     }
+    findings
+}
+
+/// The facts about a snapshot that a manifest states. `None` if not all of them are known, because the snapshot is damaged.
+pub fn snapshot_facts(facts: &Facts) -> Option<SnapshotFacts> {
+    let compacted = facts.compacted.filter(|compacted| *compacted > 0);
+    Some(SnapshotFacts {
+        revision: i64::try_from(facts.revision?).ok()?,
+        compacted: compacted.and_then(|compacted| i64::try_from(compacted).ok()),
+        entries: facts.entries?,
+        revisions: facts.revisions?,
+        size: facts.size?,
+    })
 }
 
 /// The first findings, and how many more there are.
@@ -156,6 +189,8 @@ fn stored_signature(vault: &Vault, set: &SetId) -> Result<Option<String>, StoreE
 
 #[cfg(test)]
 mod tests {
+    use nightshift_core::fixtures;
+
     use super::*;
 
     #[test]
@@ -163,9 +198,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("snapshot.db.zst");
         std::fs::write(&path, zstd::encode_all(&vec![0u8; 8 << 20][..], 1).unwrap()).unwrap();
-        let findings = verify_snapshot(&path, Some(1 << 20)).join("; ");
+        let of_size = |raw_size| EtcdFacts { raw_size, ..fixtures::etcd_facts() };
+        let findings = verify_snapshot(&path, Some(&of_size(1 << 20))).join("; ");
         assert!(findings.contains("more than the 1048576 bytes in its manifest"), "{findings}");
-        let findings = verify_snapshot(&path, Some(8 << 20)).join("; ");
+        let findings = verify_snapshot(&path, Some(&of_size(8 << 20))).join("; ");
         assert!(findings.contains("etcd database"), "{findings}");
     }
 }

@@ -16,10 +16,11 @@ use nightshift_core::fixtures;
 use nightshift_core::manifest::{Item, ItemKind, Owner};
 use nightshift_core::night::Night;
 use nightshift_core::outcome::{Grade, Verdict};
-use nightshift_core::proof::DrillVerdict;
+use nightshift_core::proof::{DrillVerdict, StoredProof};
 use nightshift_core::range_set::RangeSet;
 use nightshift_core::record::{StartReason, Step};
 use nightshift_core::set_path::SetId;
+use nightshift_core::signed::Signed;
 use nightshift_core::stage::Stage;
 use nightshift_store::outbox::{Delivery, Outbox};
 use nightshift_store::records::Records;
@@ -139,8 +140,9 @@ fn a_published_set_survives_a_power_cut() {
     let vault = after.vault();
     assert_eq!(vault.sets().unwrap(), [set()]);
     assert_eq!(vault.manifest_digest(&set()).unwrap(), digest);
-    let signed = |_: &_, _: &[u8], signature: Option<&str>| {
-        (signature != Some("a signature")).then(|| format!("the signature is {signature:?}"))
+    let signed = |_: &_, _: &[u8], signature: Option<&str>| match signature {
+        Some("a signature") => Signed::By(set().host),
+        other => Signed::Refused(format!("the signature is {other:?}")),
     };
     let verified = verify_set(&"prod".parse().unwrap(), &vault, &set(), &signed, &mut Hashed::new()).unwrap();
     assert_eq!((verified.findings, verified.files), (Vec::new(), 2));
@@ -177,9 +179,10 @@ fn each_step_of_a_record_and_the_closed_record_survive_a_power_cut() {
 fn a_proof_survives_a_power_cut() {
     let Some(disk) = Disk::new() else { return };
     let proof = fixtures::proof(&set(), publish(&disk.vault()), DrillVerdict::Proved);
-    disk.vault().put_proof(&proof).unwrap();
+    let signed = StoredProof::new(proof, |_| Some("a signature".to_owned())).unwrap();
+    disk.vault().put_proof(&signed).unwrap();
     let after = disk.cut();
-    assert_eq!(after.vault().proofs(&set()).unwrap(), [proof]);
+    assert_eq!(after.vault().stored_proofs(&set()).unwrap(), [signed]);
 }
 
 #[test]

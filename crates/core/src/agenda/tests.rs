@@ -544,6 +544,7 @@ fn nothing_is_packed_again_after_the_closing() {
         bytes: 1,
         sha256: None,
         reason: None,
+        verified: None,
     };
     let packed = Packed {
         archive: "m1_2026.11.22.tgz".into(),

@@ -55,6 +55,7 @@ fn report(fate: Fate) -> SetReport {
         bytes: 0,
         sha256: None,
         reason: None,
+        verified: None,
     }
 }
 

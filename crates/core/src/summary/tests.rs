@@ -44,6 +44,7 @@ fn set(host: &str, role: Role, fate: Fate, grade: Option<Grade>, reason: Option<
         bytes: 1,
         sha256: None,
         reason: reason.map(str::to_owned),
+        verified: None,
     })
 }
 

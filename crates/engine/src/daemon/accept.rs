@@ -15,7 +15,7 @@ use nightshift_store::{Judged, StoreError, Vault, offload};
 use super::tonight::Tonight;
 use crate::audit::Audit;
 use crate::control::ControlResponse;
-use crate::stages::stored_sets;
+use crate::stages::{proofs, stored_sets};
 
 /// Why a set cannot be accepted.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +24,8 @@ enum AcceptError {
     NotStored(SetId),
     #[error("{0} is bad and cannot be accepted: {1}")]
     Bad(SetId, String),
+    #[error("{0} is {1} and needs no acceptance; only a suspicious or diverged set does")]
+    NotNeeded(SetId, Grade),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -35,9 +37,10 @@ pub(super) async fn accept(
     set: SetId,
     who: String,
 ) -> ControlResponse {
-    let vault = Vault::new(&settings.vault.path);
+    let vault = Vault::of(&settings);
     let (accepting, by) = (set.clone(), who.clone());
-    let before = match offload::run(move || write(&settings, accepting, by)).await {
+    let to = audit.clone();
+    let before = match offload::run(move || write(&settings, &to, accepting, by)).await {
         Ok(before) => before,
         Err(error) => return ControlResponse::Failed { message: chain(&error) },
     };
@@ -67,14 +70,17 @@ pub(super) async fn accept(
 }
 
 /// Writes the acceptance; returns how the set was judged before it.
-fn write(settings: &Settings, set: SetId, who: String) -> Result<Judged, AcceptError> {
-    let vault = Vault::new(&settings.vault.path);
+fn write(settings: &Settings, audit: &Audit, set: SetId, who: String) -> Result<Judged, AcceptError> {
+    let vault = Vault::of(settings);
     if !vault.contains(&set) {
         return Err(AcceptError::NotStored(set));
     }
     let judged = vault.judge(&set)?;
     if judged.grade == Grade::Bad {
         return Err(AcceptError::Bad(set, judged.notes.join("; ")));
+    }
+    if !judged.grade.awaits_acceptance() {
+        return Err(AcceptError::NotNeeded(set, judged.grade));
     }
     let proof = Proof {
         format: FORMAT,
@@ -86,7 +92,7 @@ fn write(settings: &Settings, set: SetId, who: String) -> Result<Judged, AcceptE
         with: env!("CARGO_PKG_VERSION").to_owned(),
         statement: Statement::Accepted { who },
     };
-    vault.put_proof(&proof)?;
+    vault.put_proof(&proofs::signed(settings, audit, proof)?)?;
     Ok(judged)
 }
 
@@ -100,13 +106,16 @@ mod tests {
 
     fn settings(dir: &std::path::Path) -> (Settings, Vault) {
         let settings = testing::settings(dir, vec![testing::host("m1", Role::Master)]);
-        let vault = Vault::new(&settings.vault.path);
+        let vault = Vault::of(&settings);
         for (set, grade) in [("e1/2026-11-21/etcd", Grade::Suspicious), ("e1/2026-11-22/etcd", Grade::Bad)] {
             let set: SetId = set.parse().unwrap();
-            let manifest = testing::manifest(&set, grade, Vec::new());
-            vault.begin(&set).unwrap().publish(&manifest.encode().unwrap(), None).unwrap();
+            testing::publish(&vault, &set, grade);
         }
         (settings, vault)
+    }
+
+    fn audit(settings: &Settings) -> Audit {
+        Audit::new(settings.cluster.clone(), settings.this.clone())
     }
 
     #[test]
@@ -115,13 +124,17 @@ mod tests {
         let (settings, vault) = settings(dir.path());
         let set: SetId = "e1/2026-11-21/etcd".parse().unwrap();
         assert_eq!(vault.judge(&set).unwrap().grade, Grade::Suspicious);
-        assert_eq!(write(&settings, set.clone(), "alice".into()).unwrap().grade, Grade::Suspicious);
+        let accepted = |set: &SetId| write(&settings, &audit(&settings), set.clone(), "alice".into());
+        assert_eq!(accepted(&set).unwrap().grade, Grade::Suspicious);
         let judged = vault.judge(&set).unwrap();
         assert_eq!((judged.grade, judged.accepted), (Grade::Good, true));
         assert_eq!(vault.manifest(&set).unwrap().grade, Grade::Suspicious, "a published set never changes");
         let [proof] = &vault.proofs(&set).unwrap()[..] else { panic!("one proof is expected") };
         assert_eq!(proof.statement, Statement::Accepted { who: "alice".into() });
         assert_eq!(proof.by, settings.this);
+        let again = accepted(&set).unwrap_err();
+        assert!(matches!(again, AcceptError::NotNeeded(_, Grade::Good)), "{again}");
+        assert_eq!(vault.proofs(&set).unwrap().len(), 1);
     }
 
     #[test]
@@ -129,11 +142,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (settings, vault) = settings(dir.path());
         let bad: SetId = "e1/2026-11-22/etcd".parse().unwrap();
-        let refused = write(&settings, bad.clone(), "alice".into()).unwrap_err();
+        let refused = write(&settings, &audit(&settings), bad.clone(), "alice".into()).unwrap_err();
         assert!(matches!(refused, AcceptError::Bad(..)), "{refused}");
         assert!(vault.proofs(&bad).unwrap().is_empty());
         let absent: SetId = "e2/2026-11-22/etcd".parse().unwrap();
-        let refused = write(&settings, absent.clone(), "alice".into()).unwrap_err();
+        let refused = write(&settings, &audit(&settings), absent.clone(), "alice".into()).unwrap_err();
         assert!(refused.to_string().contains("is not in this host's vault"), "{refused}");
         assert!(!dir.path().join("vault/e2").exists());
     }

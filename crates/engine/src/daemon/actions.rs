@@ -238,7 +238,7 @@ impl Daemon {
             record.stages.retain(|stage, _| self.agenda.has_ended(*stage));
         }
         let written = offload::run(move || {
-            let vault = Vault::new(&settings.vault.path);
+            let vault = Vault::of(&settings);
             hint_file::write(&settings, &vault, record.as_ref(), synchronised)
         });
         if let Err(error) = written.await {

@@ -17,7 +17,7 @@ pub(super) async fn sweep(settings: Arc<Settings>, open: Option<Night>, audit: &
     let (drill, swept) = offload::run(move || {
         // The scratch directory of a drill that still runs is locked, and stays.
         let drill = scratch::sweep(&settings.drill.scratch);
-        let vault = Vault::new(&settings.vault.path).sweep(open);
+        let vault = Vault::of(&settings).sweep(open);
         (drill, [vault, Outbox::new(settings.paths.outbox()).sweep()])
     })
     .await;

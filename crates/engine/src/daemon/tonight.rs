@@ -67,7 +67,7 @@ impl Tonight {
             at,
             until,
             peers,
-            vault: Vault::new(&settings.vault.path),
+            vault: Vault::of(&settings),
             settings,
             record: self.record.clone(),
             audit: self.audit.clone(),

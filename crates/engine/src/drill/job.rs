@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use nightshift_core::etcd_facts::EtcdFacts;
 use nightshift_core::manifest::{Item, ItemKind, Manifest, is_safe_path};
-use nightshift_core::role::Role;
 use nightshift_core::settings::Settings;
 use nightshift_etcd::discover::discover;
 use nightshift_store::packing::{Packing, snapshot_of};
-use nightshift_store::{StoreError, Vault, space};
+use nightshift_store::{Judge, Vault, space};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,16 +121,10 @@ impl Job {
 
     /// The facts about a set's etcd: those in its own manifest, and the agreement of that night, which is in the manifest of the one
     /// host that compared the members.
-    pub fn facts_of(vault: &Vault, manifest: &Manifest) -> Result<Option<EtcdFacts>, StoreError> {
-        let Some(mut facts) = manifest.etcd.clone() else { return Ok(None) };
-        if facts.agreement.is_none() {
-            let same_night = vault.sets_of_night(manifest.night)?.into_iter();
-            facts.agreement = same_night.filter(|set| set.role == Role::Etcd).find_map(|set| {
-                let other = vault.manifest(&set).ok()?.etcd?;
-                other.agreement.filter(|_| other.cluster_id == facts.cluster_id)
-            });
-        }
-        Ok(Some(facts))
+    pub fn facts_of(vault: &Vault, manifest: &Manifest) -> Option<EtcdFacts> {
+        let mut facts = manifest.etcd.clone()?;
+        facts.agreement = Judge::new(vault).agreement(manifest);
+        Some(facts)
     }
 
     pub const fn deadline(&self) -> Duration {

@@ -21,6 +21,7 @@ fn report(fate: Fate, grade: Option<Grade>) -> SetReport {
         bytes: 2048,
         sha256: fate.is_stored().then(|| Digest::of(b"manifest")),
         reason: (grade != Some(Grade::Good)).then(|| "the reason".to_owned()),
+        verified: None,
     }
 }
 

@@ -99,6 +99,8 @@ pub async fn publish(ctx: &StageContext, partial: Partial, draft: Draft) -> Resu
         bytes: manifest.total_bytes(),
         sha256: Some(sha256),
         reason: reason.clone(),
+        // Its files were hashed as they were written, and its snapshot was checked as it streamed.
+        verified: (manifest.grade > Grade::Bad).then_some(manifest.made_at),
     }))
     .await?;
     if let Some(reason) = unsigned {

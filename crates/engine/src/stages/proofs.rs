@@ -1,37 +1,72 @@
-//! Proofs from another host's vault: only those that it issued itself, and only for sets that are stored here.
+//! Proofs: signed by this host, or from another host's vault, of which only those count that it issued itself, and only for
+//! sets that are stored here.
+
+use std::io;
 
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
 use nightshift_core::name::HostName;
+use nightshift_core::proof::{MAX_PER_HOST, NAMESPACE, Proof, StoredProof};
 use nightshift_core::record::{ProofReport, Step};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
+use nightshift_core::settings::Settings;
 use nightshift_peers::{PeerProofError, PeerVault};
-use nightshift_store::{Judge, StoreError};
+use nightshift_ssh::Signer;
+use nightshift_store::{IoContext as _, Judge, StoreError};
 
+use crate::audit::Audit;
 use crate::context::StageContext;
 use crate::report;
 use crate::stages::error::StageError;
 use crate::stages::stored_sets;
 
-/// The newest proofs of a set that are read, and the newest sets that are checked for an acceptance.
-const MAX_READ: usize = 20;
+/// The newest sets that are checked for an acceptance.
+const MAX_SETS: usize = 20;
 /// For so many nights a proof that is late is still looked for.
 const MAX_NIGHTS_LATE: usize = 7;
 
+/// What a proof states. A peer's proofs are read for one of these, and others of it are not stored by the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    Drills,
+    Acceptances,
+}
+
+impl Wanted {
+    fn includes(self, proof: &Proof) -> bool {
+        match self {
+            Self::Drills => proof.drill().is_some(),
+            Self::Acceptances => proof.is_accepted(),
+        }
+    }
+}
+
 /// Copies the proofs of a set that the peer issued and that are not here yet.
-pub async fn copy(ctx: &StageContext, peer: &PeerVault, set: &SetId) -> Result<(), StageError> {
-    let here = ctx.vault.root().join(set.proofs());
+pub async fn copy(
+    ctx: &StageContext,
+    peer: &PeerVault,
+    set: &SetId,
+    wanted: Wanted,
+) -> Result<(), StageError> {
     let mut names = peer.proofs(set).await?;
-    names.retain(|name| !here.join(name).exists());
+    let of = set.clone();
+    let mut stored = ctx.offload(move |ctx| ctx.vault.proof_names(&of)).await?;
+    let stored = stored.remove(peer.host()).unwrap_or_default();
+    names.retain(|name| !stored.contains(name));
+    // A host that issues more fills neither the vault nor the night.
+    let new = names.iter().rev().take(MAX_PER_HOST.saturating_sub(stored.len()));
     if names.is_empty() {
         return Ok(());
     }
     let of = set.clone();
     let manifest = ctx.offload(move |ctx| ctx.vault.manifest_digest(&of)).await?;
-    for name in names.iter().rev().take(MAX_READ) {
+    for name in new {
         match peer.proof(set, name, manifest).await {
-            Ok(proof) => ctx.offload(move |ctx| ctx.vault.put_proof(&proof)).await?,
+            Ok(stored) if wanted.includes(&stored.proof) => {
+                ctx.offload(move |ctx| ctx.vault.put_proof(&stored)).await?;
+            }
+            Ok(_) => {}
             Err(PeerProofError::Sftp(error)) if error.is_connection() => return Err(error.into()),
             Err(error) => ctx.log(Event {
                 peer: Some(peer.host().clone()),
@@ -46,6 +81,25 @@ pub async fn copy(ctx: &StageContext, peer: &PeerVault, set: &SetId) -> Result<(
         }
     }
     Ok(())
+}
+
+/// Signs a proof with this host's key. Without the key it is published unsigned, and logged.
+pub fn signed(settings: &Settings, audit: &Audit, proof: Proof) -> Result<StoredProof, StoreError> {
+    let set = proof.set.clone();
+    let stored = StoredProof::new(proof, |bytes| {
+        let signer = Signer::from_host_key(&settings.ssh.host_key).map_err(StageError::from);
+        let signature = signer.and_then(|signer| Ok(signer.sign(NAMESPACE, bytes)?));
+        let unsigned = signature.inspect_err(|error| {
+            let what = format!("the proof of {set} is not signed");
+            audit.emit(&Event {
+                role: Some(set.role),
+                path: Some(set.to_string()),
+                ..Event::degraded(Kind::OperationFailed, what, chain(error))
+            });
+        });
+        unsigned.ok()
+    });
+    stored.map_err(io::Error::from).on("encode", &set.proofs())
 }
 
 /// Reports the result of a drill, once.
@@ -63,7 +117,7 @@ pub async fn report_once(ctx: &StageContext, report: ProofReport) -> Result<(), 
 pub async fn copy_late(ctx: &StageContext, peer: &PeerVault) -> Result<(), StageError> {
     let prover = peer.host().clone();
     for set in ctx.offload(move |ctx| unproved(ctx, &prover)).await? {
-        copy(ctx, peer, &set).await?;
+        copy(ctx, peer, &set, Wanted::Drills).await?;
         let proofs = ctx.offload(move |ctx| ctx.vault.proofs(&set)).await?;
         for report in proofs.iter().filter(|proof| proof.by == *peer.host()).filter_map(ProofReport::of) {
             // The record of its night is closed, so only the journal gets it.
@@ -73,10 +127,14 @@ pub async fn copy_late(ctx: &StageContext, peer: &PeerVault) -> Result<(), Stage
     Ok(())
 }
 
-/// Copies acceptances of etcd sets that await one here: an operator may have accepted them on the peer.
+/// Copies acceptances of etcd sets that await one here: an operator may have accepted them on the peer. A master's counts for
+/// every set, that of another host only for its own sets.
 pub async fn copy_accepted(ctx: &StageContext, peer: &PeerVault) -> Result<(), StageError> {
-    for set in ctx.offload(awaiting_acceptance).await?.iter().rev().take(MAX_READ) {
-        copy(ctx, peer, set).await?;
+    let is_master = ctx.settings.inventory.get(peer.host()).is_some_and(|host| host.roles.has(Role::Master));
+    let mut awaiting = ctx.offload(awaiting_acceptance).await?;
+    awaiting.retain(|set| is_master || set.host == *peer.host());
+    for set in awaiting.iter().rev().take(MAX_SETS) {
+        copy(ctx, peer, set, Wanted::Acceptances).await?;
         let of = set.clone();
         if ctx.offload(move |ctx| ctx.vault.judge(&of)).await?.accepted {
             ctx.log(Event {

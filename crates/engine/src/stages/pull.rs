@@ -84,6 +84,7 @@ async fn report_missing(ctx: &StageContext, host: &Host, role: Role, reason: &st
         bytes: 0,
         sha256: None,
         reason: Some(reason.to_owned()),
+        verified: None,
     };
     if let Err(error) = ctx.report(Step::Set(report)).await {
         ctx.log(Event::failed(Kind::RecordFailed, what, chain(&error)));

@@ -1,9 +1,14 @@
 //! Sets that are stored in this vault, and what tonight's record says of them.
 
+use jiff::Timestamp;
+use nightshift_core::manifest::Manifest;
+use nightshift_core::outcome::Grade;
 use nightshift_core::record::{Fate, SetReport, Step};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
+use nightshift_core::signed::Signed;
 use nightshift_store::records::RecordLog;
+use nightshift_store::verify::{Hashed, verify_set};
 use nightshift_store::{Judge, Judged, StoreError, Vault};
 
 use crate::context::StageContext;
@@ -31,7 +36,16 @@ pub async fn ensure_recorded(ctx: &StageContext, stored: &Judged, fate: Fate) ->
         return Ok(());
     }
     let id = set.clone();
-    let digest = ctx.offload(move |ctx| ctx.vault.manifest_digest(&id)).await?;
+    // Whether it was verified before the crash is unknown.
+    let (digest, verified) = ctx
+        .offload(move |ctx| {
+            let signature = |_: &Manifest, _: &[u8], _: Option<&str>| Signed::Unsigned;
+            let cluster = &ctx.settings.cluster;
+            let verified = verify_set(cluster, &ctx.vault, &id, &signature, &mut Hashed::new())?;
+            let digest = ctx.vault.manifest_digest(&id)?;
+            Ok::<_, StoreError>((digest, verified.findings.is_empty().then(Timestamp::now)))
+        })
+        .await?;
     ctx.report(Step::Set(SetReport {
         set,
         fate,
@@ -40,6 +54,7 @@ pub async fn ensure_recorded(ctx: &StageContext, stored: &Judged, fate: Fate) ->
         bytes: stored.manifest.total_bytes(),
         sha256: Some(digest),
         reason: stored.reason(),
+        verified: verified.filter(|_| stored.grade > Grade::Bad),
     }))
     .await
 }

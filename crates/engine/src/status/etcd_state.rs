@@ -9,7 +9,7 @@ use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
 use nightshift_core::units::{self, count};
-use nightshift_store::{Judged, StoreError, Vault};
+use nightshift_store::{Judge, Judged, StoreError, Vault};
 use serde::{Deserialize, Serialize};
 
 /// The best etcd set of one host and night in this vault.
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub struct EtcdState {
     pub set: SetId,
     pub grade: Grade,
-    /// Which checks were made when the snapshot was taken, as text.
+    /// When this host itself verified it, as text; empty if it did not.
     pub verified: String,
     /// Whether all members had the same content, as text; `None` if no member compared them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -28,11 +28,15 @@ pub struct EtcdState {
     /// The results of the drills of this set, each with the copy and the host that made the drill.
     #[serde(default)]
     pub drills: Vec<ProofReport>,
-    /// The masters that have it, as far as this host knows. Only a master knows them; elsewhere this is empty.
+    /// The masters whose vaults list the same manifest, this one included if it is one. Each verified its copy before it
+    /// published it there; this host has not read the others' bytes. Only a master knows them; elsewhere this is empty.
     #[serde(default)]
     pub masters: Vec<HostName>,
     #[serde(default)]
     pub remotes: Vec<RemoteName>,
+    /// There is no master in the inventory, so that no other host has a copy.
+    #[serde(default)]
+    pub without_masters: bool,
 }
 
 impl EtcdState {
@@ -45,9 +49,10 @@ impl EtcdState {
         }
     }
 
-    /// How many masters and remotes have it; `unknown` on a host that is not a master.
+    /// How many masters and remotes have it; `unknown` on a host that is not a master, unless there are none.
     pub fn copies(&self) -> String {
         match (self.masters.len(), self.remotes.len()) {
+            (0, 0) if self.without_masters => "this host".to_owned(),
             (0, 0) => "unknown".to_owned(),
             (masters, remotes) => format!("{}, {}", count(masters, "master"), count(remotes, "remote")),
         }
@@ -88,7 +93,7 @@ impl EtcdState {
 
 /// The states of a night's etcd sets in this host's vault.
 pub fn of_night(settings: &Settings, record: &Record) -> Result<Vec<EtcdState>, StoreError> {
-    let vault = Vault::new(&settings.vault.path);
+    let vault = Vault::of(settings);
     let mut hosts: Vec<&HostName> = record.expected.iter().map(|expected| &expected.host).collect();
     hosts.sort();
     hosts.dedup();
@@ -96,24 +101,20 @@ pub fn of_night(settings: &Settings, record: &Record) -> Result<Vec<EtcdState>, 
     for host in hosts {
         held.extend(vault.best(host, record.night, Role::Etcd)?);
     }
-    let agreements = held.iter().filter_map(|judged| judged.manifest.etcd.as_ref()?.agreement.as_ref());
-    // One member compares all, and its manifest has the result. If several have one, the worst definite result counts.
-    let agreement = agreements.max_by_key(|agreement| match agreement.state {
-        AgreementState::Unknown => 0,
-        AgreementState::Agreed => 1,
-        AgreementState::Diverged => 2,
-    });
-    let masters = settings.roles().has(Role::Master).then(|| settings.this.clone());
-    held.iter().map(|judged| state(&vault, record, judged, agreement, masters.clone())).collect()
+    let mut judge = Judge::new(&vault);
+    held.iter()
+        .map(|judged| state(&vault, settings, record, judged, judge.agreement(&judged.manifest).as_ref()))
+        .collect()
 }
 
 fn state(
     vault: &Vault,
+    settings: &Settings,
     record: &Record,
     judged: &Judged,
     agreement: Option<&Agreement>,
-    this_master: Option<HostName>,
 ) -> Result<EtcdState, StoreError> {
+    let this_master = settings.roles().has(Role::Master).then(|| settings.this.clone());
     let set = judged.manifest.id();
     let mut drills: Vec<ProofReport> = vault.proofs(&set)?.iter().filter_map(ProofReport::of).collect();
     // A drill that proved nothing has no proof file, only a line in the record.
@@ -123,13 +124,23 @@ fn state(
     let member = facts.map(|facts| facts.member_id.as_str());
     Ok(EtcdState {
         grade: judged.grade,
-        verified: facts.map(|facts| facts.checked.clone()).unwrap_or_default(),
+        verified: verified(record, &set, settings),
+        without_masters: settings.inventory.with_role(Role::Master).next().is_none(),
         agreed: agreement.map(|agreement| agreed(agreement, member)),
         agreement: agreement.map(|agreement| agreement_word(agreement, member).to_owned()),
         masters: this_master.into_iter().chain(record.masters_with(&set).cloned()).collect(),
         remotes: record.remotes_with(&set).into_iter().cloned().collect(),
         set,
         drills,
+    })
+}
+
+/// What this host did itself. The manifest's text is only what the origin host states.
+fn verified(record: &Record, set: &SetId, settings: &Settings) -> String {
+    let stored = record.sets.iter().find(|report| report.set == *set && report.fate.is_stored());
+    let at = stored.and_then(|report| report.verified);
+    at.map_or_else(String::new, |at| {
+        format!("verified here, {}", units::local_time(at, &settings.window.zone))
     })
 }
 

@@ -7,22 +7,29 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use nightshift_core::digest::Digest;
-use nightshift_core::proof::{DrillReport, DrillVerdict, Proof};
+use nightshift_core::proof::{DrillReport, DrillVerdict, NAMESPACE, Proof, StoredProof};
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
 use nightshift_core::units::seconds;
 use nightshift_engine::drill::message::WorkerMessage;
 use nightshift_engine::drill::perform::perform;
+use nightshift_peers::Signers;
+use nightshift_ssh::{IdentityError, Signer};
 use nightshift_store::Vault;
 use subject::Subject;
 
-use super::CommandError;
+use super::{CommandError, verify};
 use crate::args::Drill;
 use crate::exit::Exit;
 use crate::{config_file, out, report};
 
 pub fn run(config: &Path, args: &Drill) -> Result<Exit, CommandError> {
     let settings = config_file::settings(config)?;
+    let signer = Signer::from_host_key(&settings.ssh.host_key);
+    if let Some(archive) = &args.archive {
+        let signed = verify::signature_of(archive, &Signers::load(&settings))?;
+        out::print_error(&format!("{}: {signed}", archive.display()));
+    }
     let Subject { job, mode, stored, scratch } = Subject::of(&settings, args)?;
     let on_message = |message: &WorkerMessage| match message {
         WorkerMessage::Done(step) if !args.json => {
@@ -46,7 +53,7 @@ pub fn run(config: &Path, args: &Drill) -> Result<Exit, CommandError> {
     if let Some((set, manifest)) = stored
         && report.verdict != DrillVerdict::NotProved
     {
-        publish(&settings, set, manifest, report);
+        publish(&settings, signer, set, manifest, report);
     }
     Ok(exit)
 }
@@ -76,11 +83,28 @@ fn show(report: &DrillReport) {
     }
 }
 
-/// Stores the proof beside the set, if this user may write there.
-fn publish(settings: &Settings, set: SetId, manifest: Digest, report: DrillReport) {
+/// Stores the proof beside the set, if this user may write there, signed if this user may read the host's key.
+fn publish(
+    settings: &Settings,
+    signer: Result<Signer, IdentityError>,
+    set: SetId,
+    manifest: Digest,
+    report: DrillReport,
+) {
     let (cluster, by) = (settings.cluster.clone(), settings.this.clone());
     let proof = Proof::of_drill(cluster, set, manifest, by, Timestamp::now(), report);
-    if let Err(error) = Vault::new(&settings.vault.path).put_proof(&proof) {
+    let sign = |bytes: &[u8]| match signer.map(|signer| signer.sign(NAMESPACE, bytes)) {
+        Ok(Ok(signature)) => Some(signature),
+        Ok(Err(error)) => unsigned(&error),
+        Err(error) => unsigned(&error),
+    };
+    let stored = StoredProof::new(proof, sign).map_err(CommandError::from);
+    if let Err(error) = stored.and_then(|stored| Ok(Vault::of(settings).put_proof(&stored)?)) {
         out::print_error(&format!("warning: the proof was not stored: {}", report::in_full(&error)));
     }
+}
+
+fn unsigned(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    out::print_error(&format!("warning: the proof is not signed: {}", report::in_full(error)));
+    None
 }

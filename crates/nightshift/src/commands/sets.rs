@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use nightshift_core::etcd_facts::EtcdFacts;
 use nightshift_core::outcome::Grade;
 use nightshift_core::set_path::SetId;
 use nightshift_core::units::bytes;
@@ -44,7 +45,7 @@ enum Content {
 
 pub fn run(config: &Path, json: bool) -> Result<Exit, CommandError> {
     let settings = config_file::settings(config)?;
-    let vault = Vault::new(&settings.vault.path);
+    let vault = Vault::of(&settings);
     let mut judge = Judge::new(&vault);
     let mut rows = Vec::new();
     for set in vault.sets()? {
@@ -73,17 +74,21 @@ fn known(judged: &Judged) -> Content {
         files: manifest.files().count(),
         bytes: manifest.total_bytes(),
         made_by: manifest.made_by.to_string(),
-        etcd_revision: manifest.etcd.as_ref().map(|etcd| etcd.revision),
+        etcd_revision: manifest.etcd.as_ref().map(EtcdFacts::last_revision),
     }
 }
 
 /// Shows why a set is not good, asks for confirmation, and sends the acceptance to the daemon.
 pub async fn accept(config: &Path, set: SetId, yes: bool) -> Result<Exit, CommandError> {
     let settings = config_file::settings(config)?;
-    let judged = Vault::new(&settings.vault.path).judge(&set)?;
+    let judged = Vault::of(&settings).judge(&set)?;
     out::print(format!("{set} is {}", judged.grade));
     for note in &judged.notes {
         out::print(format!("  {note}"));
+    }
+    if !judged.grade.awaits_acceptance() {
+        out::print_error("nothing was accepted; only a suspicious or diverged set needs an acceptance");
+        return Ok(Exit::Failed);
     }
     if !(yes || out::confirm("Accept this set as good?")) {
         out::print_error("nothing was accepted; answer y, or use --yes");

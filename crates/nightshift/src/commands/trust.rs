@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use nightshift_core::settings::Settings;
+use nightshift_core::units::count;
 use nightshift_peers as peers;
 use nightshift_ssh::{Endpoint, HostKeyVerdict, KnownHosts, OfferedKey, known_hosts, scan};
 
@@ -18,11 +20,11 @@ pub async fn run(config: &Path, args: &Trust) -> Result<Exit, CommandError> {
     let settings = config_file::settings(config)?;
     let endpoints = match args.hosts.as_slice() {
         [] => all_endpoints(&settings),
-        hosts => hosts.iter().map(|host| find(&settings, host)).collect(),
+        hosts => hosts.iter().map(|host| find(&settings, host)).collect::<Result<_, _>>()?,
     };
     let mut worst = Exit::Good;
     for endpoint in endpoints {
-        match trust(&settings, &endpoint, args.fingerprint.as_deref()).await {
+        match trust(&settings, &endpoint, args).await {
             Ok(Exit::Good) => {}
             Ok(exit) => worst = exit,
             // A host that is down must not prevent the pinning of the others.
@@ -41,57 +43,47 @@ fn all_endpoints(settings: &Settings) -> Vec<Endpoint> {
 }
 
 /// Finds a host of the inventory or a remote by its name; otherwise the argument is HOST or HOST:PORT.
-fn find(settings: &Settings, word: &str) -> Endpoint {
+fn find(settings: &Settings, word: &str) -> Result<Endpoint, CommandError> {
     if let Some(host) = word.parse().ok().and_then(|name| settings.inventory.get(&name)) {
-        return peers::endpoint(host);
+        return Ok(peers::endpoint(host));
     }
     if let Some(remote) = settings.remotes.iter().find(|remote| remote.name.as_str() == word) {
-        return peers::remote_endpoint(remote);
+        return Ok(peers::remote_endpoint(remote));
     }
     let (address, port) = match word.rsplit_once(':') {
-        Some((address, port)) if !address.contains(':') => (address, port.parse().unwrap_or(22)),
+        // An IPv6 address contains more colons.
+        Some((address, port)) if !address.contains(':') => (address, parse_port(word, port)?),
         _ => (word, 22),
     };
-    Endpoint { address: address.to_owned(), port, user: String::new(), known_as: vec![address.to_owned()] }
+    let known_as = vec![address.to_owned()];
+    Ok(Endpoint { address: address.to_owned(), port, user: String::new(), known_as })
 }
 
-async fn trust(settings: &Settings, endpoint: &Endpoint, wanted: Option<&str>) -> Result<Exit, CommandError> {
+/// A mistyped port must not lead to the key of another service.
+fn parse_port(word: &str, port: &str) -> Result<u16, CommandError> {
+    let parsed = port.parse().ok().filter(|port| *port != 0);
+    parsed.ok_or_else(|| {
+        CommandError::Usage(format!("{word}: invalid port `{port}`; expected HOST:PORT such as host:2222"))
+    })
+}
+
+async fn trust(settings: &Settings, endpoint: &Endpoint, args: &Trust) -> Result<Exit, CommandError> {
     let path = &settings.ssh.known_hosts;
     let name = endpoint.names().first().cloned().unwrap_or_else(|| endpoint.address.clone());
     let offered = scan(&endpoint.address, endpoint.port, SCAN_TIMEOUT)
         .await
         .map_err(CommandError::failed(format!("{name}: cannot query its host keys")))?;
     let known = if path.exists() { KnownHosts::load(path)? } else { KnownHosts::parse("")? };
-    let mut fresh: Vec<OfferedKey> = Vec::new();
-    for key in offered {
-        match known.check(endpoint.names(), endpoint.port, &key.key) {
-            HostKeyVerdict::Trusted => {
-                out::print(format!("{name}: {} {} is already pinned", key.key_type, key.fingerprint));
-            }
-            HostKeyVerdict::Revoked => {
-                out::print_error(&format!(
-                    "{name}: {} {} is REVOKED in {}; do not log in there until the host has a new key",
-                    key.key_type,
-                    key.fingerprint,
-                    path.display()
-                ));
-                return Ok(Exit::Failed);
-            }
-            HostKeyVerdict::Changed { expected } => {
-                out::print_error(&format!(
-                    "{name}: {} {} is NOT the pinned key ({}); if the host was reinstalled, remove its line from {} and run this command again",
-                    key.key_type,
-                    key.fingerprint,
-                    expected.join(", "),
-                    path.display()
-                ));
-                return Ok(Exit::Failed);
-            }
-            HostKeyVerdict::Unknown => fresh.push(key),
+    let Sorted { pinned, new } = match sort(&name, path, &known, endpoint, offered, args.replace) {
+        Ok(sorted) => sorted,
+        Err(refusal) => {
+            out::print_error(&refusal);
+            return Ok(Exit::Failed);
         }
-    }
-    let keys: Vec<OfferedKey> =
-        fresh.into_iter().filter(|key| wanted.is_none_or(|wanted| key.fingerprint == wanted)).collect();
+    };
+    let wanted = args.fingerprint.as_deref();
+    let is_wanted = |key: &OfferedKey| wanted.is_none_or(|wanted| key.fingerprint == wanted);
+    let keys: Vec<OfferedKey> = new.into_iter().filter(is_wanted).collect();
     if keys.is_empty() {
         let Some(wanted) = wanted else { return Ok(Exit::Good) };
         out::print_error(&format!(
@@ -102,15 +94,91 @@ async fn trust(settings: &Settings, endpoint: &Endpoint, wanted: Option<&str>) -
     for key in &keys {
         out::print(format!("{name}: new key {} {}", key.key_type, key.fingerprint));
     }
-    let question = format!("{name}: does this match the fingerprint shown on the host itself? Pin it?");
-    let confirmed = wanted.is_some() || out::confirm(&question);
-    if !confirmed {
-        out::print_error(&format!("{name}: nothing pinned; answer y, or use --fingerprint"));
+    if wanted.is_none() && !confirmed(&name, args.replace) {
         return Ok(Exit::Failed);
     }
-    for key in &keys {
-        known_hosts::pin(path, &name, endpoint.port, &key.key)?;
+    if args.replace {
+        let keys: Vec<_> = keys.iter().chain(&pinned).map(|key| &key.key).collect();
+        let replaced = known_hosts::replace(path, endpoint.names(), endpoint.port, &keys, Timestamp::now())?;
+        out::print(format!("{name}: {} kept as former in {}", count(replaced, "key"), path.display()));
+    } else {
+        for key in &keys {
+            known_hosts::pin(path, &name, endpoint.port, &key.key)?;
+        }
     }
     out::print(format!("{name}: pinned in {}", path.display()));
     Ok(Exit::Good)
+}
+
+/// The keys of a host.
+#[derive(Default)]
+struct Sorted {
+    pinned: Vec<OfferedKey>,
+    new: Vec<OfferedKey>,
+}
+
+/// Sorts the keys that a host offers. An error if one is revoked, or is not the pinned one and none is to be replaced.
+fn sort(
+    name: &str,
+    path: &Path,
+    known: &KnownHosts,
+    endpoint: &Endpoint,
+    offered: Vec<OfferedKey>,
+    replace: bool,
+) -> Result<Sorted, String> {
+    let mut sorted = Sorted::default();
+    for key in offered {
+        let (key_type, fingerprint) = (&key.key_type, &key.fingerprint);
+        match known.check(endpoint.names(), endpoint.port, &key.key) {
+            HostKeyVerdict::Trusted => {
+                out::print(format!("{name}: {key_type} {fingerprint} is already pinned"));
+                sorted.pinned.push(key);
+            }
+            HostKeyVerdict::Revoked => {
+                return Err(format!(
+                    "{name}: {key_type} {fingerprint} is REVOKED in {}; do not log in there until the host has a new key",
+                    path.display()
+                ));
+            }
+            HostKeyVerdict::Changed { expected } if !replace => {
+                return Err(format!(
+                    "{name}: {key_type} {fingerprint} is NOT the pinned key ({}); if the host was reinstalled or its keys changed, \
+                     run `nightshift trust --replace {name}`",
+                    expected.join(", "),
+                ));
+            }
+            HostKeyVerdict::Changed { .. } | HostKeyVerdict::Unknown => sorted.new.push(key),
+        }
+    }
+    Ok(sorted)
+}
+
+fn confirmed(name: &str, replace: bool) -> bool {
+    if !out::can_confirm() {
+        out::print_error(&format!(
+            "{name}: nothing pinned; confirming a key needs a terminal: run it in one, or use --fingerprint SHA256:…"
+        ));
+        return false;
+    }
+    let pin = if replace { "Pin it instead of the pinned ones?" } else { "Pin it?" };
+    let confirmed =
+        out::confirm(&format!("{name}: does this match the fingerprint shown on the host itself? {pin}"));
+    if !confirmed {
+        out::print_error(&format!("{name}: nothing pinned; answer y, or use --fingerprint"));
+    }
+    confirmed
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_port_that_is_mistyped_is_an_error() {
+        assert_eq!(parse_port("host:2222", "2222").unwrap(), 2222);
+        for bad in ["2222x", "", "0", "65536", "-1", "ssh"] {
+            assert!(matches!(parse_port("host:PORT", bad), Err(CommandError::Usage(_))), "{bad}");
+        }
+    }
 }

@@ -25,7 +25,7 @@ pub(crate) enum CertificateVerdict {
 
 impl KnownHosts {
     /// Whether any certificate authority is trusted for this host.
-    pub(crate) fn has_authority<N: AsRef<str>>(&self, names: &[N], port: u16) -> bool {
+    pub fn has_authority<N: AsRef<str>>(&self, names: &[N], port: u16) -> bool {
         self.authorities(&lookups(names, port)).next().is_some()
             || self.authorities(&lookups(names, SSH_PORT)).next().is_some()
     }

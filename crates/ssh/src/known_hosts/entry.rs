@@ -1,5 +1,6 @@
 //! One line of known_hosts.
 
+use jiff::Timestamp;
 use russh::keys::PublicKey;
 use russh::keys::ssh_key::public::KeyData;
 
@@ -10,7 +11,12 @@ pub(super) enum Marker {
     None,
     CertAuthority,
     Revoked,
+    /// Replaced at this time: the host shows another key since. Signatures from before are still its own.
+    Former(Timestamp),
 }
+
+/// How a line of a former key begins. OpenSSH takes it for a comment.
+pub(super) const FORMER: &str = "#nightshift-former";
 
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
@@ -24,11 +30,18 @@ impl Entry {
     /// Reads one line; `None` for blank lines and comments.
     pub fn parse(line: &str) -> Result<Option<Self>, String> {
         let mut fields = line.split([' ', '\t']).filter(|field| !field.is_empty());
-        let Some(mut first) = fields.next().filter(|field| !field.starts_with('#')) else {
+        let Some(mut first) = fields.next().filter(|field| *field == FORMER || !field.starts_with('#'))
+        else {
             return Ok(None);
         };
         let mut marker = Marker::None;
-        if first.starts_with('@') {
+        if first == FORMER {
+            let until = fields.next().and_then(|time| time.parse().ok());
+            marker = Marker::Former(
+                until.ok_or("this line of a former key has no time such as 2026-11-22T08:00:00Z")?,
+            );
+            first = fields.next().ok_or("this line has a time without a host")?;
+        } else if first.starts_with('@') {
             marker = match first {
                 "@cert-authority" => Marker::CertAuthority,
                 "@revoked" => Marker::Revoked,
@@ -42,6 +55,14 @@ impl Entry {
         let key_type = fields.next().ok_or("this line has a host without a key")?;
         let encoded = fields.next().ok_or("this line has a key type without a key")?;
         Ok(Some(Self { marker, hosts, key: parse_key(key_type, encoded)? }))
+    }
+
+    /// When the key was replaced, if it is a former one.
+    pub const fn replaced(&self) -> Option<Timestamp> {
+        match self.marker {
+            Marker::Former(at) => Some(at),
+            Marker::None | Marker::CertAuthority | Marker::Revoked => None,
+        }
     }
 
     /// Whether this line matches one of the names and excludes none of them.

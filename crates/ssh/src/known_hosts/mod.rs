@@ -9,13 +9,14 @@ mod pin;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, HashAlg, PublicKey};
 use thiserror::Error;
 
 pub(crate) use certificate::CertificateVerdict;
 use entry::{Entry, Marker};
-pub use pin::pin;
+pub use pin::{pin, replace};
 
 /// OpenSSH's default port. A name that is pinned for another port is written as `[name]:port`.
 const SSH_PORT: u16 = 22;
@@ -35,6 +36,11 @@ pub enum KnownHostsError {
     Write { path: PathBuf, source: io::Error },
     #[error("cannot pin {name:?}: it is not the name of a single host")]
     Name { name: String },
+    #[error(
+        "{}:{line}: this line pins {name} together with other hosts; write a line of its own for each, then run this command again",
+        path.display()
+    )]
+    Shared { path: PathBuf, line: usize, name: String },
 }
 
 /// The result of looking up a host's key in known_hosts.
@@ -106,6 +112,33 @@ impl KnownHosts {
             let expected = pinned.iter().map(|key| fingerprint(key)).collect();
             HostKeyVerdict::Changed { expected }
         }
+    }
+
+    /// Whether a signature by this key was made by the host: its key is pinned, or was until after `made_at`. The time is the one
+    /// that the host stated in what it signed, so that a stolen former key must be revoked (`@revoked`).
+    pub fn check_signer<N: AsRef<str>>(
+        &self,
+        names: &[N],
+        port: u16,
+        key: &PublicKey,
+        made_at: Timestamp,
+    ) -> HostKeyVerdict {
+        let verdict = self.check(names, port, key);
+        if matches!(verdict, HostKeyVerdict::Trusted | HostKeyVerdict::Revoked) {
+            return verdict;
+        }
+        let lookups = [lookups(names, port), lookups(names, SSH_PORT)];
+        let was_pinned = self.entries.iter().any(|entry| {
+            entry.replaced().is_some_and(|replaced| made_at < replaced)
+                && entry.key.as_ref() == Some(key.key_data())
+                && lookups.iter().any(|names| entry.applies_to(names))
+        });
+        if was_pinned { HostKeyVerdict::Trusted } else { verdict }
+    }
+
+    /// Whether a plain key is pinned for a host. Logging in needs that or a certificate authority; signatures need it.
+    pub fn has_plain_pin<N: AsRef<str>>(&self, names: &[N], port: u16) -> bool {
+        !self.key_types(names, port).is_empty()
     }
 
     /// A key is revoked if any of the names matches, also if a pattern of the line excludes another of the names.

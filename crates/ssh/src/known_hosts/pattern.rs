@@ -53,6 +53,16 @@ impl Hosts {
         }
     }
 
+    /// Whether this line is for nothing else than these names, each written out.
+    pub fn is_only(&self, names: &[String]) -> bool {
+        match self {
+            Self::Patterns { included, excluded } => {
+                excluded.is_empty() && included.iter().all(|pattern| names.contains(pattern))
+            }
+            Self::Hashed { .. } => true,
+        }
+    }
+
     /// Whether a `!pattern` of this line matches the name.
     pub fn excludes(&self, name: &str) -> bool {
         match self {

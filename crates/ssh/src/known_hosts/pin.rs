@@ -1,44 +1,105 @@
-//! Adds a key to known_hosts. The file is replaced atomically, so it is complete after a crash at any instant.
+//! Adds a key to known_hosts, or replaces those of a host. The file is replaced atomically, so it is complete after a crash at any instant.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use russh::keys::PublicKey;
 
+use super::entry::{Entry, FORMER, Marker};
 use super::{HostKeyVerdict, KnownHosts, KnownHostsError, lookup, lookups, read};
 
 /// Appends one key for a host and keeps everything else. Returns false if the key is already pinned.
 pub fn pin(path: &Path, name: &str, port: u16, key: &PublicKey) -> Result<bool, KnownHostsError> {
-    if name.is_empty()
-        || name.contains(|c: char| c.is_whitespace() || c.is_control() || "*?!,|@#[]".contains(c))
-    {
-        return Err(KnownHostsError::Name { name: name.to_owned() });
-    }
+    require_single(name)?;
     let failed = |source| KnownHostsError::Write { path: path.to_owned(), source };
-    // Symlinks are resolved first, because the rename would replace the link with a file.
-    let target = match fs::canonicalize(path) {
-        Ok(target) => target,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
-        Err(error) => return Err(failed(error)),
-    };
-    let mut text = if target.exists() { read(&target)? } else { String::new() };
+    let (target, mut text) = open(path)?;
     let known = KnownHosts::parse_from(path, &text)?;
     if known.check_as(&lookups(&[name], port), key.key_data()) == HostKeyVerdict::Trusted {
         return Ok(false);
     }
+    add(&mut text, name, port, key);
+    write(&target, text.as_bytes()).map_err(failed)?;
+    Ok(true)
+}
+
+/// Pins these keys instead of all that are pinned for a host under its names and this port. Those stay as former keys, so that
+/// what they signed before `now` is still verified. Returns how many were replaced.
+pub fn replace<N: AsRef<str>>(
+    path: &Path,
+    names: &[N],
+    port: u16,
+    keys: &[&PublicKey],
+    now: Timestamp,
+) -> Result<usize, KnownHostsError> {
+    let name = names.first().map_or("", AsRef::as_ref);
+    require_single(name)?;
+    let failed = |source| KnownHostsError::Write { path: path.to_owned(), source };
+    let (target, text) = open(path)?;
+    let lookups = lookups(names, port);
+    let mut replaced = 0;
+    let mut new = String::new();
+    for (index, line) in text.lines().enumerate() {
+        let problem = |problem| KnownHostsError::Line { path: path.to_owned(), line: index + 1, problem };
+        let pins = Entry::parse(line).map_err(problem)?.filter(|entry| {
+            let is_kept = keys.iter().any(|key| entry.key.as_ref() == Some(key.key_data()));
+            entry.marker == Marker::None && entry.applies_to(&lookups) && !is_kept
+        });
+        if let Some(entry) = pins {
+            if !entry.hosts.is_only(&lookups) {
+                return Err(KnownHostsError::Shared {
+                    path: path.to_owned(),
+                    line: index + 1,
+                    name: name.to_owned(),
+                });
+            }
+            new.push_str(&format!("{FORMER} {now:.0} "));
+            replaced += 1;
+        }
+        new.push_str(line);
+        new.push('\n');
+    }
+    let known = KnownHosts::parse_from(path, &new)?;
+    for key in keys {
+        if known.check_as(&lookups, key.key_data()) != HostKeyVerdict::Trusted {
+            add(&mut new, name, port, key);
+        }
+    }
+    write(&target, new.as_bytes()).map_err(failed)?;
+    Ok(replaced)
+}
+
+fn require_single(name: &str) -> Result<(), KnownHostsError> {
+    let is_special = |c: char| c.is_whitespace() || c.is_control() || "*?!,|@#[]".contains(c);
+    if name.is_empty() || name.contains(is_special) {
+        return Err(KnownHostsError::Name { name: name.to_owned() });
+    }
+    Ok(())
+}
+
+/// The file to replace, and its text. Symlinks are resolved, because the rename would replace the link with a file.
+fn open(path: &Path) -> Result<(PathBuf, String), KnownHostsError> {
+    let target = match fs::canonicalize(path) {
+        Ok(target) => target,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
+        Err(source) => return Err(KnownHostsError::Write { path: path.to_owned(), source }),
+    };
+    let text = if target.exists() { read(&target)? } else { String::new() };
+    Ok((target, text))
+}
+
+fn add(text: &mut String, name: &str, port: u16, key: &PublicKey) {
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }
     let line = crate::identity::public_key_line(key);
     text.push_str(&format!("{} {line}\n", lookup(name, port)));
-    replace(&target, text.as_bytes()).map_err(failed)?;
-    Ok(true)
 }
 
 /// Writes a temporary file beside the target, then renames it over the target. Owner and mode are kept.
-fn replace(target: &Path, content: &[u8]) -> io::Result<()> {
+fn write(target: &Path, content: &[u8]) -> io::Result<()> {
     let directory = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let temporary = temporary_beside(target);
     let written = write_temporary(&temporary, target, content).and_then(|()| fs::rename(&temporary, target));

@@ -8,7 +8,7 @@ use russh::keys::key::safe_rng;
 use russh::keys::ssh_key::certificate::{Builder, CertType};
 use russh::keys::{Algorithm, Certificate, PrivateKey, PublicKey};
 
-use super::{CertificateVerdict, HostKeyVerdict, KnownHosts, KnownHostsError, pin};
+use super::{CertificateVerdict, HostKeyVerdict, KnownHosts, KnownHostsError, pin, replace};
 
 const A: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBMXLeJXyW8erkak5HOWAhUynBigd/4tT3y3XcoUgmJC";
 const B: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFvYPtc7BuX2EKMJ5ajforusyNnsE4z1XokLGXj/6Fs9";
@@ -134,6 +134,8 @@ fn keys_of_unused_types_are_ignored() {
 #[test]
 fn the_error_for_an_invalid_line_contains_its_number_and_the_reason() {
     for (line, reason) in [
+        ("#nightshift-former yesterday master1 ssh-ed25519 AAAA", "has no time such as"),
+        ("#nightshift-former 2026-11-25T08:00:00Z", "without a host"),
         ("@revoke master1 ssh-ed25519 AAAA", "unknown marker \"@revoke\""),
         ("@revoked", "without a host"),
         ("master1", "without a key"),
@@ -185,6 +187,40 @@ fn the_first_pin_creates_a_file_that_only_its_owner_can_read() {
     assert!(pin(&path, "master1", 22, &key(A)).unwrap());
     assert_eq!(fs::read_to_string(&path).unwrap(), format!("master1 {A}\n"));
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn replaced_keys_are_kept_as_former_ones_which_openssh_takes_for_comments() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("known_hosts");
+    fs::write(&path, format!("# a comment\nmaster1 {A}\nmaster1 {ECDSA}\nmaster2 {A}\n@revoked * {RSA}"))
+        .unwrap();
+    let now = "2026-11-25T08:00:00.5Z".parse().unwrap();
+    assert_eq!(replace(&path, &["master1"], 22, &[&key(B), &key(ECDSA)], now).unwrap(), 1);
+    let text = fs::read_to_string(&path).unwrap();
+    assert_eq!(
+        text,
+        format!(
+            "# a comment\n#nightshift-former 2026-11-25T08:00:00Z master1 {A}\nmaster1 {ECDSA}\nmaster2 {A}\n\
+             @revoked * {RSA}\nmaster1 {B}\n"
+        )
+    );
+    let known = KnownHosts::load(&path).unwrap();
+    assert_eq!(known.check(&["master1"], 22, &key(A)), changed(&[ECDSA, B]), "no login with a former key");
+    let signed = |at: &str| known.check_signer(&["master1"], 22, &key(A), at.parse().unwrap());
+    assert_eq!(signed("2026-11-25T07:59:59Z"), Trusted);
+    assert_eq!(signed("2026-11-25T08:00:00Z"), changed(&[ECDSA, B]));
+    assert_eq!(known.check_signer(&["master1"], 22, &key(RSA), now), Revoked);
+
+    fs::write(&path, format!("master1,master2 {A}\n")).unwrap();
+    let shared = replace(&path, &["master1"], 22, &[&key(B)], now).unwrap_err();
+    assert!(matches!(shared, KnownHostsError::Shared { line: 1, .. }), "{shared}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), format!("master1,master2 {A}\n"), "nothing was changed");
+    assert_eq!(
+        replace(&path, &["master1", "master2"], 22, &[&key(B)], now).unwrap(),
+        1,
+        "two names of one host"
+    );
 }
 
 #[test]

@@ -1,9 +1,10 @@
 #![allow(clippy::unwrap_used)]
 use std::fs;
 
+use jiff::Timestamp;
 use nightshift_core::digest::Digest;
 use nightshift_core::etcd_facts::{EtcdFacts, MemberHash, SnapshotFacts};
-use nightshift_core::proof::Statement;
+use nightshift_core::proof::{Statement, StoredProof};
 use nightshift_core::{fixtures as testing, manifest};
 
 use super::*;
@@ -15,7 +16,16 @@ struct Fixture {
 
 fn fixture() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
-    let vault = Vault::new(dir.path());
+    let hosts = [
+        ("m1", Role::Master),
+        ("m2", Role::Master),
+        ("e1", Role::Etcd),
+        ("e2", Role::Etcd),
+        ("e3", Role::Etcd),
+    ];
+    let hosts = hosts.map(|(name, role)| testing::host(name, role)).into();
+    // On m1.
+    let vault = Vault::of(&testing::settings(dir.path(), hosts, Timestamp::UNIX_EPOCH));
     Fixture { _dir: dir, vault }
 }
 
@@ -25,17 +35,10 @@ fn facts(cluster: &str, member: &str, revision: i64, agreement: Option<Agreement
         member_id: member.into(),
         member_name: member.into(),
         revision,
-        raft_term: 2,
-        version: "3.4.23".into(),
-        learner: false,
-        leader: false,
-        alarms: vec![],
-        raw_size: 4128,
-        raw_sha256: Digest::of(b""),
-        checked: String::new(),
+        raw_sha256: Digest::of(format!("{member} {revision}").as_bytes()),
         snapshot: Some(SnapshotFacts { revision, compacted: None, entries: 9, revisions: 9, size: 4096 }),
         agreement,
-        data: None,
+        ..testing::etcd_facts()
     }
 }
 
@@ -43,9 +46,12 @@ impl Fixture {
     /// Writes a set as a pull does, made at `minute` past ten.
     fn publish(&self, set: &str, minute: u32, facts: EtcdFacts) -> SetId {
         let set: SetId = set.parse().unwrap();
-        let mut manifest = testing::manifest(&set, Grade::Good, vec![]);
+        let manifest = testing::etcd_manifest(&set, Grade::Good, facts);
+        self.put(set, minute, manifest)
+    }
+
+    fn put(&self, set: SetId, minute: u32, mut manifest: Manifest) -> SetId {
         manifest.made_at = format!("{}T22:{minute:02}:00Z", set.night).parse().unwrap();
-        manifest.etcd = Some(facts);
         let directory = self.vault.directory(&set);
         fs::create_dir_all(&directory).unwrap();
         fs::write(directory.join(manifest::FILE), manifest.encode().unwrap()).unwrap();
@@ -55,7 +61,16 @@ impl Fixture {
     fn state(&self, set: &SetId, at: &str, statement: Statement) {
         let manifest = self.vault.manifest_digest(set).unwrap();
         let proof = testing::proof(set, manifest, DrillVerdict::Proved);
-        self.vault.put_proof(&Proof { at: at.parse().unwrap(), statement, ..proof }).unwrap();
+        let proof = Proof { at: at.parse().unwrap(), statement, ..proof };
+        self.vault.put_proof(&StoredProof::new(proof, |_| None).unwrap()).unwrap();
+    }
+
+    fn accept(&self, set: &SetId, by: &str) {
+        let manifest = self.vault.manifest_digest(set).unwrap();
+        let proof = testing::proof(set, manifest, DrillVerdict::Proved);
+        let statement = Statement::Accepted { who: "root".into() };
+        let proof = Proof { by: by.parse().unwrap(), statement, ..proof };
+        self.vault.put_proof(&StoredProof::new(proof, |_| None).unwrap()).unwrap();
     }
 
     fn grade(&self, set: &SetId) -> Grade {
@@ -75,6 +90,7 @@ fn a_set_from_after_the_members_agreed_again_is_good_and_one_from_before_is_dive
     let fixture = fixture();
     let apart = agreement(AgreementState::Diverged, [1, 1, 2]);
     let first = fixture.publish("e1/2026-11-22/etcd", 0, facts("c1", "a", 50, apart));
+    fixture.publish("e2/2026-11-22/etcd", 3, facts("c1", "b", 50, None));
     let third = fixture.publish("e3/2026-11-22/etcd", 6, facts("c1", "c", 50, None));
     assert_eq!((fixture.grade(&first), fixture.grade(&third)), (Grade::Good, Grade::Diverged));
 
@@ -96,7 +112,7 @@ fn a_new_etcd_on_a_reinstalled_host_is_suspicious_until_an_operator_accepts_it()
         let judged = fixture.vault.judge(&set).unwrap();
         assert_eq!(judged.grade, Grade::Suspicious, "{night}");
         assert!(judged.notes[0].contains("e1/2026-11-2"), "{:?}", judged.notes);
-        fixture.state(&set, "2026-11-24T08:00:00Z", Statement::Accepted { who: "root".into() });
+        fixture.accept(&set, "m2");
         assert_eq!(fixture.grade(&set), Grade::Good, "{night}");
     }
     assert_eq!(fixture.grade(&before), Grade::Good);
@@ -115,4 +131,131 @@ fn a_set_is_proved_until_a_later_drill_of_the_same_host_fails() {
     assert!(!fixture.vault.judge(&set).unwrap().proved);
     fixture.state(&set, "2026-11-22T04:00:00Z", drill(DrillVerdict::Proved));
     assert!(fixture.vault.judge(&set).unwrap().proved);
+}
+
+#[test]
+fn an_etcd_set_without_a_snapshot_is_bad_and_one_with_data_of_another_kind_is_not() {
+    use nightshift_core::etcd_facts::{ColdCopy, DataFound, V2Backup};
+    use nightshift_core::manifest::{Item, ItemKind};
+
+    let fixture = fixture();
+    let set = |name: &str| name.parse::<SetId>().unwrap();
+    let empty = fixture.put(
+        set("e1/2026-11-22/etcd"),
+        0,
+        testing::manifest(&set("e1/2026-11-22/etcd"), Grade::Good, vec![]),
+    );
+    let judged = fixture.vault.judge(&empty).unwrap();
+    assert_eq!((judged.grade, judged.accepted), (Grade::Bad, false));
+    assert!(judged.notes[0].contains("neither a snapshot"), "{:?}", judged.notes);
+
+    let snapshot = testing::etcd_manifest(&set("e1/2026-11-22/etcd"), Grade::Good, testing::etcd_facts());
+    let with = |path: &str, size: u64, data: DataFound| {
+        let kind = ItemKind::File { size, sha256: Digest::of(b"") };
+        let item = Item { path: path.into(), kind, ..snapshot.items[0].clone() };
+        let etcd = Some(EtcdFacts { data: Some(data), ..testing::etcd_facts() });
+        Manifest { items: vec![item], etcd, ..snapshot.clone() }.has_etcd_data()
+    };
+    let cold = |item: &str| DataFound {
+        cold_copy: Some(ColdCopy {
+            item: item.into(),
+            raw_size: 1,
+            raw_sha256: Digest::of(b""),
+            stopped_ms: 1,
+        }),
+        ..DataFound::default()
+    };
+    let v2 = || DataFound {
+        v2_backup: Some(V2Backup { directory: "v2".into(), keys: None }),
+        ..DataFound::default()
+    };
+    assert!(snapshot.has_etcd_data());
+    assert!(with("member.tar.gz", 9, cold("member.tar.gz")) && with("v2/member/wal/0.wal", 9, v2()));
+    assert!(!with("member.tar.gz", 0, cold("member.tar.gz")), "an empty file");
+    assert!(!with("etcd.conf", 9, cold("etcd.conf")), "another file");
+    assert!(!with("v2/readme", 9, v2()) && !with("v2x/member/wal/0.wal", 9, v2()) && !with("x", 9, v2()));
+    assert!(!with("snapshot.db.gz", 0, DataFound::default()));
+}
+
+#[test]
+fn a_comparison_counts_only_members_that_the_sets_know_and_each_of_them_once() {
+    let fixture = fixture();
+    let hash = |id: &str, hash| MemberHash { member_id: id.into(), name: id.into(), hash: Some(hash) };
+    // e1 lists its own member, that of e2, and two members that do not exist.
+    let forged = Agreement {
+        members: vec![hash("a", 1), hash("b", 2), hash("x", 1), hash("y", 1), hash("a", 1)],
+        ..agreement(AgreementState::Diverged, [1, 1, 1]).unwrap()
+    };
+    // The member of e3 is known from an earlier night.
+    fixture.publish("e3/2026-11-21/etcd", 0, facts("c1", "c", 40, None));
+    let own = fixture.publish("e1/2026-11-22/etcd", 0, facts("c1", "a", 50, Some(forged)));
+    let other = fixture.publish("e2/2026-11-22/etcd", 3, facts("c1", "b", 50, None));
+    let grades = (fixture.grade(&own), fixture.grade(&other));
+    assert_eq!(grades, (Grade::Diverged, Grade::Diverged), "one against one: neither is right by itself");
+}
+
+#[test]
+fn two_sets_with_the_same_content_never_disagree() {
+    let fixture = fixture();
+    let apart = agreement(AgreementState::Diverged, [1, 2, 1]);
+    let same = |member: &str, agreement| EtcdFacts {
+        raw_sha256: Digest::of(b"the same snapshot"),
+        ..facts("c1", member, 50, agreement)
+    };
+    let own = fixture.publish("e1/2026-11-22/etcd", 0, same("a", apart));
+    let other = fixture.publish("e2/2026-11-22/etcd", 3, same("b", None));
+    fixture.publish("e3/2026-11-22/etcd", 6, facts("c1", "c", 50, None));
+    assert_eq!((fixture.grade(&own), fixture.grade(&other)), (Grade::Good, Grade::Good));
+}
+
+#[test]
+fn a_member_that_another_host_found_diverged_does_not_clear_itself() {
+    let fixture = fixture();
+    let apart = agreement(AgreementState::Diverged, [1, 1, 2]);
+    let agreed = || agreement(AgreementState::Agreed, [3, 3, 3]);
+    fixture.publish("e1/2026-11-22/etcd", 0, facts("c1", "a", 50, apart.clone()));
+    fixture.publish("e2/2026-11-22/etcd", 3, facts("c1", "b", 50, None));
+    let third = fixture.publish("e3/2026-11-22/etcd", 6, facts("c1", "c", 50, agreed()));
+    assert_eq!(fixture.grade(&third), Grade::Diverged);
+
+    fixture.publish("e3/2026-11-23/etcd", 0, facts("c1", "c", 60, apart));
+    fixture.publish("e1/2026-11-23/etcd", 3, facts("c1", "a", 60, None));
+    fixture.publish("e2/2026-11-23/etcd", 3, facts("c1", "b", 60, None));
+    let again = fixture.publish("e3/2026-11-23/etcd.2", 30, facts("c1", "c", 70, agreed()));
+    assert_eq!(fixture.grade(&again), Grade::Good, "what a host found itself, it can find again");
+}
+
+#[test]
+fn a_set_without_the_facts_that_the_one_before_has_is_suspicious() {
+    let fixture = fixture();
+    fixture.publish("e1/2026-11-21/etcd", 0, facts("c1", "a", 50, None));
+    let uncounted = EtcdFacts { snapshot: None, ..facts("c1", "a", 60, None) };
+    let set = fixture.publish("e1/2026-11-22/etcd", 0, uncounted);
+    let judged = fixture.vault.judge(&set).unwrap();
+    assert_eq!(judged.grade, Grade::Suspicious);
+    assert!(judged.notes[0].contains("not counted"), "{:?}", judged.notes);
+}
+
+#[test]
+fn an_acceptance_counts_from_masters_and_from_the_origin_host_only_for_what_that_host_found() {
+    let fixture = fixture();
+    fixture.publish("e1/2026-11-21/etcd", 0, facts("c1", "a", 5000, None));
+    let anew = fixture.publish("e1/2026-11-22/etcd", 0, facts("c1", "a", 3, None));
+    for by in ["e2", "e1"] {
+        fixture.accept(&anew, by);
+        let judged = fixture.vault.judge(&anew).unwrap();
+        assert_eq!((judged.grade, judged.accepted), (Grade::Suspicious, false), "{by}");
+    }
+    fixture.accept(&anew, "m2");
+    let judged = fixture.vault.judge(&anew).unwrap();
+    assert_eq!((judged.grade, judged.accepted), (Grade::Good, true));
+
+    let shrunk: SetId = "e3/2026-11-22/etcd".parse().unwrap();
+    let manifest = testing::etcd_manifest(&shrunk, Grade::Suspicious, facts("c1", "c", 50, None));
+    let shrunk = fixture.put(shrunk, 0, manifest);
+    fixture.accept(&shrunk, "e2");
+    assert_eq!(fixture.grade(&shrunk), Grade::Suspicious, "e2 is neither a master nor its origin host");
+    fixture.accept(&shrunk, "e3");
+    let judged = fixture.vault.judge(&shrunk).unwrap();
+    assert_eq!((judged.grade, judged.accepted), (Grade::Good, true));
 }

@@ -15,8 +15,9 @@ use nightshift_store::StoreError;
 
 use crate::context::{StageContext, StageEnd};
 use crate::stages::error::StageError;
+use crate::stages::proofs::{self, Wanted};
 use crate::stages::queue::{Polled, Queue};
-use crate::stages::{proofs, stored_sets};
+use crate::stages::stored_sets;
 
 /// The wait before the prover is polled again; it grows to ten times this.
 const INITIAL_BACKOFF: Duration = Duration::from_secs(2);
@@ -44,7 +45,7 @@ async fn poll(
     let hint = peer.hint().await;
     let sets = stored_sets::etcd_sets(ctx).await?;
     for set in &sets {
-        proofs::copy(ctx, &peer, set).await?;
+        proofs::copy(ctx, &peer, set, Wanted::Drills).await?;
     }
     peer.close().await;
     let mut failed = Vec::new();

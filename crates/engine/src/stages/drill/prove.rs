@@ -93,11 +93,9 @@ async fn drill(ctx: &StageContext, manifest: &Manifest) -> Result<ProofReport, S
     let report = match stored(ctx, manifest) {
         Some(stored) => {
             let of = manifest.clone();
-            let job = ctx.offload(move |ctx| {
-                let facts = Job::facts_of(&ctx.vault, &of)?;
-                Ok::<_, StoreError>(Job::new(&ctx.settings, copy, stored, facts))
-            });
-            let job = job.await?;
+            let job =
+                ctx.offload(move |ctx| Job::new(&ctx.settings, copy, stored, Job::facts_of(&ctx.vault, &of)));
+            let job = job.await;
             ctx.board.begin(ctx.stage, STEPS);
             let on_message = |message: &WorkerMessage| {
                 if matches!(message, WorkerMessage::Done(_)) {
@@ -113,7 +111,8 @@ async fn drill(ctx: &StageContext, manifest: &Manifest) -> Result<ProofReport, S
     if report.verdict != DrillVerdict::NotProved {
         ctx.offload(move |ctx| {
             let manifest = ctx.vault.manifest_digest(&set)?;
-            ctx.vault.put_proof(&Proof::of_drill(cluster, set, manifest, by, Timestamp::now(), report))
+            let proof = Proof::of_drill(cluster, set, manifest, by, Timestamp::now(), report);
+            ctx.vault.put_proof(&proofs::signed(&ctx.settings, &ctx.audit, proof)?)
         })
         .await?;
     }

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use nightshift_core::audit::{Event, Kind};
+use nightshift_core::manifest::Manifest;
 use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
+use nightshift_core::signed::Signed;
+use nightshift_peers::Signers;
 use nightshift_store::verify::{Hashed, verify_set};
 use nightshift_store::{StoreError, Vault};
 
@@ -16,11 +19,18 @@ use crate::context::StageContext;
 pub async fn scrub(ctx: &StageContext) -> Result<Vec<String>, StoreError> {
     ctx.offload(|ctx| {
         let mut faults = Vec::new();
+        let signers = Signers::load(&ctx.settings);
         for set in tonights_turn(&ctx.vault, ctx.night)? {
             let cluster = &ctx.settings.cluster;
-            let verified = verify_set(cluster, &ctx.vault, &set, &|_, _, _| None, &mut Hashed::new())?;
+            let check = |manifest: &Manifest, bytes: &[u8], signature: Option<&str>| {
+                signers.of_set(manifest, bytes, signature)
+            };
+            let verified = verify_set(cluster, &ctx.vault, &set, &check, &mut Hashed::new())?;
+            if let Signed::Unchecked(reason) = &verified.signed {
+                tracing::info!("{set} was verified, but not its signature: {reason}");
+            }
             if !verified.findings.is_empty() {
-                let what = format!("{set} is damaged on disk");
+                let what = format!("{set} is not as it was published");
                 let event = Event::failed(Kind::VerifyFailed, what, verified.findings.join("; "));
                 faults.push(event.message.clone());
                 ctx.log(Event { path: Some(set.to_string()), ..event });

@@ -11,9 +11,7 @@ use super::*;
 use crate::testing;
 
 fn publish(vault: &Vault, set: &str, grade: Grade) {
-    let set: SetId = set.parse().unwrap();
-    let manifest = testing::manifest(&set, grade, Vec::new());
-    vault.begin(&set).unwrap().publish(&manifest.encode().unwrap(), None).unwrap();
+    testing::publish(vault, &set.parse().unwrap(), grade);
 }
 
 /// A vault that keeps two nights, on the third.
@@ -72,7 +70,7 @@ fn accept(vault: &Vault, set: &SetId) {
         with: "0".into(),
         statement: Statement::Accepted { who: "root".into() },
     };
-    vault.put_proof(&proof).unwrap();
+    testing::put_proof(vault, proof);
 }
 
 #[tokio::test]

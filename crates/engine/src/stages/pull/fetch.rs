@@ -63,6 +63,7 @@ async fn report_stored(
         bytes: fetched.bytes,
         sha256: Some(fetched.sha256),
         reason,
+        verified: fetched.verified,
     }))
     .await?;
     // It may show that a member whose set is stored here already has diverged.
@@ -86,6 +87,7 @@ async fn report_refused(
         bytes: 0,
         sha256: None,
         reason: Some(chain(error)),
+        verified: None,
     }))
     .await
 }

@@ -48,6 +48,7 @@ async fn report(ctx: &StageContext, set: &SetId, ours: Digest, theirs: Digest) -
         bytes: 0,
         sha256: Some(ours),
         reason: Some(reason),
+        verified: None,
     });
     ctx.report_as(step, [event]).await
 }

@@ -3,14 +3,14 @@
 use jiff::Timestamp;
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::digest::Written;
-use nightshift_core::etcd_facts::{Agreement, AgreementState, EtcdFacts, SnapshotFacts};
+use nightshift_core::etcd_facts::{Agreement, AgreementState, EtcdFacts};
 use nightshift_core::manifest::{Item, ItemKind, Owner};
 use nightshift_core::outcome::Grade;
 use nightshift_core::plausible;
 use nightshift_core::role::Role;
 use nightshift_etcd::health::Problem;
 use nightshift_etcd::snapshot::Taken;
-use nightshift_snapshot::{Facts, Report};
+use nightshift_snapshot::Report;
 use nightshift_store::{StoreError, verify};
 
 use super::view::MemberView;
@@ -90,7 +90,7 @@ fn facts(view: &MemberView, taken: Taken, agreement: Option<Agreement>) -> EtcdF
         raw_size: taken.report.length,
         raw_sha256: taken.report.sha256.into(),
         checked: checked(&taken.report),
-        snapshot: snapshot_facts(&taken.report.facts),
+        snapshot: verify::snapshot_facts(&taken.report.facts),
         data: None,
         agreement,
     }
@@ -99,18 +99,6 @@ fn facts(view: &MemberView, taken: Taken, agreement: Option<Agreement>) -> EtcdF
 fn checked(report: &Report) -> String {
     let result = if report.is_sound() { "verified" } else { "damaged" };
     format!("{result}: trailer, every page, every key and value, checked while it streamed")
-}
-
-/// `None` if not all of it is known, because the snapshot is damaged.
-fn snapshot_facts(facts: &Facts) -> Option<SnapshotFacts> {
-    let compacted = facts.compacted.filter(|compacted| *compacted > 0);
-    Some(SnapshotFacts {
-        revision: i64::try_from(facts.revision?).ok()?,
-        compacted: compacted.and_then(|compacted| i64::try_from(compacted).ok()),
-        entries: facts.entries?,
-        revisions: facts.revisions?,
-        size: facts.size?,
-    })
 }
 
 /// Compares the snapshot with that of the last good set, and adds why it is implausible.

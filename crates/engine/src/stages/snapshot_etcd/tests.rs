@@ -161,7 +161,8 @@ async fn the_set_of_a_member_that_diverged_is_marked_wherever_the_agreement_is_k
         let (bytes, grade) = (manifest.total_bytes(), Some(manifest.grade));
         // Like a pull: if the comparer itself diverged, its own manifest says so.
         let reason = (manifest.grade != Grade::Good).then(|| manifest.notes.join("; "));
-        let report = SetReport { set, fate: Fate::Pulled, grade, from: None, bytes, sha256, reason };
+        let report =
+            SetReport { set, fate: Fate::Pulled, grade, from: None, bytes, sha256, reason, verified: None };
         master.note(Step::Set(report)).await.unwrap();
         stored_sets::update_grades(&master).await.unwrap();
     }
@@ -186,7 +187,7 @@ async fn the_set_of_a_member_that_diverged_is_marked_wherever_the_agreement_is_k
         with: "0".into(),
         statement: Statement::Accepted { who: "root".into() },
     };
-    master.vault.put_proof(&proof).unwrap();
+    testing::put_proof(&master.vault, proof);
     stored_sets::update_grades(&master).await.unwrap();
     let record = master.record.record().unwrap();
     assert!(record.sets.iter().all(|report| report.grade == Some(Grade::Good)), "{:?}", record.sets);

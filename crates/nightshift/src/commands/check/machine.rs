@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use nightshift_core::inventory::Host;
 use nightshift_core::manifest::Manifest;
 use nightshift_core::night::Night;
 use nightshift_core::retention::Keep;
@@ -10,6 +11,7 @@ use nightshift_core::role::Role;
 use nightshift_core::settings::Settings;
 use nightshift_core::units::bytes;
 use nightshift_etcd::trial::tools::missing_tools;
+use nightshift_ssh::KnownHosts;
 use nightshift_store::{StoreError, Vault, space};
 
 /// If this directory does not exist, journald keeps the journal in memory, and it is lost at the next boot.
@@ -22,8 +24,27 @@ const LINES_PER_HOST: u64 = 4;
 pub fn warnings(settings: &Settings) -> Result<Vec<String>, StoreError> {
     let mut warnings = journal(settings);
     warnings.extend(vault(settings)?);
+    warnings.extend(pins(settings));
     warnings.extend(drill(settings));
     Ok(warnings)
+}
+
+/// Hosts whose signatures cannot be checked, because only a certificate authority is trusted for them.
+fn pins(settings: &Settings) -> Vec<String> {
+    let Ok(known) = KnownHosts::load(&settings.ssh.known_hosts) else { return Vec::new() };
+    let peers = settings.inventory.hosts().filter(|host| host.name != settings.this && !host.agentless);
+    let without_pin = peers.filter(|host| {
+        let names = nightshift_peers::endpoint(host).known_as;
+        known.has_authority(&names, host.port) && !known.has_plain_pin(&names, host.port)
+    });
+    let name = |host: &Host| {
+        format!(
+            "{}: only a certificate authority (@cert-authority) is trusted for it; its logins work, but its signatures cannot be \
+             checked, so its sets count only if they come from itself; pin its plain key too: nightshift trust {}",
+            host.name, host.name
+        )
+    };
+    without_pin.map(name).collect()
 }
 
 fn journal(settings: &Settings) -> Vec<String> {
@@ -67,7 +88,7 @@ fn burst_limit() -> Option<u64> {
 /// Estimates how much space the retention policy needs if every night is as large as the newest one, without hard links to
 /// unchanged files.
 fn vault(settings: &Settings) -> Result<Option<String>, StoreError> {
-    let vault = Vault::new(&settings.vault.path);
+    let vault = Vault::of(settings);
     let sets = vault.sets()?;
     let Some(newest) = sets.iter().map(|set| set.night).max() else { return Ok(None) };
     let manifests = sets

@@ -68,14 +68,14 @@ fn archived(
 }
 
 fn stored(settings: &Settings, set: Option<SetId>) -> Result<Subject, CommandError> {
-    let vault = Vault::new(&settings.vault.path);
+    let vault = Vault::of(settings);
     let manifest = match set {
         Some(set) => vault.manifest(&set)?,
         None => newest(settings, &vault)?,
     };
     let id = manifest.id();
     let digest = vault.manifest_digest(&id)?;
-    let facts = Job::facts_of(&vault, &manifest)?;
+    let facts = Job::facts_of(&vault, &manifest);
     let job =
         job(settings, format!("the vault of {}", settings.this), &vault.directory(&id), &manifest, facts)?;
     Ok(Subject { job, mode: WorkerMode::of(settings), stored: Some((id, digest)), scratch: None })

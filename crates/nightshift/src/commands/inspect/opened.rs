@@ -17,7 +17,6 @@ use nightshift_snapshot::{Database, Ending, ReadAt as _};
 use nightshift_store::best;
 use nightshift_store::packing::{Packing, snapshot_of};
 use nightshift_store::spool::{SpoolError, Spooled, scratch_file, spool};
-use nightshift_store::verify::raw_size;
 
 use super::target::Target;
 use crate::args::Choice;
@@ -125,7 +124,8 @@ fn of_stored(
     scratch: PathBuf,
 ) -> Result<Opened, CommandError> {
     let (_, packing, size) = snapshot_of(manifest).ok_or_else(|| no_snapshot(&what))?;
-    let spooled = unpack(&what, packed, size, packing, &scratch, raw_size(manifest))?;
+    let spooled =
+        unpack(&what, packed, size, packing, &scratch, manifest.etcd.as_ref().map(|etcd| etcd.raw_size))?;
     let faults = differences(manifest, &spooled);
     opened(what, spooled.file, faults, scratch, Some(spooled.ending))
 }

@@ -66,7 +66,8 @@ pub fn summary(manifest: &Manifest) -> String {
             shown(etcd.version.as_bytes()),
             etcd.revision
         ));
-        lines.push(format!("verified      {}", shown(etcd.checked.as_bytes())));
+        // Only what its origin host states; what this command finds itself is in the overview of the snapshot.
+        lines.push(format!("checked       {made_by} states: {}", shown(etcd.checked.as_bytes())));
     }
     lines.join("\n") + "\n"
 }

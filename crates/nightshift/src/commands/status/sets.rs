@@ -119,12 +119,20 @@ pub fn etcd_details(etcd: &[EtcdState]) -> Vec<String> {
     for state in etcd {
         lines.extend([String::new(), format!("etcd set {}:", state.set)]);
         let mut line = |text: String| lines.extend(wrapped("  ", &text));
-        line(format!("verified: {}", if state.verified.is_empty() { "unchecked" } else { &state.verified }));
+        line(match state.verified.as_str() {
+            "" => "verified: unchecked on this host; run `nightshift verify` for its set".to_owned(),
+            verified => verified.to_owned(),
+        });
         line(format!("agreement: {}", state.agreed.as_deref().unwrap_or("unknown, no member compared them")));
-        if state.masters.is_empty() && state.remotes.is_empty() {
+        if state.without_masters && state.remotes.is_empty() {
+            line("copies: only on this host, because the inventory has no master".to_owned());
+        } else if state.masters.is_empty() && state.remotes.is_empty() {
             line("copies: unknown on this host; run `nightshift status` on a master".to_owned());
         } else {
-            line(format!("on masters: {}", names(state.masters.iter().map(ToString::to_string).collect())));
+            line(format!(
+                "on masters, with the same manifest: {}",
+                names(state.masters.iter().map(ToString::to_string).collect())
+            ));
             line(format!("on remotes: {}", names(state.remotes.iter().map(ToString::to_string).collect())));
         }
         let drills = state.drill_lines();
