@@ -102,3 +102,13 @@ fn a_damaged_snapshot_is_refused_whatever_its_origin_host_graded_it() {
     assert_eq!(verdict(&status), "failed");
     assert!(!set_folder(&site, "m1", "e1", "etcd").exists());
 }
+
+#[test]
+fn a_check_fails_where_the_snapshot_would_be_refused() {
+    let site = Plan::new(&[("m1", &[Master]), ("e1", &[Etcd])]).build().unwrap();
+    let checked = good(site.run("e1", &["check", "--connect"]).unwrap()).stdout;
+    assert!(checked.contains("member e1.site.test of etcd"), "{checked}");
+    site.etcd[0].secure().unwrap();
+    let ran = site.run("e1", &["check", "--connect"]).unwrap();
+    assert!(ran.code == 1 && ran.stderr.contains("refused Snapshot: authentication is enabled"), "{ran:?}");
+}

@@ -97,7 +97,8 @@ impl Etcd {
     fn launch(release: &Release, name: &str, peer_url: &str, flags: &[&str]) -> Result<Self> {
         let folder = TempDir::with_prefix("etcd-").map_err(Error::io("making a member's directory"))?;
         let port = port::free();
-        let scheme = if flags.iter().any(|flag| flag.starts_with("--cert-file")) { "https" } else { "http" };
+        let is_tls = |flag: &&str| flag.starts_with("--cert-file") || *flag == "--auto-tls";
+        let scheme = if flags.iter().any(is_tls) { "https" } else { "http" };
         let url = format!("{scheme}://127.0.0.1:{port}");
         let data = folder.path().join("data").display().to_string();
         // etcd takes the last one of a flag that is given twice.

@@ -26,8 +26,7 @@ async fn main() {
     };
     let named = |name| std::env::var_os(name).map(PathBuf::from);
     let tls = TlsFiles { ca: named("CA"), cert: named("CERT"), key: named("KEY") };
-    let member =
-        LocalMember { endpoint: endpoint.clone(), tls, name: None, data_dir: None, files: Vec::new() };
+    let member = LocalMember { endpoint: endpoint.clone(), tls, ..LocalMember::default() };
     let limits = Limits { stall: Duration::from_secs(60), deadline: Duration::from_secs(3600) };
 
     let begun = Instant::now();

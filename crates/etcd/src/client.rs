@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use http::uri::PathAndQuery;
 use prost::Message;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject as _;
 use tokio::time;
 use tonic::client::Grpc;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
@@ -25,6 +27,9 @@ const CONNECTION_WINDOW: u32 = 3 << 20;
 /// In bytes. etcd sends snapshots in messages of 32 KiB, and no other response used here is larger than a member list.
 const MAX_MESSAGE: usize = 1 << 20;
 
+/// The object identifier of the curve P-521, 1.3.132.0.35 (RFC 5480, section 2.1.1.1), in DER.
+const SECP521R1: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23];
+
 /// The timeout of HashKV, which reads the whole database.
 pub const HASH_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -41,6 +46,7 @@ impl Client {
     pub async fn connect(member: &LocalMember, timeout: Duration) -> Result<Self, ClientError> {
         let peer = Peer {
             endpoint: member.endpoint.clone(),
+            origin: member.origin.clone(),
             ca: member.tls.ca.clone().unwrap_or_default(),
             cert: member.tls.cert.clone(),
         };
@@ -170,14 +176,13 @@ fn endpoint(url: &str, tls: &TlsFiles, timeout: Duration) -> Result<Endpoint, Cl
     if endpoint.uri().scheme_str() == Some("http") {
         return Ok(endpoint);
     }
-    let mut config = ClientTlsConfig::new().domain_name(host).timeout(timeout);
-    if let Some(ca) = &tls.ca {
-        config = config.ca_certificate(Certificate::from_pem(read_certificates(ca)?));
-    }
+    let Some(ca) = &tls.ca else { return Err(ClientError::NoCa { endpoint: url.to_owned() }) };
+    let config = ClientTlsConfig::new().domain_name(host).timeout(timeout);
+    let config = config.ca_certificate(Certificate::from_pem(read_certificates(ca)?));
     let Some((cert, key)) = tls.cert.as_ref().zip(tls.key.as_ref()) else {
         return endpoint.tls_config(config).map_err(|error| bad(error.into()));
     };
-    let identity = Identity::from_pem(read_certificates(cert)?, read(key)?);
+    let identity = Identity::from_pem(read_certificates(cert)?, read_key(key)?);
     endpoint.tls_config(config.identity(identity)).map_err(|error| ClientError::BadIdentity {
         cert: cert.clone(),
         key: key.clone(),
@@ -189,10 +194,26 @@ fn read(path: &Path) -> Result<Vec<u8>, ClientError> {
     read_small(path).map_err(|source| ClientError::Unreadable { path: path.to_owned(), source })
 }
 
+/// Reads a private key. The TLS library's errors do not say why it cannot use one.
+fn read_key(path: &Path) -> Result<Vec<u8>, ClientError> {
+    let pem = read(path)?;
+    let text = String::from_utf8_lossy(&pem);
+    if text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED") {
+        return Err(ClientError::EncryptedKey { path: path.to_owned() });
+    }
+    let der = PrivateKeyDer::from_pem_slice(&pem);
+    if der.is_ok_and(|der| der.secret_der().windows(SECP521R1.len()).any(|window| window == SECP521R1)) {
+        return Err(ClientError::P521Key { path: path.to_owned() });
+    }
+    Ok(pem)
+}
+
 /// Without this check an empty bundle would be reported as a wrong CA.
 fn read_certificates(path: &Path) -> Result<Vec<u8>, ClientError> {
     const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
     let pem = read(path)?;
+    // Some editors put a byte order mark before the first line, which then is not found.
+    let pem = pem.strip_prefix(b"\xef\xbb\xbf").map_or_else(|| pem.clone(), <[u8]>::to_vec);
     if !pem.windows(BEGIN.len()).any(|window| window == BEGIN) {
         return Err(ClientError::NotACertificate { path: path.to_owned() });
     }

@@ -1,7 +1,7 @@
-//! The local member's client URL and TLS files: from the settings, else etcd.conf, else its static pod.
+//! The local member's client URL and TLS files: from the settings, else its configuration file, else its static pod.
 
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use nightshift_core::settings::EtcdSettings;
 
@@ -12,12 +12,31 @@ use crate::pod::Pod;
 pub const POD_MANIFESTS: [&str; 2] =
     ["/etc/origin/node/pods/etcd.yaml", "/etc/kubernetes/manifests/etcd.yaml"];
 
+/// Configuration files of etcd besides `[etcd] conf`: kubespray's, Debian's, etcd's own YAML, k3s's and RKE2's.
+const CONF_FILES: [&str; 5] = [
+    "/etc/etcd.env",
+    "/etc/default/etcd",
+    "/etc/etcd/etcd.conf.yml",
+    "/var/lib/rancher/k3s/server/db/etcd/config",
+    "/var/lib/rancher/rke2/server/db/etcd/config",
+];
+
+/// Where etcd listens for clients if its configuration does not say so.
+const DEFAULT_CLIENT_URL: &str = "http://localhost:2379";
+
+/// The maximum number of files in a directory of static pods that are searched for etcd.
+const MAX_MANIFESTS: usize = 64;
+
 /// How to connect to this host's member, and its configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LocalMember {
     /// A URL, `https://10.0.3.1:2379`.
     pub endpoint: String,
     pub tls: TlsFiles,
+    /// Where it serves HTTP, if that is another port than that of gRPC (`--listen-client-http-urls`).
+    pub http_url: Option<String>,
+    /// Where the endpoint is from, for errors; empty if it is set in [etcd].
+    pub origin: String,
     /// Its name in its configuration; `None` if only the settings describe it.
     pub name: Option<String>,
     /// Its data directory.
@@ -47,12 +66,13 @@ pub enum DiscoverError {
     NotAManifest { path: PathBuf, source: Box<serde_saphyr::Error> },
     #[error("{} has no container that runs etcd", .path.display())]
     NoContainer { path: PathBuf },
+    #[error("{} is not a configuration of etcd in YAML", .path.display())]
+    NotYaml { path: PathBuf, source: Box<serde_saphyr::Error> },
     #[error(
-        "{} contains no client URL: neither ETCD_ADVERTISE_CLIENT_URLS nor ETCD_LISTEN_CLIENT_URLS \
-         (--advertise-client-urls, --listen-client-urls) has an http or https URL; set `endpoint` in [etcd]",
+        "{} has a client URL that is neither http nor https ({url}); set `endpoint` in [etcd]",
         .path.display()
     )]
-    NoClientUrl { path: PathBuf },
+    NoClientUrl { path: PathBuf, url: String },
     #[error(
         "{endpoint} uses TLS, but its CA is unknown: [etcd] has no `ca`, and {}",
         match .path {
@@ -75,28 +95,42 @@ pub fn discover(settings: &EtcdSettings, root: &Path) -> Result<LocalMember, Dis
     if settings.cert.is_some() != settings.key.is_some() {
         return Err(DiscoverError::HalfIdentity);
     }
-    let described = find_description(settings, root)?;
+    let (described, others) = find_description(settings, root)?;
     let endpoint = match (&settings.endpoint, &described) {
         (Some(endpoint), _) => endpoint.clone(),
         (None, Some(described)) => described.client_url()?,
         (None, None) => return Err(DiscoverError::NothingFound { searched: places(settings, root) }),
     };
-    let mut tls = TlsFiles::default();
-    if endpoint.starts_with("https:") {
-        tls = tls_files(settings, described.as_ref(), root);
-        if tls.ca.is_none() {
-            return Err(DiscoverError::NoCa { endpoint, path: described.map(|described| described.path) });
-        }
+    // The other members may use TLS even if this one's own endpoint, on loopback, does not.
+    let tls = tls_files(settings, described.as_ref(), root);
+    if endpoint.starts_with("https:") && tls.ca.is_none() {
+        return Err(DiscoverError::NoCa { endpoint, path: described.map(|described| described.path) });
     }
+    let option = |name| Some(described.as_ref()?.options.first(&[name])?.to_owned());
     Ok(LocalMember {
+        http_url: option("ETCD_LISTEN_CLIENT_HTTP_URLS").as_deref().and_then(first_url),
+        origin: match &described {
+            Some(described) if settings.endpoint.is_none() => origin(&described.path, &others),
+            _ => String::new(),
+        },
         endpoint,
         tls,
-        name: described
-            .as_ref()
-            .and_then(|described| Some(described.options.first(&["ETCD_NAME"])?.to_owned())),
+        name: option("ETCD_NAME"),
         data_dir: described.as_ref().and_then(|described| described.file(&["ETCD_DATA_DIR"])),
         files: described.map_or_else(Vec::new, |described| described.files()),
     })
+}
+
+/// Names the file that gave an endpoint, and others that describe a member of this host too.
+fn origin(path: &Path, others: &[PathBuf]) -> String {
+    let path = path.display();
+    if others.is_empty() {
+        return format!(" (from {path})");
+    }
+    format!(
+        " (from {path}; etcd is also configured in {}: set `conf` or `endpoint` in [etcd])",
+        listed(others)
+    )
 }
 
 /// Each setting takes precedence over the configuration; a client uses the peer's certificate, else the server's.
@@ -125,25 +159,51 @@ struct Described {
     root: PathBuf,
 }
 
-fn places(settings: &EtcdSettings, root: &Path) -> Vec<PathBuf> {
-    let conf = settings.conf.as_path();
-    std::iter::once(conf).chain(POD_MANIFESTS.map(Path::new)).map(|path| below(root, path)).collect()
+fn conf_files(settings: &EtcdSettings) -> impl Iterator<Item = &Path> {
+    let further = CONF_FILES.map(Path::new).into_iter().filter(|path| *path != settings.conf);
+    std::iter::once(settings.conf.as_path()).chain(further)
 }
 
-fn find_description(settings: &EtcdSettings, root: &Path) -> Result<Option<Described>, DiscoverError> {
-    let conf = below(root, &settings.conf);
-    if let Some(text) = read_text(&conf)? {
-        let mut options = Options::default();
-        options.read_environment(&text);
-        return Ok(Some(Described { path: conf, options, pod: None, sourced: None, root: root.to_owned() }));
-    }
-    for manifest in POD_MANIFESTS {
-        let path = below(root, Path::new(manifest));
+fn places(settings: &EtcdSettings, root: &Path) -> Vec<PathBuf> {
+    conf_files(settings).chain(POD_MANIFESTS.map(Path::new)).map(|path| below(root, path)).collect()
+}
+
+/// The first configuration of a member, and the paths of further ones.
+fn find_description(
+    settings: &EtcdSettings,
+    root: &Path,
+) -> Result<(Option<Described>, Vec<PathBuf>), DiscoverError> {
+    let mut found = Vec::new();
+    for path in conf_files(settings).map(|path| below(root, path)) {
         if let Some(text) = read_text(&path)? {
-            return from_manifest(path, &text, root).map(Some);
+            let options = Options::read(&text)
+                .map_err(|source| DiscoverError::NotYaml { path: path.clone(), source: Box::new(source) })?;
+            found.push(Described { path, options, pod: None, sourced: None, root: root.to_owned() });
         }
     }
-    Ok(None)
+    for manifest in POD_MANIFESTS.map(|manifest| below(root, Path::new(manifest))) {
+        if let Some(text) = read_text(&manifest)? {
+            found.push(from_manifest(manifest.clone(), &text, root)?);
+        }
+        found.extend(other_manifests(&manifest, root));
+    }
+    let mut found = found.into_iter();
+    let first = found.next();
+    Ok((first, found.map(|described| described.path).collect()))
+}
+
+/// Further pods of etcd beside a manifest: the kubelet runs every file in that directory, whatever its name, also
+/// `etcd.yaml.backup`. Files that are not manifests are skipped.
+fn other_manifests(manifest: &Path, root: &Path) -> Vec<Described> {
+    let Some(listing) = manifest.parent().and_then(|directory| fs::read_dir(directory).ok()) else {
+        return Vec::new();
+    };
+    let mut paths: Vec<PathBuf> = listing.flatten().take(MAX_MANIFESTS).map(|entry| entry.path()).collect();
+    paths.sort();
+    let is_hidden =
+        |path: &Path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let others = paths.into_iter().filter(|path| path != manifest && !is_hidden(path));
+    others.filter_map(|path| from_manifest(path.clone(), &read_text(&path).ok()??, root).ok()).collect()
 }
 
 fn from_manifest(path: PathBuf, text: &str, root: &Path) -> Result<Described, DiscoverError> {
@@ -160,17 +220,14 @@ fn from_manifest(path: PathBuf, text: &str, root: &Path) -> Result<Described, Di
 }
 
 impl Described {
-    /// The first URL that a client on this host can use: an advertised one, else one that etcd listens on.
+    /// The first URL that a client on this host can use: an advertised one, else one that etcd listens on, else etcd's default.
     fn client_url(&self) -> Result<String, DiscoverError> {
-        ["ETCD_ADVERTISE_CLIENT_URLS", "ETCD_LISTEN_CLIENT_URLS"]
-            .iter()
-            .filter_map(|name| self.options.first(&[name]))
-            .flat_map(|urls| urls.split(','))
-            .map(|url| url.trim().trim_end_matches('/'))
-            .find(|url| url.starts_with("https://") || url.starts_with("http://"))
-            // 0.0.0.0 and [::] are all addresses of this host, and not addresses to connect to.
-            .map(|url| url.replace("://0.0.0.0:", "://127.0.0.1:").replace("://[::]:", "://[::1]:"))
-            .ok_or_else(|| DiscoverError::NoClientUrl { path: self.path.clone() })
+        let names = ["ETCD_ADVERTISE_CLIENT_URLS", "ETCD_LISTEN_CLIENT_URLS"];
+        let mut values = names.iter().filter_map(|name| self.options.first(&[name])).peekable();
+        let Some(value) = values.peek().copied() else { return Ok(DEFAULT_CLIENT_URL.to_owned()) };
+        values
+            .find_map(first_url)
+            .ok_or_else(|| DiscoverError::NoClientUrl { path: self.path.clone(), url: value.to_owned() })
     }
 
     /// The path in the first of these options, as this process opens it.
@@ -199,6 +256,14 @@ impl Described {
     }
 }
 
+/// The first http or https URL of a list, as a client on this host uses it.
+fn first_url(urls: &str) -> Option<String> {
+    let mut urls = urls.split(',').map(|url| url.trim().trim_end_matches('/'));
+    let url = urls.find(|url| url.starts_with("https://") || url.starts_with("http://"))?;
+    // 0.0.0.0 and [::] are all addresses of this host, and not addresses to connect to.
+    Some(url.replace("://0.0.0.0:", "://127.0.0.1:").replace("://[::]:", "://[::1]:"))
+}
+
 fn below(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path))
 }
@@ -207,10 +272,8 @@ fn below(root: &Path, path: &Path) -> PathBuf {
 fn read_text(path: &Path) -> Result<Option<String>, DiscoverError> {
     let unreadable = |source| DiscoverError::Unreadable { path: path.to_owned(), source };
     match read_small(path) {
-        Ok(bytes) => {
-            let text = String::from_utf8(bytes).map_err(|error| unreadable(io::Error::other(error)))?;
-            Ok(Some(text))
-        }
+        // A comment may be in any encoding.
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             Ok(None)
         }

@@ -20,8 +20,17 @@ pub enum ClientError {
     NotACertificate { path: PathBuf },
     #[error("cannot use the client certificate {} with the key {}", .cert.display(), .key.display())]
     BadIdentity { cert: PathBuf, key: PathBuf, source: Source },
-    #[error("nothing listens at {endpoint}; is etcd running?")]
-    NotListening { endpoint: String },
+    #[error("the key {} is encrypted with a passphrase, which an unattended client cannot give; use a key without one", .path.display())]
+    EncryptedKey { path: PathBuf },
+    #[error(
+        "the key {} is on the curve P-521, which is unsupported; issue the client certificate for a P-256, P-384, Ed25519 or RSA key",
+        .path.display()
+    )]
+    P521Key { path: PathBuf },
+    #[error("{endpoint} uses TLS, but its CA is unknown; set `ca` in [etcd]")]
+    NoCa { endpoint: String },
+    #[error("nothing listens at {endpoint}{origin}; is etcd running?")]
+    NotListening { endpoint: String, origin: String },
     #[error("cannot connect to {endpoint}")]
     Unreachable { endpoint: String, source: Source },
     #[error("{endpoint} did not respond to {call} within {} s", .after.as_secs())]
@@ -33,7 +42,7 @@ pub enum ClientError {
     NoSubjectAltName { endpoint: String },
     #[error("the certificate of {endpoint} is for {}; set `endpoint` in [etcd] to one of them", .names.join(", "))]
     WrongName { endpoint: String, names: Vec<String> },
-    #[error("the certificate of {endpoint} is not signed by the CA in {}; is it the CA of this cluster?", .ca.display())]
+    #[error("the certificate of {endpoint} is not signed by the CA in {}; is it the CA of this cluster, and does etcd send the intermediate certificates, if there are any?", .ca.display())]
     WrongCa { endpoint: String, ca: PathBuf },
     #[error("the certificate of {endpoint} is invalid")]
     ServerCertificate { endpoint: String, source: Source },
@@ -59,6 +68,11 @@ pub enum ClientError {
          certificate?"
     )]
     ClosedInHandshake { endpoint: String, source: Source },
+    #[error(
+        "{endpoint} and nightshift have no TLS version, cipher or signature in common; certificates with keys on the curve P-521, as \
+         `etcd --auto-tls` creates them, are unsupported: use P-256, P-384, Ed25519 or RSA"
+    )]
+    NothingInCommon { endpoint: String, source: Source },
     #[error("the TLS handshake with {endpoint} failed")]
     Handshake { endpoint: String, source: Source },
     #[error(
@@ -76,6 +90,8 @@ pub enum ClientError {
 #[derive(Debug, Clone)]
 pub struct Peer {
     pub endpoint: String,
+    /// Where the endpoint is from; see [`LocalMember::origin`](crate::discover::LocalMember::origin).
+    pub origin: String,
     pub ca: PathBuf,
     pub cert: Option<PathBuf>,
 }
@@ -148,7 +164,7 @@ impl Peer {
             }
             let io = layer.downcast_ref::<io::Error>().map(io::Error::kind);
             if io == Some(io::ErrorKind::ConnectionRefused) {
-                return Some(ClientError::NotListening { endpoint });
+                return Some(ClientError::NotListening { endpoint, origin: self.origin.clone() });
             }
         }
         None
@@ -160,7 +176,10 @@ impl Peer {
         match error {
             rustls::Error::InvalidCertificate(certificate) => match certificate {
                 CertificateError::NotValidForNameContext { presented, .. } if !presented.is_empty() => {
-                    ClientError::WrongName { endpoint, names: presented.clone() }
+                    ClientError::WrongName {
+                        endpoint,
+                        names: presented.iter().map(|name| plain(name)).collect(),
+                    }
                 }
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                     ClientError::NoSubjectAltName { endpoint }
@@ -176,14 +195,27 @@ impl Peer {
         }
     }
 
-    /// Alerts of a server are nearly always about the client certificate.
+    /// The other alerts of a server are nearly always about the client certificate.
     fn alert(&self, source: Source) -> ClientError {
         let endpoint = self.endpoint.clone();
+        let text = source.to_string();
+        if ["HandshakeFailure", "ProtocolVersion", "InsufficientSecurity"]
+            .iter()
+            .any(|alert| text.contains(alert))
+        {
+            return ClientError::NothingInCommon { endpoint, source };
+        }
         match &self.cert {
             Some(cert) => ClientError::ClientCertificateRefused { endpoint, cert: cert.clone(), source },
             None => ClientError::ClientCertificateDemanded { endpoint, source },
         }
     }
+}
+
+/// A name of a certificate without rustls's notation: `DnsName("x")` and `IpAddress(10.0.0.1)`.
+fn plain(name: &str) -> String {
+    let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.unwrap_or(name).trim_matches('"').to_owned()
 }
 
 /// An error and its causes. The chain of an `io::Error` does not include the error that it wraps.

@@ -22,15 +22,17 @@ pub struct Expiry {
     pub at: Timestamp,
 }
 
-/// When the certificates expire that this host's etcd configuration names. Files that cannot be read are skipped: the connection
+/// When the certificates expire that this host's etcd configuration names. Of a bundle of CAs, expired ones are ignored if another
+/// is valid: they are kept until everything has a certificate of the new CA. Files that cannot be read are skipped: the connection
 /// that needs them fails with a better error.
-pub fn expiries(local: &LocalMember) -> Vec<Expiry> {
+pub fn expiries(local: &LocalMember, now: Timestamp) -> Vec<Expiry> {
     let tls = &local.tls;
     let mut paths: Vec<&PathBuf> =
         local.files.iter().chain([&tls.ca, &tls.cert].into_iter().flatten()).collect();
     paths.sort();
     paths.dedup();
-    let of = |path: &PathBuf| Some(Expiry { path: path.clone(), at: first_expiry(&read_small(path).ok()?)? });
+    let of =
+        |path: &PathBuf| Some(Expiry { path: path.clone(), at: first_expiry(&read_small(path).ok()?, now)? });
     paths.into_iter().filter_map(of).collect()
 }
 
@@ -46,12 +48,19 @@ pub fn problems(expiries: &[Expiry], now: Timestamp) -> impl Iterator<Item = Pro
     })
 }
 
-fn first_expiry(pem: &[u8]) -> Option<Timestamp> {
+fn first_expiry(pem: &[u8], now: Timestamp) -> Option<Timestamp> {
     let certificates = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok);
-    let ends = certificates.filter_map(|der| {
-        let certificate = Certificate::from_der(&der).ok()?;
-        let end = certificate.tbs_certificate().validity().not_after.to_unix_duration();
-        Timestamp::from_second(i64::try_from(end.as_secs()).ok()?).ok()
-    });
-    ends.min()
+    let ends: Vec<(Timestamp, bool)> = certificates
+        .filter_map(|der| {
+            let certificate = Certificate::from_der(&der).ok()?;
+            let certificate = certificate.tbs_certificate();
+            let end = certificate.validity().not_after.to_unix_duration();
+            // A CA that signed itself: of a chain, each certificate is needed.
+            let is_root = certificate.issuer() == certificate.subject();
+            Some((Timestamp::from_second(i64::try_from(end.as_secs()).ok()?).ok()?, is_root))
+        })
+        .collect();
+    let has_valid_root = ends.iter().any(|(end, is_root)| *is_root && *end > now);
+    let needed = ends.iter().filter(|(end, is_root)| !(has_valid_root && *is_root && *end <= now));
+    needed.map(|(end, _)| *end).min()
 }

@@ -49,6 +49,11 @@ pub struct Alarm {
 pub enum Problem {
     #[error("is {responding}, not this host's own member {own}; set `endpoint` in [etcd]")]
     NotOwn { responding: String, own: String },
+    #[error(
+        "{responding} is not in the cluster's member list: a proxy or a load balancer responds; set `endpoint` in [etcd] to the \
+         member's own URL"
+    )]
+    NotListed { responding: MemberId },
     #[error("is in cluster {other}, not in {own}")]
     OtherCluster { other: String, own: String },
     #[error("has no leader; its data may be old")]
@@ -141,20 +146,29 @@ pub async fn examine(client: &Client, local: &LocalMember) -> Result<Member, Cli
     })
 }
 
-/// This host's own member is the one with its name, or else the one that its endpoint belongs to.
+/// This host's own member is the one with its name, or else the one that its endpoint belongs to. Names and URLs may occur twice:
+/// members advertise `http://localhost:2379` and are called `default` unless their configuration sets it.
 pub fn not_own(listed: &[ListedMember], responding: MemberId, local: &LocalMember) -> Option<Problem> {
-    let by_url = || {
-        let same = |url: &String| url.trim_end_matches('/') == local.endpoint.trim_end_matches('/');
-        listed.iter().find(|member| member.client_urls.iter().any(same))
-    };
-    let own = match &local.name {
-        Some(name) => listed.iter().find(|member| member.name == *name).or_else(by_url),
-        None => by_url(),
-    }?;
-    (own.id() != responding).then(|| Problem::NotOwn {
+    if listed.is_empty() {
+        return None;
+    }
+    if listed.iter().all(|member| member.id() != responding) {
+        return Some(Problem::NotListed { responding });
+    }
+    let named = |member: &&ListedMember| local.name.as_ref().is_some_and(|name| member.name == *name);
+    let own = listed.iter().filter(named).collect::<Vec<_>>();
+    let own =
+        if own.is_empty() { listed.iter().filter(|member| has_url(member, local)).collect() } else { own };
+    let first = own.first()?;
+    own.iter().all(|member| member.id() != responding).then(|| Problem::NotOwn {
         responding: described(listed, responding),
-        own: described(listed, own.id()),
+        own: described(listed, first.id()),
     })
+}
+
+fn has_url(member: &ListedMember, local: &LocalMember) -> bool {
+    let same = |url: &String| url.trim_end_matches('/') == local.endpoint.trim_end_matches('/');
+    member.client_urls.iter().any(same)
 }
 
 fn described(listed: &[ListedMember], id: MemberId) -> String {
@@ -179,5 +193,48 @@ fn alarm_name(alarm: i32) -> String {
         Ok(AlarmType::NoSpace) => "NOSPACE".to_owned(),
         Ok(AlarmType::Corrupt) => "CORRUPT".to_owned(),
         Err(_) => format!("number {alarm}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(members: &[(u64, &str, &str)]) -> Vec<ListedMember> {
+        let member = |(id, name, url): &(u64, &str, &str)| ListedMember {
+            id: *id,
+            name: (*name).to_owned(),
+            client_urls: vec![(*url).to_owned()],
+            ..ListedMember::default()
+        };
+        members.iter().map(member).collect()
+    }
+
+    fn local(name: Option<&str>, endpoint: &str) -> LocalMember {
+        LocalMember { name: name.map(str::to_owned), endpoint: endpoint.to_owned(), ..LocalMember::default() }
+    }
+
+    #[test]
+    fn members_that_share_a_name_or_a_url_are_each_their_own() {
+        let same_url = listed(&[(1, "m1", "http://localhost:2379"), (2, "m2", "http://localhost:2379")]);
+        let same_name =
+            listed(&[(1, "default", "http://10.0.0.1:2379"), (2, "default", "http://10.0.0.2:2379")]);
+        for responding in [MemberId(1), MemberId(2)] {
+            assert_eq!(not_own(&same_url, responding, &local(None, "http://localhost:2379/")), None);
+            assert_eq!(
+                not_own(&same_name, responding, &local(Some("default"), "http://10.0.0.1:2379")),
+                None
+            );
+        }
+    }
+
+    #[test]
+    fn another_member_and_one_that_is_not_listed_are_named_as_what_they_are() {
+        let members = listed(&[(1, "m1", "http://10.0.0.1:2379"), (2, "m2", "http://10.0.0.2:2379")]);
+        let problem = not_own(&members, MemberId(2), &local(Some("m1"), "http://10.0.0.2:2379"));
+        assert!(matches!(problem, Some(Problem::NotOwn { .. })), "{problem:?}");
+        let problem = not_own(&members, MemberId(3), &local(None, "http://10.0.0.9:2379"));
+        assert_eq!(problem, Some(Problem::NotListed { responding: MemberId(3) }));
+        assert_eq!(not_own(&[], MemberId(3), &local(None, "http://10.0.0.9:2379")), None);
     }
 }

@@ -1,4 +1,7 @@
-//! etcd's options by the names of its environment variables, wherever they are written: etcd.conf, flags or a pod's env.
+//! etcd's options by the names of its environment variables, wherever they are written: etcd.conf, etcd.conf.yml, flags or a
+//! pod's env.
+
+mod yaml;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -30,6 +33,17 @@ impl Options {
 
     pub fn set_flag(&mut self, flag: &str, value: &str) {
         self.set(&format!("ETCD_{}", flag.to_ascii_uppercase().replace('-', "_")), value);
+    }
+
+    /// Reads a configuration file of etcd: an environment file, or YAML.
+    pub fn read(text: &str) -> Result<Self, serde_saphyr::Error> {
+        let mut options = Self::default();
+        if yaml::is_yaml(text) {
+            yaml::read(text, &mut options)?;
+        } else {
+            options.read_environment(text);
+        }
+        Ok(options)
     }
 
     /// Reads an environment file as both systemd and a shell's `source` do: `KEY="value"`, `#` and `;` start a comment, and the

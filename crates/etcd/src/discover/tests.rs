@@ -124,11 +124,15 @@ impl Host {
     fn with(files: &[(&str, &str)]) -> Self {
         let host = Self(tempfile::tempdir().unwrap());
         for (path, text) in files {
-            let path = host.path(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
+            host.write(path, text.as_bytes());
         }
         host
+    }
+
+    fn write(&self, path: &str, content: &[u8]) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
     }
 
     fn path(&self, path: &str) -> PathBuf {
@@ -241,8 +245,66 @@ fn the_error_of_a_host_without_a_member_names_the_files_that_were_searched() {
 }
 
 #[test]
+fn a_member_without_configured_urls_listens_where_etcd_listens_by_default() {
+    let debian = Host::with(&[("/etc/default/etcd", "## etcd(1) daemon options\n# ETCD_NAME=\"x\"\n")]);
+    let member = debian.discover().unwrap();
+    assert_eq!((member.endpoint.as_str(), member.tls), ("http://localhost:2379", TlsFiles::default()));
+    assert!(member.origin.contains("/etc/default/etcd"), "{}", member.origin);
+}
+
+#[test]
+fn a_configuration_in_yaml_is_read_wherever_it_is() {
+    let conf = "name: m1\ndata-dir: /var/lib/etcd\nlisten-client-urls: https://10.0.0.1:2379\n\
+        listen-client-http-urls: https://127.0.0.1:2382\nclient-transport-security:\n  cert-file: /c\n  key-file: /k\n  \
+        trusted-ca-file: /ca\n";
+    for path in
+        ["/etc/etcd/etcd.conf.yml", "/etc/etcd/etcd.conf", "/var/lib/rancher/k3s/server/db/etcd/config"]
+    {
+        let member = Host::with(&[(path, conf)]).discover().unwrap();
+        assert_eq!(
+            (member.endpoint.as_str(), member.name.as_deref()),
+            ("https://10.0.0.1:2379", Some("m1")),
+            "{path}"
+        );
+        assert_eq!(member.http_url.as_deref(), Some("https://127.0.0.1:2382"));
+        assert!(member.tls.ca.is_some() && member.tls.cert.is_some());
+    }
+}
+
+#[test]
+fn the_file_that_gave_the_address_is_named_with_others_that_configure_etcd() {
+    let pod = "kind: Pod\nspec:\n  containers:\n  - name: etcd\n    command: [etcd, --advertise-client-urls=http://127.0.0.1:1]\n";
+    let both = Host::with(&[
+        ("/etc/etcd/etcd.conf", "ETCD_ADVERTISE_CLIENT_URLS=http://localhost:2379\n"),
+        ("/etc/kubernetes/manifests/etcd.yaml.backup", pod),
+        ("/etc/kubernetes/manifests/.etcd.yaml.swp", pod),
+    ]);
+    let origin = both.discover().unwrap().origin;
+    assert!(origin.contains("etc/etcd/etcd.conf; ") && origin.contains("etcd.yaml.backup"), "{origin}");
+    assert!(!origin.contains(".swp"), "{origin}");
+    let only = Host::with(&[("/etc/kubernetes/manifests/etcd.yaml.backup", pod)]);
+    assert_eq!(only.discover().unwrap().endpoint, "http://127.0.0.1:1");
+}
+
+#[test]
+fn the_ca_is_known_for_the_other_members_even_if_the_own_endpoint_is_http() {
+    let host = Host::with(&[("/etc/etcd/etcd.conf", CONF)]);
+    let settings = EtcdSettings { endpoint: Some("http://127.0.0.1:2379".into()), ..settings() };
+    let member = discover(&settings, host.0.path()).unwrap();
+    assert_eq!((member.endpoint.as_str(), member.origin.as_str()), ("http://127.0.0.1:2379", ""));
+    assert_eq!(member.tls.ca, Some(host.path("/etc/etcd/ca.crt")));
+}
+
+#[test]
+fn a_comment_in_another_encoding_does_not_hide_a_configuration() {
+    let host = Host::with(&[]);
+    host.write("/etc/etcd/etcd.conf", b"# R\xe9serv\xe9\nETCD_ADVERTISE_CLIENT_URLS=http://10.0.0.1:2379\n");
+    assert_eq!(host.discover().unwrap().endpoint, "http://10.0.0.1:2379");
+}
+
+#[test]
 fn an_incomplete_configuration_is_refused_with_what_is_missing() {
-    let no_url = Host::with(&[("/etc/etcd/etcd.conf", "ETCD_NAME=one\n")]);
+    let no_url = Host::with(&[("/etc/etcd/etcd.conf", "ETCD_ADVERTISE_CLIENT_URLS=unix://localhost:2379\n")]);
     assert!(matches!(no_url.discover(), Err(DiscoverError::NoClientUrl { .. })));
     let no_ca = Host::with(&[("/etc/etcd/etcd.conf", "ETCD_ADVERTISE_CLIENT_URLS=https://10.0.3.1:2379\n")]);
     let error = no_ca.discover().unwrap_err().to_string();

@@ -94,7 +94,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 impl V2Client {
     /// The local member, with this host's own certificate.
     pub fn of_member(member: &LocalMember, timeout: Duration) -> Result<Self, V2Error> {
-        let endpoint = member.endpoint.clone();
+        let endpoint = member.http_url.as_ref().unwrap_or(&member.endpoint).clone();
         let bad = || V2Error::BadEndpoint(endpoint.clone());
         let uri: Uri = endpoint.parse().map_err(|_| bad())?;
         let host = uri.host().ok_or_else(bad)?.trim_matches(['[', ']']).to_owned();

@@ -28,7 +28,12 @@ impl Stores {
             EtcdData::V2 => known(false, true),
             EtcdData::Mixed => known(true, true),
             EtcdData::Auto => {
-                let v2 = async { V2Client::of_member(member, REQUEST_TIMEOUT)?.has_keys().await };
+                let v2 = async {
+                    if !has_v2_store(client).await {
+                        return Ok(false);
+                    }
+                    V2Client::of_member(member, REQUEST_TIMEOUT)?.has_keys().await
+                };
                 let (v3, v2) = tokio::join!(client.has_v3_keys(), v2);
                 Self { v3, v2 }
             }
@@ -38,5 +43,15 @@ impl Stores {
     /// v3 keys count as present if that is unknown: the snapshot contains them in any case.
     pub fn has_v3(&self) -> bool {
         *self.v3.as_ref().unwrap_or(&true)
+    }
+}
+
+/// etcd 3.6 removed the v2 store (docs/facts/etcd.md). If the version is unknown, there may be one.
+async fn has_v2_store(client: &Client) -> bool {
+    let Ok(status) = client.status().await else { return true };
+    let mut numbers = status.version.split('.').map_while(|number| number.parse::<u32>().ok());
+    match (numbers.next(), numbers.next()) {
+        (Some(major), Some(minor)) => (major, minor) < (3, 6),
+        _ => true,
     }
 }

@@ -6,6 +6,7 @@ use crate::certs::Certs;
 use crate::support::writer::{Writer, local};
 use jiff::{Timestamp, ToSpan as _};
 use kit::etcd::Etcd;
+use kit::pki::Authority;
 use nightshift_core::etcd_facts::{Agreement, AgreementState, MemberId};
 use nightshift_etcd::agreement::{AgreementLimits, agreement};
 use nightshift_etcd::client::Client;
@@ -197,11 +198,10 @@ fn a_certificate_that_expires_within_thirty_days_is_a_problem() {
     let member = LocalMember {
         endpoint: "https://127.0.0.1:2379".into(),
         tls: TlsFiles { ca: Some(certs.path("ca.crt")), cert: Some(certs.path("client.crt")), key: None },
-        name: None,
-        data_dir: None,
         files: vec![certs.path("server.crt"), certs.path("server.key"), certs.path("absent.crt")],
+        ..LocalMember::default()
     };
-    let expiries = expiries(&member);
+    let expiries = expiries(&member, Timestamp::now());
     assert_eq!(expiries.len(), 3, "a key and a missing file do not expire: {expiries:?}");
     let now = Timestamp::now();
     let soon: Vec<String> = expiry::problems(&expiries, now).map(|it| it.to_string()).collect();
@@ -212,4 +212,22 @@ fn a_certificate_that_expires_within_thirty_days_is_a_problem() {
     let over: Vec<String> = expiry::problems(&expiries, later).map(|it| it.to_string()).collect();
     assert!(over.iter().all(|text| text.contains("that expired on ")), "{over:?}");
     assert_eq!(expiry::problems(&expiries, now - (40 * 24).hours()).count(), 0);
+}
+
+#[test]
+fn of_a_bundle_of_cas_expired_roots_do_not_count_while_another_is_valid() {
+    let certs = Certs::make();
+    let bundle = tempfile::tempdir().unwrap();
+    let path = bundle.path().join("ca.crt");
+    // The second is valid for a hundred days longer.
+    let other = Authority::create(bundle.path(), "new-ca", "/CN=new-ca", 102).unwrap();
+    drop(other);
+    let text = [certs.path("ca.crt"), bundle.path().join("new-ca.crt")]
+        .map(|path| std::fs::read_to_string(path).unwrap());
+    std::fs::write(&path, text.concat()).unwrap();
+    let member =
+        LocalMember { tls: TlsFiles { ca: Some(path), ..TlsFiles::default() }, ..LocalMember::default() };
+    let (now, later) = (Timestamp::now(), Timestamp::now() + (10 * 24).hours());
+    let days = |at: Timestamp| expiries(&member, at)[0].at.duration_since(now).as_hours() / 24;
+    assert_eq!((days(now), days(later)), (1, 101));
 }

@@ -16,3 +16,4 @@ mod numbers;
 mod support;
 mod torn;
 mod v2;
+mod variants;

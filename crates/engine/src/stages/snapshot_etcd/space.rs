@@ -37,7 +37,6 @@ mod tests {
 
     use super::*;
     use crate::testing;
-    use nightshift_etcd::discover::TlsFiles;
 
     fn member(db_size: u64) -> Member {
         Member {
@@ -58,10 +57,8 @@ mod tests {
     fn local(data_dir: &Path) -> LocalMember {
         LocalMember {
             endpoint: "http://127.0.0.1:2379".into(),
-            tls: TlsFiles::default(),
-            name: None,
             data_dir: Some(data_dir.to_owned()),
-            files: Vec::new(),
+            ..LocalMember::default()
         }
     }
 

@@ -31,16 +31,16 @@ impl MemberView {
     pub async fn of(local: &LocalMember) -> Result<Self, StageError> {
         let client = Client::connect(local, REQUEST_TIMEOUT).await?;
         let member = examine(&client, local).await?;
-        if let Some(problem) =
-            member.problems.iter().find(|problem| matches!(problem, Problem::NotOwn { .. }))
-        {
+        let is_other =
+            |problem: &&Problem| matches!(problem, Problem::NotOwn { .. } | Problem::NotListed { .. });
+        if let Some(problem) = member.problems.iter().find(is_other) {
             return Err(StageError::NotOwn(problem.clone()));
         }
         // The reason of an error is among the member's own problems.
         let cluster = Cluster::query(&client, local).await.ok();
-        let described = local.clone();
-        let expiries = offload::run(move || expiry::expiries(&described)).await;
-        let problems = expiry::problems(&expiries, Timestamp::now())
+        let (described, now) = (local.clone(), Timestamp::now());
+        let expiries = offload::run(move || expiry::expiries(&described, now)).await;
+        let problems = expiry::problems(&expiries, now)
             .map(|problem| MemberProblem { member: member.label(), problem })
             .chain(cluster.iter().flat_map(|cluster| cluster.problems(member.id)))
             .collect();

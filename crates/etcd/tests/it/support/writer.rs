@@ -11,7 +11,7 @@ use nightshift_etcd::error::ClientError;
 /// A member at this URL, over plain HTTP.
 pub fn local(url: &str) -> LocalMember {
     let tls = TlsFiles::default();
-    LocalMember { endpoint: url.to_owned(), tls, name: None, data_dir: None, files: Vec::new() }
+    LocalMember { endpoint: url.to_owned(), tls, ..LocalMember::default() }
 }
 
 /// Writes to a member, like an API server.

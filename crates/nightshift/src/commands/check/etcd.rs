@@ -14,6 +14,8 @@ use nightshift_etcd::error::ClientError;
 use nightshift_etcd::expiry;
 use nightshift_etcd::health::{Member, examine};
 
+use tokio::time::timeout;
+
 use super::line::print_result;
 use crate::report;
 
@@ -37,9 +39,14 @@ pub async fn check(settings: &Settings) -> bool {
         |problem| Err(format!("member {} {problem}", member.label())),
     );
     let mut good = print_result("etcd", own);
+    good &= match snapshot_is_allowed(&client).await {
+        Ok(()) => true,
+        Err(fault) => print_result("etcd", Err(fault)),
+    };
     let cluster = Cluster::query(&client, &local).await;
     good &= print_result("etcd", others(cluster, &client, &member).await);
-    for problem in expiry::problems(&expiry::expiries(&local), Timestamp::now()) {
+    let now = Timestamp::now();
+    for problem in expiry::problems(&expiry::expiries(&local, now), now) {
         good &= print_result("etcd", Err(format!("member {} {problem}", member.label())));
     }
     good
@@ -50,6 +57,20 @@ async fn reach(settings: &Settings) -> Result<(LocalMember, Client, Member), Str
     let client = Client::connect(&local, REQUEST_TIMEOUT).await.map_err(|error| report::in_full(&error))?;
     let member = examine(&client, &local).await.map_err(|error| report::in_full(&error))?;
     Ok((local, client, member))
+}
+
+/// The status needs no rights, but a snapshot does: where etcd requires a login, only a request shows that it is allowed.
+async fn snapshot_is_allowed(client: &Client) -> Result<(), String> {
+    let mut stream = client.snapshot().await.map_err(|error| report::in_full(&error))?;
+    match timeout(REQUEST_TIMEOUT, stream.message()).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(status)) => Err(report::in_full(&client.failed("Snapshot", status))),
+        Err(_) => Err(format!(
+            "{} did not begin a snapshot within {} s",
+            client.endpoint(),
+            REQUEST_TIMEOUT.as_secs()
+        )),
+    }
 }
 
 /// How many members answer, and whether they can be compared.

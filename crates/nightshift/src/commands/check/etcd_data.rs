@@ -30,7 +30,10 @@ pub async fn check(settings: &Settings) -> bool {
             let fault = format!("cannot find out whether it has v2 keys: {error}; set `data` in [etcd]");
             print_result("etcd data", Err(fault))
         }
-        (_, Ok(false)) => {
+        (false, Ok(false)) => {
+            print_result("etcd data", Ok("no keys; is this the member of this cluster?".to_owned()))
+        }
+        (true, Ok(false)) => {
             print_result("etcd data", Ok("only v3 keys; a snapshot contains all of them".to_owned()))
         }
         (false, Ok(true)) => {
