@@ -341,3 +341,55 @@ fn a_later_night(site: &Site, night: &str) {
     fs::remove_file(&manifest).unwrap();
     fs::write(&manifest, serde_json::to_vec(&told).unwrap()).unwrap();
 }
+
+#[test]
+fn an_encrypted_snapshot_is_shown_with_its_identity_and_other_formats_are_named() {
+    let scratch = tempdir().unwrap();
+    let path = |name: &str| scratch.path().join(name);
+    let key = path("key.txt");
+    Cmd::new("age-keygen").arg("-o").arg(&key).run().unwrap();
+    let recipient = Cmd::new("age-keygen").arg("-y").arg(&key).run().unwrap().text();
+    let (snapshot, sealed) = (made("3.4-history"), path("snapshot.db.gz.age"));
+    Cmd::new("age").args(["-r", &recipient, "-o"]).arg(&sealed).arg(&snapshot).run().unwrap();
+    let shown = json(inspect(&[sealed.to_str().unwrap(), "--identity", key.to_str().unwrap(), "--json"]));
+    let plain = json(inspect(&[&snapshot, "--json"]));
+    assert_eq!((&shown["sha256"], &shown["facts"]), (&plain["sha256"], &plain["facts"]));
+    let refused = inspect(&[sealed.to_str().unwrap()]);
+    assert!(refused.code == 2 && refused.stderr.contains("is encrypted"), "{refused:?}");
+    for (name, start, what) in [
+        ("on-demand.zip", &b"PK\x03\x04...."[..], "a zip archive"),
+        ("armored.age", b"-----BEGIN AGE ENCRYPTED FILE-----", "with --armor"),
+        ("snapshot.db.xz", b"\xfd7zXZ\0\0\0", "compressed with xz"),
+        ("Incr-1.bz2", b"BZh91AY", "compressed with bzip2"),
+    ] {
+        fs::write(path(name), start).unwrap();
+        let refused = inspect(&[path(name).to_str().unwrap()]);
+        assert!(refused.code == 2 && refused.stderr.contains(what), "{refused:?}");
+    }
+    let directory = scratch.path().to_str().unwrap();
+    let tar = path("backup.tar.gz");
+    Cmd::new("tar").args(["-czf", tar.to_str().unwrap(), "-C", directory, "key.txt"]).run().unwrap();
+    let refused = inspect(&[tar.to_str().unwrap()]);
+    assert!(
+        refused.code == 2 && refused.stderr.contains("a tar archive, but not one of nightshift"),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn an_archive_that_was_renamed_is_recognised_by_its_content() {
+    let mut site = Plan::new(&[("m1", &[Master]), ("backup", &[BackupServer])]).build().unwrap();
+    site.night().unwrap();
+    let archive = archive_in(&site.inbox());
+    let renamed = site.inbox().join("m1 latest (1).bin");
+    fs::copy(&archive, &renamed).unwrap();
+    for command in ["inspect", "verify"] {
+        let shown = |path: &Path| {
+            let ran = site.run("m1", &[command, path.to_str().unwrap()]).unwrap();
+            assert!([0, 3].contains(&ran.code), "{command}: {ran:?}");
+            ran.stdout
+        };
+        assert!(shown(&renamed).contains("m1.site.test"), "{command}");
+        assert!(!shown(&archive).is_empty());
+    }
+}

@@ -25,6 +25,13 @@ impl Identities {
     }
 }
 
+/// Whether a file begins as age's do.
+pub fn is_encrypted(head: &[u8]) -> bool {
+    [&b"age-encryption.org/"[..], b"-----BEGIN AGE ENCRYPTED FILE-----"]
+        .iter()
+        .any(|start| head.starts_with(start))
+}
+
 /// The decrypted archive, for `list_blocking`. If the file was changed or truncated, a `read` fails.
 pub fn open_encrypted<R: Read>(
     reader: R,

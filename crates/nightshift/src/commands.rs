@@ -3,6 +3,7 @@
 mod archive_file;
 mod check;
 mod cold_copy;
+mod content;
 mod daemon;
 mod drill;
 mod drill_worker;

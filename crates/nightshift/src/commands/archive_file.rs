@@ -5,23 +5,23 @@ use std::io::{BufReader, Read, Write};
 use std::path::Path;
 
 use indicatif::ProgressBar;
-use nightshift_archive::{
-    ArchivedSet, Contents, Identities, ListError, Visitor, open_encrypted, visit_blocking,
-};
+use nightshift_archive::{ArchivedSet, Contents, ListError, Visitor, open_encrypted, visit_blocking};
 use nightshift_core::archive::{ArchiveName, NotAnArchive};
 use nightshift_core::manifest::Manifest;
 use nightshift_core::set_path::SetId;
 
 use super::CommandError;
+use super::content::{self, Content};
 
-/// The archive's name; `None` if the file's name is not that of an archive.
-pub fn name_of(path: &Path) -> Option<ArchiveName> {
-    path.file_name()?.to_str()?.parse().ok()
-}
-
-/// The archive's name, or an error if the file's name is not that of an archive.
-pub fn require_name(path: &Path) -> Result<ArchiveName, CommandError> {
-    name_of(path).ok_or_else(|| CommandError::Usage(format!("{}: {NotAnArchive}", path.display())))
+/// The archive's name: that of the file, or of its content if the file was renamed.
+pub fn require_name(path: &Path, identity: Option<&Path>) -> Result<ArchiveName, CommandError> {
+    if let Some(name) = path.file_name().and_then(|name| name.to_str()?.parse().ok()) {
+        return Ok(name);
+    }
+    match content::of(path, identity)? {
+        Content::Archive(name) => Ok(name),
+        Content::Snapshot => Err(CommandError::Usage(format!("{}: {NotAnArchive}", path.display()))),
+    }
 }
 
 /// Opens an archive; `progress` shows how much of the file is read.
@@ -34,17 +34,12 @@ pub fn open(
     let file = BufReader::new(progress.wrap_read(read(path)?));
     match (name.encrypted, identity) {
         (false, _) => Ok(Box::new(file)),
-        (true, Some(identity)) => {
-            let unusable = |error| CommandError::Usage(format!("{}: {error}", identity.display()));
-            let identities = Identities::read(BufReader::new(read(identity)?)).map_err(unusable)?;
+        (true, identity) => {
+            let identities = content::identities(path, identity)?;
             let opened = open_encrypted(file, &identities)
                 .map_err(CommandError::failed(format!("cannot decrypt {}", path.display())))?;
             Ok(Box::new(opened))
         }
-        (true, None) => Err(CommandError::Usage(format!(
-            "{} is encrypted; name the file with your age identity with --identity",
-            path.display()
-        ))),
     }
 }
 

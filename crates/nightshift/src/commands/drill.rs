@@ -27,7 +27,7 @@ pub fn run(config: &Path, args: &Drill) -> Result<Exit, CommandError> {
     let settings = config_file::settings(config)?;
     let signer = Signer::from_host_key(&settings.ssh.host_key);
     if let Some(archive) = &args.archive {
-        let signed = verify::signature_of(archive, &Signers::load(&settings))?;
+        let signed = verify::signature_of(archive, args.identity.as_deref(), &Signers::load(&settings))?;
         out::print_error(&format!("{}: {signed}", archive.display()));
     }
     let Subject { job, mode, stored, scratch } = Subject::of(&settings, args)?;

@@ -26,7 +26,7 @@ pub fn unpack(
     wanted: Option<SetId>,
 ) -> Result<(Scratch, Manifest), CommandError> {
     let usage = |what: String| CommandError::Usage(format!("{}: {what}", archive.display()));
-    let name = archive_file::require_name(archive)?;
+    let name = archive_file::require_name(archive, identity)?;
     let scratch = Scratch::create(&settings.drill.scratch, ARCHIVE)?;
     let choose = |contents: &Contents| {
         let sets = contents.sets.iter().filter(|set| match &wanted {

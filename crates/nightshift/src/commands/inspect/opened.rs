@@ -1,7 +1,7 @@
 //! Opens a snapshot for reading. A compressed one, or one in an archive, is unpacked into the scratch directory first.
 
 use std::fs::File;
-use std::io::{self, Seek as _};
+use std::io::{self, Read, Seek as _};
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -13,7 +13,7 @@ use nightshift_core::manifest::Manifest;
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_core::units::bytes;
-use nightshift_snapshot::{Database, Ending, ReadAt as _};
+use nightshift_snapshot::{Database, Ending};
 use nightshift_store::best;
 use nightshift_store::packing::{Packing, snapshot_of};
 use nightshift_store::spool::{SpoolError, Spooled, scratch_file, spool};
@@ -22,6 +22,7 @@ use super::target::Target;
 use crate::args::Choice;
 use crate::commands::CommandError;
 use crate::commands::archive_file::{self, Extracted};
+use crate::commands::content::{self, Plain};
 use crate::out;
 
 pub struct Opened {
@@ -41,7 +42,7 @@ pub struct Opened {
 pub fn open(target: Target, choice: &Choice) -> Result<Opened, CommandError> {
     let scratch = scratch(choice);
     match target {
-        Target::Snapshot(path) => of_file(&path, scratch),
+        Target::Snapshot(path) => of_file(&path, choice.identity.as_deref(), scratch),
         Target::Set { directory, manifest } => of_set(&directory, &manifest, scratch),
         Target::Archive { path, name } => of_archive(&path, &name, choice, scratch),
     }
@@ -53,18 +54,16 @@ pub fn scratch(choice: &Choice) -> PathBuf {
     chosen.unwrap_or_else(|| PathBuf::from("/var/tmp"))
 }
 
-fn of_file(path: &Path, scratch: PathBuf) -> Result<Opened, CommandError> {
+fn of_file(path: &Path, identity: Option<&Path>, scratch: PathBuf) -> Result<Opened, CommandError> {
     let failed = |source| CommandError::Read { path: path.to_owned(), source };
-    let file = File::open(path).map_err(failed)?;
-    let mut head = [0; 4];
-    let read = file.read_at(&mut head, 0).map_err(failed)?;
     let what = path.display().to_string();
-    let packing = Packing::of(&head[..read]);
-    if packing == Packing::Plain {
+    let Plain { reader, packing, encrypted } = content::open(path, identity)?;
+    let file = File::open(path).map_err(failed)?;
+    if packing == Packing::Plain && !encrypted {
         return opened(what, file, Vec::new(), scratch, None);
     }
     let length = file.metadata().map_err(failed)?.len();
-    let Spooled { file, ending } = unpack(&what, file, length, packing, &scratch, None)?;
+    let Spooled { file, ending } = unpack(&what, reader, length, packing, &scratch, None)?;
     opened(what, file, Vec::new(), scratch, Some(ending))
 }
 
@@ -133,7 +132,7 @@ fn of_stored(
 /// Unpacks a file of `length` bytes.
 fn unpack(
     what: &str,
-    packed: File,
+    packed: impl Read,
     length: u64,
     packing: Packing,
     scratch: &Path,

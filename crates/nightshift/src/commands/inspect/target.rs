@@ -10,7 +10,8 @@ use nightshift_core::set_path::SetId;
 use nightshift_store::{Judged, Vault, best, read_bounded};
 
 use crate::args::Choice;
-use crate::commands::{CommandError, archive_file};
+use crate::commands::CommandError;
+use crate::commands::content::{self, Content};
 use crate::{config_file, out};
 
 pub enum Target {
@@ -24,9 +25,14 @@ pub fn find(config: &Path, word: &str, choice: &Choice) -> Result<Target, Comman
     let path = Path::new(word);
     if path.is_file() {
         let path = path.to_owned();
-        return Ok(match archive_file::name_of(&path) {
-            Some(name) => Target::Archive { path, name },
-            None => Target::Snapshot(path),
+        let named = path.file_name().and_then(|name| name.to_str()?.parse::<ArchiveName>().ok());
+        let content = named.map_or_else(
+            || content::of(&path, choice.identity.as_deref()),
+            |name| Ok(Content::Archive(name)),
+        );
+        return Ok(match content? {
+            Content::Archive(name) => Target::Archive { path, name },
+            Content::Snapshot => Target::Snapshot(path),
         });
     }
     if path.join(manifest::FILE).is_file() {

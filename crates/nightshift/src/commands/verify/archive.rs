@@ -22,7 +22,7 @@ use crate::{out, report};
 const MAX_LEN: u64 = 16 << 10;
 
 pub fn verify(path: &Path, identity: Option<&Path>, signers: &Signers<'_>) -> Result<State, CommandError> {
-    let name = archive_file::require_name(path)?;
+    let name = archive_file::require_name(path, identity)?;
     let (signed, mut findings, has_checksum) = beside_archive(path, &name, signers)?;
     let archive = archive_file::open(path, &name, identity, &ProgressBar::hidden())?;
     match list_blocking(archive, &name) {
@@ -49,8 +49,12 @@ pub fn verify(path: &Path, identity: Option<&Path>, signers: &Signers<'_>) -> Re
 }
 
 /// Who signed an archive, for a command that reads it for another purpose. An error if the signature or the checksum is wrong.
-pub fn signature_of(path: &Path, signers: &Signers<'_>) -> Result<Signed, CommandError> {
-    let name = archive_file::require_name(path)?;
+pub fn signature_of(
+    path: &Path,
+    identity: Option<&Path>,
+    signers: &Signers<'_>,
+) -> Result<Signed, CommandError> {
+    let name = archive_file::require_name(path, identity)?;
     let (signed, findings, _) = beside_archive(path, &name, signers)?;
     if findings.is_empty() {
         return Ok(signed);
