@@ -99,7 +99,7 @@ fn an_encrypted_archive_opens_with_age_and_tar_and_with_verify() {
 
     let (archive, identity) = (archive.to_str().unwrap(), identity.to_str().unwrap());
     let verified = good(site.run("m1", &["verify", "--identity", identity, archive]).unwrap());
-    assert!(verified.stdout.contains(": good, 2 sets"), "{verified:?}");
+    assert!(verified.stdout.contains(": verified, 2 sets"), "{verified:?}");
     let inside = good(site.run("m1", &["inspect", "--identity", identity, archive]).unwrap()).stdout;
     assert!(inside.contains("2 sets") && inside.contains("root_cron"), "{inside}");
     let other = keys.path().join("other");

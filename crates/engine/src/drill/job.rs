@@ -20,6 +20,9 @@ pub struct Job {
     /// The facts in its manifest; `None` for a copy that nightshift did not make.
     #[serde(default)]
     pub facts: Option<EtcdFacts>,
+    /// The members were compared by another host than the set's: a hash that differs is that host's statement.
+    #[serde(default)]
+    pub compared_elsewhere: bool,
     /// The directory with etcd and etcdctl or etcdutl; `None` means that the usual directories are searched.
     #[serde(default)]
     pub tools: Option<PathBuf>,
@@ -111,6 +114,7 @@ impl Job {
             copy,
             stored,
             facts,
+            compared_elsewhere: false,
             tools: drill.etcd_tools.clone(),
             scratch: drill.scratch.clone(),
             leave: min_free(settings, db_size),
@@ -125,6 +129,12 @@ impl Job {
         let mut facts = manifest.etcd.clone()?;
         facts.agreement = Judge::new(vault).agreement(manifest);
         Some(facts)
+    }
+
+    /// As `new`, of the set with this manifest.
+    pub fn of_set(self, manifest: &Manifest) -> Self {
+        let own = manifest.etcd.as_ref().is_some_and(|facts| facts.agreement.is_some());
+        Self { compared_elsewhere: !own, ..self }
     }
 
     pub const fn deadline(&self) -> Duration {

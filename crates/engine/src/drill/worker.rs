@@ -133,7 +133,8 @@ async fn drill(job: &Job, log: &mut DrillLog<'_>) -> Result<(), Fault> {
     let mut server = log.step("start", Server::start(&tools, &scratch, start)).await?;
     // The manifest's facts are about the snapshot, not about the other copies in the set.
     let facts = job.facts.as_ref().filter(|_| matches!(job.stored, Stored::Snapshot { .. }));
-    let expected = Expected { origin, contents: contents.as_ref(), facts };
+    let compared_elsewhere = job.compared_elsewhere;
+    let expected = Expected { origin, contents: contents.as_ref(), facts, compared_elsewhere };
     let mut compared = Vec::new();
     let same = log.step("compare", compare(&mut server, expected, &mut compared)).await;
     log.compared = compared;

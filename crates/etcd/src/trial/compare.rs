@@ -15,12 +15,17 @@ use crate::error::ClientError;
 /// The timeout of the restored etcd's own HashKV, which reads all its keys.
 const HASH_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// The comparison of the members' hashes.
+const HASH: &str = "HashKV";
+
 /// What the restored etcd must contain.
 #[derive(Debug, Clone, Copy)]
 pub struct Expected<'a> {
     pub origin: Origin,
     pub contents: Option<&'a Contents>,
     pub facts: Option<&'a EtcdFacts>,
+    /// The members' hashes in the facts are the statement of another host than the copy's.
+    pub compared_elsewhere: bool,
 }
 
 /// Compares the restored etcd with what is expected. Each comparison is added to `compared`; a difference is the copy's fault.
@@ -33,10 +38,18 @@ pub async fn compare(
     if let Err(error) = expected.compare(&client, compared).await {
         return Err(refused(server, &error));
     }
-    match compared.iter().find_map(Comparison::difference) {
-        Some(difference) => Err(Fault::Copy(difference)),
-        None => Ok(()),
+    judge(compared, expected.compared_elsewhere)
+}
+
+/// A difference is the copy's fault, unless it is between the copy and what another host states about its member.
+fn judge(compared: &[Comparison], compared_elsewhere: bool) -> Result<(), Fault> {
+    let Some(differs) = compared.iter().find(|one| one.difference().is_some()) else { return Ok(()) };
+    let difference = differs.difference().unwrap_or_default();
+    if compared_elsewhere && differs.what.starts_with(HASH) {
+        let reason = "the host that compared the members reported another hash than this copy has";
+        return Err(Fault::Here(format!("{reason}: {difference}; compare the members again")));
     }
+    Err(Fault::Copy(difference))
 }
 
 impl Expected<'_> {
@@ -106,7 +119,7 @@ async fn hash(
 ) -> Result<(), ClientError> {
     let own = agreement.members.iter().find(|member| member.member_id == member_id);
     let Some(expected) = own.and_then(|member| member.hash) else { return Ok(()) };
-    let what = format!("HashKV at revision {}", agreement.revision);
+    let what = format!("{HASH} at revision {}", agreement.revision);
     compared.push(match client.hash_kv(agreement.revision, HASH_TIMEOUT).await {
         Ok(found) if found.compact_revision == agreement.compacted => {
             Comparison::new(what, format!("{expected:08x}"), format!("{:08x}", found.hash))
@@ -121,4 +134,19 @@ async fn hash(
         Err(error) => return Err(error),
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_host_states_about_a_member_is_never_the_copys_fault() {
+        let hash = || Comparison::new("HashKV at revision 7", "0000000a", "0000000b");
+        let keys = || Comparison::new("live keys", 3, 2);
+        assert_eq!(judge(&[Comparison::new("live keys", 3, 3)], true), Ok(()));
+        assert!(matches!(judge(&[hash()], true), Err(Fault::Here(_))));
+        assert!(matches!(judge(&[hash()], false), Err(Fault::Copy(_))), "its own host's statement");
+        assert!(matches!(judge(&[keys(), hash()], true), Err(Fault::Copy(_))));
+    }
 }

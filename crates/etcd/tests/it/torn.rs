@@ -248,7 +248,12 @@ async fn restored(file: &Path, packing: Packing, root: &Path) {
     restore(&tools, &scratch, &db, &data).await.unwrap();
     let start = Start { data: &data, db_size: db.metadata().unwrap().len(), origin: Origin::Restored };
     let mut server = Server::start(&tools, &scratch, start).await.unwrap();
-    let expected = Expected { origin: Origin::Restored, contents: Some(&contents), facts: None };
+    let expected = Expected {
+        origin: Origin::Restored,
+        contents: Some(&contents),
+        facts: None,
+        compared_elsewhere: false,
+    };
     let mut compared = Vec::new();
     compare(&mut server, expected, &mut compared).await.unwrap();
     assert!(compared.iter().any(|one| one.what == "live keys"), "{compared:?}");

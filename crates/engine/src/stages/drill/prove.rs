@@ -93,8 +93,9 @@ async fn drill(ctx: &StageContext, manifest: &Manifest) -> Result<ProofReport, S
     let report = match stored(ctx, manifest) {
         Some(stored) => {
             let of = manifest.clone();
-            let job =
-                ctx.offload(move |ctx| Job::new(&ctx.settings, copy, stored, Job::facts_of(&ctx.vault, &of)));
+            let job = ctx.offload(move |ctx| {
+                Job::new(&ctx.settings, copy, stored, Job::facts_of(&ctx.vault, &of)).of_set(&of)
+            });
             let job = job.await;
             ctx.board.begin(ctx.stage, STEPS);
             let on_message = |message: &WorkerMessage| {

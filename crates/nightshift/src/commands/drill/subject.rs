@@ -90,7 +90,7 @@ fn job(
 ) -> Result<Job, CommandError> {
     let stored = Stored::of(directory, manifest)
         .ok_or_else(|| CommandError::Usage(format!("{} has no etcd snapshot to restore", manifest.id())))?;
-    Ok(Job::new(settings, copy, stored, facts))
+    Ok(Job::new(settings, copy, stored, facts).of_set(manifest))
 }
 
 fn newest(settings: &Settings, vault: &Vault) -> Result<Manifest, CommandError> {
