@@ -3,6 +3,7 @@
 
 mod append_log;
 mod best;
+pub mod capability;
 mod directory;
 mod fault;
 pub mod gzip;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nightshift_engine::{daemon, logging};
+use nightshift_store::capability;
 
 use super::CommandError;
 use crate::exit::Exit;
@@ -19,6 +20,9 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
 pub fn run(config: PathBuf) -> Result<Exit, CommandError> {
     logging::begin();
+    capability::withhold().map_err(CommandError::failed(
+        "cannot withhold this process's capabilities from the programs that it runs",
+    ))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
         .max_blocking_threads(MAX_BLOCKING_THREADS)
