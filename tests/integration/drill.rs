@@ -398,16 +398,24 @@ fn a_set_in_an_archive_is_proved_as_well() {
     wait_for_nothing_left(&site, "m1");
 }
 
+/// Beside the run directory, as that of the cold copy is.
+fn drill_sockets(site: &Site, host: &str) -> PathBuf {
+    site.run_folder(host).with_file_name("nightshift-drill")
+}
+
 /// Stands in for systemd: listens where the drill's unit is asked for, and answers each caller as `answer` does.
 fn instead_of_systemd(site: &Site, host: &str, answer: impl Fn(UnixStream) + Send + 'static) {
-    let listener = UnixListener::bind(site.run_folder(host).join("drill.sock")).unwrap();
+    let folder = drill_sockets(site, host);
+    fs::create_dir_all(&folder).unwrap();
+    let listener = UnixListener::bind(folder.join("drill.sock")).unwrap();
     thread::spawn(move || listener.incoming().for_each(|stream| answer(stream.unwrap())));
 }
 
 #[test]
 fn where_systemd_listens_the_drill_runs_in_its_unit_and_one_that_is_ended_proves_nothing() {
     let mut site = alone();
-    fs::create_dir_all(site.run_folder("e1")).unwrap();
+    let scratch = format!("[drill]\nscratch = {:?}\n", scratch(&site, "e1"));
+    site.drop_in("e1", "50-drill.toml", &scratch).unwrap();
     let program = kit::daemon::program().unwrap();
     instead_of_systemd(&site, "e1", move |stream| {
         let end = |stream: UnixStream| Stdio::from(OwnedFd::from(stream));
@@ -423,10 +431,13 @@ fn where_systemd_listens_the_drill_runs_in_its_unit_and_one_that_is_ended_proves
     let (_, status) = site.status("e1").unwrap();
     assert_eq!(verdict(&status), "complete", "{:#}", status["night"]["reasons"]);
     let proof = &proofs(&site, "e1")[0]["statement"]["drill"];
-    assert!(proof["tools"].as_str().unwrap().ends_with(", in its own unit"), "{proof:#}");
+    assert!(
+        proof["tools"].as_str().unwrap().ends_with(", in its own unit, but in this host's network"),
+        "{proof:#}"
+    );
     wait_for_nothing_left(&site, "e1");
 
-    fs::remove_file(site.run_folder("e1").join("drill.sock")).unwrap();
+    fs::remove_file(drill_sockets(&site, "e1").join("drill.sock")).unwrap();
     instead_of_systemd(&site, "e1", |mut stream| {
         stream.write_all(b"{\"say\":\"hello\"}\n").unwrap();
     });

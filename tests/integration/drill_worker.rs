@@ -1,8 +1,14 @@
 //! Snapshots of real members of two versions, drilled as the daemon has it done: each by its own version's programs.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use serde_json::{Value, json};
 
@@ -14,28 +20,35 @@ fn drilled(name: &str, tools: &Path) -> Value {
         .join(format!("{name}.db.gz"));
     let job = json!({
         "copy": "the fixture",
-        "stored": { "kind": "snapshot", "file": file, "packing": "gzip" },
+        "stored": { "kind": "snapshot", "packing": "gzip" },
         "tools": tools,
         "scratch": scratch.path(),
         "leave": 0,
         "rate": 1u64 << 40,
         "deadline_ms": 60_000,
     });
-    let mut worker = Command::new(kit::daemon::program().unwrap())
-        .arg("drill-worker")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // Its end would tell the worker that nobody waits.
-    let mut input = worker.stdin.take().unwrap();
-    writeln!(input, "{job}").unwrap();
-    let words = BufReader::new(worker.stdout.take().unwrap()).lines();
-    let last = words.map_while(Result::ok).last().unwrap();
-    drop(input);
+    let (own, its) = UnixStream::pair().unwrap();
+    let its = OwnedFd::from(its);
+    let mut command = Command::new(kit::daemon::program().unwrap());
+    command.arg("drill-worker").stdin(its.try_clone().unwrap()).stdout(Stdio::from(its));
+    let mut worker = command.spawn().unwrap();
+    // Otherwise the connection would not end with the worker.
+    drop(command);
+    send(&own, &format!("{job}\n"), &File::open(file).unwrap());
+    let last = BufReader::new(&own).lines().map_while(Result::ok).last().unwrap();
     assert!(worker.wait().unwrap().success(), "{last}");
     assert_eq!(scratch.path().read_dir().unwrap().count(), 0, "nothing is left of {name}");
     serde_json::from_str(&last).unwrap()
+}
+
+/// Sends a job with the file of its copy, as the daemon does.
+fn send(stream: &UnixStream, job: &str, copy: &File) {
+    let copy = [copy.as_fd()];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    control.push(SendAncillaryMessage::ScmRights(&copy));
+    let sent = sendmsg(stream, &[IoSlice::new(job.as_bytes())], &mut control, SendFlags::NOSIGNAL);
+    assert_eq!(sent.unwrap(), job.len());
 }
 
 fn both(what: &str) -> Vec<Value> {

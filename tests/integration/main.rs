@@ -11,6 +11,7 @@ mod links;
 mod night;
 mod peers;
 mod reload;
+mod root;
 mod runbook;
 mod servers;
 mod ship;

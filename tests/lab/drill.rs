@@ -11,7 +11,7 @@ use crate::site::{Site, Status, story, wait_settled};
 
 const NIGHT: Duration = Duration::from_secs(300);
 const SOON: Duration = Duration::from_secs(60);
-const SCRATCH: &str = "/var/lib/nightshift/scratch";
+const SCRATCH: &str = "/var/lib/nightshift-drill";
 const UNIT: &str = "nightshift-drill@";
 /// So slow that a test meets it at work.
 const SLOWLY: &str = "\n[drill]\nrate = \"4MB\"\n";
@@ -239,8 +239,7 @@ impl<'a> Ground<'a> {
 
     fn with_scratch_of(&self, size: &str) {
         let line = format!(
-            "install -d -o nightshift -g nightshift -m 0700 {SCRATCH} && mount -t tmpfs -o size={size},mode=0700 scratch {SCRATCH} \
-             && chown nightshift:nightshift {SCRATCH}"
+            "mount -t tmpfs -o size={size},mode=0700 scratch {SCRATCH} && chown nightshift-drill:nightshift-drill {SCRATCH}"
         );
         self.host.run(&line).unwrap();
     }

@@ -9,3 +9,4 @@ mod login;
 mod night;
 mod site;
 mod unit;
+mod walls;

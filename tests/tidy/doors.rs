@@ -117,3 +117,25 @@ fn only_config_reads_toml_and_only_ssh_speaks_ssh() {
         ],
     );
 }
+
+/// A user who can change the path of a file chooses the file whose owner is changed.
+fn changes_an_owner(file: &Source) -> Vec<String> {
+    if file.in_crate("xtask") { Vec::new() } else { file.code(|line| line.contains("chown")) }
+}
+
+#[test]
+fn owners_of_files_are_changed_in_the_named_place_alone() {
+    enforce_but_in(
+        &[(
+            "crates/ssh/src/known_hosts/pin.rs",
+            "known_hosts, replaced in a directory of root, keeps its owner; by descriptor",
+        )],
+        changes_an_owner,
+        &[
+            ("crates/engine/src/a.rs", "use std::os::unix::fs::chown;"),
+            ("crates/engine/src/a.rs", "fn f() { std::os::unix::fs::lchown(a, None, None); }"),
+            ("crates/store/src/a.rs", "fn f() { rustix::fs::chownat(a, b, None, None, flags); }"),
+        ],
+        &[("crates/store/src/a.rs", "/// Instead of chown.\nfn f() { become_owner_of(state); }")],
+    );
+}

@@ -60,10 +60,6 @@ pub(crate) fn vault(state: &Path) -> PathBuf {
     state.join("vault")
 }
 
-pub(crate) fn scratch(state: &Path) -> PathBuf {
-    state.join("scratch")
-}
-
 pub(crate) fn ssh_identity(config: &Path) -> PathBuf {
     config.join("ssh/id_ed25519")
 }

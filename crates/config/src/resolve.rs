@@ -44,7 +44,7 @@ pub(crate) fn settings(
     let inventory = hosts::inventory(raw, ledger);
     night::require_zone(raw, inventory.as_ref().map_or(0, BTreeMap::len), ledger);
     let (this, inventory) = hosts::this_host(raw, &hosts, inventory, context, ledger)?;
-    let drill = drill::drill(&raw.drill, &inventory, &paths, ledger);
+    let drill = drill::drill(&raw.drill, &inventory, ledger);
     let night = night?;
     let settings = Settings {
         cluster: cluster?,

@@ -68,7 +68,7 @@ pub fn settings(dir: &Path, hosts: Vec<Host>, now: Timestamp) -> Settings {
         drill: DrillSettings {
             hosts: Vec::new(),
             etcd_tools: None,
-            scratch: dir.join("scratch"),
+            scratch: None,
             rate: 1 << 30,
             deadline: Duration::from_secs(60),
         },

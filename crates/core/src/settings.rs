@@ -166,8 +166,8 @@ pub struct DrillSettings {
     pub hosts: Vec<HostName>,
     /// The directory with etcd and etcdctl or etcdutl; `None` means that the usual directories are searched.
     pub etcd_tools: Option<PathBuf>,
-    /// The directory in which scratch directories are created.
-    pub scratch: PathBuf,
+    /// The directory in which drills create their scratch directory; `None` means that of the drill's unit.
+    pub scratch: Option<PathBuf>,
     /// The maximum rate at which a drill reads and writes, in bytes per second.
     pub rate: u64,
     /// The maximum duration of a drill.
@@ -244,6 +244,11 @@ pub struct Paths {
 impl Paths {
     pub fn outbox(&self) -> PathBuf {
         self.state.join("outbox")
+    }
+
+    /// Scratch files and directories of the daemon itself.
+    pub fn scratch(&self) -> PathBuf {
+        self.state.join("scratch")
     }
 
     pub fn sent(&self) -> PathBuf {
@@ -332,7 +337,7 @@ pub(crate) mod testing {
             drill: DrillSettings {
                 hosts: Vec::new(),
                 etcd_tools: None,
-                scratch: "/state/scratch".into(),
+                scratch: None,
                 rate: 50_000_000,
                 deadline: Duration::from_secs(3600),
             },

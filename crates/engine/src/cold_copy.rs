@@ -10,7 +10,7 @@ pub mod frame;
 mod health;
 mod lock;
 mod marker;
-mod pack;
+pub(crate) mod pack;
 mod quorum;
 mod ready;
 pub mod recover;

@@ -16,6 +16,7 @@ mod nights;
 mod plan;
 mod reload;
 mod run;
+mod scratch;
 mod sets;
 mod status;
 mod trust;

@@ -1,9 +1,11 @@
 //! Listing, creating and removing, where a missing file or directory is a result and not an error.
 
-use std::fs::{self, DirEntry};
+use std::fs::{self, DirEntry, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
 
 use crate::fault::{IoContext as _, StoreError};
 
@@ -21,6 +23,20 @@ pub fn list(directory: &Path) -> Result<Vec<DirEntry>, StoreError> {
 /// Creates a directory and those above it, which only this user and the peers' group can read.
 pub fn create_directories(directory: &Path) -> Result<(), StoreError> {
     fs::DirBuilder::new().recursive(true).mode(0o750).create(directory).on("create", directory)
+}
+
+/// Opens a directory that must be this user's, and not a link to one.
+pub fn open_own(directory: &Path) -> Result<File, StoreError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(directory, flags, Mode::empty()).map_err(io::Error::from);
+    let opened = File::from(opened.on("open", directory)?);
+    let owner = opened.metadata().on("stat", directory)?.uid();
+    if owner == rustix::process::geteuid().as_raw() {
+        return Ok(opened);
+    }
+    let reason =
+        format!("it belongs to the user with the id {owner}, who could change what is written there");
+    Err(io::Error::other(reason)).on("write to", directory)
 }
 
 pub fn remove_file(path: &Path) -> Result<(), StoreError> {

@@ -1,9 +1,7 @@
 //! Proofs of a set, in files beside it: written once, and kept as long as the set.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 
 use nightshift_core::digest::Digest;
@@ -13,7 +11,7 @@ use nightshift_core::proof::{
 };
 use nightshift_core::set_path::SetId;
 
-use crate::directory::{create_directories, list};
+use crate::directory::{create_directories, list, open_own};
 use crate::fault::{IoContext as _, StoreError};
 use crate::layout::Vault;
 use crate::publish::{replace_file, write_aside};
@@ -29,22 +27,18 @@ impl Vault {
         let directory = self.root().join(proof.set.proofs());
         let path = directory.join(proof.file_name());
         create_directories(&directory)?;
+        open_own(&directory)?;
         if path.exists() {
             return Ok(());
         }
         if let Some(signature) = signature {
-            let beside = signature_of(&path);
-            replace_file(&beside, signature.as_bytes())?;
-            like_its_set(&self.directory(&proof.set), &beside)?;
+            replace_file(&signature_of(&path), signature.as_bytes())?;
         }
         let file = write_aside(&directory, &path, bytes)?;
         match file.persist_noclobber(&path) {
             Ok(_) => {}
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
             Err(error) => return Err(error.error).on("rename", &path),
-        }
-        for new in [&directory, &path] {
-            like_its_set(&self.directory(&proof.set), new)?;
         }
         sync_directory(&directory).on("sync", &directory)?;
         let night = directory.parent().unwrap_or(&directory);
@@ -95,15 +89,6 @@ fn signature_of(proof: &Path) -> PathBuf {
     PathBuf::from(path)
 }
 
-/// Gives a file the owner of its set. What root writes by hand, the daemon must be able to remove.
-fn like_its_set(set: &Path, path: &Path) -> Result<(), StoreError> {
-    if rustix::process::geteuid().is_root() {
-        let owner = fs::metadata(set).on("stat", set)?;
-        chown(path, Some(owner.uid()), Some(owner.gid())).on("change the owner of", path)?;
-    }
-    Ok(())
-}
-
 fn read(path: &Path, name: &str, set: &SetId, manifest: Digest) -> Result<StoredProof, String> {
     let bytes = read_bounded(path, MAX_BYTES).map_err(|error| nightshift_core::chain(&error))?;
     let signature = read_if_exists(&signature_of(path), MAX_SIGNATURE_LEN);
@@ -118,6 +103,8 @@ fn read(path: &Path, name: &str, set: &SetId, manifest: Digest) -> Result<Stored
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use nightshift_core::fixtures as testing;
     use nightshift_core::outcome::Grade;

@@ -19,6 +19,10 @@ pub enum Missing {
     Absent,
     #[error("absent, or hidden by the sandbox; allow it with BindReadOnlyPaths= in a drop-in of the unit")]
     Hidden,
+    #[error(
+        "hidden by InaccessiblePaths= of the unit; allow it with a drop-in that sets that without this file"
+    )]
+    Inaccessible,
     #[error("permission denied")]
     Denied,
     /// A component before the last is a symlink.
@@ -83,7 +87,16 @@ pub fn open_directory(path: &Path) -> Result<OwnedFd, Missing> {
 pub fn open_file(parent: &OwnedFd, name: &OsStr, path: &Path) -> Result<File, Missing> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = openat(parent, name, flags, Mode::empty()).map_err(|errno| Missing::of(errno, path))?;
-    Ok(File::from(file))
+    if is_inaccessible(&file) { Err(Missing::Inaccessible) } else { Ok(File::from(file)) }
+}
+
+/// In place of a file that a unit may not access, systemd mounts an empty one of its own, which the daemon's capability reads.
+fn is_inaccessible(file: &OwnedFd) -> bool {
+    let same = |one: rustix::fs::Stat, other: rustix::fs::Stat| {
+        (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+    };
+    let mounted = rustix::fs::stat("/run/systemd/inaccessible/reg");
+    mounted.is_ok_and(|mounted| rustix::fs::fstat(file).is_ok_and(|file| same(file, mounted)))
 }
 
 fn is_link(directory: &OwnedFd, name: &OsStr) -> bool {

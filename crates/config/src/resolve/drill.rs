@@ -3,7 +3,7 @@
 use nightshift_core::inventory::Inventory;
 use nightshift_core::name::HostName;
 use nightshift_core::role::Role;
-use nightshift_core::settings::{DrillSettings, Paths};
+use nightshift_core::settings::DrillSettings;
 
 use crate::ledger::Ledger;
 use crate::nearest::nearest;
@@ -12,18 +12,14 @@ use crate::units::{self, Size};
 use crate::{check, defaults, raw};
 
 const SEARCHED: &str = "etcd, etcdctl and etcdutl are searched in /usr/bin, /usr/local/bin and /opt/etcd";
+const SCRATCH: &str = "/var/lib/nightshift-drill, the state directory of the drill's unit";
 
-pub(super) fn drill(
-    raw: &raw::Drill,
-    inventory: &Inventory,
-    paths: &Paths,
-    ledger: &mut Ledger<'_>,
-) -> DrillSettings {
+pub(super) fn drill(raw: &raw::Drill, inventory: &Inventory, ledger: &mut Ledger<'_>) -> DrillSettings {
     ledger.section("[drill]");
     DrillSettings {
         hosts: hosts(raw, inventory, ledger),
         etcd_tools: ledger.take_optional("etcd-tools", &raw.etcd_tools, SEARCHED, check::path),
-        scratch: ledger.take("scratch", &raw.scratch, defaults::scratch(&paths.state), check::path),
+        scratch: ledger.take_optional("scratch", &raw.scratch, SCRATCH, check::path),
         rate: ledger.take("rate", &raw.rate, Size(defaults::DRILL_RATE), rate).0,
         deadline: ledger
             .take("deadline", &raw.deadline, defaults::DRILL_DEADLINE, |text| units::some_duration(text)),

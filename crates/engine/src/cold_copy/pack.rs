@@ -17,7 +17,7 @@ const MAX_DEPTH: usize = 8;
 pub enum PackError {
     #[error("cannot read {}", .path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("{} is not etcd's: it is neither a directory nor a regular file, or nested too deeply", .path.display())]
+    #[error("{} is not etcd's: it is a symbolic link or a special file, or nested too deeply", .path.display())]
     NotEtcds { path: PathBuf },
     #[error("{} changed while the member was stopped; another process writes to it", .path.display())]
     Changed { path: PathBuf },

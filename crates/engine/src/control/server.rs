@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{ControlRequest, ControlResponse, MAX_REQUEST_LEN};
 
-/// Members of this group may use the socket, if the group exists.
+/// Members of this group may use the socket, which inherits the group from its directory.
 const GROUP: &str = "nightshift-ctl";
 /// The time for a client to send its request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -51,7 +51,6 @@ impl Server {
                 fs::remove_file(path)?;
             }
             let listener = UnixListener::bind(path)?;
-            give_to_group(path)?;
             fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
             Ok(listener)
         };
@@ -73,17 +72,6 @@ impl Server {
             }
         }
     }
-}
-
-/// Gives the socket to its group. In the sandbox chown is forbidden, and the set-gid directory has done this already.
-fn give_to_group(path: &Path) -> io::Result<()> {
-    let Some(group) = uzers::get_group_by_name(GROUP) else { return Ok(()) };
-    if fs::metadata(path)?.gid() != group.gid()
-        && let Err(error) = std::os::unix::fs::chown(path, None, Some(group.gid()))
-    {
-        tracing::warn!("cannot give the control socket to group {GROUP}, so only root can use it: {error}");
-    }
-    Ok(())
 }
 
 impl Drop for Server {

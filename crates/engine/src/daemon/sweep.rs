@@ -16,7 +16,7 @@ use crate::audit::Audit;
 pub(super) async fn sweep(settings: Arc<Settings>, open: Option<Night>, audit: &Audit) {
     let (drill, swept) = offload::run(move || {
         // The scratch directory of a drill that still runs is locked, and stays.
-        let drill = scratch::sweep(&settings.drill.scratch);
+        let drill = scratch::sweep(&settings.paths.scratch());
         let vault = Vault::of(&settings).sweep(open);
         (drill, [vault, Outbox::new(settings.paths.outbox()).sweep()])
     })

@@ -11,7 +11,7 @@ use nightshift_core::units;
 use nightshift_etcd::trial::fault::{Fault, Here as _};
 use nightshift_snapshot::Ending;
 use nightshift_store::packing::Packing;
-use nightshift_store::{offload, space, tree};
+use nightshift_store::{offload, space};
 
 use super::member;
 use super::rate::RateLimiter;
@@ -28,7 +28,7 @@ pub fn require_space(scratch: &Path, db_size: u64, leave: u64) -> Result<(), Fau
 
 /// Unpacks a snapshot, checks its size and hash against its manifest, and returns its ending.
 pub async fn unpack(
-    file: PathBuf,
+    file: File,
     packing: Packing,
     to: PathBuf,
     rate: u64,
@@ -36,7 +36,7 @@ pub async fn unpack(
 ) -> Result<Ending, Fault> {
     let (limiter, _stop) = RateLimiter::new(rate);
     let max = facts.map(|facts| facts.raw_size);
-    let ending = offload::run(move || unpack_file(&file, packing, &to, max, limiter)).await?;
+    let ending = offload::run(move || unpack_file(file, packing, &to, max, limiter)).await?;
     let sha256 = Digest::from(ending.sha256);
     match facts {
         Some(facts) if ending.length != facts.raw_size => Err(Fault::Copy(format!(
@@ -52,15 +52,14 @@ pub async fn unpack(
 }
 
 fn unpack_file(
-    file: &Path,
+    file: File,
     packing: Packing,
     to: &Path,
     max: Option<u64>,
     mut limiter: RateLimiter,
 ) -> Result<Ending, Fault> {
-    let source = File::open(file).here(|| format!("cannot open {}", file.display()))?;
-    let unreadable = |error: io::Error| Fault::Copy(format!("cannot unpack {}: {error}", file.display()));
-    let source = packing.unpack(source, max).map_err(unreadable)?;
+    let unreadable = |error: io::Error| Fault::Copy(format!("cannot unpack the copy: {error}"));
+    let source = packing.unpack(file, max).map_err(unreadable)?;
     let doing = || format!("cannot write {}", to.display());
     let mut target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to).here(doing)?;
     source.pour(unreadable, |piece| {
@@ -69,22 +68,16 @@ fn unpack_file(
     })
 }
 
-/// Unpacks the tar of a cold copy, and checks its size and hash against its manifest.
+/// Unpacks the tar of a data directory, and checks its size and hash against its manifest.
 pub async fn member(
-    file: PathBuf,
+    file: File,
     packing: Packing,
     to: PathBuf,
     rate: u64,
     expected: Option<ColdCopy>,
 ) -> Result<(), Fault> {
     let (limiter, _stop) = RateLimiter::new(rate);
-    offload::run(move || member::unpack(&file, packing, &to, expected.as_ref(), limiter)).await
-}
-
-pub async fn data_dir(from: PathBuf, to: PathBuf, rate: u64) -> Result<(), Fault> {
-    let (mut limiter, _stop) = RateLimiter::new(rate);
-    let copied = offload::run(move || tree::copy(&from, &to, &mut |bytes| limiter.moved(bytes)));
-    copied.await.here(|| "cannot copy the data directory".to_owned())
+    offload::run(move || member::unpack(file, packing, &to, expected.as_ref(), limiter)).await
 }
 
 #[cfg(test)]
@@ -99,18 +92,17 @@ mod tests {
         let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gz.write_all(&plain).unwrap();
         let mut bytes = gz.finish().unwrap();
-        let unpacked = |file: &Path, max| {
+        let unpacked = |max| {
             let (limiter, _stop) = RateLimiter::new(u64::MAX);
             let _from_before = std::fs::remove_file(&out);
-            unpack_file(file, Packing::Gzip, &out, max, limiter)
+            unpack_file(File::open(&packed).unwrap(), Packing::Gzip, &out, max, limiter)
         };
         std::fs::write(&packed, &bytes).unwrap();
-        let ending = unpacked(&packed, None).unwrap();
+        let ending = unpacked(None).unwrap();
         assert_eq!((ending.length, Digest::from(ending.sha256)), (plain.len() as u64, Digest::of(&plain)));
-        assert!(matches!(unpacked(&packed, Some(1000)), Err(Fault::Copy(_))));
+        assert!(matches!(unpacked(Some(1000)), Err(Fault::Copy(_))));
         bytes.truncate(bytes.len() / 2);
         std::fs::write(&packed, &bytes).unwrap();
-        assert!(matches!(unpacked(&packed, None), Err(Fault::Copy(_))));
-        assert!(matches!(unpacked(&dir.path().join("missing"), None), Err(Fault::Here(_))));
+        assert!(matches!(unpacked(None), Err(Fault::Copy(_))));
     }
 }

@@ -1,17 +1,39 @@
-//! The job of a worker.
+//! A copy to be drilled, and the job of the worker that does it.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nightshift_core::etcd_facts::EtcdFacts;
-use nightshift_core::manifest::{Item, ItemKind, Manifest, is_safe_path};
+use nightshift_core::manifest::Manifest;
 use nightshift_core::settings::Settings;
 use nightshift_etcd::discover::discover;
-use nightshift_store::packing::{Packing, snapshot_of};
 use nightshift_store::{Judge, Vault, space};
 use serde::{Deserialize, Serialize};
 
+use super::set_copy::{OpenedCopy, Stored};
+
+/// A copy that is stored on this host.
+#[derive(Debug)]
+pub struct Subject {
+    /// Which copy it is, as text.
+    pub copy: String,
+    pub opened: OpenedCopy,
+    /// The facts in its manifest; `None` for a copy that nightshift did not make.
+    pub facts: Option<EtcdFacts>,
+    /// The members were compared by another host than the set's: a hash that differs is that host's statement.
+    pub compared_elsewhere: bool,
+}
+
+impl Subject {
+    /// The copy of the set with this manifest.
+    pub fn of_set(copy: String, opened: OpenedCopy, manifest: &Manifest, facts: Option<EtcdFacts>) -> Self {
+        let own = manifest.etcd.as_ref().is_some_and(|facts| facts.agreement.is_some());
+        Self { copy, opened, facts, compared_elsewhere: !own }
+    }
+}
+
+/// What a worker is sent, with the file of the copy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
     /// Which copy it is, as text.
@@ -34,62 +56,9 @@ pub struct Job {
     pub deadline_ms: u64,
 }
 
-/// The kind of a copy, which determines how it is restored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum Stored {
-    /// A member's stream: unpacked, and restored by `snapshot restore` with its hash check.
-    Snapshot { file: PathBuf, packing: Packing },
-    /// The tar of a cold copy: unpacked, and started by `--force-new-cluster`.
-    Member { file: PathBuf, packing: Packing },
-    /// A data directory of a stopped member or of `etcdctl backup`: a copy of it is started by `--force-new-cluster`.
-    DataDir {
-        #[serde(rename = "folder")]
-        directory: PathBuf,
-    },
-}
-
-impl Stored {
-    /// How the set in this directory is restored; `None` if it contains nothing that can be restored.
-    ///
-    /// A set with v2 keys is restored from the copy that contains them, because a snapshot does not.
-    pub fn of(directory: &Path, manifest: &Manifest) -> Option<Self> {
-        let data = manifest.etcd.as_ref().and_then(|facts| facts.data.as_ref());
-        // A manifest may be hostile: the name must be that of an item, whose path was checked.
-        let cold_copy = data.and_then(|data| manifest.item(&data.cold_copy.as_ref()?.item));
-        if let Some(item) = cold_copy {
-            let packing = if item.path.ends_with(".zst") { Packing::Zstd } else { Packing::Gzip };
-            return Some(Self::Member { file: directory.join(&item.path), packing });
-        }
-        let v2_backup = data.filter(|data| !data.v3).and_then(|data| data.v2_backup.as_ref());
-        if let Some(backup) = v2_backup.filter(|backup| is_safe_path(&backup.directory)) {
-            return Some(Self::DataDir { directory: directory.join(&backup.directory) });
-        }
-        Self::snapshot_of(directory, manifest)
-    }
-
-    /// The one file that a drill of this set needs, and its size; `None` if it needs a whole directory.
-    pub fn file_in(manifest: &Manifest) -> Option<(&Item, u64)> {
-        let (Self::Snapshot { file, .. } | Self::Member { file, .. }) = Self::of(Path::new(""), manifest)?
-        else {
-            return None;
-        };
-        manifest.items.iter().find_map(|item| match item.kind {
-            ItemKind::File { size, .. } if Path::new(&item.path) == file => Some((item, size)),
-            _ => None,
-        })
-    }
-
-    fn snapshot_of(directory: &Path, manifest: &Manifest) -> Option<Self> {
-        let (item, packing, _) = snapshot_of(manifest)?;
-        Some(Self::Snapshot { file: directory.join(&item.path), packing })
-    }
-}
-
 /// A scratch directory may fill a file system of its own. On the vault's file system `min-free` stays free, and on that of the real
 /// member's data the space that etcd needs.
-fn min_free(settings: &Settings, db_size: u64) -> u64 {
-    let scratch = &settings.drill.scratch;
+fn min_free(settings: &Settings, scratch: &Path, db_size: u64) -> u64 {
     let with_vault = space::same_file_system(scratch, &settings.vault.path);
     let min_free = if with_vault { settings.vault.min_free } else { 0 };
     // A host without a configured member has no member's data.
@@ -107,17 +76,17 @@ pub fn is_in_use(data_dir: &Path) -> bool {
 }
 
 impl Job {
-    pub fn new(settings: &Settings, copy: String, stored: Stored, facts: Option<EtcdFacts>) -> Self {
+    pub fn new(settings: &Settings, subject: &Subject, scratch: PathBuf) -> Self {
         let drill = &settings.drill;
-        let db_size = facts.as_ref().map_or(0, |facts| facts.raw_size);
+        let db_size = subject.facts.as_ref().map_or(0, |facts| facts.raw_size);
         Self {
-            copy,
-            stored,
-            facts,
-            compared_elsewhere: false,
+            copy: subject.copy.clone(),
+            stored: subject.opened.stored,
+            facts: subject.facts.clone(),
+            compared_elsewhere: subject.compared_elsewhere,
             tools: drill.etcd_tools.clone(),
-            scratch: drill.scratch.clone(),
-            leave: min_free(settings, db_size),
+            leave: min_free(settings, &scratch, db_size),
+            scratch,
             rate: drill.rate,
             deadline_ms: u64::try_from(drill.deadline.as_millis()).unwrap_or(u64::MAX),
         }
@@ -129,12 +98,6 @@ impl Job {
         let mut facts = manifest.etcd.clone()?;
         facts.agreement = Judge::new(vault).agreement(manifest);
         Some(facts)
-    }
-
-    /// As `new`, of the set with this manifest.
-    pub fn of_set(self, manifest: &Manifest) -> Self {
-        let own = manifest.etcd.as_ref().is_some_and(|facts| facts.agreement.is_some());
-        Self { compared_elsewhere: !own, ..self }
     }
 
     pub const fn deadline(&self) -> Duration {

@@ -1,4 +1,4 @@
-//! The tar of a cold copy, unpacked to a data directory: directories and regular files below `member/`, and nothing else.
+//! The tar of a data directory, unpacked: directories and regular files below `member/`, and nothing else.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write as _};
@@ -18,19 +18,18 @@ const ROOT: &str = "member";
 
 /// Unpacks the tar, and checks its size and hash against its manifest.
 pub fn unpack(
-    file: &Path,
+    file: File,
     packing: Packing,
     data: &Path,
     expected: Option<&ColdCopy>,
     limiter: RateLimiter,
 ) -> Result<(), Fault> {
-    let source = File::open(file).here(|| format!("cannot open {}", file.display()))?;
     let raw_size = expected.map(|expected| expected.raw_size);
-    let plain = packing.unpack(source, raw_size).map_err(|error| unreadable(file, &error))?;
+    let plain = packing.unpack(file, raw_size).map_err(|error| unreadable(&error))?;
     let mut counted = Counted { plain, hashed: HashedWriter::new(io::sink()), limiter };
     let mut archive = Archive::new(&mut counted);
-    for entry in archive.entries().map_err(|error| unreadable(file, &error))? {
-        let mut entry = entry.map_err(|error| unreadable(file, &error))?;
+    for entry in archive.entries().map_err(|error| unreadable(&error))? {
+        let mut entry = entry.map_err(|error| unreadable(&error))?;
         let (target, kind) = place(&entry, data)?;
         let doing = || format!("cannot write {}", target.display());
         if kind == EntryType::Directory {
@@ -39,26 +38,26 @@ pub fn unpack(
         }
         let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&target);
         let mut opened = opened.here(doing)?;
-        copy(file, &mut entry, &mut opened, &target)?;
+        copy(&mut entry, &mut opened, &target)?;
     }
-    io::copy(&mut counted, &mut io::sink()).map_err(|error| unreadable(file, &error))?;
+    io::copy(&mut counted, &mut io::sink()).map_err(|error| unreadable(&error))?;
     let (_, Written { size, sha256 }) = counted.hashed.finish();
     match expected {
         Some(expected) if (size, sha256) != (expected.raw_size, expected.raw_sha256) => {
-            Err(Fault::Copy(format!("{} does not unpack to the cold copy in its manifest", file.display())))
+            Err(Fault::Copy("it does not unpack to the cold copy in its manifest".to_owned()))
         }
         _ => Ok(()),
     }
 }
 
-fn unreadable(file: &Path, error: &io::Error) -> Fault {
-    Fault::Copy(format!("cannot unpack {}: {error}", file.display()))
+fn unreadable(error: &io::Error) -> Fault {
+    Fault::Copy(format!("cannot unpack the copy: {error}"))
 }
 
 /// The path of an entry. Anything outside `member/` is refused.
 fn place<R: Read>(entry: &tar::Entry<'_, R>, data: &Path) -> Result<(PathBuf, EntryType), Fault> {
     let refused =
-        |name: &str| Fault::Copy(format!("the cold copy contains `{name}`, which is not a member's data"));
+        |name: &str| Fault::Copy(format!("the copy contains `{name}`, which is not a member's data"));
     let bytes = entry.path_bytes();
     let name = String::from_utf8_lossy(&bytes);
     let name = name.trim_end_matches('/');
@@ -72,10 +71,10 @@ fn place<R: Read>(entry: &tar::Entry<'_, R>, data: &Path) -> Result<(PathBuf, En
 }
 
 /// A failed read is the copy's fault, a failed write is this host's.
-fn copy(file: &Path, entry: &mut impl Read, target: &mut File, path: &Path) -> Result<(), Fault> {
+fn copy(entry: &mut impl Read, target: &mut File, path: &Path) -> Result<(), Fault> {
     let mut buffer = vec![0; 256 << 10];
     loop {
-        match entry.read(&mut buffer).map_err(|error| unreadable(file, &error))? {
+        match entry.read(&mut buffer).map_err(|error| unreadable(&error))? {
             0 => return Ok(()),
             read => target.write_all(&buffer[..read]).here(|| format!("cannot write {}", path.display()))?,
         }
@@ -119,10 +118,11 @@ mod tests {
 
     fn unpacked(bytes: &[u8], expected: Option<&ColdCopy>) -> (tempfile::TempDir, Result<(), Fault>) {
         let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("member.tar");
+        let path = dir.path().join("member.tar");
         let (limiter, _stop) = RateLimiter::new(u64::MAX);
-        std::fs::write(&file, bytes).unwrap();
-        let result = unpack(&file, Packing::Plain, &dir.path().join("data"), expected, limiter);
+        std::fs::write(&path, bytes).unwrap();
+        let result =
+            unpack(File::open(&path).unwrap(), Packing::Plain, &dir.path().join("data"), expected, limiter);
         (dir, result)
     }
 

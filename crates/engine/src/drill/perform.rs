@@ -1,8 +1,9 @@
-//! Has a worker do a job, and reads its messages. Whatever happens to the worker, there is a report.
+//! Has a worker drill a copy, and reads its messages. Whatever happens to the worker, there is a report.
 
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -11,71 +12,74 @@ use nightshift_core::settings::Settings;
 use nightshift_etcd::trial::child::OWN_PROGRAM;
 use nightshift_etcd::trial::scratch::sweep;
 use nightshift_store::offload;
-use tokio::io::{
-    AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
-};
-use tokio::net::UnixStream;
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use super::job::Job;
-use super::message::{MAX_MESSAGE_LEN, WorkerMessage};
+use super::handover;
+use super::job::{Job, Subject};
+use super::message::{MAX_MESSAGE_LEN, WorkerMessage, network};
 
 /// How much longer than its deadline a worker may take to clean up and send its report.
 const CLEANUP_GRACE: Duration = Duration::from_secs(60);
 /// A drill sends about a dozen messages: its steps and its report.
 const MAX_MESSAGES: usize = 1000;
-/// The socket of the drill's unit, in the daemon's run directory.
+/// The directory of the socket. It belongs to root, as the cold copy's does, and for the same reason.
+const SOCKET_DIRECTORY: &str = "nightshift-drill";
 const SOCKET: &str = "drill.sock";
+/// The scratch directory of the unit, which belongs to the unit's user: `StateDirectory=` in nightshift-drill@.service.
+pub const UNIT_SCRATCH: &str = "/var/lib/nightshift-drill";
 
-/// Where the worker runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WorkerMode {
-    /// In its own unit, which systemd starts for each connection to this socket; as a child if nothing listens there.
-    Unit(PathBuf),
-    /// As a child of this process. If this process is root, the child runs as the owner of the scratch directory, because that
-    /// user must be able to remove what a killed worker leaves.
-    Child,
-    /// As a child with the rights of this process.
-    ChildWithOwnRights,
+/// The socket of the drill's unit.
+pub fn socket(settings: &Settings) -> PathBuf {
+    settings.paths.run.with_file_name(SOCKET_DIRECTORY).join(SOCKET)
 }
 
-impl WorkerMode {
-    pub fn of(settings: &Settings) -> Self {
-        Self::Unit(settings.paths.run.join(SOCKET))
-    }
-}
-
-/// Has the job done, and passes each message on. What a killed worker left is removed.
+/// Has the copy drilled, and passes each message on. What a killed worker left is removed.
 pub async fn perform(
-    job: &Job,
-    mode: &WorkerMode,
+    settings: &Settings,
+    subject: Subject,
     mut on_message: impl FnMut(&WorkerMessage),
 ) -> DrillReport {
-    let stream = match mode {
-        WorkerMode::Unit(socket) => connect(socket).await,
-        WorkerMode::Child | WorkerMode::ChildWithOwnRights => Ok(None),
+    let copy = subject.copy.clone();
+    let mut isolation = Isolation::default();
+    let result = match connect(settings) {
+        Ok(Some(stream)) => in_unit(settings, subject, stream, &mut on_message, &mut isolation).await,
+        Ok(None) => as_child(settings, subject, &mut on_message).await,
+        Err(reason) => Err(reason),
     };
-    let own_rights = *mode == WorkerMode::ChildWithOwnRights;
-    let (how, result) = match stream {
-        Ok(Some(stream)) => ("in its own unit", in_unit(job, stream, &mut on_message).await),
-        Ok(None) => ("as a child process", as_child(job, own_rights, &mut on_message).await),
-        Err(reason) => ("in its own unit", Err(reason)),
-    };
-    let scratch = job.scratch.clone();
-    if let Err(error) = offload::run(move || sweep(&scratch)).await {
-        tracing::warn!("cannot remove what the drill left: {}", nightshift_core::chain(&error));
-    }
-    let mut report = result.unwrap_or_else(|reason| DrillReport::not_proved(job.copy.clone(), reason));
+    let mut report = result.unwrap_or_else(|reason| DrillReport::not_proved(copy, reason));
     if !report.tools.is_empty() {
-        report.tools = format!("{}, {how}", report.tools);
+        report.tools = format!("{}, {isolation}", report.tools);
     }
     report
 }
 
-/// `None` if there is no unit: no socket, or one that nothing listens on.
-async fn connect(socket: &Path) -> Result<Option<UnixStream>, String> {
-    match UnixStream::connect(socket).await {
+/// In what the drill ran, for its report: systemd may start a unit without a network of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Isolation {
+    #[default]
+    Child,
+    Unit {
+        own_network: bool,
+    },
+}
+
+impl std::fmt::Display for Isolation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Child => "as a child process",
+            Self::Unit { own_network: true } => "in its own unit and network",
+            Self::Unit { own_network: false } => "in its own unit, but in this host's network",
+        })
+    }
+}
+
+/// A connection to the drill's unit, which systemd starts for each of them. `None` if there is no socket, or one that nothing
+/// listens on.
+fn connect(settings: &Settings) -> Result<Option<UnixStream>, String> {
+    let socket = socket(settings);
+    match UnixStream::connect(&socket) {
         Ok(stream) => Ok(Some(stream)),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
             Ok(None)
@@ -85,14 +89,23 @@ async fn connect(socket: &Path) -> Result<Option<UnixStream>, String> {
 }
 
 async fn in_unit(
-    job: &Job,
+    settings: &Settings,
+    subject: Subject,
     stream: UnixStream,
     on_message: &mut impl FnMut(&WorkerMessage),
+    isolation: &mut Isolation,
 ) -> Result<DrillReport, String> {
-    let (reading, mut writing) = stream.into_split();
+    let scratch = settings.drill.scratch.clone().unwrap_or_else(|| UNIT_SCRATCH.into());
+    let job = Job::new(settings, &subject, scratch);
+    let mut on_message = |message: &WorkerMessage| {
+        if let WorkerMessage::Hello { network: its } = message {
+            *isolation = Isolation::Unit { own_network: its.is_some() && *its != network() };
+        }
+        on_message(message);
+    };
     // systemd closes the connection at once if another drill runs; below that is an end without any message.
-    let _closed = send(job, &mut writing).await;
-    match receive(job, BufReader::new(reading), on_message).await? {
+    let (_sent, received) = exchange(&job, subject, stream, &mut on_message).await?;
+    match received? {
         Received::Report(report) => Ok(*report),
         Received::Interrupted => Err(
             "the drill's unit was killed (out of memory, or by its time limit); see `journalctl -u 'nightshift-drill@*'`"
@@ -106,19 +119,17 @@ async fn in_unit(
 }
 
 async fn as_child(
-    job: &Job,
-    own_rights: bool,
+    settings: &Settings,
+    subject: Subject,
     on_message: &mut impl FnMut(&WorkerMessage),
 ) -> Result<DrillReport, String> {
     let failed = |error: io::Error| format!("cannot run the drill's process: {error}");
-    let mut child = spawn(&job.scratch, own_rights).map_err(failed)?;
-    let (Some(mut writing), Some(reading)) = (child.stdin.take(), child.stdout.take()) else {
-        return Err("the drill's process has no input or output".to_owned());
-    };
-    send(job, &mut writing).await.map_err(failed)?;
-    let received = receive(job, BufReader::new(reading), on_message).await;
-    // The worker stops when its input ends.
-    drop(writing);
+    let scratch = settings.drill.scratch.clone().unwrap_or_else(|| settings.paths.scratch());
+    let job = Job::new(settings, &subject, scratch);
+    let (own, its) = UnixStream::pair().map_err(failed)?;
+    let mut child = spawn(its).map_err(failed)?;
+    // The worker stops when its input ends, which is when this returns.
+    let (sent, received) = exchange(&job, subject, own, on_message).await?;
     let status = match timeout(CLEANUP_GRACE, child.wait()).await {
         Ok(status) => status.map_err(failed)?,
         Err(_) => {
@@ -126,6 +137,10 @@ async fn as_child(
             child.wait().await.map_err(failed)?
         }
     };
+    if let Err(error) = offload::run(move || sweep(&job.scratch)).await {
+        tracing::warn!("cannot remove what the drill left: {}", nightshift_core::chain(&error));
+    }
+    sent.map_err(failed)?;
     match received? {
         Received::Report(report) => Ok(*report),
         Received::Interrupted | Received::Nothing => {
@@ -134,30 +149,16 @@ async fn as_child(
     }
 }
 
-fn spawn(scratch: &Path, own_rights: bool) -> io::Result<Child> {
+fn spawn(socket: UnixStream) -> io::Result<Child> {
+    let socket = OwnedFd::from(socket);
     let mut command = Command::new(OWN_PROGRAM);
     command
         .arg0("nightshift")
         .args(["drill-worker", "--parent", &std::process::id().to_string()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(false);
-    if !own_rights
-        && rustix::process::geteuid().is_root()
-        && let Ok(owner) = std::fs::metadata(scratch)
-        && owner.uid() != 0
-    {
-        command.uid(owner.uid()).gid(owner.gid());
-    }
-    command.spawn()
-}
-
-async fn send(job: &Job, writing: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
-    let mut line = serde_json::to_vec(job)?;
-    line.push(b'\n');
-    writing.write_all(&line).await?;
-    writing.flush().await
+        .stdin(Stdio::from(socket.try_clone()?))
+        .stdout(Stdio::from(socket))
+        .kill_on_drop(false)
+        .spawn()
 }
 
 enum Received {
@@ -165,6 +166,21 @@ enum Received {
     /// The worker started, and ended without a report.
     Interrupted,
     Nothing,
+}
+
+/// Sends the job with its copy, and receives up to the report. The results are whether all was sent, and what was received.
+async fn exchange(
+    job: &Job,
+    subject: Subject,
+    stream: UnixStream,
+    on_message: &mut impl FnMut(&WorkerMessage),
+) -> Result<(io::Result<()>, Result<Received, String>), String> {
+    let (sending, copy) = (job.clone(), subject.opened.file);
+    let (sent, stream) = offload::run(move || (handover::send(&stream, &sending, &copy), stream)).await;
+    let stream = stream.set_nonblocking(true).and_then(|()| tokio::net::UnixStream::from_std(stream));
+    let stream =
+        stream.map_err(|error| format!("cannot use the connection to the drill's process: {error}"))?;
+    Ok((sent, receive(job, BufReader::new(stream), on_message).await))
 }
 
 async fn receive(

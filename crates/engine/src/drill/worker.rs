@@ -1,6 +1,9 @@
 //! The worker: reads one job from standard input, does it, and writes its messages to standard output.
 
+use std::fs::File;
 use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,33 +18,27 @@ use nightshift_etcd::trial::fault::{Fault, Here as _};
 use nightshift_etcd::trial::restore::restore;
 use nightshift_etcd::trial::scratch::{DRILL, Scratch, ScratchError};
 use nightshift_etcd::trial::server::Server;
-use nightshift_etcd::trial::tools::Tools;
+use nightshift_etcd::trial::tools::{Tools, trusted};
 use nightshift_etcd::v2::restored;
-use nightshift_store::tree;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Stdin, Take};
+use tokio::io::AsyncReadExt as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, timeout};
 
 use super::copy;
-use super::job::{Job, Stored};
+use super::handover;
+use super::job::Job;
 use super::log::DrillLog;
-use super::message::WorkerMessage;
+use super::message::{WorkerMessage, network};
+use super::set_copy::Stored;
 
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the previous worker may take to remove its scratch directory.
 const CLEANUP_GRACE: Duration = Duration::from_secs(10);
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// The maximum length of a job in bytes: it contains a manifest's facts about etcd.
-const MAX_JOB_LEN: u64 = 256 << 10;
-
-type Input = BufReader<Take<Stdin>>;
 
 /// Does one job. `Ok` means that the report was sent, whatever its verdict.
 pub async fn work() -> io::Result<()> {
-    drop_capabilities()?;
-    let mut input = BufReader::new(tokio::io::stdin().take(MAX_JOB_LEN));
-    let job = read_job(&mut input).await?;
-    send(&WorkerMessage::Hello)?;
+    let (job, copy) = handover::receive(&UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?))?;
+    send(&WorkerMessage::Hello { network: network() })?;
     let mut terminated = signal(SignalKind::terminate())?;
     let mut send_message = |message: WorkerMessage| {
         // A closed connection is noticed by `closed`.
@@ -50,9 +47,9 @@ pub async fn work() -> io::Result<()> {
     let mut log = DrillLog::new(job.copy.clone(), &mut send_message);
     let result = tokio::select! {
         biased;
-        () = closed(&mut input) => return Err(io::ErrorKind::BrokenPipe.into()),
+        () = closed() => return Err(io::ErrorKind::BrokenPipe.into()),
         _ = terminated.recv() => Err(Fault::Here("the drill was stopped".to_owned())),
-        result = timeout(job.deadline(), drill(&job, &mut log)) => result.unwrap_or_else(|_| {
+        result = timeout(job.deadline(), drill(&job, copy, &mut log)) => result.unwrap_or_else(|_| {
             let seconds = job.deadline().as_secs();
             Err(Fault::Here(format!("the drill did not finish within {seconds} s (`deadline` in [drill])")))
         }),
@@ -61,15 +58,9 @@ pub async fn work() -> io::Result<()> {
     send(&WorkerMessage::Report(report))
 }
 
-async fn read_job(input: &mut Input) -> io::Result<Job> {
-    let mut line = String::new();
-    timeout(REQUEST_TIMEOUT, input.read_line(&mut line)).await??;
-    Ok(serde_json::from_str(&line)?)
-}
-
 /// Returns when the input ends: then the job has no owner any more.
-async fn closed(input: &mut Input) {
-    let mut byte = [0];
+async fn closed() {
+    let (mut input, mut byte) = (tokio::io::stdin(), [0]);
     while matches!(input.read(&mut byte).await, Ok(1..)) {}
 }
 
@@ -81,50 +72,30 @@ fn send(message: &WorkerMessage) -> io::Result<()> {
     out.flush()
 }
 
-/// The daemon's one capability reads root's files: neither a drill nor etcd needs it.
-fn drop_capabilities() -> io::Result<()> {
-    if rustix::process::geteuid().is_root() {
-        return Ok(());
-    }
-    // The drill's unit has none, and forbids the system calls below.
-    if rustix::thread::capabilities(None)?.permitted.is_empty() {
-        return Ok(());
-    }
-    rustix::thread::clear_ambient_capability_set()?;
-    let none = rustix::thread::CapabilitySet::empty();
-    let sets = rustix::thread::CapabilitySets { effective: none, permitted: none, inheritable: none };
-    Ok(rustix::thread::set_capabilities(None, sets)?)
-}
-
-async fn drill(job: &Job, log: &mut DrillLog<'_>) -> Result<(), Fault> {
+async fn drill(job: &Job, copy: File, log: &mut DrillLog<'_>) -> Result<(), Fault> {
     let scratch =
         create_scratch(&job.scratch).await.here(|| "cannot create a scratch directory".to_owned())?;
-    let tools = Tools::find(job.tools.as_deref(), Launch::Tied).await?;
+    let tools = Tools::find(job.tools.as_deref().map(trusted).transpose()?, Launch::Tied).await?;
     log.tools = tools.to_string();
     tools.require_version(job.facts.as_ref().map(|facts| facts.version.as_str()))?;
     let data = scratch.path("data");
-    let db_size = size(job)?;
+    let db_size = size(job, &copy)?;
     copy::require_space(scratch.directory(), db_size, job.leave)?;
 
-    let (contents, origin) = match &job.stored {
-        Stored::Snapshot { file, packing } => {
+    let (contents, origin) = match job.stored {
+        Stored::Snapshot { packing } => {
             let db = scratch.path("snapshot.db");
-            let unpacked = copy::unpack(file.clone(), *packing, db.clone(), job.rate, job.facts.as_ref());
+            let unpacked = copy::unpack(copy, packing, db.clone(), job.rate, job.facts.as_ref());
             let ending = log.step("unpack", unpacked).await?;
             let walked = contents::read(db.clone(), Source::Snapshot(ending), scratch.directory().to_owned());
             let contents = log.step("walk", walked).await?;
             log.step("restore", restore(&tools, &scratch, &db, &data)).await?;
             (Some(contents), Origin::Restored)
         }
-        Stored::Member { file, packing } => {
+        Stored::Member { packing } => {
             let expected = data_of(job).and_then(|data| data.cold_copy.clone());
-            let unpacked = copy::member(file.clone(), *packing, data.clone(), job.rate, expected);
+            let unpacked = copy::member(copy, packing, data.clone(), job.rate, expected);
             log.step("unpack", unpacked).await?;
-            require_member(&data, &job.copy)?;
-            (log.step("walk", walk_member(&data, &scratch)).await?, Origin::ForceNewCluster)
-        }
-        Stored::DataDir { directory } => {
-            log.step("copy", copy::data_dir(directory.clone(), data.clone(), job.rate)).await?;
             require_member(&data, &job.copy)?;
             (log.step("walk", walk_member(&data, &scratch)).await?, Origin::ForceNewCluster)
         }
@@ -205,18 +176,13 @@ async fn walk_member(data: &Path, scratch: &Scratch) -> Result<Option<Contents>,
 }
 
 /// The size of what is to be restored, in bytes.
-fn size(job: &Job) -> Result<u64, Fault> {
-    let file_size = |file: &Path| {
-        let metadata = std::fs::metadata(file).here(|| format!("cannot read {}", file.display()))?;
-        Ok(metadata.len())
+fn size(job: &Job, copy: &File) -> Result<u64, Fault> {
+    let known = match job.stored {
+        Stored::Snapshot { .. } => job.facts.as_ref().map(|facts| facts.raw_size),
+        Stored::Member { .. } => data_of(job).and_then(|data| Some(data.cold_copy.as_ref()?.raw_size)),
     };
-    match (&job.facts, &job.stored) {
-        (Some(facts), Stored::Snapshot { .. }) => Ok(facts.raw_size),
-        (_, Stored::Member { file, .. }) => match data_of(job).and_then(|data| data.cold_copy.as_ref()) {
-            Some(cold_copy) => Ok(cold_copy.raw_size),
-            None => file_size(file),
-        },
-        (None, Stored::Snapshot { file, .. }) => file_size(file),
-        (_, Stored::DataDir { directory }) => Ok(tree::size(directory)),
+    match known {
+        Some(size) => Ok(size),
+        None => Ok(copy.metadata().here(|| "cannot read the copy".to_owned())?.len()),
     }
 }

@@ -14,7 +14,7 @@ pub const OWN_PROGRAM: &str = "/proc/self/exe";
 
 #[derive(Debug, thiserror::Error)]
 pub enum FollowError {
-    #[error("cannot tie this process to its parent")]
+    #[error("cannot make this process the child that it has to be")]
     Tie(#[source] io::Error),
     #[error("the parent of this process has already ended")]
     Orphan,
@@ -28,6 +28,12 @@ pub enum FollowError {
 /// already.
 pub fn follow_parent(parent: u32) -> Result<(), FollowError> {
     follow(parent, Signal::TERM)
+}
+
+/// Starts a session of its own: no Ctrl+C ends this process before it has cleaned up, and etcd, which it starts, has no access to
+/// the operator's terminal.
+pub fn leave_terminal() -> Result<(), FollowError> {
+    rustix::process::setsid().map(drop).map_err(|error| FollowError::Tie(error.into()))
 }
 
 fn follow(parent: u32, signal: Signal) -> Result<(), FollowError> {

@@ -2,18 +2,16 @@
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, chown};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use nightshift_store::{IoContext as _, StoreError};
+use nightshift_store::{IoContext as _, StoreError, open_own};
 
 /// The names of scratch directories, by use. Whatever else is in their parent does not belong to nightshift: an operator may
 /// have set any directory.
 pub const DRILL: &str = "nightshift-drill";
-pub const ARCHIVE: &str = "nightshift-archive";
-pub const FOREIGN: &str = "nightshift-foreign";
 pub const REPLAY: &str = "nightshift-replay";
-const OURS: [&str; 4] = [DRILL, ARCHIVE, FOREIGN, REPLAY];
+const OURS: [&str; 2] = [DRILL, REPLAY];
 
 /// How often a directory is created again that a concurrent sweep removed, and how often its removal is tried.
 const MAX_TRIES: usize = 10;
@@ -45,18 +43,6 @@ impl Scratch {
             }
         }
         Err(ScratchError::Busy { path: directory })
-    }
-
-    /// Gives it, and a file in it, to the owner of its parent: root prepares it for a worker that is not root.
-    pub fn give_to_worker(&self, name: &str) -> Result<(), StoreError> {
-        let root = self.directory.parent().unwrap_or(&self.directory);
-        let owner = fs::metadata(root).on("stat", root)?;
-        if rustix::process::geteuid().is_root() {
-            for path in [self.path(name), self.directory.clone()] {
-                chown(&path, Some(owner.uid()), Some(owner.gid())).on("change the owner of", &path)?;
-            }
-        }
-        Ok(())
     }
 
     pub fn directory(&self) -> &Path {
@@ -93,24 +79,26 @@ pub fn sweep(root: &Path) -> Result<(), StoreError> {
 
 /// `None` if another process has it locked, or if it was removed before it could be locked.
 fn lock(directory: &Path) -> Result<Option<File>, StoreError> {
-    let file = match File::open(directory) {
+    let file = match open_own(directory) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).on("open", directory),
+        Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
     };
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => return Ok(None),
         locked => locked.map_err(io::Error::from).on("lock", directory)?,
     }
     let locked = file.metadata().on("stat", directory)?;
-    let there = fs::metadata(directory);
+    let there = fs::symlink_metadata(directory);
     Ok(there.is_ok_and(|there| (there.dev(), there.ino()) == (locked.dev(), locked.ino())).then_some(file))
 }
 
 fn clear(directory: &Path) -> Result<(), StoreError> {
     for entry in fs::read_dir(directory).on("list", directory)? {
-        let path = entry.on("list", directory)?.path();
-        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        let entry = entry.on("list", directory)?;
+        let path = entry.path();
+        let is_directory = entry.file_type().on("stat", &path)?.is_dir();
+        let removed = if is_directory { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
         removed.on("remove", &path)?;
     }
     Ok(())
@@ -137,9 +125,20 @@ mod tests {
     }
 
     #[test]
+    fn a_link_in_place_of_a_scratch_directory_is_refused_and_its_target_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let target = root.path().join("precious");
+        fs::create_dir_all(target.join("sub")).unwrap();
+        std::os::unix::fs::symlink(&target, root.path().join(DRILL)).unwrap();
+        assert!(matches!(Scratch::create(root.path(), DRILL), Err(ScratchError::Store(_))));
+        sweep(root.path()).unwrap();
+        assert!(target.join("sub").exists());
+    }
+
+    #[test]
     fn a_sweep_removes_directories_that_are_not_in_use_and_nothing_that_is_not_its_own() {
         let root = tempfile::tempdir().unwrap();
-        for directory in ["nightshift-drill/data", "nightshift-archive", "etcd/member", "archive"] {
+        for directory in ["nightshift-drill/data", "nightshift-replay", "etcd/member", "archive"] {
             fs::create_dir_all(root.path().join(directory)).unwrap();
         }
         sweep(root.path()).unwrap();

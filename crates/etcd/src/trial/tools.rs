@@ -1,6 +1,8 @@
 //! etcd's own programs: where they are, and whether they are of the copy's version.
 
 use std::fmt;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +14,8 @@ use super::fault::{Fault, Here as _};
 
 /// Where etcd's programs are searched unless a directory is set.
 const DIRECTORIES: [&str; 3] = ["/usr/bin", "/usr/local/bin", "/opt/etcd"];
+/// etcd's programs that a trial runs.
+const NAMES: [&str; 3] = ["etcd", "etcdutl", "etcdctl"];
 /// A program prints its version at once, or never.
 const VERSION_LIMITS: Limits = Limits { time: Duration::from_secs(20), output: 64 << 10 };
 
@@ -117,6 +121,30 @@ fn locate(directory: Option<&Path>) -> Result<(PathBuf, PathBuf), String> {
     Ok((find_program(directory, &["etcd"])?, find_program(directory, &["etcdutl", "etcdctl"])?))
 }
 
+/// The directory itself, if only root or this user can change its programs: what names it may be another process, which must not
+/// choose what this one runs.
+pub fn trusted(directory: &Path) -> Result<&Path, Fault> {
+    const WRITABLE_BY_OTHERS: u32 = 0o022;
+    /// In such a directory only the owner of an entry can replace it.
+    const STICKY: u32 = 0o1000;
+    let real = directory.canonicalize().here(|| format!("cannot use {}", directory.display()))?;
+    let programs = NAMES.map(|name| real.join(name)).into_iter().filter(|path| path.exists());
+    for path in programs.chain(real.ancestors().map(Path::to_owned)) {
+        let found = fs::metadata(&path).here(|| format!("cannot stat {}", path.display()))?;
+        let by_others = found.mode() & WRITABLE_BY_OTHERS != 0 && found.mode() & STICKY == 0;
+        if by_others || ![0, rustix::process::geteuid().as_raw()].contains(&found.uid()) {
+            return Err(Fault::Here(format!(
+                "{} is not run for a drill: users other than root can change {} (owner {}, mode {:o}); give it to root",
+                directory.display(),
+                path.display(),
+                found.uid(),
+                found.mode() & 0o7777
+            )));
+        }
+    }
+    Ok(directory)
+}
+
 /// Why a trial would find no programs on this host, if so.
 pub fn missing_tools(directory: Option<&Path>) -> Option<String> {
     locate(directory).err()
@@ -169,11 +197,33 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let missing = find_program(Some(directory.path()), &["etcdutl", "etcdctl"]).unwrap_err();
         assert!(missing.starts_with("no etcdutl or etcdctl in "), "{missing}");
-        std::fs::write(directory.path().join("etcdctl"), "").unwrap();
+        fs::write(directory.path().join("etcdctl"), "").unwrap();
         let found = find_program(Some(directory.path()), &["etcdutl", "etcdctl"]).unwrap();
         assert_eq!(found, directory.path().join("etcdctl"));
         let missing = find_program(None, &["no-such-program"]).unwrap_err();
         assert!(missing.contains("/usr/bin, /usr/local/bin, /opt/etcd"), "{missing}");
+    }
+
+    #[test]
+    fn programs_that_another_user_can_change_are_not_run() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        let tools = directory.path().join("tools");
+        fs::create_dir(&tools).unwrap();
+        fs::write(tools.join("etcd"), "").unwrap();
+        let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let etcd = tools.join("etcd");
+        for path in [directory.path(), &tools, &etcd] {
+            set(path, 0o755);
+        }
+        assert_eq!(trusted(&tools), Ok(tools.as_path()));
+        for path in [directory.path(), &tools, &etcd] {
+            set(path, 0o775);
+            let Err(Fault::Here(reason)) = trusted(&tools) else { panic!("accepted") };
+            assert!(reason.contains(&format!("can change {} ", path.display())), "{reason}");
+            set(path, 0o755);
+        }
+        assert!(matches!(trusted(Path::new("/not/there")), Err(Fault::Here(_))));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use nightshift_engine::drill::perform::perform;
 use nightshift_peers::Signers;
 use nightshift_ssh::{IdentityError, Signer};
 use nightshift_store::Vault;
-use subject::Subject;
+use subject::Chosen;
 
 use super::{CommandError, verify};
 use crate::args::Drill;
@@ -30,16 +30,17 @@ pub fn run(config: &Path, args: &Drill) -> Result<Exit, CommandError> {
         let signed = verify::signature_of(archive, args.identity.as_deref(), &Signers::load(&settings))?;
         out::print_error(&format!("{}: {signed}", archive.display()));
     }
-    let Subject { job, mode, stored, scratch } = Subject::of(&settings, args)?;
+    let Chosen { subject, stored } = subject::choose(&settings, args)?;
     let on_message = |message: &WorkerMessage| match message {
         WorkerMessage::Done(step) if !args.json => {
             out::print(format!("{:<8} {}", step.name, seconds(step.took_ms)));
         }
         _ => {}
     };
-    let report = super::here::here(async { Ok(perform(&job, &mode, on_message).await) })?;
-    // Removes what was unpacked for the drill.
-    drop(scratch);
+    let report = match subject {
+        Ok(subject) => super::here::here(async { Ok(perform(&settings, subject, on_message).await) })?,
+        Err((copy, error)) => DrillReport::not_proved(copy, report::in_full(&error)),
+    };
     if args.json {
         out::print(serde_json::to_string_pretty(&report)?);
     } else {

@@ -2,7 +2,7 @@
 //! drill's unit start it.
 
 use nightshift_engine::drill::worker::work;
-use nightshift_etcd::trial::child::follow_parent;
+use nightshift_etcd::trial::child::{follow_parent, leave_terminal};
 
 use super::CommandError;
 use crate::exit::Exit;
@@ -11,6 +11,7 @@ pub fn run(parent: Option<u32>) -> Result<Exit, CommandError> {
     // Not killed with the parent, unlike etcd: it is notified of the parent's end, removes its scratch directory, and exits.
     if let Some(parent) = parent {
         follow_parent(parent)?;
+        leave_terminal()?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

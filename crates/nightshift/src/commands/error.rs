@@ -11,7 +11,6 @@ use nightshift_engine::daemon::DaemonError;
 use nightshift_etcd::discover::DiscoverError;
 use nightshift_etcd::service::ServiceError;
 use nightshift_etcd::trial::child::FollowError;
-use nightshift_etcd::trial::scratch::ScratchError;
 use nightshift_peers::CredentialsError;
 use nightshift_ssh::{IdentityError, KnownHostsError};
 use nightshift_store::StoreError;
@@ -59,7 +58,7 @@ macro_rules! others {
     })* };
 }
 others!(CredentialsError, IdentityError, KnownHostsError, DiscoverError, ServiceError);
-others!(ServeError, RecoverError, FollowError, ScratchError);
+others!(ServeError, RecoverError, FollowError);
 
 impl CommandError {
     /// Adds what failed to an error that does not say it.

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 
 use jiff::Timestamp;
 use nightshift_core::backoff;
+use nightshift_core::chain;
 use nightshift_core::manifest::Manifest;
 use nightshift_core::outcome::Grade;
 use nightshift_core::proof::{DrillReport, DrillVerdict, Proof};
@@ -12,9 +13,10 @@ use nightshift_core::role::Role;
 use nightshift_store::{Judged, StoreError};
 
 use crate::context::{StageContext, StageEnd};
-use crate::drill::job::{Job, Stored};
+use crate::drill::job::{Job, Subject};
 use crate::drill::message::WorkerMessage;
-use crate::drill::perform::{WorkerMode, perform};
+use crate::drill::perform::perform;
+use crate::drill::set_copy::SetCopy;
 use crate::stages::proofs;
 
 /// Sets that are drilled at most, if the ones before them do not restore.
@@ -56,7 +58,7 @@ fn candidates(ctx: &StageContext) -> Result<Vec<Manifest>, StoreError> {
     let mut found = Vec::new();
     for host in ctx.settings.inventory.with_role(Role::Etcd) {
         let best = ctx.vault.best(&host.name, ctx.night, Role::Etcd)?;
-        found.extend(best.filter(|set| set.grade != Grade::Bad && stored(ctx, &set.manifest).is_some()));
+        found.extend(best.filter(|set| set.grade != Grade::Bad && SetCopy::of(&set.manifest).is_some()));
     }
     let night = ctx.night.to_string();
     found.sort_by_key(|Judged { manifest, grade, .. }| {
@@ -69,8 +71,13 @@ fn candidates(ctx: &StageContext) -> Result<Vec<Manifest>, StoreError> {
     Ok(found.into_iter().map(|judged| judged.manifest).collect())
 }
 
-fn stored(ctx: &StageContext, manifest: &Manifest) -> Option<Stored> {
-    Stored::of(&ctx.vault.directory(&manifest.id()), manifest)
+/// Opens a set's copy; the error is why it cannot be drilled.
+fn open(ctx: &StageContext, manifest: &Manifest, copy: String) -> Result<Subject, String> {
+    let stored = SetCopy::of(manifest).ok_or("it contains nothing that can be restored")?;
+    let opened = stored
+        .open(&ctx.vault.directory(&manifest.id()), &ctx.settings.paths.scratch())
+        .map_err(|error| chain(&error))?;
+    Ok(Subject::of_set(copy, opened, manifest, Job::facts_of(&ctx.vault, manifest)))
 }
 
 /// This host's proof of a set from before the daemon stopped. A failed drill is repeated.
@@ -90,22 +97,18 @@ async fn drill(ctx: &StageContext, manifest: &Manifest) -> Result<ProofReport, S
     let settings = &ctx.settings;
     let set = manifest.id();
     let copy = format!("the vault of {}", settings.this);
-    let report = match stored(ctx, manifest) {
-        Some(stored) => {
-            let of = manifest.clone();
-            let job = ctx.offload(move |ctx| {
-                Job::new(&ctx.settings, copy, stored, Job::facts_of(&ctx.vault, &of)).of_set(&of)
-            });
-            let job = job.await;
+    let (of, as_text) = (manifest.clone(), copy.clone());
+    let report = match ctx.offload(move |ctx| open(ctx, &of, as_text)).await {
+        Ok(subject) => {
             ctx.board.begin(ctx.stage, STEPS);
             let on_message = |message: &WorkerMessage| {
                 if matches!(message, WorkerMessage::Done(_)) {
                     ctx.board.advance(ctx.stage);
                 }
             };
-            perform(&job, &WorkerMode::of(settings), on_message).await
+            perform(settings, subject, on_message).await
         }
-        None => DrillReport::not_proved(copy, "it contains nothing that can be restored"),
+        Err(reason) => DrillReport::not_proved(copy, reason),
     };
     let (cluster, by) = (settings.cluster.clone(), settings.this.clone());
     let reported = ProofReport::of_drill(&set, &by, &report);

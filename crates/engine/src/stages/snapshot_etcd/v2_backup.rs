@@ -101,11 +101,11 @@ async fn replay_backup(
     member: &Member,
     backup: &Path,
 ) -> Result<u64, Fault> {
-    let drill = &ctx.settings.drill;
-    space::require(ctx, local, member, &drill.scratch, tree::size(backup))
+    let scratch = ctx.settings.paths.scratch();
+    space::require(ctx, local, member, &scratch, tree::size(backup))
         .map_err(|error| Fault::Here(format!("not enough space: {}", chain(&error))))?;
-    let etcd = find_program(drill.etcd_tools.as_deref(), &["etcd"]).map_err(Fault::Here)?;
-    replay(&etcd, backup, &drill.scratch, REPLAY_TIMEOUT).await
+    let etcd = find_program(ctx.settings.drill.etcd_tools.as_deref(), &["etcd"]).map_err(Fault::Here)?;
+    replay(&etcd, backup, &scratch, REPLAY_TIMEOUT).await
 }
 
 /// The files below a directory of the set that another program wrote, synced, as items of the set.

@@ -1,6 +1,7 @@
 //! Warnings about this machine: a volatile journal, a vault that is too small, no etcd binary for drills.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use nightshift_core::inventory::Host;
@@ -10,6 +11,7 @@ use nightshift_core::retention::Keep;
 use nightshift_core::role::Role;
 use nightshift_core::settings::Settings;
 use nightshift_core::units::bytes;
+use nightshift_engine::drill::perform::UNIT_SCRATCH;
 use nightshift_etcd::trial::tools::missing_tools;
 use nightshift_ssh::KnownHosts;
 use nightshift_store::{StoreError, Vault, space};
@@ -26,6 +28,10 @@ pub fn warnings(settings: &Settings) -> Result<Vec<String>, StoreError> {
     warnings.extend(vault(settings)?);
     warnings.extend(pins(settings));
     warnings.extend(drill(settings));
+    let owner = |path: &Path| fs::metadata(path).map(|found| found.uid()).ok();
+    let scratch = settings.drill.scratch.as_deref();
+    warnings
+        .extend(scratch.and_then(|path| foreign_scratch(path, owner(path), owner(Path::new(UNIT_SCRATCH)))));
     Ok(warnings)
 }
 
@@ -73,6 +79,16 @@ fn drill(settings: &Settings) -> Option<String> {
     Some(format!("this host cannot run its restore drill: {missing}"))
 }
 
+/// Whether the drill's unit cannot use the configured scratch directory, because it belongs to another user than its own one.
+fn foreign_scratch(scratch: &Path, owner: Option<u32>, of_unit: Option<u32>) -> Option<String> {
+    (owner? != of_unit?).then(|| {
+        let scratch = scratch.display();
+        format!(
+            "drills cannot use {scratch} ([drill] scratch): it must belong to the user nightshift-drill; run `chown nightshift-drill:nightshift-drill {scratch}`"
+        )
+    })
+}
+
 /// The effective `RateLimitBurst=`: the last one wins, and drop-ins follow the main file.
 fn burst_limit() -> Option<u64> {
     let mut files = vec![Path::new(JOURNALD[0]).to_owned()];
@@ -117,4 +133,21 @@ fn warn_of_space(settings: &Settings, newest: Night, need: u64, total: u64) -> O
             bytes(settings.vault.min_free)
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scratch_directory_of_another_user_than_the_units_is_reported() {
+        let warning = |found, of_unit| foreign_scratch(Path::new("/backup/drill"), found, of_unit);
+        assert_eq!(
+            (warning(Some(990), Some(990)), warning(Some(0), None), warning(None, Some(990))),
+            (None, None, None)
+        );
+        assert!(warning(Some(0), Some(990)).is_some_and(|warning| {
+            warning.contains("chown nightshift-drill:nightshift-drill /backup/drill")
+        }));
+    }
 }

@@ -1,44 +1,48 @@
 //! What `nightshift drill` tests: a set of this vault, a set in an archive, or another tool's copy.
+//!
+//! Root reads what only root can read, and then becomes the owner of the state directory, before it uses anything in there.
 
 use std::path::Path;
 
 use nightshift_core::digest::Digest;
-use nightshift_core::etcd_facts::EtcdFacts;
 use nightshift_core::manifest::Manifest;
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
-use nightshift_engine::drill::job::{Job, Stored, is_in_use};
-use nightshift_engine::drill::perform::WorkerMode;
-use nightshift_etcd::trial::scratch::{FOREIGN, Scratch};
-use nightshift_store::Vault;
+use nightshift_engine::drill::job::{Job, Subject, is_in_use};
+use nightshift_engine::drill::set_copy::{OpenError, SetCopy, pack_data_dir};
+use nightshift_store::{Vault, become_owner_of};
 
 use super::from_archive;
 use crate::args::Drill;
 use crate::commands::CommandError;
+use crate::commands::scratch::default_scratch;
 
-pub struct Subject {
-    pub job: Job,
-    pub mode: WorkerMode,
+pub struct Chosen {
+    /// The copy, or as text which one cannot be opened, and the reason: that says nothing about the copy.
+    pub subject: Result<Subject, (String, OpenError)>,
     /// If the copy is in this vault: its set, and the SHA-256 of its manifest.
     pub stored: Option<(SetId, Digest)>,
-    /// A scratch directory in which to unpack the copy or to restore it; removed on drop.
-    pub scratch: Option<Scratch>,
 }
 
-impl Subject {
-    pub fn of(settings: &Settings, args: &Drill) -> Result<Self, CommandError> {
-        let set = args.set.as_deref().map(str::parse::<SetId>).transpose();
-        let set = set.map_err(|error| CommandError::Usage(error.to_string()))?;
-        match (&args.data_dir, &args.archive) {
-            (Some(directory), _) => foreign(settings, directory),
-            (None, Some(archive)) => archived(settings, archive, args.identity.as_deref(), set),
-            (None, None) => stored(settings, set),
+pub fn choose(settings: &Settings, args: &Drill) -> Result<Chosen, CommandError> {
+    let set = args.set.as_deref().map(str::parse::<SetId>).transpose();
+    let set = set.map_err(|error| CommandError::Usage(error.to_string()))?;
+    let foreign = match (&args.data_dir, &args.archive) {
+        (Some(directory), _) => Some(of_data_dir(directory)?),
+        (None, Some(archive)) => {
+            Some(Ok(from_archive::unpack(archive, args.identity.as_deref(), set.clone())?))
         }
+        (None, None) => None,
+    };
+    become_owner_of(&settings.paths.state)?;
+    match foreign {
+        Some(subject) => Ok(Chosen { subject, stored: None }),
+        None => of_vault(settings, set),
     }
 }
 
-fn foreign(settings: &Settings, directory: &Path) -> Result<Subject, CommandError> {
+fn of_data_dir(directory: &Path) -> Result<Result<Subject, (String, OpenError)>, CommandError> {
     let unreadable = |source| CommandError::Read { path: directory.to_owned(), source };
     let directory = directory.canonicalize().map_err(unreadable)?;
     if is_in_use(&directory) {
@@ -47,27 +51,14 @@ fn foreign(settings: &Settings, directory: &Path) -> Result<Subject, CommandErro
             directory.display()
         )));
     }
-    let stored = Stored::DataDir { directory: directory.clone() };
-    // A scratch directory apart from the daemon's, so that root's files from a killed drill do not block the daemon's drills.
-    let scratch = Scratch::create(&settings.drill.scratch, FOREIGN)?;
-    let job = Job::new(settings, directory.display().to_string(), stored, None);
-    let job = Job { scratch: scratch.directory().to_owned(), ..job };
-    Ok(Subject { job, mode: WorkerMode::ChildWithOwnRights, stored: None, scratch: Some(scratch) })
+    let copy = directory.display().to_string();
+    Ok(match pack_data_dir(&directory, &default_scratch()) {
+        Ok(opened) => Ok(Subject { copy, opened, facts: None, compared_elsewhere: false }),
+        Err(error) => Err((copy, error)),
+    })
 }
 
-fn archived(
-    settings: &Settings,
-    archive: &Path,
-    identity: Option<&Path>,
-    set: Option<SetId>,
-) -> Result<Subject, CommandError> {
-    let (scratch, manifest) = from_archive::unpack(settings, archive, identity, set)?;
-    let copy = format!("{} of {}", manifest.id(), archive.display());
-    let job = job(settings, copy, scratch.directory(), &manifest, manifest.etcd.clone())?;
-    Ok(Subject { job, mode: WorkerMode::Child, stored: None, scratch: Some(scratch) })
-}
-
-fn stored(settings: &Settings, set: Option<SetId>) -> Result<Subject, CommandError> {
+fn of_vault(settings: &Settings, set: Option<SetId>) -> Result<Chosen, CommandError> {
     let vault = Vault::of(settings);
     let manifest = match set {
         Some(set) => vault.manifest(&set)?,
@@ -76,21 +67,14 @@ fn stored(settings: &Settings, set: Option<SetId>) -> Result<Subject, CommandErr
     let id = manifest.id();
     let digest = vault.manifest_digest(&id)?;
     let facts = Job::facts_of(&vault, &manifest);
-    let job =
-        job(settings, format!("the vault of {}", settings.this), &vault.directory(&id), &manifest, facts)?;
-    Ok(Subject { job, mode: WorkerMode::of(settings), stored: Some((id, digest)), scratch: None })
-}
-
-fn job(
-    settings: &Settings,
-    copy: String,
-    directory: &Path,
-    manifest: &Manifest,
-    facts: Option<EtcdFacts>,
-) -> Result<Job, CommandError> {
-    let stored = Stored::of(directory, manifest)
-        .ok_or_else(|| CommandError::Usage(format!("{} has no etcd snapshot to restore", manifest.id())))?;
-    Ok(Job::new(settings, copy, stored, facts).of_set(manifest))
+    let copy = SetCopy::of(&manifest)
+        .ok_or_else(|| CommandError::Usage(format!("{id} has no etcd snapshot to restore")))?;
+    let text = format!("the vault of {}", settings.this);
+    let subject = match copy.open(&vault.directory(&id), &settings.paths.scratch()) {
+        Ok(opened) => Ok(Subject::of_set(text, opened, &manifest, facts)),
+        Err(error) => Err((text, error)),
+    };
+    Ok(Chosen { subject, stored: Some((id, digest)) })
 }
 
 fn newest(settings: &Settings, vault: &Vault) -> Result<Manifest, CommandError> {

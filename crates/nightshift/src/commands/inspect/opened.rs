@@ -23,6 +23,7 @@ use crate::args::Choice;
 use crate::commands::CommandError;
 use crate::commands::archive_file::{self, Extracted};
 use crate::commands::content::{self, Plain};
+use crate::commands::scratch::default_scratch;
 use crate::out;
 
 pub struct Opened {
@@ -40,18 +41,12 @@ pub struct Opened {
 
 /// Opens the snapshot of a target.
 pub fn open(target: Target, choice: &Choice) -> Result<Opened, CommandError> {
-    let scratch = scratch(choice);
+    let scratch = choice.scratch.clone().unwrap_or_else(default_scratch);
     match target {
         Target::Snapshot(path) => of_file(&path, choice.identity.as_deref(), scratch),
         Target::Set { directory, manifest } => of_set(&directory, &manifest, scratch),
         Target::Archive { path, name } => of_archive(&path, &name, choice, scratch),
     }
-}
-
-/// The default is /var/tmp, because /tmp is in memory on many hosts.
-pub fn scratch(choice: &Choice) -> PathBuf {
-    let chosen = choice.scratch.clone().or_else(|| std::env::var_os("TMPDIR").map(PathBuf::from));
-    chosen.unwrap_or_else(|| PathBuf::from("/var/tmp"))
 }
 
 fn of_file(path: &Path, identity: Option<&Path>, scratch: PathBuf) -> Result<Opened, CommandError> {
