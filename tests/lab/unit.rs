@@ -7,6 +7,7 @@ use kit::lab::{Host, HostFile, Role, Schedule, Topology, available};
 use crate::site::{Site, story, vault_hashes, wait_settled, wait_stage};
 
 const SOON: Duration = Duration::from_secs(60);
+const PEER_KEYS: &str = "/var/lib/nightshift-peer/.ssh/authorized_keys";
 
 #[test]
 fn systemctl_tells_of_a_bad_config_at_a_reload_and_at_a_start() {
@@ -86,6 +87,15 @@ fn an_upgrade_drains_what_runs_and_no_removal_touches_the_vault() {
         assert_eq!(node.try_run("pidof nightshift").unwrap().text(), "");
         assert_eq!(vault_hashes(node), held, "{removal} touched the vault");
         node.run("test -s /etc/nightshift/ssh/id_ed25519").unwrap();
+        assert_ne!(
+            node.try_run(&format!("test -e {PEER_KEYS}")).unwrap().status,
+            0,
+            "{removal}: peers could still log in"
+        );
+        if removal == "--remove" {
+            upgrade(node);
+            node.run(&format!("test -s {PEER_KEYS}")).unwrap();
+        }
     }
     assert_ne!(
         node.try_run("test -e /var/lib/nightshift-peer").unwrap().status,

@@ -11,6 +11,7 @@ mod health;
 mod lock;
 mod marker;
 pub(crate) mod pack;
+pub mod peer;
 mod quorum;
 mod ready;
 pub mod recover;

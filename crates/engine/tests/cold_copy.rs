@@ -265,22 +265,28 @@ async fn a_member_that_the_quorum_needs_is_started_at_the_next_renewal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_stops_of_a_member_in_a_night_are_limited() {
+async fn the_stops_of_a_member_in_a_night_are_limited_and_a_refused_one_moves_no_leader() {
     if !kit::require(kit::etcd::available()) {
         return;
     }
-    let alone = cluster(1);
-    let state = alone[0].directory().join("state");
+    let members = cluster(3);
+    let member = whose_turn(&members, today());
+    if !member.leads() {
+        let leader = members.iter().find(|member| member.leads()).unwrap();
+        leader.ctl("3", &["move-leader", &format!("{:x}", member.id())]);
+    }
+    let state = member.directory().join("state");
     std::fs::create_dir(&state).unwrap();
     let begun = format!(r#"{{"night":"{}","count":8}}"#, Night::of(today()));
     std::fs::write(state.join("begun"), begun).unwrap();
-    let helper = Helper::of(&alone[0]);
-    let outcome = requested(&alone[0], &helper, &message(&alone[0])).await;
+    let helper = Helper::of(member);
+    let outcome = requested(member, &helper, &message(member)).await;
     assert!(
         matches!(&outcome, Err(RequestError::Refused(reason)) if reason.contains("times")),
         "{outcome:?}"
     );
-    assert!(alone[0].is_healthy() && !alone[0].marker().exists());
+    assert!(member.is_healthy() && !member.marker().exists());
+    assert!(member.leads(), "a request that was refused moved the leader");
 }
 
 #[tokio::test(flavor = "multi_thread")]

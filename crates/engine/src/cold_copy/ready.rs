@@ -17,7 +17,7 @@ use super::lock::{Lock, LockError};
 use super::marker::StateDirectory;
 use super::quorum::{permit, turn};
 use super::recover::start_marked;
-use super::tally::count;
+use super::tally::{count, require_fewer};
 
 /// The timeout of one request to the leader.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -64,6 +64,8 @@ pub async fn prepare<S: ServiceControl>(host: &Host<S>, request: &Request) -> Re
         None => return Err(refused("the cluster has no voting member".to_owned())),
     }
     permit(&first.members, first.own).map_err(|refusal| refused(refusal.to_string()))?;
+    // Before the leader is moved, so that a refused request changes nothing.
+    require_fewer(state.path(), request.night).map_err(|error| refused(chain(&error)))?;
     let (survey, lock) = under_lock(host, request.night, first).await?;
     let mut ready = Ready { state, survey, data, lock };
     match ready.check_again(host, request.night).await {

@@ -31,11 +31,23 @@ pub enum TallyError {
     Store(#[from] StoreError),
 }
 
+/// An error if there were too many stops for another one.
+pub fn require_fewer(directory: &Path, night: Night) -> Result<(), TallyError> {
+    one_more(&directory.join(FILE), night).map(drop)
+}
+
 /// Counts one more stop in root's own directory, synced when this returns. An error if there were too many.
 pub fn count(directory: &Path, night: Night) -> Result<(), TallyError> {
     let path = directory.join(FILE);
-    let invalid = |source| TallyError::Shape { path: path.clone(), source };
-    let last = read_if_exists(&path, MAX_BYTES)?;
+    let stops = one_more(&path, night)?;
+    let bytes =
+        serde_json::to_vec(&stops).map_err(|source| TallyError::Shape { path: path.clone(), source })?;
+    Ok(replace_file(&path, &bytes)?)
+}
+
+fn one_more(path: &Path, night: Night) -> Result<Stops, TallyError> {
+    let invalid = |source| TallyError::Shape { path: path.to_owned(), source };
+    let last = read_if_exists(path, MAX_BYTES)?;
     let last: Option<Stops> =
         last.map(|bytes| serde_json::from_slice(&bytes)).transpose().map_err(invalid)?;
     let stops = match last {
@@ -44,10 +56,13 @@ pub fn count(directory: &Path, night: Night) -> Result<(), TallyError> {
         _ => Stops { night, count: 1 },
     };
     if stops.count > MAX_STOPS {
-        return Err(TallyError::TooMany { count: stops.count - 1, night: stops.night, path });
+        return Err(TallyError::TooMany {
+            count: stops.count - 1,
+            night: stops.night,
+            path: path.to_owned(),
+        });
     }
-    let bytes = serde_json::to_vec(&stops).map_err(invalid)?;
-    Ok(replace_file(&path, &bytes)?)
+    Ok(stops)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use nightshift_engine::cold_copy::peer::require_daemon;
 use nightshift_engine::cold_copy::recover::recover;
 use nightshift_engine::cold_copy::serve::{refuse, serve};
 use nightshift_engine::cold_copy::{Host, STATE};
@@ -35,6 +36,10 @@ async fn serve_connection(config: &Path) -> Result<(), CommandError> {
     let connection = connection.map_err(failed)?;
     // Refuses a file or a terminal before anything else.
     connection.peer_addr().map_err(failed)?;
+    if let Err(error) = require_daemon(&connection) {
+        refuse(&connection, &report::in_full(&error));
+        return Err(error.into());
+    }
     match host(config).await {
         Ok(host) => Ok(serve(&host, connection).await?),
         Err(error) => {

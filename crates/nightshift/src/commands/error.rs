@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
+use nightshift_engine::cold_copy::peer::PeerError;
 use nightshift_engine::cold_copy::recover::RecoverError;
 use nightshift_engine::cold_copy::serve::ServeError;
 use nightshift_engine::control::ClientError;
@@ -58,7 +59,7 @@ macro_rules! others {
     })* };
 }
 others!(CredentialsError, IdentityError, KnownHostsError, DiscoverError, ServiceError);
-others!(ServeError, RecoverError, FollowError);
+others!(ServeError, RecoverError, FollowError, PeerError);
 
 impl CommandError {
     /// Adds what failed to an error that does not say it.

@@ -98,7 +98,11 @@ fn print_remote_line(remote: &Remote, identity: &Identity) {
         "add this line to ~{}/.ssh/authorized_keys on {} (with `restrict`, nightshift can still run sha256sum to verify uploads):",
         remote.user, remote.address
     ));
-    out::print(format!("restrict {}", identity.public_line()));
+    out::print_error(
+        "`from` lists this host's addresses: behind NAT, replace them by the address that the remote sees. `restrict,command=\"internal-sftp\"` allows SFTP alone: then nightshift verifies uploads by reading them back",
+    );
+    let from = from(&machine::describe().addresses);
+    out::print(format!("{from}restrict {}", identity.public_line()));
 }
 
 fn print_agentless_line(identity: &Identity) {
