@@ -1,6 +1,7 @@
 //! A reload of an edited configuration.
 
 use kit::lab::Role::{Master, Node};
+use kit::proxy::Way;
 use kit::site::{Plan, Site};
 use rustix::process::Signal;
 
@@ -69,7 +70,8 @@ fn a_reload_cannot_change_the_identity_of_the_host() {
 
 #[test]
 fn a_reload_during_an_extra_night_changes_its_files_from_the_next_night_on() {
-    let mut site = Plan::new(&[("m1", &[Master]), ("n1", &[Node])]).build().unwrap();
+    let plan: &[(&str, &[_])] = &[("m1", &[Master]), ("n1", &[Node])];
+    let mut site = Plan::new(plan).proxied("n1").build().unwrap();
     for host in ["m1", "n1"] {
         site.between_nights(host).unwrap();
         site.start(host).unwrap();
@@ -78,7 +80,8 @@ fn a_reload_during_an_extra_night_changes_its_files_from_the_next_night_on() {
     let date = night_of(&site, "m1").strip_suffix(".1").unwrap().to_owned();
     let [second, third] = [2, 3].map(|extra| format!("{date}.{extra}"));
 
-    // n1 has no set of this night, so the pull waits and the night stays open.
+    // n1 does not answer, so the pull waits and the night stays open.
+    site.host("n1").proxy.as_ref().unwrap().hold_after(Way::Down, 0);
     good(site.run("m1", &["run", "pull-nodes", "--night", &second]).unwrap());
     site.lay("m1", "/etc/extra", b"extra").unwrap();
     let extra = format!("[files]\nmaster = [\"{}\"]\n", site.source("m1", "/etc/extra").display());
@@ -88,7 +91,7 @@ fn a_reload_during_an_extra_night_changes_its_files_from_the_next_night_on() {
     let collected = names(&set_folder(&site, "m1", "m1", "master"));
     assert!(collected.contains(&"root_cron".to_owned()), "{collected:?}");
 
-    good(site.run("n1", &["run", "collect-node", "--night", &second, "--wait"]).unwrap());
+    site.host("n1").proxy.as_ref().unwrap().release();
     site.settle("m1").unwrap();
     good(site.run("m1", &["run", "collect-master", "--night", &third, "--wait"]).unwrap());
     let collected = names(&set_folder(&site, "m1", "m1", "master"));

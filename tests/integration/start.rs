@@ -40,7 +40,7 @@ fn without_a_daemon_everything_on_disk_can_be_read_and_nothing_can_be_started() 
     site.night().unwrap();
     site.stop_all().unwrap();
 
-    let status = good(site.run("n1", &["status"]).unwrap());
+    let status = ends_with(site.run("n1", &["status"]).unwrap(), 3);
     assert!(status.stdout.contains("daemon not running"), "{status:?}");
     assert!(status.stdout.contains("collect-node") && status.stdout.contains("done"), "{status:?}");
     for words in [["nights", "--json"], ["sets", "--json"], ["plan", "--json"]] {

@@ -11,17 +11,17 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
 
-pub use clock::Clock;
-use clock::Doubt;
-pub use event::{Action, Event, ManualRequest, Refusal, StageResult, Start};
+pub use clock::{Clock, SYNCHRONISE};
+pub use event::{Action, Event, Held, ManualRequest, Refusal, StageResult, Start};
 use open_night::OpenNight;
 
-use crate::night::Night;
+use crate::night::{Night, is_from_the_future};
 use crate::plan::NightPlan;
 use crate::record::Record;
 use crate::settings::Settings;
@@ -32,26 +32,29 @@ pub struct Agenda {
     /// The settings in force: those of the next night. The open night has its own.
     settings: Arc<Settings>,
     open: Option<OpenNight>,
-    /// The newest night that was ever open on this host, and the time of the last line in its record.
-    newest: Option<(Night, Timestamp)>,
-    /// The newest scheduled night. `newest` may be an extra night that was opened after it.
-    scheduled: Option<Date>,
-    /// The last reported reason not to trust the clock: each reason is reported once.
-    doubted: Option<Doubt>,
+    /// Every night that was ever open on this host, and the time of the last line in its record. Of a record that was not
+    /// read it is the earliest possible time.
+    recorded: BTreeMap<Night, Timestamp>,
+    /// Records that an earlier process left open. One from the future waits until the clock has reached it.
+    left_open: Vec<Record>,
+    /// The night that was due when last seen, and why it did not open. Each reason is reported once.
+    held: Option<Held>,
+    /// The last night that was due and never opened, until another one opens.
+    lost: Option<Held>,
+    /// The newest record from the future, as last reported.
+    from_the_future: Option<Night>,
 }
 
 impl Agenda {
-    /// Continues from the records: `newest` is the last of them, open or closed.
-    pub fn new(settings: Arc<Settings>, newest: Option<&Record>) -> Self {
-        let mut agenda = Self { settings, open: None, newest: None, scheduled: None, doubted: None };
-        if let Some(record) = newest {
-            agenda.newest = Some((record.night, record.newest));
-            agenda.scheduled = (!record.night.is_extra()).then_some(record.night.date);
-            if record.closed.is_none() {
-                agenda.open = Some(OpenNight::resumed(Arc::clone(&agenda.settings), record));
-            }
-        }
-        agenda
+    /// Continues from the records: `nights` are all that exist, `read` those that are open, and the newest one.
+    pub fn new(settings: Arc<Settings>, nights: &[Night], read: Vec<Record>) -> Self {
+        // An extra night may open up to a day before the night of the schedule, and no record may seem later than it is.
+        let earliest = |date: Date| settings.window.opening(date.yesterday().unwrap_or(date));
+        let mut recorded: BTreeMap<Night, Timestamp> =
+            nights.iter().map(|night| (*night, earliest(night.date))).collect();
+        recorded.extend(read.iter().map(|record| (record.night, record.newest)));
+        let left_open = read.into_iter().filter(|record| record.closed.is_none()).collect();
+        Self { settings, open: None, recorded, left_open, held: None, lost: None, from_the_future: None }
     }
 
     /// The settings in force. A stage gets tonight's settings, which may be older, with [`Action::Start`].
@@ -68,6 +71,21 @@ impl Agenda {
         self.open.as_ref().is_none_or(|open| open.has_ended(stage))
     }
 
+    /// The stages of the open night that must end before this one starts.
+    pub fn waits_for(&self, stage: Stage) -> Vec<Stage> {
+        self.open.as_ref().map(|open| open.waits_for(stage)).unwrap_or_default()
+    }
+
+    /// Why the night that is due does not open; else the last night that was due and never opened.
+    pub fn held(&self, clock: Clock) -> Option<Held> {
+        self.hold(clock).or_else(|| self.lost.clone())
+    }
+
+    /// Whether a night of the schedule should be open and never was.
+    pub fn is_due(&self, night: Night, now: Timestamp) -> bool {
+        self.due(now).is_some_and(|plan| plan.night == night)
+    }
+
     /// Handles an event and returns what to do next. The last action is always [`Action::WakeAt`].
     pub fn step(&mut self, clock: Clock, event: Event) -> Vec<Action> {
         match event {
@@ -80,56 +98,96 @@ impl Agenda {
 
     /// Handles a manual request, or returns why it is refused.
     pub fn request(&mut self, clock: Clock, request: ManualRequest) -> Result<Vec<Action>, Refusal> {
-        let roles = self.settings.roles();
-        let mut actions = Vec::new();
-        if let Some(open) = self.open.as_ref().filter(|open| clock.now >= open.plan.closes) {
-            return Err(Refusal::Closed(open.plan.night));
+        if let Some(open) = &self.open {
+            if clock.now >= open.plan.closes {
+                return Err(Refusal::Closed(open.plan.night));
+            }
+            if open.early().is_some() {
+                return Err(Refusal::Closing(open.plan.night));
+            }
         }
+        let mut actions = Vec::new();
         match request {
-            ManualRequest::Night { extra } => {
-                if self.open.is_none() {
-                    let stages: Vec<Stage> = Stage::ALL
-                        .into_iter()
-                        .filter(|stage| stage.makes().is_some() && stage.runs_on(roles))
-                        .collect();
-                    actions.push(self.open_extra(extra, clock.now, &stages));
-                }
-                if let Some(open) = &mut self.open {
-                    open.hasten(clock.now);
+            ManualRequest::Night { night, again } => {
+                let roles = self.settings.roles();
+                let making = Stage::ALL.into_iter().filter(|it| it.makes().is_some() && it.runs_on(roles));
+                let open =
+                    self.open_for(clock.now, Some(night), &making.collect::<Vec<_>>(), &mut actions)?;
+                open.hasten(clock.now);
+                if again {
+                    open.demand(&open.made(), clock.now, true)?;
                 }
             }
-            ManualRequest::Stages { stages, night } => {
+            ManualRequest::Stages { stages, night, again } => {
+                let roles = self.settings.roles();
                 if let Some(stage) = stages.iter().find(|stage| !stage.runs_on(roles)) {
                     return Err(Refusal::NotForThisHost { stage: *stage, roles: roles.to_string() });
                 }
-                match (&self.open, night) {
-                    (Some(open), Some(night)) if open.plan.night != night => {
-                        return Err(Refusal::OtherNightOpen(open.plan.night));
-                    }
-                    (None, Some(night)) => actions.push(self.open_extra(night, clock.now, &stages)),
-                    (None, None) => return Err(Refusal::NoNight),
-                    (Some(_), _) => {}
-                }
-                if let Some(open) = &mut self.open {
-                    open.demand(&stages, clock.now)?;
-                }
+                // The outbox belongs to every night, so what is in it can be shipped in a new one.
+                let new = stages == [Stage::ShipArchive];
+                let night = if new || night.is_some() { Some(night) } else { None };
+                let open = self.open_for(clock.now, night, &stages, &mut actions)?;
+                open.demand(&stages, clock.now, again)?;
             }
+            ManualRequest::Close => match &mut self.open {
+                Some(open) if open.plan.night.is_extra() => open.close_early("an operator closed it".into()),
+                Some(open) => return Err(Refusal::Scheduled(open.plan.night)),
+                None => return Err(Refusal::NoExtraNight),
+            },
         }
         actions.extend(self.advance(clock));
         Ok(actions)
     }
 
-    fn open_extra(&mut self, night: Night, now: Timestamp, stages: &[Stage]) -> Action {
-        let plan = NightPlan::extra(&self.settings, night, now, stages);
-        self.begin(plan)
+    /// The open night, if the request names none or this one; else a new extra night of the named one, or of the next free
+    /// name of today. `None` opens no night.
+    fn open_for(
+        &mut self,
+        now: Timestamp,
+        wanted: Option<Option<Night>>,
+        stages: &[Stage],
+        actions: &mut Vec<Action>,
+    ) -> Result<&mut OpenNight, Refusal> {
+        let named = wanted.flatten();
+        if let Some(open) = &self.open
+            && named.is_some_and(|night| open.plan.night != night)
+        {
+            return Err(Refusal::OtherNightOpen(open.plan.night));
+        }
+        if self.open.is_none() {
+            let night = match wanted.ok_or(Refusal::NoNight)? {
+                Some(night) => self.admit(night, now)?,
+                None => self.next_extra(now),
+            };
+            let plan = NightPlan::extra(&self.settings, night, now, stages);
+            actions.push(self.begin(plan));
+        }
+        self.open.as_mut().ok_or(Refusal::NoNight)
+    }
+
+    /// Which nights a request may open: an extra night of today or yesterday that has no record.
+    fn admit(&self, night: Night, now: Timestamp) -> Result<Night, Refusal> {
+        let window = &self.settings.window;
+        if self.recorded.contains_key(&night) {
+            Err(Refusal::Recorded(night))
+        } else if !window.is_current(night, now) {
+            Err(Refusal::NotCurrent { night, today: window.today(now) })
+        } else if !night.is_extra() {
+            Err(Refusal::Scheduled(night))
+        } else {
+            Ok(night)
+        }
+    }
+
+    fn next_extra(&self, now: Timestamp) -> Night {
+        let date = self.settings.window.today(now);
+        let todays = self.recorded.keys().filter(|night| night.date == date);
+        Night { date, extra: todays.map(|night| night.extra).max().unwrap_or(0).saturating_add(1) }
     }
 
     fn begin(&mut self, plan: NightPlan) -> Action {
         self.open = Some(OpenNight::fresh(Arc::clone(&self.settings), plan.clone()));
-        if !plan.night.is_extra() {
-            self.scheduled = Some(plan.night.date);
-        }
-        self.newest = Some((plan.night, self.newest.map_or(plan.opens, |(_, at)| at.max(plan.opens))));
+        self.recorded.insert(plan.night, plan.opens);
         Action::Open(plan)
     }
 
@@ -144,64 +202,128 @@ impl Agenda {
     fn ended(&mut self, now: Timestamp, ended: &StageResult) {
         let Some(open) = &mut self.open else { return };
         open.ended(now, ended);
-        if let Some((_, newest)) = &mut self.newest {
-            *newest = (*newest).max(now);
-        }
+        self.recorded.entry(open.plan.night).and_modify(|newest| *newest = now.max(*newest)).or_insert(now);
     }
 
     fn advance(&mut self, clock: Clock) -> Vec<Action> {
         let mut actions = Vec::new();
-        self.close_if_over(clock.now, &mut actions);
-        if self.open.is_none() {
-            self.open_if_due(clock, &mut actions);
+        self.report_future(clock.now, &mut actions);
+        self.close_if_over(clock, &mut actions);
+        while self.open.is_none() && self.resume(clock.now, &mut actions) {
+            self.close_if_over(clock, &mut actions);
         }
+        self.open_if_due(clock, &mut actions);
         if let Some(open) = &mut self.open {
             open.start_what_is_due(clock, &mut actions);
         }
         // `start_what_is_due` may have recorded the last stage of an extra night as missed.
-        self.close_if_over(clock.now, &mut actions);
+        self.close_if_over(clock, &mut actions);
         actions.push(Action::WakeAt(self.next_wake(clock.now)));
         actions
     }
 
-    fn close_if_over(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+    /// Continues the newest record that was left open.
+    fn resume(&mut self, now: Timestamp, actions: &mut Vec<Action>) -> bool {
+        let current = self.left_open.iter().enumerate();
+        let current = current.filter(|(_, record)| !is_from_the_future(record.newest, now));
+        let Some((at, _)) = current.max_by_key(|(_, record)| record.newest) else { return false };
+        let open = OpenNight::resumed(Arc::clone(&self.settings), &self.left_open.swap_remove(at));
+        actions.push(Action::Resume(open.plan.clone()));
+        self.open = Some(open);
+        true
+    }
+
+    fn close_if_over(&mut self, clock: Clock, actions: &mut Vec<Action>) {
+        let now = clock.now;
+        let due = self.due(now).filter(|_| clock.doubt(self.newest(now)).is_none());
         let Some(open) = &mut self.open else { return };
+        let extra = open.plan.night.is_extra();
+        let early = if is_from_the_future(open.plan.opens, now) {
+            Some("the clock went back by more than 36 h".to_owned())
+        } else {
+            due.filter(|_| extra).map(|due| format!("night {} of the schedule opens", due.night))
+        };
         let all_ended = open.all_ended();
-        if now >= open.plan.closes {
+        let over = now >= open.plan.closes || early.is_some() || open.early().is_some();
+        if let Some(reason) = early.filter(|_| !all_ended) {
+            open.close_early(reason);
+        }
+        if over {
             open.wind_up(now, actions);
         }
-        let idle = open.all_ended();
-        if (now >= open.plan.closes && idle) || (open.plan.night.is_extra() && all_ended) {
-            actions.push(Action::Close);
+        if (over && open.all_ended()) || (extra && all_ended) {
+            actions.push(Action::Close { early: open.early().cloned() });
             self.open = None;
         }
     }
 
     fn open_if_due(&mut self, clock: Clock, actions: &mut Vec<Action>) {
-        let Some(date) = self.settings.window.open_at(clock.now) else { return };
-        // A closed night never opens again, also when the clock jumps back into it.
-        if self.newest.is_some_and(|(newest, _)| newest.date > date) || self.scheduled >= Some(date) {
-            return;
+        let held = self.hold(clock);
+        if let Some(before) =
+            self.held.take_if(|before| Some(before.night) != held.as_ref().map(|it| it.night))
+            && !self.recorded.contains_key(&before.night)
+            && self.due(clock.now).is_none_or(|plan| plan.night != before.night)
+        {
+            actions.push(Action::Lost(before.clone()));
+            self.lost = Some(before);
         }
-        let plan = NightPlan::of(&self.settings, date);
-        if plan.stages.is_empty() {
-            return;
-        }
-        let newest = self.newest.map(|(_, at)| at);
-        if let Some(doubt) = clock.doubt(newest) {
-            if self.doubted.replace(doubt) != Some(doubt) {
-                let reason = clock.explain(doubt, newest, &self.settings.window.zone);
-                actions.push(Action::Doubt { reason });
+        if let Some(held) = held {
+            if self.held.as_ref().is_none_or(|before| before.reason != held.reason) {
+                actions.push(Action::Hold(held.clone()));
             }
-            return;
+            self.held = Some(held);
+        } else if let Some(plan) = self.due(clock.now) {
+            (self.held, self.lost) = (None, None);
+            actions.push(self.begin(plan));
         }
-        self.doubted = None;
-        actions.push(self.begin(plan));
+    }
+
+    /// The night of the schedule that should be open and never was. A closed night never opens again, also when the clock
+    /// jumps back into it.
+    fn due(&self, now: Timestamp) -> Option<NightPlan> {
+        let night = Night::of(self.settings.window.open_at(now)?);
+        let plan =
+            (!self.recorded.contains_key(&night)).then(|| NightPlan::of(&self.settings, night.date))?;
+        (!plan.stages.is_empty()).then_some(plan)
+    }
+
+    /// Why the night that is due does not open now.
+    fn hold(&self, clock: Clock) -> Option<Held> {
+        let plan = self.due(clock.now)?;
+        let newest = self.newest(clock.now);
+        let (night, since) = (plan.night, plan.opens);
+        match (clock.doubt(newest), &self.open) {
+            (Some(doubt), _) => {
+                let reason = clock.explain(doubt, newest, &self.settings.window.zone);
+                let opens = clock.opens_at(doubt, newest).filter(|opens| *opens < plan.closes);
+                Some(Held { night, since, reason, clock: true, opens })
+            }
+            (None, Some(open)) => {
+                let reason = format!("night {} has to close first", open.plan.night);
+                Some(Held { night, since, reason, clock: false, opens: None })
+            }
+            (None, None) => None,
+        }
+    }
+
+    /// The time of the newest line in any record, except in those from the future.
+    fn newest(&self, now: Timestamp) -> Option<Timestamp> {
+        self.recorded.values().copied().filter(|at| !is_from_the_future(*at, now)).max()
+    }
+
+    fn report_future(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        let mut future = self.recorded.iter().rev().filter(|(_, at)| is_from_the_future(**at, now));
+        let newest = future.next().map(|(night, _)| *night);
+        if newest != self.from_the_future {
+            actions.extend(newest.map(Action::FutureRecord));
+            self.from_the_future = newest;
+        }
     }
 
     fn next_wake(&self, now: Timestamp) -> Timestamp {
         let next_night = self.settings.window.opening(self.settings.window.next_after(now));
         let own = self.open.as_ref().and_then(|open| open.next_wake(now));
-        own.map_or(next_night, |own| own.min(next_night))
+        let held = self.held.as_ref().and_then(|held| held.opens).filter(|at| *at > now);
+        [own, held].into_iter().flatten().fold(next_night, Timestamp::min)
     }
 }

@@ -98,6 +98,10 @@ kinds! {
         "It is started again as soon as its data is copied, also if the copy fails.";
     MemberStarted = "member-started", "0a1b970fb22f4a6f9ed91449d50b456f", "An etcd member was started again":
         "The cold copy ended or was interrupted, and the member was started. If it does not become healthy, see its own journal.";
+    NightHeld = "night-held", "787c5875c6ca448d83b7f78b39a30591", "A night is due and does not open yet":
+        "NIGHTSHIFT_REASON has the reason, and `nightshift status` shows it until the night opens. An extra night is closed for the night of the schedule; `nightshift nights close` closes it at once.";
+    NightMissed = "night-missed", "583f056129b84cb39acb82b483842b0e", "A night did not open":
+        "The night was due, and it did not open until its closing time; see NIGHTSHIFT_REASON. Nothing was backed up on this host in that night. After the cause is removed, `nightshift run night` makes this host's sets.";
     RecordFailed = "record-failed", "c209f2ec0f3041ae90c8e9cdce0d0925", "A record cannot be written":
         "A step of the night is not in its record in /var/lib/nightshift/records; see NIGHTSHIFT_REASON. A stage is not started before its start is recorded. Check the space and the permissions there. The journal has what the record lacks.";
     OperationFailed = "operation-failed", "0a87bf57e90b46959797046ca3879c9c", "An operation failed":

@@ -80,10 +80,12 @@ impl Hint {
             odd.push(format!("it belongs to cluster `{}`, this host to `{}`", self.cluster, ours.cluster));
         }
         if self.window != ours.window {
-            odd.push(format!(
-                "its `[night]` settings differ from this host's (its time zone is {}); make the config the same",
-                self.zone
-            ));
+            let what = if self.zone == ours.zone {
+                "its `opens` or `closes` in [night] differs from this host's".to_owned()
+            } else {
+                format!("its time zone is {}, this host's {}", self.zone, ours.zone)
+            };
+            odd.push(format!("{what}; make the config the same"));
         }
         if self.inventory != ours.inventory {
             odd.push("its inventory differs from this host's; make `[hosts]` the same".to_owned());

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::civil::{Date, Time};
-use jiff::tz::TimeZone;
+use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,12 @@ impl Night {
         let count = i64::try_from(all.len()).ok().filter(|count| *count > 0)?;
         all.get(usize::try_from(days.rem_euclid(count)).ok()?)
     }
+}
+
+/// Whether a time is so far after `now` that a wrong clock wrote it, or shows `now`.
+pub fn is_from_the_future(at: Timestamp, now: Timestamp) -> bool {
+    const MAX_AHEAD: SignedDuration = SignedDuration::from_hours(36);
+    at.duration_since(now) > MAX_AHEAD
 }
 
 impl fmt::Display for Night {
@@ -98,10 +104,27 @@ impl NightWindow {
         self.instant(date, self.closes)
     }
 
+    /// The date of `now` in the zone of the nights.
+    pub fn today(&self, now: Timestamp) -> Date {
+        now.to_zoned(self.zone.clone()).date()
+    }
+
+    /// Whether a night is of today or of yesterday, so that it may still be open. Work in any other night is refused: a
+    /// mistyped date would count in retention and in the records.
+    pub fn is_current(&self, night: Night, now: Timestamp) -> bool {
+        let today = self.today(now);
+        night.date == today || today.yesterday().is_ok_and(|yesterday| night.date == yesterday)
+    }
+
+    /// The date by which work in a night removes what is old: never later than today, whatever the night is named.
+    pub fn as_of(&self, night: Night, now: Timestamp) -> Date {
+        night.date.min(self.today(now))
+    }
+
     /// The instant at which the wall clock first shows `time` in the night of `date`; `None` if that is outside the night.
     ///
-    /// A time before `opens` is on the next day. A time that a DST change skips is moved later by the length of the
-    /// change; of a time that occurs twice, the first counts.
+    /// A time before `opens` is on the next day. A time that a DST change skips becomes the end of the skipped hour, so
+    /// that stages keep their order; of a time that occurs twice, the first counts.
     pub fn within(&self, date: Date, time: Time) -> Option<Timestamp> {
         let inside = if self.opens < self.closes {
             self.opens <= time && time < self.closes
@@ -114,12 +137,17 @@ impl NightWindow {
     /// The instant of a wall-clock time in or after the night of `date`: a time before the opening is on the next day.
     pub fn instant(&self, date: Date, time: Time) -> Timestamp {
         let date = if time < self.opens { date.tomorrow().unwrap_or(date) } else { date };
-        self.zone.to_ambiguous_timestamp(date.to_datetime(time)).compatible().unwrap_or(Timestamp::MAX)
+        let found = self.zone.to_ambiguous_timestamp(date.to_datetime(time));
+        let skipped = matches!(found.offset(), AmbiguousOffset::Gap { .. });
+        // Of a skipped time, the earlier reading is before the change, and the change is what follows it.
+        let change = || Some(self.zone.following(found.earlier().ok()?).next()?.timestamp());
+        let instant = if skipped { change() } else { found.compatible().ok() };
+        instant.unwrap_or(Timestamp::MAX)
     }
 
     /// The date of the night that is open at `now`, if one is.
     pub fn open_at(&self, now: Timestamp) -> Option<Date> {
-        let today = now.to_zoned(self.zone.clone()).date();
+        let today = self.today(now);
         [Some(today), today.yesterday().ok()]
             .into_iter()
             .flatten()
@@ -128,7 +156,7 @@ impl NightWindow {
 
     /// The date of the first night that opens after `now`.
     pub fn next_after(&self, now: Timestamp) -> Date {
-        let today = now.to_zoned(self.zone.clone()).date();
+        let today = self.today(now);
         if self.opening(today) > now { today } else { today.tomorrow().unwrap_or(today) }
     }
 }
@@ -184,11 +212,41 @@ mod tests {
     }
 
     #[test]
-    fn a_time_in_the_skipped_hour_is_moved_later() {
+    fn a_skipped_time_becomes_the_end_of_the_skipped_hour_so_that_times_keep_their_order() {
         let window = window();
-        // 2026-03-29: 02:00 becomes 03:00 in Berlin.
-        let skipped = window.within(date(2026, 3, 28), time(2, 30, 0, 0)).unwrap();
-        assert_eq!(skipped, at("2026-03-29T01:30:00Z"));
+        // 2026-03-29: 02:00 becomes 03:00 in Berlin, which is 01:00 UTC.
+        let of = |hour, minute| window.within(date(2026, 3, 28), time(hour, minute, 0, 0)).unwrap();
+        assert_eq!(of(1, 59), at("2026-03-29T00:59:00Z"));
+        assert_eq!(
+            [of(2, 0), of(2, 30), of(2, 59), of(3, 0)],
+            ["2026-03-29T01:00:00Z"; 4].map(at),
+            "no stage of 02:30 starts after one of 03:00"
+        );
+        assert_eq!(of(3, 10), at("2026-03-29T01:10:00Z"));
+        // Lord Howe skips half an hour; Cairo skips midnight.
+        let zone = |name| TimeZone::get(name).unwrap();
+        let howe = NightWindow { zone: zone("Australia/Lord_Howe"), ..window.clone() };
+        assert_eq!(howe.instant(date(2026, 10, 3), time(2, 10, 0, 0)), at("2026-10-03T15:30:00Z"));
+        let cairo = NightWindow { zone: zone("Africa/Cairo"), ..window };
+        assert_eq!(cairo.instant(date(2026, 4, 23), time(0, 10, 0, 0)), at("2026-04-23T22:00:00Z"));
+    }
+
+    #[test]
+    fn work_is_possible_in_a_night_of_today_or_yesterday_and_never_removes_by_a_later_date() {
+        let window = window();
+        // 01:00 on the 23rd in Berlin.
+        let now = at("2026-11-23T00:00:00Z");
+        for (night, current) in [
+            ("2026-11-21", false),
+            ("2026-11-22.1", true),
+            ("2026-11-23.7", true),
+            ("2026-11-24.1", false),
+            ("2027-11-23.1", false),
+        ] {
+            assert_eq!(window.is_current(night.parse().unwrap(), now), current, "{night}");
+        }
+        assert_eq!(window.as_of("2099-01-01.1".parse().unwrap(), now), date(2026, 11, 23));
+        assert_eq!(window.as_of("2026-11-22".parse().unwrap(), now), date(2026, 11, 22));
     }
 
     #[test]

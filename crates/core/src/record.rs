@@ -99,10 +99,11 @@ pub struct Closed {
 }
 
 impl Record {
-    /// Puts a night together from its lines; `None` if the first line does not open it.
+    /// Puts a night together from its lines; `None` if none of them opens it. Lines before that one are ignored: the first
+    /// line may have been damaged, and then the daemon wrote it again.
     pub fn from_lines(lines: impl IntoIterator<Item = Line>) -> Option<Self> {
         let mut lines = lines.into_iter();
-        let mut record = Self::opened(lines.next()?)?;
+        let mut record = lines.find_map(Self::opened)?;
         for line in lines {
             record.apply(line);
         }

@@ -12,10 +12,11 @@ use nightshift_core::settings::{Settings, StageSettings};
 use nightshift_core::stage::Stage;
 use nightshift_store::records::RecordLog;
 use nightshift_store::{StoreError, Vault, offload};
-use tokio_util::sync::CancellationToken;
 
 use crate::audit::Audit;
 use crate::board::Board;
+use crate::once::Once;
+use crate::stop::Stop;
 
 #[derive(Debug, Clone)]
 pub struct StageContext {
@@ -23,6 +24,8 @@ pub struct StageContext {
     pub night: Night,
     pub stage: Stage,
     pub attempt: u32,
+    /// It makes another set if tonight's exists.
+    pub again: bool,
     pub why: StartReason,
     /// When it was planned to start.
     pub at: Timestamp,
@@ -33,7 +36,8 @@ pub struct StageContext {
     pub record: RecordLog,
     pub audit: Audit,
     pub board: Board,
-    pub stop: CancellationToken,
+    pub once: Once,
+    pub stop: Stop,
 }
 
 /// How a stage ended.

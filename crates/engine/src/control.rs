@@ -10,7 +10,7 @@ use nightshift_core::stage::Stage;
 use serde::{Deserialize, Serialize};
 
 pub use client::{ClientError, send};
-pub(crate) use server::{Pending, Server, ServerError, serve_client};
+pub(crate) use server::{Pending, Server, ServerError, refuse_client, serve_client};
 
 use crate::status::Report;
 
@@ -29,11 +29,19 @@ pub enum ControlRequest {
         stages: Vec<Stage>,
         night: Option<Night>,
         wait: bool,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        again: bool,
     },
     /// Runs all stages now.
     RunNight {
         wait: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        night: Option<Night>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        again: bool,
     },
+    /// Closes the open extra night.
+    CloseNight,
     /// Marks a suspicious or diverged set as reviewed and good.
     Accept {
         set: SetId,
@@ -68,6 +76,10 @@ pub enum ControlResponse {
     /// The configuration is invalid; the old settings stay in force.
     ConfigRefused {
         diagnostics: String,
+    },
+    /// The request cannot succeed on this host, now or later.
+    Refused {
+        message: String,
     },
     /// Not possible now; a later request may succeed.
     Busy {

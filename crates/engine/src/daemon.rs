@@ -5,6 +5,7 @@ mod actions;
 mod drain;
 mod nights;
 mod requests;
+mod slots;
 mod status_line;
 mod sweep;
 #[cfg(test)]
@@ -21,9 +22,11 @@ use tokio::sync::mpsc;
 
 use crate::control::{Pending, Server, ServerError};
 use crate::heartbeat::{Heartbeat, HeartbeatError};
+use crate::state_lock::StateLock;
+pub use crate::state_lock::StateLockError;
 use actions::Daemon;
 pub use actions::Load;
-use requests::MAX_CLIENTS;
+use slots::MAX_CLIENTS;
 
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
@@ -38,6 +41,8 @@ pub enum DaemonError {
     #[error(transparent)]
     Control(#[from] ServerError),
     #[error(transparent)]
+    State(#[from] StateLockError),
+    #[error(transparent)]
     Store(#[from] StoreError),
 }
 
@@ -50,14 +55,22 @@ pub async fn run(load: Load) -> Result<(), DaemonError> {
     let listen = |kind| signal(kind).map_err(DaemonError::Signals);
     let mut hangup = listen(SignalKind::hangup())?;
     let mut stops = [listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?];
+    let _lock = StateLock::take(&settings.paths.state)?;
     let (requests, mut incoming) = mpsc::channel(MAX_CLIENTS);
     let mut daemon = Daemon::build(load, Arc::clone(&settings), requests).await?;
     let server = Server::bind(&settings.paths.socket())?;
     let mut heartbeat = Heartbeat::start().await?;
 
-    daemon.begin().await;
-    daemon.systemd.ready();
-    serve(&mut daemon, &mut heartbeat, &server, &mut incoming, &mut hangup, &mut stops).await;
+    let [terminate, interrupt] = &mut stops;
+    let begun = tokio::select! {
+        () = daemon.begin() => true,
+        _ = terminate.recv() => false,
+        _ = interrupt.recv() => false,
+    };
+    if begun {
+        daemon.systemd.ready();
+        serve(&mut daemon, &mut heartbeat, &server, &mut incoming, &mut hangup, &mut stops).await;
+    }
     daemon.drain().await;
     heartbeat.stop().await?;
     Ok(())

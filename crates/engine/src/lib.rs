@@ -2,7 +2,7 @@
 
 mod audit;
 mod board;
-mod clock;
+pub mod clock;
 pub mod cold_copy;
 mod collect;
 mod context;
@@ -14,10 +14,13 @@ mod heartbeat;
 mod hint_file;
 pub mod logging;
 pub mod machine;
+mod once;
 mod report;
 mod runner;
 mod stages;
+mod state_lock;
 pub mod status;
+mod stop;
 mod supervisor;
 mod systemd;
 #[cfg(test)]

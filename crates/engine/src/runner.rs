@@ -27,7 +27,7 @@ pub async fn run(ctx: StageContext) -> StageEnd {
     let end = tokio::select! {
         biased;
         end = work(&ctx) => end.unwrap_or_else(StageEnd::from),
-        () = stop.cancelled() => StageEnd {
+        () = stop.requested() => StageEnd {
             outcome: Outcome::Interrupted,
             reason: Some("stopped; will resume where it left off".to_owned()),
             retry: false,

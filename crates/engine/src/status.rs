@@ -3,20 +3,29 @@
 
 mod etcd_state;
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use nightshift_core::agenda::Held;
+use nightshift_core::chain;
 use nightshift_core::name::{ClusterName, HostName};
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Verdict;
 use nightshift_core::plan::NightPlan;
 use nightshift_core::record::Record;
 use nightshift_core::settings::Settings;
+use nightshift_core::stage::Stage;
 use nightshift_core::summary::{self, Judgement};
+use nightshift_core::units::local_time;
 use serde::{Deserialize, Serialize};
 
 pub use etcd_state::EtcdState;
 
 use nightshift_store::StoreError;
 use nightshift_store::records::Records;
+
+use crate::state_lock::first_started;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {
@@ -42,6 +51,12 @@ pub struct Report {
     pub last_restorable: Option<Night>,
     /// Why the last restorable night is too old.
     pub stale: Option<String>,
+    /// Why the night that is due does not open, or why the last one never did. Only a running daemon knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
+    /// What an operator should look at beside the nights: an unreadable record, a record from the future.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// When the next night opens.
     pub opens: Timestamp,
 }
@@ -56,32 +71,49 @@ pub struct NightReport {
     pub record: Record,
     /// The progress of running stages, such as `pull-nodes` and `3/8`.
     pub progress: Vec<(String, String)>,
+    /// What the waiting stages wait for. Only a running daemon knows it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waits: Vec<(Stage, String)>,
     /// The etcd sets of this night in this host's vault.
     #[serde(default)]
     pub etcd: Vec<EtcdState>,
 }
 
 impl Report {
-    /// Whether an operator should act: the last finished night is not complete, or the backups are stale.
+    /// Whether an operator should act: the daemon does not run, a night does not open, the last finished night is not
+    /// complete, or the backups are stale.
     pub fn needs_attention(&self) -> bool {
-        // While a night is running, the night before it is the last finished one.
-        let settled = match &self.night {
-            Some(night) if night.settled => Some(night.verdict),
-            _ => self.before,
-        };
-        self.stale.is_some() || settled.is_some_and(|verdict| verdict != Verdict::Complete)
+        let settled = self.night.as_ref().filter(|night| night.settled);
+        // While a night is running, the night before it is the last finished one. An extra night does not replace it.
+        let replaces = settled.is_some_and(|night| !night.record.night.is_extra());
+        let before = self.before.filter(|_| !replaces);
+        let verdicts = settled.map(|night| night.verdict).into_iter().chain(before);
+        self.daemon.is_none()
+            || self.held.is_some()
+            || self.stale.is_some()
+            || !self.warnings.is_empty()
+            || verdicts.into_iter().any(|verdict| verdict != Verdict::Complete)
     }
 }
 
 pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError> {
     let records = Records::new(settings.paths.records());
-    let newest = records.newest()?;
-    let nights = records.nights()?;
+    let past = records.past(now)?;
+    let newest = past.newest(now);
+    let mut warnings: BTreeSet<String> = past.unreadable.iter().map(|error| chain(error)).collect();
+    warnings.extend(from_the_future(settings, &past.future));
+    let known = past.nights.iter().filter(|night| !past.future.contains(night));
     let mut last = LastNights::default();
-    for night in nights.iter().rev().filter(|night| !night.is_extra()) {
-        let Some(record) = records.read(*night)? else { continue };
-        let is_newest = newest.as_ref().is_some_and(|newest| newest.night == *night);
-        if last.add(&record, is_newest) {
+    for night in known.clone().rev().filter(|night| !night.is_extra()) {
+        let record = match records.read(*night) {
+            Ok(Some(record)) => record,
+            Ok(None) => continue,
+            Err(error) => {
+                warnings.insert(chain(&error));
+                continue;
+            }
+        };
+        if last.add(&record, newest.is_some_and(|newest| newest.night == *night)) {
             break;
         }
     }
@@ -93,8 +125,10 @@ pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError>
         roles: settings.roles().to_string(),
         daemon: None,
         at: now,
-        stale: stale(settings, now, restorable, nights.first().copied()),
-        night: newest.map(|record| night_report(settings, record)).transpose()?,
+        stale: stale(settings, now, restorable, known.clone().next().copied()),
+        held: None,
+        warnings: warnings.into_iter().collect(),
+        night: newest.map(|record| night_report(settings, record.clone())).transpose()?,
         before: before.map(|(_, verdict)| verdict),
         before_night: before.map(|(night, _)| night),
         last_complete: complete,
@@ -134,7 +168,23 @@ pub fn night_report(settings: &Settings, record: Record) -> Result<NightReport, 
     let settled = is_settled(&record);
     let Judgement { verdict, reasons } = judgement(&record);
     let etcd = etcd_state::of_night(settings, &record)?;
-    Ok(NightReport { open, settled, verdict, reasons, record, progress: Vec::new(), etcd })
+    let (progress, waits) = (Vec::new(), Vec::new());
+    Ok(NightReport { open, settled, verdict, reasons, record, progress, waits, etcd })
+}
+
+/// Why a night does not open, and when it does.
+pub fn held_reason(held: &Held, zone: &TimeZone) -> String {
+    let opens = held.opens.map(|at| format!("; the night opens by itself at {}", local_time(at, zone)));
+    format!("{}{}", held.reason, opens.unwrap_or_default())
+}
+
+fn from_the_future(settings: &Settings, nights: &[Night]) -> Option<String> {
+    let newest = nights.first()?;
+    let others = if nights.len() > 1 { format!(", and {} more", nights.len() - 1) } else { String::new() };
+    Some(format!(
+        "the record of night {newest}{others} is more than 36 h in the future: the clock was wrong when it was written, or is wrong now; if it is right now, move the file out of {}",
+        settings.paths.records().display()
+    ))
 }
 
 /// Whether the night is closed, or all its planned stages have ended.
@@ -151,7 +201,8 @@ pub fn judgement(record: &Record) -> Judgement {
     }
 }
 
-/// Every scheduled night that has closed should be restorable, except those before this host's first record.
+/// Every scheduled night that has closed should be restorable, except those before this host's first record and before its
+/// daemon first started.
 fn stale(
     settings: &Settings,
     now: Timestamp,
@@ -168,7 +219,11 @@ fn stale(
         }
         date = date.yesterday().ok()?;
     }
-    oldest.filter(|oldest| oldest.date <= date)?;
+    let recorded = oldest.is_some_and(|oldest| oldest.date <= date);
+    let first = first_started(&settings.paths.state);
+    if !recorded && first.is_none_or(|first| window.opening(date) < first) {
+        return None;
+    }
     match last_restorable {
         Some(night) if night.date >= date => None,
         Some(night) => {
@@ -181,7 +236,10 @@ fn stale(
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use nightshift_core::role::Role;
+
     use super::*;
+    use crate::testing;
 
     #[test]
     fn while_a_night_is_running_the_result_of_the_night_before_decides_whether_an_operator_should_act() {
@@ -189,7 +247,7 @@ mod tests {
             cluster: "prod".parse().unwrap(),
             host: "m1".parse().unwrap(),
             roles: "master".into(),
-            daemon: None,
+            daemon: Some("1".into()),
             at: Timestamp::UNIX_EPOCH,
             night: None,
             before,
@@ -197,6 +255,8 @@ mod tests {
             last_complete: None,
             last_restorable: None,
             stale: None,
+            held: None,
+            warnings: Vec::new(),
             opens: Timestamp::UNIX_EPOCH,
         };
         for (before, attention) in [
@@ -207,5 +267,74 @@ mod tests {
         ] {
             assert_eq!(report(before).needs_attention(), attention, "{before:?}");
         }
+        assert!(Report { daemon: None, ..report(None) }.needs_attention(), "no daemon opens the next night");
+        assert!(Report { held: Some("the clock".into()), ..report(None) }.needs_attention());
+    }
+
+    /// A host whose daemon first started four days ago, with the records of these nights.
+    fn host(dir: &std::path::Path, nights: &[&str]) -> Settings {
+        let mut settings = testing::settings(dir, vec![testing::host("m1", Role::Node)]);
+        settings.window.opens = jiff::civil::time(22, 0, 0, 0);
+        settings.window.closes = jiff::civil::time(4, 0, 0, 0);
+        for stage in Stage::ALL {
+            settings.stages.get_mut(stage).at = "30 22 * * *".parse().unwrap();
+        }
+        let lock = settings.paths.state.join("daemon.lock");
+        std::fs::create_dir_all(settings.paths.records()).unwrap();
+        let started = std::time::SystemTime::now() - std::time::Duration::from_secs(4 * 24 * 3600);
+        std::fs::File::create(lock).unwrap().set_modified(started).unwrap();
+        for night in nights {
+            let record = include_str!("../../core/src/record/format_1.jsonl");
+            let lines: Vec<nightshift_core::record::Line> =
+                record.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            let mut record = Record::from_lines(lines).unwrap();
+            record.night = night.parse().unwrap();
+            record.newest = settings.window.opening(record.night.date);
+            record.closed = Some(nightshift_core::record::Closed {
+                at: record.newest,
+                verdict: Verdict::Complete,
+                reasons: Vec::new(),
+            });
+            Records::new(settings.paths.records()).close(&record).unwrap();
+        }
+        settings
+    }
+
+    #[test]
+    fn a_host_that_never_kept_a_night_since_its_daemon_started_is_stale() {
+        let dir = tempfile::tempdir().unwrap();
+        let report = report(&host(dir.path(), &[]), Timestamp::now()).unwrap();
+        assert!(report.stale.is_some_and(|stale| stale.contains("no restorable night is recorded")));
+    }
+
+    #[test]
+    fn a_record_from_the_future_is_a_warning_and_not_the_last_good_night() {
+        let dir = tempfile::tempdir().unwrap();
+        let report = report(&host(dir.path(), &["2036-12-27"]), Timestamp::now()).unwrap();
+        assert_eq!((report.last_restorable, report.last_complete), (None, None));
+        assert!(report.night.is_none() && report.stale.is_some());
+        assert!(matches!(&report.warnings[..], [warning] if warning.contains("2036-12-27")));
+    }
+
+    #[test]
+    fn an_unreadable_record_is_a_warning_and_hides_no_other_night() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = host(dir.path(), &["2026-01-01"]);
+        std::fs::write(settings.paths.records().join("2026-01-02.json"), b"{").unwrap();
+        let report = report(&settings, Timestamp::now()).unwrap();
+        assert_eq!(report.last_restorable, Some("2026-01-01".parse().unwrap()));
+        assert!(matches!(&report.warnings[..], [warning] if warning.contains("2026-01-02.json")));
+    }
+
+    #[test]
+    fn a_complete_extra_night_does_not_hide_a_degraded_night_before_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = host(dir.path(), &["2026-01-01.1"]);
+        let mut report = report(&settings, Timestamp::now()).unwrap();
+        report.daemon = Some("1".into());
+        report.stale = None;
+        assert!(!report.needs_attention());
+        report.before = Some(Verdict::Degraded);
+        assert!(report.needs_attention());
     }
 }

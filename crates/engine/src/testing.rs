@@ -19,11 +19,12 @@ use nightshift_core::settings::Settings;
 use nightshift_core::stage::Stage;
 use nightshift_store::Vault;
 use nightshift_store::records::Records;
-use tokio_util::sync::CancellationToken;
 
 use crate::audit::Audit;
 use crate::board::Board;
 use crate::context::StageContext;
+use crate::once::Once;
+use crate::stop::Stop;
 
 pub fn settings(dir: &Path, hosts: Vec<Host>) -> Settings {
     std::fs::create_dir_all(dir.join("vault")).unwrap();
@@ -75,7 +76,9 @@ pub fn context(settings: Settings, night: &str, stage: Stage) -> StageContext {
         record,
         audit: Audit::new(settings.cluster.clone(), settings.this.clone()),
         board: Board::default(),
-        stop: CancellationToken::new(),
+        again: false,
+        once: Once::default(),
+        stop: Stop::default(),
         settings: Arc::new(settings),
     }
 }

@@ -15,7 +15,7 @@ use nightshift_core::set_path::SetId;
 #[derive(Debug, Parser)]
 #[command(name = "nightshift", version, max_term_width = 100)]
 #[command(
-    after_help = "Exit codes: 0 success, 1 failed, 2 usage error, 3 degraded or stale, 75 busy or daemon not running, 77 permission denied, 78 invalid config"
+    after_help = "Exit codes: 0 success, 1 failed, 2 usage error, 3 degraded or stale, 75 not possible now (busy, no night open, daemon not running), 77 permission denied, 78 invalid config"
 )]
 pub struct Cli {
     /// The config file; its drop-ins are in conf.d/ beside it
@@ -41,20 +41,26 @@ pub enum Command {
     },
     /// Show the current or last night, the last complete night, and whether backups are stale
     ///
-    /// `nightshift nights NIGHT` shows the details. Exit code 3 means that the last night is not complete, or stale.
+    /// `nightshift nights NIGHT` shows the details. Exit code 3 means that an operator should look: the daemon does not run, a
+    /// night is due and does not open, the last night is not complete, or it is too old.
     Status {
         #[arg(long, help = JSON)]
         json: bool,
     },
     /// Start stages now, or the whole night
     ///
-    /// If no night is open, `run night` opens an extra night, such as 2026-11-22.1, and creates this host's sets. Masters
-    /// pull them with `run pull-etcd --night 2026-11-22.1`.
+    /// In the open night, `run night` starts everything that still waits. If no night is open, it opens an extra night, such
+    /// as 2026-11-22.1, and creates this host's sets; masters pull them with `run pull-etcd --night 2026-11-22.1`. A night
+    /// of the schedule closes the extra night when it opens; `nights close` closes it before. `run ship-archive` also works
+    /// between two nights, on what is in the outbox.
     Run(Run),
     /// Reload the configuration, or print why it is invalid
     Reload,
-    /// List the recorded nights, or show one of them in detail
+    /// List the recorded nights, show one of them in detail, or close an extra night
+    #[command(args_conflicts_with_subcommands = true)]
     Nights {
+        #[command(subcommand)]
+        command: Option<Nights>,
         /// The night to show, such as 2026-11-22
         night: Option<Night>,
         #[arg(long, help = JSON)]
@@ -134,9 +140,18 @@ pub struct Run {
     /// Wait for completion and print the results
     #[arg(long)]
     pub wait: bool,
-    /// The extra night in which they run
+    /// The extra night in which they run, of today or yesterday
     #[arg(long)]
     pub night: Option<Night>,
+    /// Make another set if tonight's exists: snapshot-etcd, collect-node, collect-master
+    #[arg(long)]
+    pub again: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Nights {
+    /// Close the open extra night: its stages are stopped, and its record is written
+    Close,
 }
 
 #[derive(Debug, Args)]

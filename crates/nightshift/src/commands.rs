@@ -25,7 +25,7 @@ mod verify;
 use nightshift_etcd::trial::child::become_program;
 use nightshift_etcd::trial::scratch::sweep;
 
-use crate::args::{Cli, Command, Sets};
+use crate::args::{Cli, Command, Nights, Sets};
 use crate::exit::Exit;
 
 pub use error::CommandError;
@@ -40,7 +40,8 @@ pub fn run(cli: Cli) -> Result<Exit, CommandError> {
         Command::Status { json } => here(status::run(&config, json)),
         Command::Run(args) => here(run::run(&config, args)),
         Command::Reload => here(reload::run(&config)),
-        Command::Nights { night, json } => nights::run(&config, night, json),
+        Command::Nights { command: Some(Nights::Close), .. } => here(nights::close(&config)),
+        Command::Nights { command: None, night, json } => nights::run(&config, night, json),
         Command::Sets { command: Some(Sets::Accept { set, yes }), .. } => {
             here(sets::accept(&config, set, yes))
         }

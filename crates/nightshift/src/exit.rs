@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use nightshift_engine::control::ClientError;
-use nightshift_engine::daemon::DaemonError;
+use nightshift_engine::daemon::{DaemonError, StateLockError};
 use nightshift_store::StoreError;
 
 use crate::commands::CommandError;
@@ -13,11 +13,11 @@ use crate::commands::CommandError;
 pub enum Exit {
     Good = 0,
     Failed = 1,
-    /// Invalid arguments; clap uses the same code.
+    /// Invalid arguments, or a request that cannot succeed on this host; clap uses the same code.
     Usage = 2,
-    /// Completed, but something is missing; or the last night is not complete, or stale.
+    /// Completed, but something is missing; or an operator should look at the nights.
     Degraded = 3,
-    /// EX_TEMPFAIL: something is already running, or the daemon is not running.
+    /// EX_TEMPFAIL: something is already running, no night is open, or the daemon is not running.
     Busy = 75,
     /// EX_NOPERM
     Permission = 77,
@@ -45,6 +45,7 @@ impl CommandError {
             | Self::ReadConfig { .. }
             | Self::Daemon(DaemonError::Config(_) | DaemonError::NoRole) => Exit::Config,
             Self::Client(ClientError::Away { .. } | ClientError::BrokenOff(_)) => Exit::Busy,
+            Self::Daemon(DaemonError::State(StateLockError::Locked(_))) => Exit::Busy,
             Self::Client(ClientError::Denied { .. }) => Exit::Permission,
             Self::Usage(_) => Exit::Usage,
             _ => Exit::Failed,

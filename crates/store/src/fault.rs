@@ -1,9 +1,11 @@
 //! Errors of the disk and of sets, each with its path or set.
 
+use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use nightshift_core::manifest::ManifestError;
+use nightshift_core::night::Night;
 use nightshift_core::set_path::SetId;
 
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +18,10 @@ pub enum StoreError {
     Busy(SetId),
     #[error("{path} of {set} is missing or has another size than in the manifest; the set is not published")]
     Incomplete { set: SetId, path: String },
+    #[error("night {0} is closed, and the record of a closed night is never replaced")]
+    Closed(Night),
+    #[error("cannot read the record {}; move the file elsewhere", path.display())]
+    Record { path: PathBuf, source: Box<dyn Error + Send + Sync> },
     #[error("cannot use the manifest of {set}")]
     Manifest { set: SetId, source: ManifestError },
 }

@@ -3,12 +3,17 @@
 #[cfg(test)]
 mod tests;
 
-use std::io;
+use std::collections::BTreeSet;
+use std::error::Error;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{fs, io};
 
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
-use nightshift_core::night::Night;
+use nightshift_core::chain;
+use nightshift_core::night::{Night, is_from_the_future};
 use nightshift_core::record::{Line, Record, Step};
 
 use crate::append_log::AppendLog;
@@ -28,6 +33,27 @@ pub struct Records {
     directory: PathBuf,
 }
 
+/// The records when a daemon starts.
+#[derive(Debug, Default)]
+pub struct Past {
+    /// The nights that have a record, also one that was not read.
+    pub nights: BTreeSet<Night>,
+    /// The open records, and those of the newest date that is not in the future.
+    pub read: Vec<Record>,
+    /// The nights with a record more than 36 h in the future, newest first.
+    pub future: Vec<Night>,
+    /// Why a record cannot be read.
+    pub unreadable: Vec<StoreError>,
+}
+
+impl Past {
+    /// The record that was written to last, except those from the future: the open one, else the one with the newest line.
+    pub fn newest(&self, now: Timestamp) -> Option<&Record> {
+        let current = self.read.iter().filter(|record| !is_from_the_future(record.newest, now));
+        current.max_by_key(|record| (record.night.date, record.closed.is_none(), record.newest))
+    }
+}
+
 impl Records {
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self { directory: directory.into() }
@@ -35,65 +61,110 @@ impl Records {
 
     /// The nights that have a record, oldest first.
     pub fn nights(&self) -> Result<Vec<Night>, StoreError> {
-        let entries = list(&self.directory)?.into_iter();
-        let mut nights: Vec<Night> = entries
-            .filter_map(|entry| {
-                let name = entry.file_name();
-                let name = name.to_str()?;
-                name.strip_suffix(".json").or_else(|| name.strip_suffix(".jsonl"))?.parse().ok()
-            })
-            .collect();
-        nights.sort();
-        nights.dedup();
-        Ok(nights)
+        let (closed, open) = self.files()?;
+        Ok(closed.union(&open).copied().collect())
     }
 
-    /// The record that was written to last. Extra nights share their date with the scheduled one, so of the newest date
-    /// it is the open one, else the one with the newest line.
-    pub fn newest(&self) -> Result<Option<Record>, StoreError> {
-        let mut newest: Option<Record> = None;
-        for night in self.nights()?.into_iter().rev() {
-            // A night whose first line was never written does not hide an earlier one.
-            if newest.as_ref().is_some_and(|newest| newest.night.date != night.date) {
-                break;
-            }
-            let rank = |record: &Record| (record.closed.is_none(), record.newest);
-            if let Some(record) = self.read(night)?
-                && newest.as_ref().is_none_or(|newest| rank(newest) < rank(&record))
-            {
-                newest = Some(record);
+    /// The nights with a file of a closed record, and those with one of an open record.
+    fn files(&self) -> Result<(BTreeSet<Night>, BTreeSet<Night>), StoreError> {
+        let (mut closed, mut open) = (BTreeSet::new(), BTreeSet::new());
+        for entry in list(&self.directory)? {
+            let name = entry.file_name();
+            let Some((night, kind)) = name.to_str().and_then(|name| name.rsplit_once('.')) else { continue };
+            match (night.parse(), kind) {
+                (Ok(night), "json") => drop(closed.insert(night)),
+                (Ok(night), "jsonl") => drop(open.insert(night)),
+                _ => {}
             }
         }
-        Ok(newest)
+        Ok((closed, open))
     }
 
-    /// The record of a night, closed or open; `None` where there is none that can be read.
+    /// What a daemon continues from, and `status` shows. A record that cannot be read does not hide the others.
+    pub fn past(&self, now: Timestamp) -> Result<Past, StoreError> {
+        let (closed, open) = self.files()?;
+        let mut past = Past { nights: closed.clone(), ..Past::default() };
+        let mut newest: Option<Date> = None;
+        for night in (&closed | &open).iter().rev() {
+            let is_open = !closed.contains(night);
+            // Extra nights share their date with the night of the schedule, and any of them may be the newest.
+            if !is_open && newest.is_some_and(|newest| newest != night.date) {
+                continue;
+            }
+            // Without a clock at boot, every record is in the future: they are not all read.
+            if !is_open && is_named_in_the_future(*night, now) {
+                past.future.push(*night);
+                continue;
+            }
+            match self.read(*night) {
+                Ok(Some(record)) => {
+                    if is_from_the_future(record.newest, now) {
+                        past.future.push(*night);
+                    } else {
+                        newest.get_or_insert(night.date);
+                    }
+                    past.nights.insert(*night);
+                    past.read.push(record);
+                }
+                // Its first line was never written: the night can open again.
+                Ok(None) => {}
+                Err(error) => past.unreadable.push(error),
+            }
+        }
+        Ok(past)
+    }
+
+    /// The record of a night, closed or open; `None` if there is none.
     pub fn read(&self, night: Night) -> Result<Option<Record>, StoreError> {
-        let closed = read_if_exists(&self.closed_path(night), MAX_LEN)?;
-        if let Some(record) = closed.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+        let path = self.closed_path(night);
+        let unreadable =
+            |path: PathBuf| move |source: Box<dyn Error + Send + Sync>| StoreError::Record { path, source };
+        let closed =
+            read_if_exists(&path, MAX_LEN).map_err(|error| unreadable(path.clone())(error.into()))?;
+        let open = self.open_path(night);
+        let closed = closed.map(|bytes| serde_json::from_slice(&bytes));
+        if let Some(Ok(record)) = closed {
             return Ok(Some(record));
         }
-        Ok(Record::from_lines(AppendLog::read(&self.open_path(night), MAX_LEN)?))
+        let lines = AppendLog::read(&open, MAX_LEN).map_err(|error| unreadable(open)(error.into()))?;
+        match (Record::from_lines(lines), closed) {
+            (None, Some(Err(error))) => Err(unreadable(path)(error.into())),
+            (record, _) => Ok(record),
+        }
     }
 
-    /// Opens the record of a night for writing: a new one, or the one that was left open.
+    /// Opens the record of a night for writing: a new one, or the one that was left open. A closed one stays closed. One
+    /// that cannot be read is moved aside, because the night must be recorded.
     pub fn open(&self, night: Night) -> Result<RecordLog, StoreError> {
         create_directories(&self.directory)?;
-        let (log, lines) = AppendLog::open(&self.open_path(night), MAX_LEN)?;
+        if self.closed_path(night).exists() {
+            return Err(StoreError::Closed(night));
+        }
+        let path = self.open_path(night);
+        let opened = AppendLog::open(&path, MAX_LEN).or_else(|error| {
+            let aside = path.with_extension("jsonl.unreadable");
+            tracing::warn!("{}; moving it to {}", chain(&error), aside.display());
+            fs::rename(&path, &aside).map_err(|_| error)?;
+            AppendLog::open(&path, MAX_LEN)
+        });
+        let (log, lines) = opened?;
         Ok(RecordLog { open: Arc::new(Mutex::new(Open { log, record: Record::from_lines(lines) })) })
     }
 
     /// Writes the closed record, then removes the lines it was made of.
     pub fn close(&self, record: &Record) -> Result<(), StoreError> {
         let path = self.closed_path(record.night);
+        if path.exists() {
+            return Err(StoreError::Closed(record.night));
+        }
         let bytes = serde_json::to_vec_pretty(record).map_err(io::Error::from).on("write", &path)?;
         replace_file(&path, &bytes)?;
-        remove_file(&self.open_path(record.night))?;
-        self.remove_oldest(record.night)
+        remove_file(&self.open_path(record.night))
     }
 
-    fn remove_oldest(&self, newest: Night) -> Result<(), StoreError> {
-        let limit = newest.date.checked_sub(KEPT_NIGHTS.days()).unwrap_or(newest.date);
+    /// Removes the records that are older than what is kept at a date.
+    pub fn remove_older(&self, as_of: Date) -> Result<(), StoreError> {
+        let limit = as_of.checked_sub(KEPT_NIGHTS.days()).unwrap_or(as_of);
         for night in self.nights()?.into_iter().filter(|night| night.date < limit) {
             remove_file(&self.closed_path(night))?;
             remove_file(&self.open_path(night))?;
@@ -108,6 +179,12 @@ impl Records {
     fn closed_path(&self, night: Night) -> PathBuf {
         self.directory.join(format!("{night}.json"))
     }
+}
+
+/// Whether the name alone shows that a night is in the future, in every zone.
+fn is_named_in_the_future(night: Night, now: Timestamp) -> bool {
+    let earliest = night.date.checked_sub(2.days()).and_then(|date| date.to_zoned(TimeZone::UTC));
+    earliest.is_ok_and(|earliest| is_from_the_future(earliest.timestamp(), now))
 }
 
 /// The record of the open night: on disk, and put together so far.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 
 use crate::name::HostName;
 use crate::night::Night;
@@ -32,13 +33,16 @@ pub struct StageResult {
     pub gained: bool,
 }
 
-/// A manual request of an operator (`nightshift run`).
+/// A manual request of an operator (`nightshift run`, `nightshift nights close`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ManualRequest {
-    /// Start these stages now, in the open night or in the named extra night.
-    Stages { stages: Vec<Stage>, night: Option<Night> },
-    /// Start all stages now: the waiting ones of the open night, or those of a new extra night of this name.
-    Night { extra: Night },
+    /// Start these stages now, in the open night or in the named extra night. With `again`, stages that make a set make
+    /// another one if tonight's exists.
+    Stages { stages: Vec<Stage>, night: Option<Night>, again: bool },
+    /// Start all stages now: the waiting ones of the open night, or those that make a set in a new extra night.
+    Night { night: Option<Night>, again: bool },
+    /// Close the open extra night.
+    Close,
 }
 
 /// Why a manual request is refused.
@@ -52,17 +56,48 @@ pub enum Refusal {
         "no night is open; `nightshift run night` opens an extra night, `--night` joins one that a peer has opened"
     )]
     NoNight,
+    #[error("no extra night is open")]
+    NoExtraNight,
     #[error("night {0} is open, and the request names another one; omit `--night`, or wait until it closes")]
     OtherNightOpen(Night),
     #[error(
         "night {0} is over and only its archive is still shipping; try again when `nightshift status` shows it closed"
     )]
     Closed(Night),
+    #[error("night {0} is being closed; try again when `nightshift status` shows it closed")]
+    Closing(Night),
+    #[error("night {night} is not of today ({today}) or yesterday; an extra night is named like {today}.1")]
+    NotCurrent { night: Night, today: Date },
+    #[error(
+        "night {0} is recorded already, and the record of a closed night is never replaced; `nightshift run night` opens the next extra night"
+    )]
+    Recorded(Night),
+    #[error(
+        "night {0} is a night of the schedule, which opens and closes it; an extra night is named like {0}.1"
+    )]
+    Scheduled(Night),
+}
+
+impl Refusal {
+    /// The same request may succeed later.
+    pub const fn is_temporary(&self) -> bool {
+        matches!(
+            self,
+            Self::Running(_)
+                | Self::NoNight
+                | Self::NoExtraNight
+                | Self::OtherNightOpen(_)
+                | Self::Closed(_)
+                | Self::Closing(_)
+        )
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     Open(NightPlan),
+    /// A night whose record an earlier process left open continues, or is closed.
+    Resume(NightPlan),
     Start(Start),
     Stop {
         stage: Stage,
@@ -71,12 +106,29 @@ pub enum Action {
         stage: Stage,
         reason: String,
     },
-    Close,
-    /// A night is due, but it does not open because the clock cannot be trusted.
-    Doubt {
-        reason: String,
+    Close {
+        /// Why it closes before its time.
+        early: Option<String>,
     },
+    /// A night is due and does not open.
+    Hold(Held),
+    /// A night was due, and did not open in time.
+    Lost(Held),
+    /// The newest record that is more than 36 h in the future: the clock was wrong when it was written, or is wrong now.
+    FutureRecord(Night),
     WakeAt(Timestamp),
+}
+
+/// A night that is due and does not open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    pub night: Night,
+    pub since: Timestamp,
+    pub reason: String,
+    /// The reason is the clock.
+    pub clock: bool,
+    /// When it opens although nothing else changes, if that is known.
+    pub opens: Option<Timestamp>,
 }
 
 /// A stage to start, with everything that was planned for it.
@@ -84,6 +136,8 @@ pub enum Action {
 pub struct Start {
     pub stage: Stage,
     pub attempt: u32,
+    /// It makes another set if tonight's exists.
+    pub again: bool,
     pub why: StartReason,
     /// When it was planned to start.
     pub at: Timestamp,

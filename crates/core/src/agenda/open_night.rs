@@ -31,16 +31,33 @@ pub(super) struct OpenNight {
     stages: BTreeMap<Stage, Progress>,
     /// A set arrived after packing: the archive is packed once more after the last retry for missing sets.
     gained: bool,
+    /// Why it closes before its time.
+    early: Option<String>,
 }
 
 impl OpenNight {
     pub(super) fn fresh(settings: Arc<Settings>, plan: NightPlan) -> Self {
         let stages = plan.stages.iter().map(|planned| (planned.stage, Progress::waiting())).collect();
-        Self { settings, plan, stages, gained: false }
+        Self { settings, plan, stages, gained: false, early: None }
     }
 
     pub(super) fn has_ended(&self, stage: Stage) -> bool {
         self.stages.get(&stage).is_none_or(|progress| progress.state == State::Ended)
+    }
+
+    /// Closes it before its time: its stages are stopped.
+    pub(super) fn close_early(&mut self, reason: String) {
+        self.early.get_or_insert(reason);
+    }
+
+    pub(super) const fn early(&self) -> Option<&String> {
+        self.early.as_ref()
+    }
+
+    /// Which stages a waiting stage needs that have not ended.
+    pub(super) fn waits_for(&self, stage: Stage) -> Vec<Stage> {
+        let unmet = |need: &&Stage| self.stages.get(*need).is_some_and(|progress| !progress.ended_once);
+        stage.needs().iter().filter(unmet).copied().collect()
     }
 
     pub(super) fn all_ended(&self) -> bool {
@@ -67,6 +84,7 @@ impl OpenNight {
             && next < until;
         progress.state = if again { State::Backoff { until: next } } else { State::Ended };
         progress.ended_once |= !again;
+        progress.again &= again;
         let retry = now.checked_add(MISSING_SETS_INTERVAL).unwrap_or(Timestamp::MAX);
         let incomplete = matches!(ended.outcome, Outcome::Degraded | Outcome::Failed);
         progress.retry_missing_at =
@@ -127,7 +145,16 @@ impl OpenNight {
         }
     }
 
-    pub(super) fn demand(&mut self, stages: &[Stage], now: Timestamp) -> Result<(), Refusal> {
+    /// The stages that make a set and have ended.
+    pub(super) fn made(&self) -> Vec<Stage> {
+        let ended = self
+            .stages
+            .iter()
+            .filter(|(stage, progress)| stage.makes().is_some() && progress.state == State::Ended);
+        ended.map(|(stage, _)| *stage).collect()
+    }
+
+    pub(super) fn demand(&mut self, stages: &[Stage], now: Timestamp, again: bool) -> Result<(), Refusal> {
         let running = |stage: &&Stage| self.stages.get(*stage).is_some_and(|p| p.state == State::Running);
         if let Some(stage) = stages.iter().find(running) {
             return Err(Refusal::Running(*stage));
@@ -142,12 +169,16 @@ impl OpenNight {
             progress.state = State::Waiting;
             progress.why = Some(StartReason::Requested);
             progress.needs_waived = true;
+            progress.again = again;
         }
         self.plan.stages.sort_by_key(|planned| planned.stage);
         Ok(())
     }
 
     pub(super) fn start_what_is_due(&mut self, clock: Clock, actions: &mut Vec<Action>) {
+        if self.early.is_some() {
+            return;
+        }
         self.repack_if_gained(clock.now);
         for planned in self.plan.stages.clone() {
             let PlannedStage { stage, at, until, peers } = planned;
@@ -170,9 +201,9 @@ impl OpenNight {
             };
             // A retry for missing sets does not wait: it fetches what is published now.
             let until = if why == StartReason::MissingSets { clock.now } else { until };
-            let attempt = progress.start();
+            let (attempt, again) = (progress.start(), progress.again);
             let settings = Arc::clone(&self.settings);
-            actions.push(Action::Start(Start { stage, attempt, why, at, until, peers, settings }));
+            actions.push(Action::Start(Start { stage, attempt, again, why, at, until, peers, settings }));
         }
     }
 
@@ -198,11 +229,13 @@ impl OpenNight {
         stage.needs().iter().all(|need| self.stages.get(need).is_none_or(|progress| progress.ended_once))
     }
 
-    /// At the closing time: stops running stages and gives up waiting ones, but a packed archive continues shipping.
+    /// At the closing time, or before it for a reason: stops running stages and gives up waiting ones. At the closing time
+    /// a packed archive continues shipping.
     pub(super) fn wind_up(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
         let packed = self.stages.get(&Stage::PackArchive).is_some_and(|p| p.ended_once);
+        let may_ship = packed && self.early.is_none() && now < self.plan.next_opens;
         for (stage, progress) in &mut self.stages {
-            let ships_on = *stage == Stage::ShipArchive && packed && now < self.plan.next_opens;
+            let ships_on = *stage == Stage::ShipArchive && may_ship;
             match progress.state {
                 State::Ended => progress.retry_missing_at = None,
                 _ if ships_on => {}
@@ -215,12 +248,10 @@ impl OpenNight {
                 State::Waiting | State::Backoff { .. } => {
                     progress.state = State::Ended;
                     progress.ended_once = true;
-                    let reason = if progress.attempts > 0 {
-                        "the night closed before its retry"
-                    } else {
-                        "the night closed before it could run"
-                    };
-                    actions.push(Action::Miss { stage: *stage, reason: reason.to_owned() });
+                    let what = if progress.attempts > 0 { "its retry" } else { "it could run" };
+                    let early = self.early.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+                    let reason = format!("the night closed before {what}{early}");
+                    actions.push(Action::Miss { stage: *stage, reason });
                 }
             }
         }

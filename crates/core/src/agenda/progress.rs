@@ -29,6 +29,8 @@ pub(super) struct Progress {
     pub why: Option<StartReason>,
     /// An operator requested it by name, so it does not wait for the stages it needs.
     pub needs_waived: bool,
+    /// An operator requested another set, although tonight's exists.
+    pub again: bool,
     pub stopping: bool,
 }
 
@@ -41,6 +43,7 @@ impl Progress {
             retry_missing_at: None,
             why: None,
             needs_waived: false,
+            again: false,
             stopping: false,
         }
     }

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use jiff::civil::Date;
 use proptest::prelude::*;
 
 use super::*;
 use crate::inventory::{Host, Inventory};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Verdict};
+use crate::record::{Line, Step};
 use crate::role::Role;
 use crate::settings::testing;
 use crate::stage::Stage;
@@ -21,7 +23,12 @@ enum Move {
     End(prop::sample::Index, Outcome, bool, bool),
     Tick,
     AskNight,
-    ManualRequest(prop::sample::Index),
+    /// A stage is requested in the open night, or in an extra night so many days from now.
+    ManualRequest(prop::sample::Index, Option<(i16, u16)>),
+    CloseNight,
+    Synchronise(bool),
+    /// The daemon is killed and started again.
+    Restart,
     Reload(i8),
 }
 
@@ -30,11 +37,16 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
     let one = prop_oneof![
         6 => (30i64..3600).prop_map(Move::Clock),
         1 => (-90_000i64..200_000).prop_map(Move::Clock),
+        1 => (-40_000_000i64..40_000_000).prop_map(Move::Clock),
         8 => (any::<prop::sample::Index>(), outcome, any::<bool>(), any::<bool>())
             .prop_map(|(which, outcome, retry, gained)| Move::End(which, outcome, retry, gained)),
         4 => Just(Move::Tick),
         1 => Just(Move::AskNight),
-        1 => any::<prop::sample::Index>().prop_map(Move::ManualRequest),
+        1 => (any::<prop::sample::Index>(), prop::option::of((-3i16..400, 0u16..3)))
+            .prop_map(|(which, night)| Move::ManualRequest(which, night)),
+        1 => Just(Move::CloseNight),
+        1 => any::<bool>().prop_map(Move::Synchronise),
+        1 => Just(Move::Restart),
         1 => (-20i8..20).prop_map(Move::Reload),
     ];
     prop::collection::vec(one, 1..150)
@@ -55,9 +67,14 @@ fn settings(shift: i8) -> Settings {
 struct Watch {
     agenda: Agenda,
     now: Timestamp,
+    synchronised: bool,
+    /// The record of the open night.
+    lines: Vec<Line>,
+    newest: Option<Record>,
     running: BTreeSet<Stage>,
     open: Option<NightPlan>,
     opened: BTreeSet<Night>,
+    left_open: Vec<Record>,
     asked: bool,
     ended: BTreeSet<Stage>,
     starts: BTreeMap<Stage, u32>,
@@ -66,11 +83,15 @@ struct Watch {
 impl Watch {
     fn begin() -> Self {
         Self {
-            agenda: Agenda::new(Arc::new(settings(0)), None),
+            agenda: Agenda::new(Arc::new(settings(0)), &[], Vec::new()),
             now: "2026-11-22T21:55:00Z".parse().unwrap(),
+            synchronised: true,
+            lines: Vec::new(),
+            newest: None,
             running: BTreeSet::new(),
             open: None,
             opened: BTreeSet::new(),
+            left_open: Vec::new(),
             asked: false,
             ended: BTreeSet::new(),
             starts: BTreeMap::new(),
@@ -78,7 +99,26 @@ impl Watch {
     }
 
     fn clock(&self) -> Clock {
-        Clock { now: self.now, synchronised: true, unsynchronised_for: Duration::ZERO }
+        Clock { now: self.now, synchronised: self.synchronised, unsynchronised_for: Duration::ZERO }
+    }
+
+    fn note(&mut self, step: Step) {
+        self.lines.push(Line { at: self.now, step });
+    }
+
+    fn note_end(&mut self, stage: Stage, outcome: Outcome) {
+        let attempt = self.starts.get(&stage).copied().unwrap_or(1);
+        self.note(Step::Ended { stage, attempt, outcome, reason: None, duration_ms: 1 });
+    }
+
+    fn restart(&mut self) {
+        self.left_open.extend(Record::from_lines(std::mem::take(&mut self.lines)));
+        let nights: Vec<Night> = self.opened.iter().copied().collect();
+        let read = self.newest.iter().chain(&self.left_open).cloned().collect();
+        self.agenda = Agenda::new(Arc::new(settings(0)), &nights, read);
+        self.running.clear();
+        self.open = None;
+        self.step(Event::Tick);
     }
 
     fn take(&mut self, actions: &[Action]) {
@@ -92,17 +132,37 @@ impl Watch {
                     self.ended.clear();
                     self.starts.clear();
                     self.asked = plan.night.is_extra();
+                    self.lines.clear();
+                    self.note(opened(plan));
                 }
-                Action::Start(Start { stage, attempt, .. }) => self.start(*stage, *attempt),
+                Action::Resume(plan) => {
+                    assert!(self.open.is_none(), "two nights open at once");
+                    let at = self.left_open.iter().position(|record| record.night == plan.night).unwrap();
+                    let record = self.left_open.swap_remove(at);
+                    let ended = record.stages.iter().filter(|(_, state)| state.outcome.is_some());
+                    self.ended = ended.map(|(stage, _)| *stage).collect();
+                    self.starts = record.stages.iter().map(|(stage, it)| (*stage, it.attempts)).collect();
+                    self.lines = lines_of(&record);
+                    self.open = Some(plan.clone());
+                    self.asked = true;
+                }
+                Action::Start(Start { stage, attempt, why, .. }) => {
+                    self.start(*stage, *attempt);
+                    self.note(Step::Started { stage: *stage, attempt: *attempt, why: *why });
+                }
                 Action::Stop { stage } => assert!(self.running.contains(stage), "{stage} does not run"),
                 Action::Miss { stage, .. } => {
                     assert!(!self.running.contains(stage), "{stage} is missed while it runs");
                     self.ended.insert(*stage);
+                    self.note_end(*stage, Outcome::Missed);
                 }
-                Action::Close => {
+                Action::Close { .. } => {
                     assert!(self.open.take().is_some() && self.running.is_empty());
+                    let (verdict, reasons) = (Verdict::Complete, Vec::new());
+                    self.note(Step::Closed { verdict, reasons });
+                    self.newest = Record::from_lines(std::mem::take(&mut self.lines));
                 }
-                Action::Doubt { .. } | Action::WakeAt(_) => {}
+                Action::Hold(_) | Action::Lost(_) | Action::FutureRecord(_) | Action::WakeAt(_) => {}
             }
         }
     }
@@ -133,19 +193,37 @@ impl Watch {
                     return;
                 }
                 let stage = running[which.index(running.len())];
-                self.running.remove(&stage);
-                self.ended.insert(stage);
-                self.step(Event::StageEnded(StageResult { stage, outcome, retry, gained }));
+                self.end(stage, outcome, retry, gained);
             }
-            Move::AskNight => {
-                let extra = (1..).map(|extra| Night { date: date_of(self.now), extra });
-                let extra = extra.into_iter().find(|night| !self.opened.contains(night)).unwrap();
-                self.ask(ManualRequest::Night { extra });
+            Move::Synchronise(synchronised) => {
+                self.synchronised = synchronised;
+                self.step(Event::Tick);
             }
-            Move::ManualRequest(which) => {
+            Move::Restart => self.restart(),
+            Move::AskNight => self.ask(ManualRequest::Night { night: None, again: false }),
+            Move::CloseNight => self.ask(ManualRequest::Close),
+            Move::ManualRequest(which, night) => {
                 let stage = Stage::ALL[which.index(Stage::ALL.len())];
-                self.ask(ManualRequest::Stages { stages: vec![stage], night: None });
+                let night = night.map(|(days, extra)| {
+                    let date = date_of(self.now).saturating_add(jiff::Span::new().days(days));
+                    Night { date, extra }
+                });
+                self.ask(ManualRequest::Stages { stages: vec![stage], night, again: false });
             }
+        }
+    }
+
+    fn end(&mut self, stage: Stage, outcome: Outcome, retry: bool, gained: bool) {
+        self.running.remove(&stage);
+        self.ended.insert(stage);
+        self.note_end(stage, outcome);
+        self.step(Event::StageEnded(StageResult { stage, outcome, retry, gained }));
+    }
+
+    /// Ends what runs, as the daemon does with what is stopped, until nothing runs.
+    fn end_all(&mut self) {
+        while let Some(stage) = self.running.first().copied() {
+            self.end(stage, Outcome::Interrupted, false, false);
         }
     }
 
@@ -160,6 +238,43 @@ impl Watch {
         let actions = self.agenda.step(self.clock(), event);
         self.take(&actions);
     }
+}
+
+fn opened(plan: &NightPlan) -> Step {
+    Step::Opened {
+        format: 1,
+        night: plan.night,
+        host: plan.host.clone(),
+        version: "0".into(),
+        closes: plan.closes,
+        expected: vec![],
+        stages: plan.stages.iter().map(|planned| planned.stage).collect(),
+        remotes: vec![],
+    }
+}
+
+/// The lines that a record was put together from, as far as the agenda reads them.
+fn lines_of(record: &Record) -> Vec<Line> {
+    let opened = Step::Opened {
+        format: 1,
+        night: record.night,
+        host: record.host.clone(),
+        version: "0".into(),
+        closes: record.closes,
+        expected: vec![],
+        stages: record.planned.clone(),
+        remotes: vec![],
+    };
+    let mut lines = vec![Line { at: record.opened, step: opened }];
+    for (stage, state) in &record.stages {
+        let (stage, attempt, why) = (*stage, state.attempts, state.why);
+        lines.push(Line { at: state.started, step: Step::Started { stage, attempt, why } });
+        if let (Some(at), Some(outcome)) = (state.ended, state.outcome) {
+            let step = Step::Ended { stage, attempt, outcome, reason: None, duration_ms: 1 };
+            lines.push(Line { at, step });
+        }
+    }
+    lines
 }
 
 fn date_of(now: Timestamp) -> Date {
@@ -184,16 +299,32 @@ proptest! {
             watch.now = watch.now.max(plan.next_opens) + SignedDuration::from_secs(1);
             watch.step(Event::Tick);
             for stage in watch.running.clone() {
-                watch.running.remove(&stage);
-                watch.ended.insert(stage);
-                watch.step(Event::StageEnded(StageResult {
-                    stage,
-                    outcome: Outcome::Interrupted,
-                    retry: false,
-                    gained: false,
-                }));
+                watch.end(stage, Outcome::Interrupted, false, false);
             }
             prop_assert_ne!(watch.open.map(|plan| plan.night), Some(plan.night));
         }
+    }
+
+    #[test]
+    fn the_next_night_of_the_schedule_opens_or_the_reason_is_shown(moves in moves()) {
+        let mut watch = Watch::begin();
+        moves.into_iter().for_each(|step| watch.act(step));
+        let window = watch.agenda.settings().window.clone();
+        let next = Night::of(window.next_after(watch.now));
+        prop_assume!(!watch.opened.contains(&next));
+        watch.now = window.opening(next.date) + SignedDuration::from_secs(60);
+        watch.step(Event::Tick);
+        let held = watch.agenda.held(watch.clock());
+        let is_open = |watch: &Watch| watch.open.as_ref().map(|plan| plan.night) == Some(next);
+        prop_assert!(is_open(&watch) || held.is_some_and(|held| held.night == next));
+        // With a synchronised clock, only what runs and what was recorded later than now can hold it.
+        watch.synchronised = true;
+        watch.step(Event::Tick);
+        if !is_open(&watch) {
+            watch.end_all();
+        }
+        let held = watch.agenda.held(watch.clock());
+        let ahead = held.is_some_and(|held| held.reason.contains("earlier than the newest record"));
+        prop_assert!(is_open(&watch) || ahead);
     }
 }

@@ -1,4 +1,6 @@
 #![allow(clippy::unwrap_used)]
+mod opening;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -48,7 +50,7 @@ struct World {
 impl World {
     fn at(now: &str, settings: Settings) -> Self {
         Self {
-            agenda: Agenda::new(Arc::new(settings), None),
+            agenda: Agenda::new(Arc::new(settings), &[], Vec::new()),
             now: now.parse().unwrap(),
             synchronised: true,
             takes: SignedDuration::from_secs(60),
@@ -161,7 +163,7 @@ fn a_night_runs_its_stages_once_at_their_times() {
         ]
     );
     assert_eq!(world.count(|action| matches!(action, Action::Open(_))), 1);
-    assert_eq!(world.count(|action| matches!(action, Action::Close)), 1);
+    assert_eq!(world.count(|action| matches!(action, Action::Close { .. })), 1);
 }
 
 #[test]
@@ -257,11 +259,11 @@ fn the_closing_stops_running_stages_and_misses_waiting_ones_but_shipping_continu
     world.run_until("2026-11-22T23:00:00Z");
     world.takes = SignedDuration::from_hours(30);
     world.run_until("2026-11-23T02:00:00Z");
-    assert_eq!(world.count(|action| matches!(action, Action::Close)), 0);
+    assert_eq!(world.count(|action| matches!(action, Action::Close { .. })), 0);
     let mut stuck = World::at("2026-11-22T12:00:00Z", all_roles());
     stuck.takes = SignedDuration::from_hours(30);
     stuck.run_until("2026-11-23T12:00:00Z");
-    assert_eq!(stuck.count(|action| matches!(action, Action::Close)), 1);
+    assert_eq!(stuck.count(|action| matches!(action, Action::Close { .. })), 1);
     assert_eq!(stuck.count(|action| matches!(action, Action::Stop { .. })), 5);
     assert_eq!(stuck.count(|action| matches!(action, Action::Miss { .. })), 5);
 }
@@ -272,7 +274,7 @@ fn a_packed_archive_continues_shipping_until_the_next_night_opens() {
     world.run_until("2026-11-22T22:52:00Z");
     world.takes = SignedDuration::from_hours(48);
     world.run_until("2026-11-23T20:59:59Z");
-    assert_eq!(world.count(|action| matches!(action, Action::Close)), 0, "still shipping");
+    assert_eq!(world.count(|action| matches!(action, Action::Close { .. })), 0, "still shipping");
     world.run_until("2026-11-23T21:00:00Z");
     assert_eq!(world.count(|action| matches!(action, Action::Stop { stage: Stage::ShipArchive })), 1);
     assert_eq!(world.count(|action| matches!(action, Action::Open(_))), 2);
@@ -294,7 +296,7 @@ fn a_clock_that_jumps_past_the_closing_closes_the_night_and_reports_what_was_mis
     world.run_until("2026-11-22T21:20:00Z");
     world.now = "2026-11-23T09:00:00Z".parse().unwrap();
     world.run_until("2026-11-23T09:00:00Z");
-    assert_eq!(world.count(|action| matches!(action, Action::Close)), 1);
+    assert_eq!(world.count(|action| matches!(action, Action::Close { .. })), 1);
     assert_eq!(world.count(|action| matches!(action, Action::Miss { .. })), 8);
 }
 
@@ -304,7 +306,7 @@ fn no_night_opens_while_the_clock_is_not_synchronised() {
     world.synchronised = false;
     world.run_until("2026-11-22T21:10:00Z");
     assert_eq!(world.count(|action| matches!(action, Action::Open(_))), 0);
-    assert_eq!(world.count(|action| matches!(action, Action::Doubt { .. })), 1);
+    assert_eq!(world.count(|action| matches!(action, Action::Hold(_))), 1);
     let after_grace = Clock { unsynchronised_for: Duration::from_secs(901), ..world.clock() };
     let actions = world.agenda.step(after_grace, Event::Tick);
     assert!(actions.iter().any(|action| matches!(action, Action::Open(_))));
@@ -314,9 +316,12 @@ fn no_night_opens_while_the_clock_is_not_synchronised() {
 fn no_night_opens_on_a_clock_earlier_than_the_newest_record() {
     let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
     world.run_until("2026-11-23T12:00:00Z");
-    world.now = "2026-11-10T21:00:00Z".parse().unwrap();
-    world.run_until("2026-11-11T12:00:00Z");
+    world.now = "2026-11-21T21:30:00Z".parse().unwrap();
+    world.run_until("2026-11-21T23:00:00Z");
     assert_eq!(world.count(|action| matches!(action, Action::Open(_))), 1);
+    let held = world.agenda.held(world.clock()).unwrap();
+    assert_eq!(held.night.to_string(), "2026-11-21");
+    assert!(held.reason.contains("earlier than the newest record (2026-11-23 "), "{held:?}");
 }
 
 #[test]
@@ -329,7 +334,7 @@ fn no_night_opens_on_an_unsynchronised_clock_that_jumped_ahead_and_that_is_repor
         world.run_until(&format!("2026-11-26T21:0{minute}:00Z"));
     }
     assert_eq!(world.count(|action| matches!(action, Action::Open(_))), 1);
-    assert_eq!(world.count(|action| matches!(action, Action::Doubt { .. })), 1);
+    assert_eq!(world.count(|action| matches!(action, Action::Hold(_))), 1);
 }
 
 #[test]
@@ -403,10 +408,13 @@ fn an_extra_night_follows_the_same_rule_of_reloads() {
     let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
     world.outcomes.insert(Stage::SnapshotEtcd, (Outcome::Failed, true, false));
     let extra: Night = "2026-11-22.1".parse().unwrap();
-    let actions = world.agenda.request(world.clock(), ManualRequest::Night { extra }).unwrap();
+    let actions = world
+        .agenda
+        .request(world.clock(), ManualRequest::Night { night: Some(extra), again: false })
+        .unwrap();
     world.take(actions);
     reload(&mut world, edited());
-    let request = ManualRequest::Stages { stages: vec![Stage::PullNodes], night: Some(extra) };
+    let request = ManualRequest::Stages { stages: vec![Stage::PullNodes], night: Some(extra), again: false };
     let actions = world.agenda.request(world.clock(), request).unwrap();
     world.take(actions);
     let pull = started_with(&world, Stage::PullNodes);
@@ -420,8 +428,8 @@ fn an_extra_night_follows_the_same_rule_of_reloads() {
 fn a_requested_night_keeps_its_times_over_a_reload() {
     let mut world = World::at("2026-11-22T21:00:30Z", all_roles());
     world.run_until("2026-11-22T21:01:00Z");
-    let extra: Night = "2026-11-22.1".parse().unwrap();
-    let actions = world.agenda.request(world.clock(), ManualRequest::Night { extra }).unwrap();
+    let actions =
+        world.agenda.request(world.clock(), ManualRequest::Night { night: None, again: false }).unwrap();
     world.take(actions);
     reload(&mut world, edited());
     world.run_until("2026-11-22T21:15:00Z");
@@ -454,7 +462,7 @@ fn a_restart_runs_an_interrupted_stage_again_and_leaves_ended_ones() {
         ("2026-11-22T21:10:00Z", started(Stage::CollectNode)),
     ]);
     let mut world = World::at("2026-11-22T21:20:00Z", all_roles());
-    world.agenda = Agenda::new(Arc::new(all_roles()), Some(&record));
+    world.agenda = Agenda::new(Arc::new(all_roles()), &[], vec![record]);
     world.run_until("2026-11-22T21:25:00Z");
     assert!(world.starts_of(Stage::SnapshotEtcd).is_empty());
     assert_eq!(world.starts_of(Stage::CollectNode).len(), 1);
@@ -465,9 +473,9 @@ fn a_restart_runs_an_interrupted_stage_again_and_leaves_ended_ones() {
 fn a_record_left_open_is_closed_when_its_night_is_over() {
     let record = record_of(vec![]);
     let mut world = World::at("2026-11-23T10:00:00Z", all_roles());
-    world.agenda = Agenda::new(Arc::new(all_roles()), Some(&record));
+    world.agenda = Agenda::new(Arc::new(all_roles()), &[], vec![record]);
     world.run_until("2026-11-23T10:01:00Z");
-    assert_eq!(world.count(|action| matches!(action, Action::Close)), 1);
+    assert_eq!(world.count(|action| matches!(action, Action::Close { .. })), 1);
     assert_eq!(world.count(|action| matches!(action, Action::Miss { .. })), 10);
 }
 
@@ -475,12 +483,15 @@ fn a_record_left_open_is_closed_when_its_night_is_over() {
 fn an_extra_night_creates_this_hosts_sets_and_closes() {
     let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
     let extra: Night = "2026-11-22.1".parse().unwrap();
-    let actions = world.agenda.request(world.clock(), ManualRequest::Night { extra }).unwrap();
+    let actions = world
+        .agenda
+        .request(world.clock(), ManualRequest::Night { night: Some(extra), again: false })
+        .unwrap();
     world.take(actions);
     world.run_until("2026-11-22T13:00:00Z");
     let stages: Vec<_> = world.starts().into_iter().map(|(_, stage, _)| stage).collect();
     assert_eq!(stages, [Stage::SnapshotEtcd, Stage::CollectNode, Stage::CollectMaster]);
-    assert_eq!(world.count(|action| matches!(action, Action::Close)), 1);
+    assert_eq!(world.count(|action| matches!(action, Action::Close { .. })), 1);
     world.run_until("2026-11-22T22:00:00Z");
     assert_eq!(world.count(|action| matches!(action, Action::Open(_))), 2, "the scheduled night opens too");
 }
@@ -489,8 +500,8 @@ fn an_extra_night_creates_this_hosts_sets_and_closes() {
 fn an_operator_can_start_all_stages_of_the_night_at_once() {
     let mut world = World::at("2026-11-22T21:00:30Z", all_roles());
     world.run_until("2026-11-22T21:01:00Z");
-    let extra: Night = "2026-11-22.1".parse().unwrap();
-    let actions = world.agenda.request(world.clock(), ManualRequest::Night { extra }).unwrap();
+    let actions =
+        world.agenda.request(world.clock(), ManualRequest::Night { night: None, again: false }).unwrap();
     world.take(actions);
     world.run_until("2026-11-22T21:10:00Z");
     assert_eq!(world.starts().len(), Stage::ALL.len());
@@ -499,7 +510,7 @@ fn an_operator_can_start_all_stages_of_the_night_at_once() {
 #[test]
 fn a_manual_request_is_refused_where_the_stage_cannot_run() {
     let mut world = World::at("2026-11-22T21:00:30Z", settings(&[Role::Node]));
-    let ask = |stage| ManualRequest::Stages { stages: vec![stage], night: None };
+    let ask = |stage| ManualRequest::Stages { stages: vec![stage], night: None, again: false };
     world.run_until("2026-11-22T21:10:00Z");
     let clock = world.clock();
     assert!(matches!(world.agenda.request(clock, ask(Stage::PullEtcd)), Err(Refusal::NotForThisHost { .. })));
@@ -566,7 +577,7 @@ fn nothing_is_packed_again_after_the_closing() {
     lines.push(("2026-11-22T23:40:00Z", Step::Set(late)));
     let record = record_of(lines);
     let mut world = World::at("2026-11-23T05:00:00Z", all_roles());
-    world.agenda = Agenda::new(Arc::new(all_roles()), Some(&record));
+    world.agenda = Agenda::new(Arc::new(all_roles()), &[], vec![record]);
     world.run_until("2026-11-23T06:00:00Z");
     assert!(world.starts_of(Stage::PackArchive).is_empty(), "{:?}", world.starts());
     assert_eq!(world.starts_of(Stage::ShipArchive).len(), 1, "the packed archive still ships");
@@ -603,7 +614,7 @@ fn a_manual_request_after_the_closing_is_refused_while_an_archive_still_ships() 
     world.takes = SignedDuration::from_hours(12);
     world.run_until("2026-11-23T04:00:00Z");
     let clock = world.clock();
-    let ask = ManualRequest::Stages { stages: vec![Stage::CollectNode], night: None };
+    let ask = ManualRequest::Stages { stages: vec![Stage::CollectNode], night: None, again: false };
     assert_eq!(world.agenda.request(clock, ask), Err(Refusal::Closed("2026-11-22".parse().unwrap())));
 }
 
@@ -613,7 +624,7 @@ fn a_set_pulled_manually_after_packing_is_packed_in_a_second_archive() {
     world.run_until("2026-11-23T00:00:00Z");
     world.outcomes.insert(Stage::PullNodes, (Outcome::Done, false, true));
     let clock = world.clock();
-    let ask = ManualRequest::Stages { stages: vec![Stage::PullNodes], night: None };
+    let ask = ManualRequest::Stages { stages: vec![Stage::PullNodes], night: None, again: false };
     let actions = world.agenda.request(clock, ask).unwrap();
     world.take(actions);
     world.run_until("2026-11-23T02:00:00Z");
@@ -638,7 +649,10 @@ fn a_closed_night_stays_closed_after_an_extra_night() {
     // A time within the closed night, but after the last line of its record.
     world.now = "2026-11-23T02:30:00Z".parse().unwrap();
     let extra: Night = "2026-11-22.1".parse().unwrap();
-    let actions = world.agenda.request(world.clock(), ManualRequest::Night { extra }).unwrap();
+    let actions = world
+        .agenda
+        .request(world.clock(), ManualRequest::Night { night: Some(extra), again: false })
+        .unwrap();
     world.take(actions);
     world.run_until("2026-11-23T02:50:00Z");
     let opened = world.count(|action| matches!(action, Action::Open(plan) if !plan.night.is_extra()));

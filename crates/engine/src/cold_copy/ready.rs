@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use nightshift_core::chain;
-use nightshift_core::night::{Night, NightWindow};
+use nightshift_core::night::Night;
 use nightshift_etcd::client::Client;
 use nightshift_etcd::service::ServiceControl;
 use nightshift_etcd::stopped::Data;
@@ -39,7 +39,8 @@ pub struct Ready {
 /// Checks everything, and gets the lock. The error is the reply to the daemon.
 pub async fn prepare<S: ServiceControl>(host: &Host<S>, request: &Request) -> Result<Ready, HelperReply> {
     let refused = |reason: String| HelperReply::Refused { reason };
-    if !is_tonight(&host.window, request.night) {
+    // Root stops nothing for any other night.
+    if !host.window.is_current(request.night, Timestamp::now()) {
         return Err(refused(format!("night {} is not tonight", request.night)));
     }
     let state = StateDirectory::lock(&host.state).map_err(|error| refused(chain(&error)))?;
@@ -146,30 +147,6 @@ async fn move_leader<S>(host: &Host<S>, leading: Survey) -> Result<Survey, Strin
             Err(refusal) if Instant::now() >= until => return Err(refusal.to_string()),
             Ok(()) if Instant::now() >= until => return Err(cannot.to_owned()),
             _ => sleep(POLL_INTERVAL).await,
-        }
-    }
-}
-
-/// Whether a night is of today, or of yesterday, so that it may still be open. For another one root stops nothing.
-fn is_tonight(window: &NightWindow, night: Night) -> bool {
-    let today = Timestamp::now().to_zoned(window.zone.clone()).date();
-    night.date == today || today.yesterday().is_ok_and(|yesterday| night.date == yesterday)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use jiff::ToSpan as _;
-    use jiff::civil::time;
-    use jiff::tz::TimeZone;
-
-    #[test]
-    fn a_member_is_stopped_only_in_a_night_of_today_or_yesterday() {
-        let window = NightWindow { opens: time(22, 0, 0, 0), closes: time(4, 0, 0, 0), zone: TimeZone::UTC };
-        let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
-        for (days, tonight) in [(-2, false), (-1, true), (0, true), (2, false)] {
-            assert_eq!(is_tonight(&window, Night::of(today + days.days())), tonight, "{days}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 
 use super::{ControlRequest, ControlResponse, MAX_RESPONSE_LEN};
@@ -33,11 +33,13 @@ pub async fn send(socket: &Path, request: &ControlRequest) -> Result<ControlResp
     })?;
     let mut line = serde_json::to_vec(request).map_err(ClientError::Decode)?;
     line.push(b'\n');
-    stream.write_all(&line).await.map_err(ClientError::BrokenOff)?;
+    // A daemon that has no slot for this client responds without reading the request, and closes the connection.
+    let sent = stream.write_all(&line).await;
     let mut response = Vec::new();
-    stream.take(MAX_RESPONSE_LEN).read_to_end(&mut response).await.map_err(ClientError::BrokenOff)?;
+    let read = BufReader::new(stream.take(MAX_RESPONSE_LEN)).read_until(b'\n', &mut response).await;
     if response.is_empty() {
-        return Err(ClientError::BrokenOff(io::ErrorKind::UnexpectedEof.into()));
+        let error = sent.and(read).err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into());
+        return Err(ClientError::BrokenOff(error));
     }
     serde_json::from_slice(&response).map_err(ClientError::Decode)
 }

@@ -30,6 +30,8 @@ pub struct ServerError {
 pub struct Server {
     listener: UnixListener,
     path: PathBuf,
+    /// Device and inode of the socket: another daemon may have replaced it.
+    id: (u64, u64),
 }
 
 /// A request for the daemon's loop, and where its response goes.
@@ -46,16 +48,19 @@ impl Server {
             if let Some(directory) = path.parent() {
                 fs::create_dir_all(directory)?;
             }
-            // Only a socket that a crash left is removed; any other file is an error.
+            // Only a socket that a crash left is removed; any other file is an error, and so is one that a process listens on.
             if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket()) {
+                if std::os::unix::net::UnixStream::connect(path).is_ok() {
+                    return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens on it"));
+                }
                 fs::remove_file(path)?;
             }
             let listener = UnixListener::bind(path)?;
             fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
-            Ok(listener)
+            Ok((listener, id_of(path)?))
         };
         match bind() {
-            Ok(listener) => Ok(Self { listener, path: path.to_owned() }),
+            Ok((listener, id)) => Ok(Self { listener, path: path.to_owned(), id }),
             Err(source) => Err(ServerError { path: path.to_owned(), source }),
         }
     }
@@ -77,7 +82,24 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // Clients then report that the daemon does not run, instead of a refused connection.
-        let _gone = fs::remove_file(&self.path);
+        if id_of(&self.path).is_ok_and(|id| id == self.id) {
+            let _gone = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn id_of(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+/// Responds that there is no slot for this client, without waiting: the response fits into the socket's empty buffer.
+pub fn refuse_client(stream: UnixStream, message: String) {
+    // tokio's own `try_write` writes nothing before its first poll.
+    if let (Ok(mut stream), Ok(mut line)) =
+        (stream.into_std(), serde_json::to_vec(&ControlResponse::Busy { message }))
+    {
+        line.push(b'\n');
+        let _gone = io::Write::write_all(&mut stream, &line);
     }
 }
 

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use nightshift_core::agenda::{Action, Agenda, Clock, Event as AgendaEvent, StageResult, Start};
+use nightshift_core::agenda::{Action, Agenda, Clock, Event as AgendaEvent, Held, StageResult, Start};
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
+use nightshift_core::night::Night;
 use nightshift_core::record::StartReason;
 use nightshift_core::settings::Settings;
 use nightshift_core::stage::Stage;
@@ -24,6 +25,8 @@ use crate::clock::{self, WallClock};
 use crate::context::StageEnd;
 use crate::control::Pending;
 use crate::stages::prune;
+use crate::status::held_reason;
+use crate::stop::Stop;
 use crate::supervisor::{Supervisor, TaskResult};
 use crate::systemd::Systemd;
 use crate::{hint_file, runner};
@@ -35,7 +38,10 @@ pub type Load = Box<dyn Fn() -> Result<Settings, String> + Send + Sync>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Task {
     Stage(Stage),
-    Client(u64),
+    Client {
+        number: u64,
+        uid: u32,
+    },
     /// Prunes when a night opens, so that there is space for its sets.
     OpeningPrune,
     /// Queries whether the clock is synchronised; this may take seconds.
@@ -59,6 +65,8 @@ pub(super) struct Daemon {
     pub systemd: Systemd,
     pub clock: WallClock,
     pub waiting: WaitingClients,
+    /// Stops every stage as soon as it only waits.
+    pub draining: CancellationToken,
     /// The number of control clients so far.
     pub clients: u64,
     pub requests: mpsc::Sender<Pending>,
@@ -73,17 +81,24 @@ impl Daemon {
     ) -> Result<Self, StoreError> {
         let records = Records::new(settings.paths.records());
         let audit = Audit::new(settings.cluster.clone(), settings.this.clone());
-        let newest = records.newest()?;
-        let open = newest.as_ref().filter(|record| record.closed.is_none()).map(|record| record.night);
+        let now = Timestamp::now();
+        let past = records.past(now)?;
+        for error in &past.unreadable {
+            let what = "a record cannot be read; the daemon continues without it";
+            audit.emit(&Event::degraded(Kind::OperationFailed, what, chain(error)));
+        }
+        let open = past.newest(now).filter(|record| record.closed.is_none()).map(|record| record.night);
         sweep(Arc::clone(&settings), open, &audit).await;
+        let nights: Vec<Night> = past.nights.into_iter().collect();
         Ok(Self {
             clock: WallClock::new(settings.trust_clock),
             wake: Timestamp::now(),
             waiting: WaitingClients::default(),
             clients: 0,
             load,
-            agenda: Agenda::new(settings, newest.as_ref()),
-            nights: Nights::new(records, audit.clone(), open)?,
+            agenda: Agenda::new(settings, &nights, past.read),
+            nights: Nights::new(records, audit.clone()),
+            draining: CancellationToken::new(),
             supervisor: Supervisor::new(),
             audit,
             systemd: Systemd::new(),
@@ -91,7 +106,7 @@ impl Daemon {
         })
     }
 
-    /// Records which stages a crash interrupted, and takes the first step of the agenda.
+    /// Takes the first step of the agenda, which continues the night that an earlier process left open.
     pub async fn begin(&mut self) {
         let settings = self.agenda.settings();
         let (version, host, roles) = (env!("CARGO_PKG_VERSION"), &settings.this, settings.roles());
@@ -99,11 +114,11 @@ impl Daemon {
             Kind::DaemonStarted,
             format!("nightshift {version} runs the schedule of {host} ({roles})"),
         ));
-        self.nights.end_interrupted().await;
         if self.clock.needs_query() {
             self.clock.store(clock::query().await);
         }
         self.turn(AgendaEvent::Tick).await;
+        self.write_hint().await;
     }
 
     pub fn notify_systemd(&mut self) {
@@ -148,16 +163,32 @@ impl Daemon {
                     }
                     self.prune_at_opening(clock);
                 }
+                Action::Resume(plan) => {
+                    self.nights.resume(Arc::clone(self.agenda.settings()), plan).await;
+                }
                 Action::Start(start) => self.start(start).await,
                 Action::Stop { stage } => self.supervisor.stop(&Task::Stage(stage)),
                 Action::Miss { stage, reason } => self.nights.miss(stage, reason).await,
-                Action::Close => {
-                    self.nights.close().await;
+                Action::Close { early } => {
+                    self.nights.close(early).await;
                     self.waiting.release(&self.agenda, &self.nights);
                     self.write_hint().await;
                 }
-                Action::Doubt { reason } => {
-                    let what = "not starting tonight's run";
+                Action::Hold(held) => {
+                    let what = format!("night {} is due and does not open yet", held.night);
+                    let reason = held_reason(&held, &self.agenda.settings().window.zone);
+                    let kind = if held.clock { Kind::ClockDoubtful } else { Kind::NightHeld };
+                    let event = Event::degraded(kind, what, reason);
+                    self.audit.emit(&Event { night: Some(held.night), ..event });
+                }
+                Action::Lost(Held { night, reason, .. }) => {
+                    let what = format!("night {night} did not open");
+                    let event = Event::failed(Kind::NightMissed, what, reason);
+                    self.audit.emit(&Event { night: Some(night), ..event });
+                }
+                Action::FutureRecord(night) => {
+                    let what = format!("the record of night {night} is more than 36 h in the future");
+                    let reason = "the clock was wrong when it was written, or is wrong now";
                     self.audit.emit(&Event::degraded(Kind::ClockDoubtful, what, reason));
                 }
                 Action::WakeAt(at) => self.wake = at.max(clock.now),
@@ -171,7 +202,7 @@ impl Daemon {
         let night = plan.night;
         match self.nights.keep_record(Arc::clone(&start.settings), plan).await {
             Ok(tonight) => {
-                let ctx = tonight.context(start, stop.clone());
+                let ctx = tonight.context(start, Stop::new(stop.clone(), self.draining.clone()));
                 self.supervisor.start(task, stop, async { TaskOutput::Stage(runner::run(ctx).await) });
             }
             Err(error) => {
@@ -192,13 +223,14 @@ impl Daemon {
         let start = Start {
             stage: Stage::Prune,
             attempt: 0,
+            again: false,
             why: StartReason::Due,
             at: clock.now,
             until: clock.now,
             peers: Vec::new(),
             settings: Arc::clone(self.agenda.settings()),
         };
-        let ctx = tonight.context(start, stop.clone());
+        let ctx = tonight.context(start, Stop::new(stop.clone(), self.draining.clone()));
         let task = async move {
             prune::before_tonight(&ctx).await;
             TaskOutput::Nothing

@@ -1,14 +1,13 @@
-//! The stop: running stages get a grace period to end. Their work is resumed at the next start if they use it up.
+//! The stop: stages that only wait are stopped at once. Work in progress that cannot be resumed gets a grace period to end.
 
 use std::time::Duration;
 
 use nightshift_core::audit::{Event, Kind};
-use nightshift_core::stage::Stage;
 use tokio::time::{Instant, timeout_at};
 
-use super::actions::{Daemon, Task};
+use super::actions::Daemon;
 
-/// The time for running stages to end; TimeoutStopSec of the unit is longer.
+/// The time for work in progress to end; TimeoutStopSec of the unit is longer.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(60);
 /// The time for the rest to end at their next await, after they were stopped.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -19,10 +18,7 @@ impl Daemon {
         self.audit.emit(&Event::info(Kind::DaemonStopping, "nightshift is stopping"));
         // Their connections are closed without a response.
         self.waiting.0.clear();
-        // A pull loses nothing when it is stopped, and may be waiting for a peer.
-        for stage in Stage::ALL.into_iter().filter(|stage| stage.pulls().is_some()) {
-            self.supervisor.stop(&Task::Stage(stage));
-        }
+        self.draining.cancel();
         self.wait_for_stages(SHUTDOWN_GRACE).await;
         self.supervisor.stop_all();
         self.wait_for_stages(STOP_GRACE).await;

@@ -27,10 +27,8 @@ pub(super) struct Nights {
 }
 
 impl Nights {
-    /// Continues the night that an earlier process left open.
-    pub fn new(records: Records, audit: Audit, open: Option<Night>) -> Result<Self, StoreError> {
-        let tonight = open.map(|night| Tonight::open(night, &records, audit.clone())).transpose()?;
-        Ok(Self { records, audit, tonight })
+    pub const fn new(records: Records, audit: Audit) -> Self {
+        Self { records, audit, tonight: None }
     }
 
     pub fn tonight(&self) -> Option<&Tonight> {
@@ -43,11 +41,6 @@ impl Nights {
             Some(tonight) => tonight.record.record(),
             None => self.records.read(night).ok().flatten(),
         }
-    }
-
-    /// All nights with a record.
-    pub fn all(&self) -> Vec<Night> {
-        self.records.nights().unwrap_or_default()
     }
 
     /// Opens a night: its record is on disk before anything else happens in it. False if that failed.
@@ -98,11 +91,19 @@ impl Nights {
         message
     }
 
-    /// Records the end of the stages that ran when an earlier process ended.
-    pub async fn end_interrupted(&self) {
-        let Some(tonight) = self.tonight() else { return };
-        for stage in tonight.interrupted() {
-            tonight.note_end(stage, Outcome::Interrupted, "the daemon ended while the stage ran").await;
+    /// Continues the record that an earlier process left open, and records the end of the stages that ran when it ended.
+    pub async fn resume(&mut self, settings: Arc<Settings>, plan: NightPlan) {
+        let night = plan.night;
+        match self.keep_record(settings, plan).await {
+            Ok(tonight) => {
+                for stage in tonight.interrupted() {
+                    let reason = "the daemon ended while the stage ran";
+                    tonight.note_end(stage, Outcome::Interrupted, reason).await;
+                }
+            }
+            Err(error) => {
+                self.record_failed(night, format!("cannot continue the record of night {night}"), &error);
+            }
         }
     }
 
@@ -134,11 +135,15 @@ impl Nights {
         StageEnd::failed(reason)
     }
 
-    /// Closes the night with its verdict; its record becomes one file.
-    pub async fn close(&mut self) {
+    /// Closes the night with its verdict; its record becomes one file. A night that closes before its time has the reason.
+    pub async fn close(&mut self, early: Option<String>) {
         let Some(tonight) = self.tonight.take() else { return };
         let Some(record) = tonight.record.record() else { return };
-        let Judgement { verdict, reasons } = summary::judge(&record);
+        let Judgement { mut verdict, mut reasons } = summary::judge(&record);
+        if let Some(early) = early {
+            reasons.insert(0, format!("closed before its time: {early}"));
+            verdict = verdict.min(Verdict::Degraded);
+        }
         tonight.note(Step::Closed { verdict, reasons: reasons.clone() }).await;
         let (night, records, closed) =
             (tonight.night, self.records.clone(), tonight.record.record().unwrap_or(record));

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use nightshift_core::agenda::{Event as AgendaEvent, ManualRequest};
+use nightshift_core::agenda::{Event as AgendaEvent, ManualRequest, Refusal};
 use nightshift_core::audit::{Event, Kind};
-use nightshift_core::chain;
-use nightshift_core::night::Night;
 use nightshift_core::settings::Settings;
 use nightshift_core::stage::Stage;
+use nightshift_core::{chain, units};
 use nightshift_store::offload;
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
@@ -16,18 +15,25 @@ use tokio_util::sync::CancellationToken;
 
 use super::accept::accept;
 use super::actions::{Daemon, Task, TaskOutput};
+use super::slots;
+use super::status_line::wait_of;
+use super::tonight::Tonight;
 use super::waiting::WaitingClient;
-use crate::control::{ControlRequest, ControlResponse, Pending, serve_client};
+use crate::control::{ControlRequest, ControlResponse, Pending, refuse_client, serve_client};
+use crate::status::held_reason;
 use crate::{collect, status};
-
-/// The maximum number of control clients at the same time.
-pub(super) const MAX_CLIENTS: usize = 32;
 
 impl Daemon {
     pub fn accept_client(&mut self, stream: UnixStream) {
-        let clients = self.supervisor.running().filter(|task| matches!(task, Task::Client(_))).count();
-        if clients >= MAX_CLIENTS {
-            // A response would need a task of its own; the closed stream is the refusal.
+        let Ok(uid) = stream.peer_cred().map(|credentials| credentials.uid()) else { return };
+        let connected: Vec<u32> = (self.supervisor.running())
+            .filter_map(|task| match task {
+                Task::Client { uid, .. } => Some(*uid),
+                _ => None,
+            })
+            .collect();
+        if let Some(message) = slots::refusal(uid, &connected) {
+            refuse_client(stream, message);
             return;
         }
         self.clients += 1;
@@ -36,7 +42,8 @@ impl Daemon {
             serve_client(stream, socket, requests).await;
             TaskOutput::Nothing
         };
-        self.supervisor.start(Task::Client(self.clients), CancellationToken::new(), task);
+        let client = Task::Client { number: self.clients, uid };
+        self.supervisor.start(client, CancellationToken::new(), task);
     }
 
     pub async fn respond(&mut self, pending: Pending) {
@@ -44,14 +51,15 @@ impl Daemon {
         let response = match request {
             ControlRequest::Status => self.report().await,
             ControlRequest::Reload => self.reload(&who).await,
-            ControlRequest::Run { stages, night, wait } => {
-                let request = ManualRequest::Stages { stages: stages.clone(), night };
+            ControlRequest::Run { stages, night, wait, again } => {
+                let request = ManualRequest::Stages { stages: stages.clone(), night, again };
                 return self.run_manually(request, stages, wait, &who, reply).await;
             }
-            ControlRequest::RunNight { wait } => {
-                let request = ManualRequest::Night { extra: self.next_extra() };
+            ControlRequest::RunNight { wait, night, again } => {
+                let request = ManualRequest::Night { night, again };
                 return self.run_manually(request, Vec::new(), wait, &who, reply).await;
             }
+            ControlRequest::CloseNight => self.close_night(&who).await,
             ControlRequest::Accept { set } => {
                 let settings = Arc::clone(self.agenda.settings());
                 accept(settings, &self.audit, self.nights.tonight(), set, who).await
@@ -67,17 +75,49 @@ impl Daemon {
         match offload::run(move || status::report(&settings, Timestamp::now())).await {
             Ok(mut report) => {
                 report.daemon = Some(env!("CARGO_PKG_VERSION").to_owned());
+                report.held = self.held();
+                report.warnings.extend(self.unrecorded());
                 if let (Some(night), Some(tonight)) = (&mut report.night, self.nights.tonight()) {
                     night.settled &= !self.is_working();
                     night.progress = Stage::ALL
                         .into_iter()
                         .filter_map(|stage| Some((stage.to_string(), tonight.board.progress(stage)?)))
                         .collect();
+                    night.waits = self.waits();
                 }
                 ControlResponse::Status(Box::new(report))
             }
             Err(error) => ControlResponse::Failed { message: chain(&error) },
         }
+    }
+
+    /// Why the night that is due does not open, or why the last one never did.
+    fn held(&self) -> Option<String> {
+        let (clock, zone) = (self.clock.read(), &self.agenda.settings().window.zone);
+        let held = self.agenda.held(clock)?;
+        let (since, reason) = (units::local_time(held.since, zone), held_reason(&held, zone));
+        Some(if held.since <= clock.now && self.agenda.is_due(held.night, clock.now) {
+            format!("night {}: held since {since}: {reason}", held.night)
+        } else {
+            format!("night {} did not open: {reason}", held.night)
+        })
+    }
+
+    /// The open night, if its record cannot be written.
+    fn unrecorded(&self) -> Option<String> {
+        let night = self.agenda.night()?.night;
+        let is_recorded = self.nights.tonight().is_some_and(Tonight::is_recorded);
+        (!is_recorded).then(|| {
+            format!("night {night} is open, but its record cannot be written; see `journalctl -u nightshift`")
+        })
+    }
+
+    /// What each waiting stage of the open night waits for.
+    fn waits(&self) -> Vec<(Stage, String)> {
+        let (now, zone) = (Timestamp::now(), &self.agenda.settings().window.zone);
+        let planned = self.agenda.night().map(|plan| plan.stages.as_slice()).unwrap_or_default();
+        let waiting = planned.iter().filter(|planned| !self.agenda.has_ended(planned.stage));
+        waiting.filter_map(|it| Some((it.stage, wait_of(&self.agenda, it, now, zone)?))).collect()
     }
 
     /// Loads the configuration; if it is invalid, the old settings stay in force.
@@ -93,8 +133,9 @@ impl Daemon {
             Ok(fresh) => {
                 let message = format!("configuration reloaded (requested by {who})");
                 self.audit.emit(&Event::info(Kind::ConfigReloaded, message));
+                self.clock.trust(fresh.trust_clock);
                 self.turn(AgendaEvent::Reloaded(Arc::new(fresh))).await;
-                ControlResponse::Done { message: "the new configuration is in force: times of stages that have not begun change tonight, all other settings from the next night on".to_owned() }
+                ControlResponse::Done { message: "the new configuration is in force: `trust-clock` at once, times of stages that have not begun tonight, all other settings from the next night on".to_owned() }
             }
             Err(diagnostics) => {
                 self.audit.emit(&Event {
@@ -121,14 +162,23 @@ impl Daemon {
         let clock = self.clock.read();
         match self.agenda.request(clock, request) {
             Ok(actions) => {
-                let night = self.agenda.night().map(|plan| plan.night);
-                let stages = match (stages.is_empty(), self.agenda.night()) {
-                    (true, Some(plan)) => plan.stages.iter().map(|planned| planned.stage).collect(),
-                    _ => stages,
+                let plan = self.agenda.night();
+                let night = plan.map(|plan| plan.night);
+                let planned = plan.map(|plan| plan.stages.as_slice()).unwrap_or_default();
+                let stages = if stages.is_empty() {
+                    planned.iter().map(|planned| planned.stage).collect()
+                } else {
+                    stages
+                };
+                let begun = stages.iter().filter(|stage| !self.agenda.has_ended(**stage));
+                let names: Vec<_> = begun.map(ToString::to_string).collect();
+                let of = night.map(|night| format!(" in night {night}")).unwrap_or_default();
+                let message = if names.is_empty() {
+                    format!("nothing started{of}: all its stages have ended; `--again` makes other sets")
+                } else {
+                    format!("started on request of {who}{of}: {}", names.join(", "))
                 };
                 self.act(actions, clock).await;
-                let names: Vec<_> = stages.iter().map(ToString::to_string).collect();
-                let message = format!("started on request of {who}: {}", names.join(", "));
                 tracing::info!("{message}");
                 match night {
                     Some(night) if wait => self.waiting.0.push(WaitingClient { night, stages, reply }),
@@ -139,16 +189,32 @@ impl Daemon {
                 self.waiting.release(&self.agenda, &self.nights);
             }
             Err(refusal) => {
-                let _gone = reply.send(ControlResponse::Busy { message: refusal.to_string() });
+                let _gone = reply.send(refused(&refusal));
             }
         }
     }
 
-    /// The name of the next extra night of today.
-    fn next_extra(&self) -> Night {
-        let date = Timestamp::now().to_zoned(self.agenda.settings().window.zone.clone()).date();
-        let todays = self.nights.all().into_iter().filter(|night| night.date == date);
-        Night { date, extra: todays.map(|night| night.extra).max().unwrap_or(0) + 1 }
+    /// Closes the open extra night. Its stages wait for nothing but their own end.
+    async fn close_night(&mut self, who: &str) -> ControlResponse {
+        let clock = self.clock.read();
+        let night = self.agenda.night().map(|plan| plan.night.to_string()).unwrap_or_default();
+        match self.agenda.request(clock, ManualRequest::Close) {
+            Ok(actions) => {
+                self.act(actions, clock).await;
+                let stopping: Vec<_> = self.running_stages().map(|stage| stage.to_string()).collect();
+                let message = if stopping.is_empty() {
+                    format!("night {night} is closed (requested by {who})")
+                } else {
+                    let stages = stopping.join(", ");
+                    format!(
+                        "night {night} closes as soon as its stages have stopped (requested by {who}): {stages}"
+                    )
+                };
+                tracing::info!("{message}");
+                ControlResponse::Done { message }
+            }
+            Err(refusal) => refused(&refusal),
+        }
     }
 
     /// Checks which configured files this process can read; a command run by root could read more.
@@ -174,6 +240,15 @@ impl Daemon {
         })
         .await;
         ControlResponse::Readable { faults, notes }
+    }
+}
+
+fn refused(refusal: &Refusal) -> ControlResponse {
+    let message = refusal.to_string();
+    if refusal.is_temporary() {
+        ControlResponse::Busy { message }
+    } else {
+        ControlResponse::Refused { message }
     }
 }
 

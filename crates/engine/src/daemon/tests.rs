@@ -3,6 +3,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use nightshift_core::agenda::{Event as AgendaEvent, ManualRequest};
 use nightshift_core::outcome::Outcome;
 use nightshift_core::record::Record;
@@ -31,7 +32,8 @@ async fn daemon(dir: &Path) -> Daemon {
 }
 
 fn newest(dir: &Path) -> Record {
-    Records::new(dir.join("state/records")).newest().unwrap().unwrap()
+    let now = Timestamp::now();
+    Records::new(dir.join("state/records")).past(now).unwrap().newest(now).unwrap().clone()
 }
 
 /// Runs the daemon's loop until no stage runs.
@@ -60,7 +62,7 @@ async fn the_stages_of_a_night_whose_record_cannot_be_written_fail_and_can_be_re
     // Once there is space, the record is written from the opening on.
     std::fs::remove_file(dir.path().join("state/records")).unwrap();
     let clock = daemon.clock.read();
-    let ask = ManualRequest::Stages { stages: vec![Stage::CollectNode], night: None };
+    let ask = ManualRequest::Stages { stages: vec![Stage::CollectNode], night: None, again: false };
     let actions = daemon.agenda.request(clock, ask).unwrap();
     daemon.act(actions, clock).await;
     settle(&mut daemon).await;
@@ -110,7 +112,7 @@ async fn a_stage_that_panics_is_a_failed_stage_and_the_night_continues() {
     daemon.begin().await;
     settle(&mut daemon).await;
     let clock = daemon.clock.read();
-    let ask = ManualRequest::Stages { stages: vec![Stage::CollectNode], night: None };
+    let ask = ManualRequest::Stages { stages: vec![Stage::CollectNode], night: None, again: false };
     let _instead = daemon.agenda.request(clock, ask).unwrap();
     daemon
         .supervisor
@@ -129,7 +131,8 @@ async fn a_client_that_waits_for_a_stage_gets_its_result() {
     daemon.begin().await;
     settle(&mut daemon).await;
     let (reply, response) = tokio::sync::oneshot::channel();
-    let request = ControlRequest::Run { stages: vec![Stage::CollectNode], night: None, wait: true };
+    let request =
+        ControlRequest::Run { stages: vec![Stage::CollectNode], night: None, wait: true, again: false };
     daemon.respond(Pending { request, who: "test".into(), reply }).await;
     settle(&mut daemon).await;
     let response = response.await.unwrap();

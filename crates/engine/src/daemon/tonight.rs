@@ -9,11 +9,12 @@ use nightshift_core::record::Step;
 use nightshift_core::stage::Stage;
 use nightshift_store::records::{RecordLog, Records};
 use nightshift_store::{StoreError, Vault, offload};
-use tokio_util::sync::CancellationToken;
 
 use crate::audit::Audit;
 use crate::board::Board;
 use crate::context::StageContext;
+use crate::once::Once;
+use crate::stop::Stop;
 
 #[derive(Debug)]
 pub(super) struct Tonight {
@@ -21,12 +22,19 @@ pub(super) struct Tonight {
     pub record: RecordLog,
     audit: Audit,
     pub board: Board,
+    once: Once,
 }
 
 impl Tonight {
     /// Opens the record of a night, which has no lines yet or those that an earlier process wrote.
     pub fn open(night: Night, records: &Records, audit: Audit) -> Result<Self, StoreError> {
-        Ok(Self { night, record: records.open(night)?, audit, board: Board::default() })
+        Ok(Self {
+            night,
+            record: records.open(night)?,
+            audit,
+            board: Board::default(),
+            once: Once::default(),
+        })
     }
 
     pub fn is_recorded(&self) -> bool {
@@ -57,12 +65,13 @@ impl Tonight {
         self.note(Step::Ended { stage, attempt, outcome, reason, duration_ms: 0 }).await;
     }
 
-    pub fn context(&self, start: Start, stop: CancellationToken) -> StageContext {
-        let Start { stage, attempt, why, at, until, peers, settings } = start;
+    pub fn context(&self, start: Start, stop: Stop) -> StageContext {
+        let Start { stage, attempt, again, why, at, until, peers, settings } = start;
         StageContext {
             night: self.night,
             stage,
             attempt,
+            again,
             why,
             at,
             until,
@@ -72,6 +81,7 @@ impl Tonight {
             record: self.record.clone(),
             audit: self.audit.clone(),
             board: self.board.clone(),
+            once: self.once.clone(),
             stop,
         }
     }

@@ -5,13 +5,14 @@ use nightshift_core::role::Role;
 use nightshift_store::Partial;
 
 use super::error::StageError;
-use super::own_set::{self, Begun, Draft};
+use super::own_set::{self, Begin, Begun, Draft};
 use crate::collect::{self, CollectError};
 use crate::context::{StageContext, StageEnd};
 
 pub async fn run(ctx: &StageContext, role: Role) -> Result<StageEnd, StageError> {
-    let Some(Begun { partial, previous }) = own_set::begin(ctx, &ctx.settings.this, role).await? else {
-        return Ok(StageEnd::done());
+    let Begun { partial, previous } = match own_set::begin(ctx, &ctx.settings.this, role).await? {
+        Begin::New(begun) => *begun,
+        Begin::Exists(set) => return Ok(own_set::exists(ctx, &set)),
     };
     let (partial, draft) = files(ctx, role, partial, previous).await?;
     own_set::publish(ctx, partial, draft).await

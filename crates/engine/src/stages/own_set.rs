@@ -7,9 +7,10 @@ use nightshift_core::etcd_facts::EtcdFacts;
 use nightshift_core::manifest::{self, Item, Manifest};
 use nightshift_core::name::HostName;
 use nightshift_core::outcome::{Grade, Outcome};
-use nightshift_core::record::{Fate, SetReport, Step};
+use nightshift_core::record::{Fate, SetReport, StartReason, Step};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::{MAX_ATTEMPTS, SetId};
+use nightshift_core::units;
 use nightshift_ssh::Signer;
 use nightshift_store::{Partial, StoreError, space};
 
@@ -43,19 +44,41 @@ pub struct Draft {
     pub etcd: Option<EtcdFacts>,
 }
 
-/// Whether a good set of a host and role is published already. If so, the record has it afterwards.
-pub async fn is_published(ctx: &StageContext, host: &HostName, role: Role) -> Result<bool, StoreError> {
-    let owner = host.clone();
-    let best = ctx.offload(move |ctx| ctx.vault.best(&owner, ctx.night, role)).await?;
-    let Some(best) = best.filter(|best| best.grade == Grade::Good) else { return Ok(false) };
-    stored_sets::ensure_recorded(ctx, &best, Fate::Published).await?;
-    Ok(true)
+/// A set of tonight that was begun, or the good one that exists.
+#[derive(Debug)]
+pub enum Begin {
+    New(Box<Begun>),
+    Exists(Box<Manifest>),
 }
 
-/// Begins tonight's set of a host and role; `None` if a good one is published already.
-pub async fn begin(ctx: &StageContext, host: &HostName, role: Role) -> Result<Option<Begun>, StageError> {
-    if is_published(ctx, host, role).await? {
-        return Ok(None);
+/// The good set of a host and role that is published already. The record has it afterwards.
+pub async fn published(
+    ctx: &StageContext,
+    host: &HostName,
+    role: Role,
+) -> Result<Option<Manifest>, StoreError> {
+    let owner = host.clone();
+    let best = ctx.offload(move |ctx| ctx.vault.best(&owner, ctx.night, role)).await?;
+    let Some(best) = best.filter(|best| best.grade == Grade::Good) else { return Ok(None) };
+    stored_sets::ensure_recorded(ctx, &best, Fate::Published).await?;
+    Ok(Some(best.manifest))
+}
+
+/// The end of a stage that makes no set, because tonight's exists.
+pub fn exists(ctx: &StageContext, set: &Manifest) -> StageEnd {
+    let made = units::local_time(set.made_at, &ctx.settings.window.zone);
+    let mut reason = format!("nothing made: {} exists, made {made}", set.id());
+    if ctx.why == StartReason::Requested {
+        reason.push_str("; `--again` makes another one");
+    }
+    StageEnd { reason: Some(reason), ..StageEnd::done() }
+}
+
+/// Begins tonight's set of a host and role, unless a good one is published already and no other one was requested.
+pub async fn begin(ctx: &StageContext, host: &HostName, role: Role) -> Result<Begin, StageError> {
+    let existing = published(ctx, host, role).await?;
+    if let Some(set) = existing.filter(|_| !ctx.again) {
+        return Ok(Begin::Exists(Box::new(set)));
     }
     let host = host.clone();
     ctx.offload(move |StageContext { vault, night, settings, .. }| {
@@ -69,7 +92,7 @@ pub async fn begin(ctx: &StageContext, host: &HostName, role: Role) -> Result<Op
             return Err(StageError::TooManyAttempts);
         }
         let partial = vault.begin(&SetId { host, night: *night, role, attempt })?;
-        Ok(Some(Begun { partial, previous }))
+        Ok(Begin::New(Box::new(Begun { partial, previous })))
     })
     .await
 }
@@ -112,7 +135,8 @@ pub async fn publish(ctx: &StageContext, partial: Partial, draft: Draft) -> Resu
         });
     }
     Ok(match manifest.grade {
-        Grade::Good => StageEnd::done(),
+        // Another set that was requested after packing is packed too.
+        Grade::Good => StageEnd { gained: ctx.again, ..StageEnd::done() },
         Grade::Bad => StageEnd::failed(reason.unwrap_or_default()),
         _ => StageEnd { outcome: Outcome::Degraded, reason, ..StageEnd::done() },
     })

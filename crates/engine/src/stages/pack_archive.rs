@@ -21,6 +21,8 @@ use crate::expected;
 use crate::stages::error::StageError;
 
 pub async fn run(ctx: &StageContext) -> Result<StageEnd, StageError> {
+    // An interrupted archive is packed from the beginning.
+    let _work = ctx.stop.work().await;
     let Some((packed, missing)) = ctx.offload(pack_tonight).await? else {
         // An earlier attempt, or the daemon before a restart, packed it.
         return Ok(StageEnd::done());
@@ -87,7 +89,7 @@ fn pack_tonight(ctx: &StageContext) -> Result<Option<(Packed, Vec<String>)>, Sta
     loop {
         let (part, request) = request(ctx, &outbox, &ids, edition + 1, &damaged)?;
         let missing = request.contents.missing.clone();
-        match pack(&request, &|| ctx.stop.is_cancelled()) {
+        match pack(&request, &|| ctx.stop.is_now()) {
             Ok(packed) => {
                 publish(ctx, &outbox, &part, &packed)?;
                 return Ok(Some((packed, missing)));

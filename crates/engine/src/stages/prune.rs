@@ -7,6 +7,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use jiff::civil::Date;
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
@@ -24,7 +25,12 @@ use super::error::StageError;
 use crate::context::{StageContext, StageEnd};
 
 pub async fn run(ctx: &StageContext) -> Result<StageEnd, StageError> {
-    let mut faults = vault(ctx, ctx.night.date).await?;
+    let as_of = ctx.settings.window.as_of(ctx.night, Timestamp::now());
+    let mut faults = vault(ctx, as_of).await?;
+    let records = Records::new(ctx.settings.paths.records());
+    if let Err(error) = ctx.offload(move |_| records.remove_older(as_of)).await {
+        faults.push(chain(&error));
+    }
     if let Err(error) = sent(ctx).await {
         faults.push(chain(&error));
     }
@@ -42,7 +48,8 @@ pub async fn run(ctx: &StageContext) -> Result<StageEnd, StageError> {
 
 /// Removes what the policy drops even without counting tonight's sets, when the night opens.
 pub async fn before_tonight(ctx: &StageContext) {
-    let Ok(yesterday) = ctx.night.date.yesterday() else { return };
+    let as_of = ctx.settings.window.as_of(ctx.night, Timestamp::now());
+    let Ok(yesterday) = as_of.yesterday() else { return };
     match vault(ctx, yesterday).await {
         Ok(faults) if faults.is_empty() => {}
         Ok(faults) => {
@@ -118,8 +125,13 @@ fn verdicts(ctx: &StageContext) -> Result<BTreeMap<Date, Verdict>, StoreError> {
     let records = Records::new(ctx.settings.paths.records());
     let mut verdicts = BTreeMap::new();
     for night in records.nights()?.into_iter().filter(|night| !night.is_extra()) {
-        if let Some(closed) = records.read(night)?.and_then(|record| record.closed) {
-            verdicts.insert(night.date, closed.verdict);
+        // Without its record, a night counts like one whose result is unknown.
+        match records.read(night) {
+            Ok(record) => {
+                let closed = record.and_then(|record| record.closed);
+                verdicts.extend(closed.map(|closed| (night.date, closed.verdict)));
+            }
+            Err(error) => tracing::warn!("{}", chain(&error)),
         }
     }
     Ok(verdicts)

@@ -7,6 +7,7 @@ mod peer_sets;
 mod rival;
 
 use futures_util::FutureExt as _;
+use jiff::{SignedDuration, Timestamp};
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
 use nightshift_core::inventory::Host;
@@ -41,7 +42,7 @@ pub(super) async fn pull_role(ctx: &StageContext, role: Role, credentials: &Cred
         tally.add(host.name.as_str(), outcome);
     }
     ctx.board.end(ctx.stage);
-    tally.end()
+    tally.end(ctx.night)
 }
 
 async fn pull_host(
@@ -59,8 +60,17 @@ async fn pull_host(
         if let StageError::Reach(error) = &error {
             log_refusal(ctx, host, error);
         }
-        error.into()
+        match error.into() {
+            Polled::Retry(reason) if is_extra_and_late(ctx) => Polled::GiveUp(reason),
+            polled => polled,
+        }
     })
+}
+
+/// An operator waits for a pull in an extra night: after this, a peer that cannot be reached is not retried.
+fn is_extra_and_late(ctx: &StageContext) -> bool {
+    const RETRIED_FOR: SignedDuration = SignedDuration::from_mins(1);
+    ctx.night.is_extra() && Timestamp::now().duration_since(ctx.at) > RETRIED_FOR
 }
 
 /// Logs a changed host key and a refused login as events of their own, because an operator has to act on them.

@@ -23,12 +23,14 @@ use nightshift_store::Partial;
 use self::view::MemberView;
 use super::collect_role;
 use super::error::StageError;
-use super::own_set::{self, Begun};
+use super::own_set::{self, Begin, Begun};
 use crate::context::{StageContext, StageEnd};
 
 pub async fn run(ctx: &StageContext) -> Result<StageEnd, StageError> {
-    if own_set::is_published(ctx, &ctx.settings.this, Role::Etcd).await? {
-        return Ok(StageEnd::done());
+    if !ctx.again
+        && let Some(set) = own_set::published(ctx, &ctx.settings.this, Role::Etcd).await?
+    {
+        return Ok(own_set::exists(ctx, &set));
     }
     let local = ctx.offload(|ctx| discover(&ctx.settings.etcd, Path::new("/"))).await?;
     let mut view = MemberView::of(&local).await?;
@@ -59,8 +61,11 @@ async fn one_set(
     view: &MemberView,
     agreement: Option<Agreement>,
 ) -> Result<StageEnd, StageError> {
-    let Some(Begun { partial, previous }) = own_set::begin(ctx, &ctx.settings.this, Role::Etcd).await? else {
-        return Ok(StageEnd::done());
+    // A snapshot cannot be resumed. Before this, the stage waits for its slot and for etcd.
+    let _work = ctx.stop.work().await;
+    let Begun { partial, previous } = match own_set::begin(ctx, &ctx.settings.this, Role::Etcd).await? {
+        Begin::New(begun) => *begun,
+        Begin::Exists(set) => return Ok(own_set::exists(ctx, &set)),
     };
     space::require(ctx, local, &view.member, ctx.vault.root(), view.member.db_size)
         .map_err(|source| StageError::Space { what: "a snapshot", source })?;

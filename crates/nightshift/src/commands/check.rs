@@ -9,6 +9,7 @@ mod machine;
 
 use std::path::Path;
 
+use nightshift_core::agenda::SYNCHRONISE;
 use nightshift_core::settings::Settings;
 use nightshift_core::units::count;
 use nightshift_engine::control::{ClientError, ControlRequest, ControlResponse, send};
@@ -35,6 +36,7 @@ pub async fn run(config: &Path, args: &Check) -> Result<Exit, CommandError> {
     for warning in machine::warnings(settings)? {
         out::print_error(&format!("warning: {warning}"));
     }
+    clock(settings).await;
     let mut good = files(settings).await;
     if args.connect {
         good &= connect::run(settings).await;
@@ -52,6 +54,18 @@ fn roles(settings: &Settings) -> Result<String, String> {
     let hosts = count(settings.inventory.len(), "host");
     let remotes = count(settings.remotes.len(), "remote");
     Ok(format!("{host} ({roles}) of cluster {cluster}, {hosts}, {remotes}"))
+}
+
+async fn clock(settings: &Settings) {
+    if settings.trust_clock {
+        out::print("clock: `trust-clock` in [night] is set, so its synchronisation is not checked: SKIPPED");
+    } else if nightshift_engine::clock::query().await {
+        out::print("clock: synchronised: OK");
+    } else {
+        out::print_error(&format!(
+            "warning: the clock is not synchronised, so every night opens 15 minutes late and removes nothing; {SYNCHRONISE}"
+        ));
+    }
 }
 
 /// Whether the daemon can read the configured files. Only the daemon can answer that: root's shell is not in its sandbox.

@@ -15,8 +15,8 @@ const WORKER_THREADS: usize = 2;
 /// The maximum number of blocking threads, for file access and compression; further work is queued.
 const MAX_BLOCKING_THREADS: usize = 96;
 
-/// How long blocking threads may continue after everything else has ended.
-const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+/// How long blocking threads may continue after everything else has ended: a collected command may wait for ever.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 
 pub fn run(config: PathBuf) -> Result<Exit, CommandError> {
     logging::begin();

@@ -1,16 +1,18 @@
-//! `nightshift nights`: lists the recorded nights, or shows one in detail.
+//! `nightshift nights`: lists the recorded nights, shows one in detail, or closes an extra night.
 
 use std::path::Path;
 
 use nightshift_core::night::Night;
 use nightshift_core::record::Record;
+use nightshift_engine::control::{ControlRequest, send};
 use nightshift_engine::status;
 use nightshift_store::records::Records;
 
 use super::CommandError;
-use crate::config_file;
+use super::run::{print_response, socket};
 use crate::exit::Exit;
 use crate::out::{self, rows_of, wrapped};
+use crate::{config_file, report};
 
 pub fn run(config: &Path, night: Option<Night>, json: bool) -> Result<Exit, CommandError> {
     let settings = config_file::settings(config)?;
@@ -31,15 +33,27 @@ pub fn run(config: &Path, night: Option<Night>, json: bool) -> Result<Exit, Comm
         return Ok(Exit::Good);
     }
     let mut all = Vec::new();
+    let mut exit = Exit::Good;
     for night in records.nights()?.into_iter().rev() {
-        all.extend(records.read(night)?);
+        match records.read(night) {
+            Ok(record) => all.extend(record),
+            Err(error) => {
+                out::print_error(&format!("night {night}: {}", report::in_full(&error)));
+                exit = Exit::Degraded;
+            }
+        }
     }
     if json {
         out::print(serde_json::to_string_pretty(&all)?);
     } else {
         out::print(table(&all).join("\n"));
     }
-    Ok(Exit::Good)
+    Ok(exit)
+}
+
+/// Closes the open extra night, through the daemon.
+pub async fn close(config: &Path) -> Result<Exit, CommandError> {
+    Ok(print_response(send(&socket(config), &ControlRequest::CloseNight).await?))
 }
 
 /// A table of the nights. The reasons of a night follow its row.

@@ -11,12 +11,18 @@ use crate::exit::Exit;
 use crate::{config_file, out};
 
 pub async fn run(config: &Path, args: Run) -> Result<Exit, CommandError> {
-    let request = if args.what == ["night"] {
-        ControlRequest::RunNight { wait: args.wait }
+    let Run { what, wait, night, again } = args;
+    let request = if what == ["night"] {
+        ControlRequest::RunNight { wait, night, again }
     } else {
-        let stages = args.what.iter().map(|stage| stage.parse::<Stage>()).collect::<Result<_, _>>();
+        let stages = what.iter().map(|stage| stage.parse::<Stage>()).collect::<Result<Vec<_>, _>>();
         let stages = stages.map_err(|error| CommandError::Usage(format!("{error}, or only `night`")))?;
-        ControlRequest::Run { stages, night: args.night, wait: args.wait }
+        if let Some(stage) = stages.iter().find(|stage| again && stage.makes().is_none()) {
+            return Err(CommandError::Usage(format!(
+                "{stage} makes no set, so `--again` does not apply to it"
+            )));
+        }
+        ControlRequest::Run { stages, night, wait, again }
     };
     Ok(print_response(send(&socket(config), &request).await?))
 }
@@ -35,6 +41,7 @@ pub fn print_response(answer: ControlResponse) -> Exit {
         }
         ControlResponse::Degraded { message } => (message, Exit::Degraded),
         ControlResponse::Failed { message } => (message, Exit::Failed),
+        ControlResponse::Refused { message } => (message, Exit::Usage),
         ControlResponse::Busy { message } => (message, Exit::Busy),
         ControlResponse::ConfigRefused { diagnostics } => (diagnostics, Exit::Config),
         ControlResponse::Status(_) | ControlResponse::Readable { .. } => {

@@ -26,10 +26,21 @@ pub async fn run(config: &Path, json: bool) -> Result<Exit, CommandError> {
     let settings = config_file::settings(config)?;
     let report = match send(&settings.paths.socket(), &ControlRequest::Status).await {
         Ok(ControlResponse::Status(report)) => *report,
+        Ok(ControlResponse::Busy { message }) => {
+            let mut report = status::report(&settings, Timestamp::now())?;
+            report.daemon = Some("busy".to_owned());
+            report.warnings.push(message);
+            report
+        }
         Ok(other) => return Ok(super::run::print_response(other)),
         // A daemon that ends during the request counts as not running.
         Err(ClientError::Away { .. } | ClientError::BrokenOff(_)) => {
-            status::report(&settings, Timestamp::now())?
+            let mut report = status::report(&settings, Timestamp::now())?;
+            report.warnings.push(
+                "the daemon does not run, so no night opens; start it: systemctl enable --now nightshift"
+                    .to_owned(),
+            );
+            report
         }
         Err(error) => return Err(error.into()),
     };
@@ -60,6 +71,12 @@ fn lines(report: &Report, zone: &TimeZone) -> Vec<String> {
     lines.push(format!("last complete night: {complete}"));
     if let Some(night) = report.last_restorable.filter(|night| Some(*night) > report.last_complete) {
         lines.push(format!("last restorable night: {night} (degraded)"));
+    }
+    if let Some(held) = &report.held {
+        lines.extend(wrapped("", &format!("HELD: {held}")));
+    }
+    for warning in &report.warnings {
+        lines.extend(wrapped("! ", warning));
     }
     if let Some(stale) = &report.stale {
         lines.extend(wrapped("", &format!("STALE: {stale}")));

@@ -54,6 +54,11 @@ impl Fixture {
         self.dir.path().join("records").join(name)
     }
 
+    fn newest(&self) -> Option<Record> {
+        let now = Timestamp::now();
+        self.records.past(now).unwrap().newest(now).cloned()
+    }
+
     fn close(&self, of: Night) {
         let log = self.records.open(of).unwrap();
         log.note(opened(of)).unwrap();
@@ -72,7 +77,7 @@ fn a_noted_step_is_there_after_a_restart_of_the_daemon() {
     drop(log);
     let record = fixture.records.open(tonight).unwrap().record().unwrap();
     assert_eq!(record.stages[&Stage::CollectNode].outcome, None);
-    assert_eq!(fixture.records.newest().unwrap().unwrap(), record);
+    assert_eq!(fixture.newest().unwrap(), record);
 }
 
 #[test]
@@ -89,7 +94,7 @@ fn an_incomplete_line_does_not_damage_the_others() {
     let last = whole[..whole.len() - 1].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
     for cut in last..whole.len() {
         fs::write(&path, &whole[..cut]).unwrap();
-        let record = fixture.records.newest().unwrap().unwrap();
+        let record = fixture.newest().unwrap();
         assert!(record.stages[&Stage::CollectNode].attempts == 1, "cut at {cut}");
         let log = fixture.records.open(tonight).unwrap();
         log.note(ended("again")).unwrap();
@@ -119,7 +124,7 @@ fn a_record_with_invalid_bytes_is_still_read() {
     let mut bytes = fs::read(&path).unwrap();
     bytes.extend([0, 0xff, 0xfe, b'\n', 0]);
     fs::write(&path, bytes).unwrap();
-    assert!(fixture.records.newest().unwrap().is_some());
+    assert!(fixture.newest().is_some());
     assert!(fixture.records.open(tonight).unwrap().record().is_some());
 }
 
@@ -139,7 +144,7 @@ fn the_newest_record_is_the_open_one_even_after_an_extra_night_of_its_date_has_c
     fixture.close(night("2026-11-22.1"));
     let tonight = night("2026-11-22");
     fixture.records.open(tonight).unwrap().note(opened(tonight)).unwrap();
-    assert_eq!(fixture.records.newest().unwrap().unwrap().night, tonight);
+    assert_eq!(fixture.newest().unwrap().night, tonight);
 }
 
 #[test]
@@ -147,7 +152,7 @@ fn a_record_without_a_line_does_not_hide_an_earlier_one() {
     let fixture = fixture();
     fixture.close(night("2026-11-21"));
     fixture.records.open(night("2026-11-22")).unwrap();
-    assert_eq!(fixture.records.newest().unwrap().unwrap().night, night("2026-11-21"));
+    assert_eq!(fixture.newest().unwrap().night, night("2026-11-21"));
 }
 
 #[test]
@@ -156,7 +161,103 @@ fn records_older_than_four_hundred_nights_are_removed_closed_or_not() {
     fixture.close(night("2025-01-01"));
     fixture.records.open(night("2025-01-02")).unwrap().note(opened(night("2025-01-02"))).unwrap();
     fixture.close(night("2026-11-22"));
+    fixture.records.remove_older("2026-11-22".parse().unwrap()).unwrap();
     assert_eq!(fixture.records.nights().unwrap(), [night("2026-11-22")]);
+}
+
+#[test]
+fn closing_a_night_of_a_wrong_year_removes_no_record() {
+    let fixture = fixture();
+    fixture.close(night("2026-11-22"));
+    fixture.close(night("2099-01-01.1"));
+    assert_eq!(fixture.records.nights().unwrap(), [night("2026-11-22"), night("2099-01-01.1")]);
+}
+
+#[test]
+fn the_record_of_a_closed_night_is_neither_opened_nor_replaced() {
+    let fixture = fixture();
+    let of = night("2026-11-22");
+    fixture.close(of);
+    let before = fs::read(fixture.path("2026-11-22.json")).unwrap();
+    assert!(matches!(fixture.records.open(of), Err(StoreError::Closed(night)) if night == of));
+    let record = fixture.records.read(of).unwrap().unwrap();
+    let other = Record { planned: Vec::new(), ..record };
+    assert!(matches!(fixture.records.close(&other), Err(StoreError::Closed(night)) if night == of));
+    assert_eq!(fs::read(fixture.path("2026-11-22.json")).unwrap(), before);
+    assert!(!fixture.path("2026-11-22.jsonl").exists());
+}
+
+#[test]
+fn a_record_that_cannot_be_read_does_not_hide_the_others() {
+    let fixture = fixture();
+    fixture.close(night("2026-11-21"));
+    fixture.close(night("2026-11-22"));
+    let now = Timestamp::now();
+    let unparsable = |path: PathBuf| fs::write(path, b"{\"format\": 1, \"night\"").unwrap();
+    let replaced = |path: PathBuf| {
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(path).unwrap();
+    };
+    let directory = |path: PathBuf| fs::create_dir(path).unwrap();
+    // A sparse file that is larger than any record.
+    let too_large = |path: PathBuf| fs::File::create(path).unwrap().set_len(MAX_LEN + 1).unwrap();
+    type Damage = fn(PathBuf);
+    let damage: [(&str, Damage); 4] = [
+        ("2026-11-22.json", unparsable),
+        ("2026-11-22.json", replaced),
+        ("2026-11-23.jsonl", directory),
+        ("2026-11-23.1.jsonl", too_large),
+    ];
+    for (name, damage) in damage {
+        damage(fixture.path(name));
+        let past = fixture.records.past(now).unwrap();
+        assert_eq!(past.newest(now).unwrap().night, night("2026-11-21"), "{name}");
+        assert!(past.unreadable.iter().any(|error| error.to_string().contains(name)), "{name}: {past:?}");
+    }
+}
+
+#[test]
+fn tonights_record_that_cannot_be_read_is_moved_aside_and_begun_again() {
+    let fixture = fixture();
+    let tonight = night("2026-11-22");
+    fs::create_dir_all(fixture.dir.path().join("records")).unwrap();
+    fs::File::create(fixture.path("2026-11-22.jsonl")).unwrap().set_len(MAX_LEN + 1).unwrap();
+    fixture.records.open(tonight).unwrap().note(opened(tonight)).unwrap();
+    assert_eq!(fixture.newest().unwrap().night, tonight);
+    assert!(fixture.path("2026-11-22.jsonl.unreadable").exists());
+}
+
+#[test]
+fn a_record_whose_first_line_was_damaged_is_continued_from_the_line_that_replaced_it() {
+    let fixture = fixture();
+    let tonight = night("2026-11-22");
+    let log = fixture.records.open(tonight).unwrap();
+    log.note(opened(tonight)).unwrap();
+    log.note(started()).unwrap();
+    let path = fixture.path("2026-11-22.jsonl");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[0] = 0;
+    fs::write(&path, bytes).unwrap();
+    let log = fixture.records.open(tonight).unwrap();
+    assert!(log.record().is_none());
+    log.note(opened(tonight)).unwrap();
+    log.note(started()).unwrap();
+    let record = fixture.records.read(tonight).unwrap().unwrap();
+    assert!(record.stages.contains_key(&Stage::CollectNode));
+}
+
+#[test]
+fn records_from_the_future_are_known_and_the_newest_of_the_others_counts() {
+    let fixture = fixture();
+    fixture.close(night("2026-11-22"));
+    let future = night("2036-12-27");
+    let line = r#"{"at":"2036-12-27T21:00:00Z","step":"opened","format":1,"night":"2036-12-27","host":"m1","version":"0","closes":"2036-12-28T03:00:00Z","expected":[],"stages":[],"remotes":[]}"#;
+    fs::write(fixture.path("2036-12-27.jsonl"), format!("{line}\n")).unwrap();
+    let now = Timestamp::now();
+    let past = fixture.records.past(now).unwrap();
+    assert_eq!(past.newest(now).unwrap().night, night("2026-11-22"));
+    assert!(past.nights.contains(&future) && past.read.iter().any(|record| record.night == future));
+    assert_eq!(past.future, [future]);
 }
 
 #[test]

@@ -94,6 +94,8 @@ async fn earlier(ctx: &StageContext, manifest: &Manifest) -> Result<Option<Proof
 
 /// Drills one set. A result becomes a proof only if it is about the copy, not about this host.
 async fn drill(ctx: &StageContext, manifest: &Manifest) -> Result<ProofReport, StoreError> {
+    // An interrupted drill starts from the beginning.
+    let _work = ctx.stop.work().await;
     let settings = &ctx.settings;
     let set = manifest.id();
     let copy = format!("the vault of {}", settings.this);

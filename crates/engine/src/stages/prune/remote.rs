@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use nightshift_core::archive::ArchiveName;
+use nightshift_core::chain;
 use nightshift_core::name::RemoteName;
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Grade;
@@ -54,7 +56,12 @@ fn shipped(ctx: &StageContext, remote: &RemoteName) -> Result<BTreeSet<String>, 
     let records = Records::new(ctx.settings.paths.records());
     let mut shipped = BTreeSet::new();
     for night in records.nights()? {
-        let shipments = records.read(night)?.map(|record| record.shipped).unwrap_or_default().into_iter();
+        // An archive that only an unreadable record lists as shipped is kept.
+        let record = records.read(night).unwrap_or_else(|error| {
+            tracing::warn!("{}", chain(&error));
+            None
+        });
+        let shipments = record.map(|record| record.shipped).unwrap_or_default().into_iter();
         let verified = shipments.filter(|it| it.remote == *remote && it.verified.is_some());
         shipped.extend(verified.map(|shipment| shipment.archive));
     }
@@ -77,7 +84,8 @@ fn dropped<'a>(ctx: &StageContext, remote: &Remote, there: &'a [ArchiveName]) ->
             accepted: false,
         })
         .collect();
-    let policy = Policy { today: ctx.night.date, nights: &BTreeMap::new(), retired: &BTreeSet::new() };
+    let today = ctx.settings.window.as_of(ctx.night, Timestamp::now());
+    let policy = Policy { today, nights: &BTreeMap::new(), retired: &BTreeSet::new() };
     let decisions = decide(&candidates, &policy);
     older.iter().zip(&decisions).filter(|(_, decision)| !decision.keep).map(|(name, _)| name).collect()
 }

@@ -59,6 +59,34 @@ async fn a_set_that_cannot_be_judged_stays_and_is_reported() {
     assert_eq!(nights(&ctx), ["2026-11-18", "2026-11-20", "2026-11-21"]);
 }
 
+#[tokio::test]
+async fn a_night_of_a_wrong_year_removes_neither_sets_nor_records() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = testing::settings(dir.path(), vec![testing::host("m1", Role::Node)]);
+    let ctx = testing::context(settings, "2099-01-01.1", Stage::Prune);
+    let today = ctx.settings.window.today(Timestamp::now());
+    let real = [today.to_string(), today.yesterday().unwrap().to_string()];
+    for night in real.iter().map(String::as_str).chain(["2098-01-15.1", "2098-02-15.1", "2098-03-15.1"]) {
+        publish(&ctx.vault, &format!("m1/{night}/node"), Grade::Good);
+    }
+    let records = Records::new(ctx.settings.paths.records());
+    records.open(real[0].parse().unwrap()).unwrap();
+    assert_eq!(run(&ctx).await.unwrap(), StageEnd::done());
+    for night in &real {
+        assert!(nights(&ctx).contains(night), "{night} is gone: {:?}", nights(&ctx));
+    }
+    assert!(records.nights().unwrap().contains(&real[0].parse().unwrap()));
+}
+
+#[tokio::test]
+async fn an_unreadable_record_does_not_keep_prune_from_running() {
+    let dir = tempfile::tempdir().unwrap();
+    let ctx = context(dir.path());
+    std::fs::write(ctx.settings.paths.records().join("2026-11-20.json"), b"{").unwrap();
+    assert_eq!(run(&ctx).await.unwrap(), StageEnd::done());
+    assert_eq!(nights(&ctx), ["2026-11-20", "2026-11-21"]);
+}
+
 fn accept(vault: &Vault, set: &SetId) {
     let proof = Proof {
         format: 1,
@@ -66,7 +94,7 @@ fn accept(vault: &Vault, set: &SetId) {
         set: set.clone(),
         manifest: vault.manifest_digest(set).unwrap(),
         by: "m1".parse().unwrap(),
-        at: jiff::Timestamp::now(),
+        at: Timestamp::now(),
         with: "0".into(),
         statement: Statement::Accepted { who: "root".into() },
     };

@@ -19,7 +19,7 @@ use crate::collect::expand::Expansion;
 use crate::collect::{self, Selected, Selection};
 use crate::context::StageContext;
 use crate::stages::error::StageError;
-use crate::stages::own_set::{self, Begun, Draft};
+use crate::stages::own_set::{self, Begin, Begun, Draft};
 
 /// Files that are transferred at the same time, on one connection.
 const MAX_PARALLEL: usize = 16;
@@ -35,8 +35,9 @@ pub async fn collect(
     role: Role,
     credentials: &Credentials,
 ) -> Result<PullOutcome, StageError> {
-    let Some(Begun { partial, previous }) = own_set::begin(ctx, &host.name, role).await? else {
-        return Ok(PullOutcome::Stored { grade: Grade::Good, fresh: false });
+    let Begun { partial, previous } = match own_set::begin(ctx, &host.name, role).await? {
+        Begin::New(begun) => *begun,
+        Begin::Exists(_) => return Ok(PullOutcome::Stored { grade: Grade::Good, fresh: false }),
     };
     let (session, sftp) = credentials.open_sftp(&endpoint(host)).await?;
     let drafted = draft(ctx, role, &sftp, &partial, previous.as_ref()).await;

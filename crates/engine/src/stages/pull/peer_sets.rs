@@ -35,7 +35,8 @@ pub async fn pull(
 ) -> Result<Polled<PullOutcome>, StageError> {
     let peer = PeerVault::open(credentials, host).await?;
     let hint = peer.hint().await;
-    log_oddities(ctx, host, hint.as_ref());
+    let odd = oddities(ctx, hint.as_ref());
+    log_oddities(ctx, host, &odd);
     let pulled = pull_published(ctx, &peer, credentials, role).await;
     if role != Role::Node {
         log_if_failed(ctx, host, "copy its acceptances", proofs::copy_accepted(ctx, &peer).await);
@@ -45,7 +46,8 @@ pub async fn pull(
     Ok(match pulled? {
         Some(polled) => polled,
         None if is_not_needed(ctx, hint.as_ref(), role) => Polled::Ready(PullOutcome::NotNeeded),
-        None => not_yet(hint.as_ref(), ctx.night, role),
+        None if lacks_night(ctx.night, hint.as_ref()) => Polled::Ready(PullOutcome::NoSuchNight),
+        None => not_yet(hint.as_ref(), ctx.night, role, &odd),
     })
 }
 
@@ -100,8 +102,13 @@ fn is_not_needed(ctx: &StageContext, hint: Option<&Hint>, role: Role) -> bool {
     role == Role::Etcd && ctx.settings.etcd.members == EtcdMembers::One && hint.is_some_and(done)
 }
 
-/// A peer has no set: either its own hint says that it failed, or it is not finished yet.
-fn not_yet(hint: Option<&Hint>, night: Night, role: Role) -> Polled<PullOutcome> {
+/// Whether a peer without a set will not publish one: each host opens its own extra nights.
+fn lacks_night(night: Night, hint: Option<&Hint>) -> bool {
+    night.is_extra() && hint.is_none_or(|hint| hint.night != Some(night))
+}
+
+/// A peer has no set: either its own hint says that it failed, or it is not finished yet. What is odd about it may be why.
+fn not_yet(hint: Option<&Hint>, night: Night, role: Role, odd: &[String]) -> Polled<PullOutcome> {
     let failed = Stage::ALL
         .into_iter()
         .find(|stage| stage.makes() == Some(role))
@@ -109,7 +116,11 @@ fn not_yet(hint: Option<&Hint>, night: Night, role: Role) -> Polled<PullOutcome>
         .filter(|stage| matches!(stage.outcome, Outcome::Failed | Outcome::Missed));
     match failed {
         Some(stage) => Polled::GiveUp(format!("it reports: {stage}")),
-        None => Polled::Retry("it has not published tonight's set yet".to_owned()),
+        None => {
+            let reasons = std::iter::once("it has not published tonight's set yet");
+            let reasons: Vec<&str> = reasons.chain(odd.iter().map(String::as_str)).collect();
+            Polled::Retry(reasons.join("; "))
+        }
     }
 }
 
@@ -125,11 +136,14 @@ fn log_if_failed(ctx: &StageContext, host: &Host, what: &str, result: Result<(),
     }
 }
 
-/// Logs how a peer's state or settings differ from what this host expects.
-fn log_oddities(ctx: &StageContext, host: &Host, hint: Option<&Hint>) {
-    let Some(hint) = hint.filter(|_| ctx.attempt == 1) else { return };
-    let odd = hint.oddities(&hint_file::basics(&ctx.settings), Timestamp::now());
-    if !odd.is_empty() {
+/// How a peer's state or settings differ from what this host expects.
+fn oddities(ctx: &StageContext, hint: Option<&Hint>) -> Vec<String> {
+    hint.map(|hint| hint.oddities(&hint_file::basics(&ctx.settings), Timestamp::now())).unwrap_or_default()
+}
+
+/// Logs them once a night: at each poll they are found again, with other numbers.
+fn log_oddities(ctx: &StageContext, host: &Host, odd: &[String]) {
+    if !odd.is_empty() && ctx.once.is_first(&format!("odd {}", host.name)) {
         ctx.log(Event {
             peer: Some(host.name.clone()),
             ..Event::degraded(Kind::PeerOdd, &host.name, odd.join("; "))

@@ -48,7 +48,8 @@ fn stages(night: &NightReport, zone: &TimeZone) -> Vec<String> {
     for stage in &record.planned {
         let Some(state) = record.stages.get(stage) else {
             rows.push(vec![stage.to_string(), "-".into(), "waiting".into(), String::new()]);
-            notes.push(None);
+            let wait = night.waits.iter().find(|(waiting, _)| waiting == stage);
+            notes.push(wait.map(|(_, wait)| format!("starts {wait}")));
             continue;
         };
         let outcome = state.outcome.map_or("running".to_owned(), |outcome| outcome.to_string());

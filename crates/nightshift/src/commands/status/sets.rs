@@ -2,6 +2,7 @@
 
 use nightshift_core::outcome::Grade;
 use nightshift_core::record::{Expected, Fate, Record};
+use nightshift_core::set_path::SetId;
 use nightshift_core::units::{bytes, count};
 use nightshift_engine::status::{EtcdState, NightReport};
 
@@ -10,7 +11,7 @@ use crate::out::{WIDTH, rows_of, wrapped};
 /// The tables of a night in `status`.
 pub fn lines(night: &NightReport) -> Vec<String> {
     let record = &night.record;
-    let sets = record.expected.iter().map(|expected| set_row(record, expected, night.settled)).collect();
+    let sets = shown(record).iter().map(|expected| set_row(record, expected, night.settled)).collect();
     let etcd = night.etcd.iter().map(etcd_row).collect();
     let archives = record.archives.iter().map(|packed| {
         let shipped = record.shipped.iter().filter(|shipment| shipment.archive == packed.archive);
@@ -22,6 +23,18 @@ pub fn lines(night: &NightReport) -> Vec<String> {
     lines.extend(table(&["ETCD", "VERIFIED", "AGREED", "COPIES", "PROVED"], etcd));
     lines.extend(table(&["ARCHIVE", "SIZE", "SETS", "REMOTES"], archives.collect()));
     lines
+}
+
+/// The expected sets, and those that were stored although none was expected: a pull in an extra night.
+fn shown(record: &Record) -> Vec<Expected> {
+    let mut shown = record.expected.clone();
+    for report in record.sets.iter().filter(|report| report.fate.is_stored()) {
+        let SetId { host, role, .. } = &report.set;
+        if !shown.iter().any(|expected| expected.host == *host && expected.role == *role) {
+            shown.push(Expected { host: host.clone(), role: *role, new: false, any: false });
+        }
+    }
+    shown
 }
 
 /// An empty line and a table, whose first column is shortened if the table would be too wide.

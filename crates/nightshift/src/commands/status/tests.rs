@@ -7,8 +7,7 @@ use nightshift_engine::status::NightReport;
 use super::*;
 use crate::out::WIDTH;
 
-fn report(host: &str, open: bool) -> Report {
-    let at: Timestamp = "2026-11-25T06:00:00Z".parse().unwrap();
+fn record(host: &str, at: Timestamp) -> Record {
     let expected = |role| Expected { host: host.parse().unwrap(), role, new: false, any: false };
     let stage = StageRecord {
         attempts: 1,
@@ -21,7 +20,7 @@ fn report(host: &str, open: bool) -> Report {
         )),
         duration_ms: 123_456,
     };
-    let record = Record {
+    Record {
         format: 1,
         night: "2026-11-25".parse().unwrap(),
         host: host.parse().unwrap(),
@@ -40,7 +39,12 @@ fn report(host: &str, open: bool) -> Report {
         pruned: Vec::new(),
         closed: None,
         newest: at,
-    };
+    }
+}
+
+fn report(host: &str, open: bool) -> Report {
+    let at: Timestamp = "2026-11-25T06:00:00Z".parse().unwrap();
+    let record = record(host, at);
     let reasons =
         if open { Vec::new() } else { vec![format!("{host} master: missing: cannot connect to {host}")] };
     let verdict = if open { Verdict::Complete } else { Verdict::Degraded };
@@ -57,6 +61,7 @@ fn report(host: &str, open: bool) -> Report {
             reasons,
             record,
             progress: Vec::new(),
+            waits: Vec::new(),
             etcd: Vec::new(),
         }),
         before: Some(Verdict::Degraded),
@@ -66,6 +71,14 @@ fn report(host: &str, open: bool) -> Report {
         stale: Some(
             "the last restorable night is 2026-11-23, but night 2026-11-24 has closed since then".into(),
         ),
+        held: Some(
+            "night 2026-11-25: held since 2026-11-25 07:00 CET: the clock is not synchronised; start chronyd"
+                .into(),
+        ),
+        warnings: vec![
+            "cannot read the record /var/lib/nightshift/records/2026-11-20.json; move the file elsewhere"
+                .into(),
+        ],
         opens: at,
     }
 }
