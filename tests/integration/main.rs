@@ -9,6 +9,7 @@ mod inspect;
 mod journal;
 mod links;
 mod night;
+mod opening;
 mod peers;
 mod reload;
 mod root;
