@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use nightshift_core::archive::{ArchiveName, MANIFEST};
 use nightshift_core::digest::Digest;
 use nightshift_core::manifest::{self, Item, ItemKind, Manifest, Owner};
+use nightshift_core::proof::{EXTENSION, SIGNATURE_EXTENSION};
 use nightshift_core::read_bounded;
 
 use crate::contents::{ArchivedSet, Attached, Contents, directory_of, is_packed, top_directory};
@@ -196,7 +197,7 @@ fn attach_proofs(
     for name in names {
         let shown = format!("{}/{proofs}/{}", stored.id.host, name.display());
         let bytes = match name.to_str() {
-            Some(name) if name.ends_with(".json") => {
+            Some(name) if name.strip_suffix(SIGNATURE_EXTENSION).unwrap_or(name).ends_with(EXTENSION) => {
                 read_regular(&stored.directory.with_file_name(&proofs).join(name), MAX_ATTACHED).ok()
             }
             _ => None,

@@ -192,8 +192,14 @@ fn a_file_with_several_hard_links_is_packed() {
 fn a_file_among_the_proofs_that_is_not_one_is_left_out_and_named() {
     let vault = Vault::new();
     let sets = vault.usual();
-    fs::write(sets[1].directory.with_file_name("etcd.proofs").join("note.txt"), "x").unwrap();
-    assert_eq!(vault.pack_sets(sets).unwrap().left_out, ["e1.x/etcd.proofs/note.txt"]);
+    let proofs = sets[1].directory.with_file_name("etcd.proofs");
+    fs::write(proofs.join("note.txt"), "x").unwrap();
+    fs::write(proofs.join("m1.x-20261123T000000Z.json.sig"), "a signature").unwrap();
+    let packed = vault.pack_sets(sets).unwrap();
+    assert_eq!(packed.left_out, ["e1.x/etcd.proofs/note.txt"]);
+    let attached = packed.listing.contents.sets.iter().flat_map(|set| &set.attached);
+    let attached: Vec<&str> = attached.map(|attached| attached.path.as_str()).collect();
+    assert!(attached.contains(&"e1.x/etcd.proofs/m1.x-20261123T000000Z.json.sig"), "{attached:?}");
 }
 
 #[test]

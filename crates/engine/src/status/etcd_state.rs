@@ -168,3 +168,28 @@ fn agreement_word(agreement: &Agreement, member: Option<&str>) -> &'static str {
         state => state.as_str(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn copies_are_those_of_masters_and_remotes_or_this_hosts_alone_if_there_are_no_masters() {
+        let state = |masters: &[&str], without_masters| EtcdState {
+            set: "e1/2026-11-22/etcd".parse().unwrap(),
+            grade: Grade::Good,
+            verified: String::new(),
+            agreed: None,
+            agreement: None,
+            drills: Vec::new(),
+            masters: masters.iter().map(|name| name.parse().unwrap()).collect(),
+            remotes: Vec::new(),
+            without_masters,
+        };
+        assert_eq!(state(&["m1", "m2"], false).copies(), "2 masters, 0 remotes");
+        assert_eq!(state(&[], false).copies(), "unknown");
+        assert_eq!(state(&[], true).copies(), "this host");
+        assert_eq!(state(&["m1"], false).verified_word(), "unchecked", "this host did not verify it");
+    }
+}
