@@ -93,7 +93,10 @@ impl OpenNight {
 
     /// Continues an open night from its record: ended stages stay ended, interrupted ones start again.
     pub(super) fn resumed(settings: Arc<Settings>, record: &Record) -> Self {
-        let plan = plan(&settings, record.night, record.opened, &record.planned);
+        // An operator may have requested a stage that was not planned.
+        let known = |stage: &Stage| record.planned.contains(stage) || record.stages.contains_key(stage);
+        let stages: Vec<Stage> = Stage::ALL.into_iter().filter(known).collect();
+        let plan = plan(&settings, record.night, record.opened, &stages);
         let mut open = Self::fresh(Arc::clone(&settings), plan);
         for (stage, progress) in &mut open.stages {
             if let Some(state) = record.stages.get(stage) {

@@ -470,6 +470,21 @@ fn a_restart_runs_an_interrupted_stage_again_and_leaves_ended_ones() {
 }
 
 #[test]
+fn a_restart_continues_a_requested_stage_that_was_not_planned() {
+    let started = Step::Started { stage: Stage::PackArchive, attempt: 1, why: StartReason::Requested };
+    let mut record = record_of(vec![("2026-11-22T21:10:00Z", started)]);
+    record.planned = vec![Stage::SnapshotEtcd];
+    let mut world = World::at("2026-11-22T21:20:00Z", all_roles());
+    world.agenda = Agenda::new(Arc::new(all_roles()), &[], vec![record]);
+    world.run_until("2026-11-23T02:00:00Z");
+    let attempts = world.log.iter().filter_map(|(_, action)| match action {
+        Action::Start(start) if start.stage == Stage::PackArchive => Some(start.attempt),
+        _ => None,
+    });
+    assert_eq!(attempts.collect::<Vec<_>>(), [2]);
+}
+
+#[test]
 fn a_record_left_open_is_closed_when_its_night_is_over() {
     let record = record_of(vec![]);
     let mut world = World::at("2026-11-23T10:00:00Z", all_roles());
