@@ -5,6 +5,7 @@ mod crash;
 mod drill;
 mod drill_worker;
 mod etcd;
+mod hostile;
 mod inspect;
 mod journal;
 mod links;

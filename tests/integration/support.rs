@@ -12,6 +12,8 @@ use sha2::{Digest as _, Sha256};
 
 /// For what takes a moment.
 pub const SOON: Duration = Duration::from_secs(20);
+/// For a night with a stage that ends in the next minute.
+pub const NIGHT_ENDS: Duration = Duration::from_secs(150);
 
 /// The night that is open on a host, by its name.
 pub fn night_of(site: &Site, host: &str) -> String {

@@ -264,8 +264,12 @@ impl Site {
 
     /// Waits until a host's night has nothing running and nothing left to do; gives its status.
     pub fn settle(&self, host: &str) -> Result<Value> {
+        self.settle_within(host, NIGHT)
+    }
+
+    pub fn settle_within(&self, host: &str, time: Duration) -> Result<Value> {
         let name = &self.host(host).name;
-        poll(&format!("the night of {name} to settle"), NIGHT, || {
+        poll(&format!("the night of {name} to settle"), time, || {
             let (_, status) = self.status(name).map_err(|error| error.to_string())?;
             if status["night"]["settled"] == true {
                 return Ok(status);
@@ -311,8 +315,15 @@ impl Host {
     fn build(name: &str, roles: &[Role], folder: &Path, plan: &Plan) -> Result<Self> {
         let full = format!("{name}.{DOMAIN}");
         let folder = folder.join(&full);
-        let extra = if roles.contains(&Role::BackupServer) { plan.backup_sshd.as_str() } else { "" };
-        let sshd = Sshd::start(&folder.join("sshd"), extra)?;
+        let mut extra =
+            if roles.contains(&Role::BackupServer) { plan.backup_sshd.clone() } else { String::new() };
+        if let Some((_, habit)) = plan.hostile.iter().find(|(hostile, _)| hostile == name) {
+            extra.push_str(&format!(
+                "ForceCommand {} {habit}\n",
+                daemon::built("nightshift-kit-hostile")?.display()
+            ));
+        }
+        let sshd = Sshd::start(&folder.join("sshd"), &extra)?;
         let proxied = plan.proxied.iter().any(|proxied| proxied == name);
         let proxy = if proxied { Some(Proxy::to(sshd.port)?) } else { None };
         if roles.contains(&Role::Master) {

@@ -14,6 +14,7 @@ pub struct Plan {
     pub(crate) zone: Zone,
     pub(crate) folder: Option<PathBuf>,
     pub(crate) backup_sshd: String,
+    pub(crate) hostile: Vec<(String, String)>,
 }
 
 impl Plan {
@@ -26,6 +27,7 @@ impl Plan {
             zone: Zone::Utc,
             folder: None,
             backup_sshd: String::new(),
+            hostile: Vec::new(),
         }
     }
 
@@ -49,6 +51,12 @@ impl Plan {
     /// Keeps what the hosts make in a folder that stays.
     pub fn folder(mut self, folder: &Path) -> Self {
         self.folder = Some(folder.to_owned());
+        self
+    }
+
+    /// Lets a host serve its vault with a bad habit: one of `nightshift-kit-hostile`.
+    pub fn hostile(mut self, host: &str, habit: &str) -> Self {
+        self.hostile.push((host.to_owned(), habit.to_owned()));
         self
     }
 

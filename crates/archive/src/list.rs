@@ -181,7 +181,7 @@ impl Data {
     }
 
     async fn manifest(&mut self, found: &mut Found<'_>, set: &ArchivedSet) -> Result<Manifest, ListError> {
-        let (bytes, sha256) = self.read(found, manifest::MAX_BYTES).await?;
+        let (bytes, sha256) = self.read(found, manifest::max_bytes(set.id.role)).await?;
         if sha256 != set.manifest_sha256 {
             return Err(other_content(&found.path, set.manifest_sha256, sha256));
         }

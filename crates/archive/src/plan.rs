@@ -105,7 +105,7 @@ impl<'a> Plan<'a> {
 
 impl<'a> PlannedSet<'a> {
     fn of(stored: &'a StoredSet, with_proofs: bool, left_out: &mut Vec<String>) -> Result<Self, PackError> {
-        let bytes = read_small(stored, manifest::FILE, manifest::MAX_BYTES)?;
+        let bytes = read_small(stored, manifest::FILE, manifest::max_bytes(stored.id.role))?;
         if Manifest::decode(&bytes).ok().as_ref() != Some(&stored.manifest) {
             return Err(stored.damaged(manifest::FILE, Damage::OtherManifest));
         }

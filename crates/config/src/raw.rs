@@ -173,6 +173,7 @@ tables! {
         keep: Table<Keep>,
         keep_etcd: Table<Keep>,
         min_free: Leaf<String>,
+        most_per_node: Leaf<String>,
     }
 
     Keep {

@@ -92,6 +92,11 @@ impl Agenda {
             Event::Tick => {}
             Event::Reloaded(settings) => self.reload(settings),
             Event::StageEnded(ended) => self.ended(clock.now, &ended),
+            Event::LateSet => {
+                if let Some(open) = &mut self.open {
+                    open.gained_late();
+                }
+            }
         }
         self.advance(clock)
     }

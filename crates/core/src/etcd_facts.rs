@@ -6,7 +6,11 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::text::{Lines, Text, at_most};
 use crate::words::words;
+
+/// The maximum number of members in an agreement; etcd recommends at most seven.
+const MAX_MEMBERS: usize = 100;
 
 /// The id of an etcd member, displayed in hexadecimal, as etcdctl prints it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,23 +26,23 @@ impl fmt::Display for MemberId {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EtcdFacts {
     /// In hexadecimal, as etcdctl prints it.
-    pub cluster_id: String,
+    pub cluster_id: Text,
     /// In hexadecimal, as etcdctl prints it.
-    pub member_id: String,
-    pub member_name: String,
+    pub member_id: Text,
+    pub member_name: Text,
     /// The revision that the member reported just before the snapshot; `snapshot` has the snapshot's own.
     pub revision: i64,
     pub raft_term: u64,
-    pub version: String,
+    pub version: Text,
     pub learner: bool,
     pub leader: bool,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub alarms: Vec<String>,
+    #[serde(default, skip_serializing_if = "Lines::is_empty")]
+    pub alarms: Lines,
     /// Bytes of the snapshot as etcd sent it, including its 32-byte trailer.
     pub raw_size: u64,
     pub raw_sha256: Digest,
     /// Which checks were made when the snapshot was taken, as text. It lists only checks that were really made.
-    pub checked: String,
+    pub checked: Text,
     #[serde(default, rename = "passed", skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<SnapshotFacts>,
     /// One member a night compares all members, so only its manifest has this field.
@@ -113,7 +117,7 @@ pub struct DataFound {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ColdCopy {
     /// Its path in the set.
-    pub item: String,
+    pub item: Text,
     /// Bytes of the tar file before compression.
     pub raw_size: u64,
     /// The hash of the tar file before compression.
@@ -127,7 +131,7 @@ pub struct ColdCopy {
 pub struct V2Backup {
     /// The data directory, as a path in the set: `v2`.
     #[serde(rename = "folder")]
-    pub directory: String,
+    pub directory: Text,
     /// The number of keys in a scratch etcd after replaying it; `None` if it was not replayed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<u64>,
@@ -156,14 +160,14 @@ pub struct Agreement {
     pub state: AgreementState,
     /// Why it is unknown, or what differs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
+    pub reason: Option<Text>,
     /// The revision up to which the members hashed.
     #[serde(default)]
     pub revision: i64,
     /// The revision that all members had compacted to.
     #[serde(default)]
     pub compacted: i64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "at_most::<MAX_MEMBERS, _, _>")]
     pub members: Vec<MemberHash>,
 }
 
@@ -179,8 +183,8 @@ words! {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberHash {
     /// In hexadecimal, as etcdctl prints it.
-    pub member_id: String,
-    pub name: String,
+    pub member_id: Text,
+    pub name: Text,
     /// `None` if it did not answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<u32>,
@@ -233,8 +237,8 @@ mod tests {
 
     fn diverged(hashes: &[Option<u32>]) -> Agreement {
         let member = |(id, hash): (usize, &Option<u32>)| MemberHash {
-            member_id: id.to_string(),
-            name: format!("e{id}"),
+            member_id: id.to_string().into(),
+            name: format!("e{id}").into(),
             hash: *hash,
         };
         Agreement {
@@ -247,7 +251,7 @@ mod tests {
     }
 
     fn named(agreement: &Agreement) -> Vec<&str> {
-        agreement.diverged().iter().map(|member| member.name.as_str()).collect()
+        agreement.diverged().iter().map(|member| &*member.name).collect()
     }
 
     #[test]
@@ -289,7 +293,7 @@ mod tests {
             version: "3.4.23".into(),
             learner: false,
             leader: false,
-            alarms: vec![],
+            alarms: Lines::default(),
             raw_size: 4128,
             raw_sha256: Digest::of(b"snapshot"),
             checked: "whatever the origin host wrote".into(),

@@ -24,6 +24,7 @@ use crate::settings::{
     SshSettings, StageSettings, VaultSettings,
 };
 use crate::stage::PerStage;
+use crate::text::{Lines, Text};
 
 pub fn host(name: &str, role: Role) -> Host {
     Host {
@@ -72,7 +73,13 @@ pub fn settings(dir: &Path, hosts: Vec<Host>, now: Timestamp) -> Settings {
             rate: 1 << 30,
             deadline: Duration::from_secs(60),
         },
-        vault: VaultSettings { path: dir.join("vault"), keep, keep_etcd: keep, min_free: 0 },
+        vault: VaultSettings {
+            path: dir.join("vault"),
+            keep,
+            keep_etcd: keep,
+            min_free: 0,
+            most_per_node: u64::MAX,
+        },
         archive: ArchiveSettings {
             compression: Compression::Gzip,
             recipients: Vec::new(),
@@ -124,8 +131,8 @@ pub fn manifest(set: &SetId, grade: Grade, items: Vec<Item>) -> Manifest {
         made_with: "0".into(),
         machine: Machine::default(),
         grade,
-        notes: Vec::new(),
-        vanished: Vec::new(),
+        notes: Lines::default(),
+        vanished: Lines::default(),
         etcd: None,
         items,
     }
@@ -145,10 +152,10 @@ pub fn etcd_facts() -> EtcdFacts {
         version: "3.4.23".into(),
         learner: false,
         leader: false,
-        alarms: vec![],
+        alarms: Lines::default(),
         raw_size: 4128,
         raw_sha256: Digest::of(b""),
-        checked: String::new(),
+        checked: Text::default(),
         snapshot: Some(SnapshotFacts { revision: 50, compacted: None, entries: 9, revisions: 9, size: 4096 }),
         agreement: None,
         data: None,
@@ -177,7 +184,7 @@ pub fn proof(set: &SetId, manifest: Digest, verdict: DrillVerdict) -> Proof {
         verdict,
         reason: None,
         copy: "the vault of e2".into(),
-        tools: String::new(),
+        tools: Text::default(),
         compared: Vec::new(),
         steps: Vec::new(),
     };

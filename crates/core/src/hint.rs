@@ -12,6 +12,7 @@ use crate::night::Night;
 use crate::outcome::Outcome;
 use crate::settings::Settings;
 use crate::stage::Stage;
+use crate::text::Text;
 
 pub const FILE: &str = "now.json";
 pub const FORMAT: u32 = 1;
@@ -26,10 +27,10 @@ const MAX_HINT_AGE: SignedDuration = SignedDuration::from_mins(5);
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Hint {
     pub format: u32,
-    pub version: String,
+    pub version: Text,
     pub cluster: ClusterName,
     pub host: HostName,
-    pub zone: String,
+    pub zone: Text,
     pub night: Option<Night>,
     /// The hash of the hosts and their roles.
     pub inventory: Digest,
@@ -46,7 +47,7 @@ pub struct Hint {
 pub struct StageHint {
     pub outcome: Outcome,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
+    pub reason: Option<Text>,
 }
 
 impl fmt::Display for StageHint {
@@ -58,7 +59,30 @@ impl fmt::Display for StageHint {
     }
 }
 
+/// Why a peer's hint is not used.
+#[derive(Debug, thiserror::Error)]
+pub enum HintError {
+    #[error("it is not valid JSON with the expected fields")]
+    Shape(#[source] serde_json::Error),
+    #[error("it has format {0}, but this nightshift reads formats up to {FORMAT}; upgrade masters first")]
+    Newer(u32),
+}
+
+#[derive(Deserialize)]
+struct Versioned {
+    format: u32,
+}
+
 impl Hint {
+    /// Reads a hint from an untrusted source.
+    pub fn decode(bytes: &[u8]) -> Result<Self, HintError> {
+        let Versioned { format } = serde_json::from_slice(bytes).map_err(HintError::Shape)?;
+        if format > FORMAT {
+            return Err(HintError::Newer(format));
+        }
+        serde_json::from_slice(bytes).map_err(HintError::Shape)
+    }
+
     /// How a stage of a night ended, if that night is open there and the stage ended.
     pub fn stage(&self, night: Night, stage: Stage) -> Option<&StageHint> {
         self.stages.get(&stage).filter(|_| self.night == Some(night))

@@ -33,6 +33,7 @@ pub mod settings;
 pub mod signed;
 pub mod stage;
 pub mod summary;
+pub mod text;
 pub mod units;
 mod words;
 

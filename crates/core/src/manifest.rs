@@ -12,6 +12,7 @@ use crate::night::Night;
 use crate::outcome::Grade;
 use crate::role::Role;
 use crate::set_path::SetId;
+use crate::text::{Lines, Text, at_most};
 
 /// The format that is written, and the newest one that is read in full.
 pub const FORMAT: u32 = 1;
@@ -25,10 +26,17 @@ pub const NAMESPACE: &str = "nightshift-set";
 pub const SNAPSHOTS: [&str; 2] = ["snapshot.db.gz", "snapshot.db.zst"];
 const COLD_COPIES: [&str; 2] = ["member.tar.gz", "member.tar.zst"];
 
-/// The maximum size of a manifest in bytes: four times the size of 100,000 ordinary items.
-pub const MAX_BYTES: u64 = 64 << 20;
-/// The maximum number of items of a set.
+/// The maximum number of items of a set, and of directories that their paths name.
 pub const MAX_ITEMS: usize = 100_000;
+
+/// The maximum size in bytes of a manifest of this role. A node has hundreds of files; the limit is enough for 30,000, because
+/// there may be thousands of nodes. The limit of the others is four times the size of [`MAX_ITEMS`] ordinary items.
+pub const fn max_bytes(role: Role) -> u64 {
+    match role {
+        Role::Node => 16 << 20,
+        Role::Master | Role::Etcd => 64 << 20,
+    }
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -43,27 +51,28 @@ pub struct Manifest {
     pub made_by: HostName,
     pub made_at: Timestamp,
     /// The version of nightshift that created it.
-    pub made_with: String,
+    pub made_with: Text,
     pub machine: Machine,
     pub grade: Grade,
     /// Why the grade is not `good`: one reason each.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub notes: Vec<String>,
+    #[serde(default, skip_serializing_if = "Lines::is_empty")]
+    pub notes: Lines,
     /// Paths that were in the set last night and are absent tonight.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub vanished: Vec<String>,
+    #[serde(default, skip_serializing_if = "Lines::is_empty")]
+    pub vanished: Lines,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etcd: Option<EtcdFacts>,
+    #[serde(deserialize_with = "at_most::<MAX_ITEMS, _, _>")]
     pub items: Vec<Item>,
 }
 
 /// What identifies the machine, so that another machine with the same host name is noticed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
-    pub machine_id: Option<String>,
-    pub hostname: String,
+    pub machine_id: Option<Text>,
+    pub hostname: Text,
     #[serde(default)]
-    pub addresses: Vec<String>,
+    pub addresses: Lines,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,8 +149,8 @@ pub enum ManifestError {
     OtherSet { expected: SetId, found: SetId },
     #[error("the manifest belongs to cluster `{found}`, not to `{expected}`")]
     OtherCluster { expected: ClusterName, found: ClusterName },
-    #[error("the manifest lists more than {MAX_ITEMS} items")]
-    TooManyItems,
+    #[error("the paths in the manifest name more than {MAX_ITEMS} directories")]
+    TooManyDirectories,
     #[error("the manifest lists `{}`, which is not a safe path within a set", .0.escape_debug())]
     UnsafePath(String),
     #[error("the manifest lists `{}` twice, or both as a file and as a directory", .0.escape_debug())]
@@ -221,9 +230,6 @@ impl Manifest {
     }
 
     fn check_paths(&self) -> Result<(), ManifestError> {
-        if self.items.len() > MAX_ITEMS {
-            return Err(ManifestError::TooManyItems);
-        }
         let mut leaves = BTreeSet::new();
         // The value is true for directories that are listed, false for those that only contain listed items.
         let mut directories = BTreeMap::new();
@@ -236,14 +242,21 @@ impl Manifest {
                 _ => leaves.insert(item.path.as_str()),
             };
             if !fresh {
-                return Err(ManifestError::Clash(item.path.clone()));
+                return Err(ManifestError::Clash(item.path.chars().take(200).collect()));
             }
-            for (at, _) in item.path.match_indices('/') {
-                directories.entry(&item.path[..at]).or_insert(false);
+            // From the deepest up: what is above a known directory is known too.
+            for (at, _) in item.path.rmatch_indices('/') {
+                if directories.contains_key(&item.path[..at]) {
+                    break;
+                }
+                directories.insert(&item.path[..at], false);
+            }
+            if directories.len() > MAX_ITEMS {
+                return Err(ManifestError::TooManyDirectories);
             }
         }
         match leaves.iter().find(|leaf| directories.contains_key(*leaf)) {
-            Some(clash) => Err(ManifestError::Clash((*clash).to_owned())),
+            Some(clash) => Err(ManifestError::Clash(clash.chars().take(200).collect())),
             None => Ok(()),
         }
     }
@@ -260,6 +273,8 @@ struct Versioned {
 pub struct FileList {
     pub format: u32,
     pub files: Vec<ListedFile>,
+    /// How many directories the paths name.
+    pub directories: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -273,22 +288,28 @@ impl FileList {
     /// Reads the file list of a manifest from an untrusted source, of this format or a newer one.
     pub fn decode(bytes: &[u8]) -> Result<Self, ManifestError> {
         let Listed { format, items } = serde_json::from_slice(bytes).map_err(ManifestError::Shape)?;
-        if items.len() > MAX_ITEMS {
-            return Err(ManifestError::TooManyItems);
-        }
         let mut files = Vec::new();
         let mut seen = BTreeSet::new();
+        let mut directories = BTreeSet::new();
         for ListedItem { path, size, sha256 } in items {
             let (Some(size), Some(sha256)) = (size, sha256) else { continue };
             if !is_safe_path(&path) || path == FILE || path == SIGNATURE_FILE {
                 return Err(ManifestError::UnsafePath(path.chars().take(200).collect()));
             }
+            for (at, _) in path.rmatch_indices('/') {
+                if !directories.insert(path[..at].to_owned()) {
+                    break;
+                }
+            }
+            if directories.len() > MAX_ITEMS {
+                return Err(ManifestError::TooManyDirectories);
+            }
             if !seen.insert(path.clone()) {
-                return Err(ManifestError::Clash(path));
+                return Err(ManifestError::Clash(path.chars().take(200).collect()));
             }
             files.push(ListedFile { path, size, sha256 });
         }
-        Ok(Self { format, files })
+        Ok(Self { format, files, directories: directories.len() as u64 })
     }
 
     pub fn is_newer(&self) -> bool {
@@ -299,6 +320,7 @@ impl FileList {
 #[derive(Deserialize)]
 struct Listed {
     format: u32,
+    #[serde(deserialize_with = "at_most::<MAX_ITEMS, _, _>")]
     items: Vec<ListedItem>,
 }
 

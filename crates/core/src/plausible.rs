@@ -42,6 +42,7 @@ mod tests {
     use super::*;
     use crate::digest::Digest;
     use crate::etcd_facts::SnapshotFacts;
+    use crate::text::{Lines, Text};
 
     fn facts(revision: i64, entries: u64, size: u64) -> EtcdFacts {
         EtcdFacts {
@@ -53,10 +54,10 @@ mod tests {
             version: "3.4.23".into(),
             learner: false,
             leader: false,
-            alarms: vec![],
+            alarms: Lines::default(),
             raw_size: size + 32,
             raw_sha256: Digest::of(b""),
-            checked: String::new(),
+            checked: Text::default(),
             snapshot: Some(SnapshotFacts { revision, compacted: None, entries, revisions: entries, size }),
             agreement: None,
             data: None,

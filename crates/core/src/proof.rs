@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::name::{ClusterName, HostName};
 use crate::set_path::SetId;
+use crate::text::{Text, at_most};
 
 /// The format that is written, and the newest one that is read.
 pub const FORMAT: u32 = 1;
@@ -24,6 +25,8 @@ pub const SIGNATURE_EXTENSION: &str = ".sig";
 pub const MAX_PER_HOST: usize = 20;
 /// The maximum size of a proof in bytes.
 pub const MAX_BYTES: u64 = 256 << 10;
+/// The maximum number of comparisons, and of steps, in a proof.
+const MAX_ROWS: usize = 200;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proof {
@@ -36,7 +39,7 @@ pub struct Proof {
     pub by: HostName,
     pub at: Timestamp,
     /// The version of nightshift that wrote it.
-    pub with: String,
+    pub with: Text,
     pub statement: Statement,
 }
 
@@ -100,7 +103,7 @@ pub enum Statement {
     Drill(DrillReport),
     /// An operator reviewed a suspicious or diverged set and marked it as good.
     Accepted {
-        who: String,
+        who: Text,
     },
 }
 
@@ -110,24 +113,24 @@ pub struct DrillReport {
     pub verdict: DrillVerdict,
     /// Why it is not proved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
+    pub reason: Option<Text>,
     /// Which copy was restored, as text: `the vault of etcd1`, or the name of an archive.
-    pub copy: String,
+    pub copy: Text,
     /// Which etcd programs were used, as text.
     #[serde(default)]
-    pub tools: String,
-    #[serde(default)]
+    pub tools: Text,
+    #[serde(default, deserialize_with = "at_most::<MAX_ROWS, _, _>")]
     pub compared: Vec<Comparison>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "at_most::<MAX_ROWS, _, _>")]
     pub steps: Vec<DrillStep>,
 }
 
 /// A value in the manifest or the stored copy, and the value in the restored etcd, which must be the same; or a remark.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Comparison {
-    pub what: String,
-    pub expected: String,
-    pub found: String,
+    pub what: Text,
+    pub expected: Text,
+    pub found: Text,
     /// Set if there are no two values to compare; `expected` and `found` are empty then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remark: Option<Remark>,
@@ -137,21 +140,22 @@ pub struct Comparison {
 #[serde(rename_all = "kebab-case")]
 pub enum Remark {
     /// Why the values could not be compared.
-    NotCompared(String),
+    NotCompared(Text),
     /// What an operator should know.
-    Note(String),
+    Note(Text),
 }
 
 impl Comparison {
-    pub fn new(what: impl Into<String>, expected: impl ToString, found: impl ToString) -> Self {
-        Self { what: what.into(), expected: expected.to_string(), found: found.to_string(), remark: None }
+    pub fn new(what: impl Into<Text>, expected: impl ToString, found: impl ToString) -> Self {
+        let (expected, found) = (expected.to_string().into(), found.to_string().into());
+        Self { what: what.into(), expected, found, remark: None }
     }
 
-    pub fn not_compared(what: impl Into<String>, reason: impl Into<String>) -> Self {
+    pub fn not_compared(what: impl Into<Text>, reason: impl Into<Text>) -> Self {
         Self { remark: Some(Remark::NotCompared(reason.into())), ..Self::new(what, "", "") }
     }
 
-    pub fn note(what: impl Into<String>, note: impl Into<String>) -> Self {
+    pub fn note(what: impl Into<Text>, note: impl Into<Text>) -> Self {
         Self { remark: Some(Remark::Note(note.into())), ..Self::new(what, "", "") }
     }
 
@@ -171,7 +175,7 @@ impl Comparison {
     pub fn result(&self) -> String {
         match &self.remark {
             Some(Remark::NotCompared(reason)) => format!("not compared: {reason}"),
-            Some(Remark::Note(note)) => note.clone(),
+            Some(Remark::Note(note)) => note.to_string(),
             None if self.expected == self.found => "same".to_owned(),
             None => "DIFFERS".to_owned(),
         }
@@ -180,7 +184,7 @@ impl Comparison {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrillStep {
-    pub name: String,
+    pub name: Text,
     pub took_ms: u64,
 }
 
@@ -197,12 +201,12 @@ pub enum DrillVerdict {
 
 impl DrillReport {
     /// The report of a drill that could not start.
-    pub fn not_proved(copy: String, reason: impl Into<String>) -> Self {
+    pub fn not_proved(copy: impl Into<Text>, reason: impl Into<Text>) -> Self {
         Self {
             verdict: DrillVerdict::NotProved,
             reason: Some(reason.into()),
-            copy,
-            tools: String::new(),
+            copy: copy.into(),
+            tools: Text::default(),
             compared: Vec::new(),
             steps: Vec::new(),
         }
@@ -239,7 +243,7 @@ impl Proof {
         at: Timestamp,
         report: DrillReport,
     ) -> Self {
-        let with = env!("CARGO_PKG_VERSION").to_owned();
+        let with = env!("CARGO_PKG_VERSION").into();
         let statement = Statement::Drill(report);
         Self { format: FORMAT, cluster, set, manifest, by, at, with, statement }
     }
@@ -317,7 +321,7 @@ mod tests {
                 verdict: DrillVerdict::Proved,
                 reason: None,
                 copy: "the vault of m1".into(),
-                tools: String::new(),
+                tools: Text::default(),
                 compared: Vec::new(),
                 steps: vec![DrillStep { name: "write".into(), took_ms: 3 }],
             }),

@@ -188,6 +188,15 @@ pub struct VaultSettings {
     pub keep_etcd: Keep,
     /// Bytes to leave free on the vault's file system.
     pub min_free: u64,
+    /// The maximum size in bytes of a node's set.
+    pub most_per_node: u64,
+}
+
+impl VaultSettings {
+    /// The maximum size in bytes of a set of this role, apart from the free space. etcd and the masters are few.
+    pub fn max_set_size(&self, role: Role) -> Option<u64> {
+        (role == Role::Node).then_some(self.most_per_node)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -341,7 +350,13 @@ pub(crate) mod testing {
                 rate: 50_000_000,
                 deadline: Duration::from_secs(3600),
             },
-            vault: VaultSettings { path: "/vault".into(), keep, keep_etcd: keep, min_free: 0 },
+            vault: VaultSettings {
+                path: "/vault".into(),
+                keep,
+                keep_etcd: keep,
+                min_free: 0,
+                most_per_node: u64::MAX,
+            },
             archive: ArchiveSettings {
                 compression: Compression::Gzip,
                 recipients: Vec::new(),

@@ -12,6 +12,7 @@ use std::path::Path;
 
 use nightshift_core::manifest::{Item, MAX_ITEMS, Manifest};
 use nightshift_core::settings::{FileRule, Generation};
+use nightshift_store::safe_open::Missing;
 use nightshift_store::{Partial, StoreError};
 
 use copy::CopyError;
@@ -63,8 +64,8 @@ pub struct Selected<S> {
 }
 
 impl Selection {
-    /// The paths of one rule that no earlier rule named. What is missing becomes a fault if it is required, else a note if it is
-    /// not just absent.
+    /// The paths of one rule that no earlier rule named. What is missing becomes a fault if it is required, or if it exists and is
+    /// left out.
     pub fn of_rule<S>(
         &mut self,
         rule: &str,
@@ -73,11 +74,13 @@ impl Selection {
         expanded: Expansion<'_, S>,
     ) -> Result<Vec<Selected<S>>, CollectError> {
         self.notes.extend(expanded.notes);
+        self.faults.extend(expanded.left_out);
         match expanded.missing {
             Some(missing) if expanded.found.is_empty() && !optional => {
                 self.faults.push(format!("{rule}: {missing}"));
             }
-            Some(missing) if missing.is_trouble() => self.notes.push(format!("{rule}: {missing}")),
+            // Optional means that it may be absent, not that it may be left out.
+            Some(missing) if missing.is_trouble() => self.faults.push(format!("{rule}: left out: {missing}")),
             None if expanded.found.is_empty() && !optional => {
                 self.faults.push(format!("{rule}: nothing matches"));
             }
@@ -94,9 +97,10 @@ impl Selection {
     }
 
     /// Reports a path that was selected and cannot be read.
-    fn unreadable(&mut self, source: &str, missing: impl std::fmt::Display, optional: bool) {
-        let reports = if optional { &mut self.notes } else { &mut self.faults };
-        reports.push(format!("{source}: {missing}"));
+    fn unreadable(&mut self, source: &str, missing: &Missing, optional: bool) {
+        if missing.is_trouble() || !optional {
+            self.faults.push(format!("{source}: {missing}"));
+        }
     }
 }
 
@@ -123,7 +127,10 @@ pub fn collect(
                             items.push(item);
                         }
                         Err(CopyError::Missing(missing)) => {
-                            selection.unreadable(&it.source, missing, *optional);
+                            selection.unreadable(&it.source, &missing, *optional);
+                        }
+                        Err(error @ CopyError::TooLarge(_)) => {
+                            selection.faults.push(format!("{}: {error}", it.source));
                         }
                         Err(CopyError::Store(error)) => return Err(error.into()),
                     }
@@ -134,7 +141,8 @@ pub fn collect(
                     items.push(command::store(partial, argv, alias, &output)?);
                 }
                 Ok(_) => {}
-                Err(reason) => selection.unreadable(alias, reason, *optional),
+                Err(reason) if *optional => selection.notes.push(format!("{alias}: {reason}")),
+                Err(reason) => selection.faults.push(format!("{alias}: {reason}")),
             },
         }
     }
@@ -154,7 +162,7 @@ pub fn probe(rules: &[FileRule]) -> Result<Selection, CollectError> {
         }
         for it in selection.of_rule(path, alias.as_deref(), *optional, expanded)? {
             if let Err(missing) = copy::can_read(&it.source) {
-                selection.unreadable(&it.source, missing, false);
+                selection.unreadable(&it.source, &missing, false);
             }
         }
     }

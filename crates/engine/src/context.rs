@@ -1,7 +1,10 @@
 //! What a stage needs: everything is its own, so that a reload does not change it while it runs.
 
+use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use nightshift_core::audit::Event;
 use nightshift_core::name::HostName;
@@ -38,6 +41,8 @@ pub struct StageContext {
     pub board: Board,
     pub once: Once,
     pub stop: Stop,
+    /// The stage has ended at its `until`, and only its last transfers continue.
+    pub is_over: Arc<AtomicBool>,
 }
 
 /// How a stage ended.
@@ -49,6 +54,28 @@ pub struct StageEnd {
     pub retry: bool,
     /// Something arrived that was missing when the archive was packed.
     pub gained: bool,
+}
+
+/// The transfers that a stage left running at its `until`. They return whether they brought a set.
+pub struct Beside(pub BoxFuture<'static, bool>);
+
+impl fmt::Debug for Beside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Beside").finish_non_exhaustive()
+    }
+}
+
+/// How a stage ended, and what of it continues beside the night.
+#[derive(Debug)]
+pub struct Ended {
+    pub end: StageEnd,
+    pub beside: Option<Beside>,
+}
+
+impl From<StageEnd> for Ended {
+    fn from(end: StageEnd) -> Self {
+        Self { end, beside: None }
+    }
 }
 
 impl StageEnd {
@@ -90,6 +117,11 @@ impl StageContext {
     /// Writes an event to the journal, with this night and stage.
     pub fn log(&self, event: Event) {
         self.audit.emit(&Event { night: Some(self.night), stage: Some(self.stage), ..event });
+    }
+
+    /// Whether a set that arrives now counts as late.
+    pub fn is_late(&self) -> bool {
+        self.why == StartReason::MissingSets || self.is_over.load(Ordering::Relaxed)
     }
 
     /// The time until `until`; zero after it.

@@ -13,10 +13,10 @@ use nightshift_store::{IoContext as _, StoreError, Vault, create_directories, re
 pub fn basics(settings: &Settings) -> Hint {
     Hint {
         format: hint::FORMAT,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: env!("CARGO_PKG_VERSION").into(),
         cluster: settings.cluster.clone(),
         host: settings.this.clone(),
-        zone: hint::zone_name(settings),
+        zone: hint::zone_name(settings).into(),
         night: None,
         inventory: hint::inventory_digest(settings),
         window: hint::window_digest(settings),
@@ -41,7 +41,10 @@ pub fn write(
             .stages
             .iter()
             .filter_map(|(stage, state)| {
-                Some((*stage, StageHint { outcome: state.outcome?, reason: state.reason.clone() }))
+                Some((
+                    *stage,
+                    StageHint { outcome: state.outcome?, reason: state.reason.as_deref().map(Into::into) },
+                ))
             })
             .collect();
         hint.etcd_revision = vault

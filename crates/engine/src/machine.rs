@@ -11,14 +11,14 @@ pub fn hostname() -> String {
 
 pub fn describe() -> Machine {
     Machine {
-        machine_id: fs::read_to_string("/etc/machine-id").ok().map(|id| id.trim().to_owned()),
-        hostname: hostname(),
-        addresses: addresses(),
+        machine_id: fs::read_to_string("/etc/machine-id").ok().map(|id| id.trim().into()),
+        hostname: hostname().into(),
+        addresses: addresses().into_iter().collect(),
     }
 }
 
 /// The IPv4 and IPv6 addresses of this host, from the kernel's tables: no netlink socket is needed.
-fn addresses() -> Vec<String> {
+pub fn addresses() -> Vec<String> {
     let mut addresses: Vec<String> = Vec::new();
     let trie = fs::read_to_string("/proc/net/fib_trie").unwrap_or_default();
     let mut last = "";

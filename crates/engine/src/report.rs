@@ -147,7 +147,7 @@ pub fn proof(ctx: &StageContext, report: &ProofReport) -> Event {
         path: Some(set.to_string()),
         duration_ms: Some(*took_ms),
         outcome: Some(verdict.as_str()),
-        reason: reason.clone(),
+        reason: reason.as_ref().map(ToString::to_string),
         ..Event::new(kind, severity, message)
     }
 }

@@ -9,30 +9,31 @@ use nightshift_core::record::{StartReason, Step};
 use nightshift_core::role::Role;
 use nightshift_core::stage::Stage;
 
-use crate::context::{StageContext, StageEnd};
+use crate::context::{Ended, StageContext, StageEnd};
 use crate::stages::error::StageError;
 use crate::stages::{
     collect_role, drill, mirror_masters, pack_archive, prune, pull, ship_archive, snapshot_etcd,
 };
 
 /// Runs a stage to its end. Its start is on disk before its first step, its end before it is reported.
-pub async fn run(ctx: StageContext) -> StageEnd {
+pub async fn run(ctx: StageContext) -> Ended {
     let begun = Instant::now();
     let (stage, attempt, why) = (ctx.stage, ctx.attempt, ctx.why);
     if let Err(error) = ctx.note(Step::Started { stage, attempt, why }).await {
-        return StageEnd::failed(chain(&error));
+        return StageEnd::failed(chain(&error)).into();
     }
     report_start(&ctx);
     let stop = ctx.stop.clone();
-    let end = tokio::select! {
+    let Ended { end, beside } = tokio::select! {
         biased;
-        end = work(&ctx) => end.unwrap_or_else(StageEnd::from),
+        ended = work(&ctx) => ended.unwrap_or_else(|error| StageEnd::from(error).into()),
         () = stop.requested() => StageEnd {
             outcome: Outcome::Interrupted,
             reason: Some("stopped; will resume where it left off".to_owned()),
             retry: false,
             gained: false,
-        },
+        }
+        .into(),
     };
     ctx.board.end(stage);
     let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -42,23 +43,23 @@ pub async fn run(ctx: StageContext) -> StageEnd {
         ctx.log(Event::failed(Kind::RecordFailed, what, chain(&error)));
     }
     report_end(&ctx, &end, duration_ms);
-    end
+    Ended { end, beside }
 }
 
 /// The night, in its order.
-async fn work(ctx: &StageContext) -> Result<StageEnd, StageError> {
-    match ctx.stage {
+async fn work(ctx: &StageContext) -> Result<Ended, StageError> {
+    let end = match ctx.stage {
         // Every etcd host streams a snapshot of its own member.
         Stage::SnapshotEtcd => snapshot_etcd::run(ctx).await,
         // Every node publishes its files.
         Stage::CollectNode => collect_role::run(ctx, Role::Node).await,
         // Every master pulls the etcd sets, then those of the nodes, and waits for late ones.
-        Stage::PullEtcd => pull::run(ctx, Role::Etcd).await,
-        Stage::PullNodes => pull::run(ctx, Role::Node).await,
+        Stage::PullEtcd => return pull::run(ctx, Role::Etcd).await,
+        Stage::PullNodes => return pull::run(ctx, Role::Node).await,
         // Every master publishes its own files,
         Stage::CollectMaster => collect_role::run(ctx, Role::Master).await,
         // and pulls those of the other masters, with every other set that it does not have.
-        Stage::MirrorMasters => mirror_masters::run(ctx).await,
+        Stage::MirrorMasters => return mirror_masters::run(ctx).await,
         // All sets go into one archive, and the archive to the remotes.
         Stage::PackArchive => pack_archive::run(ctx).await,
         Stage::ShipArchive => ship_archive::run(ctx).await,
@@ -66,7 +67,8 @@ async fn work(ctx: &StageContext) -> Result<StageEnd, StageError> {
         Stage::Drill => drill::run(ctx).await,
         // Retention removes old sets last.
         Stage::Prune => prune::run(ctx).await,
-    }
+    };
+    end.map(Ended::from)
 }
 
 fn report_start(ctx: &StageContext) {

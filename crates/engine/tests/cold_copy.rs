@@ -30,6 +30,7 @@ use nightshift_engine::cold_copy::recover::recover;
 use nightshift_engine::cold_copy::request::{ColdCopyOutcome, Copied, RequestError, request};
 use nightshift_engine::cold_copy::serve::{ServeError, serve};
 use nightshift_etcd::service::ServiceControl as _;
+use nightshift_store::SetFile;
 use support::members::{Member, Scripts, cluster, today, whose_turn};
 use tokio::task::JoinHandle;
 
@@ -90,7 +91,7 @@ async fn requested(
     helper: &Helper,
     message: &Request,
 ) -> Result<ColdCopyOutcome, RequestError> {
-    let create = || File::create(copy_of(member)).map_err(RequestError::Store);
+    let create = || File::create(copy_of(member)).map(SetFile::from).map_err(RequestError::Store);
     request(&helper.socket, message, Compression::Gzip, create).await
 }
 
@@ -429,7 +430,7 @@ async fn a_cluster_of_one_is_copied_without_a_lock_and_a_cluster_of_two_never() 
 async fn without_the_socket_cold_copies_are_not_enabled() {
     let directory = tempfile::tempdir().unwrap();
     let message = Request { night: Night::of(today()), cluster_id: "1".into() };
-    let never = || -> Result<File, RequestError> { panic!("there is nothing to store") };
+    let never = || -> Result<SetFile, RequestError> { panic!("there is nothing to store") };
     let error =
         request(&directory.path().join("none.sock"), &message, Compression::Gzip, never).await.unwrap_err();
     assert!(matches!(error, RequestError::NotEnabled { .. }), "{error}");

@@ -86,11 +86,17 @@ pub async fn agreement(cluster: &Cluster, limits: AgreementLimits) -> Agreement 
 
 fn unknown(voters: &[&MemberStatus], reason: String) -> Agreement {
     let members = voters.iter().map(|member| member_hash(member, None)).collect();
-    Agreement { state: AgreementState::Unknown, reason: Some(reason), revision: 0, compacted: 0, members }
+    Agreement {
+        state: AgreementState::Unknown,
+        reason: Some(reason.into()),
+        revision: 0,
+        compacted: 0,
+        members,
+    }
 }
 
 fn member_hash(member: &MemberStatus, hash: Option<u32>) -> MemberHash {
-    MemberHash { member_id: member.id.to_string(), name: member.name.clone(), hash }
+    MemberHash { member_id: member.id.to_string().into(), name: member.name.as_str().into(), hash }
 }
 
 async fn rounds(voters: &[&MemberStatus], limits: AgreementLimits) -> Agreement {
@@ -223,7 +229,7 @@ fn concluded(
     let compacted = replies.iter().find_map(|(_, reply)| Some(reply.hashed()?.compacted));
     Agreement {
         state,
-        reason,
+        reason: reason.map(Into::into),
         revision: hashed_revision(revision, replies),
         compacted: compacted.unwrap_or(0),
         members: replies.iter().map(|(member, reply)| member_hash(member, hash(reply))).collect(),

@@ -1,6 +1,5 @@
 //! Streams a snapshot from the local member to a compressed file. It is checked while it streams, and never stored uncompressed.
 
-use std::fs::File;
 use std::io;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use nightshift_core::digest::Written;
 use nightshift_core::etcd_facts::MemberId;
 use nightshift_core::settings::Compression;
 use nightshift_snapshot::Report;
+use nightshift_store::SetFile;
 use nightshift_store::offload::offload;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
@@ -67,13 +67,14 @@ pub enum SnapshotError {
 /// writing ends within one block, and the file contains a part.
 pub async fn take(
     client: &Client,
-    file: File,
+    file: impl Into<SetFile>,
     compression: Compression,
     limits: Limits,
 ) -> Result<Taken, SnapshotError> {
     let mut stream = Stream { client, limits, until: Instant::now() + limits.deadline, received: 0 };
     let header = stream.client.status().await?.header.unwrap_or_default();
     let (pieces, queue) = mpsc::channel(MAX_BLOBS_AHEAD);
+    let file = file.into();
     let storing = offload(move || store(queue, file, compression));
     stream.run(pieces).await?;
     let stored = timeout_at(stream.until, storing).await.map_err(|_| stream.too_long())?;

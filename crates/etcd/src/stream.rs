@@ -1,6 +1,5 @@
 //! The blocking half of a snapshot: checks the stream, compresses it, and writes it to disk.
 
-use std::fs::File;
 use std::io::{self, BufRead, Read, Write};
 
 use bytes::{Buf as _, Bytes};
@@ -8,7 +7,7 @@ use nightshift_core::digest::{HashedWriter, Written};
 use nightshift_core::settings::Compression;
 use nightshift_snapshot::{Pass, Report};
 use nightshift_store::pieces::read_ready;
-use nightshift_store::{gzip, sync_file};
+use nightshift_store::{SetFile, gzip, sync_file};
 use tokio::sync::mpsc;
 
 /// etcd itself needs a core while it streams, and a small master has no others to spare.
@@ -34,12 +33,12 @@ pub struct Stored {
 }
 
 /// Writes `pieces` to `file`. Ends early, and leaves what it has written, if the sender is dropped.
-pub fn store(pieces: mpsc::Receiver<Piece>, file: File, compression: Compression) -> io::Result<Stored> {
+pub fn store(pieces: mpsc::Receiver<Piece>, file: SetFile, compression: Compression) -> io::Result<Stored> {
     let mut input = Checked { pieces, pass: Pass::default(), current: Bytes::new(), ended: false };
     let mut output = HashedWriter::new(file);
     compress(&mut input, &mut output, compression)?;
     let (file, written) = output.finish();
-    sync_file(&file)?;
+    sync_file(file.as_ref())?;
     Ok(Stored { report: input.pass.finish(), written })
 }
 

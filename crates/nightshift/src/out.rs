@@ -2,16 +2,20 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
-/// A line to standard output.
+pub use nightshift_core::text::is_harmless;
+
+/// A line to standard output. Control characters are escaped, because it may quote a path or a text of another host.
 pub fn print(line: impl std::fmt::Display) {
-    let _reader_gone = writeln!(std::io::stdout(), "{line}");
+    let _reader_gone = writeln!(std::io::stdout(), "{}", escaped(&line.to_string()));
 }
 
-/// A line to standard error. Control characters are escaped, because an error may quote untrusted text, and secrets are masked,
-/// because it may quote an argument or a setting.
+/// A line to standard error, escaped in the same way. Secrets are masked, because it may quote an argument or a setting.
 pub fn print_error(line: &str) {
-    let line = nightshift_core::secret::masked(line);
-    let mut harmless = String::with_capacity(line.len() + 1);
+    let _reader_gone = writeln!(std::io::stderr(), "{}", escaped(&nightshift_core::secret::masked(line)));
+}
+
+fn escaped(line: &str) -> String {
+    let mut harmless = String::with_capacity(line.len());
     for c in line.chars() {
         if "\n\t".contains(c) || is_harmless(c) {
             harmless.push(c);
@@ -19,14 +23,7 @@ pub fn print_error(line: &str) {
             harmless.extend(c.escape_unicode());
         }
     }
-    let _reader_gone = writeln!(std::io::stderr(), "{harmless}");
-}
-
-/// Whether a character is safe on a terminal: it does not move the cursor, change the direction of text, or hide.
-pub fn is_harmless(c: char) -> bool {
-    let formats =
-        ['\u{61c}'..='\u{61c}', '\u{200b}'..='\u{200f}', '\u{2028}'..='\u{202e}', '\u{2060}'..='\u{2069}'];
-    !c.is_control() && c != '\u{feff}' && !formats.iter().any(|range| range.contains(&c))
+    harmless
 }
 
 /// Whether there is a terminal on which a question can be answered.
@@ -53,7 +50,8 @@ pub fn rows_of(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> 
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING).set_header(header.iter().copied());
     for row in rows {
-        table.add_row(row);
+        // A line break in a cell would look like a row of its own.
+        table.add_row(row.iter().map(|cell| escaped(cell).replace('\n', " ")));
     }
     table.trim_fmt()
 }

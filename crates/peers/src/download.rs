@@ -1,12 +1,10 @@
 //! The files of a set, from a peer into the set's partial directory: resumed where they stopped, hashed as they arrive.
 
-use std::fs::File;
-
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use nightshift_core::digest::{Digest, HashedWriter, Written};
 use nightshift_core::set_path::SetId;
 use nightshift_ssh::SftpError;
-use nightshift_store::{Partial, StoreError, offload};
+use nightshift_store::{Partial, SetFile, StoreError, offload};
 
 use crate::fetch_error::FetchError;
 use crate::sink::HashedSink;
@@ -101,7 +99,7 @@ impl Download<'_> {
 }
 
 /// The file to write to: what an earlier attempt left of it, or a new one.
-fn open(partial: &Partial, path: &str, size: u64, resume: bool) -> Result<HashedWriter<File>, StoreError> {
+fn open(partial: &Partial, path: &str, size: u64, resume: bool) -> Result<HashedWriter<SetFile>, StoreError> {
     let left = if resume { partial.reopen(path)? } else { None };
     match left.filter(|left| left.size() < size) {
         Some(left) => Ok(left),

@@ -1,6 +1,9 @@
 //! One set from a peer's vault into this host's: the manifest first, then only the files that are not here already.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use nightshift_core::digest::{Digest, Written};
@@ -8,7 +11,7 @@ use nightshift_core::manifest::{self, FileList, ListedFile, Manifest};
 use nightshift_core::outcome::Grade;
 use nightshift_core::set_path::SetId;
 use nightshift_store::verify::{self, MAX_SIGNATURE_LEN};
-use nightshift_store::{Partial, Vault, offload, space};
+use nightshift_store::{Budget, Partial, Vault, offload, space};
 
 use crate::download::{Download, Wanted};
 use crate::fetch_error::FetchError;
@@ -48,21 +51,49 @@ struct Missing {
     previous_machine: Option<String>,
 }
 
-/// Fetches a set, checks it, and publishes it in `vault`, leaving `min_free` bytes free.
+/// What a set may use of this host's vault, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Space {
+    /// What stays free.
+    pub min_free: u64,
+    /// The maximum size of the set.
+    pub max_size: Option<u64>,
+}
+
+/// The manifest and the signature, each created at most twice.
+const OWN_FILES: u64 = 4;
+
+/// Sets of one host and night that only a newer nightshift can read. Nothing in them can be checked, so only a few are stored.
+const MAX_NEWER: usize = 3;
+
+/// Fetches a set, checks it, and publishes it in `vault`.
 pub async fn fetch(
     peer: &PeerVault,
     set: &SetId,
     trust: &Trust<'_>,
     vault: &Vault,
-    min_free: u64,
+    space: Space,
 ) -> Result<Fetched, FetchError> {
     let Authentic { bytes, signature, list, manifest } = authentic(peer, set, trust).await?;
     let format = list.format;
     let total = list.files.iter().fold(0u64, |sum, file| sum.saturating_add(file.size));
+    if let Some(max) = space.max_size.filter(|max| total > *max) {
+        return Err(FetchError::TooLarge { set: set.clone(), total, max });
+    }
     let (into, of, kept) = (vault.clone(), set.clone(), bytes.clone());
-    let missing = offload::run(move || reuse(&into, &of, &kept, list, min_free)).await?;
+    let is_newer = manifest.is_none();
+    let missing = offload::run(move || {
+        if is_newer {
+            limit_newer(&into, &of)?;
+        }
+        reuse(&into, &of, &kept, list, space.min_free)
+    });
+    let missing = missing.await?;
     let Missing { partial, wanted, previous_machine } = missing;
-    Download { peer, set, partial: &partial }.all(&wanted).await?;
+    let limit = time_limit(&wanted);
+    let download = Download { peer, set, partial: &partial };
+    let too_slow = |_| FetchError::TooSlow(set.clone(), limit.as_secs());
+    tokio::time::timeout(limit, download.all(&wanted)).await.map_err(too_slow)??;
     if let Some(manifest) = &manifest {
         check_snapshot(set, &partial, manifest).await?;
     }
@@ -70,6 +101,25 @@ pub async fn fetch(
     let verified = is_sound.then(Timestamp::now);
     let sha256 = offload::run(move || partial.publish(&bytes, signature.as_deref())).await?;
     Ok(Fetched { manifest, format, bytes: total, sha256, previous_machine, verified })
+}
+
+/// How long a set may take in all: a host that is slow enough to keep every single request alive would never end. The rate is
+/// that of a bad line shared by many hosts.
+fn time_limit(wanted: &[Wanted]) -> Duration {
+    const GRACE: Duration = Duration::from_secs(120);
+    const BYTES_PER_SECOND: u64 = 16 << 10;
+    const FILES_PER_SECOND: u64 = 20;
+    let bytes = wanted.iter().fold(0u64, |sum, file| sum.saturating_add(file.content.size));
+    GRACE + Duration::from_secs(bytes / BYTES_PER_SECOND + wanted.len() as u64 / FILES_PER_SECOND)
+}
+
+/// Ends a blocking check when the fetch that waits for it is dropped.
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Reads a set's manifest and checks where it comes from. What is read from its origin host is authenticated by the
@@ -107,6 +157,14 @@ async fn authentic(peer: &PeerVault, set: &SetId, trust: &Trust<'_>) -> Result<A
     Ok(Authentic { bytes, signature, list, manifest })
 }
 
+fn limit_newer(vault: &Vault, set: &SetId) -> Result<(), FetchError> {
+    let stored = vault.sets_of(&set.host, set.night)?;
+    match stored.iter().filter(|stored| vault.is_newer(stored)).count() {
+        MAX_NEWER.. => Err(FetchError::TooManyNewer(set.clone())),
+        _ => Ok(()),
+    }
+}
+
 /// Begins the set with the files that are here already: from an earlier attempt under the same manifest, or unchanged
 /// since an earlier night. Blocks.
 fn reuse(
@@ -142,9 +200,13 @@ fn reuse(
         wanted.push(Wanted { path, content });
     }
     let need = wanted.iter().fold(0u64, |sum, file| sum.saturating_add(file.content.size));
-    space::require(vault.root(), need, wanted.len() as u64, min_free)
-        .map_err(|error| FetchError::Space(set.clone(), error))?;
-    let previous_machine = previous.and_then(|previous| previous.machine.machine_id);
+    let inodes = list.directories + wanted.len() as u64;
+    let require = || space::require(vault.root(), need, inodes, min_free);
+    require().map_err(|error| FetchError::Space(set.clone(), error))?;
+    // Beside the files, the manifest is written twice and the signature once, under temporary names too.
+    let own = (2 * manifest.len() as u64).saturating_add(MAX_SIGNATURE_LEN);
+    let partial = partial.within(Budget::new(need.saturating_add(own), inodes.saturating_add(OWN_FILES)));
+    let previous_machine = previous.and_then(|previous| previous.machine.machine_id).map(String::from);
     Ok(Missing { partial, wanted, previous_machine })
 }
 
@@ -156,10 +218,14 @@ async fn check_snapshot(set: &SetId, partial: &Partial, manifest: &Manifest) -> 
     let snapshots = manifest.items.iter().filter(|item| verify::is_snapshot(&item.path));
     let paths: Vec<_> = snapshots.map(|item| partial.directory().join(&item.path)).collect();
     let facts = manifest.etcd.clone();
+    let stop = StopOnDrop(Arc::default());
+    let stopped = Arc::clone(&stop.0);
     let findings: Vec<String> = offload::run(move || {
-        paths.iter().flat_map(|path| verify::verify_snapshot(path, facts.as_ref())).collect()
+        let stopped = || stopped.load(Ordering::Relaxed);
+        paths.iter().flat_map(|path| verify::verify_snapshot(path, facts.as_ref(), &stopped)).collect()
     })
     .await;
+    drop(stop);
     if findings.is_empty() {
         return Ok(());
     }

@@ -4,6 +4,7 @@ use nightshift_core::manifest::ManifestError;
 use nightshift_core::name::HostName;
 use nightshift_core::outcome::Grade;
 use nightshift_core::set_path::SetId;
+use nightshift_core::units::bytes;
 use nightshift_ssh::SftpError;
 use nightshift_store::StoreError;
 use nightshift_store::space::SpaceError;
@@ -29,6 +30,14 @@ pub enum FetchError {
         "{set}: its snapshot failed verification, although its origin host graded it {grade}: {findings}"
     )]
     Unsound { set: SetId, grade: Grade, findings: String },
+    #[error("{set} has {total}, more than [vault] most-per-node ({max}); raise it if this node is trusted to have so much", total = bytes(*.total), max = bytes(*.max))]
+    TooLarge { set: SetId, total: u64, max: u64 },
+    #[error(
+        "{0} is not stored: its format is newer, and enough such sets of this host are stored tonight; upgrade masters first"
+    )]
+    TooManyNewer(SetId),
+    #[error("{0}: its host is too slow: not fetched within {1} s; retrying later")]
+    TooSlow(SetId, u64),
     #[error("{set}: cannot write {path}")]
     Write { set: SetId, path: String, source: std::io::Error },
     #[error("not enough space for {0}")]
@@ -47,6 +56,8 @@ impl FetchError {
                 | Self::Unsigned { .. }
                 | Self::Content { .. }
                 | Self::Unsound { .. }
+                | Self::TooLarge { .. }
+                | Self::TooManyNewer(_)
         )
     }
 }

@@ -12,7 +12,7 @@ mod vault;
 
 pub use credentials::{Credentials, CredentialsError, ReachError, endpoint, remote_endpoint};
 pub use deliver::{Deliver, DeliverError, Delivered};
-pub use fetch::{Fetched, fetch};
+pub use fetch::{Fetched, Space, fetch};
 pub use fetch_error::FetchError;
 pub use signed::{SignedError, Signers, Trust};
 pub use sink::HashedSink;

@@ -1,11 +1,10 @@
 //! Downloaded bytes, hashed and written on a thread of their own, a few chunks behind the network.
 
-use std::fs::File;
 use std::io::{self, Write};
 
 use nightshift_core::digest::{HashedWriter, Written};
 use nightshift_ssh::ChunkSink;
-use nightshift_store::{Guard, offload, sync_file};
+use nightshift_store::{Guard, SetFile, offload, sync_file};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -19,9 +18,9 @@ pub struct HashedSink {
 
 impl HashedSink {
     /// Writes at the end of a file, and syncs it. The set stays locked until then, also if the transfer is dropped.
-    pub fn to_file(guard: Guard, file: HashedWriter<File>) -> Self {
+    pub fn to_file(guard: Guard, file: HashedWriter<SetFile>) -> Self {
         Self::new(file, move |file| {
-            let synced = sync_file(&file);
+            let synced = sync_file(file.as_ref());
             drop(guard);
             synced
         })

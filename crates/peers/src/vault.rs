@@ -82,7 +82,7 @@ impl PeerVault {
 
     /// The bytes of a set's manifest; `None` if the set is not there, or was pruned.
     pub async fn manifest(&self, set: &SetId) -> Result<Option<Vec<u8>>, SftpError> {
-        self.read(&format!("{set}/{}", manifest::FILE), manifest::MAX_BYTES).await
+        self.read(&format!("{set}/{}", manifest::FILE), manifest::max_bytes(set.role)).await
     }
 
     /// The SHA-256 of a set's manifest, by which proofs and copies refer to the set.
@@ -131,7 +131,7 @@ impl PeerVault {
     /// The host's current state as it publishes it; `None` if it cannot be read.
     pub async fn hint(&self) -> Option<Hint> {
         let bytes = self.read(&format!("{}/{}", self.host(), hint::FILE), hint::MAX_BYTES).await.ok()??;
-        serde_json::from_slice(&bytes).ok()
+        Hint::decode(&bytes).ok()
     }
 
     /// Where something in the vault is on that host.

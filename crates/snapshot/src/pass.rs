@@ -67,6 +67,15 @@ impl Pass {
         }
     }
 
+    /// Whether a defect is certain already, whatever follows: a reader of foreign data may end here. The report has that defect too.
+    pub fn is_refuted(&self) -> bool {
+        match &self.stage {
+            Stage::Head(_) => false,
+            Stage::NotEtcd => true,
+            Stage::Pages(splitter) => splitter.pages.is_refuted(self.trailer.length()),
+        }
+    }
+
     /// Ends the stream and returns the report.
     pub fn finish(self) -> Report {
         let ending = self.trailer.finish();
@@ -136,6 +145,24 @@ mod tests {
         splitter.update(&page(0, SIZE, high_water, 8));
         splitter.update(&page(1, SIZE, high_water, 7));
         splitter
+    }
+
+    #[test]
+    fn a_stream_that_is_longer_than_its_meta_says_or_no_database_is_refuted_before_it_ends() {
+        let mut pass = Pass::default();
+        for (id, txid) in [(0, 8), (1, 7)] {
+            pass.update(&page(id, SIZE, 9, txid));
+        }
+        pass.update(&[0; 7 * SIZE as usize + crate::trailer::TRAILER_LEN]);
+        assert!(!pass.is_refuted());
+        pass.update(&[0]);
+        assert!(pass.is_refuted());
+        assert!(pass.finish().findings.iter().any(|finding| matches!(finding, Finding::Length { .. })));
+
+        let mut zeros = Pass::default();
+        zeros.update(&vec![0; HEAD]);
+        assert!(zeros.is_refuted());
+        assert!(zeros.finish().findings.contains(&Finding::NotAnEtcdDatabase));
     }
 
     #[test]

@@ -70,6 +70,11 @@ impl TrailerCheck {
         self.tail.extend_from_slice(&bytes[from_bytes..]);
     }
 
+    /// The bytes so far.
+    pub(crate) const fn length(&self) -> u64 {
+        self.length
+    }
+
     pub fn finish(self) -> Ending {
         let Self { body, tail, length } = self;
         let mut all = body.clone();

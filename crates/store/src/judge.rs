@@ -14,6 +14,7 @@ use nightshift_core::proof::{DrillVerdict, Proof};
 use nightshift_core::record::ProofReport;
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
+use nightshift_core::text::summary;
 
 use self::members::MembersOfNight;
 use crate::fault::StoreError;
@@ -35,7 +36,7 @@ pub struct Judged {
 impl Judged {
     /// Why it is not good; `None` where it is good.
     pub fn reason(&self) -> Option<String> {
-        (self.grade != Grade::Good && !self.notes.is_empty()).then(|| self.notes.join("; "))
+        (self.grade != Grade::Good && !self.notes.is_empty()).then(|| summary(&self.notes))
     }
 }
 
@@ -91,7 +92,7 @@ impl<'a> Judge<'a> {
         let drills: Vec<_> = proofs.iter().filter_map(ProofReport::of).collect();
         let last = ProofReport::last_of_each(&drills);
         let proved = last.iter().any(|drill| drill.verdict == DrillVerdict::Proved);
-        let mut notes = manifest.notes.clone();
+        let mut notes: Vec<String> = manifest.notes.iter().map(ToString::to_string).collect();
         if manifest.role == Role::Etcd && manifest.grade > Grade::Bad && !manifest.has_etcd_data() {
             notes.insert(0, "it contains neither a snapshot, nor a cold copy, nor a v2 backup".to_owned());
             return Ok(Judged { manifest, grade: Grade::Bad, notes, accepted: false, proved });

@@ -1,11 +1,13 @@
 //! Where the sets of a vault are, and which there are.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use nightshift_core::chain;
 use nightshift_core::digest::Digest;
-use nightshift_core::manifest::{self, FileList, Manifest};
+use nightshift_core::manifest::{self, FileList, Manifest, ManifestError};
 use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
 use nightshift_core::role::Role;
@@ -66,25 +68,35 @@ impl Vault {
         self.directory(set).join(manifest::FILE).is_file()
     }
 
-    /// Every published set, in the order of host, night, role and attempt.
+    /// Every published set, in the order of host, night, role and attempt. What cannot be listed is skipped with a warning.
     pub fn sets(&self) -> Result<Vec<SetId>, StoreError> {
-        let mut sets = Vec::new();
+        let Listed { sets, unlisted } = self.list()?;
+        unlisted.iter().for_each(skipped);
+        Ok(sets)
+    }
+
+    /// Every published set, and what could not be listed. Only the vault's own directory must be readable: one host's directory
+    /// that is not costs the sets of that host.
+    pub fn list(&self) -> Result<Listed, StoreError> {
+        let mut listed = Listed::default();
         for host in entries::<HostName>(&self.root)? {
-            for night in self.nights_of(&host)? {
-                sets.extend(self.sets_of(&host, night)?);
+            let nights = listed.take(self.nights_of(&host));
+            for night in nights {
+                let sets = listed.take(self.sets_of(&host, night));
+                listed.sets.extend(sets);
             }
         }
-        Ok(sets)
+        Ok(listed)
     }
 
     /// The nights of which this vault has a directory for a host, in order.
     pub fn nights_of(&self, host: &HostName) -> Result<Vec<Night>, StoreError> {
-        entries(&self.host_directory(host))
+        within(&self.host_directory(host))
     }
 
     /// The published sets of one host and night.
     pub fn sets_of(&self, host: &HostName, night: Night) -> Result<Vec<SetId>, StoreError> {
-        let mut sets: Vec<SetId> = entries::<SetDirName>(&self.host_directory(host).join(night.to_string()))?
+        let mut sets: Vec<SetId> = within::<SetDirName>(&self.host_directory(host).join(night.to_string()))?
             .into_iter()
             .map(|SetDirName { role, attempt }| SetId { host: host.clone(), night, role, attempt })
             .filter(|set| self.contains(set))
@@ -93,13 +105,15 @@ impl Vault {
         Ok(sets)
     }
 
-    /// Every published set of one night, of all hosts.
+    /// Every published set of one night, of all hosts. What cannot be listed is skipped with a warning.
     pub fn sets_of_night(&self, night: Night) -> Result<Vec<SetId>, StoreError> {
-        let mut sets = Vec::new();
+        let mut listed = Listed::default();
         for host in entries::<HostName>(&self.root)? {
-            sets.extend(self.sets_of(&host, night)?);
+            let sets = listed.take(self.sets_of(&host, night));
+            listed.sets.extend(sets);
         }
-        Ok(sets)
+        listed.unlisted.iter().for_each(skipped);
+        Ok(listed.sets)
     }
 
     /// The number of the next attempt at a set of this host, role and night.
@@ -108,9 +122,14 @@ impl Vault {
         Ok(sets.iter().filter(|set| set.role == role).map(|set| set.attempt).max().unwrap_or(0) + 1)
     }
 
+    /// The manifest of a set. One that belongs to another set is refused.
     pub fn manifest(&self, set: &SetId) -> Result<Manifest, StoreError> {
         let bytes = self.manifest_bytes(set)?;
-        Manifest::decode(&bytes).map_err(|source| StoreError::Manifest { set: set.clone(), source })
+        let decoded = Manifest::decode(&bytes).and_then(|manifest| match manifest.id() {
+            found if found == *set => Ok(manifest),
+            found => Err(ManifestError::OtherSet { expected: set.clone(), found }),
+        });
+        decoded.map_err(|source| StoreError::Manifest { set: set.clone(), source })
     }
 
     /// The SHA-256 of the manifest. Proofs and copies refer to the set by it.
@@ -124,15 +143,49 @@ impl Vault {
     }
 
     pub fn manifest_bytes(&self, set: &SetId) -> Result<Vec<u8>, StoreError> {
-        read_bounded(&self.directory(set).join(manifest::FILE), manifest::MAX_BYTES)
+        read_bounded(&self.directory(set).join(manifest::FILE), manifest::max_bytes(set.role))
     }
 }
 
-/// The entries of a directory whose names are of this kind, in order; others are not nightshift's.
+/// The sets of a vault.
+#[derive(Debug, Default)]
+pub struct Listed {
+    pub sets: Vec<SetId>,
+    /// Why the sets of some hosts or nights are not among them.
+    pub unlisted: Vec<StoreError>,
+}
+
+impl Listed {
+    fn take<T>(&mut self, found: Result<Vec<T>, StoreError>) -> Vec<T> {
+        found.unwrap_or_else(|error| {
+            self.unlisted.push(error);
+            Vec::new()
+        })
+    }
+}
+
+fn skipped(error: &StoreError) {
+    tracing::warn!("a part of the vault is skipped: {}", chain(error));
+}
+
+/// As `entries`; none where a file has the name of a host or a night.
+fn within<T: std::str::FromStr + Ord>(directory: &Path) -> Result<Vec<T>, StoreError> {
+    match entries(directory) {
+        Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotADirectory => Ok(Vec::new()),
+        entries => entries,
+    }
+}
+
+/// The directories in a directory whose names are of this kind, in order. Others are not nightshift's: an operator's file, or one
+/// of the file system (`aquota.user`), may have a name that a host could have.
 fn entries<T: std::str::FromStr + Ord>(directory: &Path) -> Result<Vec<T>, StoreError> {
-    let entries = list(directory)?.into_iter();
-    let mut names: Vec<T> =
-        entries.filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse().ok())).collect();
+    let mut names: Vec<T> = list(directory)?
+        .into_iter()
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry)))
+        // A link to a directory counts: a vault may be spread over several disks.
+        .filter(|(_, entry)| entry.path().is_dir())
+        .map(|(name, _)| name)
+        .collect();
     // By value, which for nights and attempts is another order than that of the text.
     names.sort();
     Ok(names)

@@ -3,6 +3,7 @@
 
 mod append_log;
 mod best;
+mod budget;
 pub mod capability;
 mod directory;
 mod fault;
@@ -32,10 +33,11 @@ pub mod verify;
 
 pub use append_log::AppendLog;
 pub use best::best;
+pub use budget::{Budget, SetFile, Spent};
 pub use directory::{create_directories, list, open_own, remove_file};
 pub use fault::{IoContext, StoreError};
 pub use judge::{Judge, Judged};
-pub use layout::Vault;
+pub use layout::{Listed, Vault};
 pub use owner::become_owner_of;
 pub use partial::{Guard, Partial, hash_file};
 pub use publish::replace_file;

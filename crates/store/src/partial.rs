@@ -11,6 +11,7 @@ use nightshift_core::digest::{Digest, HashedWriter, Written};
 use nightshift_core::manifest::is_safe_path;
 use nightshift_core::set_path::SetId;
 
+use crate::budget::{Budget, SetFile};
 use crate::directory::{create_directories, list, remove_file, remove_tree};
 use crate::fault::{IoContext as _, StoreError};
 use crate::layout::Vault;
@@ -27,6 +28,7 @@ pub struct Partial {
     set: SetId,
     directory: PathBuf,
     guard: Guard,
+    budget: Budget,
 }
 
 /// The lock of a partial set. Every writer has a clone, also threads that outlive their stage: until the last is dropped, no
@@ -68,11 +70,21 @@ impl Vault {
         if self.contains(set) {
             return Err(StoreError::Published(set.clone()));
         }
-        Ok(Partial { vault: self.clone(), set: set.clone(), directory, guard })
+        let budget = Budget::unlimited();
+        Ok(Partial { vault: self.clone(), set: set.clone(), directory, guard, budget })
     }
 }
 
 impl Partial {
+    /// The same set with a limit: what is created and written from now on draws from the budget.
+    pub fn within(self, budget: Budget) -> Self {
+        Self { budget, ..self }
+    }
+
+    pub const fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     pub const fn set(&self) -> &SetId {
         &self.set
     }
@@ -109,12 +121,21 @@ impl Partial {
     }
 
     /// Creates a file in the set, with the directories above it.
-    pub fn create(&self, item: &str) -> Result<File, StoreError> {
+    pub fn create(&self, item: &str) -> Result<SetFile, StoreError> {
         let path = self.path(item)?;
-        if let Some(parent) = path.parent() {
-            create_directories(parent)?;
-        }
-        OpenOptions::new().write(true).create_new(true).mode(0o640).open(&path).on("create", &path)
+        let parents = self.create_parents(&path)?;
+        self.budget.draw_inodes(parents + 1).map_err(io::Error::from).on("create", &path)?;
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o640).open(&path);
+        Ok(SetFile::new(file.on("create", &path)?, self.budget.clone()))
+    }
+
+    /// Creates the directories above an item. Returns how many were missing.
+    fn create_parents(&self, item: &Path) -> Result<u64, StoreError> {
+        let Some(parent) = item.parent() else { return Ok(0) };
+        let missing = parent.ancestors().take_while(|directory| !directory.exists()).count() as u64;
+        self.budget.allows(0, missing).map_err(io::Error::from).on("create", parent)?;
+        create_directories(parent)?;
+        Ok(missing)
     }
 
     /// Writes a whole small file, synced.
@@ -122,13 +143,17 @@ impl Partial {
         let path = self.path(item)?;
         let mut file = self.create(item)?;
         file.write_all(bytes).on("write", &path)?;
-        sync_file(&file).on("sync", &path)?;
+        sync_file(file.as_ref()).on("sync", &path)?;
         Ok(Written { size: bytes.len() as u64, sha256: Digest::of(bytes) })
     }
 
     /// Removes an item, if it is there.
     pub fn discard(&self, item: &str) -> Result<(), StoreError> {
-        remove_file(&self.path(item)?)
+        let path = self.path(item)?;
+        let size = fs::symlink_metadata(&path).map_or(0, |metadata| metadata.len());
+        remove_file(&path)?;
+        self.budget.give_back(size);
+        Ok(())
     }
 
     /// Links an item of an earlier set into this one, if it is `wanted`: it is hashed now, so that a damaged file does not
@@ -146,9 +171,8 @@ impl Partial {
             return Ok(false);
         }
         let path = self.path(item)?;
-        if let Some(parent) = path.parent() {
-            create_directories(parent)?;
-        }
+        let parents = self.create_parents(&path)?;
+        self.budget.draw_inodes(parents).map_err(io::Error::from).on("link", &path)?;
         // Created under another name and renamed, so that an existing file stays until the link replaces it.
         let number = LINKS.fetch_add(1, Ordering::Relaxed);
         let aside = self.directory.with_file_name(format!(".{}.{number}.link", self.set.dir_name()));
@@ -175,7 +199,7 @@ impl Partial {
     }
 
     /// The file that an interrupted transfer left, to be continued at its end; what it contains is hashed.
-    pub fn reopen(&self, item: &str) -> Result<Option<HashedWriter<File>>, StoreError> {
+    pub fn reopen(&self, item: &str) -> Result<Option<HashedWriter<SetFile>>, StoreError> {
         let path = self.path(item)?;
         match fs::symlink_metadata(&path) {
             Ok(metadata) if metadata.is_file() && metadata.nlink() == 1 => {}
@@ -189,7 +213,7 @@ impl Partial {
         }
         let file = OpenOptions::new().read(true).append(true).open(&path).on("open", &path)?;
         let hashed = hash(&file).on("read", &path)?;
-        Ok(Some(hashed.continue_into(file)))
+        Ok(Some(hashed.continue_into(SetFile::new(file, self.budget.clone()))))
     }
 }
 

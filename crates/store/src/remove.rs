@@ -36,30 +36,45 @@ impl Vault {
     pub fn sweep(&self, open: Option<Night>) -> Result<Vec<PathBuf>, StoreError> {
         let mut swept = Vec::new();
         for (_, host) in subdirectories::<HostName>(self.root())? {
-            swept.extend(sweep_incomplete(&host)?);
-            for (night, directory) in subdirectories::<Night>(&host)? {
-                for path in list(&directory)?.iter().map(DirEntry::path) {
-                    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-                    let torn = name.parse::<SetDirName>().is_ok() && !path.join(manifest::FILE).exists();
-                    let stale = Some(night) != open && is_left_over(&path, name)?;
-                    if let Some(of) = name.strip_suffix(".proofs")
-                        && of.parse::<SetDirName>().is_ok()
-                        && path.with_file_name(of).exists()
-                    {
-                        swept.extend(sweep_incomplete(&path)?);
-                    }
-                    if torn || stale {
-                        remove_tree(&path)?;
-                        swept.push(path);
-                    }
-                }
-                // A stage may be about to write into the directory of the open night.
-                if Some(night) != open {
-                    self.remove_if_empty(Some(&directory))?;
-                }
+            // What is in the way in one host's directory does not keep the others from being swept.
+            if let Err(error) = self.sweep_host(&host, open, &mut swept) {
+                tracing::warn!("{} is not swept: {}", host.display(), nightshift_core::chain(&error));
             }
         }
         Ok(swept)
+    }
+
+    fn sweep_host(
+        &self,
+        host: &Path,
+        open: Option<Night>,
+        swept: &mut Vec<PathBuf>,
+    ) -> Result<(), StoreError> {
+        swept.extend(sweep_incomplete(host)?);
+        for (night, directory) in subdirectories::<Night>(host)? {
+            for path in list(&directory)?.iter().map(DirEntry::path) {
+                let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+                let torn = name.parse::<SetDirName>().is_ok()
+                    && path.is_dir()
+                    && !path.join(manifest::FILE).exists();
+                let stale = Some(night) != open && is_left_over(&path, name)?;
+                if let Some(of) = name.strip_suffix(".proofs")
+                    && of.parse::<SetDirName>().is_ok()
+                    && path.with_file_name(of).exists()
+                {
+                    swept.extend(sweep_incomplete(&path)?);
+                }
+                if torn || stale {
+                    remove_tree(&path)?;
+                    swept.push(path);
+                }
+            }
+            // A stage may be about to write into the directory of the open night.
+            if Some(night) != open {
+                self.remove_if_empty(Some(&directory))?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes the directory of a night when it is empty. That of the host stays, because `now.json` is in it.

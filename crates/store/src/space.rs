@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use nightshift_core::units::bytes;
 
+use crate::budget::Spent;
 use crate::fault::{IoContext as _, StoreError};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub enum SpaceError {
     Bytes { path: PathBuf, free: u64, need: u64, leave: u64 },
     #[error("{} has {free} inodes free; {need} are needed", path.display())]
     Inodes { path: PathBuf, free: u64, need: u64 },
+    #[error(transparent)]
+    Spent(Spent),
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -446,3 +446,67 @@ fn an_acceptance_raises_a_suspicious_set_and_never_a_bad_one() {
     let best = fixture.vault.best(&host(), suspicious.night, Role::Node).unwrap().unwrap();
     assert_eq!(best.manifest.attempt, 1, "accepted, it is better than a further suspicious one");
 }
+
+#[test]
+fn files_and_links_in_the_vault_that_could_be_hosts_hide_no_set() {
+    let fixture = fixture();
+    let set = id("2026-11-22");
+    publish(&fixture.vault, &set, Grade::Good, &[("a", b"1")]);
+    let root = fixture.vault.root();
+    for stray in ["aquota.user", "README", "core.123", "n1/2026-11-21", "n1/2026-11-22/etcd"] {
+        fs::write(root.join(stray), b"stray").unwrap();
+    }
+    std::os::unix::fs::symlink("loop", root.join("loop")).unwrap();
+    std::os::unix::fs::symlink("/nowhere", root.join("dangling")).unwrap();
+    assert_eq!(fixture.vault.sets().unwrap(), std::slice::from_ref(&set));
+    assert_eq!(fixture.vault.sets_of_night(set.night).unwrap(), std::slice::from_ref(&set));
+    assert_eq!(fixture.vault.nights_of(&"readme".parse().unwrap()).unwrap(), []);
+    assert!(fixture.vault.list().unwrap().unlisted.is_empty());
+    fixture.vault.sweep(None).unwrap();
+    assert!(root.join("README").exists() && root.join("n1/2026-11-22/etcd").exists());
+}
+
+#[test]
+fn a_host_directory_that_cannot_be_read_costs_the_sets_of_that_host() {
+    let fixture = fixture();
+    let set = id("2026-11-22");
+    publish(&fixture.vault, &set, Grade::Good, &[("a", b"1")]);
+    let other = SetId { host: "a1".parse().unwrap(), ..set.clone() };
+    publish(&fixture.vault, &other, Grade::Good, &[("a", b"1")]);
+    let closed = fixture.vault.host_directory(&other.host);
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
+    let (listed, night) = (fixture.vault.list().unwrap(), fixture.vault.sets_of_night(set.night).unwrap());
+    fixture.vault.sweep(None).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o750)).unwrap();
+    if rustix::process::geteuid().is_root() {
+        println!("skipped: root reads every directory");
+        return;
+    }
+    assert_eq!((listed.sets, night), (vec![set.clone()], vec![set]));
+    assert!(listed.unlisted[0].to_string().contains("a1"), "{:?}", listed.unlisted);
+}
+
+#[test]
+fn a_manifest_in_the_place_of_another_set_is_refused() {
+    let fixture = fixture();
+    let (set, other) = (id("2026-11-22"), id("2026-11-21"));
+    publish(&fixture.vault, &set, Grade::Good, &[("a", b"1")]);
+    publish(&fixture.vault, &other, Grade::Good, &[("a", b"1")]);
+    let directory = |set: &SetId| fixture.vault.directory(set).join(manifest::FILE);
+    fs::copy(directory(&other), directory(&set)).unwrap();
+    assert!(matches!(fixture.vault.manifest(&set), Err(StoreError::Manifest { .. })));
+}
+
+#[test]
+fn a_set_cannot_use_more_than_its_budget_also_in_inodes() {
+    let fixture = fixture();
+    let partial = fixture.vault.begin(&id("2026-11-22")).unwrap().within(Budget::new(100, 4));
+    partial.write("etc/a", &[0; 60]).unwrap();
+    let error = partial.write("etc/b", &[0; 60]).unwrap_err();
+    assert!(Spent::is_cause_of(&error), "{error}");
+    partial.discard("etc/b").unwrap();
+    partial.discard("etc/a").unwrap();
+    partial.write("etc/b", &[0; 90]).unwrap();
+    let error = partial.write("deep/down/c", b"").unwrap_err();
+    assert!(Spent::is_cause_of(&error), "three directories and files more than are left: {error}");
+}

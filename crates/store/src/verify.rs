@@ -75,7 +75,7 @@ pub fn verify_set(
         if let Some(finding) = check_file(&path, Written { size, sha256 }, hashed) {
             verified.findings.push(format!("{name}: {finding}"));
         } else if is_snapshot(&name) && !bad_when_taken {
-            let findings = verify_snapshot(&path, facts).into_iter();
+            let findings = verify_snapshot(&path, facts, &|| false).into_iter();
             verified.findings.extend(findings.map(|finding| format!("{name}: {finding}")));
         }
     }
@@ -122,9 +122,10 @@ fn missing_data(manifest: &Manifest) -> Option<String> {
     lacks.then(|| "it contains neither a snapshot, nor a cold copy, nor a v2 backup".to_owned())
 }
 
-/// What is wrong with a stored snapshot, how it differs from the facts in its manifest, or why it cannot be read. Blocks.
-pub fn verify_snapshot(path: &Path, facts: Option<&EtcdFacts>) -> Vec<String> {
-    let report = match report_of(path, facts.map(|facts| facts.raw_size)) {
+/// What is wrong with a stored snapshot, how it differs from the facts in its manifest, or why it cannot be read. Blocks; `stop` ends it with a
+/// finding.
+pub fn verify_snapshot(path: &Path, facts: Option<&EtcdFacts>, stop: &dyn Fn() -> bool) -> Vec<String> {
+    let report = match report_of(path, facts.map(|facts| facts.raw_size), stop) {
         Ok(report) => report,
         Err(error) => return vec![error.to_string()],
     };
@@ -164,18 +165,35 @@ pub fn findings_of(report: &Report) -> Vec<String> {
     findings
 }
 
-/// Unpacks a stored snapshot and reads it like one that etcd streams.
-fn report_of(path: &Path, raw_size: Option<u64>) -> io::Result<Report> {
+/// Unpacks a stored snapshot and reads it like one that etcd streams, up to the first defect that nothing can repair.
+fn report_of(path: &Path, raw_size: Option<u64>, stop: &dyn Fn() -> bool) -> io::Result<Report> {
     let packing = path.file_name().and_then(|name| Packing::of_snapshot(name.to_str()?));
-    let mut plain = packing.unwrap_or(Packing::Gzip).unpack(File::open(path)?, raw_size)?;
+    let file = File::open(path)?;
+    let max = max_unpacked(file.metadata()?.len());
+    if let Some(raw_size) = raw_size.filter(|raw_size| *raw_size > max) {
+        return Err(io::Error::other(format!(
+            "its manifest says that it unpacks to {raw_size} bytes; a file of its size cannot contain more than {max}"
+        )));
+    }
+    let mut plain = packing.unwrap_or(Packing::Gzip).unpack(file, Some(raw_size.unwrap_or(max)))?;
     let mut pass = Pass::default();
     let mut buffer = vec![0; 256 << 10];
     loop {
         match plain.read(&mut buffer)? {
+            _ if stop() => return Err(io::Error::other("stopped before its end")),
             0 => return Ok(pass.finish()),
             read => pass.update(&buffer[..read]),
         }
+        if pass.is_refuted() {
+            return Ok(pass.finish());
+        }
     }
+}
+
+/// The maximum unpacked size of a compressed snapshot in bytes. The pages of a database have numbers, keys and hashes, so they
+/// never compress to a thousandth; a small one may be mostly empty.
+fn max_unpacked(packed: u64) -> u64 {
+    packed.saturating_mul(1000).max(64 << 20)
 }
 
 /// Bytes of a signature: that of an RSA key of 16,384 bits has 6 KB.
@@ -193,15 +211,43 @@ mod tests {
 
     use super::*;
 
+    fn of_size(raw_size: u64) -> EtcdFacts {
+        EtcdFacts { raw_size, ..fixtures::etcd_facts() }
+    }
+
     #[test]
     fn a_snapshot_that_unpacks_to_more_than_the_size_in_its_manifest_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("snapshot.db.zst");
         std::fs::write(&path, zstd::encode_all(&vec![0u8; 8 << 20][..], 1).unwrap()).unwrap();
-        let of_size = |raw_size| EtcdFacts { raw_size, ..fixtures::etcd_facts() };
-        let findings = verify_snapshot(&path, Some(&of_size(1 << 20))).join("; ");
+        let findings = verify_snapshot(&path, Some(&of_size(1 << 20)), &|| false).join("; ");
         assert!(findings.contains("more than the 1048576 bytes in its manifest"), "{findings}");
-        let findings = verify_snapshot(&path, Some(&of_size(8 << 20))).join("; ");
+        let findings = verify_snapshot(&path, Some(&of_size(8 << 20)), &|| false).join("; ");
         assert!(findings.contains("etcd database"), "{findings}");
+    }
+
+    #[test]
+    fn a_bomb_ends_at_its_first_defect_or_before_it_is_opened() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("snapshot.db.zst");
+        let frame = zstd::encode_all(&vec![0u8; 64 << 20][..], 1).unwrap();
+        // 64 GiB of zeros in frames that follow each other.
+        std::fs::write(&path, frame.repeat(1024)).unwrap();
+        let began = std::time::Instant::now();
+        let refused = verify_snapshot(&path, Some(&of_size(1 << 62)), &|| false).join("; ");
+        assert!(refused.contains("cannot contain more than"), "{refused}");
+        let plausible = 900 * std::fs::metadata(&path).unwrap().len();
+        let refuted = verify_snapshot(&path, Some(&of_size(plausible)), &|| false).join("; ");
+        assert!(refuted.contains("not an etcd database"), "{refuted}");
+        assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn a_check_ends_when_its_stage_stops() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("snapshot.db.zst");
+        std::fs::write(&path, zstd::encode_all(&[7u8; 4096][..], 1).unwrap()).unwrap();
+        let findings = verify_snapshot(&path, Some(&of_size(4096)), &|| true).join("; ");
+        assert!(findings.contains("stopped"), "{findings}");
     }
 }

@@ -112,7 +112,7 @@ fn publish(vault: &Vault) -> Digest {
     let mut file = HashedWriter::new(partial.create("snapshot.db.gz").unwrap());
     (0..3000_u32).for_each(|n| file.write_all(&n.to_le_bytes().repeat(256)).unwrap());
     let (file, large) = file.finish();
-    sync_file(&file).unwrap();
+    sync_file(file.as_ref()).unwrap();
     let items = vec![item("etc/etcd/etcd.conf", small), item("snapshot.db.gz", large)];
     // Its snapshot is not one, so it is bad: then verifying it compares the bytes alone.
     let manifest = fixtures::manifest(&set(), Grade::Bad, items);

@@ -11,6 +11,7 @@ use nightshift_core::manifest::{FORMAT, Item, ItemKind, Machine, Manifest, Owner
 use nightshift_core::outcome::Grade;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Compression;
+use nightshift_core::text::Lines;
 use tempfile::TempDir;
 
 use crate::{Contents, ListError, Listing, PackError, PackRequest, Packed, StoredSet, list_blocking, pack};
@@ -95,8 +96,8 @@ impl Vault {
             made_with: "0.1.0".into(),
             machine: Machine::default(),
             grade: Grade::Good,
-            notes: Vec::new(),
-            vanished: Vec::new(),
+            notes: Lines::default(),
+            vanished: Lines::default(),
             etcd: None,
             items: items.into_iter().map(|(item, _)| item).collect(),
         };

@@ -17,6 +17,11 @@ pub(super) fn vault(raw: &raw::Vault, paths: &Paths, ledger: &mut Ledger<'_>) ->
         min_free: ledger
             .take("min-free", &raw.min_free, Size(defaults::MIN_FREE), |text| units::size(text).map(Size))
             .0,
+        most_per_node: ledger
+            .take("most-per-node", &raw.most_per_node, Size(defaults::MOST_PER_NODE), |text| {
+                units::size(text).map(Size)
+            })
+            .0,
     }
 }
 

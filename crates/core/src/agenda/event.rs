@@ -20,6 +20,8 @@ pub enum Event {
     /// New settings were accepted.
     Reloaded(Arc<Settings>),
     StageEnded(StageResult),
+    /// A transfer that continued beside the night brought a set after its stage had ended.
+    LateSet,
 }
 
 /// The result of a stage that was started.

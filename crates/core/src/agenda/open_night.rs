@@ -20,6 +20,8 @@ use crate::stage::Stage;
 const LAST_RETRY_BEFORE_CLOSING: SignedDuration = SignedDuration::from_mins(30);
 /// A stage that starts later than this after its time is reported as caught up.
 const LATE_START: SignedDuration = SignedDuration::from_mins(2);
+/// How long `drill` and `prune` wait for shipping once it has started.
+const MAX_WAIT_FOR_SHIPPING: SignedDuration = SignedDuration::from_mins(15);
 /// How often an ended pull retries for the sets that are still missing.
 const MISSING_SETS_INTERVAL: SignedDuration = SignedDuration::from_mins(15);
 
@@ -89,6 +91,12 @@ impl OpenNight {
         let incomplete = matches!(ended.outcome, Outcome::Degraded | Outcome::Failed);
         progress.retry_missing_at =
             (!again && incomplete && ended.stage.pulls().is_some() && retry <= last_retry).then_some(retry);
+    }
+
+    /// A set arrived after the `until` of the stage that pulls it.
+    pub(super) fn gained_late(&mut self) {
+        let packed = self.stages.get(&Stage::PackArchive).is_some_and(|pack| pack.attempts > 0);
+        self.gained |= packed;
     }
 
     /// Continues an open night from its record: ended stages stay ended, interrupted ones start again.
@@ -185,7 +193,7 @@ impl OpenNight {
         self.repack_if_gained(clock.now);
         for planned in self.plan.stages.clone() {
             let PlannedStage { stage, at, until, peers } = planned;
-            let needs_met = self.needs_met(stage);
+            let needs_met = self.needs_met(stage, clock.now);
             let Some(progress) = self.stages.get_mut(&stage) else { continue };
             let Some(why) = progress.due(clock.now, at, needs_met) else { continue };
             if stage == Stage::Prune
@@ -204,7 +212,7 @@ impl OpenNight {
             };
             // A retry for missing sets does not wait: it fetches what is published now.
             let until = if why == StartReason::MissingSets { clock.now } else { until };
-            let (attempt, again) = (progress.start(), progress.again);
+            let (attempt, again) = (progress.start(clock.now), progress.again);
             let settings = Arc::clone(&self.settings);
             actions.push(Action::Start(Start { stage, attempt, again, why, at, until, peers, settings }));
         }
@@ -228,8 +236,17 @@ impl OpenNight {
         }
     }
 
-    fn needs_met(&self, stage: Stage) -> bool {
-        stage.needs().iter().all(|need| self.stages.get(need).is_none_or(|progress| progress.ended_once))
+    fn needs_met(&self, stage: Stage, now: Timestamp) -> bool {
+        stage.needs().iter().all(|need| {
+            let given_up = || self.given_up_at(*need).is_some_and(|at| now >= at);
+            self.stages.get(need).is_none_or(|progress| progress.ended_once) || given_up()
+        })
+    }
+
+    /// When the stages that need this one no longer wait for its end: a remote may be slower than the night is long.
+    fn given_up_at(&self, stage: Stage) -> Option<Timestamp> {
+        let begun = self.stages.get(&stage).filter(|_| stage == Stage::ShipArchive)?.begun?;
+        begun.checked_add(MAX_WAIT_FOR_SHIPPING).ok()
     }
 
     /// At the closing time, or before it for a reason: stops running stages and gives up waiting ones. At the closing time
@@ -270,7 +287,8 @@ impl OpenNight {
                 State::Running => None,
             }
         });
-        stages.chain([self.plan.closes, self.plan.next_opens]).filter(|at| *at > now).min()
+        let given_up = self.given_up_at(Stage::ShipArchive);
+        stages.chain(given_up).chain([self.plan.closes, self.plan.next_opens]).filter(|at| *at > now).min()
     }
 }
 

@@ -32,6 +32,8 @@ pub(super) struct Progress {
     /// An operator requested another set, although tonight's exists.
     pub again: bool,
     pub stopping: bool,
+    /// When its first attempt started.
+    pub begun: Option<Timestamp>,
 }
 
 impl Progress {
@@ -45,6 +47,7 @@ impl Progress {
             needs_waived: false,
             again: false,
             stopping: false,
+            begun: None,
         }
     }
 
@@ -79,7 +82,8 @@ impl Progress {
         }
     }
 
-    pub(super) fn start(&mut self) -> u32 {
+    pub(super) fn start(&mut self, now: Timestamp) -> u32 {
+        self.begun.get_or_insert(now);
         self.state = State::Running;
         self.attempts += 1;
         self.retry_missing_at = None;
@@ -93,5 +97,6 @@ impl Progress {
         self.state = State::Waiting;
         self.why = Some(why);
         self.ended_once = false;
+        self.begun = None;
     }
 }

@@ -673,3 +673,37 @@ fn a_closed_night_stays_closed_after_an_extra_night() {
     let opened = world.count(|action| matches!(action, Action::Open(plan) if !plan.night.is_extra()));
     assert_eq!(opened, 1);
 }
+
+/// Runs the night until shipping has started, which then takes twelve hours.
+fn night_with_a_slow_remote() -> World {
+    let mut world = World::at("2026-11-22T20:30:00Z", all_roles());
+    world.run_until("2026-11-22T22:54:30Z");
+    world.takes = SignedDuration::from_hours(12);
+    world.run_until("2026-11-22T22:56:00Z");
+    world.takes = SignedDuration::from_secs(60);
+    world
+}
+
+#[test]
+fn a_slow_remote_does_not_hold_back_the_drill_and_the_prune() {
+    let mut world = night_with_a_slow_remote();
+    world.run_until("2026-11-23T03:00:00Z");
+    assert_eq!(world.starts_of(Stage::ShipArchive).len(), 1);
+    for stage in [Stage::Drill, Stage::Prune] {
+        let starts = world.starts_of(stage);
+        assert_eq!(starts.len(), 1, "{stage}: {starts:?}");
+        assert!(starts[0].0.starts_with("23 00:"), "a quarter of an hour after shipping began: {starts:?}");
+    }
+    assert_eq!(world.count(|action| matches!(action, Action::Miss { .. })), 0);
+}
+
+#[test]
+fn a_set_that_arrives_beside_the_night_is_packed_in_a_second_archive() {
+    let mut world = World::at("2026-11-22T20:30:00Z", all_roles());
+    world.run_until("2026-11-23T00:00:00Z");
+    let actions = world.agenda.step(world.clock(), Event::LateSet);
+    world.take(actions);
+    world.run_until("2026-11-23T02:00:00Z");
+    let packs: Vec<_> = world.starts_of(Stage::PackArchive).into_iter().map(|(_, why)| why).collect();
+    assert_eq!(packs, [StartReason::Due, StartReason::Repack]);
+}

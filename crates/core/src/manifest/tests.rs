@@ -31,8 +31,8 @@ fn manifest(items: Vec<Item>) -> Manifest {
         made_with: "0.1.0".into(),
         machine: Machine::default(),
         grade: Grade::Good,
-        notes: Vec::new(),
-        vanished: Vec::new(),
+        notes: Lines::default(),
+        vanished: Lines::default(),
         etcd: None,
         items,
     }
@@ -120,4 +120,39 @@ fn the_file_list_of_this_format_contains_its_files() {
     let list = FileList::decode(&made.encode().unwrap()).unwrap();
     assert!(!list.is_newer());
     assert_eq!(list.files.len(), made.files().count());
+}
+
+#[test]
+fn text_of_a_manifest_is_bounded_and_harmless_and_its_bytes_stay_as_they_are() {
+    let mut hostile: serde_json::Value = serde_json::from_slice(&manifest(vec![]).encode().unwrap()).unwrap();
+    hostile["notes"] = (0..100_000).map(|_| "\u{1b}[2J forged\nline".repeat(100)).collect();
+    hostile["made_with"] = "\u{1b}]0;owned\u{7}".into();
+    hostile["machine"]["hostname"] = "\u{202e}".repeat(10_000).into();
+    let bytes = serde_json::to_vec(&hostile).unwrap();
+    let decoded = Manifest::decode(&bytes).unwrap();
+    assert_eq!(decoded.notes.len(), crate::text::MAX_LINES + 1);
+    let texts = decoded.notes.iter().chain([&decoded.made_with, &decoded.machine.hostname]);
+    assert!(texts.clone().all(|text| text.chars().all(crate::text::is_harmless)), "{:?}", texts.last());
+    assert!(decoded.encode().unwrap().len() < 20_000);
+}
+
+#[test]
+fn paths_that_name_too_many_directories_are_refused() {
+    let deep = |n: usize| format!("{n}/{}f", "d/".repeat(60));
+    let items: Vec<Item> = (0..MAX_ITEMS / 61 + 1).map(|n| file(&deep(n))).collect();
+    assert!(decoded(items[..100].to_vec()).is_ok());
+    let bytes = manifest(items).encode().unwrap();
+    assert!(matches!(Manifest::decode(&bytes), Err(ManifestError::TooManyDirectories)));
+    assert!(matches!(FileList::decode(&bytes), Err(ManifestError::TooManyDirectories)));
+}
+
+#[test]
+fn items_are_counted_while_they_are_read() {
+    let mut text = String::from_utf8(manifest(vec![]).encode().unwrap()).unwrap();
+    let one = serde_json::to_string(&file("a")).unwrap();
+    let many = format!("[{}]", vec![one; MAX_ITEMS + 1].join(","));
+    text = text.replace("\"items\": []", &format!("\"items\": {many}"));
+    let error = Manifest::decode(text.as_bytes()).unwrap_err();
+    assert!(crate::chain(&error).contains("more than 100000 entries"), "{}", crate::chain(&error));
+    assert!(max_bytes(Role::Node) < max_bytes(Role::Master));
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::name::HostName;
 use crate::proof::{DrillReport, DrillVerdict, Proof};
 use crate::set_path::SetId;
+use crate::text::Text;
 
 /// The result of a drill of a set, on this or another host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,10 +14,10 @@ pub struct ProofReport {
     pub by: HostName,
     pub verdict: DrillVerdict,
     /// Which copy was restored, as text.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub copy: String,
+    #[serde(default, skip_serializing_if = "Text::is_empty")]
+    pub copy: Text,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
+    pub reason: Option<Text>,
     #[serde(default)]
     pub took_ms: u64,
 }

@@ -227,7 +227,7 @@ fn proof(set: &str, verdict: DrillVerdict, reason: Option<&str>) -> Step {
         by: "e2".parse().unwrap(),
         verdict,
         copy: "the vault of e2".into(),
-        reason: reason.map(str::to_owned),
+        reason: reason.map(Into::into),
         took_ms: 1,
     })
 }

@@ -1,6 +1,5 @@
 //! The daemon's side: requests a cold copy from the helper, and stores it, compressed like a snapshot.
 
-use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,7 +9,7 @@ use nightshift_core::digest::{HashedWriter, Written};
 use nightshift_core::settings::Compression;
 use nightshift_etcd::stream::compress;
 use nightshift_store::pieces::Pieces;
-use nightshift_store::{offload, sync_file};
+use nightshift_store::{SetFile, offload, sync_file};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -73,7 +72,7 @@ pub async fn request<E: From<RequestError>>(
     socket: &Path,
     request: &Request,
     compression: Compression,
-    create: impl FnOnce() -> Result<File, E>,
+    create: impl FnOnce() -> Result<SetFile, E>,
 ) -> Result<ColdCopyOutcome, E> {
     let mut helper = connect(socket).await?;
     let line = encode_request(request).map_err(RequestError::Connection)?;
@@ -132,7 +131,7 @@ fn failure(reply: HelperReply) -> RequestError {
 /// Stores the data up to its end: the compressed file, and the data as received.
 async fn store(
     helper: &mut UnixStream,
-    file: File,
+    file: SetFile,
     compression: Compression,
 ) -> Result<(Written, Written), RequestError> {
     let (pieces, queue) = mpsc::channel(MAX_PIECES_AHEAD);
@@ -140,7 +139,7 @@ async fn store(
         let mut output = HashedWriter::new(file);
         compress(&mut Pieces::new(queue), &mut output, compression)?;
         let (file, written) = output.finish();
-        sync_file(&file)?;
+        sync_file(file.as_ref())?;
         Ok(written)
     });
     let received = receive(helper, &pieces).await;

@@ -6,10 +6,11 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use jiff::Timestamp;
+use nightshift_core::chain;
 use nightshift_core::digest::{HashedWriter, Written};
 use nightshift_core::manifest::{Item, ItemKind, Manifest, Owner};
 use nightshift_store::safe_open::{Missing, open_file, open_parent};
-use nightshift_store::{IoContext as _, Partial, StoreError, sync_file};
+use nightshift_store::{IoContext as _, Partial, SetFile, Spent, StoreError, sync_file};
 use rustix::fs::{AtFlags, FileType, Stat, fstat, readlinkat, statat};
 
 /// The size of a read, in bytes.
@@ -22,6 +23,9 @@ const MAX_READS: usize = 2;
 pub enum CopyError {
     #[error(transparent)]
     Missing(#[from] Missing),
+    /// The set has no space for it.
+    #[error("left out: {0}")]
+    TooLarge(String),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -111,8 +115,7 @@ fn read_into(
             return Err(Missing::Special.into());
         }
         partial.discard(path)?;
-        let target = HashedWriter::new(partial.create(path)?);
-        let written = pump(file, source, target, &partial.path(path)?)?;
+        let written = write(file, source, path, partial, before.len())?;
         let after = file.metadata().on("stat", source)?;
         let changed = state(&before) != state(&after) || written.size != after.len();
         if !changed || reads == MAX_READS {
@@ -121,6 +124,25 @@ fn read_into(
         reads += 1;
         io::Seek::rewind(file).on("rewind", source)?;
     }
+}
+
+/// A sparse file, or one that grows while it is read, costs itself and not the set.
+fn write(
+    file: &mut File,
+    source: &Path,
+    path: &str,
+    partial: &Partial,
+    size: u64,
+) -> Result<Written, CopyError> {
+    partial.budget().allows(size, 1).map_err(|spent| CopyError::TooLarge(spent.to_string()))?;
+    let target = HashedWriter::new(partial.create(path)?);
+    pump(file, source, target, &partial.path(path)?).or_else(|error| {
+        if !Spent::is_cause_of(&error) {
+            return Err(error.into());
+        }
+        partial.discard(path)?;
+        Err(CopyError::TooLarge(chain(&error)))
+    })
 }
 
 /// What differs after a write to a file.
@@ -132,7 +154,7 @@ fn state(metadata: &Metadata) -> (u64, i64, i64, i64, i64) {
 fn pump(
     from: &mut File,
     source: &Path,
-    mut to: HashedWriter<File>,
+    mut to: HashedWriter<SetFile>,
     target: &Path,
 ) -> Result<Written, StoreError> {
     let mut buffer = vec![0; CHUNK];

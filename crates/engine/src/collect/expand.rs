@@ -21,6 +21,8 @@ pub struct Expansion<'r, S> {
     /// Why nothing was found, or not everything.
     pub missing: Option<Missing>,
     pub notes: Vec<String>,
+    /// What exists and cannot be part of the set.
+    pub left_out: Vec<String>,
 }
 
 /// A path to read next, and the components of the rule below it.
@@ -40,7 +42,7 @@ impl Place<'_> {
 impl<'r, S> Expansion<'r, S> {
     pub fn new(rule: &'r str) -> Self {
         let open = vec![Place { path: String::new(), rest: parts(rule) }];
-        Self { open, found: Vec::new(), missing: None, notes: Vec::new() }
+        Self { open, found: Vec::new(), missing: None, notes: Vec::new(), left_out: Vec::new() }
     }
 
     /// What the caller has to read next, until it is `None`.
@@ -55,7 +57,7 @@ impl<'r, S> Expansion<'r, S> {
             if path.is_empty() || is_safe_path(&path[1..]) {
                 return Some(Place { path, rest });
             }
-            self.notes.push(format!("{path}: skipped, because the path is too long or too deep"));
+            self.left_out.push(format!("{path}: left out, because the path is too long or too deep"));
         }
         None
     }
@@ -78,7 +80,11 @@ impl<'r, S> Expansion<'r, S> {
         let mut names = match names {
             Ok(names) => names,
             Err(missing) if place.has_glob() => return self.missing = Some(missing),
-            Err(missing) => return self.notes.push(format!("{}: {missing}", place.path)),
+            Err(missing) if missing.is_trouble() => {
+                return self.left_out.push(format!("{}: left out: {missing}", place.path));
+            }
+            // It was removed since it was listed.
+            Err(_) => return,
         };
         if let Some(pattern) = place.rest.first() {
             names.retain(|name| matches(pattern, name));
@@ -97,7 +103,7 @@ pub fn expand(rule: &str) -> Expansion<'_, ()> {
     while let Some(place) = expansion.next_place() {
         let path = Path::new("/").join(&place.path);
         if place.has_glob() || expansion.add(&place.path, kind_of(&path).map(|kind| (kind, ()))) {
-            let names = list(&path, &mut expansion.notes);
+            let names = list(&path, &mut expansion.left_out);
             expansion.enter(&place, names);
         }
     }
@@ -117,7 +123,7 @@ fn kind_of(path: &Path) -> Result<FileKind, Missing> {
 }
 
 /// The names in a directory. A manifest cannot contain those that are not UTF-8.
-fn list(directory: &Path, notes: &mut Vec<String>) -> Result<Vec<String>, Missing> {
+fn list(directory: &Path, left_out: &mut Vec<String>) -> Result<Vec<String>, Missing> {
     let opened = open_directory(directory)?;
     let mut names = Vec::new();
     for entry in Dir::read_from(&opened).map_err(|errno| Missing::Other(errno.into()))? {
@@ -127,7 +133,8 @@ fn list(directory: &Path, notes: &mut Vec<String>) -> Result<Vec<String>, Missin
             Ok(name) => names.push(name.to_owned()),
             Err(_) => {
                 let name = entry.file_name().to_string_lossy();
-                notes.push(format!("{}/{name}: skipped, because its name is not UTF-8", directory.display()));
+                left_out
+                    .push(format!("{}/{name}: left out, because its name is not UTF-8", directory.display()));
             }
         }
         if names.len() > MAX_ITEMS {
@@ -212,6 +219,6 @@ mod tests {
             expansion.enter(&place, Ok(vec!["deep".to_owned()]));
             depth += 1;
         }
-        assert_eq!((depth, expansion.notes.len()), (64, 1), "{:?}", expansion.notes);
+        assert_eq!((depth, expansion.left_out.len()), (64, 1), "{:?}", expansion.left_out);
     }
 }

@@ -109,7 +109,7 @@ fn a_name_that_is_not_utf_8_is_left_out_and_noted() {
     fs::write(fixture.root.join("etc").join(OsStr::from_bytes(b"b\xffd")), b"x").unwrap();
     let collected = fixture.collect(fixture.rule("etc/"));
     assert_eq!(collected.items.len(), 2);
-    assert!(collected.notes.iter().any(|note| note.contains("UTF-8")), "{:?}", collected.notes);
+    assert!(collected.faults.iter().any(|note| note.contains("UTF-8")), "{:?}", collected.faults);
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn files_too_deep_for_a_set_are_left_out_and_the_others_collected() {
     let collected = fixture.collect(fixture.rule("etc/"));
     assert!(collected.items.iter().any(|item| item.path == fixture.place("etc/good")));
     assert!(collected.items.iter().all(|item| is_safe_path(&item.path)));
-    assert!(collected.notes.iter().any(|note| note.contains("deep")), "{:?}", collected.notes);
+    assert!(collected.faults.iter().any(|note| note.contains("deep")), "{:?}", collected.faults);
 }
 
 #[test]

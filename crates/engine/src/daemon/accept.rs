@@ -89,8 +89,8 @@ fn write(settings: &Settings, audit: &Audit, set: SetId, who: String) -> Result<
         set,
         by: settings.this.clone(),
         at: Timestamp::now(),
-        with: env!("CARGO_PKG_VERSION").to_owned(),
-        statement: Statement::Accepted { who },
+        with: env!("CARGO_PKG_VERSION").into(),
+        statement: Statement::Accepted { who: who.into() },
     };
     vault.put_proof(&proofs::signed(settings, audit, proof)?)?;
     Ok(judged)

@@ -22,7 +22,7 @@ use super::sweep::sweep;
 use super::waiting::WaitingClients;
 use crate::audit::Audit;
 use crate::clock::{self, WallClock};
-use crate::context::StageEnd;
+use crate::context::{Beside, Ended, StageEnd};
 use crate::control::Pending;
 use crate::stages::prune;
 use crate::status::held_reason;
@@ -38,6 +38,8 @@ pub type Load = Box<dyn Fn() -> Result<Settings, String> + Send + Sync>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Task {
     Stage(Stage),
+    /// The transfers that a stage left running at its `until`.
+    Beside(Stage),
     Client {
         number: u64,
         uid: u32,
@@ -51,7 +53,9 @@ pub(super) enum Task {
 /// What a task returns.
 #[derive(Debug)]
 pub(super) enum TaskOutput {
-    Stage(StageEnd),
+    Stage(Ended),
+    /// Whether a set arrived.
+    Beside(bool),
     Synchronised(bool),
     Nothing,
 }
@@ -170,6 +174,7 @@ impl Daemon {
                 Action::Stop { stage } => self.supervisor.stop(&Task::Stage(stage)),
                 Action::Miss { stage, reason } => self.nights.miss(stage, reason).await,
                 Action::Close { early } => {
+                    Stage::ALL.into_iter().for_each(|stage| self.supervisor.stop(&Task::Beside(stage)));
                     self.nights.close(early).await;
                     self.waiting.release(&self.agenda, &self.nights);
                     self.write_hint().await;
@@ -208,7 +213,7 @@ impl Daemon {
             Err(error) => {
                 let what = format!("{} does not run, because its start cannot be recorded", start.stage);
                 let end = StageEnd::failed(self.nights.record_failed(night, what, &error));
-                self.supervisor.start(task, stop, async { TaskOutput::Stage(end) });
+                self.supervisor.start(task, stop, async { TaskOutput::Stage(end.into()) });
             }
         }
     }
@@ -240,24 +245,43 @@ impl Daemon {
 
     /// Handles the result of a task.
     pub async fn ended(&mut self, ended: TaskResult<Task, TaskOutput>) {
-        let end = match (&ended.name, ended.result) {
-            (_, Ok(TaskOutput::Nothing)) => return,
+        let Ended { end, beside } = match (&ended.name, ended.result) {
+            (_, Ok(TaskOutput::Nothing | TaskOutput::Beside(false))) => return,
+            (_, Ok(TaskOutput::Beside(true))) => return self.turn(AgendaEvent::LateSet).await,
             (_, Ok(TaskOutput::Synchronised(synchronised))) => {
                 self.clock.store(synchronised);
                 return self.turn(AgendaEvent::Tick).await;
             }
-            (_, Ok(TaskOutput::Stage(end))) => end,
-            (Task::Stage(stage), Err(panic)) => self.nights.crashed(*stage, &panic).await,
+            (_, Ok(TaskOutput::Stage(ended))) => ended,
+            (Task::Stage(stage), Err(panic)) => self.nights.crashed(*stage, &panic).await.into(),
             (task, Err(panic)) => {
                 let what = format!("{task:?} crashed (panic)");
                 return self.audit.emit(&Event::failed(Kind::OperationFailed, what, panic));
             }
         };
         let Task::Stage(stage) = ended.name else { return };
+        if let Some(beside) = beside {
+            self.continue_beside(stage, beside);
+        }
         let event = StageResult { stage, outcome: end.outcome, retry: end.retry, gained: end.gained };
         self.turn(AgendaEvent::StageEnded(event)).await;
         self.write_hint().await;
         self.waiting.release(&self.agenda, &self.nights);
+    }
+
+    /// Lets the last transfers of an ended stage continue, at most until the night closes.
+    fn continue_beside(&mut self, stage: Stage, Beside(transfers): Beside) {
+        let Some(closes) = self.agenda.night().map(|plan| plan.closes) else { return };
+        let left = closes.duration_since(Timestamp::now()).try_into().unwrap_or_default();
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        self.supervisor.start(Task::Beside(stage), stop, async move {
+            TaskOutput::Beside(tokio::select! {
+                gained = transfers => gained,
+                () = stopped.cancelled() => false,
+                () = tokio::time::sleep(left) => false,
+            })
+        });
     }
 
     /// Writes `now.json` for the peers.

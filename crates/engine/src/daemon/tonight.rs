@@ -1,5 +1,7 @@
 //! The open night: its record, its progress, and the context of its stages.
 
+use std::sync::Arc;
+
 use nightshift_core::agenda::Start;
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
@@ -83,6 +85,7 @@ impl Tonight {
             board: self.board.clone(),
             once: self.once.clone(),
             stop,
+            is_over: Arc::default(),
         }
     }
 }

@@ -37,7 +37,7 @@ impl<'a> DrillLog<'a> {
         let started = Instant::now();
         let done = work.await;
         let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let step = DrillStep { name: name.to_owned(), took_ms };
+        let step = DrillStep { name: name.into(), took_ms };
         self.steps.push(step.clone());
         (self.send)(WorkerMessage::Done(step));
         done
@@ -52,9 +52,9 @@ impl<'a> DrillLog<'a> {
         };
         DrillReport {
             verdict,
-            reason,
-            copy: std::mem::take(&mut self.copy),
-            tools: std::mem::take(&mut self.tools),
+            reason: reason.map(Into::into),
+            copy: std::mem::take(&mut self.copy).into(),
+            tools: std::mem::take(&mut self.tools).into(),
             compared: std::mem::take(&mut self.compared),
             steps: std::mem::take(&mut self.steps),
         }

@@ -50,7 +50,7 @@ pub async fn perform(
     };
     let mut report = result.unwrap_or_else(|reason| DrillReport::not_proved(copy, reason));
     if !report.tools.is_empty() {
-        report.tools = format!("{}, {isolation}", report.tools);
+        report.tools = format!("{}, {isolation}", report.tools).into();
     }
     report
 }

@@ -135,7 +135,7 @@ fn alarm_rule(job: &Job) -> AlarmRule {
     let diverged = facts.agreement.as_ref().is_some_and(|agreement| {
         agreement.diverged().iter().any(|member| member.member_id == facts.member_id)
     });
-    if diverged { AlarmRule::Diverged } else { AlarmRule::Member(facts.member_id.clone()) }
+    if diverged { AlarmRule::Diverged } else { AlarmRule::Member(facts.member_id.to_string()) }
 }
 
 /// Refuses a directory that is not a member's: etcd would start a new, empty cluster in it, and accept a write.

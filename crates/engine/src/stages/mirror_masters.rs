@@ -1,6 +1,8 @@
 //! `mirror-masters`: the other masters' own sets, and then from them every set that this vault still lacks.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
@@ -10,25 +12,33 @@ use nightshift_core::record::Expected;
 use nightshift_core::role::Role;
 use nightshift_peers::{Credentials, PeerVault};
 use nightshift_store::StoreError;
+use tokio::time::{Instant, timeout_at};
 
-use crate::context::{StageContext, StageEnd};
+use crate::context::{Ended, StageContext};
 use crate::expected;
 use crate::stages::error::StageError;
 use crate::stages::pull;
 
-pub async fn run(ctx: &StageContext) -> Result<StageEnd, StageError> {
-    let credentials = Credentials::of_peers(&ctx.settings).await?;
-    let mut end = pull::pull_role(ctx, Role::Master, &credentials).await;
+/// The time for the other masters' sets where the stage starts after its `until`.
+const CATCH_UP_TIME: Duration = Duration::from_secs(600);
+
+pub async fn run(ctx: &StageContext) -> Result<Ended, StageError> {
+    let credentials = Arc::new(Credentials::of_peers(&ctx.settings).await?);
+    let mut ended = pull::pull_role(ctx, Role::Master, &credentials).await;
+    let left = ctx.time_left();
+    let until = Instant::now() + if left.is_zero() { CATCH_UP_TIME } else { left };
     for master in &ctx.peers {
         let lacking = ctx.offload(lacking).await?;
         let Some(host) = ctx.settings.inventory.get(master).filter(|_| !lacking.is_empty()) else { continue };
-        match fill(ctx, host, &lacking, &credentials).await {
-            Ok(gained) => end.gained |= gained,
+        // What a master that is too slow has is fetched by a later run: a partial set is resumed.
+        let Ok(filled) = timeout_at(until, fill(ctx, host, &lacking, &credentials)).await else { break };
+        match filled {
+            Ok(gained) => ended.end.gained |= gained,
             // The pull above reported already that this master cannot be reached.
             Err(error) => tracing::debug!("{master}: {}", chain(&error)),
         }
     }
-    Ok(end)
+    Ok(ended)
 }
 
 /// The expected sets that are not stored here, or only with a poor grade.

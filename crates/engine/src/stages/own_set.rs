@@ -12,7 +12,7 @@ use nightshift_core::role::Role;
 use nightshift_core::set_path::{MAX_ATTEMPTS, SetId};
 use nightshift_core::units;
 use nightshift_ssh::Signer;
-use nightshift_store::{Partial, StoreError, space};
+use nightshift_store::{Budget, Partial, StoreError, space};
 
 use super::error::StageError;
 use super::stored_sets;
@@ -91,7 +91,8 @@ pub async fn begin(ctx: &StageContext, host: &HostName, role: Role) -> Result<Be
         if attempt > MAX_ATTEMPTS {
             return Err(StageError::TooManyAttempts);
         }
-        let partial = vault.begin(&SetId { host, night: *night, role, attempt })?;
+        let budget = Budget::of(vault.root(), settings.vault.min_free, settings.vault.max_set_size(role))?;
+        let partial = vault.begin(&SetId { host, night: *night, role, attempt })?.within(budget);
         Ok(Begin::New(Box::new(Begun { partial, previous })))
     })
     .await
@@ -113,7 +114,7 @@ pub async fn publish(ctx: &StageContext, partial: Partial, draft: Draft) -> Resu
         })
         .await?;
     let reason =
-        (!manifest.notes.is_empty() && manifest.grade != Grade::Good).then(|| manifest.notes.join("; "));
+        (!manifest.notes.is_empty() && manifest.grade != Grade::Good).then(|| manifest.notes.summary());
     ctx.report(Step::Set(SetReport {
         set: set.clone(),
         fate: Fate::Published,
@@ -163,12 +164,12 @@ fn compose(ctx: &StageContext, set: &SetId, draft: Draft) -> Manifest {
         attempt: set.attempt,
         made_by: ctx.settings.this.clone(),
         made_at: Timestamp::now(),
-        made_with: env!("CARGO_PKG_VERSION").to_owned(),
+        made_with: env!("CARGO_PKG_VERSION").into(),
         // An agentless host is read over SFTP, which does not identify its machine.
         machine: if own { machine::describe() } else { manifest::Machine::default() },
         grade,
         notes: findings.into_iter().flat_map(|(_, notes)| notes).collect(),
-        vanished: draft.vanished,
+        vanished: draft.vanished.into_iter().collect(),
         etcd: draft.etcd,
         items: draft.items,
     }

@@ -11,15 +11,16 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
+use nightshift_core::manifest::ManifestError;
 use nightshift_core::name::HostName;
-use nightshift_core::outcome::Verdict;
+use nightshift_core::outcome::{Grade, Verdict};
 use nightshift_core::record::Step;
 use nightshift_core::retention::{Candidate, Policy, Reason, decide};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_store::outbox::Outbox;
 use nightshift_store::records::Records;
-use nightshift_store::{Judge, Judged, StoreError};
+use nightshift_store::{Judge, Judged, Listed, StoreError};
 
 use super::error::StageError;
 use crate::context::{StageContext, StageEnd};
@@ -78,8 +79,8 @@ async fn vault(ctx: &StageContext, as_of: Date) -> Result<Vec<String>, StoreErro
     Ok(faults)
 }
 
-/// What the policy drops from the vault, as of the night of `today`. Sets that cannot be read cannot be judged, and are never
-/// removed.
+/// What the policy drops from the vault, as of the night of `today`. Damaged sets cannot be judged, and are never removed. Those of
+/// a newer format are kept as long as others.
 fn dropped(
     ctx: &StageContext,
     today: Date,
@@ -90,28 +91,25 @@ fn dropped(
     let (mut sets, mut candidates) = (Vec::new(), Vec::new());
     let mut retired: BTreeSet<HostName> = BTreeSet::new();
     let mut judge = Judge::new(vault);
-    for set in vault.sets()? {
+    let Listed { sets: stored, unlisted } = vault.list()?;
+    unreadable.extend(unlisted.iter().map(|error| chain(error)));
+    for set in stored {
         if settings.inventory.get(&set.host).is_none() {
             retired.insert(set.host.clone());
         }
-        match judge.judge(&set) {
-            Ok(Judged { grade, accepted, proved, .. }) => {
-                let SetId { host, night, role, attempt } = set.clone();
-                let keep = if role == Role::Etcd { settings.vault.keep_etcd } else { settings.vault.keep };
-                candidates.push(Candidate {
-                    host,
-                    series: role,
-                    night,
-                    attempt,
-                    keep,
-                    grade,
-                    proved,
-                    accepted,
-                });
-                sets.push(set);
+        let (grade, accepted, proved) = match judge.judge(&set) {
+            Ok(Judged { grade, accepted, proved, .. }) => (grade, accepted, proved),
+            // This version cannot use it as a copy, and its directory says how old it is.
+            Err(StoreError::Manifest { source: ManifestError::Newer(_), .. }) => (Grade::Bad, false, false),
+            Err(error) => {
+                unreadable.push(chain(&error));
+                continue;
             }
-            Err(error) => unreadable.push(chain(&error)),
-        }
+        };
+        let SetId { host, night, role, attempt } = set.clone();
+        let keep = if role == Role::Etcd { settings.vault.keep_etcd } else { settings.vault.keep };
+        candidates.push(Candidate { host, series: role, night, attempt, keep, grade, proved, accepted });
+        sets.push(set);
     }
     let nights = verdicts(ctx)?;
     let policy = Policy { today, nights: &nights, retired: &retired };

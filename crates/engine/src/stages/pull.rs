@@ -1,4 +1,6 @@
 //! `pull-etcd` and `pull-nodes`: every other host's set of tonight into this vault.
+//!
+//! At `until` the stage ends. A transfer that still runs continues beside the night, and its set counts as late.
 
 mod agentless;
 mod fetch;
@@ -6,7 +8,10 @@ mod outcome;
 mod peer_sets;
 mod rival;
 
-use futures_util::FutureExt as _;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use futures_util::{FutureExt as _, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
@@ -16,33 +21,64 @@ use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_peers::{Credentials, ReachError};
 
-use crate::context::{StageContext, StageEnd};
+use crate::context::{Beside, Ended, StageContext};
 use crate::stages::error::StageError;
 use crate::stages::queue::{Polled, Queue};
 pub(super) use fetch::fetch;
 use outcome::{PullOutcome, Tally};
 
-pub async fn run(ctx: &StageContext, role: Role) -> Result<StageEnd, StageError> {
-    let credentials = Credentials::of_peers(&ctx.settings).await?;
+const STILL_RUNNING: &str = "its transfer still runs at `until`; it continues, and the set counts as late";
+
+pub async fn run(ctx: &StageContext, role: Role) -> Result<Ended, StageError> {
+    let credentials = Arc::new(Credentials::of_peers(&ctx.settings).await?);
     Ok(pull_role(ctx, role, &credentials).await)
 }
 
 /// Pulls the sets of one role from their origin hosts, many in parallel.
-pub(super) async fn pull_role(ctx: &StageContext, role: Role, credentials: &Credentials) -> StageEnd {
-    let hosts: Vec<&Host> = ctx.peers.iter().filter_map(|name| ctx.settings.inventory.get(name)).collect();
+pub(super) async fn pull_role(ctx: &StageContext, role: Role, credentials: &Arc<Credentials>) -> Ended {
+    let hosts: Vec<Arc<Host>> =
+        ctx.peers.iter().filter_map(|name| ctx.settings.inventory.get(name)).cloned().map(Arc::new).collect();
     ctx.board.begin(ctx.stage, hosts.len());
     let mut queue = Queue::new(ctx, hosts);
     let mut tally = Tally::default();
-    let poll = |host| pull_host(ctx, host, role, credentials).boxed();
+    // The polls own what they need, so that they can outlive the stage.
+    let owned = Arc::new(StageContext { is_over: Arc::default(), ..ctx.clone() });
+    let (for_polls, credentials) = (Arc::clone(&owned), Arc::clone(credentials));
+    let poll = move |host: Arc<Host>| {
+        let (ctx, credentials) = (Arc::clone(&for_polls), Arc::clone(&credentials));
+        async move { pull_host(&ctx, &host, role, &credentials).await }.boxed()
+    };
     while let Some((host, outcome)) = queue.next(&poll).await {
         ctx.board.advance(ctx.stage);
         if let Err(reason) = &outcome {
-            report_missing(ctx, host, role, reason).await;
+            report_missing(ctx, &host, role, reason).await;
         }
         tally.add(host.name.as_str(), outcome);
     }
     ctx.board.end(ctx.stage);
-    tally.end(ctx.night)
+    owned.is_over.store(true, Ordering::Relaxed);
+    for host in queue.still_polled() {
+        report_missing(ctx, host, role, STILL_RUNNING).await;
+        tally.add(host.name.as_str(), Err(STILL_RUNNING.to_owned()));
+    }
+    let is_complete = queue.still_polled().is_empty();
+    let beside = (!is_complete).then(|| Beside(finish(owned, role, queue).boxed()));
+    Ended { end: tally.end(ctx.night), beside }
+}
+
+/// Waits for the transfers that still run. Returns whether one of them brought a set.
+async fn finish(ctx: Arc<StageContext>, role: Role, queue: Queue<'static, PullOutcome>) -> bool {
+    let mut running = std::pin::pin!(queue.into_running());
+    let mut gained = false;
+    while let Some((host, polled)) = running.next().await {
+        match polled {
+            Polled::Ready(outcome) => gained |= outcome.is_fresh(),
+            Polled::Retry(reason) | Polled::GiveUp(reason) => {
+                report_missing(&ctx, &host, role, &reason).await;
+            }
+        }
+    }
+    gained
 }
 
 async fn pull_host(

@@ -1,10 +1,12 @@
-//! Many peers in parallel, each polled with a growing backoff until it has what the stage waits for.
+//! Many peers in parallel, each polled with a growing backoff until it has what the stage waits for, at most until the stage has
+//! to end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use nightshift_core::backoff;
 use nightshift_core::inventory::Host;
 use tokio::time::Instant;
@@ -13,6 +15,11 @@ use crate::context::StageContext;
 
 /// The wait before a peer is polled again; it grows to ten times this.
 const INITIAL_BACKOFF: Duration = Duration::from_secs(6);
+
+/// How long a stage that starts after its `until` polls its peers.
+const CATCH_UP_TIME: Duration = Duration::from_secs(600);
+
+const NOT_REACHED: &str = "not reached before `until`, because other hosts used all connections";
 
 /// The result of polling a peer once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,30 +36,42 @@ pub type Poll<'a, T> = BoxFuture<'a, Polled<T>>;
 
 /// The peers that are not finished.
 pub struct Queue<'a, T> {
-    waiting: Vec<Waiting<'a>>,
-    running: FuturesUnordered<BoxFuture<'a, (Waiting<'a>, Polled<T>)>>,
+    waiting: Vec<Waiting>,
+    running: FuturesUnordered<BoxFuture<'a, (Waiting, Polled<T>)>>,
+    /// The peers of `running`.
+    polled: Vec<Arc<Host>>,
     parallel: usize,
-    /// No poll starts after this, except each peer's first; a running one is not stopped.
+    /// No peer is polled again after this.
     deadline: Instant,
+    /// When the stage ends, whatever still runs.
+    end: Instant,
     initial_backoff: Duration,
     caller: String,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Waiting<'a> {
-    host: &'a Host,
+#[derive(Debug, Clone)]
+struct Waiting {
+    host: Arc<Host>,
     next: Instant,
     tries: u32,
+    /// Why it has nothing yet.
+    reason: String,
 }
 
 impl<'a, T: Send + 'a> Queue<'a, T> {
-    pub fn new(ctx: &StageContext, hosts: Vec<&'a Host>) -> Self {
+    pub fn new(ctx: &StageContext, hosts: Vec<Arc<Host>>) -> Self {
         let now = Instant::now();
+        let left = ctx.time_left();
         Self {
-            waiting: hosts.into_iter().map(|host| Waiting { host, next: now, tries: 0 }).collect(),
+            waiting: hosts
+                .into_iter()
+                .map(|host| Waiting { host, next: now, tries: 0, reason: NOT_REACHED.to_owned() })
+                .collect(),
             running: FuturesUnordered::new(),
+            polled: Vec::new(),
             parallel: ctx.stage_settings().parallel.max(1),
-            deadline: now + ctx.time_left(),
+            deadline: now + left,
+            end: now + if left.is_zero() { CATCH_UP_TIME } else { left },
             initial_backoff: INITIAL_BACKOFF,
             caller: ctx.settings.this.to_string(),
         }
@@ -62,50 +81,69 @@ impl<'a, T: Send + 'a> Queue<'a, T> {
         Self { initial_backoff, ..self }
     }
 
-    /// Waits for the next peer that is ready, or that is given up: then the error is the reason. `None` after all peers.
+    /// Waits for the next peer that is ready, or that is given up: then the error is the reason. When the stage has to end, every
+    /// waiting peer is given up with its last reason. `None` after all peers but those that are `still_polled`.
     pub async fn next(
         &mut self,
-        poll: &(impl Fn(&'a Host) -> Poll<'a, T> + Sync),
-    ) -> Option<(&'a Host, Result<T, String>)> {
+        poll: &(impl Fn(Arc<Host>) -> Poll<'a, T> + Sync),
+    ) -> Option<(Arc<Host>, Result<T, String>)> {
         while !(self.waiting.is_empty() && self.running.is_empty()) {
+            if Instant::now() >= self.end {
+                return self.waiting.pop().map(|peer| (peer.host, Err(peer.reason)));
+            }
             while self.running.len() < self.parallel
                 && let Some(mut due) = self.take_due()
             {
                 due.tries += 1;
-                let polling = poll(due.host);
+                self.polled.push(Arc::clone(&due.host));
+                let polling = poll(Arc::clone(&due.host));
                 self.running.push(async move { (due, polling.await) }.boxed());
             }
             let slot_free = self.running.len() < self.parallel;
             let next = self.waiting.iter().map(|waiting| waiting.next).min().filter(|_| slot_free);
             tokio::select! {
-                Some((peer, polled)) = self.running.next() => match polled {
-                    Polled::Ready(value) => return Some((peer.host, Ok(value))),
-                    Polled::GiveUp(reason) => return Some((peer.host, Err(reason))),
-                    Polled::Retry(reason) => if !self.put_back(peer) {
-                        return Some((peer.host, Err(reason)));
-                    },
-                },
+                Some((peer, polled)) = self.running.next() => {
+                    self.polled.retain(|host| host.name != peer.host.name);
+                    match polled {
+                        Polled::Ready(value) => return Some((peer.host, Ok(value))),
+                        Polled::GiveUp(reason) => return Some((peer.host, Err(reason))),
+                        Polled::Retry(reason) => if let Some(reason) = self.put_back(&peer, reason) {
+                            return Some((peer.host, Err(reason)));
+                        },
+                    }
+                }
+                () = tokio::time::sleep_until(self.end) => {}
                 () = sleep_until(next) => {}
             }
         }
         None
     }
 
-    fn take_due(&mut self) -> Option<Waiting<'a>> {
+    /// The peers whose polls still run after the stage had to end.
+    pub fn still_polled(&self) -> &[Arc<Host>] {
+        &self.polled
+    }
+
+    /// The polls that still run, each to its end.
+    pub fn into_running(self) -> impl Stream<Item = (Arc<Host>, Polled<T>)> + Send + use<'a, T> {
+        self.running.map(|(peer, polled)| (peer.host, polled))
+    }
+
+    fn take_due(&mut self) -> Option<Waiting> {
         let now = Instant::now();
         let at = self.waiting.iter().position(|waiting| waiting.next <= now)?;
         Some(self.waiting.remove(at))
     }
 
-    /// Keeps a peer for another poll; false if that would be after the deadline.
-    fn put_back(&mut self, peer: Waiting<'a>) -> bool {
+    /// Keeps a peer for another poll; returns the reason if that would be after the deadline.
+    fn put_back(&mut self, peer: &Waiting, reason: String) -> Option<String> {
         let seed = format!("{}/{}", self.caller, peer.host.name);
         let next = Instant::now() + backoff::delay(self.initial_backoff, peer.tries, &seed);
         if next > self.deadline {
-            return false;
+            return Some(reason);
         }
-        self.waiting.push(Waiting { next, ..peer });
-        true
+        self.waiting.push(Waiting { next, reason, ..peer.clone() });
+        None
     }
 }
 

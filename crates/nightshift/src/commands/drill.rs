@@ -62,10 +62,9 @@ pub fn run(config: &Path, args: &Drill) -> Result<Exit, CommandError> {
 fn show(report: &DrillReport) {
     if !report.compared.is_empty() {
         out::print("");
-        let rows = report
-            .compared
-            .iter()
-            .map(|one| vec![one.what.clone(), one.expected.clone(), one.found.clone(), one.result()]);
+        let rows = report.compared.iter().map(|one| {
+            vec![one.what.to_string(), one.expected.to_string(), one.found.to_string(), one.result()]
+        });
         out::print_table(&["COMPARED", "STORED", "RESTORED", "RESULT"], rows);
         out::print("");
     }

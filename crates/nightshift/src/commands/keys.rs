@@ -101,7 +101,7 @@ fn print_remote_line(remote: &Remote, identity: &Identity) {
     out::print_error(
         "`from` lists this host's addresses: behind NAT, replace them by the address that the remote sees. `restrict,command=\"internal-sftp\"` allows SFTP alone: then nightshift verifies uploads by reading them back",
     );
-    let from = from(&machine::describe().addresses);
+    let from = from(&machine::addresses());
     out::print(format!("{from}restrict {}", identity.public_line()));
 }
 
@@ -120,7 +120,7 @@ fn print_peer_line(identity: &Identity) {
 }
 
 fn line_of(command: &str, identity: &Identity) -> String {
-    let from = from(&machine::describe().addresses);
+    let from = from(&machine::addresses());
     format!("{from}restrict,command=\"{command}\" {}", identity.public_line())
 }
 

@@ -5,6 +5,7 @@ use super::copies::Copies;
 use super::units::Units;
 use super::window::Window;
 use crate::meta::{Meta, MetaError};
+use crate::trailer::TRAILER_LEN;
 
 /// The maximum number of units: 32 GiB with pages of 4 KiB, four times the size that etcd recommends at most. They need 160 MiB
 /// of memory. The number of pages in a meta cannot be trusted, so there must be a limit.
@@ -45,6 +46,16 @@ impl Pages {
             review_at: 8 << 20,
             scratch: Vec::new(),
         }
+    }
+
+    /// Whether a stream of this length, which may still grow, has a defect for certain: it is longer than its newer meta says, or
+    /// has too many pages.
+    pub fn is_refuted(&self, length: u64) -> bool {
+        let [Ok(first), Ok(second)] = self.metas else { return false };
+        let Some(meta) = Meta::newer(Ok(first), Ok(second)) else { return false };
+        let whole = meta.bytes().and_then(|body| body.checked_add(TRAILER_LEN as u64));
+        whole.is_none_or(|whole| length > whole)
+            || (self.units.len() >= self.max_units && meta.high_water > self.max_units)
     }
 
     /// The current meta. Both metas are at the start of the stream.

@@ -51,6 +51,7 @@ impl Sftp {
         let opening = Instant::now();
         let file = self.open_file(path, "read", OpenFlags::READ, None).await?;
         let max_requests = self.requests_ahead(opening.elapsed());
+        let pace = self.channel.pace();
         let mut in_flight = FuturesOrdered::new();
         let mut request_at = range.start;
         let mut received = range.start;
@@ -67,8 +68,13 @@ impl Sftp {
                 in_flight.push_back(file.read_chunk(request_at, len as usize, permit));
                 request_at += len;
             }
-            let next = timeout(file.progress_timeout(), in_flight.next());
-            let Some(chunk) = next.await.map_err(|_| file.stalled("read"))? else {
+            let left = pace.left(received - range.start);
+            let next = timeout(left.min(file.progress_timeout()), in_flight.next());
+            let Some(chunk) = next.await.map_err(|_| match left < file.progress_timeout() {
+                true => self.channel.too_slow(file.operation("read"), received - range.start),
+                false => file.stalled("read"),
+            })?
+            else {
                 break;
             };
             let chunk = chunk?;
@@ -90,6 +96,7 @@ impl Sftp {
         let file = self.open_file(path, "read", OpenFlags::READ, None).await?;
         let first = (max as u64 + 1).min(self.channel.read_len.into());
         let stat = self.channel.raw.fstat(file.handle());
+        let pace = self.channel.pace();
         // Both in one round trip: the size shows whether the first response was complete.
         let both = try_join(file.read_once(0, first as usize), stat);
         let (mut content, stat) = self.channel.request(file.operation("read"), both).await?;
@@ -97,7 +104,8 @@ impl Sftp {
         while content.len() <= max && content.len() as u64 != size {
             let len = (max - content.len() + 1).min(self.channel.read_len as usize);
             let read = file.read_once(content.len() as u64, len);
-            let more = self.channel.request(file.operation("read"), read).await?;
+            let received = content.len() as u64;
+            let more = self.channel.paced(file.operation("read"), pace, received, read).await?;
             if more.is_empty() {
                 break;
             }

@@ -25,6 +25,8 @@ pub enum SftpError {
     Truncated { peer: String, path: String, end: u64, expected: u64 },
     #[error("{peer}: cannot {action} {path}: no response within {seconds} s")]
     Timeout { peer: String, path: String, action: &'static str, seconds: u64 },
+    #[error("{peer}: cannot {action} {path}: the host is too slow; {received} bytes arrived so far")]
+    TooSlow { peer: String, path: String, action: &'static str, received: u64 },
     #[error("{peer}: cannot {action} {path}: the connection was lost ({reason})")]
     Disconnected { peer: String, path: String, action: &'static str, reason: String },
     #[error("{peer}: SFTP is not available for this login: {reason}")]
@@ -38,7 +40,10 @@ pub enum SftpError {
 impl SftpError {
     /// Whether the connection is the cause: the same request may succeed on a new session.
     pub fn is_connection(&self) -> bool {
-        matches!(self, Self::Timeout { .. } | Self::Disconnected { .. } | Self::Protocol { .. })
+        matches!(
+            self,
+            Self::Timeout { .. } | Self::TooSlow { .. } | Self::Disconnected { .. } | Self::Protocol { .. }
+        )
     }
 
     pub fn is_gone(&self) -> bool {

@@ -12,6 +12,9 @@ pub struct DirEntry {
     pub stat: Stat,
 }
 
+/// About the bytes of an entry in a listing.
+const ENTRY_LEN: u64 = 128;
+
 /// A directory's entries, sorted by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
@@ -27,6 +30,7 @@ impl Sftp {
         let operation = directory.operation("list");
         let mut listing = Listing::default();
         let mut seen = 0;
+        let pace = self.channel.pace();
         loop {
             let batch = async {
                 match self.channel.raw.readdir(directory.handle()).await {
@@ -34,7 +38,10 @@ impl Sftp {
                     other => other.map(Some),
                 }
             };
-            let Some(batch) = self.channel.request(operation, batch).await? else { break };
+            let Some(batch) = self.channel.paced(operation, pace, seen as u64 * ENTRY_LEN, batch).await?
+            else {
+                break;
+            };
             // An empty response counts as one entry: otherwise a server could keep this loop running forever.
             seen += batch.files.len().max(1);
             if seen > max_entries.saturating_add(2) {

@@ -6,6 +6,7 @@ mod list;
 mod manage;
 mod open;
 mod opening;
+mod pace;
 mod responses;
 mod stat;
 mod write;
@@ -27,6 +28,7 @@ pub use error::SftpError;
 pub use list::{DirEntry, Listing};
 pub use manage::Space;
 pub(crate) use open::OpenFile;
+use pace::Pace;
 use responses::Responses;
 pub use stat::{FileKind, Stat};
 
@@ -169,6 +171,29 @@ impl SftpChannel {
             Err(_) => Err(timed_out(&self.link, operation, limit)),
             Ok(response) => response.map_err(|error| self.failed(operation, error)),
         }
+    }
+
+    /// As `request`, within the time that a transfer has left after so many bytes.
+    async fn paced<T>(
+        &self,
+        operation: Operation<'_>,
+        pace: Pace,
+        received: u64,
+        response: impl Future<Output = Result<T, ProtocolError>>,
+    ) -> Result<T, SftpError> {
+        match timeout(pace.left(received), self.request(operation, response)).await {
+            Err(_) => Err(self.too_slow(operation, received)),
+            Ok(response) => response,
+        }
+    }
+
+    fn pace(&self) -> Pace {
+        Pace::new(self.link.timeouts.request)
+    }
+
+    fn too_slow(&self, operation: Operation<'_>, received: u64) -> SftpError {
+        let Operation { action, path } = operation;
+        SftpError::TooSlow { peer: self.link.peer.clone(), path: path.to_owned(), action, received }
     }
 
     fn failed(&self, operation: Operation<'_>, error: ProtocolError) -> SftpError {

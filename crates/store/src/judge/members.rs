@@ -10,6 +10,7 @@ use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
+use nightshift_core::text::Text;
 
 use crate::layout::Vault;
 
@@ -27,7 +28,7 @@ pub(super) struct MembersOfNight {
     sets: Vec<(SetId, Timestamp, EtcdFacts)>,
     /// Cluster and member of each etcd host of the inventory, by its newest set. A host has one member, so that no host can
     /// add members that do not exist.
-    known: Vec<(String, String)>,
+    known: Vec<(Text, Text)>,
     /// The number of etcd hosts in the inventory.
     hosts: usize,
 }
@@ -49,7 +50,7 @@ impl MembersOfNight {
     /// The comparisons of this cluster's members. One that contradicts the sets is not among them: two sets with the same
     /// content are of members that do not differ.
     pub fn reports(&self, cluster_id: &str) -> Vec<ReportedAgreement> {
-        let of_cluster = self.known.iter().filter(|(cluster, _)| cluster == cluster_id);
+        let of_cluster = self.known.iter().filter(|(cluster, _)| *cluster == cluster_id);
         let known: BTreeSet<&str> = of_cluster.map(|(_, member)| member.as_str()).collect();
         let of_cluster = || self.sets.iter().filter(|(_, _, facts)| facts.cluster_id == cluster_id);
         let mut same_content: BTreeMap<Digest, BTreeSet<&str>> = BTreeMap::new();

@@ -1,5 +1,6 @@
 //! Another host's turn: each master waits for its proof, and keeps a copy of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -24,9 +25,16 @@ const INITIAL_BACKOFF: Duration = Duration::from_secs(2);
 
 pub async fn run(ctx: &StageContext, prover: &Host) -> Result<StageEnd, StageError> {
     let credentials = Credentials::of_peers(&ctx.settings).await?;
-    let mut queue = Queue::new(ctx, vec![prover]).with_backoff(INITIAL_BACKOFF);
-    let poll = |host| poll(ctx, host, &credentials).map(|polled| polled.unwrap_or_else(Polled::from)).boxed();
-    let Some((_, Err(reason))) = queue.next(&poll).await else { return Ok(StageEnd::done()) };
+    let mut queue = Queue::new(ctx, vec![Arc::new(prover.clone())]).with_backoff(INITIAL_BACKOFF);
+    let credentials = &credentials;
+    let poll = |host: Arc<Host>| {
+        async move { poll(ctx, &host, credentials).await.unwrap_or_else(Polled::from) }.boxed()
+    };
+    let reason = match queue.next(&poll).await {
+        Some((_, Ok(()))) => return Ok(StageEnd::done()),
+        Some((_, Err(reason))) => reason,
+        None => "it did not respond in time".to_owned(),
+    };
     let reason = format!("no proof from {}, whose turn it was: {reason}", prover.name);
     ctx.log(Event {
         peer: Some(prover.name.clone()),

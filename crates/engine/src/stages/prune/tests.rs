@@ -49,13 +49,13 @@ async fn at_the_end_of_the_night_tonight_counts_and_the_last_good_set_stays() {
 }
 
 #[tokio::test]
-async fn a_set_that_cannot_be_judged_stays_and_is_reported() {
+async fn a_damaged_set_stays_and_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let ctx = context(dir.path());
     let old: SetId = "m1/2026-11-18/node".parse().unwrap();
-    std::fs::write(ctx.vault.directory(&old).join(manifest::FILE), br#"{"format": 9, "items": []}"#).unwrap();
+    std::fs::write(ctx.vault.directory(&old).join(manifest::FILE), b"{").unwrap();
     let end = run(&ctx).await.unwrap();
-    assert!(end.reason.unwrap().contains("upgrade masters first"));
+    assert!(end.reason.unwrap().contains("cannot use the manifest of m1/2026-11-18/node"));
     assert_eq!(nights(&ctx), ["2026-11-18", "2026-11-20", "2026-11-21"]);
 }
 
@@ -128,4 +128,18 @@ async fn a_suspicious_set_keeps_everything_of_its_host_until_it_is_accepted() {
     accept(&ctx.vault, &suspicious);
     run(&ctx).await.unwrap();
     assert_eq!(stored(), ["e1/2026-11-20/etcd", "e1/2026-11-21/etcd"]);
+}
+
+#[tokio::test]
+async fn a_set_of_a_newer_format_is_removed_like_others_by_the_date_of_its_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let ctx = context(dir.path());
+    for night in ["2026-11-18", "2026-11-21"] {
+        let set: SetId = format!("m1/{night}/node").parse().unwrap();
+        let manifest = ctx.vault.directory(&set).join(manifest::FILE);
+        std::fs::write(manifest, br#"{"format": 9, "items": []}"#).unwrap();
+    }
+    let end = run(&ctx).await.unwrap();
+    assert_eq!(end, StageEnd::done(), "it was reported when it was pulled, and is not reported each night");
+    assert_eq!(nights(&ctx), ["2026-11-20", "2026-11-21"]);
 }

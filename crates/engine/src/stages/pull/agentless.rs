@@ -99,8 +99,8 @@ async fn expand<'r>(sftp: &Sftp, rule: &'r str) -> Result<Expansion<'r, Stat>, S
             let directory = if place.path.is_empty() { "/" } else { &place.path };
             let names = or_missing(sftp.list(directory, MAX_ENTRIES).await)?.map(|listing| {
                 if listing.unsafe_names > 0 {
-                    let note = format!("{directory}: skipped {} unusable names", listing.unsafe_names);
-                    expansion.notes.push(note);
+                    let names = listing.unsafe_names;
+                    expansion.left_out.push(format!("{directory}: left out {names} unusable names"));
                 }
                 listing.entries.into_iter().map(|entry| entry.name).collect()
             });

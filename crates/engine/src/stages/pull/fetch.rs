@@ -3,10 +3,10 @@
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
 use nightshift_core::manifest::Manifest;
-use nightshift_core::record::{Fate, SetReport, StartReason, Step};
+use nightshift_core::record::{Fate, SetReport, Step};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
-use nightshift_peers::{Credentials, FetchError, Fetched, PeerVault, Trust};
+use nightshift_peers::{Credentials, FetchError, Fetched, PeerVault, Space, Trust};
 use nightshift_store::StoreError;
 
 use crate::context::StageContext;
@@ -25,7 +25,8 @@ pub async fn fetch(
         inventory: &settings.inventory,
         known_hosts: &credentials.known_hosts,
     };
-    match nightshift_peers::fetch(peer, set, &trust, &ctx.vault, settings.vault.min_free).await {
+    let space = Space { min_free: settings.vault.min_free, max_size: settings.vault.max_set_size(set.role) };
+    match nightshift_peers::fetch(peer, set, &trust, &ctx.vault, space).await {
         Ok(fetched) => Ok(report_stored(ctx, peer, set, fetched).await?),
         Err(error) => {
             if error.is_refusal() {
@@ -54,10 +55,9 @@ async fn report_stored(
             (None, Some(reason))
         }
     };
-    let late = ctx.why == StartReason::MissingSets;
     ctx.report(Step::Set(SetReport {
         set: set.clone(),
-        fate: if late { Fate::Late } else { Fate::Pulled },
+        fate: if ctx.is_late() { Fate::Late } else { Fate::Pulled },
         grade,
         from: (*peer.host() != set.host).then(|| peer.host().clone()),
         bytes: fetched.bytes,

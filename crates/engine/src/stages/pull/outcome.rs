@@ -16,6 +16,12 @@ pub enum PullOutcome {
     NoSuchNight,
 }
 
+impl PullOutcome {
+    pub const fn is_fresh(self) -> bool {
+        matches!(self, Self::Stored { fresh: true, .. })
+    }
+}
+
 /// The result of the whole stage.
 #[derive(Debug, Default)]
 pub struct Tally {

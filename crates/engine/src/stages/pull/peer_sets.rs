@@ -150,3 +150,20 @@ fn log_oddities(ctx: &StageContext, host: &Host, odd: &[String]) {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_without_a_set_is_reported_with_the_likely_cause() {
+        let night = "2026-11-22".parse().unwrap();
+        let clock = ["its clock is 7199 s ahead of this host's".to_owned()];
+        let reason = |oddities: &[String]| match not_yet(None, night, Role::Node, oddities) {
+            Polled::Retry(reason) => reason,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(reason(&[]), "it has not published tonight's set yet");
+        assert!(reason(&clock).contains(&clock[0]), "{}", reason(&clock));
+    }
+}

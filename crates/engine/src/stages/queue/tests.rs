@@ -9,8 +9,8 @@ use nightshift_core::stage::Stage;
 use super::*;
 use crate::testing;
 
-fn hosts(count: usize) -> Vec<Host> {
-    (1..=count).map(|n| testing::host(&format!("n{n}"), Role::Node)).collect()
+fn hosts(count: usize) -> Vec<Arc<Host>> {
+    (1..=count).map(|n| Arc::new(testing::host(&format!("n{n}"), Role::Node))).collect()
 }
 
 fn context(dir: &std::path::Path) -> StageContext {
@@ -27,10 +27,10 @@ fn retry(reason: &str) -> Polled<()> {
 
 async fn drain<'a>(
     ctx: &StageContext,
-    hosts: &'a [Host],
-    poll: &(impl Fn(&'a Host) -> Poll<'a, ()> + Sync),
+    hosts: &[Arc<Host>],
+    poll: &(impl Fn(Arc<Host>) -> Poll<'a, ()> + Sync),
 ) -> Vec<Result<(), String>> {
-    let mut queue = Queue::new(ctx, hosts.iter().collect()).with_backoff(BACKOFF);
+    let mut queue = Queue::new(ctx, hosts.to_vec()).with_backoff(BACKOFF);
     let mut results = Vec::new();
     while let Some((_, result)) = queue.next(poll).await {
         results.push(result);
@@ -63,7 +63,7 @@ async fn waiting_ends_at_until_with_the_last_reason() {
     let (mut ctx, hosts) = (context(dir.path()), hosts(2));
     ctx.until = jiff::Timestamp::now() + jiff::SignedDuration::from_millis(500);
     let begun = Instant::now();
-    let poll = |host: &Host| {
+    let poll = |host: Arc<Host>| {
         let polled = if host.name.as_str() == "n1" { Polled::Ready(()) } else { retry("refused") };
         async move { polled }.boxed()
     };
@@ -76,7 +76,7 @@ async fn every_peer_is_polled_once_although_until_is_over() {
     let dir = tempfile::tempdir().unwrap();
     let (mut ctx, hosts) = (context(dir.path()), hosts(5));
     ctx.until = jiff::Timestamp::UNIX_EPOCH;
-    let poll = |_: &Host| async { retry("not yet") }.boxed();
+    let poll = |_: Arc<Host>| async { retry("not yet") }.boxed();
     assert_eq!(drain(&ctx, &hosts, &poll).await.len(), 5);
 }
 
@@ -85,7 +85,7 @@ async fn a_peer_that_is_given_up_is_not_polled_again() {
     let dir = tempfile::tempdir().unwrap();
     let (ctx, hosts) = (context(dir.path()), hosts(1));
     let polls = AtomicUsize::new(0);
-    let poll = |_: &Host| {
+    let poll = |_: Arc<Host>| {
         polls.fetch_add(1, Ordering::Relaxed);
         async { Polled::GiveUp("another host key".into()) }.boxed()
     };
@@ -99,7 +99,7 @@ async fn no_more_peers_are_polled_in_parallel_than_allowed_and_a_waiting_one_use
     let (ctx, hosts) = (context(dir.path()), hosts(7));
     let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let tries = Mutex::new(BTreeMap::<String, u32>::new());
-    let poll = |host: &Host| {
+    let poll = |host: Arc<Host>| {
         let name = host.name.to_string();
         let (now, most, tries) = (&now, &most, &tries);
         async move {
@@ -115,4 +115,39 @@ async fn no_more_peers_are_polled_in_parallel_than_allowed_and_a_waiting_one_use
     };
     assert_eq!(drain(&ctx, &hosts, &poll).await.len(), 7);
     assert_eq!(most.load(Ordering::Relaxed), ctx.stage_settings().parallel);
+}
+
+#[tokio::test]
+async fn a_poll_that_does_not_end_is_left_to_run_at_until() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut ctx, hosts) = (context(dir.path()), hosts(3));
+    ctx.until = jiff::Timestamp::now() + jiff::SignedDuration::from_millis(300);
+    let (release, released) = tokio::sync::watch::channel(false);
+    // Two slots: n1 is ready, n2 does not end, and n3 has nothing yet.
+    let poll = |host: Arc<Host>| {
+        let mut released = released.clone();
+        async move {
+            match host.name.as_str() {
+                "n1" => Polled::Ready(()),
+                "n2" => {
+                    released.wait_for(|released| *released).await.unwrap();
+                    Polled::Ready(())
+                }
+                _ => retry("not yet"),
+            }
+        }
+        .boxed()
+    };
+    let mut queue = Queue::new(&ctx, hosts).with_backoff(BACKOFF);
+    let mut results = Vec::new();
+    while let Some((host, result)) = queue.next(&poll).await {
+        results.push((host.name.to_string(), result));
+    }
+    assert_eq!(results, [("n1".to_owned(), Ok(())), ("n3".to_owned(), Err("not yet".to_owned()))]);
+    let still_polled: Vec<&str> = queue.still_polled().iter().map(|host| host.name.as_str()).collect();
+    assert_eq!(still_polled, ["n2"]);
+    release.send(true).unwrap();
+    let rest: Vec<_> =
+        queue.into_running().map(|(host, polled)| (host.name.to_string(), polled)).collect().await;
+    assert_eq!(rest, [("n2".to_owned(), Polled::Ready(()))]);
 }

@@ -29,7 +29,7 @@ fn report(ctx: &StageContext, agreement: &Agreement) {
     ctx.log(Event {
         role: Some(Role::Etcd),
         outcome: Some(agreement.state.as_str()),
-        reason: Some(reason.clone()),
+        reason: Some(reason.to_string()),
         ..Event::error(
             Kind::MembersDisagree,
             format!("etcd member {} has diverged from the other members: {reason}", names.join(", ")),

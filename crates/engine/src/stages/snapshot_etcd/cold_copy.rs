@@ -61,7 +61,7 @@ pub async fn add(
             let source = format!("{}/member, copied while the member was stopped", data_dir.display());
             draft.items.push(item(name.to_owned(), source, copied.stored));
             Some(ColdCopy {
-                item: name.to_owned(),
+                item: name.into(),
                 raw_size: copied.raw.size,
                 raw_sha256: copied.raw.sha256,
                 stopped_ms: copied.stopped_ms,

@@ -78,18 +78,18 @@ fn add_agreement(draft: &mut Draft, view: &MemberView, agreement: &Agreement) {
 fn facts(view: &MemberView, taken: Taken, agreement: Option<Agreement>) -> EtcdFacts {
     let member = &view.member;
     EtcdFacts {
-        cluster_id: taken.header.cluster_id,
-        member_id: taken.header.member_id.to_string(),
-        member_name: member.name.clone(),
+        cluster_id: taken.header.cluster_id.into(),
+        member_id: taken.header.member_id.to_string().into(),
+        member_name: member.name.as_str().into(),
         revision: taken.header.revision,
         raft_term: taken.header.raft_term,
-        version: member.version.clone(),
+        version: member.version.as_str().into(),
         learner: member.learner,
         leader: member.leader,
         alarms: member.alarms.iter().map(ToString::to_string).collect(),
         raw_size: taken.report.length,
         raw_sha256: taken.report.sha256.into(),
-        checked: checked(&taken.report),
+        checked: checked(&taken.report).into(),
         snapshot: verify::snapshot_facts(&taken.report.facts),
         data: None,
         agreement,

@@ -160,7 +160,7 @@ async fn the_set_of_a_member_that_diverged_is_marked_wherever_the_agreement_is_k
             (master.vault.manifest(&set).unwrap(), Some(master.vault.manifest_digest(&set).unwrap()));
         let (bytes, grade) = (manifest.total_bytes(), Some(manifest.grade));
         // Like a pull: if the comparer itself diverged, its own manifest says so.
-        let reason = (manifest.grade != Grade::Good).then(|| manifest.notes.join("; "));
+        let reason = (manifest.grade != Grade::Good).then(|| manifest.notes.summary());
         let report =
             SetReport { set, fate: Fate::Pulled, grade, from: None, bytes, sha256, reason, verified: None };
         master.note(Step::Set(report)).await.unwrap();
@@ -322,7 +322,7 @@ async fn v2_keys_in_another_members_cold_copy_are_covered_only_if_all_members_ma
         not_my_turn(&ctx);
         run(&ctx).await;
         let judged = judged(&ctx).unwrap();
-        let notes = judged.manifest.notes.join("\n");
+        let notes = judged.manifest.notes.summary();
         assert_eq!(judged.grade, grade, "{notes}");
         assert_eq!(notes.contains("members = \"all\""), members == EtcdMembers::One, "{notes}");
     }

@@ -71,7 +71,7 @@ pub async fn add(
             None
         }
     };
-    Some(V2Backup { directory: DIRECTORY.to_owned(), keys })
+    Some(V2Backup { directory: DIRECTORY.into(), keys })
 }
 
 async fn back_up_member(

@@ -92,7 +92,7 @@ pub fn find_both(config: &Path, words: [&str; 2], choice: &Choice) -> Result<[Ta
 
 fn in_directory(directory: &Path) -> Result<Target, CommandError> {
     let path = directory.join(manifest::FILE);
-    let bytes = read_bounded(&path, manifest::MAX_BYTES)?;
+    let bytes = read_bounded(&path, manifest::max_bytes(Role::Master))?;
     let manifest = Manifest::decode(&bytes)
         .map_err(CommandError::failed(format!("invalid manifest in {}", directory.display())))?;
     Ok(Target::Set { directory: directory.to_owned(), manifest: Box::new(manifest) })

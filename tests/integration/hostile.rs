@@ -1,0 +1,108 @@
+//! Peers that serve their vault with a bad habit cost the night their own set, and nothing else.
+
+use std::fs;
+
+use kit::lab::Role::{Master, Node};
+use kit::site::{Plan, Site};
+use serde_json::{Value, json};
+
+use crate::support::{NIGHT_ENDS, outcome, reason, set_folder, set_report, verdict};
+
+/// Starts the nodes, waits for their sets, and then starts the master.
+fn night(site: &mut Site, nodes: &[&str]) -> Value {
+    for node in nodes {
+        site.start(node).unwrap();
+    }
+    for node in nodes {
+        site.settle(node).unwrap();
+    }
+    site.start("m1").unwrap();
+    site.settle("m1").unwrap()
+}
+
+fn all_later_stages_ran(status: &Value) {
+    for stage in ["mirror-masters", "ship-archive", "prune"] {
+        assert_eq!(outcome(status, stage), "done", "{stage}: {}", reason(status, stage));
+    }
+    // The archive names the sets that it should have.
+    assert_eq!(outcome(status, "pack-archive"), "degraded", "{}", reason(status, "pack-archive"));
+    assert_eq!(status["night"]["record"]["archives"].as_array().unwrap().len(), 1, "{status:#}");
+}
+
+#[test]
+fn peers_that_are_slow_or_flood_are_named_and_the_night_ends_with_its_archive() {
+    const HABITS: [(&str, &str, &str); 3] = [
+        ("slow", "slow", "too slow"),
+        ("flood", "flood", "more than 200 entries"),
+        ("endless", "endless", "more than 16777216 bytes"),
+    ];
+    let mut hosts: Vec<(&str, &[_])> = vec![("m1", &[Master]), ("honest", &[Node])];
+    hosts.extend(HABITS.iter().map(|(name, ..)| (*name, &[Node][..])));
+    let plan = HABITS.iter().fold(Plan::new(&hosts), |plan, (name, habit, _)| plan.hostile(name, habit));
+    let mut site = plan.build().unwrap();
+    // Each peer is polled once; and a byte every half second is too slow after three seconds.
+    let until = format!("[stage.pull-nodes]\nuntil = \"{}\"\n", site.zone().clock(-1));
+    site.drop_in("m1", "50-until.toml", &until).unwrap();
+    site.drop_in("m1", "51-timeout.toml", "[ssh]\nidle-timeout = \"3s\"\n").unwrap();
+    let nodes: Vec<&str> = hosts[1..].iter().map(|(name, _)| *name).collect();
+    let status = night(&mut site, &nodes);
+    assert_eq!(verdict(&status), "degraded");
+    all_later_stages_ran(&status);
+    for (name, _, why) in HABITS {
+        let report = set_report(&status, &format!("{name}.site.test"), "node");
+        assert_eq!(report["fate"], "missing", "{report:#}");
+        assert!(report["reason"].as_str().unwrap().contains(why), "{report:#}");
+        assert!(reason(&status, "pull-nodes").contains(name), "{}", reason(&status, "pull-nodes"));
+    }
+    assert_eq!(set_report(&status, "honest.site.test", "node")["fate"], "pulled");
+}
+
+#[test]
+fn at_until_a_pull_ends_although_a_peer_still_sends_a_byte_now_and_then() {
+    let mut site = Plan::new(&[("m1", &[Master]), ("slow", &[Node]), ("honest", &[Node])])
+        .hostile("slow", "slow")
+        .build()
+        .unwrap();
+    site.start("slow").unwrap();
+    site.start("honest").unwrap();
+    site.settle("slow").unwrap();
+    site.settle("honest").unwrap();
+    let until = format!("[stage.pull-nodes]\nuntil = \"{}\"\n", site.zone().clock(1));
+    site.drop_in("m1", "50-until.toml", &until).unwrap();
+    site.start("m1").unwrap();
+    let status = site.settle_within("m1", NIGHT_ENDS).unwrap();
+    assert_eq!(verdict(&status), "degraded");
+    all_later_stages_ran(&status);
+    let report = set_report(&status, "slow.site.test", "node");
+    assert_eq!(report["fate"], "missing", "{report:#}");
+    assert!(report["reason"].as_str().unwrap().contains("`until`"), "{report:#}");
+}
+
+#[test]
+fn text_of_a_peer_cannot_write_on_the_operators_terminal() {
+    let mut site = Plan::new(&[("m1", &[Master]), ("n1", &[Node])]).build().unwrap();
+    site.start("n1").unwrap();
+    site.settle("n1").unwrap();
+    let path = set_folder(&site, "n1", "n1", "node").join("manifest.json");
+    let mut manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let note = "\u{1b}[1A\u{1b}[2K\u{1b}]0;owned\u{7}\nlast good night: 2026-11-26\nnight: complete";
+    manifest["notes"] = json!(vec![note; 100_000]);
+    manifest["grade"] = json!("degraded");
+    fs::write(&path, serde_json::to_vec(&manifest).unwrap()).unwrap();
+    fs::remove_file(path.with_file_name("manifest.json.sig")).unwrap();
+    site.start("m1").unwrap();
+    let status = site.settle("m1").unwrap();
+    let report = set_report(&status, "n1.site.test", "node");
+    assert_eq!(report["grade"], "degraded", "{report:#}");
+    assert!(report["reason"].as_str().unwrap().len() < 3000, "{report:#}");
+    assert_eq!(
+        fs::read(set_folder(&site, "m1", "n1", "node").join("manifest.json")).unwrap(),
+        fs::read(&path).unwrap()
+    );
+    for command in [&["status"][..], &["nights"], &["sets"], &["verify"], &["inspect", "--help"]] {
+        let ran = site.run("m1", command).unwrap();
+        let shown = ran.stdout + &ran.stderr;
+        assert!(!shown.contains('\u{1b}') && !shown.contains('\u{7}'), "{command:?}: {shown}");
+        assert!(!shown.lines().any(|line| line.starts_with("last good night: 2026-11-26")), "{shown}");
+    }
+}
