@@ -3,12 +3,17 @@
 use jiff::Timestamp;
 use nightshift_core::archive::{ArchiveName, FORMAT};
 use nightshift_core::digest::Digest;
-use nightshift_core::manifest::{Item, ItemKind, SIGNATURE_FILE, is_safe_path, link_stays_inside};
+use std::borrow::Cow;
+
+use nightshift_core::manifest::{Item, ItemKind, Manifest, SIGNATURE_FILE, is_safe_path, link_stays_inside};
 use nightshift_core::name::{ClusterName, HostName};
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Grade;
 use nightshift_core::set_path::SetId;
+use nightshift_core::text::Lines;
 use serde::{Deserialize, Serialize};
+
+use crate::links::Links;
 
 /// The maximum size of an `archive.json`: enough for a hundred thousand sets.
 pub(crate) const MAX_BYTES: u64 = 64 << 20;
@@ -41,6 +46,9 @@ pub struct ArchivedSet {
     /// The files that its manifest does not list: its signature and proofs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attached: Vec<Attached>,
+    /// The symlinks that are in its manifest only.
+    #[serde(default, skip_serializing_if = "Lines::is_empty")]
+    pub left_out: Lines,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,12 +138,41 @@ struct Versioned {
     format: u32,
 }
 
-/// Whether an item is an entry of the archive. A link that leaves its set is only in the manifest: it would harm a user
-/// who unpacks the archive elsewhere.
-pub(crate) fn is_packed(item: &Item) -> bool {
-    match &item.kind {
-        ItemKind::File { .. } | ItemKind::Directory => true,
-        ItemKind::Symlink { target } => link_stays_inside(&item.path, target),
+/// How the items of a set are written into an archive of this format.
+pub(crate) struct Rules<'m> {
+    /// `None` in format 1, which has only the links that stay in their set, by their text, and all mode bits.
+    links: Option<Links<'m>>,
+}
+
+/// The set-uid, set-gid and sticky bits are in the manifest only: a user who unpacks the archive as root would create programs that
+/// run as root for every user.
+const PACKED_MODE: u32 = 0o777;
+
+impl<'m> Rules<'m> {
+    pub fn of(format: u32, manifest: &'m Manifest) -> Self {
+        Self { links: (format > 1).then(|| Links::of(manifest)) }
+    }
+
+    pub const fn mode(&self, item: &Item) -> u32 {
+        if self.links.is_some() { item.mode & PACKED_MODE } else { item.mode }
+    }
+
+    /// The target of a link's entry; `None` where the link is in the manifest only, because it would harm a user who unpacks the
+    /// archive elsewhere.
+    pub fn target<'t>(&self, item: &Item, target: &'t str) -> Option<Cow<'t, str>> {
+        match &self.links {
+            Some(links) => links.target(item, target),
+            None => link_stays_inside(&item.path, target).then_some(Cow::Borrowed(target)),
+        }
+    }
+
+    /// The links that are in the manifest only.
+    pub fn left_out(&self, manifest: &Manifest) -> Lines {
+        let links = manifest.items.iter().filter_map(|item| match &item.kind {
+            ItemKind::Symlink { target } => self.target(item, target).is_none().then_some(item.path.as_str()),
+            ItemKind::File { .. } | ItemKind::Directory => None,
+        });
+        links.collect()
     }
 }
 

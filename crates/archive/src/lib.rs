@@ -11,6 +11,7 @@ mod damage;
 mod encrypted;
 mod entries;
 mod error;
+mod links;
 mod list;
 mod name;
 mod output;

@@ -93,7 +93,7 @@ impl<'r> Check<'r, '_> {
             none_missing(set.as_ref(), &self.top)?;
             let manifest = self.data.manifest(&mut found, next).await?;
             self.visitor.set(next, &manifest);
-            set = Some(SetCheck::new(next, &manifest));
+            set = Some(SetCheck::new(contents.format, next, &manifest));
         }
         self.entries.end().await?;
         none_missing(set.as_ref(), &self.top)?;

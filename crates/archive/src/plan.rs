@@ -1,18 +1,19 @@
 //! The entries of an archive, decided before the first byte is written.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::{io, iter};
 
 use jiff::Timestamp;
-use nightshift_core::archive::{ArchiveName, MANIFEST};
+use nightshift_core::archive::{ArchiveName, FORMAT, MANIFEST};
 use nightshift_core::digest::Digest;
 use nightshift_core::manifest::{self, Item, ItemKind, Manifest, Owner};
 use nightshift_core::proof::{EXTENSION, SIGNATURE_EXTENSION};
 use nightshift_core::read_bounded;
 
-use crate::contents::{ArchivedSet, Attached, Contents, directory_of, is_packed, top_directory};
+use crate::contents::{ArchivedSet, Attached, Contents, Rules, directory_of, top_directory};
 use crate::damage::Damage;
 use crate::error::PackError;
 use crate::request::{PackRequest, StoredSet};
@@ -38,6 +39,7 @@ struct PlannedSet<'a> {
     stored: &'a StoredSet,
     archived: ArchivedSet,
     manifest: Attached,
+    rules: Rules<'a>,
 }
 
 /// One entry of the archive.
@@ -54,7 +56,7 @@ pub(crate) enum EntryKind<'a> {
     Bytes(&'a [u8]),
     File(PlannedFile<'a>),
     Directory,
-    Symlink(&'a str),
+    Symlink(Cow<'a, str>),
 }
 
 /// A file that must be unchanged since the set was made.
@@ -88,7 +90,7 @@ impl<'a> Plan<'a> {
         }
         let name = request.name();
         let archived = sets.iter().map(|set| set.archived.clone()).collect();
-        let contents = Contents { sets: archived, ..request.contents.clone() };
+        let contents = Contents { format: FORMAT, sets: archived, ..request.contents.clone() };
         let made_at = contents.made_at;
         let contents = contents.encode().map_err(PackError::Encode)?;
         Ok(Self { top: top_directory(&name), name, contents, made_at, sets, left_out })
@@ -121,18 +123,19 @@ impl<'a> PlannedSet<'a> {
             attach_proofs(stored, &mut attached, left_out)?;
         }
         let (id, grade, manifest_sha256) = (stored.id.clone(), stored.grade, manifest.sha256);
-        let archived = ArchivedSet { id, grade, manifest_sha256, attached };
-        Ok(Self { stored, archived, manifest })
+        let rules = Rules::of(FORMAT, &stored.manifest);
+        let left_out = rules.left_out(&stored.manifest);
+        let archived = ArchivedSet { id, grade, manifest_sha256, attached, left_out };
+        Ok(Self { stored, archived, manifest, rules })
     }
 
     fn entries(&self, top: &str) -> impl Iterator<Item = Entry<'_>> {
         let directory = format!("{top}/{}", self.archived.dir_name());
         let own = iter::once(&self.manifest).chain(&self.archived.attached);
         let own: Vec<_> = own.map(|attached| self.attached_entry(top, attached)).collect();
-        let mut items: Vec<&Item> =
-            self.stored.manifest.items.iter().filter(|item| is_packed(item)).collect();
+        let mut items: Vec<&Item> = self.stored.manifest.items.iter().collect();
         items.sort_by_key(|item| &item.path); // directories come before their files
-        own.into_iter().chain(items.into_iter().map(move |item| self.item_entry(&directory, item)))
+        own.into_iter().chain(items.into_iter().filter_map(move |item| self.item_entry(&directory, item)))
     }
 
     fn attached_entry(&self, top: &str, attached: &Attached) -> Entry<'_> {
@@ -145,7 +148,8 @@ impl<'a> PlannedSet<'a> {
         own_entry(format!("{top}/{}", attached.path), EntryKind::File(file), self.stored.manifest.made_at)
     }
 
-    fn item_entry<'s>(&'s self, directory: &str, item: &'s Item) -> Entry<'s> {
+    /// `None` where an item is in the manifest only.
+    fn item_entry<'s>(&'s self, directory: &str, item: &'s Item) -> Option<Entry<'s>> {
         let kind = match &item.kind {
             ItemKind::File { size, sha256 } => EntryKind::File(PlannedFile {
                 set: self.stored,
@@ -155,15 +159,15 @@ impl<'a> PlannedSet<'a> {
                 sha256: *sha256,
             }),
             ItemKind::Directory => EntryKind::Directory,
-            ItemKind::Symlink { target } => EntryKind::Symlink(target),
+            ItemKind::Symlink { target } => EntryKind::Symlink(self.rules.target(item, target)?),
         };
-        Entry {
+        Some(Entry {
             path: format!("{directory}/{}", item.path),
             kind,
             owner: item.owner.clone(),
-            mode: item.mode,
+            mode: self.rules.mode(item),
             modified: item.modified,
-        }
+        })
     }
 }
 

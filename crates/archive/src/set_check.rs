@@ -6,7 +6,7 @@ use std::fmt;
 use nightshift_core::digest::Digest;
 use nightshift_core::manifest::{Item, ItemKind, Manifest};
 
-use crate::contents::{ArchivedSet, header_time, is_packed};
+use crate::contents::{ArchivedSet, Rules, header_time};
 use crate::entries::{Attributes, Found, FoundKind};
 use crate::error::ListError;
 
@@ -23,10 +23,13 @@ pub(crate) struct Expected {
 }
 
 impl SetCheck {
-    pub fn new(set: &ArchivedSet, manifest: &Manifest) -> Self {
+    pub fn new(format: u32, set: &ArchivedSet, manifest: &Manifest) -> Self {
+        let rules = Rules::of(format, manifest);
         let directory = set.dir_name();
-        let items = manifest.items.iter().filter(|item| is_packed(item));
-        let items = items.map(|item| (format!("{directory}/{}", item.path), Expected::of(item)));
+        let items = manifest
+            .items
+            .iter()
+            .filter_map(|item| Some((format!("{directory}/{}", item.path), Expected::of(item, &rules)?)));
         let attached = set.attached.iter().map(|attached| {
             let kind = FoundKind::File { size: attached.size };
             let expected = Expected { kind, sha256: Some(attached.sha256), attributes: None };
@@ -47,19 +50,22 @@ impl SetCheck {
 }
 
 impl Expected {
-    fn of(item: &Item) -> Self {
+    /// `None` where the item has no entry.
+    fn of(item: &Item, rules: &Rules<'_>) -> Option<Self> {
         let (kind, sha256) = match &item.kind {
             ItemKind::File { size, sha256 } => (FoundKind::File { size: *size }, Some(*sha256)),
             ItemKind::Directory => (FoundKind::Directory, None),
-            ItemKind::Symlink { target } => (FoundKind::Symlink { target: target.clone() }, None),
+            ItemKind::Symlink { target } => {
+                (FoundKind::Symlink { target: rules.target(item, target)?.into_owned() }, None)
+            }
         };
         let attributes = Attributes {
             uid: item.owner.uid.into(),
             gid: item.owner.gid.into(),
-            mode: item.mode,
+            mode: rules.mode(item),
             modified: header_time(item.modified),
         };
-        Self { kind, sha256, attributes: Some(attributes) }
+        Some(Self { kind, sha256, attributes: Some(attributes) })
     }
 
     /// Compares the header.

@@ -29,7 +29,7 @@ impl<'f> TarWriter<'f> {
             EntryKind::Bytes(bytes) => (EntryType::Regular, bytes.len() as u64, ""),
             EntryKind::File(file) => (EntryType::Regular, file.size, ""),
             EntryKind::Directory => (EntryType::Directory, 0, ""),
-            EntryKind::Symlink(target) => (EntryType::Symlink, 0, *target),
+            EntryKind::Symlink(target) => (EntryType::Symlink, 0, target.as_ref()),
         };
         let slash = if kind == EntryType::Directory { "/" } else { "" };
         let path = format!("{}{slash}", entry.path);

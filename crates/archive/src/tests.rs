@@ -2,6 +2,6 @@
 //! Archives as other tools see them, and as they come back damaged or made by somebody else.
 
 mod hostile;
-mod kit;
+pub(crate) mod kit;
 mod packing;
 mod reading;

@@ -12,7 +12,9 @@ use crate::settings::Compression;
 pub const NAMESPACE: &str = "nightshift-archive";
 /// The archive's own manifest, its first entry.
 pub const MANIFEST: &str = "archive.json";
-pub const FORMAT: u32 = 1;
+/// The format that is written, and the newest one that is read. Since format 2 links that leave their set are rewritten, and headers
+/// have no set-uid bits.
+pub const FORMAT: u32 = 2;
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ArchiveName {

@@ -113,6 +113,7 @@ fn an_archive_that_unpacks_to_far_more_than_its_size_is_refused() {
         grade: manifest.grade,
         manifest_sha256: nightshift_core::digest::Digest::of(&bytes),
         attached: Vec::new(),
+        left_out: nightshift_core::text::Lines::default(),
     });
     let mut head = Vec::new();
     for (path, data) in
@@ -155,6 +156,7 @@ fn a_file_beside_a_set_that_would_leave_the_archive_or_replace_another_sets_is_r
             grade: nightshift_core::outcome::Grade::Good,
             manifest_sha256: empty,
             attached: vec![crate::Attached { path: path.into(), size: 0, sha256: empty }],
+            left_out: nightshift_core::text::Lines::default(),
         });
         let name = format!("{TOP}.tgz").parse().unwrap();
         let decoded = crate::Contents::decode(&contents.encode().unwrap(), &name);

@@ -30,7 +30,12 @@ fn gnu_tar_unpacks_what_was_packed() {
             ItemKind::File { sha256, .. } => assert_eq!(*sha256, Digest::of(&fs::read(path).unwrap())),
             ItemKind::Directory => assert_eq!(mode(&path), 0o750),
             ItemKind::Symlink { target } if target.starts_with('/') => {
-                assert!(path.symlink_metadata().is_err());
+                assert_eq!((item.path.as_str(), target.as_str()), ("etc/outside", "/etc/passwd"));
+                assert_eq!(
+                    fs::read_link(path).unwrap().to_str().unwrap(),
+                    "passwd",
+                    "relative to the set's root"
+                );
             }
             ItemKind::Symlink { target } => {
                 assert_eq!(fs::read_link(path).unwrap().to_str().unwrap(), target);
@@ -262,4 +267,25 @@ fn packing_works_on_a_thread_of_a_runtime() {
         .await
     });
     assert_eq!(packed.unwrap().contents.missing, ["n2.x node: no set of tonight"]);
+}
+
+#[test]
+fn no_entry_has_a_set_uid_bit_and_no_link_climbs_out_through_another() {
+    let vault = Vault::new();
+    let (mut shell, bytes) = file("rootshell", b"#!/bin/sh\n");
+    shell.mode = 0o6755;
+    let set = vault.set(
+        "n1.x/2026-11-22/node",
+        vec![(shell, bytes), link("a/b/c/d/up", "../../../.."), link("out", "a/b/c/d/up/../../../../../etc")],
+    );
+    let packed = vault.pack_sets(vec![set]).unwrap();
+    let [archived] = &packed.listing.contents.sets[..] else { panic!("{packed:?}") };
+    assert_eq!(&*archived.left_out[0], "out");
+    let dir = vault.dir.path();
+    run_well(dir, &["tar", "-xpzf", "archive"]);
+    let node = dir.join(TOP).join("n1.x/node");
+    assert_eq!(mode(&node.join("rootshell")), 0o755);
+    assert!(node.join("out").symlink_metadata().is_err());
+    assert_eq!(fs::canonicalize(node.join("a/b/c/d/up")).unwrap(), fs::canonicalize(&node).unwrap());
+    list_bytes(&fs::read(vault.out()).unwrap(), false).unwrap();
 }

@@ -30,7 +30,11 @@ pub async fn run(ctx: &StageContext) -> Result<StageEnd, StageError> {
     let archived = &packed.listing.contents.sets;
     let left_out =
         packed.left_out.iter().map(|path| format!("{path} is not a proof: left out of the archive"));
-    let reasons: Vec<String> = missing.iter().cloned().chain(left_out).collect();
+    let links = archived
+        .iter()
+        .filter(|set| !set.left_out.is_empty())
+        .map(|set| format!("{}: links that are only in its manifest: {}", set.id, set.left_out.summary()));
+    let reasons: Vec<String> = missing.iter().cloned().chain(left_out).chain(links).collect();
     let reason = (!reasons.is_empty()).then(|| reasons.join("; "));
     let outcome = if missing.is_empty() { Outcome::Done } else { Outcome::Degraded };
     let step = PackedStep {
