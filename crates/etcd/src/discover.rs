@@ -35,7 +35,7 @@ pub struct LocalMember {
     pub tls: TlsFiles,
     /// Where it serves HTTP, if that is another port than that of gRPC (`--listen-client-http-urls`).
     pub http_url: Option<String>,
-    /// Where the endpoint is from, for errors; empty if it is set in [etcd].
+    /// Where the endpoint is from, for errors; empty if it is set in `[etcd]`.
     pub origin: String,
     /// Its name in its configuration; `None` if only the settings describe it.
     pub name: Option<String>,
