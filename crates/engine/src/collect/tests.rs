@@ -172,6 +172,7 @@ fn a_file_that_keeps_changing_is_collected_and_marked() {
                 std::io::Write::write_all(&mut log, b"one more line\n").unwrap();
             }
         });
+        kit::eventually("the file grows", || fs::metadata(&path).unwrap().len() > 4 << 20);
         let collected = fixture.collect(fixture.rule("busy.log"));
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
         collected
