@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 const SERVER: &str = "/usr/lib/openssh/sftp-server";
 
@@ -19,17 +20,24 @@ const SERVER: &str = "/usr/lib/openssh/sftp-server";
 mod fxp {
     pub const OPEN: u8 = 3;
     pub const CLOSE: u8 = 4;
+    pub const READ: u8 = 5;
     pub const WRITE: u8 = 6;
     pub const LSTAT: u8 = 7;
+    pub const READDIR: u8 = 12;
     pub const STAT: u8 = 17;
     pub const RENAME: u8 = 18;
     pub const STATUS: u8 = 101;
+    pub const DATA: u8 = 103;
+    pub const NAME: u8 = 104;
     pub const ATTRS: u8 = 105;
     pub const EXTENDED: u8 = 200;
     pub const EXTENDED_REPLY: u8 = 201;
     /// Of an open file.
     pub const FOR_WRITING: u32 = 2;
 }
+
+/// The time that a slow server takes for a byte.
+const PACE: Duration = Duration::from_millis(500);
 
 /// From this offset on, a write fails where a habit refuses writes.
 const FULL_AT: u64 = 20_000;
@@ -52,6 +60,12 @@ enum Habit {
     ZeroSpace { all: bool },
     /// A file is removed as soon as it has its final name.
     TakesAway,
+    /// One byte now and then, often enough that no request times out.
+    Slow,
+    /// Directories never end.
+    Flood,
+    /// Files never end, and have any size.
+    Endless,
 }
 
 fn habit(arguments: &[String]) -> Option<Habit> {
@@ -70,6 +84,9 @@ fn habit(arguments: &[String]) -> Option<Habit> {
         ["zero-space"] => Habit::ZeroSpace { all: true },
         ["zero-fragment"] => Habit::ZeroSpace { all: false },
         ["takes-away"] => Habit::TakesAway,
+        ["slow"] => Habit::Slow,
+        ["flood"] => Habit::Flood,
+        ["endless"] => Habit::Endless,
         _ => return None,
     })
 }
@@ -98,14 +115,11 @@ impl<'a> Fields<'a> {
     }
 }
 
-fn status(id: u32, code: u32, text: &[u8]) -> Vec<u8> {
-    let mut packet = vec![fxp::STATUS];
-    packet.extend_from_slice(&id.to_be_bytes());
+fn status(id: u32, code: u32, reason: &[u8]) -> Vec<u8> {
+    let mut packet = reply(fxp::STATUS, id);
     packet.extend_from_slice(&code.to_be_bytes());
-    for text in [text, b""] {
-        packet.extend_from_slice(&(text.len() as u32).to_be_bytes());
-        packet.extend_from_slice(text);
-    }
+    text(&mut packet, reason);
+    text(&mut packet, b"");
     packet
 }
 
@@ -113,8 +127,35 @@ fn path(bytes: &[u8]) -> PathBuf {
     PathBuf::from(std::ffi::OsString::from_vec(bytes.to_vec()))
 }
 
+/// A packet of this type for a request.
+fn reply(kind: u8, id: u32) -> Vec<u8> {
+    [&[kind][..], &id.to_be_bytes()].concat()
+}
+
+fn text(packet: &mut Vec<u8>, text: &[u8]) {
+    packet.extend_from_slice(&(text.len() as u32).to_be_bytes());
+    packet.extend_from_slice(text);
+}
+
+/// A hundred directories, in a listing.
+fn names(id: u32, from: u64) -> Vec<u8> {
+    let mut packet = reply(fxp::NAME, id);
+    packet.extend_from_slice(&100u32.to_be_bytes());
+    for number in from..from + 100 {
+        let name = format!("etcd.{number}");
+        text(&mut packet, name.as_bytes());
+        text(&mut packet, name.as_bytes());
+        // The flag of the permissions, and those of a directory.
+        packet.extend_from_slice(&4u32.to_be_bytes());
+        packet.extend_from_slice(&0o40_755u32.to_be_bytes());
+    }
+    packet
+}
+
 struct Filter {
     habit: Habit,
+    /// The number of the last name of a listing that never ends.
+    named: u64,
     /// Where the next write to a handle has to begin.
     ends: BTreeMap<Vec<u8>, u64>,
     taken: Option<PathBuf>,
@@ -167,6 +208,17 @@ impl Filter {
                 }
                 None
             }
+            (Habit::Flood, fxp::READDIR) => {
+                self.named += 100;
+                Some(names(id, self.named))
+            }
+            (Habit::Endless, fxp::READ) => {
+                fields.text()?;
+                fields.long()?;
+                let mut packet = reply(fxp::DATA, id);
+                text(&mut packet, &vec![b' '; fields.number()?.min(64 << 10) as usize]);
+                Some(packet)
+            }
             (Habit::NoStat, fxp::STAT | fxp::LSTAT) => Some(status(id, 3, b"not allowed")),
             (Habit::TakesAway, fxp::RENAME) => {
                 fields.text()?;
@@ -195,6 +247,15 @@ fn changed(habit: &Habit, described: &Described, mut packet: Vec<u8>) -> Vec<u8>
         (Habit::NoAttributes, Some(&fxp::ATTRS)) if is_described() => {
             packet.truncate(5);
             packet.extend_from_slice(&[0; 4]);
+        }
+        (Habit::Slow, Some(&fxp::DATA)) if packet.len() > 9 => {
+            thread::sleep(PACE);
+            packet[5..9].copy_from_slice(&1u32.to_be_bytes());
+            packet.truncate(10);
+        }
+        // Where the first flag is set, the attributes begin with the size.
+        (Habit::Endless, Some(&fxp::ATTRS)) if packet.len() >= 17 && packet[8] & 1 != 0 => {
+            packet[9..17].copy_from_slice(&(1u64 << 62).to_be_bytes());
         }
         // The fields of a reply to statvfs are eleven numbers of 8 bytes; the second is the fragment size.
         (Habit::ZeroSpace { all }, Some(&fxp::EXTENDED_REPLY)) if packet.len() == 5 + 11 * 8 => {
@@ -230,13 +291,14 @@ fn serve(habit: Habit) -> io::Result<()> {
     let (shared, returned, asked) = (Arc::clone(&output), habit.clone(), Arc::clone(&described));
     let relay = thread::spawn(move || {
         while let Ok(packet) = read_packet(&mut responses) {
+            let packet = changed(&returned, &asked, packet);
             let Ok(mut output) = shared.lock() else { return };
-            if write_packet(&mut *output, &changed(&returned, &asked, packet)).is_err() {
+            if write_packet(&mut *output, &packet).is_err() {
                 return;
             }
         }
     });
-    let mut filter = Filter { habit, ends: BTreeMap::new(), taken: None, described };
+    let mut filter = Filter { habit, named: 0, ends: BTreeMap::new(), taken: None, described };
     let mut input = io::stdin();
     while let Ok(packet) = read_packet(&mut input) {
         match filter.instead(&packet) {

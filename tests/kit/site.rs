@@ -320,7 +320,7 @@ impl Host {
         if let Some((_, habit)) = plan.hostile.iter().find(|(hostile, _)| hostile == name) {
             extra.push_str(&format!(
                 "ForceCommand {} {habit}\n",
-                daemon::built("nightshift-kit-hostile")?.display()
+                daemon::built("nightshift-kit-sftp-server")?.display()
             ));
         }
         let sshd = Sshd::start(&folder.join("sshd"), &extra)?;

@@ -54,7 +54,7 @@ impl Plan {
         self
     }
 
-    /// Lets a host serve its vault with a bad habit: one of `nightshift-kit-hostile`.
+    /// Lets a host serve its vault with a bad habit: one of `nightshift-kit-sftp-server`.
     pub fn hostile(mut self, host: &str, habit: &str) -> Self {
         self.hostile.push((host.to_owned(), habit.to_owned()));
         self
