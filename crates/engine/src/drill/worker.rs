@@ -75,7 +75,8 @@ fn send(message: &WorkerMessage) -> io::Result<()> {
 async fn drill(job: &Job, copy: File, log: &mut DrillLog<'_>) -> Result<(), Fault> {
     let scratch =
         create_scratch(&job.scratch).await.here(|| "cannot create a scratch directory".to_owned())?;
-    let tools = Tools::find(job.tools.as_deref().map(trusted).transpose()?, Launch::Tied).await?;
+    let directory = job.tools.as_deref().map(trusted).transpose()?;
+    let tools = Tools::find(directory.as_deref(), Launch::Tied).await?;
     log.tools = tools.to_string();
     tools.require_version(job.facts.as_ref().map(|facts| facts.version.as_str()))?;
     let data = scratch.path("data");

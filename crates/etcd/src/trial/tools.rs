@@ -121,17 +121,22 @@ fn locate(directory: Option<&Path>) -> Result<(PathBuf, PathBuf), String> {
     Ok((find_program(directory, &["etcd"])?, find_program(directory, &["etcdutl", "etcdctl"])?))
 }
 
-/// The directory itself, if only root or this user can change its programs: what names it may be another process, which must not
-/// choose what this one runs.
-pub fn trusted(directory: &Path) -> Result<&Path, Fault> {
+/// The directory, without links, if only root or this user can change its programs or the way to them: what names it may be another
+/// process, which must not choose what this one runs.
+pub fn trusted(directory: &Path) -> Result<PathBuf, Fault> {
     const WRITABLE_BY_OTHERS: u32 = 0o022;
-    /// In such a directory only the owner of an entry can replace it.
+    /// In such a directory only the owner of an entry can replace it, but any user can add one.
     const STICKY: u32 = 0o1000;
     let real = directory.canonicalize().here(|| format!("cannot use {}", directory.display()))?;
-    let programs = NAMES.map(|name| real.join(name)).into_iter().filter(|path| path.exists());
-    for path in programs.chain(real.ancestors().map(Path::to_owned)) {
+    let mut paths: Vec<PathBuf> = real.ancestors().map(Path::to_owned).collect();
+    for program in NAMES.map(|name| real.join(name)).iter().filter(|path| path.exists()) {
+        let program = program.canonicalize().here(|| format!("cannot use {}", program.display()))?;
+        paths.extend(program.ancestors().map(Path::to_owned));
+    }
+    for path in paths {
         let found = fs::metadata(&path).here(|| format!("cannot stat {}", path.display()))?;
-        let by_others = found.mode() & WRITABLE_BY_OTHERS != 0 && found.mode() & STICKY == 0;
+        let is_sticky = found.is_dir() && path != real && found.mode() & STICKY != 0;
+        let by_others = found.mode() & WRITABLE_BY_OTHERS != 0 && !is_sticky;
         if by_others || ![0, rustix::process::geteuid().as_raw()].contains(&found.uid()) {
             return Err(Fault::Here(format!(
                 "{} is not run for a drill: users other than root can change {} (owner {}, mode {:o}); give it to root",
@@ -142,7 +147,7 @@ pub fn trusted(directory: &Path) -> Result<&Path, Fault> {
             )));
         }
     }
-    Ok(directory)
+    Ok(real)
 }
 
 /// Why a trial would find no programs on this host, if so.
@@ -216,13 +221,26 @@ mod tests {
         for path in [directory.path(), &tools, &etcd] {
             set(path, 0o755);
         }
-        assert_eq!(trusted(&tools), Ok(tools.as_path()));
+        assert_eq!(trusted(&tools), Ok(tools.canonicalize().unwrap()));
         for path in [directory.path(), &tools, &etcd] {
             set(path, 0o775);
             let Err(Fault::Here(reason)) = trusted(&tools) else { panic!("accepted") };
             assert!(reason.contains(&format!("can change {} ", path.display())), "{reason}");
             set(path, 0o755);
         }
+        set(&tools, 0o1777);
+        assert!(matches!(trusted(&tools), Err(Fault::Here(_))), "another user could add etcdutl");
+        set(&tools, 0o755);
+        // A link is followed once, and what it leads to is checked.
+        let elsewhere = directory.path().join("elsewhere");
+        fs::create_dir(&elsewhere).unwrap();
+        fs::rename(&etcd, elsewhere.join("etcd")).unwrap();
+        std::os::unix::fs::symlink(elsewhere.join("etcd"), &etcd).unwrap();
+        set(&elsewhere, 0o777);
+        assert!(
+            matches!(trusted(&tools), Err(Fault::Here(_))),
+            "another user could replace the link's target"
+        );
         assert!(matches!(trusted(Path::new("/not/there")), Err(Fault::Here(_))));
     }
 
