@@ -146,7 +146,8 @@ impl Client {
         self.timeout
     }
 
-    pub(crate) fn timed_out(&self, call: &'static str) -> ClientError {
+    /// The error of a request that did not end in time.
+    pub fn timed_out(&self, call: &'static str) -> ClientError {
         self.peer.timed_out(call, self.timeout)
     }
 
@@ -212,8 +213,6 @@ fn read_key(path: &Path) -> Result<Vec<u8>, ClientError> {
 fn read_certificates(path: &Path) -> Result<Vec<u8>, ClientError> {
     const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
     let pem = read(path)?;
-    // Some editors put a byte order mark before the first line, which then is not found.
-    let pem = pem.strip_prefix(b"\xef\xbb\xbf").map_or_else(|| pem.clone(), <[u8]>::to_vec);
     if !pem.windows(BEGIN.len()).any(|window| window == BEGIN) {
         return Err(ClientError::NotACertificate { path: path.to_owned() });
     }

@@ -168,28 +168,38 @@ fn places(settings: &EtcdSettings, root: &Path) -> Vec<PathBuf> {
     conf_files(settings).chain(POD_MANIFESTS.map(Path::new)).map(|path| below(root, path)).collect()
 }
 
-/// The first configuration of a member, and the paths of further ones.
+/// The first configuration of a member, and the paths of further ones. Only the first is used, so a later one that cannot be read
+/// is skipped.
 fn find_description(
     settings: &EtcdSettings,
     root: &Path,
 ) -> Result<(Option<Described>, Vec<PathBuf>), DiscoverError> {
     let mut found = Vec::new();
-    for path in conf_files(settings).map(|path| below(root, path)) {
-        if let Some(text) = read_text(&path)? {
-            let options = Options::read(&text)
-                .map_err(|source| DiscoverError::NotYaml { path: path.clone(), source: Box::new(source) })?;
-            found.push(Described { path, options, pod: None, sourced: None, root: root.to_owned() });
+    let confs = conf_files(settings).map(|path| from_conf(below(root, path), root));
+    let manifests = POD_MANIFESTS.map(|manifest| below(root, Path::new(manifest)));
+    let pods = manifests.iter().flat_map(|manifest| {
+        let named = read_text(manifest)
+            .and_then(|text| text.map(|text| from_manifest(manifest.clone(), &text, root)).transpose());
+        let others = other_manifests(manifest, root).into_iter().map(|other| Ok(Some(other)));
+        std::iter::once(named).chain(others)
+    });
+    for described in confs.chain(pods) {
+        match described {
+            Ok(described) => found.extend(described),
+            Err(error) if found.is_empty() => return Err(error),
+            Err(_) => {}
         }
-    }
-    for manifest in POD_MANIFESTS.map(|manifest| below(root, Path::new(manifest))) {
-        if let Some(text) = read_text(&manifest)? {
-            found.push(from_manifest(manifest.clone(), &text, root)?);
-        }
-        found.extend(other_manifests(&manifest, root));
     }
     let mut found = found.into_iter();
     let first = found.next();
     Ok((first, found.map(|described| described.path).collect()))
+}
+
+fn from_conf(path: PathBuf, root: &Path) -> Result<Option<Described>, DiscoverError> {
+    let Some(text) = read_text(&path)? else { return Ok(None) };
+    let options = Options::read(&text)
+        .map_err(|source| DiscoverError::NotYaml { path: path.clone(), source: Box::new(source) })?;
+    Ok(Some(Described { path, options, pod: None, sourced: None, root: root.to_owned() }))
 }
 
 /// Further pods of etcd beside a manifest: the kubelet runs every file in that directory, whatever its name, also

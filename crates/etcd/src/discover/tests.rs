@@ -287,6 +287,14 @@ fn the_file_that_gave_the_address_is_named_with_others_that_configure_etcd() {
 }
 
 #[test]
+fn a_leftover_that_cannot_be_read_does_not_hide_a_good_configuration() {
+    let leftovers = [("/etc/etcd/etcd.conf.yml", "name: ["), ("/etc/kubernetes/manifests/etcd.yaml", "- [")];
+    let host = Host::with(&[&[("/etc/etcd/etcd.conf", CONF)], &leftovers[..]].concat());
+    assert_eq!(host.discover().unwrap().endpoint, "https://10.0.3.1:2379");
+    assert!(Host::with(&leftovers).discover().is_err());
+}
+
+#[test]
 fn the_ca_is_known_for_the_other_members_even_if_the_own_endpoint_is_http() {
     let host = Host::with(&[("/etc/etcd/etcd.conf", CONF)]);
     let settings = EtcdSettings { endpoint: Some("http://127.0.0.1:2379".into()), ..settings() };
