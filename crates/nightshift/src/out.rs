@@ -3,6 +3,7 @@
 use std::io::{IsTerminal as _, Write as _};
 
 pub use nightshift_core::text::is_harmless;
+use serde::Serialize;
 
 /// A line to standard output. Control characters are escaped, because it may quote a path or a text of another host.
 pub fn print(line: impl std::fmt::Display) {
@@ -21,6 +22,37 @@ fn escaped(line: &str) -> String {
             harmless.push(c);
         } else {
             harmless.extend(c.escape_unicode());
+        }
+    }
+    harmless
+}
+
+/// A value as JSON to standard output.
+pub fn print_json(value: &impl Serialize) -> Result<(), serde_json::Error> {
+    print(pretty(value)?.trim_end());
+    Ok(())
+}
+
+/// Indented JSON that is safe on a terminal.
+pub fn pretty(value: &impl Serialize) -> Result<String, serde_json::Error> {
+    Ok(harmless_json(serde_json::to_string_pretty(value)?) + "\n")
+}
+
+/// Makes JSON safe on a terminal without a change of its meaning: characters in strings may be written as `\u…`, and serde_json
+/// has done that for those below U+0020.
+pub fn harmless_json(json: String) -> String {
+    if json.chars().all(|c| c == '\n' || is_harmless(c)) {
+        return json;
+    }
+    let mut harmless = String::with_capacity(json.len() + 64);
+    for c in json.chars() {
+        if c == '\n' || is_harmless(c) {
+            harmless.push(c);
+        } else {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                harmless.push_str(&format!("\\u{unit:04x}"));
+            }
         }
     }
     harmless
@@ -80,4 +112,17 @@ pub fn wrapped(indent: &str, text: &str) -> Vec<String> {
         is_empty = false;
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_safe_on_a_terminal_and_still_json_whatever_is_in_it() {
+        let value = "soft\u{ad} zero\u{200b} delete\u{7f} next\u{85} bidi\u{202e} tag\u{e0041} \u{1b}[2J\n\"";
+        let text = pretty(&value).unwrap();
+        assert_eq!(escaped(&text), text);
+        assert_eq!(serde_json::from_str::<String>(&text).unwrap(), value);
+    }
 }

@@ -15,9 +15,6 @@ use super::content::{self, Content};
 
 /// The archive's name: that of the file, or of its content if the file was renamed.
 pub fn require_name(path: &Path, identity: Option<&Path>) -> Result<ArchiveName, CommandError> {
-    if let Some(name) = path.file_name().and_then(|name| name.to_str()?.parse().ok()) {
-        return Ok(name);
-    }
     match content::of(path, identity)? {
         Content::Archive(name) => Ok(name),
         Content::Snapshot => Err(CommandError::Usage(format!("{}: {NotAnArchive}", path.display()))),

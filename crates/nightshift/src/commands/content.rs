@@ -67,8 +67,11 @@ pub fn identities(encrypted: &Path, identity: Option<&Path>) -> Result<Identitie
     Identities::read(BufReader::new(file)).map_err(unusable)
 }
 
-/// Looks into a file: an archive keeps its name in its content.
+/// By the file's name, if that is an archive's, or else by what is in it: an archive keeps its name in its content.
 pub fn of(path: &Path, identity: Option<&Path>) -> Result<Content, CommandError> {
+    if let Some(name) = path.file_name().and_then(|name| name.to_str()?.parse().ok()) {
+        return Ok(Content::Archive(name));
+    }
     let Plain { reader, packing, encrypted } = open(path, identity)?;
     if packing == Packing::Plain {
         return Ok(Content::Snapshot);

@@ -42,7 +42,7 @@ pub fn run(config: &Path, args: &Drill) -> Result<Exit, CommandError> {
         Err((copy, error)) => DrillReport::not_proved(copy, report::in_full(&error)),
     };
     if args.json {
-        out::print(serde_json::to_string_pretty(&report)?);
+        out::print_json(&report)?;
     } else {
         show(&report);
     }

@@ -24,7 +24,7 @@ pub fn run(config: &Path, night: Option<Night>, json: bool) -> Result<Exit, Comm
             )));
         };
         if json {
-            out::print(serde_json::to_string_pretty(&record)?);
+            out::print_json(&record)?;
         } else {
             let (night, zone) = (status::night_report(&settings, record)?, &settings.window.zone);
             let lines = [super::status::night_lines(&night, zone), super::status::details(&night)].concat();
@@ -44,7 +44,7 @@ pub fn run(config: &Path, night: Option<Night>, json: bool) -> Result<Exit, Comm
         }
     }
     if json {
-        out::print(serde_json::to_string_pretty(&all)?);
+        out::print_json(&all)?;
     } else {
         out::print(table(&all).join("\n"));
     }

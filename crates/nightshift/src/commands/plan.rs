@@ -22,7 +22,7 @@ pub fn run(config: &Path, night: Option<Night>, json: bool) -> Result<Exit, Comm
     );
     let plan = NightPlan::of(&settings, date);
     if json {
-        out::print(serde_json::to_string_pretty(&plan)?);
+        out::print_json(&plan)?;
         return Ok(Exit::Good);
     }
     let show = |at: Timestamp| local_time(at, &settings.window.zone);

@@ -58,7 +58,7 @@ pub fn run(config: &Path, json: bool) -> Result<Exit, CommandError> {
         rows.push(Row { set: set.to_string(), manifest_sha256, content });
     }
     if json {
-        out::print(serde_json::to_string_pretty(&rows)?);
+        out::print_json(&rows)?;
         return Ok(Exit::Good);
     }
     out::print_table(&["SET", "GRADE", "FILES", "SIZE", "ORIGIN", "ETCD"], rows.into_iter().map(shown));

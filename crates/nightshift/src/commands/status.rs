@@ -45,7 +45,7 @@ pub async fn run(config: &Path, json: bool) -> Result<Exit, CommandError> {
         Err(error) => return Err(error.into()),
     };
     if json {
-        out::print(serde_json::to_string_pretty(&report)?);
+        out::print_json(&report)?;
     } else {
         out::print(lines(&report, &settings.window.zone).join("\n"));
     }

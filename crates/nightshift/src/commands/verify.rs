@@ -3,7 +3,7 @@
 mod archive;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use nightshift_core::manifest::Manifest;
@@ -101,13 +101,15 @@ fn verify_sets(
     for set in sets {
         progress.set_message(set.to_string());
         let mut verified = verify_set(&settings.cluster, vault, &set, &check, &mut hashed)?;
-        if let Some(from) = relayed_by(settings, &set).filter(|_| verified.signed == Signed::Unsigned) {
+        if verified.signed == Signed::Unsigned
+            && let Some(from) = relayed_by(settings, &set)
+        {
             let finding = format!("unsigned, and it was pulled from {from}, not from its origin host");
             verified.findings.push(finding);
         }
         verified.findings.extend(refused_proofs(vault, signers, &set)?);
         let grade = judge.judge(&set).ok().map(|judged| judged.grade);
-        let state = state(&verified);
+        let state = state(&verified.findings, &verified.signed);
         progress.suspend(|| lines(&set, grade, &verified).into_iter().for_each(out::print));
         worst = worst.max(state);
         progress.inc(1);
@@ -116,9 +118,9 @@ fn verify_sets(
     Ok(worst)
 }
 
-fn state(verified: &Verified) -> State {
-    match &verified.signed {
-        _ if !verified.findings.is_empty() => State::Bad,
+fn state(findings: &[String], signed: &Signed) -> State {
+    match signed {
+        _ if !findings.is_empty() => State::Bad,
         Signed::By(_) => State::Verified,
         Signed::Unsigned | Signed::Unchecked(_) | Signed::Refused(_) => State::Unchecked,
     }
@@ -159,12 +161,4 @@ fn refused_proofs(vault: &Vault, signers: &Signers<'_>, set: &SetId) -> Result<V
 fn style() -> ProgressStyle {
     ProgressStyle::with_template("{bar:30} {pos}/{len} {wide_msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar())
-}
-
-/// The name of a file that belongs to an archive.
-fn beside(archive: &Path, extension: &str) -> PathBuf {
-    let mut name = archive.as_os_str().to_owned();
-    name.push(".");
-    name.push(extension);
-    PathBuf::from(name)
 }

@@ -65,11 +65,7 @@ async fn snapshot_is_allowed(client: &Client) -> Result<(), String> {
     match timeout(REQUEST_TIMEOUT, stream.message()).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(status)) => Err(report::in_full(&client.failed("Snapshot", status))),
-        Err(_) => Err(format!(
-            "{} did not begin a snapshot within {} s",
-            client.endpoint(),
-            REQUEST_TIMEOUT.as_secs()
-        )),
+        Err(_) => Err(report::in_full(&client.timed_out("Snapshot"))),
     }
 }
 

@@ -9,11 +9,12 @@ use nightshift_core::manifest::Manifest;
 use nightshift_core::units::count;
 use serde_json::json;
 
-use super::list::{pretty, shown};
+use super::list::shown;
 use super::opened::progress;
 use super::set::{files, summary};
 use crate::args::Choice;
 use crate::commands::{CommandError, archive_file};
+use crate::out::pretty;
 
 /// Reads the whole archive and shows its content. Damage in it is an error.
 pub fn show(

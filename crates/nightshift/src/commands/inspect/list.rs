@@ -9,7 +9,7 @@ use nightshift_snapshot::KeyRevision;
 use serde::Serialize;
 
 use crate::commands::CommandError;
-use crate::out::is_harmless;
+use crate::out::{harmless_json, is_harmless};
 
 /// Writes a list. Nothing is written before the first row, so that an error before it leaves the output empty.
 pub struct List<'o> {
@@ -55,31 +55,6 @@ pub fn shown(key: &[u8]) -> Cow<'_, str> {
         Ok(text) if text.chars().all(is_harmless) => Cow::Borrowed(text),
         _ => Cow::Owned(key.escape_ascii().to_string()),
     }
-}
-
-/// Indented JSON that is safe on a terminal.
-pub fn pretty(value: &impl Serialize) -> Result<String, serde_json::Error> {
-    Ok(harmless_json(serde_json::to_string_pretty(value)?) + "\n")
-}
-
-/// Makes JSON safe on a terminal without a change of its meaning: characters in strings may be written as `\u…`, and serde_json
-/// has done that for those below U+0020.
-fn harmless_json(json: String) -> String {
-    if json.chars().all(|c| c == '\n' || is_harmless(c)) {
-        return json;
-    }
-    let mut harmless = String::with_capacity(json.len() + 64);
-    for c in json.chars() {
-        if c == '\n' || is_harmless(c) {
-            harmless.push(c);
-        } else {
-            let mut units = [0; 2];
-            for unit in c.encode_utf16(&mut units) {
-                harmless.push_str(&format!("\\u{unit:04x}"));
-            }
-        }
-    }
-    harmless
 }
 
 /// A key in JSON, which has no type for bytes.
@@ -135,7 +110,7 @@ mod tests {
         for hostile in ['\x1b', '\x07', '\u{7f}', '\u{9b}', '\u{200b}', '\u{202e}', '\u{2066}', '\u{feff}'] {
             let key = format!("a{hostile}b");
             assert!(shown(key.as_bytes()).chars().all(is_harmless), "{hostile:?}");
-            let json = pretty(&JsonKey::of(key.as_bytes())).unwrap();
+            let json = crate::out::pretty(&JsonKey::of(key.as_bytes())).unwrap();
             assert!(json.chars().all(|c| c == '\n' || is_harmless(c)), "{json:?}");
             let read: serde_json::Value = serde_json::from_str(&json).unwrap();
             assert_eq!(read["key"], key, "the JSON still has the same key");

@@ -8,13 +8,14 @@ use nightshift_core::units::bytes;
 use nightshift_store::packing::snapshot_of;
 use serde_json::json;
 
-use super::list::{pretty, shown};
+use super::list::shown;
 use super::opened::open;
 use super::snapshot::Overview;
 use super::target::Target;
 use crate::args::Choice;
 use crate::commands::CommandError;
 use crate::out;
+use crate::out::pretty;
 
 /// Shows a set, and adds the faults of its snapshot to `faults`.
 pub fn show(

@@ -10,10 +10,11 @@ use nightshift_snapshot::{
 };
 use serde_json::{Map, Value, json};
 
-use super::list::{pretty, shown};
+use super::list::shown;
 use super::opened::Opened;
 use crate::commands::CommandError;
 use crate::out;
+use crate::out::pretty;
 
 /// Shows the overview of a snapshot, and adds its faults to `faults`.
 pub fn show(

@@ -25,12 +25,7 @@ pub fn find(config: &Path, word: &str, choice: &Choice) -> Result<Target, Comman
     let path = Path::new(word);
     if path.is_file() {
         let path = path.to_owned();
-        let named = path.file_name().and_then(|name| name.to_str()?.parse::<ArchiveName>().ok());
-        let content = named.map_or_else(
-            || content::of(&path, choice.identity.as_deref()),
-            |name| Ok(Content::Archive(name)),
-        );
-        return Ok(match content? {
+        return Ok(match content::of(&path, choice.identity.as_deref())? {
             Content::Archive(name) => Target::Archive { path, name },
             Content::Snapshot => Target::Snapshot(path),
         });

@@ -6,10 +6,11 @@ use nightshift_snapshot::{Envelope, Stored, get};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::list::{pretty, shown};
+use super::list::shown;
 use super::opened::Opened;
 use crate::args::Output;
 use crate::commands::CommandError;
+use crate::out::pretty;
 use crate::out::{self, is_harmless};
 
 pub fn value(

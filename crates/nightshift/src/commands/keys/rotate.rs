@@ -1,12 +1,12 @@
 //! `nightshift keys rotate`: a new key beside the old one, which replaces it once every host lets it in.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nightshift_core::name::RemoteName;
 use nightshift_core::settings::Settings;
 use nightshift_peers::{Credentials, endpoint, remote_endpoint};
 use nightshift_ssh::{Endpoint, Identity, identity};
+use nightshift_store::beside;
 
 use super::{find_remote, peers, print_agentless_line, print_peer_line, print_remote_line};
 use crate::commands::CommandError;
@@ -18,7 +18,7 @@ pub async fn rotate(settings: &Settings, remote: Option<&RemoteName>) -> Result<
     let remote = remote.map(|name| find_remote(settings, name)).transpose()?;
     let old = remote.map_or(&settings.ssh.identity, |remote| &remote.identity);
     let replaced = Identity::load(old)?;
-    let new = with_ending(old, "new");
+    let new = beside(old, "new");
     if !new.exists() {
         let comment = replaced.public_line().split(' ').nth(2).unwrap_or_default().to_owned();
         let created = Identity::generate_ed25519(&new, &comment)?;
@@ -44,7 +44,7 @@ pub async fn rotate(settings: &Settings, remote: Option<&RemoteName>) -> Result<
         ));
         return Ok(Exit::Degraded);
     }
-    identity::replace(old, &new, &with_ending(old, "old"))?;
+    identity::replace(old, &new, &beside(old, "old"))?;
     out::print(format!("{}: replaced, now {}", old.display(), created.fingerprint()));
     out::print("stages that start from now on use it; remove the line of the old key everywhere:");
     out::print(replaced.public_line());
@@ -83,11 +83,4 @@ async fn test_logins(
         }
     }
     Ok(refused)
-}
-
-fn with_ending(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".");
-    name.push(ending);
-    PathBuf::from(name)
 }

@@ -11,10 +11,10 @@ use nightshift_core::digest::{Digest, Hasher};
 use nightshift_core::signed::Signed;
 use nightshift_core::units::{bytes, count};
 use nightshift_peers::Signers;
-use nightshift_store::read_if_exists;
+use nightshift_store::{beside, read_if_exists};
 use sha2::{Digest as _, Sha512};
 
-use super::{State, beside};
+use super::{State, state};
 use crate::commands::{CommandError, archive_file};
 use crate::{out, report};
 
@@ -41,11 +41,7 @@ pub fn verify(path: &Path, identity: Option<&Path>, signers: &Signers<'_>) -> Re
     for finding in &findings {
         out::print(format!("{name}: BAD: {finding}"));
     }
-    Ok(match signed {
-        _ if !findings.is_empty() => State::Bad,
-        Signed::By(_) => State::Verified,
-        _ => State::Unchecked,
-    })
+    Ok(state(&findings, &signed))
 }
 
 /// Who signed an archive, for a command that reads it for another purpose. An error if the signature or the checksum is wrong.
