@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use jiff::civil::Date;
 
-use crate::name::HostName;
+use crate::name::{HostName, RemoteName};
 use crate::settings::Compression;
 
 /// The SSHSIG namespace under which archives are signed.
@@ -32,12 +32,15 @@ impl ArchiveName {
     pub fn new(host: HostName, date: Date, extra: u16, compression: Compression, encrypted: bool) -> Self {
         Self { host, date, edition: 1, extra, zstd: compression == Compression::Zstd, encrypted }
     }
-}
 
-impl ArchiveName {
     /// The longest name of an archive of a host: a file system may allow only shorter ones.
     pub fn longest(host: HostName, compression: Compression, encrypted: bool) -> Self {
         Self { edition: 99, ..Self::new(host, Date::MAX, 99, compression, encrypted) }
+    }
+
+    /// The file in the outbox that says how much of it a remote has.
+    pub fn delivery_file(&self, remote: &RemoteName) -> String {
+        format!(".{self}.{remote}.delivery")
     }
 }
 

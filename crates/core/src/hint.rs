@@ -59,28 +59,19 @@ impl fmt::Display for StageHint {
     }
 }
 
-/// Why a peer's hint is not used.
-#[derive(Debug, thiserror::Error)]
-pub enum HintError {
-    #[error("it is not valid JSON with the expected fields")]
-    Shape(#[source] serde_json::Error),
-    #[error("it has format {0}, but this nightshift reads formats up to {FORMAT}; upgrade masters first")]
-    Newer(u32),
-}
-
 #[derive(Deserialize)]
 struct Versioned {
     format: u32,
 }
 
 impl Hint {
-    /// Reads a hint from an untrusted source.
-    pub fn decode(bytes: &[u8]) -> Result<Self, HintError> {
-        let Versioned { format } = serde_json::from_slice(bytes).map_err(HintError::Shape)?;
+    /// Reads a hint from an untrusted source; `None` if it is damaged, or of a newer format.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let Versioned { format } = serde_json::from_slice(bytes).ok()?;
         if format > FORMAT {
-            return Err(HintError::Newer(format));
+            return None;
         }
-        serde_json::from_slice(bytes).map_err(HintError::Shape)
+        serde_json::from_slice(bytes).ok()
     }
 
     /// How a stage of a night ended, if that night is open there and the stage ended.

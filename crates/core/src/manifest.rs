@@ -174,6 +174,12 @@ impl Manifest {
         self.files().fold(0, |sum, (_, size, _)| sum.saturating_add(size))
     }
 
+    /// Why an etcd set that counts as a copy contains no data of etcd's.
+    pub fn missing_etcd_data(&self) -> Option<&'static str> {
+        let lacks = self.role == Role::Etcd && self.grade > Grade::Bad && !self.has_etcd_data();
+        lacks.then_some("it contains neither a snapshot, nor a cold copy, nor a v2 backup")
+    }
+
     /// Whether an etcd set contains the member's keys: a snapshot, a cold copy or a v2 backup, with data in it.
     pub fn has_etcd_data(&self) -> bool {
         let Some(etcd) = &self.etcd else { return false };
@@ -235,14 +241,14 @@ impl Manifest {
         let mut directories = BTreeMap::new();
         for item in &self.items {
             if !is_safe_path(&item.path) || item.path == FILE || item.path == SIGNATURE_FILE {
-                return Err(ManifestError::UnsafePath(item.path.chars().take(200).collect()));
+                return Err(ManifestError::UnsafePath(quoted(&item.path)));
             }
             let fresh = match item.kind {
                 ItemKind::Directory => directories.insert(item.path.as_str(), true) != Some(true),
                 _ => leaves.insert(item.path.as_str()),
             };
             if !fresh {
-                return Err(ManifestError::Clash(item.path.chars().take(200).collect()));
+                return Err(ManifestError::Clash(quoted(&item.path)));
             }
             // From the deepest up: what is above a known directory is known too.
             for (at, _) in item.path.rmatch_indices('/') {
@@ -256,10 +262,15 @@ impl Manifest {
             }
         }
         match leaves.iter().find(|leaf| directories.contains_key(*leaf)) {
-            Some(clash) => Err(ManifestError::Clash(clash.chars().take(200).collect())),
+            Some(clash) => Err(ManifestError::Clash(quoted(clash))),
             None => Ok(()),
         }
     }
+}
+
+/// A path in an error: it may be of any length.
+fn quoted(path: &str) -> String {
+    path.chars().take(200).collect()
 }
 
 #[derive(Deserialize)]
@@ -294,7 +305,7 @@ impl FileList {
         for ListedItem { path, size, sha256 } in items {
             let (Some(size), Some(sha256)) = (size, sha256) else { continue };
             if !is_safe_path(&path) || path == FILE || path == SIGNATURE_FILE {
-                return Err(ManifestError::UnsafePath(path.chars().take(200).collect()));
+                return Err(ManifestError::UnsafePath(quoted(&path)));
             }
             for (at, _) in path.rmatch_indices('/') {
                 if !directories.insert(path[..at].to_owned()) {
@@ -305,7 +316,7 @@ impl FileList {
                 return Err(ManifestError::TooManyDirectories);
             }
             if !seen.insert(path.clone()) {
-                return Err(ManifestError::Clash(path.chars().take(200).collect()));
+                return Err(ManifestError::Clash(quoted(&path)));
             }
             files.push(ListedFile { path, size, sha256 });
         }

@@ -8,7 +8,7 @@ use crate::name::HostName;
 pub enum Signed {
     /// The signature is one of this host's, and of exactly these bytes.
     By(HostName),
-    /// There is no signature.
+    /// It has no signature.
     Unsigned,
     /// There is a signature that cannot be checked here, for this reason.
     Unchecked(String),

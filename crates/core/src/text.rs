@@ -157,12 +157,17 @@ impl Lines {
 
 /// The first of several reasons on one line, and how many more there are.
 pub fn summary(reasons: &[impl fmt::Display]) -> String {
+    first_of(reasons, "; ")
+}
+
+/// The first of several texts on one line, and how many more there are.
+pub fn first_of(reasons: &[impl fmt::Display], separator: &str) -> String {
     const MAX_SHOWN: usize = 5;
     let mut shown: Vec<String> = reasons.iter().take(MAX_SHOWN).map(ToString::to_string).collect();
     if reasons.len() > MAX_SHOWN {
         shown.push(format!("and {} more", reasons.len() - MAX_SHOWN));
     }
-    shown.join("; ")
+    shown.join(separator)
 }
 
 impl Deref for Lines {

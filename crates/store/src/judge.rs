@@ -93,8 +93,8 @@ impl<'a> Judge<'a> {
         let last = ProofReport::last_of_each(&drills);
         let proved = last.iter().any(|drill| drill.verdict == DrillVerdict::Proved);
         let mut notes: Vec<String> = manifest.notes.iter().map(ToString::to_string).collect();
-        if manifest.role == Role::Etcd && manifest.grade > Grade::Bad && !manifest.has_etcd_data() {
-            notes.insert(0, "it contains neither a snapshot, nor a cold copy, nor a v2 backup".to_owned());
+        if let Some(note) = manifest.missing_etcd_data() {
+            notes.insert(0, note.to_owned());
             return Ok(Judged { manifest, grade: Grade::Bad, notes, accepted: false, proved });
         }
         let acceptance = self.vault.acceptance(&manifest, &proofs);

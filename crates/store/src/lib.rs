@@ -38,6 +38,7 @@ pub use directory::{create_directories, list, open_own, remove_file};
 pub use fault::{IoContext, StoreError};
 pub use judge::{Judge, Judged};
 pub use layout::{Listed, Vault};
+pub use outbox::beside;
 pub use owner::become_owner_of;
 pub use partial::{Guard, Partial, hash_file};
 pub use publish::replace_file;

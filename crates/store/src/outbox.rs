@@ -149,7 +149,7 @@ impl Outbox {
     }
 
     fn delivery_path(&self, archive: &ArchiveName, remote: &RemoteName) -> PathBuf {
-        self.directory.join(format!(".{archive}.{remote}.delivery"))
+        self.directory.join(archive.delivery_file(remote))
     }
 
     /// Moves an archive that every remote has to `sent`: its checksum and signature first, so that it is never without.
@@ -219,7 +219,11 @@ fn move_file(from: &Path, to: &Path) -> Result<(), StoreError> {
         renamed => return renamed.on("move", from),
     }
     let part = beside(to, "part");
-    fs::copy(from, &part).on("copy to another file system", from)?;
+    if let Err(error) = fs::copy(from, &part) {
+        // It may have as many bytes as the archive.
+        remove_file(&part)?;
+        return Err(error).on("copy to another file system", from);
+    }
     let copied = File::open(&part).on("open", &part)?;
     sync_file(&copied).on("sync", &part)?;
     fs::rename(&part, to).on("publish", to)?;
@@ -229,7 +233,8 @@ fn move_file(from: &Path, to: &Path) -> Result<(), StoreError> {
     remove_file(from)
 }
 
-fn beside(path: &Path, extension: &str) -> PathBuf {
+/// The path with a further extension: that of a file that belongs to this one.
+pub fn beside(path: &Path, extension: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".");
     name.push(extension);

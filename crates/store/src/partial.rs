@@ -150,7 +150,8 @@ impl Partial {
     /// Removes an item, if it is there.
     pub fn discard(&self, item: &str) -> Result<(), StoreError> {
         let path = self.path(item)?;
-        let size = fs::symlink_metadata(&path).map_or(0, |metadata| metadata.len());
+        // A file that another set has too frees nothing, and drew nothing.
+        let size = fs::symlink_metadata(&path).map_or(0, |it| if it.nlink() == 1 { it.len() } else { 0 });
         remove_file(&path)?;
         self.budget.give_back(size);
         Ok(())

@@ -142,6 +142,9 @@ impl Records {
         }
         let path = self.open_path(night);
         let opened = AppendLog::open(&path, MAX_LEN).or_else(|error| {
+            if !is_of_the_file(&error) {
+                return Err(error);
+            }
             let aside = path.with_extension("jsonl.unreadable");
             tracing::warn!("{}; moving it to {}", chain(&error), aside.display());
             fs::rename(&path, &aside).map_err(|_| error)?;
@@ -225,4 +228,12 @@ impl RecordLog {
     fn open(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether the file itself is the reason. A lack of descriptors, memory or space does not go away when the file is moved.
+fn is_of_the_file(error: &StoreError) -> bool {
+    use io::ErrorKind::{FileTooLarge, InvalidInput, IsADirectory, PermissionDenied};
+    let StoreError::Io { source, .. } = error else { return false };
+    matches!(source.kind(), FileTooLarge | InvalidInput | IsADirectory | PermissionDenied)
+        || source.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }

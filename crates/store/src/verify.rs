@@ -12,7 +12,6 @@ use nightshift_core::etcd_facts::{EtcdFacts, SnapshotFacts};
 use nightshift_core::manifest::{self, FileList, ListedFile, Manifest};
 use nightshift_core::name::ClusterName;
 use nightshift_core::outcome::Grade;
-use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_core::signed::Signed;
 use nightshift_snapshot::{Facts, Pass, Report};
@@ -57,14 +56,17 @@ pub fn verify_set(
         }
     };
     // In a newer format only the file list can be read, and the files are still verified.
+    if list.is_newer() {
+        verified.signed = Signed::Unchecked("its manifest has a newer format".to_owned());
+    }
     let manifest = if list.is_newer() { None } else { decoded(cluster, set, &bytes, &mut verified.findings) };
     if let Some(manifest) = &manifest {
         let signature = stored_signature(vault, set)?;
         verified.signed = check(manifest, &bytes, signature.as_deref());
-        if let Signed::Refused(reason) = &verified.signed {
-            verified.findings.push(format!("signature refused: {reason}"));
+        if matches!(verified.signed, Signed::Refused(_)) {
+            verified.findings.push(verified.signed.to_string());
         }
-        verified.findings.extend(missing_data(manifest));
+        verified.findings.extend(manifest.missing_etcd_data().map(str::to_owned));
     }
     let bad_when_taken = manifest.as_ref().is_some_and(|manifest| manifest.grade == Grade::Bad);
     let facts = manifest.as_ref().and_then(|manifest| manifest.etcd.as_ref());
@@ -75,8 +77,11 @@ pub fn verify_set(
         if let Some(finding) = check_file(&path, Written { size, sha256 }, hashed) {
             verified.findings.push(format!("{name}: {finding}"));
         } else if is_snapshot(&name) && !bad_when_taken {
-            let findings = verify_snapshot(&path, facts, &|| false).into_iter();
-            verified.findings.extend(findings.map(|finding| format!("{name}: {finding}")));
+            let mut findings = verify_snapshot(&path, facts, &|| false);
+            if manifest.is_some() && facts.is_none() {
+                findings.push(UNDESCRIBED.to_owned());
+            }
+            verified.findings.extend(findings.into_iter().map(|finding| format!("{name}: {finding}")));
         }
     }
     Ok(verified)
@@ -116,14 +121,11 @@ pub fn is_snapshot(name: &str) -> bool {
     manifest::SNAPSHOTS.contains(&name)
 }
 
-/// A finding for an etcd set that contains no data of etcd's.
-fn missing_data(manifest: &Manifest) -> Option<String> {
-    let lacks = manifest.role == Role::Etcd && manifest.grade > Grade::Bad && !manifest.has_etcd_data();
-    lacks.then(|| "it contains neither a snapshot, nor a cold copy, nor a v2 backup".to_owned())
-}
+/// The finding for a snapshot about which its manifest states no facts.
+pub const UNDESCRIBED: &str = "its manifest does not describe the snapshot";
 
-/// What is wrong with a stored snapshot, how it differs from the facts in its manifest, or why it cannot be read. Blocks; `stop` ends it with a
-/// finding.
+/// What is wrong with a stored snapshot, how it differs from the facts in its manifest, or why it cannot be read. Without
+/// facts, because the manifest has a newer format, nothing is compared. Blocks; `stop` ends it with a finding.
 pub fn verify_snapshot(path: &Path, facts: Option<&EtcdFacts>, stop: &dyn Fn() -> bool) -> Vec<String> {
     let report = match report_of(path, facts.map(|facts| facts.raw_size), stop) {
         Ok(report) => report,
@@ -136,8 +138,7 @@ pub fn verify_snapshot(path: &Path, facts: Option<&EtcdFacts>, stop: &dyn Fn() -
             let counted = snapshot_facts(&report.facts);
             findings = facts.differences(report.length, Digest::from(report.sha256), counted.as_ref());
         }
-        Some(_) => {}
-        None => findings.push("its manifest does not describe it".to_owned()),
+        Some(_) | None => {}
     }
     findings
 }
@@ -240,6 +241,27 @@ mod tests {
         let refuted = verify_snapshot(&path, Some(&of_size(plausible)), &|| false).join("; ");
         assert!(refuted.contains("not an etcd database"), "{refuted}");
         assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn a_sound_set_of_a_newer_format_has_no_finding_and_is_unchecked() {
+        let directory = tempfile::tempdir().unwrap();
+        let vault = Vault::new(directory.path());
+        let set: SetId = "e1/2026-11-22/etcd".parse().unwrap();
+        let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../snapshot/tests/data/3.4-history.db.gz");
+        let snapshot = std::fs::read(sample).unwrap();
+        let (size, sha256) = (snapshot.len(), Digest::of(&snapshot));
+        let files = vault.directory(&set);
+        std::fs::create_dir_all(&files).unwrap();
+        std::fs::write(files.join("snapshot.db.gz"), snapshot).unwrap();
+        let item = format!(r#"{{"path": "snapshot.db.gz", "size": {size}, "sha256": "{sha256}"}}"#);
+        let manifest = format!(r#"{{"format": 9, "items": [{item}]}}"#);
+        std::fs::write(files.join(manifest::FILE), manifest).unwrap();
+        let check = |_: &Manifest, _: &[u8], _: Option<&str>| unreachable!("its manifest cannot be read");
+        let verified =
+            verify_set(&"prod".parse().unwrap(), &vault, &set, &check, &mut Hashed::new()).unwrap();
+        assert_eq!((verified.findings, verified.files), (Vec::new(), 1));
+        assert!(matches!(verified.signed, Signed::Unchecked(reason) if reason.contains("newer format")));
     }
 
     #[test]

@@ -88,8 +88,10 @@ pub(super) fn check_names(settings: &Settings, raw: &raw::Config, ledger: &mut L
     }
     let encrypted = !settings.archive.recipients.is_empty();
     let archive = ArchiveName::longest(settings.this.clone(), settings.archive.compression, encrypted);
-    for (remote, table) in settings.remotes.iter().zip(&raw.remote) {
-        let longest = format!(".{archive}.{}.delivery", remote.name);
+    for table in &raw.remote {
+        let name = table.get_ref().name.as_ref().and_then(|name| name.get_ref().parse().ok());
+        let Some(name) = name else { continue };
+        let longest = archive.delivery_file(&name);
         if longest.len() > MAX {
             let refusal = Refusal::new(format!(
                 "the names of this master and of this remote are too long together: `{longest}` would have {} bytes, and a file name has at most {MAX}",

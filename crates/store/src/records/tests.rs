@@ -228,6 +228,16 @@ fn tonights_record_that_cannot_be_read_is_moved_aside_and_begun_again() {
 }
 
 #[test]
+fn a_good_record_stays_where_it_is_when_something_else_keeps_it_from_being_opened() {
+    for (kind, is_moved) in [(io::ErrorKind::StorageFull, false), (io::ErrorKind::FileTooLarge, true)] {
+        let error = StoreError::Io { action: "open", path: "/r".into(), source: kind.into() };
+        assert_eq!(is_of_the_file(&error), is_moved, "{kind}");
+    }
+    let descriptors = io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error());
+    assert!(!is_of_the_file(&StoreError::Io { action: "open", path: "/r".into(), source: descriptors }));
+}
+
+#[test]
 fn a_record_whose_first_line_was_damaged_is_continued_from_the_line_that_replaced_it() {
     let fixture = fixture();
     let tonight = night("2026-11-22");
