@@ -45,6 +45,9 @@ pub struct StageContext {
     pub is_over: Arc<AtomicBool>,
 }
 
+/// The time for work that begins after `until`.
+const CATCH_UP_TIME: std::time::Duration = std::time::Duration::from_secs(600);
+
 /// How a stage ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StageEnd {
@@ -122,6 +125,12 @@ impl StageContext {
     /// Whether a set that arrives now counts as late.
     pub fn is_late(&self) -> bool {
         self.why == StartReason::MissingSets || self.is_over.load(Ordering::Relaxed)
+    }
+
+    /// When work that begins now has to end.
+    pub fn end(&self) -> tokio::time::Instant {
+        let left = self.time_left();
+        tokio::time::Instant::now() + if left.is_zero() { CATCH_UP_TIME } else { left }
     }
 
     /// The time until `until`; zero after it.

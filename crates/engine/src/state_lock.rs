@@ -1,13 +1,12 @@
 //! One daemon for each state directory: two would remove each other's unfinished files.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use nightshift_store::create_directories;
-use rustix::fs::{FlockOperation, flock};
 
 /// The file is created when a daemon first starts on this directory, and never written again.
 const FILE: &str = "daemon.lock";
@@ -35,10 +34,10 @@ impl StateLock {
         let failed = |source| StateLockError::Io { path: path.clone(), source };
         create_directories(state).map_err(|error| failed(io::Error::other(error)))?;
         let file = OpenOptions::new().create(true).append(true).mode(0o640).open(&path).map_err(failed)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(StateLockError::Locked(state.to_owned())),
-            Err(error) => Err(failed(error.into())),
+            Err(TryLockError::WouldBlock) => Err(StateLockError::Locked(state.to_owned())),
+            Err(TryLockError::Error(error)) => Err(failed(error)),
         }
     }
 }

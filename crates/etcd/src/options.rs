@@ -1,7 +1,7 @@
 //! etcd's options by the names of its environment variables, wherever they are written: etcd.conf, etcd.conf.yml, flags or a
 //! pod's env.
 
-mod yaml;
+pub(crate) mod yaml;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -74,7 +74,12 @@ fn unquoted(value: &str) -> &str {
 
 /// Reads a small regular file.
 pub fn read_small(path: &Path) -> io::Result<Vec<u8>> {
-    nightshift_core::read_bounded(nightshift_store::open_regular(path)?, MAX_BYTES)
+    let mut bytes = nightshift_core::read_bounded(nightshift_store::open_regular(path)?, MAX_BYTES)?;
+    // Some editors put a byte order mark before the first line, which then is not recognised.
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        bytes.drain(..3);
+    }
+    Ok(bytes)
 }
 
 #[cfg(test)]

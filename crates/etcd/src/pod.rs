@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::options::Options;
+use crate::options::{Options, yaml};
 
 #[derive(Debug, Deserialize)]
 pub struct Pod {
@@ -61,19 +61,8 @@ struct HostPath {
 }
 
 impl Pod {
-    /// Parses a manifest. The budget is larger than any pod needs, and bounds the cost of a hostile manifest.
     pub fn parse(text: &str) -> Result<Self, serde_saphyr::Error> {
-        let limits = serde_saphyr::options! {
-            budget: serde_saphyr::budget! {
-                max_documents: 1,
-                max_events: 20_000,
-                max_nodes: 10_000,
-                max_depth: 64,
-                max_anchors: 0,
-                max_aliases: 0,
-            },
-        };
-        serde_saphyr::from_str_with_options(text, limits)
+        yaml::parse(text)
     }
 
     /// The container that runs etcd.

@@ -222,7 +222,9 @@ async fn check_snapshot(set: &SetId, partial: &Partial, manifest: &Manifest) -> 
     let stopped = Arc::clone(&stop.0);
     let findings: Vec<String> = offload::run(move || {
         let stopped = || stopped.load(Ordering::Relaxed);
-        paths.iter().flat_map(|path| verify::verify_snapshot(path, facts.as_ref(), &stopped)).collect()
+        let undescribed = (facts.is_none() && !paths.is_empty()).then(|| verify::UNDESCRIBED.to_owned());
+        let found = paths.iter().flat_map(|path| verify::verify_snapshot(path, facts.as_ref(), &stopped));
+        found.chain(undescribed).collect()
     })
     .await;
     drop(stop);

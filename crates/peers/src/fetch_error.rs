@@ -36,7 +36,7 @@ pub enum FetchError {
         "{0} is not stored: its format is newer, and enough such sets of this host are stored tonight; upgrade masters first"
     )]
     TooManyNewer(SetId),
-    #[error("{0}: its host is too slow: not fetched within {1} s; retrying later")]
+    #[error("{0}: the transfer is too slow: not complete within {1} s; a later run resumes it")]
     TooSlow(SetId, u64),
     #[error("{set}: cannot write {path}")]
     Write { set: SetId, path: String, source: std::io::Error },

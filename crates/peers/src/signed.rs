@@ -45,13 +45,8 @@ pub enum SignedError {
 impl SignedError {
     /// Whether no plain key of the host is pinned here: then the signature says neither yes nor no.
     pub fn is_unchecked(&self) -> bool {
-        matches!(self, Self::Refused { source, .. } if is_unchecked(source))
+        matches!(self, Self::Refused { source, .. } if source.is_unchecked())
     }
-}
-
-/// Whether no plain key of the host is pinned, which says nothing about the signature.
-pub(crate) fn is_unchecked(error: &SignatureError) -> bool {
-    matches!(error, SignatureError::NotPinned { .. } | SignatureError::OnlyAuthority { .. })
 }
 
 impl Trust<'_> {
@@ -66,7 +61,9 @@ impl Trust<'_> {
         signature: Option<&str>,
     ) -> Result<bool, SignedError> {
         let origin = self.inventory.get(made_by);
-        let Some(origin) = origin.filter(|_| may_make(self.inventory, host, made_by)) else {
+        // Of a host that left the inventory nothing is pulled; `may_make` also serves sets that are stored already.
+        let may = self.inventory.get(host).is_some() && may_make(self.inventory, host, made_by);
+        let Some(origin) = origin.filter(|_| may) else {
             return Err(SignedError::Origin { host: host.clone(), made_by: made_by.clone() });
         };
         let Some(signature) = signature else { return Ok(false) };
@@ -87,23 +84,23 @@ fn may_make(inventory: &Inventory, host: &HostName, made_by: &HostName) -> bool 
 /// The keys by which this host checks what is stored: the pinned ones, and its own, which is not pinned.
 #[derive(Debug)]
 pub struct Signers<'a> {
-    /// `None` without a configuration: then every host is looked up by its name alone.
-    settings: Option<&'a Settings>,
+    /// With this host's own keys, or why they cannot be read. `None` without a configuration: then every host is looked up by its
+    /// name alone.
+    own: Option<(&'a Settings, Result<KnownHosts, String>)>,
     /// Or why they cannot be read.
     pins: Result<KnownHosts, String>,
-    own: Result<KnownHosts, String>,
 }
 
 impl<'a> Signers<'a> {
     /// Reads this host's public key, and the pinned keys. If one of them cannot be read, what needs it is unchecked. Blocks.
     pub fn load(settings: &'a Settings) -> Self {
         let pins = KnownHosts::load(&settings.ssh.known_hosts).map_err(|error| chain(&error));
-        Self { settings: Some(settings), pins, own: own_key(settings) }
+        Self { own: Some((settings, own_key(settings))), pins }
     }
 
     /// With these pins alone.
     pub fn pinned(pins: Result<KnownHosts, String>) -> Self {
-        Self { settings: None, pins, own: Err("there is no configuration".to_owned()) }
+        Self { own: None, pins }
     }
 
     /// With these pins instead of those of the configuration.
@@ -113,7 +110,7 @@ impl<'a> Signers<'a> {
 
     pub fn of_set(&self, manifest: &Manifest, bytes: &[u8], signature: Option<&str>) -> Signed {
         let Manifest { host, made_by, made_at, .. } = manifest;
-        let inventory = self.settings.map(|settings| &settings.inventory);
+        let inventory = self.settings().map(|settings| &settings.inventory);
         if inventory.is_some_and(|inventory| !may_make(inventory, host, made_by)) {
             let origin = SignedError::Origin { host: host.clone(), made_by: made_by.clone() };
             return Signed::Refused(origin.to_string());
@@ -139,6 +136,10 @@ impl<'a> Signers<'a> {
         })
     }
 
+    fn settings(&self) -> Option<&'a Settings> {
+        self.own.as_ref().map(|(settings, _)| *settings)
+    }
+
     fn check(
         &self,
         host: &HostName,
@@ -147,7 +148,7 @@ impl<'a> Signers<'a> {
         verify: impl Fn(&str, Signatory<'_, String>) -> Result<String, SignatureError>,
     ) -> Signed {
         let Some(signature) = signature else { return Signed::Unsigned };
-        let listed = self.settings.and_then(|settings| settings.inventory.get(host));
+        let listed = self.settings().and_then(|settings| settings.inventory.get(host));
         let (names, port) = listed.map_or_else(
             || (vec![host.to_string()], SSH_PORT),
             |listed: &Host| (endpoint(listed).known_as, listed.port),
@@ -155,12 +156,14 @@ impl<'a> Signers<'a> {
         let with = |known_hosts: &KnownHosts| {
             verify(signature, Signatory { known_hosts, names: &names, port, made_at })
         };
-        if self.settings.is_some_and(|settings| settings.this == *host) {
-            return self.check_own(host, &with);
+        if let Some((settings, own)) = &self.own
+            && settings.this == *host
+        {
+            return self.check_own(host, own, &with);
         }
         match self.pins.as_ref().map(with) {
             Ok(Ok(_)) => Signed::By(host.clone()),
-            Ok(Err(error)) if is_unchecked(&error) => Signed::Unchecked(error.to_string()),
+            Ok(Err(error)) if error.is_unchecked() => Signed::Unchecked(error.to_string()),
             Ok(Err(error)) => Signed::Refused(chain(&error)),
             Err(reason) => Signed::Unchecked(reason.clone()),
         }
@@ -170,9 +173,10 @@ impl<'a> Signers<'a> {
     fn check_own(
         &self,
         host: &HostName,
+        own: &Result<KnownHosts, String>,
         with: &dyn Fn(&KnownHosts) -> Result<String, SignatureError>,
     ) -> Signed {
-        let checked = match &self.own {
+        let checked = match own {
             Ok(own) => with(own),
             Err(reason) => return Signed::Unchecked(reason.clone()),
         };

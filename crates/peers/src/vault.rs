@@ -16,7 +16,6 @@ use nightshift_ssh::{FileKind, KnownHosts, Session, Sftp, SftpError, Signatory, 
 use nightshift_store::verify::MAX_SIGNATURE_LEN;
 
 use crate::credentials::{Credentials, ReachError, endpoint};
-use crate::signed::is_unchecked;
 
 /// The maximum number of entries in a night's directory: three roles, their attempts and proofs.
 const MAX_ENTRIES: usize = 200;
@@ -121,7 +120,7 @@ impl PeerVault {
             match verify(proof::NAMESPACE, &bytes, pem, by) {
                 Ok(_) => {}
                 // The host is known by a certificate authority alone, so the connection is all that authenticates it.
-                Err(error) if is_unchecked(&error) => signature = None,
+                Err(error) if error.is_unchecked() => signature = None,
                 Err(error) => return Err(PeerProofError::Signed(self.host().clone(), error)),
             }
         }
@@ -131,7 +130,7 @@ impl PeerVault {
     /// The host's current state as it publishes it; `None` if it cannot be read.
     pub async fn hint(&self) -> Option<Hint> {
         let bytes = self.read(&format!("{}/{}", self.host(), hint::FILE), hint::MAX_BYTES).await.ok()??;
-        Hint::decode(&bytes).ok()
+        Hint::decode(&bytes)
     }
 
     /// Where something in the vault is on that host.

@@ -47,6 +47,13 @@ pub enum SignatureError {
     Revoked { host: String, fingerprint: String },
 }
 
+impl SignatureError {
+    /// Whether no plain key of the host is pinned, which says nothing about the signature.
+    pub const fn is_unchecked(&self) -> bool {
+        matches!(self, Self::NotPinned { .. } | Self::OnlyAuthority { .. })
+    }
+}
+
 /// Signs with a private key of this host.
 pub struct Signer {
     key: PrivateKey,

@@ -87,7 +87,7 @@ impl Upload<'_> {
         run_lanes(&job, sessions, created).await?;
         drop(job);
         check_size(sessions, &path, size).await?;
-        Ok(Uploaded { part: path, size, sent, synced: sessions.iter().any(Sftp::can_fsync) })
+        Ok(Uploaded { part: path, size, sent, synced: sessions.iter().all(Sftp::can_fsync) })
     }
 
     async fn local_size(&self) -> Result<u64, UploadError> {

@@ -297,6 +297,7 @@ async fn a_login_banner_that_is_not_utf_8_is_named_and_others_do_not_matter() {
 async fn a_connection_that_is_cut_during_the_login_is_not_a_refused_key() {
     let Some(sshd) = sshd("") else { return };
     // The client's part of the key exchange has about 1,000 bytes; the requests of the login follow.
+    let mut in_login = false;
     for bytes in [1100, 1300] {
         let proxy = Proxy::to(sshd.port).unwrap();
         proxy.cut_after(kit::proxy::Way::Up, bytes);
@@ -305,7 +306,9 @@ async fn a_connection_that_is_cut_during_the_login_is_not_a_refused_key() {
         let connected = Session::connect(&endpoint, &sshd.identity(), &sshd.known_hosts(), &timeouts).await;
         let error = connected.err().unwrap();
         assert!(!error.is_permanent(), "{bytes}: {error}");
+        in_login |= matches!(error, ConnectError::Ended { during: "logging in", .. });
     }
+    assert!(in_login, "no connection was cut after the key exchange");
 }
 
 #[tokio::test]

@@ -92,7 +92,7 @@ fn id_of(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
-/// Responds that there is no slot for this client, without waiting: the response fits into the socket's empty buffer.
+/// Responds that every slot is in use, without waiting: the response fits into the socket's empty buffer.
 pub fn refuse_client(stream: UnixStream, message: String) {
     // tokio's own `try_write` writes nothing before its first poll.
     if let (Ok(mut stream), Ok(mut line)) =

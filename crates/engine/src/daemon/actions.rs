@@ -1,5 +1,6 @@
 //! The daemon's state, and how it carries out what the agenda decides.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +49,18 @@ pub(super) enum Task {
     OpeningPrune,
     /// Queries whether the clock is synchronised; this may take seconds.
     ClockQuery,
+}
+
+impl fmt::Display for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stage(stage) => write!(f, "{stage}"),
+            Self::Beside(stage) => write!(f, "a late transfer of {stage}"),
+            Self::Client { uid, .. } => write!(f, "a control request of the user with the id {uid}"),
+            Self::OpeningPrune => f.write_str("the prune at the opening of the night"),
+            Self::ClockQuery => f.write_str("the query of the clock"),
+        }
+    }
 }
 
 /// What a task returns.
@@ -255,7 +268,7 @@ impl Daemon {
             (_, Ok(TaskOutput::Stage(ended))) => ended,
             (Task::Stage(stage), Err(panic)) => self.nights.crashed(*stage, &panic).await.into(),
             (task, Err(panic)) => {
-                let what = format!("{task:?} crashed (panic)");
+                let what = format!("{task} crashed (panic)");
                 return self.audit.emit(&Event::failed(Kind::OperationFailed, what, panic));
             }
         };

@@ -16,7 +16,8 @@ use crate::audit::Audit;
 pub(super) async fn sweep(settings: Arc<Settings>, open: Option<Night>, audit: &Audit) {
     let (drill, swept) = offload::run(move || {
         // The scratch directory of a drill that still runs is locked, and stays.
-        let drill = scratch::sweep(&settings.paths.scratch());
+        let roots = settings.drill.scratch.iter().cloned().chain([settings.paths.scratch()]);
+        let drill = roots.map(|root| scratch::sweep(&root)).fold(Ok(()), Result::and);
         let vault = Vault::of(&settings).sweep(open);
         (drill, [vault, Outbox::new(settings.paths.outbox()).sweep()])
     })

@@ -75,8 +75,8 @@ impl std::fmt::Display for Isolation {
     }
 }
 
-/// A connection to the drill's unit, which systemd starts for each of them. `None` if there is no socket, or one that nothing
-/// listens on.
+/// A connection to the drill's unit, which systemd starts for each of them. `None` if the socket does not exist, or if nothing
+/// listens on it.
 fn connect(settings: &Settings) -> Result<Option<UnixStream>, String> {
     let socket = socket(settings);
     match UnixStream::connect(&socket) {

@@ -37,14 +37,6 @@ pub enum Stored {
     Member { packing: Packing },
 }
 
-impl Stored {
-    pub const fn packing(self) -> Packing {
-        match self {
-            Self::Snapshot { packing } | Self::Member { packing } => packing,
-        }
-    }
-}
-
 /// A copy that a worker can read from its beginning.
 #[derive(Debug)]
 pub struct OpenedCopy {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
@@ -12,30 +11,27 @@ use nightshift_core::record::Expected;
 use nightshift_core::role::Role;
 use nightshift_peers::{Credentials, PeerVault};
 use nightshift_store::StoreError;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
 use crate::context::{Ended, StageContext};
 use crate::expected;
 use crate::stages::error::StageError;
 use crate::stages::pull;
 
-/// The time for the other masters' sets where the stage starts after its `until`.
-const CATCH_UP_TIME: Duration = Duration::from_secs(600);
-
 pub async fn run(ctx: &StageContext) -> Result<Ended, StageError> {
     let credentials = Arc::new(Credentials::of_peers(&ctx.settings).await?);
     let mut ended = pull::pull_role(ctx, Role::Master, &credentials).await;
-    let left = ctx.time_left();
-    let until = Instant::now() + if left.is_zero() { CATCH_UP_TIME } else { left };
+    let until = ctx.end();
     for master in &ctx.peers {
         let lacking = ctx.offload(lacking).await?;
         let Some(host) = ctx.settings.inventory.get(master).filter(|_| !lacking.is_empty()) else { continue };
         // What a master that is too slow has is fetched by a later run: a partial set is resumed.
-        let Ok(filled) = timeout_at(until, fill(ctx, host, &lacking, &credentials)).await else { break };
-        match filled {
-            Ok(gained) => ended.end.gained |= gained,
+        let gained = &mut ended.end.gained;
+        let filling = fill(ctx, host, &lacking, &credentials, gained);
+        let Ok(filled) = timeout_at(until, filling).await else { break };
+        if let Err(error) = filled {
             // The pull above reported already that this master cannot be reached.
-            Err(error) => tracing::debug!("{master}: {}", chain(&error)),
+            tracing::debug!("{master}: {}", chain(&error));
         }
     }
     Ok(ended)
@@ -60,21 +56,21 @@ fn lacking(ctx: &StageContext) -> Result<Vec<Expected>, StoreError> {
 }
 
 /// Fetches from another master those of the lacking sets that it has. They count only with a good signature of their
-/// origin host.
+/// origin host. `gained` is set once one of them is stored.
 async fn fill(
     ctx: &StageContext,
     master: &Host,
     lacking: &[Expected],
     credentials: &Credentials,
-) -> Result<bool, StageError> {
+    gained: &mut bool,
+) -> Result<(), StageError> {
     let peer = PeerVault::open(credentials, master).await?;
-    let mut gained = false;
     for Expected { host, role, .. } in lacking {
         let mut sets = peer.sets(host, ctx.night).await?;
         sets.retain(|set| set.role == *role && !ctx.vault.contains(set));
         for set in sets {
             match pull::fetch(ctx, &peer, credentials, &set).await {
-                Ok(()) => gained = true,
+                Ok(()) => *gained = true,
                 // It was reported.
                 Err(error) if error.is_refusal() => {}
                 Err(error) => ctx.log(Event {
@@ -91,5 +87,5 @@ async fn fill(
         }
     }
     peer.close().await;
-    Ok(gained)
+    Ok(())
 }

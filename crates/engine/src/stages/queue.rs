@@ -16,9 +16,6 @@ use crate::context::StageContext;
 /// The wait before a peer is polled again; it grows to ten times this.
 const INITIAL_BACKOFF: Duration = Duration::from_secs(6);
 
-/// How long a stage that starts after its `until` polls its peers.
-const CATCH_UP_TIME: Duration = Duration::from_secs(600);
-
 const NOT_REACHED: &str = "not reached before `until`, because other hosts used all connections";
 
 /// The result of polling a peer once.
@@ -61,7 +58,6 @@ struct Waiting {
 impl<'a, T: Send + 'a> Queue<'a, T> {
     pub fn new(ctx: &StageContext, hosts: Vec<Arc<Host>>) -> Self {
         let now = Instant::now();
-        let left = ctx.time_left();
         Self {
             waiting: hosts
                 .into_iter()
@@ -70,8 +66,8 @@ impl<'a, T: Send + 'a> Queue<'a, T> {
             running: FuturesUnordered::new(),
             polled: Vec::new(),
             parallel: ctx.stage_settings().parallel.max(1),
-            deadline: now + left,
-            end: now + if left.is_zero() { CATCH_UP_TIME } else { left },
+            deadline: now + ctx.time_left(),
+            end: ctx.end(),
             initial_backoff: INITIAL_BACKOFF,
             caller: ctx.settings.this.to_string(),
         }

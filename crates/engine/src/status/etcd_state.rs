@@ -34,7 +34,7 @@ pub struct EtcdState {
     pub masters: Vec<HostName>,
     #[serde(default)]
     pub remotes: Vec<RemoteName>,
-    /// There is no master in the inventory, so that no other host has a copy.
+    /// The inventory has no master, so that no other host has a copy.
     #[serde(default)]
     pub without_masters: bool,
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::Options;
 
@@ -20,7 +21,7 @@ enum Value {
     Other(serde::de::IgnoredAny),
 }
 
-/// Whether a line looks like a key of YAML before any looks like a variable.
+/// Whether the first line that is not a comment begins with a key of YAML.
 pub(super) fn is_yaml(text: &str) -> bool {
     let mut lines =
         text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', ';']));
@@ -33,8 +34,8 @@ pub(super) fn is_yaml(text: &str) -> bool {
     })
 }
 
-pub(super) fn read(text: &str, options: &mut Options) -> Result<(), serde_saphyr::Error> {
-    // As for a pod's manifest: more than any configuration needs, and a bound for a hostile one.
+/// Parses YAML. The budget is larger than any configuration or pod needs, and bounds the cost of a hostile one.
+pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, serde_saphyr::Error> {
     let limits = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_documents: 1,
@@ -45,7 +46,11 @@ pub(super) fn read(text: &str, options: &mut Options) -> Result<(), serde_saphyr
             max_aliases: 0,
         },
     };
-    let table: BTreeMap<String, Value> = serde_saphyr::from_str_with_options(text, limits)?;
+    serde_saphyr::from_str_with_options(text, limits)
+}
+
+pub(super) fn read(text: &str, options: &mut Options) -> Result<(), serde_saphyr::Error> {
+    let table: BTreeMap<String, Value> = parse(text)?;
     for (key, value) in &table {
         match value {
             Value::Table(inner) => {

@@ -14,8 +14,10 @@ pub const OWN_PROGRAM: &str = "/proc/self/exe";
 
 #[derive(Debug, thiserror::Error)]
 pub enum FollowError {
-    #[error("cannot make this process the child that it has to be")]
+    #[error("cannot tie this process to its parent")]
     Tie(#[source] io::Error),
+    #[error("cannot detach this process from the terminal")]
+    Detach(#[source] io::Error),
     #[error("the parent of this process has already ended")]
     Orphan,
     #[error("cannot run {program}")]
@@ -33,7 +35,7 @@ pub fn follow_parent(parent: u32) -> Result<(), FollowError> {
 /// Starts a session of its own: no Ctrl+C ends this process before it has cleaned up, and etcd, which it starts, has no access to
 /// the operator's terminal.
 pub fn leave_terminal() -> Result<(), FollowError> {
-    rustix::process::setsid().map(drop).map_err(|error| FollowError::Tie(error.into()))
+    rustix::process::setsid().map(drop).map_err(|error| FollowError::Detach(error.into()))
 }
 
 fn follow(parent: u32, signal: Signal) -> Result<(), FollowError> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nightshift_core::text::Text;
 use russh::{ChannelMsg, Sig};
 use thiserror::Error;
 use tokio::time::timeout;
@@ -137,7 +138,7 @@ impl<'a> Collected<'a> {
 fn first_line(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
-    line.chars().filter(|c| !c.is_control()).take(200).collect()
+    Text::new(line).to_string()
 }
 
 /// Quotes one argument for a POSIX shell.

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
+use nightshift_core::text::Text;
 use tokio::io::{AsyncRead, ReadBuf};
 
 /// Bytes that are stored: RFC 4253, section 4.2, limits the line of the version to 255.
@@ -18,11 +19,11 @@ pub(super) struct Greeting(Arc<Mutex<Vec<u8>>>);
 
 impl Greeting {
     /// The first line, if the server sent no version after it.
-    pub fn refusal(&self) -> Option<String> {
+    pub fn refusal(&self) -> Option<Text> {
         let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let has_version = bytes.split(|byte| *byte == b'\n').any(|line| line.starts_with(VERSION));
         let text = String::from_utf8_lossy(&bytes);
-        let line: String = text.lines().next()?.chars().filter(|c| !c.is_control()).collect();
+        let line = Text::new(text.lines().next()?);
         (!has_version && !line.is_empty()).then_some(line)
     }
 

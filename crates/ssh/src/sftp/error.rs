@@ -122,7 +122,6 @@ impl Operation<'_> {
 }
 
 fn reason(code: StatusCode, message: &str) -> String {
-    let message: String = message.chars().filter(|c| !c.is_control()).take(300).collect();
     match (code, message.trim()) {
         (StatusCode::Failure, text) if text.is_empty() || text.eq_ignore_ascii_case("failure") => {
             "the server returned \"failure\" without a reason (disk full, not a directory, or not empty?)"

@@ -67,7 +67,7 @@ impl Sftp {
     /// Syncs a file or directory to the server's disk. Returns false if the server does not support this.
     pub async fn fsync(&self, path: &str) -> Result<bool, SftpError> {
         let opened = self.open_file(path, "fsync", OpenFlags::READ, None).await?;
-        opened.sync().await
+        opened.try_sync().await
     }
 
     /// Renames atomically, and replaces an existing target. A server without a working `posix-rename@openssh.com` cannot replace:

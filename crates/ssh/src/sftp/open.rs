@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, Stream, StreamExt};
 use russh_sftp::client::error::Error as ProtocolError;
 use russh_sftp::protocol::{FileAttributes, Handle, OpenFlags};
 use tokio::sync::OwnedSemaphorePermit;
@@ -89,19 +89,25 @@ impl OpenFile {
         write.await.map(drop).map_err(|error| self.channel.failed(self.operation("write"), error))
     }
 
-    /// Syncs the written data to the server's disk. Returns false if the server cannot: some announce it and then refuse it, and
-    /// a failure has the same code as a refusal.
+    /// Syncs the written data to the server's disk. Returns false if the server cannot, and then does not request it again.
     pub async fn sync(&self) -> Result<bool, SftpError> {
+        let synced = self.try_sync().await?;
+        if !synced {
+            self.channel.refuse(FSYNC);
+        }
+        Ok(synced)
+    }
+
+    /// Syncs a file or a directory, which not every server can. Some announce it and then refuse it, and a failure has the same
+    /// code as a refusal.
+    pub(super) async fn try_sync(&self) -> Result<bool, SftpError> {
         if !self.channel.has(FSYNC) {
             return Ok(false);
         }
         let sync = self.channel.raw.fsync(self.handle());
         match self.channel.request(self.operation("fsync"), sync).await {
             Ok(_) => Ok(true),
-            Err(SftpError::Unsupported { .. } | SftpError::Failure { .. }) => {
-                self.channel.refuse(FSYNC);
-                Ok(false)
-            }
+            Err(SftpError::Unsupported { .. } | SftpError::Failure { .. }) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -126,6 +132,17 @@ impl OpenFile {
     /// The maximum time without progress in a transfer.
     pub fn progress_timeout(&self) -> Duration {
         self.channel.link.timeouts.request
+    }
+
+    /// Waits for the acknowledgement of the next of several writes.
+    pub async fn acknowledged(
+        &self,
+        writes: &mut (impl Stream<Item = Result<(), SftpError>> + Unpin),
+    ) -> Result<(), SftpError> {
+        match timeout(self.progress_timeout(), writes.next()).await {
+            Err(_) => Err(self.stalled("write")),
+            Ok(written) => written.unwrap_or(Ok(())),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
+use nightshift_core::text::{MAX_LEN, Text};
 use russh_sftp::protocol::StatusCode;
 use tokio::io::{AsyncRead, ReadBuf};
 
@@ -17,9 +18,8 @@ const VERSION: u8 = 2;
 const STATUS: u8 = 101;
 /// The length and the type of a packet, in bytes.
 const HEADER: usize = 5;
-/// Bytes of a status, and of the text of a server that does not speak SFTP.
+/// Bytes of a status.
 const MAX_STATUS: usize = 64 * 1024;
-const MAX_TEXT: usize = 300;
 
 /// The text that a server sent in place of SFTP, such as the output of a forced command; else empty.
 #[derive(Clone, Default)]
@@ -32,8 +32,7 @@ impl NotSftp {
 
     fn set(&self, bytes: &[u8]) {
         let text = String::from_utf8_lossy(bytes);
-        let text = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = text;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Text::new(text.trim()).to_string();
     }
 }
 
@@ -127,7 +126,7 @@ impl<S: AsyncRead + Unpin> Responses<S> {
 
 impl State {
     fn text(read: &[u8]) -> Self {
-        let mut bytes = vec![0; MAX_TEXT];
+        let mut bytes = vec![0; MAX_LEN];
         bytes[..read.len()].copy_from_slice(read);
         Self::Text { bytes, len: read.len() }
     }
@@ -159,7 +158,7 @@ fn in_version_3(packet: &[u8]) -> Vec<u8> {
     let Some(code) = number(HEADER + 4) else { return packet.to_vec() };
     let text = number(HEADER + 8).and_then(|len| packet.get(HEADER + 12..HEADER + 12 + len as usize));
     let text = String::from_utf8_lossy(text.unwrap_or_default());
-    let text: String = text.chars().filter(|c| !c.is_control()).take(MAX_TEXT).collect();
+    let text = Text::new(&text).to_string();
     let (code, text) = match meaning(code) {
         None => (code, text),
         Some((instead, meaning)) if text.is_empty() => (instead as u32, format!("{meaning} (status {code})")),
@@ -276,7 +275,7 @@ mod tests {
         becomes(status(4, &[]), status(4, &[b"", b""])).await;
         becomes(
             status(4, &[b"Platte voll \xfc\x1b[2J"]),
-            status(4, &["Platte voll \u{fffd}[2J".as_bytes(), b""]),
+            status(4, &["Platte voll \u{fffd}\u{fffd}[2J".as_bytes(), b""]),
         )
         .await;
     }
@@ -292,7 +291,7 @@ mod tests {
     async fn text_in_place_of_sftp_is_stored_with_a_limit() {
         assert_eq!(read(b"hi\n").await.1, "hi");
         assert_eq!(read(b"This account is disabled.\r\n").await.1, "This account is disabled.");
-        assert_eq!(read(&[b'x'; 10_000]).await.1.len(), MAX_TEXT);
+        assert_eq!(read(&[b'x'; 10_000]).await.1.len(), MAX_LEN);
         assert_eq!(read(START).await, (START.to_vec(), String::new()));
     }
 }

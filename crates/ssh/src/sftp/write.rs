@@ -1,9 +1,7 @@
 //! Writes a small file.
 
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use russh_sftp::protocol::OpenFlags;
-use tokio::time::timeout;
 
 use super::{Sftp, SftpError};
 
@@ -19,26 +17,16 @@ impl Sftp {
         let mut offset = 0;
         for block in content.chunks(file.write_len()) {
             if acknowledged.len() == MAX_IN_FLIGHT {
-                next(&mut acknowledged, &file).await?;
+                file.acknowledged(&mut acknowledged).await?;
             }
             acknowledged.push(file.write(offset, block.to_vec()));
             offset += block.len() as u64;
         }
         while !acknowledged.is_empty() {
-            next(&mut acknowledged, &file).await?;
+            file.acknowledged(&mut acknowledged).await?;
         }
         drop(acknowledged);
         file.sync().await?;
         file.close().await
-    }
-}
-
-async fn next(
-    acknowledged: &mut FuturesUnordered<impl Future<Output = Result<(), SftpError>>>,
-    file: &super::OpenFile,
-) -> Result<(), SftpError> {
-    match timeout(file.progress_timeout(), acknowledged.next()).await {
-        Err(_) => Err(file.stalled("write")),
-        Ok(result) => result.unwrap_or(Ok(())),
     }
 }

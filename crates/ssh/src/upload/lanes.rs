@@ -13,7 +13,6 @@ use nightshift_core::range_set::RangeSet;
 use russh_sftp::protocol::OpenFlags;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
-use tokio::time::timeout;
 
 use super::error::UploadError;
 use crate::sftp::{OpenFile, Sftp, SftpError};
@@ -188,7 +187,7 @@ impl Lane<'_> {
         let mut offset = part.start;
         while offset < part.end {
             while self.in_flight.len() >= max_blocks {
-                self.acknowledged().await?;
+                self.remote.acknowledged(&mut self.in_flight).await?;
             }
             let len = (part.end - offset).min(self.remote.write_len() as u64);
             let mut block = vec![0; len as usize];
@@ -206,15 +205,8 @@ impl Lane<'_> {
     /// Waits until the server has acknowledged everything.
     async fn drain(&mut self) -> Result<(), UploadError> {
         while !self.in_flight.is_empty() {
-            self.acknowledged().await?;
+            self.remote.acknowledged(&mut self.in_flight).await?;
         }
         Ok(())
-    }
-
-    async fn acknowledged(&mut self) -> Result<(), UploadError> {
-        match timeout(self.remote.progress_timeout(), self.in_flight.next()).await {
-            Err(_) => Err(self.remote.stalled("write").into()),
-            Ok(result) => Ok(result.unwrap_or(Ok(()))?),
-        }
     }
 }

@@ -2,6 +2,7 @@
 
 use nightshift_core::night::Night;
 use nightshift_core::outcome::{Grade, Outcome};
+use nightshift_core::text::{first_of, summary};
 
 use crate::context::StageEnd;
 
@@ -51,8 +52,8 @@ impl Tally {
 
     pub fn end(self, night: Night) -> StageEnd {
         let Self { gained, stored, without, lacking } = self;
-        let without = (!without.is_empty())
-            .then(|| format!("no set of night {night} on {}", shortened(&without, ", ")));
+        let without =
+            (!without.is_empty()).then(|| format!("no set of night {night} on {}", first_of(&without, ", ")));
         if stored == 0
             && lacking.is_empty()
             && let Some(without) = without
@@ -63,18 +64,9 @@ impl Tally {
         if lacking.is_empty() {
             return StageEnd { gained, reason: without, ..StageEnd::done() };
         }
-        let reasons: Vec<String> = [shortened(&lacking, "; ")].into_iter().chain(without).collect();
+        let reasons: Vec<String> = [summary(&lacking)].into_iter().chain(without).collect();
         StageEnd { outcome: Outcome::Degraded, reason: Some(reasons.join("; ")), retry: false, gained }
     }
-}
-
-fn shortened(all: &[String], separator: &str) -> String {
-    const MAX_SHOWN: usize = 5;
-    let mut shown: Vec<String> = all.iter().take(MAX_SHOWN).cloned().collect();
-    if all.len() > MAX_SHOWN {
-        shown.push(format!("and {} more", all.len() - MAX_SHOWN));
-    }
-    shown.join(separator)
 }
 
 #[cfg(test)]
