@@ -4,7 +4,7 @@
 
 mod support;
 
-use nightshift_snapshot::{KeyValue, Pass, Report, Revision, RevisionKey, walk};
+use nightshift_snapshot::{Fingerprint, KeyValue, Pass, Report, Revision, RevisionKey, walk};
 use proptest::prelude::*;
 use support::{fixture, sealed};
 
@@ -72,6 +72,12 @@ fn pass(bytes: &[u8], chunk: usize) -> Report {
     pass.finish()
 }
 
+/// What is cut to whole pages and has a sound meta can be a member's database, which has no trailer; only a reader of whole files
+/// takes it for one, and says so.
+fn is_copy(report: &Report) -> bool {
+    report.fingerprint == Fingerprint::Copy
+}
+
 /// The report without the values that depend on free pages.
 fn comparable(report: &Report) -> Report {
     Report { sha256: [0; 32], ..report.clone() }
@@ -95,11 +101,13 @@ proptest! {
         let kept = [&bad[..], &good[good.len() - 32..]].concat();
         if kept != good {
             prop_assert!(!pass(&kept, chunk).is_sound());
-            prop_assert!(!walk(&kept, &mut ()).unwrap().is_sound());
+            let walked = walk(&kept, &mut ()).unwrap();
+            prop_assert!(!walked.is_sound() || is_copy(&walked));
         }
         let bad = sealed([&bad[..], &[0; 32]].concat());
         let passed = pass(&bad, chunk);
         let mut walked = walk(&bad, &mut ()).unwrap();
+        prop_assume!(!is_copy(&walked));
         prop_assert_eq!(passed.is_sound(), walked.is_sound(), "{:?}\n{:?}", passed.findings, walked.findings);
         if walked.is_sound() {
             let hash = walked.facts.hash.take();
