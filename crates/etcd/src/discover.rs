@@ -13,10 +13,11 @@ pub const POD_MANIFESTS: [&str; 2] =
     ["/etc/origin/node/pods/etcd.yaml", "/etc/kubernetes/manifests/etcd.yaml"];
 
 /// Configuration files of etcd besides `[etcd] conf`: kubespray's, Debian's, etcd's own YAML, k3s's and RKE2's.
-const CONF_FILES: [&str; 5] = [
+const CONF_FILES: [&str; 6] = [
     "/etc/etcd.env",
     "/etc/default/etcd",
     "/etc/etcd/etcd.conf.yml",
+    "/etc/etcd/etcd.conf.yaml",
     "/var/lib/rancher/k3s/server/db/etcd/config",
     "/var/lib/rancher/rke2/server/db/etcd/config",
 ];
@@ -133,16 +134,18 @@ fn origin(path: &Path, others: &[PathBuf]) -> String {
     )
 }
 
-/// Each setting takes precedence over the configuration; a client uses the peer's certificate, else the server's.
+/// Each setting takes precedence over the configuration. A client uses the peer's certificate, else the server's; but the server's first
+/// where the peers have a CA of their own (k3s, RKE2), whose certificates the client port does not accept.
 fn tls_files(settings: &EtcdSettings, described: Option<&Described>, root: &Path) -> TlsFiles {
     const CA: [&str; 4] =
         ["ETCD_TRUSTED_CA_FILE", "ETCD_CA_FILE", "ETCD_PEER_TRUSTED_CA_FILE", "ETCD_PEER_CA_FILE"];
-    const PAIRS: [[&str; 2]; 2] =
-        [["ETCD_PEER_CERT_FILE", "ETCD_PEER_KEY_FILE"], ["ETCD_CERT_FILE", "ETCD_KEY_FILE"]];
+    const PEER: [&str; 2] = ["ETCD_PEER_CERT_FILE", "ETCD_PEER_KEY_FILE"];
+    const SERVER: [&str; 2] = ["ETCD_CERT_FILE", "ETCD_KEY_FILE"];
     let set = |path: &Option<PathBuf>| path.as_ref().map(|path| below(root, path));
     let pair = set(&settings.cert).zip(set(&settings.key)).or_else(|| {
         let described = described?;
-        PAIRS.iter().find_map(|[cert, key]| described.file(&[cert]).zip(described.file(&[key])))
+        let pairs = if described.peers_have_their_own_ca() { [SERVER, PEER] } else { [PEER, SERVER] };
+        pairs.iter().find_map(|[cert, key]| described.file(&[cert]).zip(described.file(&[key])))
     });
     let (cert, key) = pair.unzip();
     TlsFiles { ca: set(&settings.ca).or_else(|| described?.file(&CA)), cert, key }
@@ -169,7 +172,7 @@ fn places(settings: &EtcdSettings, root: &Path) -> Vec<PathBuf> {
 }
 
 /// The first configuration of a member, and the paths of further ones. Only the first is used, so a later one that cannot be read
-/// is skipped.
+/// is skipped. A file without any option comes last: a package installs one of comments only, whatever etcd runs on the host.
 fn find_description(
     settings: &EtcdSettings,
     root: &Path,
@@ -186,10 +189,11 @@ fn find_description(
     for described in confs.chain(pods) {
         match described {
             Ok(described) => found.extend(described),
-            Err(error) if found.is_empty() => return Err(error),
+            Err(error) if found.iter().all(Described::is_empty) => return Err(error),
             Err(_) => {}
         }
     }
+    found.sort_by_key(Described::is_empty);
     let mut found = found.into_iter();
     let first = found.next();
     Ok((first, found.map(|described| described.path).collect()))
@@ -230,6 +234,16 @@ fn from_manifest(path: PathBuf, text: &str, root: &Path) -> Result<Described, Di
 }
 
 impl Described {
+    fn is_empty(&self) -> bool {
+        self.options.iter().next().is_none()
+    }
+
+    fn peers_have_their_own_ca(&self) -> bool {
+        let ca = self.options.first(&["ETCD_TRUSTED_CA_FILE", "ETCD_CA_FILE"]);
+        let peers = self.options.first(&["ETCD_PEER_TRUSTED_CA_FILE", "ETCD_PEER_CA_FILE"]);
+        ca.zip(peers).is_some_and(|(ca, peers)| ca != peers)
+    }
+
     /// The first URL that a client on this host can use: an advertised one, else one that etcd listens on, else etcd's default.
     fn client_url(&self) -> Result<String, DiscoverError> {
         let names = ["ETCD_ADVERTISE_CLIENT_URLS", "ETCD_LISTEN_CLIENT_URLS"];

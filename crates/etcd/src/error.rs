@@ -29,8 +29,8 @@ pub enum ClientError {
     P521Key { path: PathBuf },
     #[error("{endpoint} uses TLS, but its CA is unknown; set `ca` in [etcd]")]
     NoCa { endpoint: String },
-    #[error("nothing listens at {endpoint}{origin}; is etcd running?")]
-    NotListening { endpoint: String, origin: String },
+    #[error("nothing listens at {endpoint}; is etcd running?")]
+    NotListening { endpoint: String },
     #[error("cannot connect to {endpoint}")]
     Unreachable { endpoint: String, source: Source },
     #[error("{endpoint} did not respond to {call} within {} s", .after.as_secs())]
@@ -97,13 +97,17 @@ pub struct Peer {
 }
 
 impl Peer {
+    fn named(&self) -> String {
+        format!("{}{}", self.endpoint, self.origin)
+    }
+
     pub fn timed_out(&self, call: &'static str, after: Duration) -> ClientError {
-        ClientError::TimedOut { endpoint: self.endpoint.clone(), call, after }
+        ClientError::TimedOut { endpoint: self.named(), call, after }
     }
 
     /// The error of a failed connection.
     pub fn connecting(&self, error: Source) -> ClientError {
-        let endpoint = self.endpoint.clone();
+        let endpoint = self.named();
         let closed = |layer: &(dyn StdError + 'static)| {
             let kind = layer.downcast_ref::<io::Error>().map(io::Error::kind);
             matches!(
@@ -135,7 +139,7 @@ impl Peer {
 
     /// The error of a request: etcd's response, or a lost connection.
     pub fn calling(&self, call: &'static str, status: Status) -> ClientError {
-        let endpoint = self.endpoint.clone();
+        let endpoint = self.named();
         if status.source().is_some() {
             return match self.transport(&status) {
                 Some(error) => error,
@@ -153,7 +157,7 @@ impl Peer {
 
     /// Searches the layers for an error of TLS or of the kernel.
     fn transport(&self, error: &(dyn StdError + 'static)) -> Option<ClientError> {
-        let endpoint = self.endpoint.clone();
+        let endpoint = self.named();
         for layer in layers(error) {
             if let Some(tls) = layer.downcast_ref::<rustls::Error>() {
                 return Some(self.tls(tls));
@@ -164,14 +168,14 @@ impl Peer {
             }
             let io = layer.downcast_ref::<io::Error>().map(io::Error::kind);
             if io == Some(io::ErrorKind::ConnectionRefused) {
-                return Some(ClientError::NotListening { endpoint, origin: self.origin.clone() });
+                return Some(ClientError::NotListening { endpoint });
             }
         }
         None
     }
 
     fn tls(&self, error: &rustls::Error) -> ClientError {
-        let endpoint = self.endpoint.clone();
+        let endpoint = self.named();
         let source = || Source::from(error.clone());
         match error {
             rustls::Error::InvalidCertificate(certificate) => match certificate {
@@ -197,7 +201,7 @@ impl Peer {
 
     /// The other alerts of a server are nearly always about the client certificate.
     fn alert(&self, source: Source) -> ClientError {
-        let endpoint = self.endpoint.clone();
+        let endpoint = self.named();
         let text = source.to_string();
         if ["HandshakeFailure", "ProtocolVersion", "InsufficientSecurity"]
             .iter()

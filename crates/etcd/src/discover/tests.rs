@@ -295,6 +295,35 @@ fn a_leftover_that_cannot_be_read_does_not_hide_a_good_configuration() {
 }
 
 #[test]
+fn a_configuration_of_comments_only_hides_no_pod() {
+    let pod = "kind: Pod\nspec:\n  containers:\n  - name: etcd\n    command: [etcd, --advertise-client-urls=http://127.0.0.1:1]\n";
+    // As Debian's package installs it.
+    let comments =
+        ("/etc/default/etcd", "## etcd(1) daemon options\n# ETCD_NAME=\"hostname\"\nDAEMON_ARGS=\n");
+    let host = Host::with(&[comments, ("/etc/kubernetes/manifests/etcd.yaml", pod)]);
+    assert_eq!(host.discover().unwrap().endpoint, "http://127.0.0.1:1");
+    assert_eq!(Host::with(&[comments]).discover().unwrap().endpoint, "http://localhost:2379");
+    let broken = Host::with(&[comments, ("/etc/kubernetes/manifests/etcd.yaml", "- [")]);
+    assert!(matches!(broken.discover(), Err(DiscoverError::NotAManifest { .. })));
+}
+
+#[test]
+fn where_the_peers_have_their_own_ca_the_servers_certificate_is_used() {
+    // As k3s and RKE2 write it.
+    let conf = "name: s1\nadvertise-client-urls: https://10.0.0.1:2379\n\
+        client-transport-security:\n  cert-file: /tls/server-client.crt\n  key-file: /tls/server-client.key\n  trusted-ca-file: /tls/server-ca.crt\n\
+        peer-transport-security:\n  cert-file: /tls/peer-server-client.crt\n  key-file: /tls/peer-server-client.key\n  trusted-ca-file: /tls/peer-ca.crt\n";
+    for (conf, wanted) in [
+        (conf.to_owned(), "tls/server-client.crt"),
+        (conf.replace("peer-ca.crt", "server-ca.crt"), "tls/peer-server-client.crt"),
+    ] {
+        let host = Host::with(&[("/var/lib/rancher/k3s/server/db/etcd/config", &conf)]);
+        let tls = host.discover().unwrap().tls;
+        assert!(tls.cert.unwrap().ends_with(wanted) && tls.ca.unwrap().ends_with("tls/server-ca.crt"));
+    }
+}
+
+#[test]
 fn the_ca_is_known_for_the_other_members_even_if_the_own_endpoint_is_http() {
     let host = Host::with(&[("/etc/etcd/etcd.conf", CONF)]);
     let settings = EtcdSettings { endpoint: Some("http://127.0.0.1:2379".into()), ..settings() };

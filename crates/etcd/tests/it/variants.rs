@@ -11,6 +11,7 @@ use nightshift_etcd::discover::{LocalMember, TlsFiles};
 use nightshift_etcd::error::ClientError;
 use nightshift_etcd::v2::stores::Stores;
 
+use crate::certs::Certs;
 use crate::support::writer::local;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,6 +45,23 @@ async fn a_server_key_on_a_curve_that_is_unsupported_is_not_taken_for_a_demand_o
     let error = Client::connect(&member, TIMEOUT).await.unwrap_err();
     assert!(matches!(error, ClientError::NothingInCommon { .. }), "{error:?}");
     assert!(error.to_string().contains("P-521"), "{error}");
+}
+
+#[tokio::test]
+async fn whatever_an_endpoint_refuses_the_file_that_named_it_is_in_the_error() {
+    if !kit::require(kit::etcd::available()) {
+        return;
+    }
+    let etcd = Etcd::start("plain", &[]).unwrap();
+    let origin = " (from /etc/etcd/etcd.conf)".to_owned();
+    let certs = Certs::make();
+    let tls = TlsFiles { ca: Some(certs.path("ca.crt")), ..TlsFiles::default() };
+    let https = etcd.url.replace("http:", "https:");
+    for (endpoint, wanted) in [(https.as_str(), "TLS"), ("http://127.0.0.1:1", "nothing listens")] {
+        let member = LocalMember { origin: origin.clone(), tls: tls.clone(), ..local(endpoint) };
+        let error = Client::connect(&member, TIMEOUT).await.unwrap_err().to_string();
+        assert!(error.contains(&origin) && error.contains(wanted), "{error}");
+    }
 }
 
 #[tokio::test]
