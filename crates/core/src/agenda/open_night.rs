@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::clock::Clock;
 use super::event::{Action, Refusal, StageResult, Start};
-use super::progress::{Progress, State};
+use super::progress::{Progress, State, tried_later};
 use crate::backoff;
 use crate::night::Night;
 use crate::outcome::Outcome;
@@ -16,14 +16,14 @@ use crate::record::{Fate, Record, StartReason};
 use crate::settings::Settings;
 use crate::stage::Stage;
 
-/// The last retry for missing sets is this long before the night closes, so that the archive can still be packed.
+/// The last retry for what was absent is this long before the night closes, so that the archive can still be packed.
 const LAST_RETRY_BEFORE_CLOSING: SignedDuration = SignedDuration::from_mins(30);
 /// A stage that starts later than this after its time is reported as caught up.
 const LATE_START: SignedDuration = SignedDuration::from_mins(2);
 /// How long `drill` and `prune` wait for shipping once it has started.
 const MAX_WAIT_FOR_SHIPPING: SignedDuration = SignedDuration::from_mins(15);
-/// How often an ended pull retries for the sets that are still missing.
-const MISSING_SETS_INTERVAL: SignedDuration = SignedDuration::from_mins(15);
+/// How often an ended stage is tried once more: a pull for missing sets, another one because an etcd or a remote was absent.
+const LATER_TRIES_INTERVAL: SignedDuration = SignedDuration::from_mins(15);
 
 #[derive(Debug)]
 pub(super) struct OpenNight {
@@ -87,10 +87,14 @@ impl OpenNight {
         progress.state = if again { State::Backoff { until: next } } else { State::Ended };
         progress.ended_once |= !again;
         progress.again &= again;
-        let retry = now.checked_add(MISSING_SETS_INTERVAL).unwrap_or(Timestamp::MAX);
-        let incomplete = matches!(ended.outcome, Outcome::Degraded | Outcome::Failed);
-        progress.retry_missing_at =
-            (!again && incomplete && ended.stage.pulls().is_some() && retry <= last_retry).then_some(retry);
+        let later = now.checked_add(LATER_TRIES_INTERVAL).unwrap_or(Timestamp::MAX);
+        progress.next_try = tried_later(ended.stage, ended.outcome, wanted.retries)
+            .filter(|why| {
+                !again
+                    && later <= last_retry
+                    && (*why == StartReason::MissingSets || ended.retry && later < until)
+            })
+            .map(|why| (later, why));
     }
 
     /// A set arrived after the `until` of the stage that pulls it.
@@ -106,11 +110,13 @@ impl OpenNight {
         let stages: Vec<Stage> = Stage::ALL.into_iter().filter(known).collect();
         let plan = plan(&settings, record.night, record.opened, &stages);
         let mut open = Self::fresh(Arc::clone(&settings), plan);
-        for (stage, progress) in &mut open.stages {
-            if let Some(state) = record.stages.get(stage) {
-                *progress =
-                    Progress::recorded(*stage, state, settings.stages.get(*stage).retries, record.newest);
-            }
+        for planned in &mut open.plan.stages {
+            let stage = planned.stage;
+            let Some(state) = record.stages.get(&stage) else { continue };
+            // It began before its time if an operator requested it, and continues at once.
+            planned.at = planned.at.min(state.started);
+            let retries = settings.stages.get(stage).retries;
+            open.stages.insert(stage, Progress::recorded(stage, state, retries, record.newest));
         }
         open.gained = !record.archives.is_empty()
             && record.archives.len() < 2
@@ -221,7 +227,7 @@ impl OpenNight {
     /// Packs and ships once more when a set arrived late, after the last retry for missing sets.
     fn repack_if_gained(&mut self, now: Timestamp) {
         let pulling = self.stages.iter().any(|(stage, progress)| {
-            stage.pulls().is_some() && (progress.retry_missing_at.is_some() || progress.state != State::Ended)
+            stage.pulls().is_some() && (progress.next_try.is_some() || progress.state != State::Ended)
         });
         let packed = self.stages.get(&Stage::PackArchive).is_some_and(|p| p.state == State::Ended);
         let shipping = self.stages.get(&Stage::ShipArchive).is_some_and(|p| p.state == State::Running);
@@ -257,7 +263,7 @@ impl OpenNight {
         for (stage, progress) in &mut self.stages {
             let ships_on = *stage == Stage::ShipArchive && may_ship;
             match progress.state {
-                State::Ended => progress.retry_missing_at = None,
+                State::Ended => progress.next_try = None,
                 _ if ships_on => {}
                 State::Running => {
                     if !progress.stopping {
@@ -283,7 +289,7 @@ impl OpenNight {
             match progress.state {
                 State::Waiting => Some(planned.at),
                 State::Backoff { until } => Some(until),
-                State::Ended => progress.retry_missing_at,
+                State::Ended => progress.next_try.map(|(at, _)| at),
                 State::Running => None,
             }
         });

@@ -23,8 +23,8 @@ pub(super) struct Progress {
     pub attempts: u32,
     /// Stages that need this one may start, also while it runs again.
     pub ended_once: bool,
-    /// When an ended pull retries for the sets that are still missing.
-    pub retry_missing_at: Option<Timestamp>,
+    /// When an ended stage is tried once more for what was absent, and as what.
+    pub next_try: Option<(Timestamp, StartReason)>,
     /// Why it starts next, if not because it is due.
     pub why: Option<StartReason>,
     /// An operator requested it by name, so it does not wait for the stages it needs.
@@ -42,7 +42,7 @@ impl Progress {
             state: State::Waiting,
             attempts: 0,
             ended_once: false,
-            retry_missing_at: None,
+            next_try: None,
             why: None,
             needs_waived: false,
             again: false,
@@ -56,13 +56,15 @@ impl Progress {
         let mut progress = Self { attempts: record.attempts, ..Self::waiting() };
         match record.outcome {
             // The daemon stopped or crashed while it ran: this does not count as a failure of the stage.
-            None | Some(Outcome::Interrupted) => progress.why = Some(StartReason::CaughtUp),
+            None | Some(Outcome::Interrupted) => {
+                progress.why = Some(StartReason::CaughtUp);
+                progress.needs_waived = record.why == StartReason::Requested;
+            }
             Some(Outcome::Failed) if record.attempts <= retries => progress.why = Some(StartReason::Retry),
             Some(outcome) => {
                 progress.state = State::Ended;
                 progress.ended_once = true;
-                let incomplete = matches!(outcome, Outcome::Degraded | Outcome::Failed);
-                progress.retry_missing_at = (incomplete && stage.pulls().is_some()).then_some(newest);
+                progress.next_try = tried_later(stage, outcome, retries).map(|why| (newest, why));
             }
         }
         progress
@@ -75,9 +77,7 @@ impl Progress {
                 Some(self.why.unwrap_or(StartReason::Due))
             }
             State::Backoff { until } if now >= until => Some(StartReason::Retry),
-            State::Ended if self.retry_missing_at.is_some_and(|at| now >= at) => {
-                Some(StartReason::MissingSets)
-            }
+            State::Ended => self.next_try.filter(|(at, _)| now >= *at).map(|(_, why)| why),
             _ => None,
         }
     }
@@ -86,7 +86,7 @@ impl Progress {
         self.begun.get_or_insert(now);
         self.state = State::Running;
         self.attempts += 1;
-        self.retry_missing_at = None;
+        self.next_try = None;
         self.why = None;
         self.needs_waived = false;
         self.attempts
@@ -98,5 +98,19 @@ impl Progress {
         self.why = Some(why);
         self.ended_once = false;
         self.begun = None;
+    }
+}
+
+/// As what a stage that has ended is tried once more before the closing: a pull for the sets that it lacks, a set of this host or a
+/// shipment because what it needs may have been absent. With `retries = 0` nothing is retried but the pulls.
+pub(super) const fn tried_later(stage: Stage, outcome: Outcome, retries: u32) -> Option<StartReason> {
+    match outcome {
+        Outcome::Degraded | Outcome::Failed if stage.pulls().is_some() => Some(StartReason::MissingSets),
+        Outcome::Failed
+            if retries > 0 && (stage.makes().is_some() || matches!(stage, Stage::ShipArchive)) =>
+        {
+            Some(StartReason::Retry)
+        }
+        _ => None,
     }
 }

@@ -65,6 +65,8 @@ impl From<SftpError> for StageError {
 impl From<StageError> for StageEnd {
     fn from(error: StageError) -> Self {
         match error {
+            // An operator may have moved the static pod's manifest away for a while, which stops the member.
+            StageError::Discover(DiscoverError::NothingFound { .. }) => Self::failed(chain(&error)),
             StageError::Credentials(_) | StageError::Discover(_) | StageError::NotOwn(_) => {
                 Self::broken(chain(&error))
             }

@@ -136,10 +136,10 @@ pub async fn publish(ctx: &StageContext, partial: Partial, draft: Draft) -> Resu
         });
     }
     Ok(match manifest.grade {
-        // Another set that was requested after packing is packed too.
-        Grade::Good => StageEnd { gained: ctx.again, ..StageEnd::done() },
+        // One that is made after packing is packed too.
+        Grade::Good => StageEnd { gained: true, ..StageEnd::done() },
         Grade::Bad => StageEnd::failed(reason.unwrap_or_default()),
-        _ => StageEnd { outcome: Outcome::Degraded, reason, ..StageEnd::done() },
+        _ => StageEnd { outcome: Outcome::Degraded, reason, gained: true, ..StageEnd::done() },
     })
 }
 

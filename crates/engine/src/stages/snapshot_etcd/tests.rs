@@ -30,6 +30,11 @@ mod support;
 
 const NIGHT: &str = "2026-11-22";
 
+/// The end of a stage that made a good set.
+fn made() -> StageEnd {
+    StageEnd { gained: true, ..StageEnd::done() }
+}
+
 async fn run(ctx: &StageContext) -> StageEnd {
     super::run(ctx).await.unwrap_or_else(StageEnd::from)
 }
@@ -96,7 +101,7 @@ async fn a_snapshot_damaged_on_its_way_is_kept_as_evidence_and_the_next_attempt_
     proxy.flip(MARK);
     let ctx = host(dir.path(), "e1", NIGHT, &proxy.url(), |_| {});
     let end = run(&ctx).await;
-    assert_eq!(end, StageEnd::done());
+    assert_eq!(end, made());
     let sets = ctx.vault.sets().unwrap();
     let grades: Vec<(String, Grade)> =
         sets.iter().map(|set| (set.dir_name(), ctx.vault.judge(set).unwrap().grade)).collect();
@@ -212,7 +217,7 @@ async fn members_take_snapshots_a_slot_apart_and_the_leader_is_the_last() {
     let mut made: Vec<_> = ran
         .iter()
         .map(|(ctx, end)| {
-            assert_eq!(*end, StageEnd::done());
+            assert_eq!(*end, made());
             let manifest = judged(ctx).unwrap().manifest;
             (manifest.made_at, manifest.etcd.unwrap())
         })
@@ -274,7 +279,7 @@ async fn a_snapshot_far_smaller_than_the_last_good_one_is_suspicious_and_does_no
     let (dir, etcd) = (tempfile::tempdir().unwrap(), Etcd::start("alone", &[]).unwrap());
     put(&etcd, "/registry/big", &vec![b'x'; 900_000]).await;
     let first = host(dir.path(), "e1", "2026-11-20", &etcd.url, |_| {});
-    assert_eq!(run(&first).await, StageEnd::done());
+    assert_eq!(run(&first).await, made());
     assert_eq!(judged(&first).unwrap().grade, Grade::Good, "there is no earlier set to compare it with");
 
     // Another, empty etcd responds at its endpoint now.
