@@ -85,11 +85,14 @@ impl Hint {
         let age = now.duration_since(self.at);
         if age > MAX_HINT_AGE {
             odd.push(format!(
-                "its daemon last updated `{FILE}` {} min ago; check that the daemon runs there",
-                age.as_mins()
+                "its daemon last updated `{FILE}` {:#} ago; check that the daemon runs there",
+                SignedDuration::from_secs(age.as_secs())
             ));
         } else if age < -MAX_CLOCK_DIFFERENCE {
-            odd.push(format!("its clock is {} s ahead of this host's", -age.as_secs()));
+            odd.push(format!(
+                "its clock is {:#} ahead of this host's",
+                SignedDuration::from_secs(-age.as_secs())
+            ));
         }
         if self.cluster != ours.cluster {
             odd.push(format!("it belongs to cluster `{}`, this host to `{}`", self.cluster, ours.cluster));

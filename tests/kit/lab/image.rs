@@ -21,6 +21,7 @@ const PACKAGES: &[&str] = &[
     "etcd-server",
     "gzip",
     "iproute2",
+    "libfaketime",
     "openssh-client",
     "openssh-server",
     "openssl",
