@@ -191,12 +191,12 @@ fn what_keeps_a_drill_from_being_tried_says_nothing_about_the_copy() {
     assert!(checked.stderr.contains(told), "{checked:?}");
 
     for name in ["etcd", "etcdctl"] {
-        let script = format!("#!/bin/sh\necho {name} Version: 3.5.16\n");
+        let script = format!("#!/bin/sh\necho {name} Version: 3.3.10\n");
         fs::write(tools.join(name), script).unwrap();
         fs::set_permissions(tools.join(name), fs::Permissions::from_mode(0o755)).unwrap();
     }
     let ran = ends_with(site.run("e1", &["drill"]).unwrap(), 3);
-    let told = "etcd has version 3.5.16, but the snapshot is of etcd 3.4.";
+    let told = "etcd has version 3.3.10, but the snapshot is of etcd 3.";
     assert!(ran.stdout.contains(told), "{ran:?}");
 
     let fills = named(&format!("scratch = {:?}", "/proc/self/not-there"));

@@ -1,10 +1,10 @@
 //! Real etcd members on loopback.
 
-use std::fs;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+use std::{env, fs};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -17,26 +17,51 @@ const STARTS: Duration = Duration::from_secs(30);
 /// A snapshot of half a gigabyte is saved and read within it.
 const ETCDCTL_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// The release that the tests of a cluster use instead of the installed one, such as `3.6`: `cargo xtask test etcd` sets it.
+const CHOSEN: &str = "NIGHTSHIFT_ETCD";
+
 /// Whether etcd is installed.
 pub fn available() -> std::result::Result<(), String> {
-    let version = Command::new("etcd").arg("--version").stdout(Stdio::null()).status();
+    let version =
+        Command::new(Release::default().program("etcd")).arg("--version").stdout(Stdio::null()).status();
     version.map(drop).map_err(|error| format!("etcd is not installed: {error}"))
 }
 
 /// The programs of one release of etcd: those that are installed, or others.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Release {
     folder: Option<PathBuf>,
+}
+
+/// The chosen release, else the installed one.
+impl Default for Release {
+    fn default() -> Self {
+        Self { folder: env::var_os(CHOSEN).map(|name| folder(&name.to_string_lossy())) }
+    }
+}
+
+fn folder(release: &str) -> PathBuf {
+    tools().join(format!("etcd-{release}/usr/bin"))
 }
 
 impl Release {
     /// etcd 3.5, as `cargo xtask setup` installs it.
     pub fn newer() -> std::result::Result<Self, String> {
-        let folder = tools().join("etcd-3.5/usr/bin");
+        Self::named("3.5")
+    }
+
+    /// Another release, such as `3.6`.
+    pub fn named(release: &str) -> std::result::Result<Self, String> {
+        let folder = folder(release);
         if folder.join("etcd").exists() {
             return Ok(Self { folder: Some(folder) });
         }
-        Err(format!("there is no etcd 3.5 in {}: run cargo xtask setup", folder.display()))
+        Err(format!("there is no etcd {release} in {}: run cargo xtask setup", folder.display()))
+    }
+
+    /// The directory of its programs, if they are not the installed ones.
+    pub fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
     }
 
     pub fn program(&self, name: &str) -> PathBuf {
@@ -147,6 +172,12 @@ impl Etcd {
 
     pub fn etcdctl(&self, words: &[&str]) -> Result<Output> {
         self.cmd(words).run()
+    }
+
+    /// The program that reads and restores snapshots without a server: etcdctl, until etcd 3.5 brought etcdutl.
+    pub fn offline(&self, words: &[&str]) -> Result<Output> {
+        let etcdutl = self.release.program("etcdutl");
+        if etcdutl.exists() { Cmd::new(etcdutl).args(words).run() } else { self.etcdctl(words) }
     }
 
     /// In words of the v2 API.

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use toml::{Table, Value};
 
+use crate::etcd::Release;
 use crate::lab::{Error, Result, Role};
 
 /// The stages of a night, in order.
@@ -156,6 +157,9 @@ pub(crate) fn text(facts: &Facts<'_>) -> Result<String> {
     }
     if let Some(endpoint) = facts.etcd {
         let _ = writeln!(text, "[etcd]\nendpoint = \"{endpoint}\"\n");
+    }
+    if let Some(tools) = Release::default().folder() {
+        let _ = writeln!(text, "[drill]\netcd-tools = {tools:?}\n");
     }
     text.push_str(&archive(facts));
     text.push_str(&files(facts.sources)?);

@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod error;
 mod fuzz;
+mod go_etcd;
 mod house;
 mod lab;
 mod newer_etcd;
@@ -29,6 +30,7 @@ cargo xtask COMMAND
                        (without CRATE: the crates that differ from main, committed or not)
   test                 everything: format, lints, dependencies, docs, build, and every test of nightshift
   test kit             the tests of the tests' own machinery: the lab's power cuts, its networks, its etcd
+  test etcd            the tests that depend on etcd, on 3.4, 3.5, 3.6 and 3.7, as a table
   nextest ARGS...      run the pinned cargo-nextest, such as: nextest run --package nightshift-core retention
   fuzz [SECONDS]       build the fuzz targets, and run each of them so long
   demo                 run a whole night of three masters on this machine, and show it
@@ -63,6 +65,7 @@ fn dispatch(words: &[&str]) -> Result<ExitCode> {
         ["check", crates @ ..] => check::run(crates)?,
         ["test"] => return test::run(),
         ["test", "kit"] => test::kit()?,
+        ["test", "etcd"] => return test::etcd(),
         ["nextest", arguments @ ..] => test::nextest(arguments)?,
         ["fuzz"] => return succeeded(fuzz::run(None)?),
         ["fuzz", seconds] => {

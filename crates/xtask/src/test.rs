@@ -1,12 +1,12 @@
 //! Everything that must be good before a change goes in. The last line is the test runner's own closing line.
 
 use std::io::{BufRead as _, BufReader, IsTerminal as _};
-use std::process::{ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 
 use crate::error::{Error, Result};
 use crate::run::{command, show, step, succeeds};
 use crate::times::Times;
-use crate::{fuzz, no_sync, setup};
+use crate::{fuzz, go_etcd, no_sync, setup, workspace};
 
 pub fn run() -> Result<ExitCode> {
     let mut times = Times::start();
@@ -25,6 +25,44 @@ pub fn kit() -> Result<()> {
     step(command(&line).arg("--ignore-default-filter"))
 }
 
+/// The tests that depend on etcd, on every release of it that nightshift supports; prints a table.
+pub fn etcd() -> Result<ExitCode> {
+    setup::for_tests()?;
+    go_etcd::ensure("3.7")?;
+    build()?;
+    let (mut rows, mut all_passed) = (Vec::new(), true);
+    for release in [None, Some("3.5"), Some("3.6"), Some("3.7")] {
+        let name = release.unwrap_or("installed");
+        if release.is_some_and(|release| kit::etcd::Release::named(release).is_err()) {
+            rows.push(format!("{name:<10} skipped: it is not in {}", workspace::tools().display()));
+            continue;
+        }
+        let tests = on_etcd(release, &format!("{ON_LOOPBACK} | {IN_THE_LAB}"))?;
+        all_passed &= tests.passed;
+        rows.push(format!("{name:<10} {}", tests.closing_line.trim()));
+    }
+    eprintln!("\n{}", rows.join("\n"));
+    Ok(if all_passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Agreement, learners, streams and v2 detection of the client; nights of the cluster, drills. Left out are tests of v2 keys, which no
+/// release from 3.6 on has (so no `etcdctl backup` either), of comparisons between releases, and of rates.
+const ON_LOOPBACK: &str = "package(nightshift-etcd) & binary(it) & not test(/^(v2|variants|numbers|torn)::/) \
+                           | package(nightshift-tests) & binary(integration) & (test(/^(etcd|night|drill)::/) - test(the_runbooks_backup))";
+
+/// The whole night of a cluster of three members, on hosts.
+const IN_THE_LAB: &str = "package(nightshift-tests) & binary(lab) & test(/^night::/)";
+
+/// Those tests on a release of etcd, or on the installed one.
+fn on_etcd(release: Option<&str>, filter: &str) -> Result<Tests> {
+    let mut runner = command(&["cargo", "nextest", "run", "--workspace", "--locked", "--no-fail-fast"]);
+    runner.args(["-E", filter]);
+    if let Some(release) = release {
+        runner.env("NIGHTSHIFT_ETCD", release);
+    }
+    watched(runner)
+}
+
 /// The pinned runner, for whatever its own options can do.
 pub fn nextest(arguments: &[&str]) -> Result<()> {
     setup::for_checks()?;
@@ -40,7 +78,20 @@ fn parts(times: &mut Times) -> Result<Tests> {
     times.part("build", build)?;
     times.part("fuzz targets", fuzz::build_snapshot)?;
     times.part("no syncs", no_sync::must_fail)?;
-    times.part("tests", tests)
+    let on_newer = times.part("etcd 3.6", on_newer_etcd)?;
+    let mut tests = times.part("tests", tests)?;
+    tests.passed &= on_newer;
+    Ok(tests)
+}
+
+/// The tests of a cluster once more, on the release that today's Kubernetes runs on. Returns whether all of them are good.
+fn on_newer_etcd() -> Result<bool> {
+    if !kit::require(kit::etcd::Release::named("3.6").map(drop)) {
+        return Ok(true);
+    }
+    let tests = on_etcd(Some("3.6"), ON_LOOPBACK)?;
+    eprintln!("{}", tests.closing_line);
+    Ok(tests.passed)
 }
 
 /// cargo-deny reads the whole lock file, so it needs the crates of every platform; a build fetches only those of its own.
@@ -74,7 +125,6 @@ struct Tests {
     closing_line: String,
 }
 
-/// Shows what the runner prints, but keeps its closing line for later: after a failure, other lines follow it.
 fn tests() -> Result<Tests> {
     if let Err(reason) = kit::lab::available() {
         eprintln!("\nskipping the lab's tests: {reason}");
@@ -83,6 +133,11 @@ fn tests() -> Result<Tests> {
     if std::io::stderr().is_terminal() {
         runner.args(["--color", "always", "--status-level", "pass"]);
     }
+    watched(runner)
+}
+
+/// Shows what the runner prints, but keeps its closing line for later: after a failure, other lines follow it.
+fn watched(mut runner: Command) -> Result<Tests> {
     let line = show(&runner);
     let mut child = runner
         .stderr(Stdio::piped())

@@ -9,6 +9,7 @@ use super::error::{Error, Result};
 use super::host::Host;
 use super::inside::HostFile;
 use super::topology::Role;
+use crate::etcd::Release;
 use crate::pki::Authority;
 
 /// Masters have their clients' certificates from it too.
@@ -47,6 +48,7 @@ impl<'lab> EtcdCluster<'lab> {
         side_by_side(&members, |host| {
             host.write_files(&member_files(host, &authority, &initial_cluster)?)?;
             host.run("chown etcd:etcd /etc/etcd /var/lib/etcd && chmod 0700 /var/lib/etcd")?;
+            use_chosen_release(host)?;
             host.systemctl("enable --quiet etcd.service")?;
             // It reports ready only when there is a leader, so the members must start side by side.
             host.systemctl("start etcd.service")
@@ -113,6 +115,19 @@ impl<'lab> EtcdCluster<'lab> {
             .and_then(|status| status.pointer("/0/Status/header/revision")?.as_i64())
             .ok_or_else(|| Error::Refused(format!("etcdctl gave no revision: {text}")))
     }
+}
+
+/// The programs of the chosen release in place of the installed ones.
+fn use_chosen_release(host: &Host) -> Result<()> {
+    let release = Release::default();
+    if release.folder().is_none() {
+        return Ok(());
+    }
+    ["etcd", "etcdctl", "etcdutl"].into_iter().try_for_each(|name| {
+        let path = format!("/usr/bin/{name}");
+        host.push(&release.program(name), &path)?;
+        host.run(&format!("chmod 0755 {path}")).map(drop)
+    })
 }
 
 fn member_files(host: &Host, authority: &Authority, initial_cluster: &str) -> Result<Vec<HostFile>> {

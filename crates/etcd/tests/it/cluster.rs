@@ -114,7 +114,9 @@ async fn members_agree_under_write_load_and_if_everything_is_compacted() {
     members[0].etcdctl(&["compaction", &newest, "--physical"]).unwrap();
     let agreement = agreed(&members[0]).await;
     assert_eq!(agreement.state, AgreementState::Agreed, "{agreement:?}");
-    assert_eq!(agreement.compacted.to_string(), newest);
+    // etcd 3.6 keeps the hash that it computed for the compaction, from where the one before ended: -1 for the first.
+    let compacted = agreement.compacted.to_string();
+    assert!(compacted == newest || compacted == "-1", "{agreement:?}");
 }
 
 #[tokio::test]
@@ -186,6 +188,11 @@ async fn with_authentication_enabled_the_agreement_is_unknown_and_the_reason_nam
     }
     let members = Etcd::start_cluster(&["e1", "e2", "e3"]).unwrap();
     members[0].secure().unwrap();
+    // etcd 3.6 already refuses the status, without which there is nothing to compare.
+    if let Err(error) = Client::connect(&local_of(&members[0]), REQUEST_TIMEOUT).await {
+        assert!(error.to_string().contains("the role root"), "{error}");
+        return;
+    }
     let agreement = agreed(&members[0]).await;
     assert_eq!(agreement.state, AgreementState::Unknown, "{agreement:?}");
     assert!(agreement.reason.unwrap().contains("the role root"));

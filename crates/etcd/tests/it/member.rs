@@ -115,23 +115,23 @@ async fn taken_under_load(compression: Compression, tool: &str) {
     let bytes = std::fs::read(&plain).unwrap();
     assert_eq!(taken.report.length, bytes.len() as u64);
     assert_eq!(Digest::from(taken.report.sha256), Digest::of(&bytes));
-    let status = etcd.etcdctl(&["snapshot", "status", plain.to_str().unwrap(), "-w", "json"]).unwrap();
+    let status = etcd.offline(&["snapshot", "status", plain.to_str().unwrap(), "-w", "json"]).unwrap();
     let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
     assert!(status["revision"].as_i64().unwrap() >= taken.header.revision, "{status} {:?}", taken.header);
     let restored = target.0.path().join("restored");
-    etcd.etcdctl(&["snapshot", "restore", plain.to_str().unwrap(), "--data-dir", restored.to_str().unwrap()])
+    etcd.offline(&["snapshot", "restore", plain.to_str().unwrap(), "--data-dir", restored.to_str().unwrap()])
         .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gzip_snapshot_under_write_load_is_sound_and_etcdctl_restores_it() {
+async fn a_gzip_snapshot_under_write_load_is_sound_and_etcd_restores_it() {
     if kit::require(kit::etcd::available()) {
         taken_under_load(Compression::Gzip, "gzip").await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_zstd_snapshot_under_write_load_is_sound_and_etcdctl_restores_it() {
+async fn a_zstd_snapshot_under_write_load_is_sound_and_etcd_restores_it() {
     let zstd = Command::new("zstd").arg("-V").stdout(Stdio::null()).status().is_ok();
     if !zstd {
         println!("skipped: there is no zstd here");
@@ -240,8 +240,11 @@ async fn with_authentication_enabled_the_error_names_the_role_root() {
     }
     let etcd = Etcd::start("alone", &[]).unwrap();
     etcd.secure().unwrap();
-    let client = connect(&local(&etcd.url)).await.unwrap();
-    let error = snapshot(&client, &Target::new(), Compression::Gzip).await.unwrap_err();
+    // etcd 3.6 already refuses the status, with which a connection begins.
+    let error = match connect(&local(&etcd.url)).await {
+        Ok(client) => snapshot(&client, &Target::new(), Compression::Gzip).await.unwrap_err(),
+        Err(error) => error.into(),
+    };
     assert!(matches!(error, SnapshotError::Client(ClientError::NotAuthorised { .. })), "{error:?}");
 }
 

@@ -1,4 +1,4 @@
-//! The numbers that both readers find in a snapshot, compared with those of etcd's own `snapshot status`, of etcd 3.4 and 3.5.
+//! The numbers that both readers find in a snapshot, compared with those of etcd's own `snapshot status`, of etcd 3.4 to 3.7.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -26,6 +26,23 @@ async fn the_numbers_are_those_that_etcdutl_3_5_prints() {
     let release = Release::newer();
     if kit::require(release.clone().map(drop)) {
         every_database_has_the_numbers_of(&release.unwrap(), "etcdutl").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_numbers_are_those_that_etcdutl_3_6_prints() {
+    let release = Release::named("3.6");
+    if kit::require(release.clone().map(drop)) {
+        every_database_has_the_numbers_of(&release.unwrap(), "etcdutl").await;
+    }
+}
+
+/// The set-up for everything builds it; CI runs the tests without it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_numbers_are_those_that_etcdutl_3_7_prints() {
+    match Release::named("3.7") {
+        Ok(release) => every_database_has_the_numbers_of(&release, "etcdutl").await,
+        Err(reason) => println!("skipped: {reason}"),
     }
 }
 

@@ -1,0 +1,64 @@
+//! etcd 3.6 and 3.7, which Debian 12 and 13 do not package: built from their published modules, pinned by `tests/go/*/go.sum`.
+
+use std::fs;
+
+use crate::error::{Error, Result};
+use crate::run::{command, output, step};
+use crate::workspace;
+
+const PROGRAMS: [(&str, &str); 3] = [
+    ("etcd", "go.etcd.io/etcd/server/v3"),
+    ("etcdctl", "go.etcd.io/etcd/etcdctl/v3"),
+    ("etcdutl", "go.etcd.io/etcd/etcdutl/v3"),
+];
+
+/// Makes `target/tools/etcd-RELEASE/usr/bin`, or prints why it cannot; tests that need it fail or skip by themselves.
+pub fn ensure(release: &str) -> Result<()> {
+    let directory = workspace::tools().join(format!("etcd-{release}"));
+    if directory.exists() {
+        return Ok(());
+    }
+    let installed = output(&["go", "version"]);
+    if !installed.as_deref().is_some_and(is_new_enough) {
+        let found = installed.as_deref().unwrap_or("Go is not installed");
+        println!("skipping etcd {release}, which Go 1.26 or newer builds: {found}");
+        return Ok(());
+    }
+    println!("building etcd {release}");
+    let partial = directory.with_file_name(format!("etcd-{release}.partial"));
+    if partial.exists() {
+        fs::remove_dir_all(&partial).map_err(Error::io("remove", &partial))?;
+    }
+    let module = workspace::root().join("tests/go").join(format!("etcd-{release}"));
+    for (program, package) in PROGRAMS {
+        let mut build = command(&["go", "build", "-mod=readonly", "-trimpath", "-ldflags=-s -w", "-o"]);
+        build.arg(partial.join("usr/bin").join(program)).arg(package);
+        // Static programs, by the installed Go: the module files name no other toolchain.
+        step(build.current_dir(&module).env("CGO_ENABLED", "0").env("GOTOOLCHAIN", "local"))?;
+    }
+    fs::rename(&partial, &directory).map_err(Error::io("rename", partial))
+}
+
+/// Whether `go version` names 1.26 or a newer one: `go version go1.26.8 linux/amd64`.
+fn is_new_enough(version: &str) -> bool {
+    let number = version.split_whitespace().find_map(|word| word.strip_prefix("go1."));
+    let minor = number.and_then(|rest| rest.split(|letter: char| !letter.is_ascii_digit()).next());
+    minor.and_then(|minor| minor.parse::<u32>().ok()).is_some_and(|minor| minor >= 26)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_go_1_26_and_newer_build_it() {
+        for (version, wanted) in [
+            ("go version go1.26.8 linux/amd64", true),
+            ("go version go1.27rc1 linux/arm64", true),
+            ("go version go1.19.8 linux/amd64", false),
+            ("go version devel +abc linux/amd64", false),
+        ] {
+            assert_eq!(is_new_enough(version), wanted, "{version}");
+        }
+    }
+}
