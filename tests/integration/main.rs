@@ -17,6 +17,7 @@ mod root;
 mod runbook;
 mod servers;
 mod ship;
+mod space;
 mod start;
 mod support;
 mod systemd;

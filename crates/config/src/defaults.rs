@@ -36,6 +36,8 @@ pub(crate) const KEEP: Keep = Keep { nights: 7, weeks: 4, months: 6 };
 pub(crate) const KEEP_ETCD: Keep = Keep { nights: 3, weeks: 2, months: 0 };
 pub(crate) const MIN_FREE: u64 = 2 << 30;
 pub(crate) const MOST_PER_NODE: u64 = 1 << 30;
+/// A snapshot and a cold copy of 8 GiB, the largest database that etcd's documentation suggests.
+pub(crate) const MOST_PER_MASTER: u64 = 16 << 30;
 
 pub(crate) const PLAINTEXT: bool = false;
 pub(crate) const KEEP_SENT: usize = 1;

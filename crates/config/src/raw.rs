@@ -174,6 +174,7 @@ tables! {
         keep_etcd: Table<Keep>,
         min_free: Leaf<String>,
         most_per_node: Leaf<String>,
+        most_per_master: Leaf<String>,
     }
 
     Keep {

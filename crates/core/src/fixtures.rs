@@ -79,6 +79,7 @@ pub fn settings(dir: &Path, hosts: Vec<Host>, now: Timestamp) -> Settings {
             keep_etcd: keep,
             min_free: 0,
             most_per_node: u64::MAX,
+            most_per_master: u64::MAX,
         },
         archive: ArchiveSettings {
             compression: Compression::Gzip,

@@ -157,6 +157,16 @@ pub enum ManifestError {
     Clash(String),
 }
 
+impl Item {
+    /// The size in bytes of a file.
+    pub const fn size(&self) -> Option<u64> {
+        match self.kind {
+            ItemKind::File { size, .. } => Some(size),
+            ItemKind::Directory | ItemKind::Symlink { .. } => None,
+        }
+    }
+}
+
 impl Manifest {
     pub fn id(&self) -> SetId {
         SetId { host: self.host.clone(), night: self.night, role: self.role, attempt: self.attempt }

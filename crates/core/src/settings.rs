@@ -190,12 +190,25 @@ pub struct VaultSettings {
     pub min_free: u64,
     /// The maximum size in bytes of a node's set.
     pub most_per_node: u64,
+    /// The maximum size in bytes of a set of a master or an etcd host.
+    pub most_per_master: u64,
 }
 
 impl VaultSettings {
-    /// The maximum size in bytes of a set of this role, apart from the free space. etcd and the masters are few.
-    pub fn max_set_size(&self, role: Role) -> Option<u64> {
-        (role == Role::Node).then_some(self.most_per_node)
+    /// The maximum size in bytes of a set of this role.
+    pub const fn max_set_size(&self, role: Role) -> u64 {
+        match role {
+            Role::Node => self.most_per_node,
+            Role::Master | Role::Etcd => self.most_per_master,
+        }
+    }
+
+    /// The key of that maximum in the config.
+    pub const fn max_set_size_key(role: Role) -> &'static str {
+        match role {
+            Role::Node => "most-per-node",
+            Role::Master | Role::Etcd => "most-per-master",
+        }
     }
 }
 
@@ -356,6 +369,7 @@ pub(crate) mod testing {
                 keep_etcd: keep,
                 min_free: 0,
                 most_per_node: u64::MAX,
+                most_per_master: u64::MAX,
             },
             archive: ArchiveSettings {
                 compression: Compression::Gzip,

@@ -4,19 +4,23 @@ mod command;
 mod copy;
 pub(crate) mod expand;
 mod glob;
+pub(crate) mod previous;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use nightshift_core::chain;
 use nightshift_core::manifest::{Item, MAX_ITEMS, Manifest};
 use nightshift_core::settings::{FileRule, Generation};
 use nightshift_store::safe_open::Missing;
+use nightshift_store::space::SpaceError;
 use nightshift_store::{Partial, StoreError};
 
 use copy::CopyError;
 use expand::Expansion;
+use previous::Previous;
 
 /// What was collected, and what could not be collected.
 #[derive(Debug, Default)]
@@ -111,6 +115,7 @@ pub fn collect(
     partial: &Partial,
     previous: Option<&Manifest>,
 ) -> Result<Collected, CollectError> {
+    let previous = Previous::of(previous);
     let mut selection = Selection::default();
     let mut items = Vec::new();
     for rule in rules {
@@ -118,7 +123,7 @@ pub fn collect(
             FileRule::Path { path, alias, optional } => {
                 let expanded = expand::expand(path);
                 for it in selection.of_rule(path, alias.as_deref(), *optional, expanded)? {
-                    match copy::copy(&it.source, &it.path, partial, previous) {
+                    match copy::copy(&it.source, &it.path, partial, &previous) {
                         Ok(item) => {
                             if item.changed {
                                 let fault = format!("{}: it changed while it was read, twice", it.source);
@@ -138,11 +143,21 @@ pub fn collect(
             }
             FileRule::Command { argv, alias, optional } => match command::output(argv) {
                 Ok(output) if selection.taken.insert(alias.clone()) => {
-                    items.push(command::store(partial, argv, alias, &output)?);
+                    match command::store(partial, argv, alias, &output) {
+                        Ok(item) => items.push(item),
+                        Err(error) if SpaceError::is_cause_of_store(&error) => {
+                            partial.discard(alias)?;
+                            selection.faults.push(format!("{alias}: left out: {}", chain(&error)));
+                        }
+                        Err(error) => return Err(error.into()),
+                    }
                 }
                 Ok(_) => {}
-                Err(reason) if *optional => selection.notes.push(format!("{alias}: {reason}")),
-                Err(reason) => selection.faults.push(format!("{alias}: {reason}")),
+                // A host may not have the program; one that has it and fails is another matter.
+                Err(failure) if *optional && failure.is_absent() => {
+                    selection.notes.push(format!("{alias}: {}", chain(&failure)));
+                }
+                Err(failure) => selection.faults.push(format!("{alias}: {}", chain(&failure))),
             },
         }
     }

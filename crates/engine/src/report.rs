@@ -16,6 +16,14 @@ impl StageContext {
         self.report_as(step, events).await
     }
 
+    /// As `report`, on a thread that may block.
+    pub fn report_blocking(&self, step: Step) -> Result<(), StoreError> {
+        let events = events(self, &step);
+        let recorded = self.record.note(step);
+        events.into_iter().for_each(|event| self.log(event));
+        recorded
+    }
+
     /// As `report`, with events of the caller's, which knows more than the record. If the record cannot be written, the
     /// journal has the report nevertheless.
     pub async fn report_as(

@@ -3,6 +3,7 @@
 pub(crate) mod collect_role;
 pub(crate) mod drill;
 pub(crate) mod error;
+mod free_space;
 pub(crate) mod mirror_masters;
 mod own_set;
 pub(crate) mod pack_archive;

@@ -10,8 +10,9 @@ use nightshift_core::digest::{Digest, Written};
 use nightshift_core::manifest::{self, FileList, ListedFile, Manifest};
 use nightshift_core::outcome::Grade;
 use nightshift_core::set_path::SetId;
+use nightshift_store::space::Amount;
 use nightshift_store::verify::{self, MAX_SIGNATURE_LEN};
-use nightshift_store::{Budget, Partial, Vault, offload, space};
+use nightshift_store::{Partial, Vault, offload};
 
 use crate::download::{Download, Wanted};
 use crate::fetch_error::FetchError;
@@ -57,7 +58,7 @@ pub struct Space {
     /// What stays free.
     pub min_free: u64,
     /// The maximum size of the set.
-    pub max_size: Option<u64>,
+    pub max_size: u64,
 }
 
 /// The manifest and the signature, each created at most twice.
@@ -77,8 +78,8 @@ pub async fn fetch(
     let Authentic { bytes, signature, list, manifest } = authentic(peer, set, trust).await?;
     let format = list.format;
     let total = list.files.iter().fold(0u64, |sum, file| sum.saturating_add(file.size));
-    if let Some(max) = space.max_size.filter(|max| total > *max) {
-        return Err(FetchError::TooLarge { set: set.clone(), total, max });
+    if total > space.max_size {
+        return Err(FetchError::TooLarge { set: set.clone(), total, max: space.max_size });
     }
     let (into, of, kept) = (vault.clone(), set.clone(), bytes.clone());
     let is_newer = manifest.is_none();
@@ -199,13 +200,16 @@ fn reuse(
         }
         wanted.push(Wanted { path, content });
     }
-    let need = wanted.iter().fold(0u64, |sum, file| sum.saturating_add(file.content.size));
-    let inodes = list.directories + wanted.len() as u64;
-    let require = || space::require(vault.root(), need, inodes, min_free);
-    require().map_err(|error| FetchError::Space(set.clone(), error))?;
+    let files = wanted.iter().fold(0u64, |sum, file| sum.saturating_add(file.content.size));
     // Beside the files, the manifest is written twice and the signature once, under temporary names too.
     let own = (2 * manifest.len() as u64).saturating_add(MAX_SIGNATURE_LEN);
-    let partial = partial.within(Budget::new(need.saturating_add(own), inodes.saturating_add(OWN_FILES)));
+    let need = Amount {
+        bytes: files.saturating_add(own),
+        inodes: (list.directories + wanted.len() as u64).saturating_add(OWN_FILES),
+    };
+    let budget = vault.budget(min_free, need);
+    budget.reserve(need.bytes, need.inodes).map_err(|error| FetchError::Space(set.clone(), error))?;
+    let partial = partial.within(budget);
     let previous_machine = previous.and_then(|previous| previous.machine.machine_id).map(String::from);
     Ok(Missing { partial, wanted, previous_machine })
 }

@@ -4,10 +4,11 @@ use nightshift_core::manifest::ManifestError;
 use nightshift_core::name::HostName;
 use nightshift_core::outcome::Grade;
 use nightshift_core::set_path::SetId;
+use nightshift_core::settings::VaultSettings;
 use nightshift_core::units::bytes;
 use nightshift_ssh::SftpError;
 use nightshift_store::StoreError;
-use nightshift_store::space::SpaceError;
+use nightshift_store::space::{self, SpaceError};
 
 use crate::signed::SignedError;
 
@@ -30,7 +31,7 @@ pub enum FetchError {
         "{set}: its snapshot failed verification, although its origin host graded it {grade}: {findings}"
     )]
     Unsound { set: SetId, grade: Grade, findings: String },
-    #[error("{set} has {total}, more than [vault] most-per-node ({max}); raise it if this node is trusted to have so much", total = bytes(*.total), max = bytes(*.max))]
+    #[error("{set} has {total}, more than [vault] {key} ({max}); raise it if this host is trusted to have so much", total = bytes(*.total), key = VaultSettings::max_set_size_key(.set.role), max = bytes(*.max))]
     TooLarge { set: SetId, total: u64, max: u64 },
     #[error(
         "{0} is not stored: its format is newer, and enough such sets of this host are stored tonight; upgrade masters first"
@@ -40,13 +41,23 @@ pub enum FetchError {
     TooSlow(SetId, u64),
     #[error("{set}: cannot write {path}")]
     Write { set: SetId, path: String, source: std::io::Error },
-    #[error("not enough space for {0}")]
+    #[error("no space for {0}")]
     Space(SetId, #[source] SpaceError),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl FetchError {
+    /// Whether this host has no space for it.
+    pub fn is_no_space(&self) -> bool {
+        match self {
+            Self::Space(..) => true,
+            Self::Write { source, .. } => space::is_no_space(source),
+            Self::Store(StoreError::Io { source, .. }) => space::is_no_space(source),
+            _ => false,
+        }
+    }
+
     /// Whether the set itself is at fault: a retry would get the same.
     pub fn is_refusal(&self) -> bool {
         matches!(

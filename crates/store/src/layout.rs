@@ -14,15 +14,18 @@ use nightshift_core::role::Role;
 use nightshift_core::set_path::{SetDirName, SetId};
 use nightshift_core::settings::Settings;
 
+use crate::budget::Reservations;
 use crate::directory::list;
 use crate::fault::StoreError;
 use crate::read::read_bounded;
+use crate::space::Amount;
 
 /// The directory of sets on this host: `<host>/<night>/<role>/`.
 #[derive(Debug, Clone)]
 pub struct Vault {
     root: PathBuf,
     hosts: Arc<Hosts>,
+    reservations: Reservations,
 }
 
 /// The hosts whose statements about a set count, as the inventory names them.
@@ -44,7 +47,21 @@ impl Vault {
 
     /// A vault without an inventory: what hosts state about each other's sets does not count.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), hosts: Arc::default() }
+        Self { root: root.into(), hosts: Arc::default(), reservations: Reservations::default() }
+    }
+
+    /// The same vault, whose free space is shared with others that have these reservations.
+    pub fn sharing(self, reservations: Reservations) -> Self {
+        Self { reservations, ..self }
+    }
+
+    pub(crate) const fn reservations(&self) -> &Reservations {
+        &self.reservations
+    }
+
+    /// What the sets that are being written have reserved and not used yet.
+    pub fn reserved(&self) -> Amount {
+        self.reservations.total()
     }
 
     pub(crate) fn hosts(&self) -> &Hosts {

@@ -33,7 +33,7 @@ pub mod verify;
 
 pub use append_log::AppendLog;
 pub use best::best;
-pub use budget::{Budget, SetFile, Spent};
+pub use budget::{Budget, Reservations, SetFile};
 pub use directory::{create_directories, list, open_own, remove_file};
 pub use fault::{IoContext, StoreError};
 pub use judge::{Judge, Judged};

@@ -15,6 +15,7 @@ use crate::budget::{Budget, SetFile};
 use crate::directory::{create_directories, list, remove_file, remove_tree};
 use crate::fault::{IoContext as _, StoreError};
 use crate::layout::Vault;
+use crate::space::Amount;
 use crate::sync::sync_file;
 
 /// Bytes that are read at a time when a stored file is hashed.
@@ -51,6 +52,11 @@ impl Guard {
 }
 
 impl Vault {
+    /// The budget of a set of at most `max`, which leaves so many bytes free. Nothing is reserved yet.
+    pub fn budget(&self, leave: u64, max: Amount) -> Budget {
+        Budget::new(self.root(), self.reservations(), leave, max)
+    }
+
     /// Starts a set; what an earlier attempt left of it is removed.
     pub fn begin(&self, set: &SetId) -> Result<Partial, StoreError> {
         let partial = self.resume(set)?;
@@ -124,7 +130,7 @@ impl Partial {
     pub fn create(&self, item: &str) -> Result<SetFile, StoreError> {
         let path = self.path(item)?;
         let parents = self.create_parents(&path)?;
-        self.budget.draw_inodes(parents + 1).map_err(io::Error::from).on("create", &path)?;
+        self.budget.draw(0, parents + 1).map_err(io::Error::from).on("create", &path)?;
         let file = OpenOptions::new().write(true).create_new(true).mode(0o640).open(&path);
         Ok(SetFile::new(file.on("create", &path)?, self.budget.clone()))
     }
@@ -133,7 +139,7 @@ impl Partial {
     fn create_parents(&self, item: &Path) -> Result<u64, StoreError> {
         let Some(parent) = item.parent() else { return Ok(0) };
         let missing = parent.ancestors().take_while(|directory| !directory.exists()).count() as u64;
-        self.budget.allows(0, missing).map_err(io::Error::from).on("create", parent)?;
+        self.budget.reserve(0, missing).map_err(io::Error::from).on("create", parent)?;
         create_directories(parent)?;
         Ok(missing)
     }
@@ -173,7 +179,7 @@ impl Partial {
         }
         let path = self.path(item)?;
         let parents = self.create_parents(&path)?;
-        self.budget.draw_inodes(parents).map_err(io::Error::from).on("link", &path)?;
+        self.budget.draw(0, parents).map_err(io::Error::from).on("link", &path)?;
         // Created under another name and renamed, so that an existing file stays until the link replaces it.
         let number = LINKS.fetch_add(1, Ordering::Relaxed);
         let aside = self.directory.with_file_name(format!(".{}.{number}.link", self.set.dir_name()));

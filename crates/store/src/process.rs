@@ -32,6 +32,13 @@ pub enum ProcessError {
     Failed { command: String, status: ExitStatus, explanation: String },
 }
 
+impl ProcessError {
+    /// Whether the program is not installed.
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::Start { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
 /// The limits of one program. Beyond them it is killed.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {

@@ -30,6 +30,11 @@ pub enum Missing {
     ThroughLink(String),
     #[error("neither a file, a directory nor a symlink")]
     Special,
+    /// Another user may have linked it into the directory.
+    #[error(
+        "it has further hard links, and another owner than its directory; store it there as a file of its own"
+    )]
+    ForeignLink,
     /// A manifest cannot contain it.
     #[error("a symlink whose target is not UTF-8")]
     NotText,

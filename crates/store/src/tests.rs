@@ -15,6 +15,7 @@ use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 
 use super::*;
+use crate::space::{Amount, SpaceError};
 
 struct Fixture {
     _dir: tempfile::TempDir,
@@ -500,13 +501,17 @@ fn a_manifest_in_the_place_of_another_set_is_refused() {
 #[test]
 fn a_set_cannot_use_more_than_its_budget_also_in_inodes() {
     let fixture = fixture();
-    let partial = fixture.vault.begin(&id("2026-11-22")).unwrap().within(Budget::new(100, 4));
+    let partial = fixture
+        .vault
+        .begin(&id("2026-11-22"))
+        .unwrap()
+        .within(Budget::fixed(Amount { bytes: 100, inodes: 4 }));
     partial.write("etc/a", &[0; 60]).unwrap();
     let error = partial.write("etc/b", &[0; 60]).unwrap_err();
-    assert!(Spent::is_cause_of(&error), "{error}");
+    assert!(SpaceError::is_cause_of_store(&error), "{error}");
     partial.discard("etc/b").unwrap();
     partial.discard("etc/a").unwrap();
     partial.write("etc/b", &[0; 90]).unwrap();
     let error = partial.write("deep/down/c", b"").unwrap_err();
-    assert!(Spent::is_cause_of(&error), "three directories and files more than are left: {error}");
+    assert!(SpaceError::is_cause_of_store(&error), "three directories and files more than are left: {error}");
 }

@@ -4,9 +4,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use nightshift_core::chain;
 use nightshift_core::manifest::{Item, ItemKind};
-use nightshift_store::process::{self, Limits};
+use nightshift_store::process::{self, Limits, ProcessError};
 use nightshift_store::{Partial, StoreError};
 
 use super::copy::owner;
@@ -14,10 +13,10 @@ use super::copy::owner;
 const LIMITS: Limits = Limits { time: Duration::from_secs(120), output: 64 << 20 };
 
 /// Runs a command, and returns what it printed, or why it failed.
-pub fn output(argv: &[String]) -> Result<Vec<u8>, String> {
-    let (program, arguments) = argv.split_first().ok_or("the command is empty")?;
-    let mut command = Command::new(program);
-    process::output(command.args(arguments).env("LC_ALL", "C.UTF-8"), LIMITS).map_err(|error| chain(&error))
+pub fn output(argv: &[String]) -> Result<Vec<u8>, ProcessError> {
+    let mut words = argv.iter();
+    let mut command = Command::new(words.next().map_or("", String::as_str));
+    process::output(command.args(words).env("LC_ALL", "C.UTF-8"), LIMITS)
 }
 
 /// Stores a command's output under its name, with the daemon's own user as owner.

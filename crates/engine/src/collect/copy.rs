@@ -2,16 +2,20 @@
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _, Write as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use jiff::Timestamp;
 use nightshift_core::chain;
 use nightshift_core::digest::{HashedWriter, Written};
-use nightshift_core::manifest::{Item, ItemKind, Manifest, Owner};
+use nightshift_core::manifest::{Item, ItemKind, Owner};
 use nightshift_store::safe_open::{Missing, open_file, open_parent};
-use nightshift_store::{IoContext as _, Partial, SetFile, Spent, StoreError, sync_file};
+use nightshift_store::space::SpaceError;
+use nightshift_store::{IoContext as _, Partial, SetFile, StoreError, sync_file};
 use rustix::fs::{AtFlags, FileType, Stat, fstat, readlinkat, statat};
+
+use super::previous::Previous;
 
 /// The size of a read, in bytes.
 const CHUNK: usize = 256 << 10;
@@ -31,12 +35,7 @@ pub enum CopyError {
 }
 
 /// Copies the file, directory or symlink `source` to `path` in the set.
-pub fn copy(
-    source: &str,
-    path: &str,
-    partial: &Partial,
-    previous: Option<&Manifest>,
-) -> Result<Item, CopyError> {
+pub fn copy(source: &str, path: &str, partial: &Partial, previous: &Previous) -> Result<Item, CopyError> {
     let source_path = Path::new(source);
     let name = source_path.file_name().ok_or(Missing::Special)?;
     let parent = open_parent(source_path)?;
@@ -54,7 +53,8 @@ pub fn copy(
             let mut file = open_file(&parent, name, source_path)?;
             // Another file may have replaced it since.
             stat = fstat(&file).map_err(|errno| Missing::Other(errno.into()))?;
-            let (written, changed) = read_into(&mut file, source_path, path, partial)?;
+            refuse_foreign_link(&parent, &stat)?;
+            let (written, changed) = read_into(&mut file, path, partial)?;
             keep(partial, path, written, previous)?;
             (ItemKind::File { size: written.size, sha256: written.sha256 }, changed, label(&file))
         }
@@ -72,6 +72,13 @@ pub fn copy(
     })
 }
 
+/// Where any user may make a hard link to any file (`fs.protected_hardlinks = 0`), one in a user's directory may be a file that only
+/// root can read.
+fn refuse_foreign_link(parent: &OwnedFd, stat: &Stat) -> Result<(), Missing> {
+    let directory = fstat(parent).map_err(|errno| Missing::Other(errno.into()))?;
+    if stat.st_nlink > 1 && stat.st_uid != directory.st_uid { Err(Missing::ForeignLink) } else { Ok(()) }
+}
+
 fn modified(stat: &Stat) -> Timestamp {
     let nanoseconds = i32::try_from(stat.st_mtime_nsec).unwrap_or(0);
     Timestamp::new(stat.st_mtime, nanoseconds).unwrap_or(Timestamp::UNIX_EPOCH)
@@ -84,7 +91,8 @@ pub fn can_read(source: &str) -> Result<(), Missing> {
     let Some(name) = path.file_name() else { return Ok(()) };
     match statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_file() => {
-            open_file(&parent, name, path).map(drop)
+            open_file(&parent, name, path)?;
+            refuse_foreign_link(&parent, &stat)
         }
         Ok(_) => Ok(()),
         Err(errno) => Err(Missing::Other(errno.into())),
@@ -102,47 +110,43 @@ pub fn owner(uid: u32, gid: u32) -> Owner {
 }
 
 /// Reads a file into the set, and returns whether it changed while it was read, each time.
-fn read_into(
-    file: &mut File,
-    source: &Path,
-    path: &str,
-    partial: &Partial,
-) -> Result<(Written, bool), CopyError> {
+fn read_into(file: &mut File, path: &str, partial: &Partial) -> Result<(Written, bool), CopyError> {
     let mut reads = 1;
     loop {
-        let before = file.metadata().on("stat", source)?;
+        let before = file.metadata().map_err(Missing::Other)?;
         if !before.is_file() {
             return Err(Missing::Special.into());
         }
         partial.discard(path)?;
-        let written = write(file, source, path, partial, before.len())?;
-        let after = file.metadata().on("stat", source)?;
+        let written = write(file, path, partial, before.len())?;
+        let after = file.metadata().map_err(Missing::Other)?;
         let changed = state(&before) != state(&after) || written.size != after.len();
         if !changed || reads == MAX_READS {
             return Ok((written, changed));
         }
         reads += 1;
-        io::Seek::rewind(file).on("rewind", source)?;
+        io::Seek::rewind(file).map_err(Missing::Other)?;
     }
 }
 
-/// A sparse file, or one that grows while it is read, costs itself and not the set.
-fn write(
-    file: &mut File,
-    source: &Path,
-    path: &str,
-    partial: &Partial,
-    size: u64,
-) -> Result<Written, CopyError> {
-    partial.budget().allows(size, 1).map_err(|spent| CopyError::TooLarge(spent.to_string()))?;
-    let target = HashedWriter::new(partial.create(path)?);
-    pump(file, source, target, &partial.path(path)?).or_else(|error| {
-        if !Spent::is_cause_of(&error) {
-            return Err(error.into());
+/// A file that cannot be read to its end, a sparse one, or one that grows while it is read costs itself and not the set.
+fn write(file: &mut File, path: &str, partial: &Partial, size: u64) -> Result<Written, CopyError> {
+    partial.budget().reserve(size, 1).map_err(|error| CopyError::TooLarge(chain(&error)))?;
+    let copied = partial
+        .create(path)
+        .map_err(CopyError::from)
+        .and_then(|target| pump(file, HashedWriter::new(target), &partial.path(path)?));
+    match copied {
+        Err(CopyError::Store(error)) if SpaceError::is_cause_of_store(&error) => {
+            partial.discard(path)?;
+            Err(CopyError::TooLarge(chain(&error)))
         }
-        partial.discard(path)?;
-        Err(CopyError::TooLarge(chain(&error)))
-    })
+        Err(error @ CopyError::Missing(_)) => {
+            partial.discard(path)?;
+            Err(error)
+        }
+        copied => copied,
+    }
 }
 
 /// What differs after a write to a file.
@@ -150,16 +154,11 @@ fn state(metadata: &Metadata) -> (u64, i64, i64, i64, i64) {
     (metadata.len(), metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec())
 }
 
-/// Unlike `io::copy`, it distinguishes a failed read from a failed write: the error names the right file.
-fn pump(
-    from: &mut File,
-    source: &Path,
-    mut to: HashedWriter<SetFile>,
-    target: &Path,
-) -> Result<Written, StoreError> {
+/// Unlike `io::copy`, it distinguishes a failed read, which costs the file, from a failed write.
+fn pump(from: &mut File, mut to: HashedWriter<SetFile>, target: &Path) -> Result<Written, CopyError> {
     let mut buffer = vec![0; CHUNK];
     loop {
-        match from.read(&mut buffer).on("read", source)? {
+        match from.read(&mut buffer).map_err(Missing::Other)? {
             0 => return Ok(to.finish().1),
             read => to.write_all(&buffer[..read]).on("write", target)?,
         }
@@ -167,17 +166,8 @@ fn pump(
 }
 
 /// Replaces the copy by a hard link to the file of the previous set if that has the same content, else syncs it.
-fn keep(
-    partial: &Partial,
-    path: &str,
-    written: Written,
-    previous: Option<&Manifest>,
-) -> Result<(), StoreError> {
-    let kind = ItemKind::File { size: written.size, sha256: written.sha256 };
-    let same = previous.filter(|previous| previous.item(path).is_some_and(|item| item.kind == kind));
-    if let Some(previous) = same
-        && partial.link(&previous.id(), path, path, written)?
-    {
+fn keep(partial: &Partial, path: &str, written: Written, previous: &Previous) -> Result<(), StoreError> {
+    if previous.link(partial, path, written)? {
         return Ok(());
     }
     let target = partial.path(path)?;

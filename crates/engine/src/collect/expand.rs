@@ -70,16 +70,23 @@ impl<'r, S> Expansion<'r, S> {
                 self.found.push((path.to_owned(), known));
                 return kind == FileKind::Directory;
             }
-            Err(missing) => self.missing = Some(missing),
+            Err(missing) => self.miss(missing),
         }
         false
+    }
+
+    /// What exists and cannot be read counts more than what is absent elsewhere.
+    fn miss(&mut self, missing: Missing) {
+        if !self.missing.as_ref().is_some_and(Missing::is_trouble) {
+            self.missing = Some(missing);
+        }
     }
 
     /// Continues with the entries of a directory.
     pub fn enter(&mut self, place: &Place<'r>, names: Result<Vec<String>, Missing>) {
         let mut names = match names {
             Ok(names) => names,
-            Err(missing) if place.has_glob() => return self.missing = Some(missing),
+            Err(missing) if place.has_glob() => return self.miss(missing),
             Err(missing) if missing.is_trouble() => {
                 return self.left_out.push(format!("{}: left out: {missing}", place.path));
             }
@@ -138,6 +145,8 @@ fn list(directory: &Path, left_out: &mut Vec<String>) -> Result<Vec<String>, Mis
             }
         }
         if names.len() > MAX_ITEMS {
+            let directory = directory.display();
+            left_out.push(format!("{directory}: left out what follows its first {MAX_ITEMS} entries"));
             break;
         }
     }
@@ -207,6 +216,21 @@ mod tests {
         let (_dir, root) = tree();
         assert!(matches!(expand(&format!("{root}/nothing")).missing, Some(Missing::Absent)));
         assert!(matches!(expand(&format!("{root}/atomic-x/below")).missing, Some(Missing::Absent)));
+    }
+
+    #[test]
+    fn of_several_directories_the_one_that_cannot_be_read_is_reported_and_not_the_one_without_the_file() {
+        for absent_first in [true, false] {
+            let mut expansion: Expansion<'_, ()> = Expansion::new("/etc/*/x.yaml");
+            let root = expansion.next_place().unwrap();
+            expansion.enter(&root, Ok(vec!["a".to_owned(), "b".to_owned()]));
+            for absent in [absent_first, !absent_first] {
+                let place = expansion.next_place().unwrap();
+                let missing = if absent { Missing::Absent } else { Missing::Denied };
+                assert!(!expansion.add(&place.path, Err(missing)));
+            }
+            assert!(matches!(expansion.missing, Some(Missing::Denied)), "{:?}", expansion.missing);
+        }
     }
 
     #[test]

@@ -231,12 +231,9 @@ impl Daemon {
         }
     }
 
-    /// Removes at once what retention drops even without tonight's sets: a full vault could not take them.
+    /// Makes space at once for tonight's sets: a full vault could not take them.
     fn prune_at_opening(&mut self, clock: Clock) {
         let Some(tonight) = self.nights.tonight().filter(|tonight| !tonight.night.is_extra()) else { return };
-        if !clock.synchronised {
-            return;
-        }
         let stop = CancellationToken::new();
         let start = Start {
             stage: Stage::Prune,
@@ -250,7 +247,7 @@ impl Daemon {
         };
         let ctx = tonight.context(start, Stop::new(stop.clone(), self.draining.clone()));
         let task = async move {
-            prune::before_tonight(&ctx).await;
+            prune::before_tonight(&ctx, clock.synchronised).await;
             TaskOutput::Nothing
         };
         self.supervisor.start(Task::OpeningPrune, stop, task);

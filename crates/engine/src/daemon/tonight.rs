@@ -10,7 +10,7 @@ use nightshift_core::outcome::Outcome;
 use nightshift_core::record::Step;
 use nightshift_core::stage::Stage;
 use nightshift_store::records::{RecordLog, Records};
-use nightshift_store::{StoreError, Vault, offload};
+use nightshift_store::{Reservations, StoreError, Vault, offload};
 
 use crate::audit::Audit;
 use crate::board::Board;
@@ -25,6 +25,8 @@ pub(super) struct Tonight {
     audit: Audit,
     pub board: Board,
     once: Once,
+    /// The space of the sets that its stages write at the same time.
+    reservations: Reservations,
 }
 
 impl Tonight {
@@ -36,6 +38,7 @@ impl Tonight {
             audit,
             board: Board::default(),
             once: Once::default(),
+            reservations: Reservations::default(),
         })
     }
 
@@ -78,7 +81,7 @@ impl Tonight {
             at,
             until,
             peers,
-            vault: Vault::of(&settings),
+            vault: Vault::of(&settings).sharing(self.reservations.clone()),
             settings,
             record: self.record.clone(),
             audit: self.audit.clone(),

@@ -10,7 +10,8 @@ use crate::collect::{self, CollectError};
 use crate::context::{StageContext, StageEnd};
 
 pub async fn run(ctx: &StageContext, role: Role) -> Result<StageEnd, StageError> {
-    let Begun { partial, previous } = match own_set::begin(ctx, &ctx.settings.this, role).await? {
+    let min_free = ctx.settings.vault.min_free;
+    let Begun { partial, previous } = match own_set::begin(ctx, &ctx.settings.this, role, min_free).await? {
         Begin::New(begun) => *begun,
         Begin::Exists(set) => return Ok(own_set::exists(ctx, &set)),
     };

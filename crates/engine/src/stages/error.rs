@@ -10,7 +10,7 @@ use nightshift_etcd::snapshot::SnapshotError;
 use nightshift_peers::{CredentialsError, FetchError, ReachError};
 use nightshift_ssh::{IdentityError, SftpError, SignatureError};
 use nightshift_store::StoreError;
-use nightshift_store::space::SpaceError;
+use nightshift_store::space::{self, SpaceError};
 
 use super::queue::Polled;
 use crate::cold_copy::request::RequestError;
@@ -21,7 +21,7 @@ use crate::context::StageEnd;
 pub enum StageError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("not enough space for {what}")]
+    #[error("no space for {what}")]
     Space { what: &'static str, source: SpaceError },
     #[error("{MAX_ATTEMPTS} attempts at tonight's set were made already")]
     TooManyAttempts,
@@ -54,6 +54,20 @@ pub enum StageError {
     ColdCopy(#[from] RequestError),
     #[error("the member at the etcd endpoint {0}")]
     NotOwn(Problem),
+}
+
+impl StageError {
+    /// Whether this host has no space.
+    pub fn is_no_space(&self) -> bool {
+        match self {
+            Self::Space { .. } => true,
+            Self::Fetch(error) => error.is_no_space(),
+            Self::Write { source, .. }
+            | Self::Store(StoreError::Io { source, .. })
+            | Self::Collect(CollectError::Store(StoreError::Io { source, .. })) => space::is_no_space(source),
+            _ => false,
+        }
+    }
 }
 
 impl From<SftpError> for StageError {

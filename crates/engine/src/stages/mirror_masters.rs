@@ -73,6 +73,9 @@ async fn fill(
                 Ok(()) => *gained = true,
                 // It was reported.
                 Err(error) if error.is_refusal() => {}
+                Err(error) if error.is_no_space() => {
+                    pull::report_missing(ctx, host, *role, &chain(&error)).await;
+                }
                 Err(error) => ctx.log(Event {
                     peer: Some(master.name.clone()),
                     role: Some(*role),

@@ -12,12 +12,18 @@ use nightshift_core::role::Role;
 use nightshift_core::set_path::{MAX_ATTEMPTS, SetId};
 use nightshift_core::units;
 use nightshift_ssh::Signer;
-use nightshift_store::{Budget, Partial, StoreError, space};
+use nightshift_store::space::Amount;
+use nightshift_store::{Partial, StoreError};
 
 use super::error::StageError;
-use super::stored_sets;
+use super::{free_space, stored_sets};
 use crate::context::{StageContext, StageEnd};
 use crate::machine;
+
+/// The manifest and the signature, each created at most twice.
+const OWN_FILES: u64 = 4;
+/// The size of an ordinary manifest.
+const OWN_BYTES: u64 = 1 << 20;
 
 /// A set that was begun.
 #[derive(Debug)]
@@ -74,24 +80,27 @@ pub fn exists(ctx: &StageContext, set: &Manifest) -> StageEnd {
     StageEnd { reason: Some(reason), ..StageEnd::done() }
 }
 
-/// Begins tonight's set of a host and role, unless a good one is published already and no other one was requested.
-pub async fn begin(ctx: &StageContext, host: &HostName, role: Role) -> Result<Begin, StageError> {
+/// Begins tonight's set of a host and role, which leaves so many bytes free, unless a good one is published already and no other
+/// one was requested.
+pub async fn begin(ctx: &StageContext, host: &HostName, role: Role, leave: u64) -> Result<Begin, StageError> {
     let existing = published(ctx, host, role).await?;
     if let Some(set) = existing.filter(|_| !ctx.again) {
         return Ok(Begin::Exists(Box::new(set)));
     }
     let host = host.clone();
-    ctx.offload(move |StageContext { vault, night, settings, .. }| {
+    ctx.offload(move |ctx| {
+        let StageContext { vault, night, settings, .. } = ctx;
         let previous = vault.previous(&host, *night, role)?;
-        let need = previous.as_ref().map_or(0, Manifest::total_bytes);
-        let files = previous.as_ref().map_or(0, |set| set.items.len() as u64);
-        space::require(vault.root(), need, files, settings.vault.min_free)
-            .map_err(|source| StageError::Space { what: "tonight's set", source })?;
+        let need = previous.as_ref().map_or(0, Manifest::total_bytes).saturating_add(OWN_BYTES);
+        let files = previous.as_ref().map_or(0, |set| set.items.len() as u64) + OWN_FILES;
+        // A file for which the set has no space is left out, so what may be removed is removed first.
+        free_space::remove_or_report(ctx);
+        let budget = vault.budget(leave, Amount::bytes(settings.vault.max_set_size(role)));
+        budget.reserve(need, files).map_err(|source| StageError::Space { what: "tonight's set", source })?;
         let attempt = vault.next_attempt(&host, *night, role)?;
         if attempt > MAX_ATTEMPTS {
             return Err(StageError::TooManyAttempts);
         }
-        let budget = Budget::of(vault.root(), settings.vault.min_free, settings.vault.max_set_size(role))?;
         let partial = vault.begin(&SetId { host, night: *night, role, attempt })?.within(budget);
         Ok(Begin::New(Box::new(Begun { partial, previous })))
     })

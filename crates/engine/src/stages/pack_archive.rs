@@ -19,6 +19,7 @@ use sha2::{Digest as _, Sha512};
 use crate::context::{StageContext, StageEnd};
 use crate::expected;
 use crate::stages::error::StageError;
+use crate::stages::free_space;
 
 pub async fn run(ctx: &StageContext) -> Result<StageEnd, StageError> {
     // An interrupted archive is packed from the beginning.
@@ -149,7 +150,11 @@ fn request(
         .chain(damaged.iter().cloned())
         .collect();
     let need = sets.iter().map(|set| set.manifest.total_bytes()).sum();
-    space::require(&settings.paths.outbox(), need, 3, settings.vault.min_free)
+    let outbox_path = settings.paths.outbox();
+    let reserved =
+        if space::same_file_system(&outbox_path, ctx.vault.root()) { ctx.vault.reserved().bytes } else { 0 };
+    let leave = settings.vault.min_free.saturating_add(reserved);
+    free_space::ensure(ctx, || space::require(&outbox_path, need, 3, leave))
         .map_err(|source| StageError::Space { what: "the archive", source })?;
 
     let encrypted = !settings.archive.recipients.is_empty();

@@ -18,11 +18,11 @@ use nightshift_core::record::Step;
 use nightshift_core::retention::{Candidate, Policy, Reason, decide};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
-use nightshift_store::outbox::Outbox;
 use nightshift_store::records::Records;
 use nightshift_store::{Judge, Judged, Listed, StoreError};
 
 use super::error::StageError;
+use super::free_space;
 use crate::context::{StageContext, StageEnd};
 
 pub async fn run(ctx: &StageContext) -> Result<StageEnd, StageError> {
@@ -32,7 +32,7 @@ pub async fn run(ctx: &StageContext) -> Result<StageEnd, StageError> {
     if let Err(error) = ctx.offload(move |_| records.remove_older(as_of)).await {
         faults.push(chain(&error));
     }
-    if let Err(error) = sent(ctx).await {
+    if let Err(error) = ctx.offload(free_space::remove_shipped).await {
         faults.push(chain(&error));
     }
     match scrub::scrub(ctx).await {
@@ -47,8 +47,13 @@ pub async fn run(ctx: &StageContext) -> Result<StageEnd, StageError> {
     Ok(if faults.is_empty() { StageEnd::done() } else { StageEnd::degraded(faults.join("; ")) })
 }
 
-/// Removes what the policy drops even without counting tonight's sets, when the night opens.
-pub async fn before_tonight(ctx: &StageContext) {
+/// Makes space when the night opens: removes shipped archives over the limit, and what the policy drops even without counting
+/// tonight's sets. The policy goes by dates, so nothing is dropped while the clock is doubtful.
+pub async fn before_tonight(ctx: &StageContext, is_synchronised: bool) {
+    ctx.offload(free_space::remove_or_report).await;
+    if !is_synchronised {
+        return;
+    }
     let as_of = ctx.settings.window.as_of(ctx.night, Timestamp::now());
     let Ok(yesterday) = as_of.yesterday() else { return };
     match vault(ctx, yesterday).await {
@@ -133,16 +138,4 @@ fn verdicts(ctx: &StageContext) -> Result<BTreeMap<Date, Verdict>, StoreError> {
         }
     }
     Ok(verdicts)
-}
-
-async fn sent(ctx: &StageContext) -> Result<(), StoreError> {
-    let archives = ctx.offload(|ctx| Outbox::new(ctx.settings.paths.sent()).archives()).await?;
-    let keep = ctx.settings.archive.keep_sent;
-    let over = archives.len().saturating_sub(keep);
-    for archive in archives.into_iter().take(over) {
-        let reason = format!("every remote has it, and the newest {keep} are kept here");
-        ctx.report(Step::Pruned { what: archive.to_string(), reason }).await?;
-        ctx.offload(move |ctx| Outbox::new(ctx.settings.paths.sent()).remove(&archive)).await?;
-    }
-    Ok(())
 }

@@ -16,6 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
 use nightshift_core::inventory::Host;
+use nightshift_core::name::HostName;
 use nightshift_core::record::{Fate, SetReport, Step};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
@@ -51,14 +52,14 @@ pub(super) async fn pull_role(ctx: &StageContext, role: Role, credentials: &Arc<
     while let Some((host, outcome)) = queue.next(&poll).await {
         ctx.board.advance(ctx.stage);
         if let Err(reason) = &outcome {
-            report_missing(ctx, &host, role, reason).await;
+            report_missing(ctx, &host.name, role, reason).await;
         }
         tally.add(host.name.as_str(), outcome);
     }
     ctx.board.end(ctx.stage);
     owned.is_over.store(true, Ordering::Relaxed);
     for host in queue.still_polled() {
-        report_missing(ctx, host, role, STILL_RUNNING).await;
+        report_missing(ctx, &host.name, role, STILL_RUNNING).await;
         tally.add(host.name.as_str(), Err(STILL_RUNNING.to_owned()));
     }
     let is_complete = queue.still_polled().is_empty();
@@ -74,7 +75,7 @@ async fn finish(ctx: Arc<StageContext>, role: Role, queue: Queue<'static, PullOu
         match polled {
             Polled::Ready(outcome) => gained |= outcome.is_fresh(),
             Polled::Retry(reason) | Polled::GiveUp(reason) => {
-                report_missing(&ctx, &host, role, &reason).await;
+                report_missing(&ctx, &host.name, role, &reason).await;
             }
         }
     }
@@ -92,6 +93,13 @@ async fn pull_host(
     } else {
         peer_sets::pull(ctx, host, role, credentials).await
     };
+    if let Err(error) = &pulled
+        && error.is_no_space()
+        && ctx.once.is_first(&format!("no space for {} {role}", host.name))
+    {
+        // It is retried until `until`, and an operator can act before that.
+        report_missing(ctx, &host.name, role, &chain(error)).await;
+    }
     pulled.unwrap_or_else(|error| {
         if let StageError::Reach(error) = &error {
             log_refusal(ctx, host, error);
@@ -119,8 +127,8 @@ fn log_refusal(ctx: &StageContext, host: &Host, error: &ReachError) {
     }
 }
 
-async fn report_missing(ctx: &StageContext, host: &Host, role: Role, reason: &str) {
-    let set = SetId::first(host.name.clone(), ctx.night, role);
+pub(super) async fn report_missing(ctx: &StageContext, host: &HostName, role: Role, reason: &str) {
+    let set = SetId::first(host.clone(), ctx.night, role);
     let what = format!("cannot record that {set} is missing");
     let report = SetReport {
         set,

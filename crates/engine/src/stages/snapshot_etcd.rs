@@ -63,11 +63,13 @@ async fn one_set(
 ) -> Result<StageEnd, StageError> {
     // A snapshot cannot be resumed. Before this, the stage waits for its slot and for etcd.
     let _work = ctx.stop.work().await;
-    let Begun { partial, previous } = match own_set::begin(ctx, &ctx.settings.this, Role::Etcd).await? {
+    let leave = space::leave(ctx, local, &view.member, ctx.vault.root())?;
+    let Begun { partial, previous } = match own_set::begin(ctx, &ctx.settings.this, Role::Etcd, leave).await?
+    {
         Begin::New(begun) => *begun,
         Begin::Exists(set) => return Ok(own_set::exists(ctx, &set)),
     };
-    space::require(ctx, local, &view.member, ctx.vault.root(), view.member.db_size)
+    space::reserve(ctx, &partial, view.member.db_size)
         .map_err(|source| StageError::Space { what: "a snapshot", source })?;
     let (name, taken) = take(ctx, &view.client, &partial).await?;
     let (partial, mut draft) = collect_role::files(ctx, Role::Etcd, partial, previous).await?;

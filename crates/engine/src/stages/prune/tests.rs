@@ -32,10 +32,24 @@ fn nights(ctx: &StageContext) -> Vec<String> {
 async fn what_the_policy_drops_even_without_tonight_is_removed_when_the_night_opens() {
     let dir = tempfile::tempdir().unwrap();
     let ctx = context(dir.path());
-    before_tonight(&ctx).await;
+    before_tonight(&ctx, true).await;
     assert_eq!(nights(&ctx), ["2026-11-20", "2026-11-21"]);
     let record = ctx.record.record().unwrap();
     assert_eq!(record.pruned.len(), 2, "each removal is recorded with its reason: {:?}", record.pruned);
+}
+
+#[tokio::test]
+async fn while_the_clock_is_doubtful_only_shipped_archives_are_removed_when_the_night_opens() {
+    let dir = tempfile::tempdir().unwrap();
+    let ctx = context(dir.path());
+    let sent = ctx.settings.paths.sent();
+    std::fs::create_dir_all(&sent).unwrap();
+    for date in ["2026.11.20", "2026.11.21"] {
+        std::fs::write(sent.join(format!("m1_{date}.tgz")), b"archive").unwrap();
+    }
+    before_tonight(&ctx, false).await;
+    assert_eq!(nights(&ctx).len(), 4);
+    assert!(!sent.join("m1_2026.11.20.tgz").exists() && sent.join("m1_2026.11.21.tgz").exists());
 }
 
 #[tokio::test]

@@ -12,10 +12,12 @@ use nightshift_core::settings::{FileRule, Generation};
 use nightshift_peers::{Credentials, HashedSink, ReachError, endpoint};
 use nightshift_ssh::{FileKind, Sftp, SftpError, Stat};
 use nightshift_store::safe_open::Missing;
-use nightshift_store::{Partial, StoreError, offload};
+use nightshift_store::space::SpaceError;
+use nightshift_store::{Partial, offload};
 
 use super::outcome::PullOutcome;
 use crate::collect::expand::Expansion;
+use crate::collect::previous::Previous;
 use crate::collect::{self, Selected, Selection};
 use crate::context::StageContext;
 use crate::stages::error::StageError;
@@ -35,10 +37,11 @@ pub async fn collect(
     role: Role,
     credentials: &Credentials,
 ) -> Result<PullOutcome, StageError> {
-    let Begun { partial, previous } = match own_set::begin(ctx, &host.name, role).await? {
-        Begin::New(begun) => *begun,
-        Begin::Exists(_) => return Ok(PullOutcome::Stored { grade: Grade::Good, fresh: false }),
-    };
+    let Begun { partial, previous } =
+        match own_set::begin(ctx, &host.name, role, ctx.settings.vault.min_free).await? {
+            Begin::New(begun) => *begun,
+            Begin::Exists(_) => return Ok(PullOutcome::Stored { grade: Grade::Good, fresh: false }),
+        };
     let (session, sftp) = credentials.open_sftp(&endpoint(host)).await?;
     let drafted = draft(ctx, role, &sftp, &partial, previous.as_ref()).await;
     session.close().await;
@@ -74,12 +77,18 @@ async fn draft(
     }
     let Selection { faults, notes, .. } = selection;
     let mut draft = Draft { faults, notes, ..Draft::default() };
-    let fetches: Vec<_> = wanted.iter().map(|file| fetch(sftp, partial, previous, file).boxed()).collect();
+    let earlier = Previous::of(previous);
+    let fetches: Vec<_> = wanted.iter().map(|file| fetch(sftp, partial, &earlier, file).boxed()).collect();
     let fetched: Vec<Result<Item, String>> =
         stream::iter(fetches).buffered(MAX_PARALLEL).try_collect().await?;
     for result in fetched {
         match result {
-            Ok(item) => draft.items.push(item),
+            Ok(item) => {
+                if item.changed {
+                    draft.faults.push(format!("{}: it changed while it was read", item.source));
+                }
+                draft.items.push(item);
+            }
             Err(fault) => draft.faults.push(fault),
         }
     }
@@ -134,7 +143,7 @@ fn or_missing<T>(result: Result<T, SftpError>) -> Result<Result<T, Missing>, Sft
 async fn fetch(
     sftp: &Sftp,
     partial: &Partial,
-    previous: Option<&Manifest>,
+    previous: &Previous,
     file: &Remote,
 ) -> Result<Result<Item, String>, StageError> {
     let (kind, changed) = match file.known.kind {
@@ -147,10 +156,15 @@ async fn fetch(
             let written = match download(sftp, partial, file).await {
                 Ok(written) => written,
                 Err(StageError::Reach(ReachError::Sftp(error))) => return unreadable(file, error),
+                Err(error) if is_over_budget(&error) => return leave_out(partial, file, &error).await,
                 Err(error) => return Err(error),
             };
-            let after = sftp.lstat(&file.source).await?;
-            link(partial, previous, &file.path, written).await?;
+            let after = match sftp.lstat(&file.source).await {
+                Ok(after) => after,
+                Err(error) => return unreadable(file, error),
+            };
+            let (own, path, previous) = (partial.clone(), file.path.clone(), previous.clone());
+            offload::run(move || previous.link(&own, &path, written)).await?;
             (ItemKind::File { size: written.size, sha256: written.sha256 }, after != file.known)
         }
         FileKind::Other => return Ok(Err(format!("{}: {}", file.source, Missing::Special))),
@@ -178,20 +192,23 @@ async fn download(sftp: &Sftp, partial: &Partial, file: &Remote) -> Result<Writt
     Ok(written)
 }
 
-async fn link(
-    partial: &Partial,
-    previous: Option<&Manifest>,
-    place: &str,
-    written: Written,
-) -> Result<(), StoreError> {
-    let kind = ItemKind::File { size: written.size, sha256: written.sha256 };
-    if let Some(previous) =
-        previous.filter(|previous| previous.item(place).is_some_and(|item| item.kind == kind))
-    {
-        let (own, previous, path) = (partial.clone(), previous.id(), place.to_owned());
-        offload::run(move || own.link(&previous, &path, &path, written)).await?;
+/// A file that is larger than the host stated costs itself and not the set.
+fn is_over_budget(error: &StageError) -> bool {
+    match error {
+        StageError::Write { source, .. } => SpaceError::is_cause_of(source),
+        StageError::Store(error) => SpaceError::is_cause_of_store(error),
+        _ => false,
     }
-    Ok(())
+}
+
+async fn leave_out(
+    partial: &Partial,
+    file: &Remote,
+    error: &StageError,
+) -> Result<Result<Item, String>, StageError> {
+    let (own, path) = (partial.clone(), file.path.clone());
+    offload::run(move || own.discard(&path)).await?;
+    Ok(Err(format!("{}: left out: {}", file.source, chain(error))))
 }
 
 fn item(file: &Remote, kind: ItemKind, changed: bool) -> Item {

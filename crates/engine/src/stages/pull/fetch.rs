@@ -10,7 +10,7 @@ use nightshift_peers::{Credentials, FetchError, Fetched, PeerVault, Space, Trust
 use nightshift_store::StoreError;
 
 use crate::context::StageContext;
-use crate::stages::stored_sets;
+use crate::stages::{free_space, stored_sets};
 
 /// Fetches a set and reports it. A refusal is reported too; the peer's other sets may still be good.
 pub async fn fetch(
@@ -26,7 +26,12 @@ pub async fn fetch(
         known_hosts: &credentials.known_hosts,
     };
     let space = Space { min_free: settings.vault.min_free, max_size: settings.vault.max_set_size(set.role) };
-    match nightshift_peers::fetch(peer, set, &trust, &ctx.vault, space).await {
+    let fetch = || nightshift_peers::fetch(peer, set, &trust, &ctx.vault, space);
+    let mut fetched = fetch().await;
+    if matches!(fetched, Err(FetchError::Space(..))) && ctx.offload(free_space::remove_or_report).await > 0 {
+        fetched = fetch().await;
+    }
+    match fetched {
         Ok(fetched) => Ok(report_stored(ctx, peer, set, fetched).await?),
         Err(error) => {
             if error.is_refusal() {

@@ -41,8 +41,7 @@ pub async fn add(
     let requested = async {
         let need = space::member_bytes(local, member);
         let what = "a cold copy, so no member was stopped for one";
-        space::require(ctx, local, member, ctx.vault.root(), need)
-            .map_err(|source| StageError::Space { what, source })?;
+        space::reserve(ctx, partial, need).map_err(|source| StageError::Space { what, source })?;
         request(&socket(&ctx.settings), &message, ctx.settings.etcd.compression, create).await
     };
     match requested.await {

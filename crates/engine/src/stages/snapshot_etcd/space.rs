@@ -3,14 +3,33 @@
 
 use std::path::Path;
 
+use nightshift_core::role::Role;
 use nightshift_etcd::discover::LocalMember;
 use nightshift_etcd::health::Member;
 use nightshift_store::space::{self, SpaceError};
-use nightshift_store::tree;
+use nightshift_store::{Partial, StoreError, tree};
 
 use crate::context::StageContext;
+use crate::stages::free_space;
 
-/// Checks that `need` bytes fit at `target`, even if they do not compress.
+/// The bytes to leave free at `target`.
+pub fn leave(
+    ctx: &StageContext,
+    local: &LocalMember,
+    member: &Member,
+    target: &Path,
+) -> Result<u64, StoreError> {
+    let beside = space::beside_etcd(local.data_dir.as_deref(), target, member.db_size)?;
+    Ok(ctx.settings.vault.min_free.max(beside))
+}
+
+/// Reserves `need` bytes for a set, in case that they do not compress, but at most what a set may have.
+pub fn reserve(ctx: &StageContext, partial: &Partial, need: u64) -> Result<(), SpaceError> {
+    let need = need.min(ctx.settings.vault.max_set_size(Role::Etcd));
+    free_space::ensure(ctx, || partial.budget().reserve(need, 1))
+}
+
+/// Checks that `need` bytes fit at `target`, which is not in the vault.
 pub fn require(
     ctx: &StageContext,
     local: &LocalMember,
@@ -18,8 +37,8 @@ pub fn require(
     target: &Path,
     need: u64,
 ) -> Result<(), SpaceError> {
-    let beside = space::beside_etcd(local.data_dir.as_deref(), target, member.db_size)?;
-    space::require(target, need, 1, ctx.settings.vault.min_free.max(beside))
+    let leave = leave(ctx, local, member, target)?;
+    free_space::ensure(ctx, || space::require(target, need, 1, leave))
 }
 
 /// The size of a member's whole data.
@@ -32,7 +51,6 @@ pub fn member_bytes(local: &LocalMember, member: &Member) -> u64 {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use nightshift_core::etcd_facts::MemberId;
-    use nightshift_core::role::Role;
     use nightshift_core::stage::Stage;
 
     use super::*;

@@ -16,7 +16,8 @@ use nightshift_etcd::trial::tools::find_program;
 use nightshift_etcd::v2::backup::back_up;
 use nightshift_etcd::v2::client::V2Client;
 use nightshift_etcd::v2::replay::replay;
-use nightshift_store::{Partial, hash_file, offload, sync_directory, sync_file, tree};
+use nightshift_store::space::SpaceError;
+use nightshift_store::{Budget, Partial, hash_file, offload, sync_directory, sync_file, tree};
 
 use super::draft::item;
 use super::space;
@@ -82,16 +83,26 @@ async fn back_up_member(
 ) -> Result<Vec<Item>, String> {
     let data_dir = local.data_dir.clone().ok_or("the member's data directory is unknown")?;
     let need = space::member_bytes(local, member);
-    space::require(ctx, local, member, ctx.vault.root(), need)
-        .map_err(|error| format!("not enough space for `etcdctl backup`: {}", chain(&error)))?;
+    space::reserve(ctx, partial, need)
+        .map_err(|error| format!("no space for `etcdctl backup`: {}", chain(&error)))?;
     let etcdctl = find_program(ctx.settings.drill.etcd_tools.as_deref(), &["etcdctl"])?;
-    let (target, guard) = (partial.directory().join(DIRECTORY), partial.guard());
+    let (target, partial) = (partial.directory().join(DIRECTORY), partial.clone());
     offload::run(move || {
-        let _guard = guard;
         back_up(&etcdctl, &data_dir, &target, BACKUP_TIMEOUT).map_err(|error| chain(&error))?;
-        items(&target, DIRECTORY, &format!("etcdctl backup --data-dir {}", data_dir.display()))
+        let items = items(&target, DIRECTORY, &format!("etcdctl backup --data-dir {}", data_dir.display()))?;
+        charge(partial.budget(), &items).map_err(|error| {
+            // Without its items, the backup is removed when the set is published.
+            format!("the output of `etcdctl backup` is too large: {}", chain(&error))
+        })?;
+        Ok(items)
     })
     .await
+}
+
+/// Counts what the program wrote as used by the set.
+fn charge(budget: &Budget, items: &[Item]) -> Result<(), SpaceError> {
+    let bytes = items.iter().filter_map(Item::size).fold(0, u64::saturating_add);
+    budget.draw(bytes, items.len() as u64)
 }
 
 /// The number of keys of the backup in a directory.
@@ -103,7 +114,7 @@ async fn replay_backup(
 ) -> Result<u64, Fault> {
     let scratch = ctx.settings.paths.scratch();
     space::require(ctx, local, member, &scratch, tree::size(backup))
-        .map_err(|error| Fault::Here(format!("not enough space: {}", chain(&error))))?;
+        .map_err(|error| Fault::Here(format!("no space: {}", chain(&error))))?;
     let etcd = find_program(ctx.settings.drill.etcd_tools.as_deref(), &["etcd"]).map_err(Fault::Here)?;
     replay(&etcd, backup, &scratch, REPLAY_TIMEOUT).await
 }
