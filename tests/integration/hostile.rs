@@ -104,3 +104,37 @@ fn text_of_a_peer_cannot_write_on_the_operators_terminal() {
         assert!(!shown.lines().any(|line| line.starts_with("last good night: 2026-11-26")), "{shown}");
     }
 }
+
+#[test]
+fn errors_that_quote_a_peer_are_short_lines_in_the_record_and_on_the_terminal() {
+    let mut site = Plan::new(&[("m1", &[Master]), ("n1", &[Node]), ("n2", &[Node])]).build().unwrap();
+    for node in ["n1", "n2"] {
+        site.start(node).unwrap();
+        site.settle(node).unwrap();
+    }
+    let forged = "n2.site.test: good, 7 files verified, signed by n2.site.test";
+    let path = set_folder(&site, "n1", "n1", "node").join("manifest.json");
+    let mut manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    manifest["grade"] = json!(format!("\n{forged}\n\u{1b}[2J{}", "x".repeat(10 << 20)));
+    fs::write(&path, serde_json::to_vec(&manifest).unwrap()).unwrap();
+    site.start("m1").unwrap();
+    let status = site.settle("m1").unwrap();
+    let report = set_report(&status, "n1.site.test", "node");
+    assert_eq!(report["fate"], "refused", "{report:#}");
+    let reason = report["reason"].as_str().unwrap();
+    assert!(reason.contains("unknown variant") && reason.len() < 3000, "{} bytes", reason.len());
+    assert!(!reason.contains(['\n', '\u{1b}']), "{reason}");
+    assert!(site.log("m1").len() < 1 << 20, "{} bytes are logged", site.log("m1").len());
+
+    // A path of a stored set, which any text can be.
+    let path = set_folder(&site, "m1", "n2", "node").join("manifest.json");
+    let mut manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    manifest["items"][0]["path"] = json!(format!("x\n{forged}"));
+    fs::write(&path, serde_json::to_vec(&manifest).unwrap()).unwrap();
+    for command in [&["verify"][..], &["run", "pull-nodes", "--wait"]] {
+        let ran = site.run("m1", command).unwrap();
+        let shown = ran.stdout + &ran.stderr;
+        assert!(!shown.lines().any(|line| line.starts_with(forged)), "{command:?}: {shown}");
+        assert!(!shown.contains('\u{1b}') && shown.len() < 20_000, "{command:?}: {shown}");
+    }
+}

@@ -10,7 +10,7 @@ use nightshift_core::name::{ClusterName, HostName};
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Grade;
 use nightshift_core::set_path::SetId;
-use nightshift_core::text::Lines;
+use nightshift_core::text::{InvalidJson, Lines};
 use serde::{Deserialize, Serialize};
 
 use crate::links::Links;
@@ -94,7 +94,7 @@ pub(crate) fn top_directory(name: &ArchiveName) -> String {
 #[derive(Debug, thiserror::Error)]
 pub enum ContentsError {
     #[error("invalid JSON, or not of the expected shape")]
-    Shape(#[source] serde_json::Error),
+    Shape(#[from] InvalidJson),
     #[error("unsupported format {0}; upgrade nightshift to read it")]
     Newer(u32),
     #[error("it belongs to the archive {0}")]
@@ -112,11 +112,11 @@ impl Contents {
 
     /// Reads the `archive.json` of the archive called `name`.
     pub(crate) fn decode(bytes: &[u8], name: &ArchiveName) -> Result<Self, ContentsError> {
-        let Versioned { format } = serde_json::from_slice(bytes).map_err(ContentsError::Shape)?;
+        let Versioned { format } = serde_json::from_slice(bytes).map_err(InvalidJson::from)?;
         if format > FORMAT {
             return Err(ContentsError::Newer(format));
         }
-        let contents: Self = serde_json::from_slice(bytes).map_err(ContentsError::Shape)?;
+        let contents: Self = serde_json::from_slice(bytes).map_err(InvalidJson::from)?;
         let Night { date, extra } = contents.night;
         let edition = contents.edition;
         let own = ArchiveName { host: contents.host.clone(), date, extra, edition, ..name.clone() };

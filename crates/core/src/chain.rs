@@ -1,6 +1,8 @@
 //! An error with its causes on one line, as a record, a set or the journal states it.
 
-/// An error and everything below it, on one line.
+use crate::text::one_line;
+
+/// An error and everything below it, as [`one_line`]: causes quote other hosts, files and commands.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut line = error.to_string();
     let mut source = error.source();
@@ -13,5 +15,5 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         }
         source = below.source();
     }
-    line
+    one_line(&line)
 }

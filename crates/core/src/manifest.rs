@@ -12,7 +12,7 @@ use crate::night::Night;
 use crate::outcome::Grade;
 use crate::role::Role;
 use crate::set_path::SetId;
-use crate::text::{Lines, Text, at_most};
+use crate::text::{InvalidJson, Lines, Text, at_most};
 
 /// The format that is written, and the newest one that is read in full.
 pub const FORMAT: u32 = 1;
@@ -123,16 +123,18 @@ pub struct Owner {
 mod octal {
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
+    use crate::text::Text;
+
     pub fn serialize<S: Serializer>(mode: &u32, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&format!("{mode:04o}"))
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
         let text = String::deserialize(deserializer)?;
-        u32::from_str_radix(&text, 8)
-            .ok()
-            .filter(|mode| *mode <= 0o7777)
-            .ok_or_else(|| D::Error::custom(format!("invalid mode `{text}`; expected four octal digits")))
+        u32::from_str_radix(&text, 8).ok().filter(|mode| *mode <= 0o7777).ok_or_else(|| {
+            let text = Text::new(&text);
+            D::Error::custom(format!("invalid mode `{text}`; expected four octal digits"))
+        })
     }
 }
 
@@ -140,7 +142,7 @@ mod octal {
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
     #[error("the manifest is not valid JSON with the expected fields")]
-    Shape(#[source] serde_json::Error),
+    Shape(#[from] InvalidJson),
     #[error(
         "the manifest has format {0}, but this nightshift reads formats up to {FORMAT}; upgrade masters first"
     )]
@@ -222,11 +224,11 @@ impl Manifest {
 
     /// Reads a manifest from an untrusted source. Every path in the result is safe to join to a directory.
     pub fn decode(bytes: &[u8]) -> Result<Self, ManifestError> {
-        let Versioned { format } = serde_json::from_slice(bytes).map_err(ManifestError::Shape)?;
+        let Versioned { format } = serde_json::from_slice(bytes).map_err(InvalidJson::from)?;
         if format > FORMAT {
             return Err(ManifestError::Newer(format));
         }
-        let manifest: Self = serde_json::from_slice(bytes).map_err(ManifestError::Shape)?;
+        let manifest: Self = serde_json::from_slice(bytes).map_err(InvalidJson::from)?;
         manifest.check_paths()?;
         Ok(manifest)
     }
@@ -308,7 +310,7 @@ pub struct ListedFile {
 impl FileList {
     /// Reads the file list of a manifest from an untrusted source, of this format or a newer one.
     pub fn decode(bytes: &[u8]) -> Result<Self, ManifestError> {
-        let Listed { format, items } = serde_json::from_slice(bytes).map_err(ManifestError::Shape)?;
+        let Listed { format, items } = serde_json::from_slice(bytes).map_err(InvalidJson::from)?;
         let mut files = Vec::new();
         let mut seen = BTreeSet::new();
         let mut directories = BTreeSet::new();

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::name::{ClusterName, HostName};
 use crate::set_path::SetId;
-use crate::text::{Text, at_most};
+use crate::text::{InvalidJson, Text, at_most};
 
 /// The format that is written, and the newest one that is read.
 pub const FORMAT: u32 = 1;
@@ -47,7 +47,7 @@ pub struct Proof {
 #[derive(Debug, thiserror::Error)]
 pub enum ProofError {
     #[error("it is not valid JSON with the expected fields")]
-    Shape(#[source] serde_json::Error),
+    Shape(#[from] InvalidJson),
     #[error("it has format {0}, but this nightshift reads formats up to {FORMAT}; upgrade nightshift")]
     Newer(u32),
     #[error("it belongs to {0}")]
@@ -262,11 +262,11 @@ impl Proof {
 
     /// Reads a proof from an untrusted source.
     pub fn decode(bytes: &[u8]) -> Result<Self, ProofError> {
-        let Versioned { format } = serde_json::from_slice(bytes).map_err(ProofError::Shape)?;
+        let Versioned { format } = serde_json::from_slice(bytes).map_err(InvalidJson::from)?;
         if format > FORMAT {
             return Err(ProofError::Newer(format));
         }
-        serde_json::from_slice(bytes).map_err(ProofError::Shape)
+        Ok(serde_json::from_slice(bytes).map_err(InvalidJson::from)?)
     }
 
     /// Refuses a proof of another set, or of a set with another manifest.

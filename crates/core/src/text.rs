@@ -6,8 +6,12 @@ use std::ops::Deref;
 use serde::de::{Deserializer, Error as _, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
+use crate::secret::masked;
+
 /// The maximum length of one text, in characters.
 pub const MAX_LEN: usize = 300;
+/// The maximum length of a reason or a message, in characters: it may quote several texts.
+pub const MAX_LINE_LEN: usize = 2_000;
 /// The maximum number of lines of one list.
 pub const MAX_LINES: usize = 50;
 
@@ -33,11 +37,7 @@ pub struct Text(String);
 
 impl Text {
     pub fn new(text: &str) -> Self {
-        let mut line: String = text.chars().take(MAX_LEN).map(harmless).collect();
-        if text.chars().nth(MAX_LEN).is_some() {
-            line.push('…');
-        }
-        Self(line)
+        Self(harmless_line(text, MAX_LEN))
     }
 
     pub const fn is_empty(&self) -> bool {
@@ -46,6 +46,38 @@ impl Text {
 
     pub const fn as_str(&self) -> &str {
         self.0.as_str()
+    }
+}
+
+/// A reason or a message, which may quote another host, a file or a command: one line without control and format characters, with
+/// its secrets masked, cut at [`MAX_LINE_LEN`] characters.
+pub fn one_line(text: &str) -> String {
+    line_of(text, MAX_LINE_LEN)
+}
+
+/// As [`one_line`], cut at `max` characters.
+pub fn line_of(text: &str, max: usize) -> String {
+    // Twice the length, so that a secret at the cut is masked like any other.
+    let shown: String = text.chars().take(2 * max).collect();
+    harmless_line(&masked(&shown), max)
+}
+
+fn harmless_line(text: &str, max: usize) -> String {
+    let mut line: String = text.chars().take(max).map(harmless).collect();
+    if text.chars().nth(max).is_some() {
+        line.push('…');
+    }
+    line
+}
+
+/// Why JSON is invalid. serde quotes the value in full, and another host may have written it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidJson(Text);
+
+impl From<serde_json::Error> for InvalidJson {
+    fn from(error: serde_json::Error) -> Self {
+        Self(Text::new(&error.to_string()))
     }
 }
 
@@ -271,6 +303,16 @@ mod tests {
         assert_eq!(text.chars().count(), MAX_LEN + 1);
         assert!(text.ends_with('…'));
         assert_eq!(Text::new(&"ä".repeat(MAX_LEN)).chars().count(), MAX_LEN);
+    }
+
+    #[test]
+    fn a_reason_is_one_harmless_line_of_bounded_length_without_secrets() {
+        let line = one_line(&format!("{}\n\u{1b}[2Jn2/2026-11-22/node: good", "ä".repeat(1_000_000)));
+        assert_eq!(line.chars().count(), MAX_LINE_LEN + 1);
+        assert_eq!(one_line("a\nb\u{1b}[2J"), "a b\u{fffd}[2J");
+        let at_the_cut = format!("{} --password=hunter2", "x".repeat(MAX_LINE_LEN - 15));
+        assert!(!one_line(&at_the_cut).contains("hun"), "{}", one_line(&at_the_cut));
+        assert_eq!(one_line("m1: größe"), "m1: größe");
     }
 
     #[test]

@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
-use nightshift_core::audit::{Event, Severity};
+use nightshift_core::audit::{Event, Kind, Severity};
 use nightshift_core::name::{ClusterName, HostName};
+use nightshift_core::text::{line_of, one_line};
+
+/// The maximum length of a message and of a reason, in characters: that of a night lists those of its stages and sets.
+const MAX_LEN: usize = 16_000;
 
 /// Emits events in the name of this host.
 #[derive(Debug, Clone)]
@@ -19,6 +23,11 @@ impl Audit {
     pub fn emit(&self, event: &Event) {
         let night = event.night.map(|night| night.to_string());
         let sha256 = event.sha256.map(|digest| digest.to_string());
+        let path = event.path.as_deref().map(one_line);
+        // The diagnostics of the configuration have lines, and are this host's own text.
+        let is_own = event.kind == Kind::ConfigRefused;
+        let line = |text: &str| if is_own { text.to_owned() } else { line_of(text, MAX_LEN) };
+        let (message, reason) = (line(&event.message), event.reason.as_deref().map(line));
         let (cluster, host) = &*self.who;
         // The level of a tracing event is fixed where it is written, hence one expansion for each.
         macro_rules! emit_at {
@@ -34,13 +43,13 @@ impl Audit {
                     nightshift_night = night.as_deref(),
                     nightshift_stage = event.stage.map(|stage| stage.as_str()),
                     nightshift_peer = event.peer.as_ref().map(HostName::as_str),
-                    nightshift_path = event.path.as_deref(),
+                    nightshift_path = path.as_deref(),
                     nightshift_bytes = event.bytes,
                     nightshift_sha256 = sha256.as_deref(),
                     nightshift_duration_ms = event.duration_ms,
                     nightshift_outcome = event.outcome,
-                    nightshift_reason = event.reason.as_deref(),
-                    "{}", event.message
+                    nightshift_reason = reason.as_deref(),
+                    "{message}"
                 )
             };
         }

@@ -7,6 +7,7 @@ mod server;
 use nightshift_core::night::Night;
 use nightshift_core::set_path::SetId;
 use nightshift_core::stage::Stage;
+use nightshift_core::text::InvalidJson;
 use serde::{Deserialize, Serialize};
 
 pub use client::{ClientError, send};
@@ -54,7 +55,10 @@ impl ControlRequest {
     /// Reads the line of a client; an invalid one is refused with the response.
     pub fn decode(line: &[u8]) -> Result<Self, ControlResponse> {
         serde_json::from_slice(line).map_err(|error| ControlResponse::Failed {
-            message: format!("invalid request: {error}; is the command of another version than the daemon?"),
+            message: format!(
+                "invalid request: {}; is the command of another version than the daemon?",
+                InvalidJson::from(error)
+            ),
         })
     }
 }

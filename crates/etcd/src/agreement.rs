@@ -245,7 +245,7 @@ mod tests {
     fn voters() -> Vec<MemberStatus> {
         let member = |id: u64| MemberStatus {
             id: MemberId(id),
-            name: format!("e{id}"),
+            name: format!("e{id}").into(),
             learner: false,
             response: Err("it is a test".to_owned()),
         };
@@ -305,7 +305,7 @@ mod tests {
             endpoint: endpoint(),
             call: "HashKV",
             code,
-            message: message.to_owned(),
+            message: message.into(),
         };
         let reply = |error| refusal(&error, "e1", "3.2.32");
         assert_eq!(
@@ -316,8 +316,7 @@ mod tests {
         assert_eq!(reply(refused(Code::OutOfRange, compacted)), HashReply::Compacted);
         let future = "etcdserver: mvcc: required revision is a future revision";
         assert_eq!(reply(refused(Code::OutOfRange, future)), HashReply::Behind);
-        let denied =
-            ClientError::NotAuthorised { endpoint: endpoint(), call: "HashKV", message: String::new() };
+        let denied = ClientError::NotAuthorised { endpoint: endpoint(), call: "HashKV", message: "".into() };
         assert!(matches!(reply(denied), HashReply::None(reason) if reason.contains("the role root")));
     }
 }

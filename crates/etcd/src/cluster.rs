@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use nightshift_core::chain;
 use nightshift_core::etcd_facts::MemberId;
+use nightshift_core::text::{Text, one_line};
 
 use crate::client::Client;
 use crate::discover::LocalMember;
@@ -35,7 +36,7 @@ pub struct Cluster {
 pub struct MemberStatus {
     pub id: MemberId,
     /// Empty until the member has started for the first time.
-    pub name: String,
+    pub name: Text,
     pub learner: bool,
     /// Its response, or why there is none.
     pub response: Result<Response, String>,
@@ -66,7 +67,8 @@ impl Cluster {
                     Some(response) => Ok(response),
                     None => query(&member, local).await,
                 };
-                MemberStatus { id: member.id(), name: member.name, learner: member.is_learner, response }
+                let name = Text::new(&member.name);
+                MemberStatus { id: member.id(), name, learner: member.is_learner, response }
             }
         });
         let mut members = join_all(queries).await;
@@ -114,7 +116,7 @@ impl Cluster {
 impl MemberStatus {
     /// Its name, or its id if it has none.
     pub fn label(&self) -> String {
-        if self.name.is_empty() { self.id.to_string() } else { self.name.clone() }
+        if self.name.is_empty() { self.id.to_string() } else { self.name.to_string() }
     }
 
     /// Why a snapshot of it would not be good. `alarms` are those of all members.
@@ -146,7 +148,8 @@ impl MemberStatus {
             problems.push(Problem::Learner);
         }
         if let Some(own) = version.filter(|own| *own != status.version) {
-            problems.push(Problem::OtherVersion { version: status.version.clone(), own: own.to_owned() });
+            let version = Text::new(&status.version);
+            problems.push(Problem::OtherVersion { version, own: own.into() });
         }
         // The alarms of all members come from the local one.
         problems.extend(own_errors(status, true));
@@ -177,7 +180,7 @@ async fn query(member: &ListedMember, local: &LocalMember) -> Result<Response, S
             Err(reason) => reasons.push(reason),
         }
     }
-    Err(reasons.join("; "))
+    Err(one_line(&reasons.join("; ")))
 }
 
 async fn query_url(id: MemberId, url: &str, local: &LocalMember) -> Result<Response, String> {
@@ -186,6 +189,7 @@ async fn query_url(id: MemberId, url: &str, local: &LocalMember) -> Result<Respo
     let status = client.status().await.map_err(|error| chain(&error))?;
     let other = status.header.unwrap_or_default().member_id();
     if other != id {
+        let url = Text::new(url);
         return Err(format!("member {other} responds at {url}; is that its client URL?"));
     }
     Ok(Response { client, status })

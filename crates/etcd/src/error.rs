@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nightshift_core::text::{Text, first_of};
 use rustls::CertificateError;
 use tonic::{Code, Status};
 
@@ -40,8 +41,8 @@ pub enum ClientError {
          endpoint's name or address as subjectAltName"
     )]
     NoSubjectAltName { endpoint: String },
-    #[error("the certificate of {endpoint} is for {}; set `endpoint` in [etcd] to one of them", .names.join(", "))]
-    WrongName { endpoint: String, names: Vec<String> },
+    #[error("the certificate of {endpoint} is for {}; set `endpoint` in [etcd] to one of them", first_of(.names, ", "))]
+    WrongName { endpoint: String, names: Vec<Text> },
     #[error("the certificate of {endpoint} is not signed by the CA in {}; is it the CA of this cluster, and does etcd send the intermediate certificates, if there are any?", .ca.display())]
     WrongCa { endpoint: String, ca: PathBuf },
     #[error("the certificate of {endpoint} is invalid")]
@@ -79,9 +80,9 @@ pub enum ClientError {
         "{endpoint} refused {call}: authentication is enabled, so the common name of the client certificate must be a user \
          with the role root: {message}"
     )]
-    NotAuthorised { endpoint: String, call: &'static str, message: String },
+    NotAuthorised { endpoint: String, call: &'static str, message: Text },
     #[error("{endpoint} refused {call}: {message} ({code:?})")]
-    Refused { endpoint: String, call: &'static str, code: Code, message: String },
+    Refused { endpoint: String, call: &'static str, code: Code, message: Text },
     #[error("the connection to {endpoint} was lost during {call}")]
     Lost { endpoint: String, call: &'static str, source: Source },
 }
@@ -146,7 +147,7 @@ impl Peer {
                 None => ClientError::Lost { endpoint, call, source: status.into() },
             };
         }
-        let message = status.message().to_owned();
+        let message = Text::new(status.message());
         // The code that comes with this depends on etcd's version.
         let nameless = message.contains("user name is empty");
         if nameless || matches!(status.code(), Code::PermissionDenied | Code::Unauthenticated) {
@@ -217,9 +218,9 @@ impl Peer {
 }
 
 /// A name of a certificate without rustls's notation: `DnsName("x")` and `IpAddress(10.0.0.1)`.
-fn plain(name: &str) -> String {
+fn plain(name: &str) -> Text {
     let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
-    inner.unwrap_or(name).trim_matches('"').to_owned()
+    inner.unwrap_or(name).trim_matches('"').into()
 }
 
 /// An error and its causes. The chain of an `io::Error` does not include the error that it wraps.
@@ -228,4 +229,33 @@ fn layers<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (
         Some(io) => io.get_ref().map(|inner| inner as &(dyn StdError + 'static)),
         None => error.source(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use nightshift_core::chain;
+    use nightshift_core::text::is_harmless;
+
+    use super::*;
+
+    #[test]
+    fn the_texts_of_a_member_and_of_its_certificate_are_short_and_on_one_line() {
+        let endpoint = "https://e1:2379".to_owned();
+        let peer = Peer { endpoint, origin: String::new(), ca: PathBuf::new(), cert: None };
+        let hostile = format!("no\n\u{1b}[2J{}", "x".repeat(1 << 20));
+        let presented: Vec<String> = (0..1000).map(|n| format!("DnsName(\"{n}.{hostile:.400}\")")).collect();
+        let context = CertificateError::NotValidForNameContext {
+            expected: rustls::pki_types::ServerName::try_from("e1").unwrap(),
+            presented,
+        };
+        for error in [
+            peer.calling("Status", Status::new(Code::Internal, &hostile)),
+            peer.calling("Status", Status::new(Code::PermissionDenied, &hostile)),
+            peer.tls(&rustls::Error::InvalidCertificate(context)),
+        ] {
+            let text = error.to_string();
+            assert!(text.chars().count() < 2_000 && text.chars().all(is_harmless), "{text}");
+            assert_eq!(chain(&error), text);
+        }
+    }
 }

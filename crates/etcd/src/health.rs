@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use nightshift_core::chain;
 use nightshift_core::etcd_facts::MemberId;
+use nightshift_core::text::Text;
 
 use crate::client::Client;
 use crate::discover::LocalMember;
@@ -16,8 +18,8 @@ pub struct Member {
     pub cluster_id: String,
     pub id: MemberId,
     /// From the member list; empty if that is unknown.
-    pub name: String,
-    pub version: String,
+    pub name: Text,
+    pub version: Text,
     pub revision: i64,
     pub raft_term: u64,
     pub leader: bool,
@@ -33,7 +35,7 @@ pub struct Member {
 impl Member {
     /// Its name, or its id if the name is unknown.
     pub fn label(&self) -> String {
-        if self.name.is_empty() { self.id.to_string() } else { self.name.clone() }
+        if self.name.is_empty() { self.id.to_string() } else { self.name.to_string() }
     }
 }
 
@@ -65,7 +67,7 @@ pub enum Problem {
     #[error("is in a cluster with the alarm {0}")]
     AlarmElsewhere(Alarm),
     #[error("reports: {0}")]
-    OwnError(String),
+    OwnError(Text),
     #[error("does not return its {what}: {reason}")]
     Unknown { what: &'static str, reason: String },
     #[error("does not respond: {0}")]
@@ -73,7 +75,7 @@ pub enum Problem {
     #[error("is {behind} raft entries behind the leader; its data may be old")]
     Lagging { behind: u64 },
     #[error("runs etcd {version}, but this host's member runs {own}")]
-    OtherVersion { version: String, own: String },
+    OtherVersion { version: Text, own: Text },
     #[error(
         "has a certificate in {} that {} on {on}; renew it",
         .path.display(),
@@ -109,12 +111,12 @@ pub async fn examine(client: &Client, local: &LocalMember) -> Result<Member, Cli
         // A learner refuses both requests, and alarms need a leader.
         match client.members().await {
             Ok(response) => listed = response.members,
-            Err(error) => problems.push(Problem::Unknown { what: "member list", reason: error.to_string() }),
+            Err(error) => problems.push(Problem::Unknown { what: "member list", reason: chain(&error) }),
         }
         if status.leader != 0 {
             match client.alarms().await {
                 Ok(response) => alarms = response.alarms,
-                Err(error) => problems.push(Problem::Unknown { what: "alarms", reason: error.to_string() }),
+                Err(error) => problems.push(Problem::Unknown { what: "alarms", reason: chain(&error) }),
             }
         }
     }
@@ -134,8 +136,12 @@ pub async fn examine(client: &Client, local: &LocalMember) -> Result<Member, Cli
     Ok(Member {
         cluster_id: header.cluster_id(),
         id,
-        name: listed.iter().find(|member| member.id() == id).map_or_else(String::new, |own| own.name.clone()),
-        version: status.version,
+        name: listed
+            .iter()
+            .find(|member| member.id() == id)
+            .map(|own| Text::new(&own.name))
+            .unwrap_or_default(),
+        version: status.version.into(),
         revision: header.revision,
         raft_term: header.raft_term,
         leader: status.leader == header.member_id,
@@ -173,7 +179,7 @@ fn has_url(member: &ListedMember, local: &LocalMember) -> bool {
 
 fn described(listed: &[ListedMember], id: MemberId) -> String {
     match listed.iter().find(|member| member.id() == id) {
-        Some(member) if !member.name.is_empty() => format!("{} ({id})", member.name),
+        Some(member) if !member.name.is_empty() => format!("{} ({id})", Text::new(&member.name)),
         _ => id.to_string(),
     }
 }
@@ -184,7 +190,7 @@ pub fn own_errors(status: &StatusResponse, alarms_known: bool) -> impl Iterator<
         .errors
         .iter()
         .filter(move |error| !(error.contains("no leader") || alarms_known && error.contains("alarm:")))
-        .map(|error| Problem::OwnError(error.trim().to_owned()))
+        .map(|error| Problem::OwnError(error.trim().into()))
 }
 
 fn alarm_name(alarm: i32) -> String {

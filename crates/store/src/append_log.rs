@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use nightshift_core::text::InvalidJson;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -68,7 +69,7 @@ fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Vec<T> {
     let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     lines
         .filter_map(|line| {
-            let parsed = serde_json::from_slice(line);
+            let parsed = serde_json::from_slice(line).map_err(InvalidJson::from);
             parsed
                 .inspect_err(|error| tracing::warn!("{}: skipping an invalid line: {error}", path.display()))
                 .ok()

@@ -205,7 +205,7 @@ struct Open {
 impl RecordLog {
     /// Adds a step. It is on disk when this returns.
     pub fn note(&self, step: Step) -> Result<(), StoreError> {
-        let line = Line { at: Timestamp::now(), step };
+        let line = Line { at: Timestamp::now(), step: step.bounded() };
         let mut open = self.open();
         open.log.append(&line)?;
         match &mut open.record {

@@ -14,6 +14,7 @@ use nightshift_core::name::ClusterName;
 use nightshift_core::outcome::Grade;
 use nightshift_core::set_path::SetId;
 use nightshift_core::signed::Signed;
+use nightshift_core::text::one_line;
 use nightshift_snapshot::{Facts, Pass, Report};
 
 use crate::fault::StoreError;
@@ -72,16 +73,18 @@ pub fn verify_set(
     let facts = manifest.as_ref().and_then(|manifest| manifest.etcd.as_ref());
     for ListedFile { path: name, size, sha256 } in list.files {
         let path = vault.directory(set).join(&name);
+        // A path is any text of the origin host.
+        let shown = one_line(&name);
         verified.files += 1;
         verified.bytes += size;
         if let Some(finding) = check_file(&path, Written { size, sha256 }, hashed) {
-            verified.findings.push(format!("{name}: {finding}"));
+            verified.findings.push(format!("{shown}: {finding}"));
         } else if is_snapshot(&name) && !bad_when_taken {
             let mut findings = verify_snapshot(&path, facts, &|| false);
             if manifest.is_some() && facts.is_none() {
                 findings.push(UNDESCRIBED.to_owned());
             }
-            verified.findings.extend(findings.into_iter().map(|finding| format!("{name}: {finding}")));
+            verified.findings.extend(findings.into_iter().map(|finding| format!("{shown}: {finding}")));
         }
     }
     Ok(verified)
@@ -262,6 +265,22 @@ mod tests {
             verify_set(&"prod".parse().unwrap(), &vault, &set, &check, &mut Hashed::new()).unwrap();
         assert_eq!((verified.findings, verified.files), (Vec::new(), 1));
         assert!(matches!(verified.signed, Signed::Unchecked(reason) if reason.contains("newer format")));
+    }
+
+    #[test]
+    fn a_finding_with_the_path_of_a_file_is_one_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let vault = Vault::new(directory.path());
+        let set: SetId = "n1/2026-11-22/node".parse().unwrap();
+        std::fs::create_dir_all(vault.directory(&set)).unwrap();
+        let path = "a\nn2/2026-11-22/node: good\u{1b}[2J";
+        let item = serde_json::json!({"path": path, "size": 1, "sha256": Digest::of(b"x")});
+        let manifest = serde_json::json!({"format": 9, "items": [item]}).to_string();
+        std::fs::write(vault.directory(&set).join(manifest::FILE), manifest).unwrap();
+        let check = |_: &Manifest, _: &[u8], _: Option<&str>| unreachable!("its manifest cannot be read");
+        let verified =
+            verify_set(&"prod".parse().unwrap(), &vault, &set, &check, &mut Hashed::new()).unwrap();
+        assert!(verified.findings[0].starts_with("a n2/2026-11-22/node: good\u{fffd}[2J: No such file"));
     }
 
     #[test]

@@ -156,3 +156,17 @@ fn items_are_counted_while_they_are_read() {
     assert!(crate::chain(&error).contains("more than 100000 entries"), "{}", crate::chain(&error));
     assert!(max_bytes(Role::Node) < max_bytes(Role::Master));
 }
+
+#[test]
+fn an_error_that_quotes_a_manifest_is_one_short_line() {
+    let huge = format!("good\n\u{1b}[2Jn2/2026-11-22/node: {}", "x".repeat(1 << 20));
+    for pointer in ["/grade", "/format", "/items/0/sha256", "/items/0/mode", "/items/0/kind", "/items"] {
+        let mut hostile: serde_json::Value =
+            serde_json::from_slice(&manifest(vec![file("a")]).encode().unwrap()).unwrap();
+        *hostile.pointer_mut(pointer).unwrap() = huge.clone().into();
+        let error = Manifest::decode(&serde_json::to_vec(&hostile).unwrap()).unwrap_err();
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.chars().count() < 400, "{pointer}: {} bytes", source.len());
+        assert!(source.chars().all(crate::text::is_harmless), "{pointer}: {source}");
+    }
+}

@@ -13,6 +13,7 @@ use crate::outcome::{Grade, Outcome, Verdict};
 use crate::role::Role;
 use crate::set_path::SetId;
 use crate::stage::Stage;
+use crate::text::one_line;
 
 /// One line of an open record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -77,6 +78,22 @@ pub enum Step {
         verdict: Verdict,
         reasons: Vec<String>,
     },
+}
+
+impl Step {
+    /// The step with each reason as [`one_line`]: a record is read as a whole, and no other host decides how long it is.
+    pub fn bounded(mut self) -> Self {
+        let reasons: &mut [String] = match &mut self {
+            Self::Set(SetReport { reason, .. }) | Self::Ended { reason, .. } => reason.as_mut_slice(),
+            Self::NotShipped { reason, .. } | Self::Pruned { reason, .. } => std::slice::from_mut(reason),
+            Self::Packed(Packed { missing, .. }) => missing,
+            Self::Closed { reasons, .. } => reasons,
+            Self::Opened { .. } | Self::Started { .. } | Self::Shipped { .. } => &mut [],
+            Self::Seen { .. } | Self::Proved(_) => &mut [],
+        };
+        reasons.iter_mut().for_each(|reason| *reason = one_line(reason));
+        self
+    }
 }
 
 /// Why a stage was started.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use nightshift_core::proof::DrillReport;
 use nightshift_core::settings::Settings;
+use nightshift_core::text::InvalidJson;
 use nightshift_etcd::trial::child::OWN_PROGRAM;
 use nightshift_etcd::trial::scratch::sweep;
 use nightshift_store::offload;
@@ -196,8 +197,9 @@ async fn receive(
             if !matches!(read, Ok(1..)) || line.last() != Some(&b'\n') {
                 return Ok(received);
             }
-            let message: WorkerMessage = serde_json::from_slice(&line)
-                .map_err(|error| format!("the drill's process sent an invalid message: {error}"))?;
+            let message: WorkerMessage = serde_json::from_slice(&line).map_err(|error| {
+                format!("the drill's process sent an invalid message: {}", InvalidJson::from(error))
+            })?;
             on_message(&message);
             match message {
                 WorkerMessage::Report(report) => return Ok(Received::Report(Box::new(report))),

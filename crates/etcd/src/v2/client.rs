@@ -12,6 +12,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use nightshift_core::chain;
+use nightshift_core::text::{InvalidJson, Text};
 use nightshift_store::offload;
 use nightshift_store::pieces::Pieces;
 use rustls::pki_types::pem::PemObject as _;
@@ -50,13 +51,13 @@ pub enum V2Error {
     #[error("{endpoint} did not respond to {path}")]
     Http { endpoint: String, path: String, source: hyper::Error },
     #[error("{endpoint} refused {path} with status {status}: {body}")]
-    Refused { endpoint: String, path: String, status: StatusCode, body: String },
+    Refused { endpoint: String, path: String, status: StatusCode, body: Text },
     #[error("{endpoint} responded to {path} with more than {MAX_RESPONSE} bytes")]
     TooLarge { endpoint: String, path: String },
     #[error("{endpoint} responded to {path} with something else than v2 keys")]
-    Shape { endpoint: String, path: String, source: serde_json::Error },
-    #[error("{endpoint} returned {found:?} for a key that was written with another value")]
-    Canary { endpoint: String, found: String },
+    Shape { endpoint: String, path: String, source: InvalidJson },
+    #[error("{endpoint} returned \"{found}\" for a key that was written with another value")]
+    Canary { endpoint: String, found: Text },
 }
 
 impl V2Error {
@@ -146,7 +147,7 @@ impl V2Client {
             self.parse(CANARY, &self.require(Method::GET, &format!("{CANARY}?quorum=true"), "").await?)?;
         self.require(Method::DELETE, CANARY, "").await?;
         if found.node.value != value {
-            return Err(V2Error::Canary { endpoint: self.endpoint.clone(), found: found.node.value });
+            return Err(V2Error::Canary { endpoint: self.endpoint.clone(), found: found.node.value.into() });
         }
         Ok(())
     }
@@ -154,10 +155,10 @@ impl V2Client {
     async fn require(&self, method: Method, path: &str, body: &str) -> Result<Bytes, V2Error> {
         self.read(method, path, body)
             .await?
-            .ok_or_else(|| self.refused(path, StatusCode::NOT_FOUND, String::new()))
+            .ok_or_else(|| self.refused(path, StatusCode::NOT_FOUND, Text::default()))
     }
 
-    fn refused(&self, path: &str, status: StatusCode, body: String) -> V2Error {
+    fn refused(&self, path: &str, status: StatusCode, body: Text) -> V2Error {
         V2Error::Refused { endpoint: self.endpoint.clone(), path: path.to_owned(), status, body }
     }
 
@@ -191,7 +192,7 @@ impl V2Client {
                 Ok(())
             })
             .await?;
-        streamed.ok_or_else(|| self.refused(path, StatusCode::NOT_FOUND, String::new()))
+        streamed.ok_or_else(|| self.refused(path, StatusCode::NOT_FOUND, Text::default()))
     }
 
     async fn exchange<T>(
@@ -241,7 +242,7 @@ impl V2Client {
             StatusCode::NOT_FOUND => Ok(None),
             status => {
                 let first = body.frame().await.and_then(Result::ok).and_then(|frame| frame.into_data().ok());
-                let text = String::from_utf8_lossy(&first.unwrap_or_default()).chars().take(200).collect();
+                let text = Text::new(&String::from_utf8_lossy(&first.unwrap_or_default()));
                 Err(self.refused(path, status, text))
             }
         }
@@ -275,7 +276,7 @@ impl V2Client {
     }
 
     fn shape(&self, path: &str, source: serde_json::Error) -> V2Error {
-        V2Error::Shape { endpoint: self.endpoint.clone(), path: path.to_owned(), source }
+        V2Error::Shape { endpoint: self.endpoint.clone(), path: path.to_owned(), source: source.into() }
     }
 
     fn http(&self, path: &str, source: hyper::Error) -> V2Error {

@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use nightshift_core::text::{Text, first_of};
 use russh::keys::ssh_key::certificate::CertType;
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, Certificate, HashAlg};
@@ -78,7 +79,8 @@ fn fault(certificate: &Certificate, names: &[String], now: SystemTime) -> Option
     }
     let named = |name: &String| principals.iter().any(|p| glob(&p.to_ascii_lowercase(), name));
     if !names.iter().any(named) {
-        return Some(format!("it is for {}, not for {}", principals.join(", "), names.join(", ")));
+        let principals: Vec<Text> = principals.iter().map(Text::from).collect();
+        return Some(format!("it is for {}, not for {}", first_of(&principals, ", "), names.join(", ")));
     }
     if !certificate.critical_options().is_empty() {
         return Some("it has critical options, which a host certificate must not have".into());

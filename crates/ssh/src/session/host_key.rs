@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
+use nightshift_core::text::Text;
 use russh::client::{DisconnectReason, Handler};
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{PublicKey, PublicKeyOrCertificate};
@@ -92,7 +93,7 @@ impl Handler for HostKeyCheck {
     async fn disconnected(&mut self, reason: DisconnectReason<Self::Error>) -> Result<(), Self::Error> {
         let text = match reason {
             DisconnectReason::ReceivedDisconnect(disconnect) => {
-                format!("the peer disconnected: {}", disconnect.message)
+                format!("the peer disconnected: {}", Text::new(&disconnect.message))
             }
             DisconnectReason::Error(HandshakeError::Ssh(error)) => plain(&error),
             DisconnectReason::Error(HandshakeError::HostKey(refusal)) => refusal.to_string(),
@@ -115,6 +116,31 @@ pub(crate) fn plain(error: &russh::Error) -> String {
             "the server sent a text that is not UTF-8; write its login banner (sshd_config: Banner) in UTF-8 or ASCII"
                 .into()
         }
-        other => other.to_string(),
+        other => Text::new(&other.to_string()).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nightshift_core::text::is_harmless;
+    use russh::Disconnect;
+    use russh::client::RemoteDisconnectInfo;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_text_of_a_disconnect_is_short_and_on_one_line() {
+        let endpoint = Endpoint { address: "h".into(), port: 22, user: "u".into(), known_as: Vec::new() };
+        let ended = Arc::default();
+        let mut check = HostKeyCheck::new(&endpoint, &KnownHosts::parse("").unwrap(), Arc::clone(&ended));
+        let disconnect = RemoteDisconnectInfo {
+            reason_code: Disconnect::ByApplication,
+            message: format!("go away\n\u{1b}[2J{}", "x".repeat(200_000)),
+            lang_tag: String::new(),
+        };
+        check.disconnected(DisconnectReason::ReceivedDisconnect(disconnect)).await.unwrap();
+        let text = ended.get().unwrap();
+        assert!(text.starts_with("the peer disconnected: go away"), "{text}");
+        assert!(text.chars().count() < 400 && text.chars().all(is_harmless), "{text}");
     }
 }

@@ -289,3 +289,22 @@ fn steps_that_are_noted_at_the_same_time_are_whole_lines() {
     });
     assert_eq!(fixture.records.read(tonight).unwrap().unwrap().pruned.len(), 80);
 }
+
+#[test]
+fn a_reason_in_a_record_is_one_harmless_line_of_bounded_length() {
+    let fixture = fixture();
+    let tonight = night("2026-11-22");
+    let log = fixture.records.open(tonight).unwrap();
+    log.note(opened(tonight)).unwrap();
+    log.note(started()).unwrap();
+    let hostile = format!("refused: \u{1b}[2J\ncollect-node done {}", "x".repeat(1 << 20));
+    log.note(ended(&hostile)).unwrap();
+    log.note(Step::Closed { verdict: Verdict::Failed, reasons: vec![hostile] }).unwrap();
+    for record in [log.record().unwrap(), fixture.records.read(tonight).unwrap().unwrap()] {
+        let stage = record.stages[&Stage::CollectNode].reason.clone().unwrap();
+        for reason in [&stage, &record.closed.as_ref().unwrap().reasons[0]] {
+            assert!(reason.chars().count() <= 2_001 && reason.starts_with("refused: "), "{}", reason.len());
+            assert!(reason.chars().all(nightshift_core::text::is_harmless));
+        }
+    }
+}
