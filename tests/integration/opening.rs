@@ -288,3 +288,24 @@ fn a_daemon_stops_at_once_while_a_peer_a_remote_or_a_command_does_not_answer() {
     assert!(took < STOPS, "a remote: {took:?}");
     site.host("n1").daemon().signal(Signal::TERM).unwrap();
 }
+
+#[test]
+fn a_daemon_serves_and_stops_at_once_while_a_file_that_a_client_asked_about_does_not_respond() {
+    let mut site = between_nights(Plan::new(&[("n1", &[Node])]), &["n1"]);
+    // Like a file on a mount that does not respond.
+    let host_key = site.host("n1").state().with_file_name("sshd").join("host_key");
+    fs::remove_file(&host_key).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, &host_key, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    let socket = site.run_folder("n1").join("control.sock");
+    let asking: Vec<UnixStream> = (0..6)
+        .map(|_| {
+            let mut client = UnixStream::connect(&socket).unwrap();
+            std::io::Write::write_all(&mut client, b"{\"ask\":\"readable\"}\n").unwrap();
+            client
+        })
+        .collect();
+    ends_with(site.run("n1", &["nights", "close"]).unwrap(), 75);
+    let took = stop(&mut site, "n1");
+    assert!(took < STOPS, "{took:?}");
+    drop(asking);
+}

@@ -2,6 +2,7 @@
 
 mod accept;
 mod actions;
+mod disk;
 mod drain;
 mod nights;
 mod requests;
@@ -30,7 +31,8 @@ use slots::MAX_CLIENTS;
 
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
-    #[error("the configuration is invalid:\n{0}")]
+    /// The diagnostics of an invalid configuration.
+    #[error("{0}")]
     Config(String),
     #[error("this host has no role in the cluster; add it to [hosts], or check [this-host] name")]
     NoRole,
@@ -90,7 +92,7 @@ async fn serve(
         tokio::select! {
             () = heartbeat.beat() => {
                 daemon.turn(Event::Tick).await;
-                daemon.write_hint().await;
+                daemon.write_hint();
             }
             () = tokio::time::sleep(sleep) => daemon.turn(Event::Tick).await,
             ended = daemon.supervisor.next() => daemon.ended(ended).await,

@@ -1,18 +1,17 @@
 //! An operator's acceptance of a suspicious or diverged set: written beside the set, and reported.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
+use nightshift_core::night::Night;
 use nightshift_core::outcome::Grade;
 use nightshift_core::proof::{FORMAT, Proof, Statement};
 use nightshift_core::record::Step;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
-use nightshift_store::{Judged, StoreError, Vault, offload};
+use nightshift_store::records::RecordLog;
+use nightshift_store::{Judged, StoreError, Vault};
 
-use super::tonight::Tonight;
 use crate::audit::Audit;
 use crate::control::ControlResponse;
 use crate::stages::{proofs, stored_sets};
@@ -30,17 +29,15 @@ enum AcceptError {
     Store(#[from] StoreError),
 }
 
-pub(super) async fn accept(
-    settings: Arc<Settings>,
+/// Accepts a set. Blocks.
+pub(super) fn accept(
+    settings: &Settings,
     audit: &Audit,
-    tonight: Option<&Tonight>,
+    tonight: Option<(Night, RecordLog)>,
     set: SetId,
     who: String,
 ) -> ControlResponse {
-    let vault = Vault::of(&settings);
-    let (accepting, by) = (set.clone(), who.clone());
-    let to = audit.clone();
-    let before = match offload::run(move || write(&settings, &to, accepting, by)).await {
+    let before = match write(settings, audit, set.clone(), who.clone()) {
         Ok(before) => before,
         Err(error) => return ControlResponse::Failed { message: chain(&error) },
     };
@@ -54,13 +51,9 @@ pub(super) async fn accept(
         ..Event::info(Kind::SetAccepted, message.clone())
     });
     // The verdict of the open night depends on the grades in its record, so the record gets the new grade.
-    if let Some(tonight) = tonight.filter(|tonight| tonight.night == set.night) {
-        let record = tonight.record.clone();
-        let recorded = offload::run(move || {
-            let changed = stored_sets::changed_grades(&vault, &record);
-            changed.into_iter().try_for_each(|report| record.note(Step::Set(report)))
-        });
-        if let Err(error) = recorded.await {
+    if let Some((_, record)) = tonight.filter(|(night, _)| *night == set.night) {
+        let changed = stored_sets::changed_grades(&Vault::of(settings), &record);
+        if let Err(error) = changed.into_iter().try_for_each(|report| record.note(Step::Set(report))) {
             let what = format!("cannot record that {set} was accepted");
             let failed = Event::failed(Kind::RecordFailed, what, chain(&error));
             audit.emit(&Event { night: Some(set.night), role: Some(set.role), ..failed });

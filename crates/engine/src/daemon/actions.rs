@@ -17,6 +17,7 @@ use nightshift_store::{StoreError, Vault, offload};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::disk::Disk;
 use super::nights::Nights;
 use super::status_line::status_line;
 use super::sweep::sweep;
@@ -45,6 +46,10 @@ pub(super) enum Task {
         number: u64,
         uid: u32,
     },
+    /// A response that needs files.
+    Response,
+    /// Writes `now.json`.
+    Hint,
     /// Prunes when a night opens, so that there is space for its sets.
     OpeningPrune,
     /// Queries whether the clock is synchronised; this may take seconds.
@@ -57,6 +62,8 @@ impl fmt::Display for Task {
             Self::Stage(stage) => write!(f, "{stage}"),
             Self::Beside(stage) => write!(f, "a late transfer of {stage}"),
             Self::Client { uid, .. } => write!(f, "a control request of the user with the id {uid}"),
+            Self::Response => f.write_str("the response to a control request"),
+            Self::Hint => f.write_str("the update of now.json"),
             Self::OpeningPrune => f.write_str("the prune at the opening of the night"),
             Self::ClockQuery => f.write_str("the query of the clock"),
         }
@@ -87,6 +94,9 @@ pub(super) struct Daemon {
     /// The number of control clients so far.
     pub clients: u64,
     pub requests: mpsc::Sender<Pending>,
+    pub disk: Disk,
+    /// `now.json` has to be written again, because the daemon's state changed while it was written.
+    hint_is_old: bool,
     wake: Timestamp,
 }
 
@@ -120,6 +130,8 @@ impl Daemon {
             audit,
             systemd: Systemd::new(),
             requests,
+            disk: Disk::new(),
+            hint_is_old: false,
         })
     }
 
@@ -135,7 +147,7 @@ impl Daemon {
             self.clock.store(clock::query().await);
         }
         self.turn(AgendaEvent::Tick).await;
-        self.write_hint().await;
+        self.write_hint();
     }
 
     pub fn notify_systemd(&mut self) {
@@ -176,7 +188,7 @@ impl Daemon {
             match action {
                 Action::Open(plan) => {
                     if self.nights.open(Arc::clone(self.agenda.settings()), plan).await {
-                        self.write_hint().await;
+                        self.write_hint();
                     }
                     self.prune_at_opening(clock);
                 }
@@ -190,7 +202,7 @@ impl Daemon {
                     Stage::ALL.into_iter().for_each(|stage| self.supervisor.stop(&Task::Beside(stage)));
                     self.nights.close(early).await;
                     self.waiting.release(&self.agenda, &self.nights);
-                    self.write_hint().await;
+                    self.write_hint();
                 }
                 Action::Hold(held) => {
                     let what = format!("night {} is due and does not open yet", held.night);
@@ -255,6 +267,9 @@ impl Daemon {
 
     /// Handles the result of a task.
     pub async fn ended(&mut self, ended: TaskResult<Task, TaskOutput>) {
+        if ended.name == Task::Hint && self.hint_is_old {
+            self.write_hint();
+        }
         let Ended { end, beside } = match (&ended.name, ended.result) {
             (_, Ok(TaskOutput::Nothing | TaskOutput::Beside(false))) => return,
             (_, Ok(TaskOutput::Beside(true))) => return self.turn(AgendaEvent::LateSet).await,
@@ -275,7 +290,7 @@ impl Daemon {
         }
         let event = StageResult { stage, outcome: end.outcome, retry: end.retry, gained: end.gained };
         self.turn(AgendaEvent::StageEnded(event)).await;
-        self.write_hint().await;
+        self.write_hint();
         self.waiting.release(&self.agenda, &self.nights);
     }
 
@@ -294,8 +309,12 @@ impl Daemon {
         });
     }
 
-    /// Writes `now.json` for the peers.
-    pub async fn write_hint(&mut self) {
+    /// Writes `now.json` for the peers, as a task: the vault's file system may not respond.
+    pub fn write_hint(&mut self) {
+        self.hint_is_old = self.supervisor.is_running(&Task::Hint);
+        if self.hint_is_old {
+            return;
+        }
         let synchronised = self.clock.read().synchronised;
         let settings = Arc::clone(self.agenda.settings());
         let mut record = self.nights.tonight().and_then(|tonight| tonight.record.record());
@@ -303,13 +322,15 @@ impl Daemon {
             // A stage that will be retried has not failed yet: peers would stop waiting for its set.
             record.stages.retain(|stage, _| self.agenda.has_ended(*stage));
         }
-        let written = offload::run(move || {
+        let audit = self.audit.clone();
+        let write = move || {
             let vault = Vault::of(&settings);
-            hint_file::write(&settings, &vault, record.as_ref(), synchronised)
-        });
-        if let Err(error) = written.await {
-            let what = "cannot write now.json, which shows peers the progress of this host";
-            self.audit.emit(&Event::degraded(Kind::OperationFailed, what, chain(&error)));
-        }
+            if let Err(error) = hint_file::write(&settings, &vault, record.as_ref(), synchronised) {
+                let what = "cannot write now.json, which shows peers the progress of this host";
+                audit.emit(&Event::degraded(Kind::OperationFailed, what, chain(&error)));
+            }
+            TaskOutput::Nothing
+        };
+        self.supervisor.start(Task::Hint, CancellationToken::new(), offload::run(write));
     }
 }

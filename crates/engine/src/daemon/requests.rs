@@ -8,7 +8,6 @@ use nightshift_core::audit::{Event, Kind};
 use nightshift_core::settings::Settings;
 use nightshift_core::stage::Stage;
 use nightshift_core::{chain, units};
-use nightshift_store::offload;
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -49,7 +48,7 @@ impl Daemon {
     pub async fn respond(&mut self, pending: Pending) {
         let Pending { request, who, reply } = pending;
         let response = match request {
-            ControlRequest::Status => self.report().await,
+            ControlRequest::Status => return self.report(reply),
             ControlRequest::Reload => self.reload(&who).await,
             ControlRequest::Run { stages, night, wait, again } => {
                 let request = ManualRequest::Stages { stages: stages.clone(), night, again };
@@ -61,34 +60,55 @@ impl Daemon {
             }
             ControlRequest::CloseNight => self.close_night(&who).await,
             ControlRequest::Accept { set } => {
-                let settings = Arc::clone(self.agenda.settings());
-                accept(settings, &self.audit, self.nights.tonight(), set, who).await
+                let (settings, audit) = (Arc::clone(self.agenda.settings()), self.audit.clone());
+                let tonight = self.nights.tonight().map(|tonight| (tonight.night, tonight.record.clone()));
+                return self.beside(reply, move || accept(&settings, &audit, tonight, set, who));
             }
-            ControlRequest::Readable => self.readable().await,
+            ControlRequest::Readable => {
+                let settings = Arc::clone(self.agenda.settings());
+                return self.beside(reply, move || readable(&settings));
+            }
         };
         // The client may have disconnected; its request was carried out anyway.
         let _gone = reply.send(response);
     }
 
-    async fn report(&self) -> ControlResponse {
+    /// Responds to a request for the files alone, without the daemon's loop: a mount that does not respond must neither keep the
+    /// daemon from stopping nor the watchdog from being notified.
+    fn beside(
+        &mut self,
+        reply: oneshot::Sender<ControlResponse>,
+        work: impl FnOnce() -> ControlResponse + Send + 'static,
+    ) {
+        let response = self.disk.run(work);
+        let task = async move {
+            // The client may have disconnected.
+            let _gone = reply.send(response.await);
+            TaskOutput::Nothing
+        };
+        self.supervisor.start(Task::Response, CancellationToken::new(), task);
+    }
+
+    fn report(&mut self, reply: oneshot::Sender<ControlResponse>) {
         let settings = Arc::clone(self.agenda.settings());
-        match offload::run(move || status::report(&settings, Timestamp::now())).await {
+        let (held, unrecorded, waits) = (self.held(), self.unrecorded(), self.waits());
+        let (working, board) =
+            (self.is_working(), self.nights.tonight().map(|tonight| tonight.board.clone()));
+        self.beside(reply, move || match status::report(&settings, Timestamp::now()) {
             Ok(mut report) => {
                 report.daemon = Some(env!("CARGO_PKG_VERSION").to_owned());
-                report.held = self.held();
-                report.warnings.extend(self.unrecorded());
-                if let (Some(night), Some(tonight)) = (&mut report.night, self.nights.tonight()) {
-                    night.settled &= !self.is_working();
-                    night.progress = Stage::ALL
-                        .into_iter()
-                        .filter_map(|stage| Some((stage.to_string(), tonight.board.progress(stage)?)))
-                        .collect();
-                    night.waits = self.waits();
+                report.held = held;
+                report.warnings.extend(unrecorded);
+                if let (Some(night), Some(board)) = (&mut report.night, board) {
+                    night.settled &= !working;
+                    let progress = |stage: Stage| Some((stage.to_string(), board.progress(stage)?));
+                    night.progress = Stage::ALL.into_iter().filter_map(progress).collect();
+                    night.waits = waits;
                 }
                 ControlResponse::Status(Box::new(report))
             }
             Err(error) => ControlResponse::Failed { message: chain(&error) },
-        }
+        });
     }
 
     /// Why the night that is due does not open, or why the last one never did.
@@ -216,31 +236,26 @@ impl Daemon {
             Err(refusal) => refused(&refusal),
         }
     }
+}
 
-    /// Checks which configured files this process can read; a command run by root could read more.
-    async fn readable(&self) -> ControlResponse {
-        let settings = Arc::clone(self.agenda.settings());
-        let (faults, notes) = offload::run(move || {
-            let generation = collect::detect_generation();
-            let mut faults = Vec::new();
-            let mut notes = Vec::new();
-            for role in settings.roles().iter() {
-                match collect::probe(settings.file_rules(role, generation)) {
-                    Ok(found) => {
-                        faults.extend(found.faults.into_iter().map(|fault| format!("{role}: {fault}")));
-                        notes.extend(found.notes.into_iter().map(|note| format!("{role}: {note}")));
-                    }
-                    Err(error) => faults.push(format!("{role}: {}", chain(&error))),
-                }
+/// Checks which configured files this process can read; a command run by root could read more. Blocks.
+fn readable(settings: &Settings) -> ControlResponse {
+    let generation = collect::detect_generation();
+    let mut faults = Vec::new();
+    let mut notes = Vec::new();
+    for role in settings.roles().iter() {
+        match collect::probe(settings.file_rules(role, generation)) {
+            Ok(found) => {
+                faults.extend(found.faults.into_iter().map(|fault| format!("{role}: {fault}")));
+                notes.extend(found.notes.into_iter().map(|note| format!("{role}: {note}")));
             }
-            if let Err(error) = std::fs::File::open(&settings.ssh.host_key) {
-                faults.push(format!("{}: {error}", settings.ssh.host_key.display()));
-            }
-            (faults, notes)
-        })
-        .await;
-        ControlResponse::Readable { faults, notes }
+            Err(error) => faults.push(format!("{role}: {}", chain(&error))),
+        }
     }
+    if let Err(error) = std::fs::File::open(&settings.ssh.host_key) {
+        faults.push(format!("{}: {error}", settings.ssh.host_key.display()));
+    }
+    ControlResponse::Readable { faults, notes }
 }
 
 fn refused(refusal: &Refusal) -> ControlResponse {

@@ -152,3 +152,32 @@ async fn a_night_opens_as_soon_as_a_query_finds_the_clock_synchronised() {
     assert!(daemon.agenda.night().is_some());
     settle(&mut daemon).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_for_a_file_that_does_not_respond_does_not_stop_the_daemons_loop() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut daemon = daemon(dir.path()).await;
+    daemon.begin().await;
+    settle(&mut daemon).await;
+    // Like a file on a mount that does not respond: nothing ever opens the other end.
+    let host_key = &daemon.agenda.settings().ssh.host_key;
+    let _other_key = std::fs::remove_file(host_key);
+    let made = std::process::Command::new("mkfifo").arg(host_key).status().unwrap();
+    assert!(made.success());
+    let blocked = host_key.clone();
+    let soon = Duration::from_secs(20);
+    let mut responses = Vec::new();
+    for request in [ControlRequest::Readable, ControlRequest::Status] {
+        let (reply, response) = tokio::sync::oneshot::channel();
+        let pending = Pending { request, who: "test".into(), reply };
+        tokio::time::timeout(soon, daemon.respond(pending)).await.unwrap();
+        responses.push(response);
+    }
+    let status = responses.pop().unwrap();
+    assert!(matches!(tokio::time::timeout(soon, status).await, Ok(Ok(ControlResponse::Status(_)))));
+    assert!(responses[0].try_recv().is_err(), "the file still does not respond");
+    // Ends the blocked thread, for which the runtime of the test would wait.
+    let _opened = std::fs::File::options().write(true).open(blocked).unwrap();
+    let readable = tokio::time::timeout(soon, responses.remove(0)).await;
+    assert!(matches!(readable, Ok(Ok(ControlResponse::Readable { .. }))));
+}
