@@ -8,6 +8,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nightshift_core::secret::masked_command;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process_group};
 
@@ -86,7 +87,7 @@ pub fn output(command: &mut Command, limits: Limits) -> Result<Vec<u8>, ProcessE
 
 fn command_line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    masked_command(&words.map(|word| word.to_string_lossy()).collect::<Vec<_>>())
 }
 
 /// What a program printed about its failure: the lines that say so in etcd's programs, else the end of all it printed.

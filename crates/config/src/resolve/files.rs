@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use nightshift_core::role::Role;
+use nightshift_core::secret::masked_words;
 use nightshift_core::settings::{FileLists, FileRule, Paths};
 use toml::Spanned;
 
@@ -47,6 +48,7 @@ fn written(
         match file_rule::read(entry, role, paths) {
             Ok(rule) => {
                 refuse_clash(&rule, &rules, &span, ledger);
+                warn_of_secret(&rule, &span, ledger);
                 shown.push(show_rule(&rule));
                 rules.push(rule);
             }
@@ -60,6 +62,16 @@ fn written(
     let own = defaults::own(&paths.config);
     rules.extend(own.into_iter().filter(|own| !shown.contains(&show_path(own))));
     FileLists { services: rules.clone(), static_pods: rules }
+}
+
+/// Every user of the host can see the words of a running command.
+fn warn_of_secret(rule: &FileRule, span: &Span, ledger: &mut Ledger<'_>) {
+    let FileRule::Command { argv, .. } = rule else { return };
+    if masked_words(argv) != *argv {
+        let warning = Refusal::new("a word of this command seems to be a secret, which every user of the host can see")
+            .help("use a file that only root can read, such as `curl --config FILE` or a certificate in place of a password");
+        ledger.warn(Some(span), warning);
+    }
 }
 
 /// Two entries of a set cannot have the same path, and no entry can be below a file.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use nightshift_core::manifest::{Item, ItemKind};
+use nightshift_core::secret::masked_command;
 use nightshift_store::process::{self, Limits, ProcessError};
 use nightshift_store::{Partial, StoreError};
 
@@ -24,7 +25,7 @@ pub fn store(partial: &Partial, argv: &[String], alias: &str, output: &[u8]) -> 
     let written = partial.write(alias, output)?;
     Ok(Item {
         path: alias.to_owned(),
-        source: format!("$ {}", argv.join(" ")),
+        source: format!("$ {}", masked_command(argv)),
         kind: ItemKind::File { size: written.size, sha256: written.sha256 },
         owner: owner(rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw()),
         mode: 0o600,

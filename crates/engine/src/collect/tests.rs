@@ -199,3 +199,22 @@ fn a_commands_output_is_stored_and_its_failure_named() {
         assert!(fixture.collect(command(argv)).faults[0].starts_with("packages.txt: "));
     }
 }
+
+#[test]
+fn a_secret_in_the_words_of_a_command_is_in_no_manifest_and_no_fault() {
+    let fixture = fixture();
+    let command = |program: &str| FileRule::Command {
+        argv: [program, "--user", "root:hunter2", "--password=hunter2"].map(str::to_owned).to_vec(),
+        alias: "users.txt".into(),
+        optional: false,
+    };
+    let collected = fixture.collect(command("echo"));
+    assert_eq!(collected.items[0].source, "$ echo --user root:******* --password=*******");
+    for program in ["false", "/no/such/program"] {
+        let fault = fixture.collect(command(program)).faults.remove(0);
+        assert!(
+            fault.contains(&format!("{program} --user root:*******")) && !fault.contains("hunter2"),
+            "{fault}"
+        );
+    }
+}

@@ -5,6 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use nightshift_core::night::Night;
 use nightshift_core::plan::{NightPlan, PlannedStage};
+use nightshift_core::secret::masked_command;
 use nightshift_core::settings::{FileRule, Settings};
 use nightshift_core::stage::Stage;
 use nightshift_core::units::local_time;
@@ -76,7 +77,8 @@ fn what(settings: &Settings, plan: &NightPlan, planned: &PlannedStage) -> String
 fn files(settings: &Settings, plan: &NightPlan) {
     let generation = nightshift_engine::detect_generation();
     for role in plan.stages.iter().filter_map(|planned| planned.stage.makes()) {
-        out::print(format!("\nfiles of the {role} set:"));
+        out::print("");
+        out::print(format!("files of the {role} set:"));
         for rule in settings.file_rules(role, generation) {
             out::print(format!("  {}", describe(rule)));
         }
@@ -87,7 +89,7 @@ fn describe(rule: &FileRule) -> String {
     let (what, alias, optional) = match rule {
         FileRule::Path { path, alias, optional } => (path.clone(), alias.as_deref(), *optional),
         FileRule::Command { argv, alias, optional } => {
-            (format!("$ {}", argv.join(" ")), Some(alias.as_str()), *optional)
+            (format!("$ {}", masked_command(argv)), Some(alias.as_str()), *optional)
         }
     };
     let alias = alias.map(|alias| format!(" as {alias}")).unwrap_or_default();
