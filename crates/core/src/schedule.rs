@@ -11,7 +11,8 @@ use jiff::tz::TimeZone;
 
 use crate::night::NightWindow;
 
-/// A crontab expression. If both day of month and weekday are set, either of them is enough to match.
+/// A crontab expression. A date must match both the day of the month and the weekday if one of these fields begins with `*`, else
+/// either of them is enough, as in crontab(5).
 #[derive(Clone)]
 pub struct Schedule {
     text: String,
@@ -87,7 +88,7 @@ impl Schedule {
         let cron = CronParser::builder()
             .seconds(Seconds::Disallowed)
             .year(Year::Disallowed)
-            .dom_and_dow(false)
+            .dom_and_dow([fields[2], fields[4]].iter().any(|field| field.starts_with('*')))
             .build()
             .parse(&fields.join(" "))
             .map_err(|_| ScheduleError::Malformed(fields.join(" ")))?;
@@ -220,6 +221,18 @@ mod tests {
         assert!(fires("0 22 1 * mon", date(2026, 11, 23)).is_some(), "a Monday");
         assert!(fires("0 22 1 * mon", date(2026, 12, 1)).is_some(), "a first of the month");
         assert!(fires("0 22 1 * mon", date(2026, 11, 24)).is_none(), "neither");
+    }
+
+    #[test]
+    fn both_day_fields_must_match_if_one_begins_with_a_star_as_in_a_crontab() {
+        // 2026-11-22 is a Sunday and an even day, 2026-11-29 a Sunday and an odd one.
+        for expression in ["0 22 */2 * sun", "0 22 1-31/2 * */7"] {
+            assert!(fires(expression, date(2026, 11, 29)).is_some(), "{expression}: both");
+            assert!(fires(expression, date(2026, 11, 22)).is_none(), "{expression}: the weekday alone");
+            assert!(fires(expression, date(2026, 11, 23)).is_none(), "{expression}: the day alone");
+        }
+        let schedule = Schedule::parse("0 22 */2 * sun").unwrap();
+        assert!(schedule.check(&window()).is_ok() && schedule.time_of_day() == Some(time(22, 0, 0, 0)));
     }
 
     #[test]
