@@ -93,6 +93,9 @@ fn an_archive_arrives_on_servers_that_announce_what_they_cannot_do_or_restrict_t
     let mut servers = Servers::new();
     servers
         .habit("no-fsync", "refuses fsync@openssh.com")
+        .habit("denied-fsync", "refuses fsync@openssh.com 3")
+        .habit("denied-posix-rename", "refuses posix-rename@openssh.com 3")
+        .habit("no-limits", "refuses limits@openssh.com")
         .habit("no-statvfs", "refuses statvfs@openssh.com")
         .habit("no-posix-rename", "refuses posix-rename@openssh.com")
         .habit("sequential", "sequential")
@@ -115,10 +118,11 @@ fn an_archive_arrives_on_servers_that_announce_what_they_cannot_do_or_restrict_t
 #[test]
 fn a_server_that_refuses_an_archive_is_reported_with_its_own_text() {
     let mut servers = Servers::new();
-    // "over quota"; "Platte voll" with an umlaut in Latin-1 would be no UTF-8: "Gerät voll".
+    // "over quota"; "quota policy"; "Platte voll" with an umlaut in Latin-1 would be no UTF-8: "Gerät voll".
     servers
         .habit("code", "fails-with 15 6f7665722071756f7461")
         .habit("text", "fails-with 4 6f7665722071756f7461")
+        .habit("policy", "fails-with 3 71756f746120706f6c696379")
         .habit("latin1", "fails-with 4 476572e47420766f6c6c")
         .habit("takes-away", "takes-away")
         .forcing("echo", "/bin/echo This account is closed.");
@@ -126,6 +130,7 @@ fn a_server_that_refuses_an_archive_is_reported_with_its_own_text() {
     for text in [
         "over quota: quota exceeded (status 15)",
         "Ger\u{fffd}t voll",
+        "permission denied (quota policy)",
         "does not exist",
         "the server sent \"This account is closed.\" instead of SFTP",
     ] {

@@ -44,8 +44,8 @@ const FULL_AT: u64 = 20_000;
 
 #[derive(Clone, PartialEq, Eq)]
 enum Habit {
-    /// An extension is announced and then refused.
-    Refuses(String),
+    /// An extension is announced and then refused with this status.
+    Refuses(String, u32),
     /// Writes that do not continue the one before.
     Sequential,
     /// A write fails with this status and text.
@@ -71,7 +71,8 @@ enum Habit {
 fn habit(arguments: &[String]) -> Option<Habit> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     Some(match arguments.as_slice() {
-        ["refuses", extension] => Habit::Refuses((*extension).to_owned()),
+        ["refuses", extension] => Habit::Refuses((*extension).to_owned(), 8),
+        ["refuses", extension, code] => Habit::Refuses((*extension).to_owned(), code.parse().ok()?),
         ["sequential"] => Habit::Sequential,
         // The text is written in hexadecimal, because it may be in any encoding.
         ["fails-with", code, text] => {
@@ -175,8 +176,8 @@ impl Filter {
         let mut fields = Fields(rest);
         let id = fields.number()?;
         match (&self.habit, *kind) {
-            (Habit::Refuses(refused), fxp::EXTENDED) if fields.text()? == refused.as_bytes() => {
-                Some(status(id, 8, b"unsupported"))
+            (Habit::Refuses(refused, code), fxp::EXTENDED) if fields.text()? == refused.as_bytes() => {
+                Some(status(id, *code, b"unsupported"))
             }
             (Habit::Sequential, fxp::CLOSE) => {
                 // The server uses the name of a handle again.

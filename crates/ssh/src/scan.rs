@@ -5,11 +5,13 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use russh::client::{self, Handler};
 use russh::keys::{Algorithm, PublicKey, PublicKeyOrCertificate};
+use tokio::io::join;
 
 use crate::endpoint::{Endpoint, Timeouts};
 use crate::known_hosts::fingerprint;
 use crate::session::ConnectError;
 use crate::session::connect::{HOST_KEY_TYPES, base_config, open_stream};
+use crate::session::greeting::Greeted;
 
 /// One key of a host. The host has proved that it has the private key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,30 +56,30 @@ async fn query(
     types: Vec<Algorithm>,
     timeouts: Timeouts,
 ) -> Result<Option<OfferedKey>, ConnectError> {
+    const DURING: &str = "querying its host keys";
     let peer = peer(address, port);
     let mut config = base_config(&timeouts);
     config.preferred.key = types.into();
+    let mut greeting = None;
     let attempt = async {
         let stream = open_stream(address, port, &timeouts).await.map_err(russh::Error::IO)?;
-        client::connect_stream(config.into(), stream, KeyQuery).await.map(drop)
+        let (reader, writer) = stream.into_split();
+        let (reader, sent) = Greeted::new(reader);
+        greeting = Some(sent);
+        client::connect_stream(config.into(), join(reader, writer), KeyQuery).await.map(drop)
     };
     match tokio::time::timeout(timeouts.connect, attempt).await {
-        Err(_) => Err(ConnectError::Timeout {
-            peer,
-            seconds: timeouts.connect.as_secs(),
-            during: "querying its host keys",
-        }),
+        Err(_) => Err(ConnectError::Timeout { peer, seconds: timeouts.connect.as_secs(), during: DURING }),
         Ok(Err(QueryEnd::Key(key))) => Ok(Some(describe(&key))),
         Ok(
             Ok(())
             | Err(QueryEnd::Failed(russh::Error::NoCommonAlgo { kind: russh::AlgorithmKind::Key, .. })),
         ) => Ok(None),
-        Ok(Err(QueryEnd::Failed(russh::Error::IO(source)))) => {
-            Err(ConnectError::Unreachable { peer, source })
-        }
-        Ok(Err(QueryEnd::Failed(source))) => {
-            Err(ConnectError::Protocol { peer, during: "querying its host keys", source })
-        }
+        Ok(Err(QueryEnd::Failed(error))) => Err(match (greeting.and_then(|sent| sent.refusal()), error) {
+            (Some(reason), _) => ConnectError::Ended { peer, during: DURING, reason },
+            (None, russh::Error::IO(source)) => ConnectError::Unreachable { peer, source },
+            (None, source) => ConnectError::Protocol { peer, during: DURING, source },
+        }),
     }
 }
 

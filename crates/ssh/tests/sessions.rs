@@ -335,3 +335,27 @@ async fn a_refusal_in_place_of_the_version_is_quoted() {
     let text = not_refused(connected);
     assert!(text.contains("\"Not allowed at this time\""), "{text}");
 }
+
+/// Sends these bytes on each connection to a listener, while `client` runs.
+async fn beside_a_server<T>(bytes: &[u8], client: impl AsyncFnOnce(u16) -> T) -> T {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let serve = async {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _gone = tokio::io::AsyncWriteExt::write_all(&mut stream, bytes).await;
+        }
+    };
+    tokio::select! {
+        done = client(listener.local_addr().unwrap().port()) => done,
+        () = serve => unreachable!("it serves for ever"),
+    }
+}
+
+#[tokio::test]
+async fn a_scan_of_a_host_that_refuses_connections_quotes_it() {
+    let scanned = beside_a_server(b"Not allowed at this time\r\n", async |port| {
+        scan("127.0.0.1", port, Duration::from_secs(20)).await
+    });
+    let error = scanned.await.unwrap_err().to_string();
+    assert!(error.contains("\"Not allowed at this time\""), "{error}");
+}

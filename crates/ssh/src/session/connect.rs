@@ -224,10 +224,7 @@ fn describe(endpoint: &Endpoint, greeting: &Greeting, error: HandshakeError) -> 
     match error {
         HandshakeError::HostKey(refusal) => *refusal,
         HandshakeError::Ssh(error) => match (greeting.refusal(), error) {
-            (Some(line), _) => {
-                let reason = format!("the server sent \"{line}\" instead of its SSH version");
-                ConnectError::Ended { peer, during: DURING, reason }
-            }
+            (Some(reason), _) => ConnectError::Ended { peer, during: DURING, reason },
             (None, russh::Error::IO(source)) => ConnectError::Unreachable { peer, source },
             (None, ended @ (russh::Error::Disconnect | russh::Error::HUP)) => {
                 ConnectError::Ended { peer, during: DURING, reason: plain(&ended) }

@@ -3,7 +3,7 @@
 pub(crate) mod connect;
 mod error;
 pub mod exec;
-mod greeting;
+pub(crate) mod greeting;
 pub(crate) mod host_key;
 mod link;
 

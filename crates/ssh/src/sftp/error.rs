@@ -1,24 +1,24 @@
 //! Errors of SFTP operations, each with its peer and path.
 
-use std::io;
+use std::{fmt, io};
 
 use russh_sftp::client::error::Error as ProtocolError;
-use russh_sftp::protocol::StatusCode;
+use russh_sftp::protocol::{Status, StatusCode};
 use thiserror::Error;
 
 #[derive(Debug, Error)]
 pub enum SftpError {
-    #[error("{peer}: {path} does not exist")]
-    Gone { peer: String, path: String },
-    #[error("{peer}: cannot {action} {path}: permission denied")]
-    Denied { peer: String, path: String, action: &'static str },
+    #[error("{peer}: {path} does not exist{text}")]
+    Gone { peer: String, path: String, text: ServerText },
+    #[error("{peer}: cannot {action} {path}: permission denied{text}")]
+    Denied { peer: String, path: String, action: &'static str, text: ServerText },
     #[error("{peer}: {path} already exists and is not replaced")]
     Exists { peer: String, path: String },
     /// SSH_FX_FAILURE: servers return it for a full disk, a directory that is not empty, and many other causes.
     #[error("{peer}: cannot {action} {path}: {reason}")]
     Failure { peer: String, path: String, action: &'static str, reason: String },
-    #[error("{peer}: cannot {action} {path}: unsupported by the server")]
-    Unsupported { peer: String, path: String, action: &'static str },
+    #[error("{peer}: cannot {action} {path}: unsupported by the server{text}")]
+    Unsupported { peer: String, path: String, action: &'static str, text: ServerText },
     #[error("{peer}: {path} has more than {limit} {unit}, the maximum")]
     TooBig { peer: String, path: String, limit: u64, unit: &'static str },
     #[error("{peer}: {path} ends at byte {end} instead of {expected}; it changed while it was read")]
@@ -67,10 +67,41 @@ impl SftpError {
 
     /// Whether the server has no space left for this login, as far as its text says so.
     pub fn is_full(&self) -> bool {
-        let Self::Failure { reason, .. } = self else { return false };
-        let reason = reason.to_lowercase();
+        let reason = match self {
+            Self::Failure { reason, .. } => reason.to_lowercase(),
+            Self::Denied { text, .. } => text.0.to_lowercase(),
+            _ => return false,
+        };
         ["no space", "quota", "disk full", "disk is full"].iter().any(|text| reason.contains(text))
             && !reason.contains("without a reason")
+    }
+}
+
+/// What a server adds to a status that has a meaning of its own; empty if it only repeats that meaning.
+#[derive(Debug, Default)]
+pub struct ServerText(String);
+
+impl From<Status> for ServerText {
+    fn from(status: Status) -> Self {
+        /// The texts of OpenSSH and other servers for these codes.
+        const USUAL: [&str; 7] = [
+            "no such file",
+            "no such file or directory",
+            "file not found",
+            "permission denied",
+            "operation unsupported",
+            "unsupported",
+            "op unsupported",
+        ];
+        let text = status.error_message.trim().trim_end_matches('.');
+        let is_usual = USUAL.iter().any(|usual| text.eq_ignore_ascii_case(usual));
+        Self(if is_usual { String::new() } else { text.to_owned() })
+    }
+}
+
+impl fmt::Display for ServerText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, " ({})", self.0) }
     }
 }
 
@@ -96,9 +127,11 @@ impl Operation<'_> {
         let (peer, path, action) = (peer.to_owned(), self.path.to_owned(), self.action);
         match error {
             ProtocolError::Status(status) => match status.status_code {
-                StatusCode::NoSuchFile => SftpError::Gone { peer, path },
-                StatusCode::PermissionDenied => SftpError::Denied { peer, path, action },
-                StatusCode::OpUnsupported => SftpError::Unsupported { peer, path, action },
+                StatusCode::NoSuchFile => SftpError::Gone { peer, path, text: status.into() },
+                StatusCode::PermissionDenied => SftpError::Denied { peer, path, action, text: status.into() },
+                StatusCode::OpUnsupported => {
+                    SftpError::Unsupported { peer, path, action, text: status.into() }
+                }
                 code => {
                     SftpError::Failure { peer, path, action, reason: reason(code, &status.error_message) }
                 }

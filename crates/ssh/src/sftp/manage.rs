@@ -95,6 +95,12 @@ impl Sftp {
                 self.channel.refuse(POSIX_RENAME);
                 self.rename_new(from, to).await
             }
+            // Either the login may not rename this file, or the server refuses the extension with this status.
+            Err(denied @ SftpError::Denied { .. }) => {
+                self.rename_new(from, to).await.map_err(|_| denied)?;
+                self.channel.refuse(POSIX_RENAME);
+                Ok(())
+            }
             result => result,
         }
     }

@@ -208,10 +208,13 @@ impl SftpChannel {
 /// The version exchange, and the query of the server's limits if it supports that.
 async fn initialise(raw: &mut RawSftpSession) -> Result<(HashMap<String, String>, Limits), ProtocolError> {
     let extensions = raw.init().await?.extensions;
-    let limits = if extensions.contains_key("limits@openssh.com") {
-        Limits::from(raw.limits().await?)
-    } else {
-        Limits::default()
+    if !extensions.contains_key("limits@openssh.com") {
+        return Ok((extensions, Limits::default()));
+    }
+    let limits = match raw.limits().await {
+        // Some servers announce what they refuse.
+        Err(ProtocolError::Status(_)) => Limits::default(),
+        limits => Limits::from(limits?),
     };
     Ok((extensions, limits))
 }

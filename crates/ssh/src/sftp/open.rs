@@ -107,7 +107,9 @@ impl OpenFile {
         let sync = self.channel.raw.fsync(self.handle());
         match self.channel.request(self.operation("fsync"), sync).await {
             Ok(_) => Ok(true),
-            Err(SftpError::Unsupported { .. } | SftpError::Failure { .. }) => Ok(false),
+            Err(SftpError::Unsupported { .. } | SftpError::Failure { .. } | SftpError::Denied { .. }) => {
+                Ok(false)
+            }
             Err(error) => Err(error),
         }
     }
