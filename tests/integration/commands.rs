@@ -105,3 +105,38 @@ fn a_suspicious_set_is_accepted_by_the_daemon_for_whoever_says_yes() {
     ends_with(site.run("n1", &["sets", "accept", "n2/2026-11-22/node", "--yes"]).unwrap(), 1);
     ends_with(site.run("n1", &["sets", "accept", "nonsense"]).unwrap(), 2);
 }
+
+#[test]
+fn a_command_whose_output_cannot_be_written_has_failed() {
+    let site = Plan::new(&[("n1", &[Node])]).build().unwrap();
+    let run = |words: &[&str], stdout: fs::File| {
+        let mut command = std::process::Command::new(kit::daemon::program().unwrap());
+        command.arg("--config").arg(site.host("n1").config()).args(words);
+        command.stdout(stdout).output().unwrap()
+    };
+    for words in
+        [&["plan"][..], &["plan", "--json"], &["check", "--show"], &["sets"], &["--help"], &["--version"]]
+    {
+        let full = run(words, fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+        let reason = String::from_utf8_lossy(&full.stderr).into_owned();
+        assert_eq!(full.status.code(), Some(1), "{words:?}: {reason}");
+        assert!(reason.contains("cannot write to standard output: No space left on device"), "{reason}");
+        // The reader of a pipe may end early.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let closed = run(words, fs::File::from(std::os::fd::OwnedFd::from(writer)));
+        assert_eq!(closed.status.code(), Some(0), "{words:?}: {closed:?}");
+    }
+}
+
+#[test]
+fn a_secret_in_the_arguments_is_not_printed() {
+    let site = Plan::new(&[("n1", &[Node])]).build().unwrap();
+    for words in [&["plan", "--night", "AGE-SECRET-KEY-1HUNTER2"][..], &["run", "x", "--password=HUNTER2"]] {
+        let refused = ends_with(site.run("n1", words).unwrap(), 2);
+        assert!(
+            !refused.stderr.contains("HUNTER2") && refused.stderr.contains("For more information"),
+            "{refused:?}"
+        );
+    }
+}

@@ -8,6 +8,8 @@ use nightshift_core::name::{HostName, RemoteName};
 use nightshift_core::night::Night;
 use nightshift_core::set_path::SetId;
 
+use crate::commands::CommandError;
+
 /// Backs up a cluster's control plane every night.
 ///
 /// Every master, etcd member and node publishes the files needed to rebuild it. Every master has a copy of all of them and
@@ -128,7 +130,7 @@ pub struct Check {
     #[arg(long)]
     pub connect: bool,
     /// Print the effective settings, each with its origin
-    #[arg(long)]
+    #[arg(long, conflicts_with = "connect")]
     pub show: bool,
 }
 
@@ -314,6 +316,6 @@ pub struct Trust {
     pub replace: bool,
 }
 
-pub fn parse() -> Cli {
-    Cli::parse()
+pub fn parse() -> Result<Cli, CommandError> {
+    Ok(Cli::try_parse()?)
 }

@@ -43,7 +43,7 @@ fn dir_of(path: &Path) -> &Path {
 pub fn settings(path: &Path) -> Result<Settings, CommandError> {
     let loaded = load(path)?;
     for warning in &loaded.warnings {
-        out::print_error(&warning.to_string());
+        out::print_error_text(&warning.to_string());
     }
     Ok(loaded.settings)
 }

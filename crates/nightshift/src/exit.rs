@@ -47,7 +47,7 @@ impl CommandError {
             Self::Client(ClientError::Away { .. } | ClientError::BrokenOff(_)) => Exit::Busy,
             Self::Daemon(DaemonError::State(StateLockError::Locked(_))) => Exit::Busy,
             Self::Client(ClientError::Denied { .. }) => Exit::Permission,
-            Self::Usage(_) => Exit::Usage,
+            Self::Usage(_) | Self::Arguments(_) => Exit::Usage,
             _ => Exit::Failed,
         }
     }

@@ -8,5 +8,5 @@ mod out;
 mod report;
 
 fn main() -> std::process::ExitCode {
-    report::end(commands::run(args::parse()))
+    report::end(args::parse().and_then(commands::run))
 }

@@ -1,18 +1,53 @@
 //! Output to the terminal. If the reader of a pipe has ended, that is not an error.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
+use std::sync::Mutex;
 
+use nightshift_core::secret::masked;
 pub use nightshift_core::text::is_harmless;
 use serde::Serialize;
 
-/// A line to standard output. Control characters are escaped, because it may quote a path or a text of another host.
+/// Why standard output could not be written, once that has happened.
+static FAILED: Mutex<Option<io::Error>> = Mutex::new(None);
+
+/// One line to standard output. It may quote a path or a text of another host: control characters are escaped, and a line break
+/// becomes a space, because the rest would look like a line of nightshift's own.
 pub fn print(line: impl std::fmt::Display) {
-    let _reader_gone = writeln!(std::io::stdout(), "{}", escaped(&line.to_string()));
+    print_text(&line.to_string().replace('\n', " "));
 }
 
-/// A line to standard error, escaped in the same way. Secrets are masked, because it may quote an argument or a setting.
+/// Several lines to standard output, whose breaks are nightshift's own.
+pub fn print_text(text: &str) {
+    keep_failure(writeln!(io::stdout(), "{}", escaped(text)));
+}
+
+/// Ends the output: an error if any of it could not be written, as on a full disk.
+pub fn end() -> io::Result<()> {
+    keep_failure(io::stdout().flush());
+    failed().take().map_or(Ok(()), Err)
+}
+
+/// Remembers that standard output could not be written.
+pub fn keep_failure(written: io::Result<()>) {
+    if let Err(error) = written
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        failed().get_or_insert(error);
+    }
+}
+
+fn failed() -> std::sync::MutexGuard<'static, Option<io::Error>> {
+    FAILED.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// One line to standard error, like [`print`]. Secrets are masked, because it may quote an argument or a setting.
 pub fn print_error(line: &str) {
-    let _reader_gone = writeln!(std::io::stderr(), "{}", escaped(&nightshift_core::secret::masked(line)));
+    print_error_text(&line.replace('\n', " "));
+}
+
+/// Several lines to standard error, such as the diagnostics of a configuration.
+pub fn print_error_text(text: &str) {
+    let _nowhere_left_to_report = writeln!(io::stderr(), "{}", escaped(&masked(text)));
 }
 
 fn escaped(line: &str) -> String {
@@ -29,7 +64,7 @@ fn escaped(line: &str) -> String {
 
 /// A value as JSON to standard output.
 pub fn print_json(value: &impl Serialize) -> Result<(), serde_json::Error> {
-    print(pretty(value)?.trim_end());
+    print_text(pretty(value)?.trim_end());
     Ok(())
 }
 
@@ -60,7 +95,7 @@ pub fn harmless_json(json: String) -> String {
 
 /// Whether there is a terminal on which a question can be answered.
 pub fn can_confirm() -> bool {
-    std::io::stdin().is_terminal()
+    io::stdin().is_terminal()
 }
 
 /// Asks a yes-or-no question on the terminal. Without a terminal it returns false.
@@ -68,13 +103,13 @@ pub fn confirm(question: &str) -> bool {
     if !can_confirm() {
         return false;
     }
-    let _reader_gone = write!(std::io::stderr(), "{question} [y/N] ");
+    let _reader_gone = write!(io::stderr(), "{question} [y/N] ");
     let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+    io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
 }
 
 pub fn print_table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
-    print(rows_of(header, rows));
+    print_text(&rows_of(header, rows));
 }
 
 /// A table without borders, for operators and for `awk`.

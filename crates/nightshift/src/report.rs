@@ -3,22 +3,56 @@
 use std::error::Error;
 use std::process::ExitCode;
 
+use nightshift_engine::daemon::DaemonError;
+
 use crate::commands::CommandError;
 use crate::exit::Exit;
 use crate::out;
 
 pub fn end(result: Result<Exit, CommandError>) -> ExitCode {
+    let result = match result {
+        Err(CommandError::Arguments(help)) if !help.use_stderr() => {
+            out::keep_failure(help.print());
+            Ok(Exit::Good)
+        }
+        result => result,
+    };
+    // What could not be written is missing for the reader, whatever the command did.
+    let result = result.and_then(|exit| out::end().map(|()| exit).map_err(CommandError::Output));
     match result {
         Ok(exit) => exit.into(),
         Err(error) => {
-            // The diagnostics of a config are printed as they are.
-            if let CommandError::Config(diagnostics) = &error {
-                out::print_error(diagnostics.trim_end());
-            } else {
-                out::print_error(&format!("nightshift: {}", in_full(&error)));
+            match lines(&error) {
+                Some(lines) => out::print_error_text(lines.trim_end()),
+                None => out::print_error(&format!("nightshift: {}{}", in_full(&error), remedy(&error))),
             }
             error.exit().into()
         }
+    }
+}
+
+/// What to do about a file that this user may not read; the error of the socket says it itself.
+fn remedy(error: &CommandError) -> &'static str {
+    match error {
+        CommandError::Client(_) => "",
+        error if error.exit() == Exit::Permission => "; run the command as root",
+        _ => "",
+    }
+}
+
+/// The text of a command's error: diagnostics with their lines, anything else in one line.
+pub fn text(error: &CommandError) -> String {
+    lines(error).unwrap_or_else(|| in_full(error))
+}
+
+fn lines(error: &CommandError) -> Option<String> {
+    match error {
+        CommandError::Config(diagnostics) | CommandError::Daemon(DaemonError::Config(diagnostics)) => {
+            Some(diagnostics.clone())
+        }
+        // clap would print the arguments itself, and with them a secret that is among them.
+        CommandError::Arguments(invalid) => Some(invalid.render().to_string()),
+        _ => None,
     }
 }
 

@@ -23,10 +23,10 @@ use crate::{config_file, out};
 pub async fn run(config: &Path, args: &Check) -> Result<Exit, CommandError> {
     let loaded = config_file::load(config)?;
     for warning in &loaded.warnings {
-        out::print_error(&warning.to_string());
+        out::print_error_text(&warning.to_string());
     }
     if args.show {
-        out::print(loaded.show());
+        out::print_text(&loaded.show());
         return Ok(Exit::Good);
     }
     let settings = &loaded.settings;

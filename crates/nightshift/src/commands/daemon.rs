@@ -30,7 +30,7 @@ pub fn run(config: PathBuf) -> Result<Exit, CommandError> {
         .build()
         .map_err(CommandError::failed("cannot start the async runtime"))?;
     let load: daemon::Load = Box::new(move || {
-        let loaded = config_file::load(&config).map_err(|error| report::in_full(&error))?;
+        let loaded = config_file::load(&config).map_err(|error| report::text(&error))?;
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }

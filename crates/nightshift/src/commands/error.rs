@@ -21,6 +21,9 @@ type Source = Box<dyn Error + Send + Sync>;
 /// The variants are those that have their own exit code or output; [`Failed`](CommandError::Failed) is for the others.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
+    /// Invalid arguments; or the help or the version, where they ask for that.
+    #[error(transparent)]
+    Arguments(#[from] clap::Error),
     /// The diagnostics of an invalid config.
     #[error("{0}")]
     Config(String),

@@ -28,7 +28,7 @@ pub fn run(config: &Path, night: Option<Night>, json: bool) -> Result<Exit, Comm
         } else {
             let (night, zone) = (status::night_report(&settings, record)?, &settings.window.zone);
             let lines = [super::status::night_lines(&night, zone), super::status::details(&night)].concat();
-            out::print(lines.join("\n"));
+            out::print_text(&lines.join("\n"));
         }
         return Ok(Exit::Good);
     }
@@ -46,7 +46,7 @@ pub fn run(config: &Path, night: Option<Night>, json: bool) -> Result<Exit, Comm
     if json {
         out::print_json(&all)?;
     } else {
-        out::print(table(&all).join("\n"));
+        out::print_text(&table(&all).join("\n"));
     }
     Ok(exit)
 }

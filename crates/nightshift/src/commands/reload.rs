@@ -16,7 +16,7 @@ pub async fn run(config: &Path) -> Result<Exit, CommandError> {
             Ok(Exit::Good)
         }
         ControlResponse::ConfigRefused { diagnostics } => {
-            out::print_error(diagnostics.trim_end());
+            out::print_error_text(diagnostics.trim_end());
             out::print_error("nightshift: the new config is refused; the daemon continues with the old one");
             Ok(Exit::Config)
         }

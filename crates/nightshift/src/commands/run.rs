@@ -36,7 +36,7 @@ pub fn socket(config: &Path) -> PathBuf {
 pub fn print_response(answer: ControlResponse) -> Exit {
     let (message, exit) = match answer {
         ControlResponse::Done { message } => {
-            out::print(message);
+            out::print_text(&message);
             return Exit::Good;
         }
         ControlResponse::Degraded { message } => (message, Exit::Degraded),
@@ -48,6 +48,6 @@ pub fn print_response(answer: ControlResponse) -> Exit {
             ("unexpected response from the daemon (version mismatch?)".to_owned(), Exit::Failed)
         }
     };
-    out::print_error(&message);
+    out::print_error_text(&message);
     exit
 }

@@ -47,7 +47,7 @@ pub async fn run(config: &Path, json: bool) -> Result<Exit, CommandError> {
     if json {
         out::print_json(&report)?;
     } else {
-        out::print(lines(&report, &settings.window.zone).join("\n"));
+        out::print_text(&lines(&report, &settings.window.zone).join("\n"));
     }
     Ok(if report.needs_attention() { Exit::Degraded } else { Exit::Good })
 }
