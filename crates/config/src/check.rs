@@ -36,14 +36,11 @@ pub(crate) fn straight(text: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A login, as sshd accepts it: directory services have names such as `DOMAIN\user`, `user@domain` and `backup$`.
+/// A login, as sshd accepts it: directory services have names such as `DOMAIN\Backup User`, `user@domain` and `backup$`.
 pub(crate) fn user(text: &String) -> Result<String, Refusal> {
-    if text.is_empty()
-        || text.starts_with('-')
-        || text.contains(|c: char| c.is_control() || c.is_whitespace())
-    {
+    if text.is_empty() || text.starts_with('-') || text.trim() != text || text.contains(char::is_control) {
         return Err(Refusal::new(format!("invalid user name `{text}`"))
-            .help("write the login's name, without spaces and without a `-` at its start"));
+            .help("write the login's name, without spaces around it and without a `-` at its start"));
     }
     Ok(text.clone())
 }

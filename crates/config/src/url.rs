@@ -142,7 +142,7 @@ mod tests {
             "sftp://a@b/x/%2e%2e/y",
             "sftp://a@b/~root/x",
             "sftp://%0a@b/x",
-            "sftp://a%20b@c/x",
+            "sftp://%20b@c/x",
         ] {
             assert!(sftp(bad).is_err(), "{bad}");
         }
@@ -157,6 +157,7 @@ mod tests {
             ("sftp://svc+backup@corp.example.com@h/x", "svc+backup@corp.example.com", "/x"),
             ("sftp://CORP%5Cbackup@h/x", "CORP\\backup", "/x"),
             ("sftp://backup$@h/x", "backup$", "/x"),
+            ("sftp://CORP%5CBackup%20User@h/x", "CORP\\Backup User", "/x"),
             ("sftp://u@h/a%3Fb?c#d", "u", "/a?b?c#d"),
         ] {
             let read = sftp(url).unwrap();

@@ -84,10 +84,19 @@ fn expand(pattern: &str) -> Result<Vec<HostName>, Refusal> {
         Refusal::new(error.to_string())
             .help("write ranges as in an Ansible inventory, such as `node[01:40].example.com`")
     })?;
-    let name = |name: String| {
-        name.parse().map_err(|error: NameError| Refusal::new(format!("invalid host name: {error}")))
-    };
-    names.into_iter().map(name).collect()
+    names.into_iter().map(|name| name.parse().map_err(|error| invalid_name(&name, &error))).collect()
+}
+
+fn invalid_name(name: &str, error: &NameError) -> Refusal {
+    let refusal = Refusal::new(format!("invalid host name: {error}"));
+    match name.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') && port.parse::<u16>().is_ok() => refusal
+            .help(format!("write the name alone, and set the port by `[host.\"{host}\"] port = {port}`")),
+        _ if name.contains(':') => {
+            refusal.help("give the host a name, and set the address by `[host.\"NAME\"] address`")
+        }
+        _ => refusal,
+    }
 }
 
 /// Finds this machine among the hosts, and applies the `[host.X]` tables.

@@ -27,9 +27,16 @@ fn write(directory: &Path) -> io::Result<()> {
     clap_mangen::generate_to(Cli::command(), &man)?;
     fs::write(man.join("nightshift.toml.5"), config_page())?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-        clap_complete::generate_to(shell, &mut Cli::command(), "nightshift", &completions)?;
+        clap_complete::generate_to(shell, &mut visible(), "nightshift", &completions)?;
     }
     fs::write(catalog.join("nightshift.catalog"), nightshift_core::audit::catalog())
+}
+
+/// The command line without the commands that only nightshift itself runs, which clap_complete would offer.
+fn visible() -> clap::Command {
+    let all = Cli::command();
+    let shown = all.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    clap::Command::new("nightshift").args(all.get_arguments().cloned()).subcommands(shown)
 }
 
 /// nightshift.toml(5): the commented config, unformatted.

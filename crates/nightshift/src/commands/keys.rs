@@ -8,6 +8,7 @@ use nightshift_core::inventory::Host;
 use nightshift_core::name::RemoteName;
 use nightshift_core::role::Role;
 use nightshift_core::settings::{Remote, Settings};
+use nightshift_core::text::first_of;
 use nightshift_engine::machine;
 use nightshift_ssh::Identity;
 
@@ -84,6 +85,14 @@ fn authorize(
         print_agentless_line(&identity);
     } else {
         print_peer_line(&identity);
+        let hosts = settings.inventory.hosts().filter(|host| host.agentless).map(|host| &host.name);
+        let hosts: Vec<_> = hosts.collect();
+        if !hosts.is_empty() {
+            out::print_error(&format!(
+                "without a daemon, and so with another line (nightshift keys authorize --agentless): {}",
+                first_of(&hosts, ", ")
+            ));
+        }
     }
     Ok(Exit::Good)
 }
