@@ -59,8 +59,9 @@ pub struct StageEnd {
     pub gained: bool,
 }
 
-/// The transfers that a stage left running at its `until`. They return whether they brought a set.
-pub struct Beside(pub BoxFuture<'static, bool>);
+/// The transfers that a stage left running at its `until`. Each returns whether it brought a set.
+#[derive(Default)]
+pub struct Beside(pub Vec<BoxFuture<'static, bool>>);
 
 impl fmt::Debug for Beside {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -72,12 +73,12 @@ impl fmt::Debug for Beside {
 #[derive(Debug)]
 pub struct Ended {
     pub end: StageEnd,
-    pub beside: Option<Beside>,
+    pub beside: Beside,
 }
 
 impl From<StageEnd> for Ended {
     fn from(end: StageEnd) -> Self {
-        Self { end, beside: None }
+        Self { end, beside: Beside::default() }
     }
 }
 

@@ -40,7 +40,7 @@ pub type Load = Box<dyn Fn() -> Result<Settings, String> + Send + Sync>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Task {
     Stage(Stage),
-    /// The transfers that a stage left running at its `until`.
+    /// A transfer that a stage left running at its `until`.
     Beside(Stage),
     Client {
         number: u64,
@@ -285,9 +285,7 @@ impl Daemon {
             }
         };
         let Task::Stage(stage) = ended.name else { return };
-        if let Some(beside) = beside {
-            self.continue_beside(stage, beside);
-        }
+        self.continue_beside(stage, beside);
         let event = StageResult { stage, outcome: end.outcome, retry: end.retry, gained: end.gained };
         self.turn(AgendaEvent::StageEnded(event)).await;
         self.write_hint();
@@ -298,15 +296,17 @@ impl Daemon {
     fn continue_beside(&mut self, stage: Stage, Beside(transfers): Beside) {
         let Some(closes) = self.agenda.night().map(|plan| plan.closes) else { return };
         let left = closes.duration_since(Timestamp::now()).try_into().unwrap_or_default();
-        let stop = CancellationToken::new();
-        let stopped = stop.clone();
-        self.supervisor.start(Task::Beside(stage), stop, async move {
-            TaskOutput::Beside(tokio::select! {
-                gained = transfers => gained,
-                () = stopped.cancelled() => false,
-                () = tokio::time::sleep(left) => false,
-            })
-        });
+        for transfer in transfers {
+            let stop = CancellationToken::new();
+            let stopped = stop.clone();
+            self.supervisor.start(Task::Beside(stage), stop, async move {
+                TaskOutput::Beside(tokio::select! {
+                    gained = transfer => gained,
+                    () = stopped.cancelled() => false,
+                    () = tokio::time::sleep(left) => false,
+                })
+            });
+        }
     }
 
     /// Writes `now.json` for the peers, as a task: the vault's file system may not respond.

@@ -11,7 +11,8 @@ mod rival;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
@@ -62,24 +63,23 @@ pub(super) async fn pull_role(ctx: &StageContext, role: Role, credentials: &Arc<
         report_missing(ctx, &host.name, role, STILL_RUNNING).await;
         tally.add(host.name.as_str(), Err(STILL_RUNNING.to_owned()));
     }
-    let is_complete = queue.still_polled().is_empty();
-    let beside = (!is_complete).then(|| Beside(finish(owned, role, queue).boxed()));
-    Ended { end: tally.end(ctx.night), beside }
+    let transfers = queue.into_running().map(|transfer| finish(Arc::clone(&owned), role, transfer).boxed());
+    Ended { end: tally.end(ctx.night), beside: Beside(transfers.collect()) }
 }
 
-/// Waits for the transfers that still run. Returns whether one of them brought a set.
-async fn finish(ctx: Arc<StageContext>, role: Role, queue: Queue<'static, PullOutcome>) -> bool {
-    let mut running = std::pin::pin!(queue.into_running());
-    let mut gained = false;
-    while let Some((host, polled)) = running.next().await {
-        match polled {
-            Polled::Ready(outcome) => gained |= outcome.is_fresh(),
-            Polled::Retry(reason) | Polled::GiveUp(reason) => {
-                report_missing(&ctx, &host.name, role, &reason).await;
-            }
+/// Waits for a transfer that still runs. Returns whether it brought a set.
+async fn finish(
+    ctx: Arc<StageContext>,
+    role: Role,
+    transfer: BoxFuture<'static, (Arc<Host>, Polled<PullOutcome>)>,
+) -> bool {
+    match transfer.await {
+        (_, Polled::Ready(outcome)) => outcome.is_fresh(),
+        (host, Polled::Retry(reason) | Polled::GiveUp(reason)) => {
+            report_missing(&ctx, &host.name, role, &reason).await;
+            false
         }
     }
-    gained
 }
 
 async fn pull_host(

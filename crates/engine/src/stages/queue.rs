@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt as _, Stream, StreamExt as _};
+use futures_util::{FutureExt as _, StreamExt as _};
 use nightshift_core::backoff;
 use nightshift_core::inventory::Host;
 use tokio::time::Instant;
@@ -120,9 +120,9 @@ impl<'a, T: Send + 'a> Queue<'a, T> {
         &self.polled
     }
 
-    /// The polls that still run, each to its end.
-    pub fn into_running(self) -> impl Stream<Item = (Arc<Host>, Polled<T>)> + Send + use<'a, T> {
-        self.running.map(|(peer, polled)| (peer.host, polled))
+    /// The polls that still run.
+    pub fn into_running(self) -> impl Iterator<Item = BoxFuture<'a, (Arc<Host>, Polled<T>)>> {
+        self.running.into_iter().map(|poll| poll.map(|(peer, polled)| (peer.host, polled)).boxed())
     }
 
     fn take_due(&mut self) -> Option<Waiting> {
