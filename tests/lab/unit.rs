@@ -79,7 +79,11 @@ fn an_upgrade_drains_what_runs_and_no_removal_touches_the_vault() {
     assert_eq!(shown(node, "UnitFileState"), "enabled");
     node.run("nightshift run night").unwrap();
     let status = wait_settled(node, Duration::from_secs(120));
-    assert_eq!(status.verdict(), "complete", "{}", story(node));
+    assert_eq!((status.verdict(), status.exit), ("complete", 0), "{}", story(node));
+    node.systemctl("disable --quiet nightshift.service").unwrap();
+    let disabled = node.try_run("nightshift status").unwrap();
+    assert!(disabled.status == 3 && disabled.text().contains("is disabled"), "{}", disabled.text());
+    node.systemctl("enable --quiet nightshift.service").unwrap();
 
     let held = vault_hashes(node);
     assert!(held.contains("/node/slow.txt") && held.contains("/master/"), "{held}");

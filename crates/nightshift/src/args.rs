@@ -10,6 +10,9 @@ use nightshift_core::set_path::SetId;
 
 use crate::commands::CommandError;
 
+/// The config file of the installed service.
+pub const DEFAULT_CONFIG: &str = "/etc/nightshift/nightshift.toml";
+
 /// Backs up a cluster's control plane every night.
 ///
 /// Every master, etcd member and node publishes the files needed to rebuild it. Every master has a copy of all of them and
@@ -21,7 +24,7 @@ use crate::commands::CommandError;
 )]
 pub struct Cli {
     /// The config file; its drop-ins are in conf.d/ beside it
-    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/nightshift/nightshift.toml")]
+    #[arg(long, global = true, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     pub config: PathBuf,
     #[command(subcommand)]
     pub command: Command,

@@ -5,6 +5,7 @@ mod night;
 mod sets;
 #[cfg(test)]
 mod tests;
+mod unit;
 
 use std::path::Path;
 
@@ -16,6 +17,7 @@ use nightshift_engine::control::{ClientError, ControlRequest, ControlResponse, s
 use nightshift_engine::status::{self, Report};
 
 use super::CommandError;
+use crate::args::DEFAULT_CONFIG;
 use crate::config_file;
 use crate::exit::Exit;
 use crate::out::{self, wrapped};
@@ -24,7 +26,7 @@ pub use night::{details, night_lines};
 
 pub async fn run(config: &Path, json: bool) -> Result<Exit, CommandError> {
     let settings = config_file::settings(config)?;
-    let report = match send(&settings.paths.socket(), &ControlRequest::Status).await {
+    let mut report = match send(&settings.paths.socket(), &ControlRequest::Status).await {
         Ok(ControlResponse::Status(report)) => *report,
         Ok(ControlResponse::Busy { message }) => {
             let mut report = status::report(&settings, Timestamp::now())?;
@@ -44,6 +46,11 @@ pub async fn run(config: &Path, json: bool) -> Result<Exit, CommandError> {
         }
         Err(error) => return Err(error.into()),
     };
+    // Another configuration is that of a daemon that somebody starts by hand.
+    if report.daemon.is_some() && config == Path::new(DEFAULT_CONFIG) && unit::is_disabled(Path::new("/")) {
+        let what = "nightshift.service is disabled, so it does not start at the next boot; enable it: systemctl enable nightshift";
+        report.warnings.push(what.to_owned());
+    }
     if json {
         out::print_json(&report)?;
     } else {
