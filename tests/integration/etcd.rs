@@ -108,6 +108,7 @@ fn a_check_fails_where_the_snapshot_would_be_refused() {
     let site = Plan::new(&[("m1", &[Master]), ("e1", &[Etcd])]).build().unwrap();
     let checked = good(site.run("e1", &["check", "--connect"]).unwrap()).stdout;
     assert!(checked.contains("member e1.site.test of etcd"), "{checked}");
+    assert!(checked.contains("no keys; is this the member of this cluster?"), "{checked}");
     site.etcd[0].secure().unwrap();
     let ran = site.run("e1", &["check", "--connect"]).unwrap();
     // etcd 3.6 already refuses the status that comes before the snapshot.

@@ -101,6 +101,14 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_order_mark_is_not_part_of_the_first_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("etcd.conf");
+        std::fs::write(&path, "\u{feff}ETCD_NAME=one\n").unwrap();
+        assert_eq!(read_small(&path).unwrap(), b"ETCD_NAME=one\n");
+    }
+
+    #[test]
     fn a_pipe_is_refused_instead_of_being_read() {
         let folder = tempfile::tempdir().unwrap();
         let pipe = folder.path().join("pipe");

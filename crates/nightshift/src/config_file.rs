@@ -90,3 +90,42 @@ fn drop_ins(directory: &Path) -> Result<Vec<PathBuf>, CommandError> {
     paths.sort();
     Ok(paths)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    use super::*;
+
+    fn names(path: &Path) -> Result<Vec<String>, CommandError> {
+        let name =
+            |source: Source| Path::new(&source.name).file_name().unwrap().to_string_lossy().into_owned();
+        Ok(sources(path)?.into_iter().map(name).collect())
+    }
+
+    #[test]
+    fn drop_ins_are_the_visible_toml_files_and_one_that_cannot_be_read_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let (main, drop_ins) = (dir.path().join("nightshift.toml"), dir.path().join("conf.d"));
+        fs::write(&main, "").unwrap();
+        assert_eq!(names(&main).unwrap(), ["nightshift.toml"], "without conf.d");
+        fs::create_dir(&drop_ins).unwrap();
+        for name in ["50-b.toml", "40-a.toml", "README", "40-a.toml.dpkg-old"] {
+            fs::write(drop_ins.join(name), "").unwrap();
+        }
+        // The lock of an editor, a link to nowhere.
+        symlink("user@host.1234", drop_ins.join(".#50-b.toml")).unwrap();
+        assert_eq!(names(&main).unwrap(), ["nightshift.toml", "40-a.toml", "50-b.toml"]);
+
+        let odd = drop_ins.join("60-c.toml");
+        symlink("/not/there.toml", &odd).unwrap();
+        let error = nightshift_core::chain(&names(&main).unwrap_err());
+        assert!(error.contains("60-c.toml") && error.contains("link to /not/there.toml"), "{error}");
+        fs::remove_file(&odd).unwrap();
+        mknodat(CWD, &odd, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        let error = nightshift_core::chain(&names(&main).unwrap_err());
+        assert!(error.contains("60-c.toml"), "a pipe is refused, not waited for: {error}");
+    }
+}

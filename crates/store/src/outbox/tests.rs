@@ -154,3 +154,15 @@ fn a_sweep_removes_what_a_crash_left_in_the_outbox_and_no_archive() {
         ]
     );
 }
+
+#[test]
+fn an_archive_is_moved_to_another_file_system_too() {
+    let fixture = fixture();
+    let Ok(elsewhere) = tempfile::tempdir_in("/dev/shm") else { return };
+    let (from, to) = (fixture.dir.path().join("archive.tgz"), elsewhere.path().join("archive.tgz"));
+    fs::write(&from, "an archive").unwrap();
+    move_file(&from, &to).unwrap();
+    assert_eq!(fs::read(&to).unwrap(), b"an archive");
+    assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 1, "no part is left");
+    assert!(!from.exists());
+}
