@@ -62,6 +62,19 @@ fn where_one_snapshot_will_do_the_masters_miss_nobody_and_the_night_is_complete(
     assert_eq!(shown.matches("not needed").count(), 2, "{shown}");
 }
 
+#[test]
+fn snapshots_of_one_member_from_two_hosts_degrade_the_night_and_name_both() {
+    let mut site = Plan::new(&[("m1", &[Master]), ("e1", &[Etcd]), ("e2", &[Etcd])]).build().unwrap();
+    // As with a balancer that happened to choose the same member for both.
+    let endpoint = format!("[etcd]\nendpoint = \"{}\"\nslot = \"1s\"\n", site.etcd[0].url);
+    site.drop_in("e2", "50-balancer.toml", &endpoint).unwrap();
+    site.night().unwrap();
+    let (code, status) = site.status("m1").unwrap();
+    let why = reason(&status, "pack-archive");
+    assert_eq!((code, verdict(&status)), (3, "degraded"), "{:#}", status["night"]["reasons"]);
+    assert!(why.contains("e1.site.test and e2.site.test have snapshots of one member"), "{why}");
+}
+
 /// Cuts off the stored snapshot's end, and lets the manifest call that what was taken.
 fn shorten_snapshot(set: &Path) {
     let (path, plain) = (set.join("snapshot.db.gz"), set.join("plain"));

@@ -1,5 +1,7 @@
 //! `pack-archive`: all sets of tonight into one archive in the outbox.
 
+mod shared_member;
+
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -148,6 +150,7 @@ fn request(
         })
         .chain(unreadable)
         .chain(damaged.iter().cloned())
+        .chain(shared_member::reasons(&sets))
         .collect();
     let need = sets.iter().map(|set| set.manifest.total_bytes()).sum();
     let outbox_path = settings.paths.outbox();

@@ -46,7 +46,7 @@ pub async fn run(config: &Path, json: bool) -> Result<Exit, CommandError> {
         }
         Err(error) => return Err(error.into()),
     };
-    // Another configuration is that of a daemon that somebody starts by hand.
+    // Another configuration is that of a daemon that an operator starts by hand.
     if report.daemon.is_some() && config == Path::new(DEFAULT_CONFIG) && unit::is_disabled(Path::new("/")) {
         let what = "nightshift.service is disabled, so it does not start at the next boot; enable it: systemctl enable nightshift";
         report.warnings.push(what.to_owned());
