@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use kit::lab::Role::{BackupServer, Etcd, Master, Node};
+use kit::lab::Role::{Agentless, BackupServer, Etcd, Master, Node};
+use kit::lab::cmd::Cmd;
 use kit::site::Plan;
 
 use crate::support::{ends_with, good, night_of, set_folder};
@@ -79,6 +80,7 @@ fn wishes_that_cannot_be_granted_are_refused_by_name() {
     let unknown = ends_with(site.run("n1", &["run", "pull-everything"]).unwrap(), 2);
     assert!(unknown.stderr.contains("unknown stage `pull-everything`"), "{unknown:?}");
     ends_with(site.run("n1", &["nonsense"]).unwrap(), 2);
+    ends_with(site.run("n1", &["check", "--connect", "--show"]).unwrap(), 2);
     let again = good(site.run("n1", &["run", "collect-node", "--wait"]).unwrap());
     assert!(again.stdout.contains("collect-node done"), "{again:?}");
 }
@@ -138,5 +140,30 @@ fn a_secret_in_the_arguments_is_not_printed() {
             !refused.stderr.contains("HUNTER2") && refused.stderr.contains("For more information"),
             "{refused:?}"
         );
+    }
+}
+
+#[test]
+fn authorize_names_the_hosts_that_need_another_line() {
+    let site = Plan::new(&[("m1", &[Master]), ("n1", &[Node]), ("n2", &[Agentless])]).build().unwrap();
+    let printed = good(site.run("m1", &["keys", "authorize"]).unwrap());
+    assert!(
+        printed.stderr.contains("(nightshift keys authorize --agentless): n2.site.test\n"),
+        "{printed:?}"
+    );
+    assert_eq!(printed.stdout.lines().count(), 1, "{printed:?}");
+}
+
+#[test]
+fn completions_offer_no_internal_commands() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = kit::daemon::program().unwrap();
+    Cmd::new(program).arg("generate").arg(directory.path()).run().unwrap();
+    let files: Vec<_> = fs::read_dir(directory.path().join("completions")).unwrap().collect();
+    assert_eq!(files.len(), 3);
+    for file in files {
+        let text = fs::read_to_string(file.unwrap().path()).unwrap();
+        assert!(text.contains("inspect") && text.contains("accept"), "{text}");
+        assert!(!text.contains("drill-worker") && !text.contains("drill-etcd"), "{text}");
     }
 }

@@ -60,3 +60,18 @@ fn lines(error: &CommandError) -> Option<String> {
 pub fn in_full(error: &(dyn Error + 'static)) -> String {
     nightshift_core::chain(error)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_may_not_be_read_comes_with_what_to_do() {
+        let of =
+            |kind: io::ErrorKind| CommandError::ReadConfig { path: "/etc/x".into(), source: kind.into() };
+        assert_eq!(remedy(&of(io::ErrorKind::PermissionDenied)), "; run the command as root");
+        assert_eq!(remedy(&of(io::ErrorKind::NotFound)), "");
+    }
+}

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use nightshift_core::text::Text;
 use russh::client::{Handle, Msg};
 use russh::{Channel, ChannelMsg};
 use tokio::time::timeout;
@@ -38,7 +39,7 @@ impl Link {
             Err(_) => Err(ChannelError::Timeout(self.timeouts.request)),
             Ok(Ok(channel)) => Ok(channel),
             Ok(Err(russh::Error::ChannelOpenFailure(reason))) => {
-                Err(ChannelError::Refused(format!("{reason:?}")))
+                Err(ChannelError::Refused(Text::new(&format!("{reason:?}")).into()))
             }
             Ok(Err(_)) => Err(ChannelError::Disconnected(self.end_reason())),
         }
