@@ -2,14 +2,14 @@
 
 use std::fs;
 
-use kit::lab::Role::{BackupServer, Master};
+use kit::lab::Role::{BackupServer, Master, Node};
 use kit::lab::cmd::poll;
 use kit::proxy::Way;
 use kit::site::{Plan, Site};
 use serde_json::Value;
 
 use crate::support::{
-    SOON, archive_in, ends_with, good, names, night_of, noise, outcome, reason, shell, verdict,
+    SOON, archive_in, ends_with, good, names, night_of, noise, outcome, reason, set_folder, shell, verdict,
 };
 
 const MIB: u64 = 1 << 20;
@@ -51,6 +51,22 @@ fn an_archive_waits_in_the_outbox_for_a_remote_that_is_down_and_goes_on_the_next
     archive_in(&site.host("m1").state().join("sent"));
     let (code, status) = site.status("m1").unwrap();
     assert_eq!((code, verdict(&status)), (0, "complete"), "{:#}", status["night"]["reasons"]);
+}
+
+#[test]
+fn a_set_that_was_changed_after_it_was_stored_is_named_and_not_packed() {
+    let mut site = Plan::new(&[("m1", &[Master]), ("n1", &[Node])]).build().unwrap();
+    site.night().unwrap();
+    let set = set_folder(&site, "m1", "n1", "node");
+    let manifest = set.join("manifest.json");
+    let text = fs::read_to_string(&manifest).unwrap();
+    fs::write(&manifest, text.replacen('{', "{ ", 1)).unwrap();
+    ends_with(site.run("m1", &["run", "pack-archive", "--wait"]).unwrap(), 3);
+    let (_, status) = site.status("m1").unwrap();
+    assert!(reason(&status, "pack-archive").contains("n1.site.test/"), "{}", reason(&status, "pack-archive"));
+    assert_eq!(verdict(&status), "degraded");
+    let packed = status["night"]["record"]["archives"].as_array().unwrap();
+    assert_eq!(packed.last().unwrap()["sets"], 1, "{packed:?}");
 }
 
 #[test]

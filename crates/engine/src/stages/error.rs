@@ -1,8 +1,8 @@
 //! Why a stage failed, and whether a retry may succeed.
 
 use nightshift_archive::PackError;
-use nightshift_core::chain;
 use nightshift_core::set_path::MAX_ATTEMPTS;
+use nightshift_core::{chain, units};
 use nightshift_etcd::discover::DiscoverError;
 use nightshift_etcd::error::ClientError;
 use nightshift_etcd::health::Problem;
@@ -25,6 +25,12 @@ pub enum StageError {
     Space { what: &'static str, source: SpaceError },
     #[error("{MAX_ATTEMPTS} attempts at tonight's set were made already")]
     TooManyAttempts,
+    #[error(
+        "tonight's set has too many files: its manifest has {}, and other hosts accept {}; list fewer files in [files]",
+        units::bytes(*.bytes),
+        units::bytes(*.max)
+    )]
+    LongManifest { bytes: u64, max: u64 },
     #[error("cannot encode the manifest")]
     Manifest(#[from] serde_json::Error),
     #[error(transparent)]
@@ -81,9 +87,10 @@ impl From<StageError> for StageEnd {
         match error {
             // An operator may have moved the static pod's manifest away for a while, which stops the member.
             StageError::Discover(DiscoverError::NothingFound { .. }) => Self::failed(chain(&error)),
-            StageError::Credentials(_) | StageError::Discover(_) | StageError::NotOwn(_) => {
-                Self::broken(chain(&error))
-            }
+            StageError::Credentials(_)
+            | StageError::Discover(_)
+            | StageError::NotOwn(_)
+            | StageError::LongManifest { .. } => Self::broken(chain(&error)),
             _ => Self::failed(chain(&error)),
         }
     }

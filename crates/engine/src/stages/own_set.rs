@@ -112,6 +112,10 @@ pub async fn publish(ctx: &StageContext, partial: Partial, draft: Draft) -> Resu
     let set = partial.set().clone();
     let manifest = compose(ctx, &set, draft);
     let encoded = manifest.encode()?;
+    let (bytes, max) = (encoded.len() as u64, manifest::max_bytes(set.role));
+    if bytes > max {
+        return Err(StageError::LongManifest { bytes, max });
+    }
     let (unsigned, sha256) = ctx
         .offload(move |ctx| {
             // Masters accept an unsigned set from its origin host, but not from each other.
@@ -186,4 +190,38 @@ fn compose(ctx: &StageContext, set: &SetId, draft: Draft) -> Manifest {
 
 fn sign(ctx: &StageContext, manifest: &[u8]) -> Result<String, StageError> {
     Ok(Signer::from_host_key(&ctx.settings.ssh.host_key)?.sign(manifest::NAMESPACE, manifest)?)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use nightshift_core::digest::Digest;
+    use nightshift_core::stage::Stage;
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing;
+
+    #[tokio::test]
+    async fn a_set_whose_manifest_no_peer_would_accept_is_not_published() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = testing::settings(dir.path(), vec![testing::host("n1", Role::Node)]);
+        let ctx = testing::context(settings, "2026-11-22", Stage::CollectNode);
+        let set: SetId = "n1/2026-11-22/node".parse().unwrap();
+        let partial = ctx.vault.begin(&set).unwrap();
+        let items = (0..60_000).map(|number| {
+            let path = format!("etc/origin/node/a-directory-of-many-files/file-{number}.yaml");
+            serde_json::from_value(json!({
+                "path": path, "source": path, "kind": "file", "size": 1, "sha256": Digest::of(b"x"),
+                "owner": { "uid": 0, "gid": 0, "user": "root", "group": "root" }, "mode": "0600",
+                "modified": "2026-11-22T21:00:05Z"
+            }))
+            .unwrap()
+        });
+        let draft = Draft { items: items.collect(), ..Draft::default() };
+        let error = publish(&ctx, partial, draft).await.unwrap_err();
+        assert!(chain(&error).contains("list fewer files"), "{error}");
+        assert!(!StageEnd::from(error).retry);
+        assert!(!ctx.vault.contains(&set));
+    }
 }

@@ -9,7 +9,7 @@ use nightshift_archive::{Contents, PackError, PackRequest, Packed, StoredSet, pa
 use nightshift_core::archive::{self as names, ArchiveName};
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::outcome::Outcome;
-use nightshift_core::record::{Packed as PackedStep, StartReason, Step};
+use nightshift_core::record::{Packed as PackedStep, Record, StartReason, Step};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_core::{chain, units};
@@ -128,8 +128,14 @@ fn request(
     let mut sets = Vec::new();
     let mut unreadable = Vec::new();
     let mut judge = Judge::new(&ctx.vault);
+    let record = ctx.record.record();
     for id in ids {
         match judge.judge(id) {
+            Ok(_) if has_changed(ctx, record.as_ref(), id)? => {
+                unreadable.push(format!(
+                    "{id}: its manifest is not the one that was checked when the set was stored; `nightshift verify` shows what is wrong"
+                ));
+            }
             Ok(Judged { manifest, grade, .. }) => {
                 sets.push(StoredSet { id: id.clone(), directory: ctx.vault.directory(id), manifest, grade });
             }
@@ -137,7 +143,6 @@ fn request(
             Err(error) => unreadable.push(chain(&error)),
         }
     }
-    let record = ctx.record.record();
     let expected = record.as_ref().map_or_else(|| expected::sets(settings), |record| record.expected.clone());
     let missing = expected
         .into_iter()
@@ -180,6 +185,14 @@ fn request(
     let out = part.file.try_clone().on("open", &part.path)?;
     let request = PackRequest { contents, sets, compression, recipients, out };
     Ok((part, request))
+}
+
+/// Whether a stored set has another manifest than the record says: a set is checked when it is stored, and never changes after that.
+fn has_changed(ctx: &StageContext, record: Option<&Record>, set: &SetId) -> Result<bool, StoreError> {
+    let reports = record.into_iter().flat_map(|record| &record.sets);
+    let stored = reports.filter(|report| report.set == *set && report.fate.is_stored());
+    let Some(recorded) = stored.filter_map(|report| report.sha256).next_back() else { return Ok(false) };
+    Ok(ctx.vault.manifest_digest(set)? != recorded)
 }
 
 fn publish(ctx: &StageContext, outbox: &Outbox, part: &Part, packed: &Packed) -> Result<(), StageError> {
