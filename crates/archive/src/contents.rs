@@ -14,6 +14,7 @@ use nightshift_core::text::{InvalidJson, Lines};
 use serde::{Deserialize, Serialize};
 
 use crate::links::Links;
+use crate::pax;
 
 /// The maximum size of an `archive.json`: enough for a hundred thousand sets.
 pub(crate) const MAX_BYTES: u64 = 64 << 20;
@@ -155,6 +156,11 @@ impl<'m> Rules<'m> {
 
     pub const fn mode(&self, item: &Item) -> u32 {
         if self.links.is_some() { item.mode & PACKED_MODE } else { item.mode }
+    }
+
+    /// The records of its ACLs and capability.
+    pub fn pax(&self, item: &Item) -> Vec<u8> {
+        if self.links.is_some() { pax::records(&item.access) } else { Vec::new() }
     }
 
     /// The target of a link's entry; `None` where the link is in the manifest only, because it would harm a user who unpacks the

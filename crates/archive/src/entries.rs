@@ -1,7 +1,7 @@
 //! Reads the entries of a tar from an unknown source.
 //!
 //! `tokio-tar` would read a GNU long name of any length into memory, so only its raw entries are used, and long names
-//! are joined here with a limit. The archives of nightshift use no other extension.
+//! are joined here with a limit, and so are the records of ACLs and capabilities. The archives of nightshift use no other extension.
 
 use std::borrow::Cow;
 use std::{fmt, io};
@@ -12,6 +12,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio_tar::{Archive, Entry, EntryType, Header};
 
 use crate::error::ListError;
+use crate::pax;
 use crate::unpack::Decoded;
 
 /// Bytes: twice the maximum of a path in a set, which leaves enough for the directories above it.
@@ -34,6 +35,8 @@ pub(crate) struct Found<'r> {
     pub path: String,
     pub kind: FoundKind,
     pub attributes: Attributes,
+    /// The records of its ACLs and capability.
+    pub pax: Vec<u8>,
     data: Raw<'r>,
 }
 
@@ -61,25 +64,34 @@ impl<'r> Entries<'r> {
     }
 
     pub async fn next(&mut self) -> Result<Option<Found<'r>>, ListError> {
-        let (mut long_path, mut long_target) = (None, None);
+        let (mut long_path, mut long_target, mut pax) = (None, None, None);
         while let Some(entry) = self.raw.next().await {
             let mut entry = entry.map_err(|error| broken(&self.after, error))?;
-            let long = match entry.header().entry_type() {
-                EntryType::GNULongName => &mut long_path,
-                EntryType::GNULongLink => &mut long_target,
+            let (long, max) = match entry.header().entry_type() {
+                EntryType::GNULongName => (&mut long_path, MAX_NAME_LEN),
+                EntryType::GNULongLink => (&mut long_target, MAX_NAME_LEN),
+                EntryType::XHeader => (&mut pax, pax::MAX_LEN),
                 _ => {
-                    let found = found(entry, long_path, long_target, &self.after)?;
+                    let mut found = found(entry, long_path, long_target, &self.after)?;
+                    found.pax = pax.unwrap_or_default();
                     self.after.clone_from(&found.path);
                     return Ok(Some(found));
                 }
             };
-            if long.is_some() || entry.effective_size() > MAX_NAME_LEN {
-                return Err(broken(&self.after, io::Error::other("a name is too long, or repeated")));
+            if long.is_some() || entry.effective_size() > max {
+                return Err(broken(
+                    &self.after,
+                    io::Error::other("a name or an ACL is too long, or repeated"),
+                ));
             }
-            let mut name = Vec::new();
-            entry.read_to_end(&mut name).await.map_err(|error| broken(&self.after, error))?;
-            name.pop_if(|last| *last == 0);
-            *long = Some(name);
+            let is_name = entry.header().entry_type() != EntryType::XHeader;
+            let mut bytes = Vec::new();
+            entry.read_to_end(&mut bytes).await.map_err(|error| broken(&self.after, error))?;
+            bytes.pop_if(|last| is_name && *last == 0);
+            *long = Some(bytes);
+        }
+        if long_path.is_some() || long_target.is_some() || pax.is_some() {
+            return Err(broken(&self.after, io::Error::other("a name or an ACL belongs to no entry")));
         }
         Ok(None)
     }
@@ -153,7 +165,7 @@ fn found<'r>(
         _ => return Err(ListError::Refused { path, reason: "it is not a file, directory or symlink" }),
     };
     let attributes = Attributes::of(header).map_err(|error| broken(after, error))?;
-    Ok(Found { path, kind, attributes, data })
+    Ok(Found { path, kind, attributes, pax: Vec::new(), data })
 }
 
 fn text(name: Vec<u8>) -> Result<String, ListError> {

@@ -16,6 +16,7 @@ mod list;
 mod name;
 mod output;
 mod pack;
+mod pax;
 mod plan;
 mod request;
 mod set_check;

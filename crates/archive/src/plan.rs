@@ -49,6 +49,8 @@ pub(crate) struct Entry<'a> {
     pub owner: Owner,
     pub mode: u32,
     pub modified: Timestamp,
+    /// Its ACLs and capability, as records of the tar.
+    pub pax: Vec<u8>,
 }
 
 pub(crate) enum EntryKind<'a> {
@@ -167,6 +169,7 @@ impl<'a> PlannedSet<'a> {
             owner: item.owner.clone(),
             mode: self.rules.mode(item),
             modified: item.modified,
+            pax: self.rules.pax(item),
         })
     }
 }
@@ -174,7 +177,7 @@ impl<'a> PlannedSet<'a> {
 fn own_entry(path: String, kind: EntryKind<'_>, modified: Timestamp) -> Entry<'_> {
     let root = Some("root".to_owned());
     let owner = Owner { uid: 0, gid: 0, user: root.clone(), group: root };
-    Entry { path, kind, owner, mode: OWN_MODE, modified }
+    Entry { path, kind, owner, mode: OWN_MODE, modified, pax: Vec::new() }
 }
 
 fn attachment(path: String, bytes: &[u8]) -> Attached {

@@ -20,6 +20,7 @@ pub(crate) struct Expected {
     sha256: Option<Digest>,
     /// Only of the entries that a manifest lists.
     attributes: Option<Attributes>,
+    pax: Vec<u8>,
 }
 
 impl SetCheck {
@@ -32,7 +33,8 @@ impl SetCheck {
             .filter_map(|item| Some((format!("{directory}/{}", item.path), Expected::of(item, &rules)?)));
         let attached = set.attached.iter().map(|attached| {
             let kind = FoundKind::File { size: attached.size };
-            let expected = Expected { kind, sha256: Some(attached.sha256), attributes: None };
+            let expected =
+                Expected { kind, sha256: Some(attached.sha256), attributes: None, pax: Vec::new() };
             (attached.path.clone(), expected)
         });
         Self { missing: items.chain(attached).collect() }
@@ -65,7 +67,7 @@ impl Expected {
             mode: rules.mode(item),
             modified: header_time(item.modified),
         };
-        Some(Self { kind, sha256, attributes: Some(attributes) })
+        Some(Self { kind, sha256, attributes: Some(attributes), pax: rules.pax(item) })
     }
 
     /// Compares the header.
@@ -73,11 +75,14 @@ impl Expected {
         if self.kind != found.kind {
             return Err(differs(&found.path, &self.kind, &found.kind));
         }
+        if self.pax != found.pax {
+            let shown = |pax: &[u8]| format!("with the ACLs and capabilities \"{}\"", pax.escape_ascii());
+            return Err(differs(&found.path, &shown(&self.pax), &shown(&found.pax)));
+        }
         match self.attributes {
             Some(expected) if expected != found.attributes => {
                 Err(differs(&found.path, &expected, &found.attributes))
             }
-
             _ => Ok(()),
         }
     }

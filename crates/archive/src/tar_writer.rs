@@ -23,7 +23,7 @@ impl<'f> TarWriter<'f> {
         Self { members }
     }
 
-    /// Writes the header of an entry, and long names before it.
+    /// Writes the header of an entry, and before it what does not fit in one.
     pub fn begin(&mut self, entry: &Entry<'_>) -> Result<(), PackError> {
         let (kind, size, target) = match &entry.kind {
             EntryKind::Bytes(bytes) => (EntryType::Regular, bytes.len() as u64, ""),
@@ -33,6 +33,7 @@ impl<'f> TarWriter<'f> {
         };
         let slash = if kind == EntryType::Directory { "/" } else { "" };
         let path = format!("{}{slash}", entry.path);
+        self.pax(&entry.pax)?;
         self.long(EntryType::GNULongLink, target)?;
         self.long(EntryType::GNULongName, &path)?;
 
@@ -74,19 +75,35 @@ impl<'f> TarWriter<'f> {
         if name.len() <= MAX_NAME_LEN {
             return Ok(());
         }
-        let size = name.len() as u64 + 1;
-        let mut header = Header::new_gnu();
+        self.before_entry(Header::new_gnu(), kind, "././@LongLink", &[name.as_bytes(), &[0]].concat())
+    }
+
+    fn pax(&mut self, records: &[u8]) -> Result<(), PackError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.before_entry(Header::new_ustar(), EntryType::XHeader, "././@PaxHeader", records)
+    }
+
+    /// Writes something that belongs to the entry that follows.
+    fn before_entry(
+        &mut self,
+        mut header: Header,
+        kind: EntryType,
+        name: &str,
+        data: &[u8],
+    ) -> Result<(), PackError> {
+        let size = data.len() as u64;
         header.set_entry_type(kind);
         header.set_size(size);
         header.set_mode(0o644);
         header.set_uid(0);
         header.set_gid(0);
         header.set_mtime(0);
-        fill(&mut header.as_old_mut().name, "././@LongLink");
+        fill(&mut header.as_old_mut().name, name);
         header.set_cksum();
         self.members.write(Effort::Compress, header.as_bytes())?;
-        self.members.write(Effort::Compress, name.as_bytes())?;
-        self.members.write(Effort::Compress, &[0])?;
+        self.members.write(Effort::Compress, data)?;
         self.pad(size)
     }
 }

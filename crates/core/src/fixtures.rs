@@ -9,6 +9,7 @@ use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
+use crate::access::Access;
 use crate::digest::Digest;
 use crate::etcd_facts::{EtcdFacts, SnapshotFacts};
 use crate::inventory::{Host, Inventory};
@@ -174,6 +175,7 @@ pub fn etcd_manifest(set: &SetId, grade: Grade, facts: EtcdFacts) -> Manifest {
         mode: 0o600,
         modified: Timestamp::UNIX_EPOCH,
         selinux: None,
+        access: Access::default(),
         changed: false,
     };
     Manifest { etcd: Some(facts), ..manifest(set, grade, vec![item]) }

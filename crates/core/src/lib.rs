@@ -2,6 +2,7 @@
 //!
 //! Nothing here reads a file, a socket, the environment or a clock: time is an argument.
 
+pub mod access;
 pub mod agenda;
 pub mod archive;
 pub mod audit;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::access::Access;
 use crate::digest::Digest;
 use crate::etcd_facts::EtcdFacts;
 use crate::name::{ClusterName, HostName};
@@ -84,12 +85,14 @@ pub struct Item {
     #[serde(flatten)]
     pub kind: ItemKind,
     pub owner: Owner,
-    /// Permission bits, in octal.
+    /// Permission bits, in octal. Of a file with an ACL, those of the group are the owning group's, and not the mask.
     #[serde(with = "octal")]
     pub mode: u32,
     pub modified: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selinux: Option<String>,
+    #[serde(flatten)]
+    pub access: Access,
     /// It changed each time while it was read, so its content may be inconsistent.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub changed: bool,

@@ -1,5 +1,6 @@
 //! Collects a role's files into a set, in a way that no path can be used to read other files.
 
+mod access;
 mod command;
 mod copy;
 pub(crate) mod expand;
@@ -124,7 +125,8 @@ pub fn collect(
                 let expanded = expand::expand(path);
                 for it in selection.of_rule(path, alias.as_deref(), *optional, expanded)? {
                     match copy::copy(&it.source, &it.path, partial, &previous) {
-                        Ok(item) => {
+                        Ok((item, fault)) => {
+                            selection.faults.extend(fault.map(|fault| format!("{}: {fault}", it.source)));
                             if item.changed {
                                 let fault = format!("{}: it changed while it was read, twice", it.source);
                                 selection.faults.push(fault);

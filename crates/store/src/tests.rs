@@ -4,6 +4,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 
 use jiff::Timestamp;
+use nightshift_core::access::Access;
 use nightshift_core::digest::{Digest, Written};
 use nightshift_core::fixtures as testing;
 use nightshift_core::manifest::{self, Item, ItemKind, Owner};
@@ -50,6 +51,7 @@ fn item(path: &str, bytes: &[u8]) -> Item {
         mode: 0o600,
         modified: Timestamp::UNIX_EPOCH,
         selinux: None,
+        access: Access::default(),
         changed: false,
     }
 }

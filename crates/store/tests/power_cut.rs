@@ -10,6 +10,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nightshift_core::access::Access;
 use nightshift_core::archive::ArchiveName;
 use nightshift_core::digest::{Digest, HashedWriter, Written};
 use nightshift_core::fixtures;
@@ -128,6 +129,7 @@ fn item(path: &str, Written { size, sha256 }: Written) -> Item {
         mode: 0o600,
         modified: jiff::Timestamp::UNIX_EPOCH,
         selinux: None,
+        access: Access::default(),
         changed: false,
     }
 }

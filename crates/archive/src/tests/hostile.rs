@@ -77,9 +77,19 @@ fn entries_that_no_manifest_names_are_refused() {
 
 #[test]
 fn devices_pipes_and_hard_links_are_refused() {
-    for kind in [EntryType::Block, EntryType::Char, EntryType::Fifo, EntryType::Link, EntryType::XHeader] {
+    for kind in
+        [EntryType::Block, EntryType::Char, EntryType::Fifo, EntryType::Link, EntryType::XGlobalHeader]
+    {
         let error = list_bytes(&with_entry(&entry("m1.x_2026.11.22/x", kind, 0)), false).unwrap_err();
         assert!(matches!(error, ListError::Refused { .. }), "{kind:?}: {error}");
+    }
+}
+
+#[test]
+fn a_name_or_an_acl_without_an_entry_is_refused() {
+    for kind in [EntryType::XHeader, EntryType::GNULongName] {
+        let error = list_bytes(&with_entry(&entry("m1.x_2026.11.22/x", kind, 0)), false).unwrap_err();
+        assert!(matches!(error, ListError::Broken { .. }), "{kind:?}: {error}");
     }
 }
 
@@ -162,4 +172,27 @@ fn a_file_beside_a_set_that_would_leave_the_archive_or_replace_another_sets_is_r
         let decoded = crate::Contents::decode(&contents.encode().unwrap(), &name);
         assert_eq!(decoded.is_ok(), good, "{path}: {decoded:?}");
     }
+}
+
+#[test]
+fn a_capability_that_the_manifest_does_not_have_is_refused() {
+    let vault = Vault::new();
+    vault.packed(Compression::Gzip);
+    let mut tar = Vec::new();
+    MultiGzDecoder::new(fs::File::open(vault.out()).unwrap()).read_to_end(&mut tar).unwrap();
+    let config = "etc/origin/node-config.yaml";
+    let at = tar.windows(config.len()).position(|name| name == config.as_bytes()).unwrap() / 512 * 512;
+    // A manifest names it too; its own header follows all of them.
+    let header = (at..tar.len()).step_by(512).find(|at| {
+        let name = &tar[*at..at + 100];
+        name.starts_with(TOP.as_bytes()) && name.windows(config.len()).any(|part| part == config.as_bytes())
+    });
+    let header = header.unwrap();
+    let record = b"44 SCHILY.xattr.security.capability=0123456\n";
+    let mut planted = entry("././@PaxHeader", EntryType::XHeader, record.len() as u64);
+    planted.extend_from_slice(record);
+    planted.resize(1024, 0);
+    tar.splice(header..header, planted);
+    let refused = list_bytes(&gzip(&tar), false).unwrap_err();
+    assert!(matches!(&refused, ListError::Differs { path, .. } if path.ends_with(config)), "{refused}");
 }

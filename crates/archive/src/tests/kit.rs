@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use jiff::Timestamp;
+use nightshift_core::access::Access;
 use nightshift_core::digest::Digest;
 use nightshift_core::manifest::{FORMAT, Item, ItemKind, Machine, Manifest, Owner};
 use nightshift_core::outcome::Grade;
@@ -38,6 +39,7 @@ pub fn item(path: &str, kind: ItemKind, mode: u32) -> Item {
         mode,
         modified,
         selinux: None,
+        access: Access::default(),
         changed: false,
     }
 }

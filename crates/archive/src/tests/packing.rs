@@ -68,6 +68,51 @@ fn headers_are_as_in_the_manifest_and_entries_in_a_fixed_order() {
 }
 
 #[test]
+fn gnu_tar_restores_acls_and_capabilities_and_without_them_no_more_than_the_owning_group_has() {
+    let vault = Vault::new();
+    let text = "user::rw-,user:1000:r--,group::---,mask::r--,other::---";
+    // cap_net_bind_service=ep
+    let capability = "0x0100000200040000000000000000000000000000";
+    let (mut secret, bytes) = file("etc/secret", b"key");
+    (secret.mode, secret.access.acl) = (0o600, Some(text.parse().unwrap()));
+    let (mut top, none) = directory("etc");
+    top.access.default_acl = Some(text.parse().unwrap());
+    let (mut program, code) = file(&format!("etc/{}", "deep/".repeat(30) + "program"), b"code");
+    program.access.capability = Some(capability.parse().unwrap());
+    let set = vault.set("n1.x/2026-11-22/node", vec![(secret, bytes), (top, none), (program, code)]);
+    let packed = pack(&vault.request(vec![set], Compression::Gzip), &|| false).unwrap();
+    list_bytes(&fs::read(vault.out()).unwrap(), false).unwrap();
+    let dir = vault.dir.path();
+    let unpacked = |options: &[&str], to: &str| {
+        fs::create_dir(dir.join(to)).unwrap();
+        let options = [&["tar", "-xzf", "archive", "-C", to, "--no-same-owner"], options].concat();
+        run_well(dir, &options);
+        dir.join(to).join(TOP).join("n1.x/node/etc")
+    };
+    let plain = unpacked(&["-p"], "plain");
+    assert_eq!(mode(&plain.join("secret")), 0o600);
+    let attribute = |path: &std::path::Path, name: &str| {
+        let mut value = [0; 256];
+        rustix::fs::getxattr(path, name, &mut value).map(|length| value[..length].to_vec())
+    };
+    assert!(attribute(&plain.join("secret"), "system.posix_acl_access").is_err());
+    let full = unpacked(&["-p", "--acls", "--xattrs", "--xattrs-include=*"], "full");
+    let acl = |path: &std::path::Path, name| {
+        attribute(path, name)
+            .map(|value| nightshift_core::access::Acl::from_xattr(&value).unwrap().to_string())
+    };
+    assert_eq!(acl(&full.join("secret"), "system.posix_acl_access").as_deref(), Ok(text));
+    assert_eq!(acl(&full, "system.posix_acl_default").as_deref(), Ok(text));
+    if rustix::process::geteuid().is_root() {
+        let path = full.join("deep/".repeat(30) + "program");
+        let value = attribute(&path, "security.capability").unwrap();
+        let value = nightshift_core::access::Capability::from_xattr(&value).unwrap();
+        assert_eq!(value.to_string(), capability);
+    }
+    assert_eq!(packed.listing.contents.sets.len(), 1);
+}
+
+#[test]
 fn zstd_archives_open_with_zstd_and_tar() {
     let vault = Vault::new();
     let packed = vault.packed(Compression::Zstd);

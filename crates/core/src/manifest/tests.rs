@@ -10,6 +10,7 @@ fn item(path: &str, kind: ItemKind) -> Item {
         mode: 0o600,
         modified: Timestamp::UNIX_EPOCH,
         selinux: None,
+        access: Access::default(),
         changed: false,
     }
 }

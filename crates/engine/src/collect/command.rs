@@ -4,6 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use nightshift_core::access::Access;
 use nightshift_core::manifest::{Item, ItemKind};
 use nightshift_core::secret::masked_command;
 use nightshift_store::process::{self, Limits, ProcessError};
@@ -31,6 +32,7 @@ pub fn store(partial: &Partial, argv: &[String], alias: &str, output: &[u8]) -> 
         mode: 0o600,
         modified: Timestamp::now(),
         selinux: None,
+        access: Access::default(),
         changed: false,
     })
 }

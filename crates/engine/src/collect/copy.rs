@@ -7,14 +7,16 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use jiff::Timestamp;
+use nightshift_core::access::Access;
 use nightshift_core::chain;
 use nightshift_core::digest::{HashedWriter, Written};
 use nightshift_core::manifest::{Item, ItemKind, Owner};
-use nightshift_store::safe_open::{Missing, open_file, open_parent};
+use nightshift_store::safe_open::{Missing, open_directory, open_file, open_parent};
 use nightshift_store::space::SpaceError;
 use nightshift_store::{IoContext as _, Partial, SetFile, StoreError, sync_file};
 use rustix::fs::{AtFlags, FileType, Stat, fstat, readlinkat, statat};
 
+use super::access;
 use super::previous::Previous;
 
 /// The size of a read, in bytes.
@@ -34,20 +36,30 @@ pub enum CopyError {
     Store(#[from] StoreError),
 }
 
-/// Copies the file, directory or symlink `source` to `path` in the set.
-pub fn copy(source: &str, path: &str, partial: &Partial, previous: &Previous) -> Result<Item, CopyError> {
+/// Copies the file, directory or symlink `source` to `path` in the set. Returns also what of it is missing.
+pub fn copy(
+    source: &str,
+    path: &str,
+    partial: &Partial,
+    previous: &Previous,
+) -> Result<(Item, Option<String>), CopyError> {
     let source_path = Path::new(source);
     let name = source_path.file_name().ok_or(Missing::Special)?;
     let parent = open_parent(source_path)?;
     let mut stat =
         statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|errno| Missing::of(errno, source_path))?;
-    let (kind, changed, selinux) = match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Directory => (ItemKind::Directory, false, None),
+    let ((access, fault), selinux);
+    let (kind, changed) = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => {
+            ((access, fault), selinux) = (access::read(open_directory(source_path)?), None);
+            (ItemKind::Directory, false)
+        }
         FileType::Symlink => {
             let target =
                 readlinkat(&parent, name, Vec::new()).map_err(|errno| Missing::Other(errno.into()))?;
             let target = target.into_string().map_err(|_| Missing::NotText)?;
-            (ItemKind::Symlink { target }, false, None)
+            ((access, fault), selinux) = ((Access::default(), None), None);
+            (ItemKind::Symlink { target }, false)
         }
         FileType::RegularFile => {
             let mut file = open_file(&parent, name, source_path)?;
@@ -56,20 +68,24 @@ pub fn copy(source: &str, path: &str, partial: &Partial, previous: &Previous) ->
             refuse_foreign_link(&parent, &stat)?;
             let (written, changed) = read_into(&mut file, path, partial)?;
             keep(partial, path, written, previous)?;
-            (ItemKind::File { size: written.size, sha256: written.sha256 }, changed, label(&file))
+            ((access, fault), selinux) = (access::read(&file), label(&file));
+            (ItemKind::File { size: written.size, sha256: written.sha256 }, changed)
         }
         _ => return Err(Missing::Special.into()),
     };
-    Ok(Item {
+    let mode = stat.st_mode & 0o7777;
+    let item = Item {
         path: path.to_owned(),
         source: source.to_owned(),
         kind,
         owner: owner(stat.st_uid, stat.st_gid),
-        mode: stat.st_mode & 0o7777,
+        mode: access.acl.as_ref().map_or(mode, |acl| acl.mode_without_it(mode)),
         modified: modified(&stat),
         selinux,
+        access,
         changed,
-    })
+    };
+    Ok((item, fault))
 }
 
 /// Where any user may make a hard link to any file (`fs.protected_hardlinks = 0`), one in a user's directory may be a file that only

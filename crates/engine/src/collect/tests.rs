@@ -218,3 +218,94 @@ fn a_secret_in_the_words_of_a_command_is_in_no_manifest_and_no_fault() {
         );
     }
 }
+
+/// `user::rw-,user:1000:r--,group::---,mask::r--,other::---`
+const ACL: [u8; 44] = [
+    2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 4, 0, 232, 3, 0, 0, 4, 0, 0, 0, 255, 255, 255, 255, 16,
+    0, 4, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255,
+];
+
+#[test]
+fn an_acl_is_kept_and_does_not_widen_the_mode() {
+    let fixture = fixture();
+    let path = fixture.root.join("etc/a.conf");
+    fs::create_dir(fixture.root.join("etc")).unwrap();
+    fs::write(&path, b"secret").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let set = |path: &Path, name| rustix::fs::setxattr(path, name, &ACL, rustix::fs::XattrFlags::empty());
+    if set(&path, "system.posix_acl_access").is_err() {
+        println!("skipped: the file system stores no ACLs");
+        return;
+    }
+    set(&fixture.root.join("etc"), "system.posix_acl_default").unwrap();
+    assert_eq!(
+        fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o640,
+        "the group's bits are the mask"
+    );
+    let collected = fixture.collect(fixture.rule("etc/"));
+    assert!(collected.faults.is_empty(), "{:?}", collected.faults);
+    let item = |path: &str| collected.items.iter().find(|item| item.path == fixture.place(path)).unwrap();
+    let text = "user::rw-,user:1000:r--,group::---,mask::r--,other::---";
+    let acl = |acl: &Option<nightshift_core::access::Acl>| acl.as_ref().map(ToString::to_string);
+    assert_eq!(
+        (acl(&item("etc/a.conf").access.acl).as_deref(), item("etc/a.conf").mode),
+        (Some(text), 0o600)
+    );
+    assert_eq!(acl(&item("etc").access.default_acl).as_deref(), Some(text));
+}
+
+#[test]
+fn a_file_that_another_user_may_have_linked_into_the_directory_is_left_out() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root can give a file to another user");
+        return;
+    }
+    let fixture = fixture();
+    fs::create_dir(fixture.root.join("etc")).unwrap();
+    for name in ["own", "foreign"] {
+        fs::write(fixture.root.join("etc").join(name), name).unwrap();
+        fs::hard_link(fixture.root.join("etc").join(name), fixture.root.join(name)).unwrap();
+    }
+    std::os::unix::fs::chown(fixture.root.join("foreign"), Some(4321), None).unwrap();
+    let collected = fixture.collect(fixture.rule("etc/"));
+    assert!(collected.items.iter().any(|item| item.path == fixture.place("etc/own")));
+    assert!(collected.items.iter().all(|item| item.path != fixture.place("etc/foreign")));
+    assert!(collected.faults[0].contains("etc/foreign: it has further hard links"), "{:?}", collected.faults);
+}
+
+#[test]
+fn a_command_that_fails_is_a_fault_also_if_it_is_optional_and_one_that_is_not_installed_is_not() {
+    let fixture = fixture();
+    let command = |program: &str| FileRule::Command {
+        argv: vec![program.to_owned()],
+        alias: "packages.txt".into(),
+        optional: true,
+    };
+    let failed = fixture.collect(command("false"));
+    assert!(failed.faults[0].starts_with("packages.txt: "), "{failed:?}");
+    let absent = fixture.collect(command("/no/such/program"));
+    assert!(absent.faults.is_empty() && absent.notes[0].starts_with("packages.txt: "), "{absent:?}");
+}
+
+#[test]
+fn what_has_no_space_in_the_set_costs_itself() {
+    let fixture = fixture();
+    fs::write(fixture.root.join("sparse"), b"").unwrap();
+    fs::File::options().write(true).open(fixture.root.join("sparse")).unwrap().set_len(1 << 40).unwrap();
+    fs::write(fixture.root.join("small"), b"x").unwrap();
+    let budget = fixture.vault.budget(0, nightshift_store::space::Amount { bytes: 10, inodes: 100 });
+    let partial = fixture.partial().within(budget);
+    let large = FileRule::Command {
+        argv: vec!["echo".into(), "more than ten bytes".into()],
+        alias: "large.txt".into(),
+        optional: false,
+    };
+    let rules = [fixture.rule("sparse"), large, fixture.rule("small")];
+    let collected = collect(&rules, &partial, None).unwrap();
+    assert_eq!(collected.items.iter().map(|item| &item.path).collect::<Vec<_>>(), [&fixture.place("small")]);
+    for (fault, of) in collected.faults.iter().zip(["sparse: left out: ", "large.txt: left out: "]) {
+        assert!(fault.contains(of) && fault.contains("maximum"), "{fault}");
+    }
+    assert_eq!(collected.faults.len(), 2);
+}

@@ -2,6 +2,7 @@
 
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
+use nightshift_core::access::Access;
 use nightshift_core::chain;
 use nightshift_core::digest::{HashedWriter, Written};
 use nightshift_core::inventory::Host;
@@ -28,6 +29,9 @@ const MAX_PARALLEL: usize = 16;
 
 /// The maximum number of entries in a directory.
 const MAX_ENTRIES: usize = 20_000;
+
+const NO_ACCESS: &str = "ACLs and file capabilities are not in this set, because SFTP does not show them; the group's bits in the \
+    mode of a file with an ACL are its mask";
 
 type Remote = Selected<Stat>;
 
@@ -75,7 +79,8 @@ async fn draft(
             }
         }
     }
-    let Selection { faults, notes, .. } = selection;
+    let Selection { faults, mut notes, .. } = selection;
+    notes.push(NO_ACCESS.to_owned());
     let mut draft = Draft { faults, notes, ..Draft::default() };
     let earlier = Previous::of(previous);
     let fetches: Vec<_> = wanted.iter().map(|file| fetch(sftp, partial, &earlier, file).boxed()).collect();
@@ -225,6 +230,7 @@ fn item(file: &Remote, kind: ItemKind, changed: bool) -> Item {
             .and_then(|seconds| Timestamp::from_second(seconds).ok())
             .unwrap_or(Timestamp::UNIX_EPOCH),
         selinux: None,
+        access: Access::default(),
         changed,
     }
 }

@@ -1,6 +1,7 @@
 //! What the set's manifest says about the snapshot and its member, and why either is doubtful.
 
 use jiff::Timestamp;
+use nightshift_core::access::Access;
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::digest::Written;
 use nightshift_core::etcd_facts::{Agreement, AgreementState, EtcdFacts};
@@ -49,6 +50,7 @@ pub fn item(path: String, source: String, written: Written) -> Item {
         mode: 0o600,
         modified: Timestamp::now(),
         selinux: None,
+        access: Access::default(),
         changed: false,
     }
 }
