@@ -241,6 +241,13 @@ pub struct Remote {
     pub connections: usize,
 }
 
+impl Remote {
+    /// The path of a file there.
+    pub fn file(&self, name: &str) -> String {
+        format!("{}/{name}", self.path.trim_end_matches('/'))
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SshSettings {
     pub identity: PathBuf,
@@ -275,6 +282,11 @@ impl Paths {
 
     pub fn sent(&self) -> PathBuf {
         self.state.join("sent")
+    }
+
+    /// The file that remembers that the vault was used.
+    pub fn vault_mark(&self) -> PathBuf {
+        self.state.join("vault.mark")
     }
 
     pub fn records(&self) -> PathBuf {

@@ -55,6 +55,7 @@ pub fn write(
             .map(|etcd| etcd.revision);
     }
     let directory = vault.host_directory(&settings.this);
+    vault.ensure_mark()?;
     create_directories(&directory)?;
     let path = directory.join(hint::FILE);
     let bytes = serde_json::to_vec_pretty(&hint).map_err(std::io::Error::from).on("write", &path)?;

@@ -22,8 +22,8 @@ use serde::{Deserialize, Serialize};
 
 pub use etcd_state::EtcdState;
 
-use nightshift_store::StoreError;
 use nightshift_store::records::Records;
+use nightshift_store::{StoreError, Vault};
 
 use crate::state_lock::first_started;
 
@@ -102,6 +102,9 @@ pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError>
     let newest = past.newest(now);
     let mut warnings: BTreeSet<String> = past.unreadable.iter().map(|error| chain(error)).collect();
     warnings.extend(from_the_future(settings, &past.future));
+    if let Err(error @ StoreError::LostVault { .. }) = Vault::of(settings).check_mark() {
+        warnings.insert(chain(&error));
+    }
     let known = past.nights.iter().filter(|night| !past.future.contains(night));
     let mut last = LastNights::default();
     for night in known.clone().rev().filter(|night| !night.is_extra()) {

@@ -18,6 +18,10 @@ pub enum StoreError {
     Busy(SetId),
     #[error("{path} of {set} is missing or has another size than in the manifest; the set is not published")]
     Incomplete { set: SetId, path: String },
+    #[error(
+        "the vault that was used before is not at {}; mount its disk there, or if a new vault is intended, remove {}", path.display(), mark.display()
+    )]
+    LostVault { path: PathBuf, mark: PathBuf },
     #[error("night {0} is closed, and the record of a closed night is never replaced")]
     Closed(Night),
     #[error("cannot read the record {}; move the file elsewhere", path.display())]

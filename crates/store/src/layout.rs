@@ -26,6 +26,8 @@ pub struct Vault {
     root: PathBuf,
     hosts: Arc<Hosts>,
     reservations: Reservations,
+    /// Where this host remembers that it used the vault.
+    mark: Option<PathBuf>,
 }
 
 /// The hosts whose statements about a set count, as the inventory names them.
@@ -42,12 +44,22 @@ impl Vault {
         let with = |role| settings.inventory.with_role(role).map(|host| host.name.clone());
         let deciding = with(Role::Master).chain([settings.this.clone()]).collect();
         let hosts = Hosts { deciding, etcd: with(Role::Etcd).collect() };
-        Self { hosts: Arc::new(hosts), ..Self::new(&settings.vault.path) }
+        let mark = settings.paths.vault_mark();
+        Self { hosts: Arc::new(hosts), ..Self::new(&settings.vault.path) }.marked_by(mark)
     }
 
     /// A vault without an inventory: what hosts state about each other's sets does not count.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), hosts: Arc::default(), reservations: Reservations::default() }
+        let (hosts, reservations) = (Arc::default(), Reservations::default());
+        Self { root: root.into(), hosts, reservations, mark: None }
+    }
+
+    pub(crate) fn marked_by(self, mark: PathBuf) -> Self {
+        Self { mark: Some(mark), ..self }
+    }
+
+    pub(crate) fn mark(&self) -> Option<&Path> {
+        self.mark.as_deref()
     }
 
     /// The same vault, whose free space is shared with others that have these reservations.

@@ -10,6 +10,7 @@ mod fault;
 pub mod gzip;
 mod judge;
 mod layout;
+mod mark;
 pub mod offload;
 pub mod outbox;
 mod owner;

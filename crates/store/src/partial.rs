@@ -69,6 +69,7 @@ impl Vault {
         if self.contains(set) {
             return Err(StoreError::Published(set.clone()));
         }
+        self.ensure_mark()?;
         let directory = self.root().join(set.partial());
         create_directories(&directory)?;
         let guard = Guard::take(&directory)?.ok_or_else(|| StoreError::Busy(set.clone()))?;

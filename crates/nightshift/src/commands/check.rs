@@ -13,12 +13,13 @@ use nightshift_core::agenda::SYNCHRONISE;
 use nightshift_core::settings::Settings;
 use nightshift_core::units::count;
 use nightshift_engine::control::{ClientError, ControlRequest, ControlResponse, send};
+use nightshift_store::{StoreError, Vault};
 
 use self::line::print_result;
 use super::CommandError;
 use crate::args::Check;
 use crate::exit::Exit;
-use crate::{config_file, out};
+use crate::{config_file, out, report};
 
 pub async fn run(config: &Path, args: &Check) -> Result<Exit, CommandError> {
     let loaded = config_file::load(config)?;
@@ -37,7 +38,8 @@ pub async fn run(config: &Path, args: &Check) -> Result<Exit, CommandError> {
         out::print_error(&format!("warning: {warning}"));
     }
     clock(settings).await;
-    let mut good = files(settings).await;
+    let mut good = vault(settings);
+    good &= files(settings).await;
     if args.connect {
         good &= connect::run(settings).await;
     }
@@ -54,6 +56,15 @@ fn roles(settings: &Settings) -> Result<String, String> {
     let hosts = count(settings.inventory.len(), "host");
     let remotes = count(settings.remotes.len(), "remote");
     Ok(format!("{host} ({roles}) of cluster {cluster}, {hosts}, {remotes}"))
+}
+
+/// Whether the vault is the one that was used before.
+fn vault(settings: &Settings) -> bool {
+    match Vault::of(settings).check_mark() {
+        Err(error @ StoreError::LostVault { .. }) => print_result("vault", Err(report::in_full(&error))),
+        // What cannot be read is in the warnings about this machine.
+        _ => true,
+    }
 }
 
 async fn clock(settings: &Settings) {
