@@ -174,3 +174,49 @@ fn a_directory_that_the_remote_has_lost_is_reported_and_not_created_again() {
     let reason = "does not exist on the remote, where archives were verified before";
     assert!(ran.code == 1 && ran.stderr.contains(reason), "{ran:?}");
 }
+
+#[test]
+fn an_archive_that_a_remote_has_lost_since_it_was_verified_degrades_the_night_or_is_shipped_again() {
+    let mut servers = Servers::new();
+    servers.habit("forgetful", "zero-space").habit("full", "fails-with 15 6f7665722071756f7461");
+    servers.ship();
+    let inbox = servers.inbox("forgetful").to_owned();
+    // The other remote has not got it, so it is still in the outbox.
+    let archive = archive_in(&inbox);
+    fs::remove_file(&archive).unwrap();
+    let ran = servers.site.run("m1", &["run", "ship-archive", "--wait"]).unwrap();
+    let gone = "is gone from remote forgetful, where it was verified";
+    assert!(ran.stderr.contains(gone) && archive.exists(), "{ran:?}");
+
+    let state = servers.site.host("m1").state();
+    for name in names(&state.join("outbox")) {
+        let to = if name.starts_with('.') { "scratch" } else { "sent" };
+        fs::create_dir_all(state.join(to)).unwrap();
+        fs::rename(state.join("outbox").join(&name), state.join(to).join(&name)).unwrap();
+    }
+    fs::remove_file(&archive).unwrap();
+    let ran = servers.site.run("m1", &["run", "ship-archive", "--wait"]).unwrap();
+    assert!(format!("{ran:?}").contains("check what removes files there") && !archive.exists(), "{ran:?}");
+    let (code, status) = servers.site.status("m1").unwrap();
+    assert_eq!((code, status["night"]["verdict"].as_str()), (3, Some("degraded")));
+    assert!(status["night"]["reasons"].to_string().contains(gone), "{}", status["night"]["reasons"]);
+}
+
+#[test]
+fn a_checksum_that_was_cut_before_its_rename_is_written_again_where_files_may_only_be_added() {
+    let mut servers = Servers::new();
+    servers.habit("add-only", "add-only");
+    assert_eq!(servers.ship().1, "");
+    let inbox = servers.inbox("add-only").to_owned();
+    let checksum = archive_in(&inbox).with_extension("tgz.sha256");
+    let text = fs::read_to_string(&checksum).unwrap();
+    // As if the connection had been lost after the part was written.
+    fs::rename(&checksum, inbox.join(format!(".{}.sha256.part", &text[..16]))).unwrap();
+    let state = servers.site.host("m1").state();
+    for name in names(&state.join("sent")) {
+        fs::rename(state.join("sent").join(&name), state.join("outbox").join(&name)).unwrap();
+    }
+    let ran = servers.site.run("m1", &["run", "ship-archive", "--wait"]).unwrap();
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(fs::read_to_string(&checksum).unwrap(), text);
+}

@@ -2,12 +2,12 @@
 
 use std::fs;
 
-use kit::lab::Role::{Master, Node};
+use kit::lab::Role::{BackupServer, Master, Node};
 use kit::lab::cmd::poll;
 use kit::site::{NIGHT, Plan};
 use serde_json::Value;
 
-use crate::support::{SOON, names, noise, outcome, set_report, verdict};
+use crate::support::{SOON, ends_with, good, names, noise, outcome, set_report, verdict};
 
 fn reasons(status: &Value) -> String {
     status["night"]["reasons"].to_string()
@@ -65,4 +65,35 @@ fn sets_that_are_pulled_at_the_same_time_do_not_use_the_same_free_space() {
     let fate = |node: &str| set_report(&status, &format!("{node}.site.test"), "node")["fate"].clone();
     let pulled = nodes.iter().filter(|node| fate(node) == "pulled").count();
     assert_eq!(pulled, 1, "there is space for one of 40 MiB above min-free: {}", reasons(&status));
+}
+
+#[test]
+fn a_vault_that_is_not_at_its_path_any_more_is_refused_and_not_begun_anew() {
+    let mut site = Plan::new(&[("m1", &[Master])]).build().unwrap();
+    site.night().unwrap();
+    let vault = site.host("m1").vault();
+    let elsewhere = vault.with_file_name("unmounted");
+    fs::rename(&vault, &elsewhere).unwrap();
+    let lost = "the vault that was used before is not at";
+    let ran = ends_with(site.run("m1", &["run", "collect-master", "--again", "--wait"]).unwrap(), 1);
+    assert!(ran.stderr.contains(lost), "{ran:?}");
+    let checked = ends_with(site.run("m1", &["check"]).unwrap(), 1);
+    assert!(checked.stderr.contains(lost) && checked.stderr.contains("vault.mark"), "{checked:?}");
+    let (code, status) = site.status("m1").unwrap();
+    assert!(code == 3 && status["warnings"].to_string().contains(lost), "{status:#}");
+    assert!(!vault.exists());
+    fs::rename(&elsewhere, &vault).unwrap();
+    good(site.run("m1", &["run", "collect-master", "--again", "--wait"]).unwrap());
+}
+
+#[test]
+fn a_check_compares_the_space_of_a_remote_with_what_a_night_needs() {
+    let site = Plan::new(&[("m1", &[Master]), ("backup", &[BackupServer])]).build().unwrap();
+    let sent = site.host("m1").state().join("sent");
+    fs::create_dir_all(&sent).unwrap();
+    fs::create_dir_all(site.inbox()).unwrap();
+    // A sparse file, larger than any disk.
+    fs::File::create(sent.join("m1.site.test_2026.01.01.tgz")).unwrap().set_len(1 << 42).unwrap();
+    let ran = ends_with(site.run("m1", &["check", "--connect"]).unwrap(), 1);
+    assert!(ran.stderr.contains("but the archives of one night may need 4"), "{ran:?}");
 }

@@ -144,6 +144,28 @@ fn service(file: &File, owners: &Owners) -> Vec<String> {
     found
 }
 
+/// The limits that a service lacks: without them, one that a hostile input makes grow takes the host with it.
+fn unlimited(files: &[File]) -> Vec<String> {
+    let services = files.iter().filter(|file| file.is(".service"));
+    let lacks = |file: &File, key: &str| {
+        file.words(key)
+            .last()
+            .is_none_or(|value| value == "infinity")
+            .then(|| format!("{}: {key}", file.name))
+    };
+    services
+        .flat_map(|file| ["MemoryMax", "TasksMax"].into_iter().filter_map(|key| lacks(file, key)))
+        .collect()
+}
+
+#[test]
+fn each_service_has_limits_of_memory_and_tasks() {
+    assert_eq!(unlimited(&units()), [""; 0]);
+    let sample = |text: &str| vec![File { name: "a.service".to_owned(), text: text.to_owned() }];
+    assert_eq!(unlimited(&sample("MemoryMax=1G\nTasksMax=infinity\n")), ["a.service: TasksMax"]);
+    assert_eq!(unlimited(&sample("TasksMax=64\n")), ["a.service: MemoryMax"]);
+}
+
 fn units() -> Vec<File> {
     let entries = fs::read_dir(source::root().join("systemd")).expect("the units").flatten();
     let mut units: Vec<File> = entries

@@ -44,10 +44,11 @@ pub fn judge(record: &Record) -> Judgement {
     failed |= drill_failed && !record.proofs.iter().any(|proof| proof.verdict == DrillVerdict::Proved);
     reasons.extend(failed_drills);
     for (stage, state) in &record.stages {
-        // The sets' own reasons cover a degraded pull or pack. Only the stage itself reports why prune is degraded, or
-        // why nothing is proved.
+        // The sets' own reasons cover a degraded pull or pack. Only the stage itself reports why prune is degraded, which
+        // archive a remote has lost, or why nothing is proved.
         let covered = |outcome| {
-            let only_here = *stage == Stage::Prune || *stage == Stage::Drill && !drill_failed;
+            let only_here =
+                matches!(stage, Stage::Prune | Stage::ShipArchive) || *stage == Stage::Drill && !drill_failed;
             outcome == Outcome::Degraded && !only_here
         };
         let outcome = state.outcome.filter(|outcome| *outcome != Outcome::Done && !covered(*outcome));

@@ -11,7 +11,7 @@ pub mod daemon;
 pub mod drill;
 mod expected;
 mod heartbeat;
-mod hint_file;
+pub mod hint_file;
 pub mod logging;
 pub mod machine;
 mod once;

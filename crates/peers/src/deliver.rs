@@ -20,6 +20,8 @@ use crate::sink::HashedSink;
 
 /// An archive contains every secret of the cluster.
 const MODE: u32 = 0o600;
+/// Temporary names that are tried for a small file.
+const MAX_NAMES: usize = 9;
 /// For the remote to hash an archive.
 const HASH_TIMEOUT: Duration = Duration::from_secs(3600);
 
@@ -126,7 +128,7 @@ impl Deliver<'_> {
     }
 
     fn there(&self, name: &str) -> String {
-        format!("{}/{name}", self.remote.path.trim_end_matches('/'))
+        self.remote.file(name)
     }
 
     /// Uploads over several connections, verifies the part file, and only then renames it.
@@ -276,7 +278,7 @@ impl Deliver<'_> {
                 Err(error) => return Err(error.into()),
             }
             let part = self.there(&format!(".{}.{extension}.part", short(sha256)));
-            sftp.write_file(&part, &content, MODE).await?;
+            let part = write_new(sftp, part, &content).await?;
             sftp.posix_rename(&part, &path).await?;
         }
         Ok(())
@@ -291,6 +293,24 @@ impl Deliver<'_> {
         let (outbox, archive, name) = (self.outbox.clone(), self.archive.clone(), self.remote.name.clone());
         let delivery = Delivery { sha256, done, verified };
         offload::run(move || outbox.keep_delivery(&archive, &name, &delivery)).await
+    }
+}
+
+/// Writes a small file under a temporary name, and returns the name. A login that may only add files cannot write one again that an
+/// earlier attempt created.
+async fn write_new(sftp: &Sftp, part: String, content: &[u8]) -> Result<String, SftpError> {
+    let mut others = (2..=MAX_NAMES).map(|number| format!("{part}.{number}"));
+    let mut path = part.clone();
+    loop {
+        let error = match sftp.write_file(&path, content, MODE).await {
+            Ok(()) => return Ok(path),
+            Err(error) => error,
+        };
+        let exists = error.is_denied() && sftp.size(&path).await.is_ok();
+        path = match others.next() {
+            Some(other) if exists => other,
+            _ => return Err(error),
+        };
     }
 }
 

@@ -6,6 +6,7 @@ mod deliver;
 mod download;
 mod fetch;
 mod fetch_error;
+mod lost;
 mod signed;
 mod sink;
 mod vault;
@@ -14,6 +15,7 @@ pub use credentials::{Credentials, CredentialsError, ReachError, endpoint, remot
 pub use deliver::{Deliver, DeliverError, Delivered};
 pub use fetch::{Fetched, Space, fetch};
 pub use fetch_error::FetchError;
+pub use lost::lost;
 pub use signed::{SignedError, Signers, Trust};
 pub use sink::HashedSink;
 pub use vault::{PeerProofError, PeerVault};

@@ -1,5 +1,7 @@
 //! `ship-archive`: the archives of the outbox to every remote, and verified there before they count as shipped.
 
+mod lost;
+
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use nightshift_core::archive::ArchiveName;
@@ -22,10 +24,24 @@ pub async fn run(ctx: &StageContext) -> Result<StageEnd, StageError> {
     // All remotes at the same time: one that is down does not delay the others.
     let shipping: Vec<_> =
         ctx.settings.remotes.iter().map(|remote| ship_to(ctx, remote, &archives).boxed()).collect();
-    let undelivered = join_all(shipping).await.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
+    let shipped = join_all(shipping).await.into_iter().collect::<Result<Vec<Shipped>, _>>()?;
     ctx.board.end(ctx.stage);
     ctx.offload(move_delivered).await?;
-    Ok(if undelivered.is_empty() { StageEnd::done() } else { StageEnd::failed(undelivered.join("; ")) })
+    let is_delivered = shipped.iter().all(|shipped| shipped.undelivered.is_empty());
+    let reasons: Vec<String> =
+        shipped.into_iter().flat_map(|shipped| shipped.undelivered.into_iter().chain(shipped.lost)).collect();
+    Ok(match (is_delivered, reasons.is_empty()) {
+        (true, true) => StageEnd::done(),
+        (true, false) => StageEnd::degraded(reasons.join("; ")),
+        (false, _) => StageEnd::failed(reasons.join("; ")),
+    })
+}
+
+/// What a remote does not have, with the reasons.
+struct Shipped {
+    undelivered: Vec<String>,
+    /// It had these before.
+    lost: Vec<String>,
 }
 
 /// Moves the archives that every remote has to `sent/`; without remotes, all of them.
@@ -62,13 +78,14 @@ async fn drop_oldest(ctx: &StageContext) -> Result<Vec<ArchiveName>, StoreError>
     Ok(archives)
 }
 
-/// Ships every archive to one remote, oldest first; returns those that failed, with the reasons.
+/// Ships every archive to one remote, oldest first.
 async fn ship_to(
     ctx: &StageContext,
     remote: &Remote,
     archives: &[ArchiveName],
-) -> Result<Vec<String>, StoreError> {
+) -> Result<Shipped, StoreError> {
     let (settings, outbox) = (&ctx.settings, outbox(ctx));
+    let lost = lost::find(ctx, remote, archives).await?;
     let mut undelivered = Vec::new();
     for name in archives {
         let archive = name.to_string();
@@ -86,5 +103,5 @@ async fn ship_to(
         }
         ctx.board.advance(ctx.stage);
     }
-    Ok(undelivered)
+    Ok(Shipped { undelivered, lost })
 }

@@ -36,7 +36,7 @@ pub async fn prune(ctx: &StageContext, remote: &Remote) -> Result<(), StageError
         .collect();
     there.sort_by_key(|name| (name.date, name.extra, name.edition));
     for name in dropped(ctx, remote, &there) {
-        let path = format!("{}/{name}", remote.path.trim_end_matches('/'));
+        let path = remote.file(&name.to_string());
         let reason = format!("older than the policy keeps ({})", remote.keep);
         ctx.report(Step::Pruned { what: format!("{}:{path}", remote.name), reason }).await?;
         sftp.remove(&path).await?;

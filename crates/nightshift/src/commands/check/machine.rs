@@ -124,7 +124,8 @@ fn kept_bytes(settings: &Settings, manifest: &Manifest) -> u64 {
 }
 
 fn warn_of_space(settings: &Settings, newest: Night, need: u64, total: u64) -> Option<String> {
-    (need.saturating_add(settings.vault.min_free) > total).then(|| {
+    // A file system that does not know its size has 0.
+    (total > 0 && need.saturating_add(settings.vault.min_free) > total).then(|| {
         format!(
             "{}: the filesystem has {}, but [vault] keep may need {} (if every night is as large as {newest}) and min_free {}; keep fewer nights, or enlarge it",
             settings.vault.path.display(),
