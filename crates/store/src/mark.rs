@@ -2,15 +2,17 @@
 //!
 //! The vault contains the time of its first use, and the state directory remembers it with the vault's path.
 
+use std::io;
 use std::path::Path;
 
 use jiff::Timestamp;
 
 use crate::directory::create_directories;
-use crate::fault::StoreError;
+use crate::fault::{IoContext as _, StoreError};
 use crate::layout::Vault;
-use crate::publish::replace_file;
 use crate::read::read_if_exists;
+use crate::replace::{replace_file, write_aside};
+use crate::sync::sync_directory;
 
 /// The file in the vault. No host has such a name.
 const IN_VAULT: &str = ".vault";
@@ -20,37 +22,56 @@ const MAX_LEN: u64 = 8 << 10;
 impl Vault {
     /// Checks that the vault is the one that was used before at this path. Changes nothing.
     pub fn check_mark(&self) -> Result<(), StoreError> {
-        self.unmarked().map(drop)
+        self.is_marked().map(drop)
     }
 
     /// As `check_mark`; a vault that is used for the first time is marked.
     pub fn ensure_mark(&self) -> Result<(), StoreError> {
-        let (Some(mark), Some(first_use)) = (self.mark(), self.unmarked()?) else { return Ok(()) };
+        let Some(mark) = self.mark() else { return Ok(()) };
+        if self.is_marked()? {
+            return Ok(());
+        }
         create_directories(self.root())?;
         mark.parent().map_or(Ok(()), create_directories)?;
-        replace_file(&self.root().join(IN_VAULT), first_use.as_bytes())?;
+        let first_use = self.first_use()?;
         replace_file(mark, content(&first_use, self.root()).as_bytes())
     }
 
-    /// The time of its first use, if the state directory does not remember it yet.
-    fn unmarked(&self) -> Result<Option<String>, StoreError> {
-        let Some(mark) = self.mark() else { return Ok(None) };
-        let text = |path: &Path| {
-            let bytes = read_if_exists(path, MAX_LEN)?;
-            Ok::<_, StoreError>(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
-        };
-        let there = text(&self.root().join(IN_VAULT))?;
-        let remembered = text(mark)?;
+    /// The content of the vault's own file, which is written once: several stages may begin with the vault at the same time.
+    fn first_use(&self) -> Result<String, StoreError> {
+        let path = self.root().join(IN_VAULT);
+        if let Some(first_use) = read_text(&path)? {
+            return Ok(first_use);
+        }
+        let file = write_aside(self.root(), &path, Timestamp::now().to_string().as_bytes())?;
+        match file.persist_noclobber(&path) {
+            Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(error.error).on("rename", &path);
+            }
+            _ => sync_directory(self.root()).on("sync", self.root())?,
+        }
+        Ok(read_text(&path)?.unwrap_or_default())
+    }
+
+    /// Whether the state directory remembers the vault at this path. Then it must be there.
+    fn is_marked(&self) -> Result<bool, StoreError> {
+        let Some(mark) = self.mark() else { return Ok(true) };
+        // In this order: the file in the vault is written first.
+        let remembered = read_text(mark)?;
+        let there = read_text(&self.root().join(IN_VAULT))?;
         // With another path in the configuration, another vault is intended.
         let end = content("", self.root());
-        match (remembered.as_deref().and_then(|it| it.strip_suffix(&end)), there) {
-            (Some(remembered), Some(there)) if remembered == there => Ok(None),
-            (Some(_), _) => {
-                Err(StoreError::LostVault { path: self.root().to_owned(), mark: mark.to_owned() })
-            }
-            (None, there) => Ok(Some(there.unwrap_or_else(|| Timestamp::now().to_string()))),
+        match remembered.as_deref().and_then(|it| it.strip_suffix(&end)) {
+            Some(remembered) if there.as_deref() == Some(remembered) => Ok(true),
+            Some(_) => Err(StoreError::LostVault { path: self.root().to_owned(), mark: mark.to_owned() }),
+            None => Ok(false),
         }
     }
+}
+
+fn read_text(path: &Path) -> Result<Option<String>, StoreError> {
+    let bytes = read_if_exists(path, MAX_LEN)?;
+    Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 fn content(first_use: &str, root: &Path) -> String {
@@ -91,5 +112,18 @@ mod tests {
         fs::remove_dir_all(&root).unwrap();
         let refused = vault(&root).ensure_mark().unwrap_err().to_string();
         assert!(refused.contains(&format!("remove {}", mark.display())), "{refused}");
+    }
+
+    #[test]
+    fn stages_that_begin_with_a_new_vault_at_the_same_time_agree_on_its_mark() {
+        for _ in 0..20 {
+            let dir = tempfile::tempdir().unwrap();
+            let vault = Vault::new(dir.path().join("vault")).marked_by(dir.path().join("vault.mark"));
+            std::thread::scope(|scope| {
+                let stages: Vec<_> = (0..8).map(|_| scope.spawn(|| vault.ensure_mark())).collect();
+                stages.into_iter().for_each(|stage| stage.join().unwrap().unwrap());
+            });
+            vault.check_mark().unwrap();
+        }
     }
 }

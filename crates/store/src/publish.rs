@@ -1,19 +1,16 @@
 //! Publishing a set: everything is synced, the manifest last, then one rename makes it visible.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs;
 use std::path::Path;
-use std::{fs, io};
 
 use nightshift_core::digest::Digest;
 use nightshift_core::manifest::{self, FileList};
-use tempfile::NamedTempFile;
 
 use crate::directory::{list, remove_file, remove_tree};
 use crate::fault::{IoContext as _, StoreError};
 use crate::partial::Partial;
-use crate::sync::{sync_directory, sync_file};
+use crate::sync::sync_directory;
 
 impl Partial {
     /// Makes the set visible under its name. Its files must be synced already.
@@ -89,24 +86,4 @@ fn sync_tree(directory: &Path) -> Result<(), StoreError> {
         }
     }
     sync_directory(directory).on("sync", directory)
-}
-
-/// Replaces a small file: writes it under another name, syncs and renames it. Not for files of sets.
-pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let directory = path
-        .parent()
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it is not in a directory"))
-        .on("write", path)?;
-    write_aside(directory, path, bytes)?.persist(path).map_err(|error| error.error).on("rename", path)?;
-    sync_directory(directory).on("sync", directory)
-}
-
-/// Writes the content of a small file under a temporary name in its directory, synced.
-pub fn write_aside(directory: &Path, path: &Path, bytes: &[u8]) -> Result<NamedTempFile, StoreError> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".").suffix(".part").permissions(fs::Permissions::from_mode(0o640));
-    let mut file = builder.tempfile_in(directory).on("write", path)?;
-    file.write_all(bytes).on("write", path)?;
-    sync_file(file.as_file()).on("sync", path)?;
-    Ok(file)
 }

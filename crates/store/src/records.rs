@@ -19,7 +19,7 @@ use nightshift_core::record::{Line, Record, Step};
 use crate::append_log::AppendLog;
 use crate::directory::{create_directories, list, remove_file};
 use crate::fault::{IoContext as _, StoreError};
-use crate::publish::replace_file;
+use crate::replace::replace_file;
 use crate::read::read_if_exists;
 
 /// How many nights' records are kept.

@@ -1,0 +1,31 @@
+//! Replacing a small file as a whole: a reader sees the old content or the new one.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use tempfile::NamedTempFile;
+
+use crate::fault::{IoContext as _, StoreError};
+use crate::sync::{sync_directory, sync_file};
+
+/// Replaces a small file: writes it under another name, syncs and renames it. Not for files of sets.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let directory = path
+        .parent()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it is not in a directory"))
+        .on("write", path)?;
+    write_aside(directory, path, bytes)?.persist(path).map_err(|error| error.error).on("rename", path)?;
+    sync_directory(directory).on("sync", directory)
+}
+
+/// Writes the content of a small file under a temporary name in its directory, synced.
+pub fn write_aside(directory: &Path, path: &Path, bytes: &[u8]) -> Result<NamedTempFile, StoreError> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".").suffix(".part").permissions(fs::Permissions::from_mode(0o640));
+    let mut file = builder.tempfile_in(directory).on("write", path)?;
+    file.write_all(bytes).on("write", path)?;
+    sync_file(file.as_file()).on("sync", path)?;
+    Ok(file)
+}
