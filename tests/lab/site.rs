@@ -102,7 +102,7 @@ pub fn story(host: &Host) -> String {
 /// The set's files with their hashes, as `sha256sum` prints them, of everything in the vault that makers publish.
 pub fn vault_hashes(host: &Host) -> String {
     host.run_for(
-        "cd /var/lib/nightshift/vault && find . -type f ! -name now.json | sort | xargs -d '\\n' sha256sum",
+        "cd /var/lib/nightshift/vault && find . -type f ! -name now.json ! -name .vault | sort | xargs -d '\\n' sha256sum",
         Duration::from_secs(60),
     )
     .unwrap()

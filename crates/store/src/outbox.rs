@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::directory::{create_directories, list, remove_file};
 use crate::fault::{IoContext as _, StoreError};
-use crate::replace::replace_file;
 use crate::read::{read_bounded, read_if_exists};
+use crate::replace::replace_file;
 use crate::sync::{sync_directory, sync_file};
 
 /// Bytes of a checksum, a signature or a delivery.

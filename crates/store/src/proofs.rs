@@ -14,8 +14,8 @@ use nightshift_core::set_path::SetId;
 use crate::directory::{create_directories, list, open_own};
 use crate::fault::{IoContext as _, StoreError};
 use crate::layout::Vault;
-use crate::replace::{replace_file, write_aside};
 use crate::read::{read_bounded, read_if_exists};
+use crate::replace::{replace_file, write_aside};
 use crate::sync::sync_directory;
 use crate::verify::MAX_SIGNATURE_LEN;
 

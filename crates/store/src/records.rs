@@ -19,8 +19,8 @@ use nightshift_core::record::{Line, Record, Step};
 use crate::append_log::AppendLog;
 use crate::directory::{create_directories, list, remove_file};
 use crate::fault::{IoContext as _, StoreError};
-use crate::replace::replace_file;
 use crate::read::read_if_exists;
+use crate::replace::replace_file;
 
 /// How many nights' records are kept.
 const KEPT_NIGHTS: i64 = 400;
