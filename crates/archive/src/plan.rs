@@ -1,6 +1,7 @@
 //! The entries of an archive, decided before the first byte is written.
 
 use std::borrow::Cow;
+use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -84,11 +85,7 @@ impl<'a> Plan<'a> {
             if set.id.night != request.contents.night {
                 return Err(PackError::Misplaced(set.id.clone()));
             }
-            // All attempts at a set share one directory of proofs.
-            let proofs_planned = sets.last().is_some_and(|last| {
-                (&last.stored.id.host, last.stored.id.role) == (&set.id.host, set.id.role)
-            });
-            sets.push(PlannedSet::of(set, !proofs_planned, &mut left_out)?);
+            sets.push(PlannedSet::of(set, &mut left_out)?);
         }
         let name = request.name();
         let archived = sets.iter().map(|set| set.archived.clone()).collect();
@@ -108,7 +105,7 @@ impl<'a> Plan<'a> {
 }
 
 impl<'a> PlannedSet<'a> {
-    fn of(stored: &'a StoredSet, with_proofs: bool, left_out: &mut Vec<String>) -> Result<Self, PackError> {
+    fn of(stored: &'a StoredSet, left_out: &mut Vec<String>) -> Result<Self, PackError> {
         let bytes = read_small(stored, manifest::FILE, manifest::max_bytes(stored.id.role))?;
         if Manifest::decode(&bytes).ok().as_ref() != Some(&stored.manifest) {
             return Err(stored.damaged(manifest::FILE, Damage::OtherManifest));
@@ -121,9 +118,7 @@ impl<'a> PlannedSet<'a> {
             let signature = read_small(stored, manifest::SIGNATURE_FILE, MAX_ATTACHED)?;
             attached.push(own(manifest::SIGNATURE_FILE, &signature));
         }
-        if with_proofs {
-            attach_proofs(stored, &mut attached, left_out)?;
-        }
+        attach_proofs(stored, &mut attached, left_out);
         let (id, grade, manifest_sha256) = (stored.id.clone(), stored.grade, manifest.sha256);
         let rules = Rules::of(FORMAT, &stored.manifest);
         let left_out = rules.left_out(&stored.manifest);
@@ -184,23 +179,14 @@ fn attachment(path: String, bytes: &[u8]) -> Attached {
     Attached { path, size: bytes.len() as u64, sha256: Digest::of(bytes) }
 }
 
-fn attach_proofs(
-    stored: &StoredSet,
-    attached: &mut Vec<Attached>,
-    left_out: &mut Vec<String>,
-) -> Result<(), PackError> {
-    let proofs = format!("{}.proofs", stored.id.role);
-    let damaged = |error| stored.damaged(&proofs, Damage::Unreadable(error));
-    let entries = match stored.directory.with_file_name(&proofs).read_dir() {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(damaged(error)),
+/// Adds the proofs of a set. What cannot be read is left out, and the set is packed without it.
+fn attach_proofs(stored: &StoredSet, attached: &mut Vec<Attached>, left_out: &mut Vec<String>) {
+    let proofs = format!("{}.proofs", stored.id.dir_name());
+    let names = match names_in(&stored.directory.with_file_name(&proofs)) {
+        Ok(names) => names,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+        Err(_) => return left_out.push(format!("{}/{proofs}", stored.id.host)),
     };
-    let mut names = Vec::new();
-    for entry in entries {
-        names.push(entry.map_err(damaged)?.file_name());
-    }
-    names.sort();
     for name in names {
         let shown = format!("{}/{proofs}/{}", stored.id.host, name.display());
         let bytes = match name.to_str() {
@@ -214,7 +200,15 @@ fn attach_proofs(
             None => left_out.push(shown),
         }
     }
-    Ok(())
+}
+
+fn names_in(directory: &Path) -> io::Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    for entry in directory.read_dir()? {
+        names.push(entry?.file_name());
+    }
+    names.sort();
+    Ok(names)
 }
 
 fn read_small(stored: &StoredSet, name: &str, max: u64) -> Result<Vec<u8>, PackError> {

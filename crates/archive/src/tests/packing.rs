@@ -253,15 +253,34 @@ fn a_file_among_the_proofs_that_is_not_one_is_left_out_and_named() {
 }
 
 #[test]
-fn two_attempts_at_a_set_share_their_proofs() {
+fn each_attempt_at_a_set_is_packed_with_its_own_proofs() {
     let vault = Vault::new();
     let mut sets = vault.usual();
-    sets.push(vault.set("e1.x/2026-11-22/etcd.2", vec![file("snapshot.db.gz", b"second")]));
+    let second = vault.set("e1.x/2026-11-22/etcd.2", vec![file("snapshot.db.gz", b"second")]);
+    let proofs = second.directory.with_file_name("etcd.2.proofs");
+    fs::create_dir(&proofs).unwrap();
+    fs::write(proofs.join("m1.x-20261123T010000Z.json"), "{}").unwrap();
+    sets.push(second);
     let packed = vault.pack_sets(sets).unwrap();
     let attached = |at: usize| packed.listing.contents.sets[at].attached.len();
-    assert_eq!((attached(0), attached(1)), (2, 1));
+    assert_eq!((attached(0), attached(1)), (2, 2));
     let listed = run_well(vault.dir.path(), &["tar", "-tzf", "archive"]);
-    assert!(listed.contains("e1.x/etcd.2/snapshot.db.gz"), "{listed}");
+    for path in ["e1.x/etcd.2/snapshot.db.gz", "e1.x/etcd.2.proofs/m1.x-20261123T010000Z.json"] {
+        assert!(listed.contains(path), "{listed}");
+    }
+}
+
+#[test]
+fn a_set_whose_proofs_cannot_be_listed_is_packed_without_them() {
+    let vault = Vault::new();
+    let sets = vault.usual();
+    let proofs = sets[1].directory.with_file_name("etcd.proofs");
+    fs::remove_dir_all(&proofs).unwrap();
+    fs::write(&proofs, "a file in place of the directory").unwrap();
+    let packed = vault.pack_sets(sets).unwrap();
+    assert_eq!(packed.left_out, ["e1.x/etcd.proofs"]);
+    let packed = packed.listing.contents.sets.iter().map(|set| set.id.to_string());
+    assert!(packed.collect::<Vec<_>>().contains(&"e1.x/2026-11-22/etcd".to_owned()));
 }
 
 #[test]
