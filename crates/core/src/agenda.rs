@@ -162,7 +162,7 @@ impl Agenda {
         if self.open.is_none() {
             let night = match wanted.ok_or(Refusal::NoNight)? {
                 Some(night) => self.admit(night, now)?,
-                None => self.next_extra(now),
+                None => self.next_extra(now)?,
             };
             let plan = NightPlan::extra(&self.settings, night, now, stages);
             actions.push(self.begin(plan));
@@ -184,10 +184,11 @@ impl Agenda {
         }
     }
 
-    fn next_extra(&self, now: Timestamp) -> Night {
+    fn next_extra(&self, now: Timestamp) -> Result<Night, Refusal> {
         let date = self.settings.window.today(now);
-        let todays = self.recorded.keys().filter(|night| night.date == date);
-        Night { date, extra: todays.map(|night| night.extra).max().unwrap_or(0).saturating_add(1) }
+        let last = self.recorded.keys().filter(|night| night.date == date).map(|night| night.extra).max();
+        let extra = last.unwrap_or(0).checked_add(1).ok_or(Refusal::NoNameLeft(date))?;
+        Ok(Night { date, extra })
     }
 
     fn begin(&mut self, plan: NightPlan) -> Action {

@@ -74,6 +74,8 @@ pub enum Refusal {
         "night {0} is recorded already, and the record of a closed night is never replaced; `nightshift run night` opens the next extra night"
     )]
     Recorded(Night),
+    #[error("the last extra night that {0} can have is recorded; name a free one, such as `--night {0}.2`")]
+    NoNameLeft(Date),
     #[error(
         "night {0} is a night of the schedule, which opens and closes it; an extra night is named like {0}.1"
     )]

@@ -62,6 +62,17 @@ fn a_request_may_open_only_an_extra_night_of_today_or_yesterday_without_a_record
 }
 
 #[test]
+fn a_night_by_hand_is_refused_where_no_name_is_left_and_names_no_recorded_night() {
+    let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
+    world.ask(stages(&[Stage::CollectMaster], Some("2026-11-22.65535"))).unwrap();
+    world.run_until("2026-11-22T12:10:00Z");
+    let refused = world.ask(ManualRequest::Night { night: None, again: false }).unwrap_err();
+    assert!(refused.to_string().contains("--night 2026-11-22.2"), "{refused}");
+    world.ask(stages(&[Stage::CollectMaster], Some("2026-11-22.2"))).unwrap();
+    assert_eq!(world.opened(), ["2026-11-22.65535", "2026-11-22.2"]);
+}
+
+#[test]
 fn a_night_by_hand_takes_the_named_extra_night_or_the_next_free_one() {
     let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
     let named = Some("2026-11-22.4".parse().unwrap());
