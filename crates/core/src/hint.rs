@@ -39,8 +39,6 @@ pub struct Hint {
     pub at: Timestamp,
     pub synchronised: bool,
     pub stages: BTreeMap<Stage, StageHint>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub etcd_revision: Option<i64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

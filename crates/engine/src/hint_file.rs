@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use nightshift_core::hint::{self, Hint, StageHint};
 use nightshift_core::record::Record;
-use nightshift_core::role::Role;
 use nightshift_core::settings::Settings;
 use nightshift_store::{IoContext as _, StoreError, Vault, create_directories, replace_file};
 
@@ -23,7 +22,6 @@ pub fn basics(settings: &Settings) -> Hint {
         at: Timestamp::now(),
         synchronised: true,
         stages: BTreeMap::new(),
-        etcd_revision: None,
     }
 }
 
@@ -47,12 +45,6 @@ pub fn write(
                 ))
             })
             .collect();
-        hint.etcd_revision = vault
-            .best(&settings.this, record.night, Role::Etcd)
-            .ok()
-            .flatten()
-            .and_then(|best| best.manifest.etcd)
-            .map(|etcd| etcd.revision);
     }
     let directory = vault.host_directory(&settings.this);
     vault.ensure_mark()?;
