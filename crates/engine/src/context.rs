@@ -134,8 +134,38 @@ impl StageContext {
         tokio::time::Instant::now() + if left.is_zero() { CATCH_UP_TIME } else { left }
     }
 
+    /// When work with one of several hosts or remotes has to end, of which `left` are not finished, this one included: a slow one
+    /// costs only itself.
+    pub fn share(&self, left: usize) -> tokio::time::Instant {
+        let now = tokio::time::Instant::now();
+        now + self.end().duration_since(now) / u32::try_from(left.max(1)).unwrap_or(u32::MAX)
+    }
+
     /// The time until `until`; zero after it.
     pub fn time_left(&self) -> std::time::Duration {
         self.until.duration_since(Timestamp::now()).try_into().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use nightshift_core::role::Role;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn a_slow_master_or_remote_uses_its_share_of_the_time_and_leaves_theirs_to_the_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = testing::settings(dir.path(), vec![testing::host("m1", Role::Node)]);
+        let mut ctx = testing::context(settings, "2026-11-22", Stage::MirrorMasters);
+        let share = |ctx: &StageContext, left| ctx.share(left).duration_since(Instant::now()).as_secs();
+        ctx.until = Timestamp::now() + jiff::SignedDuration::from_secs(600);
+        assert!((195..=200).contains(&share(&ctx, 3)) && (595..=600).contains(&share(&ctx, 1)));
+        ctx.until = Timestamp::now();
+        assert!((295..=300).contains(&share(&ctx, 2)), "of the time for what is caught up after `until`");
+        assert!((595..=600).contains(&share(&ctx, 0)));
     }
 }

@@ -6,6 +6,7 @@ mod scrub;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -20,10 +21,14 @@ use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_store::records::Records;
 use nightshift_store::{Judge, Judged, Listed, StoreError};
+use tokio::time::{Instant, timeout_at};
 
 use super::error::StageError;
 use super::free_space;
 use crate::context::{StageContext, StageEnd};
+
+/// For listing the archives on a remote and removing some of them.
+const REMOTE_TIMEOUT: Duration = Duration::from_secs(900);
 
 pub async fn run(ctx: &StageContext) -> Result<StageEnd, StageError> {
     let as_of = ctx.settings.window.as_of(ctx.night, Timestamp::now());
@@ -39,9 +44,16 @@ pub async fn run(ctx: &StageContext) -> Result<StageEnd, StageError> {
         Ok(bad) => faults.extend(bad),
         Err(error) => faults.push(chain(&error)),
     }
-    for remote in ctx.settings.remotes.iter().filter(|remote| remote.prune) {
-        if let Err(error) = remote::prune(ctx, remote).await {
-            faults.push(format!("remote {}: {}", remote.name, chain(&error)));
+    let remotes: Vec<_> = ctx.settings.remotes.iter().filter(|remote| remote.prune).collect();
+    for (at, remote) in remotes.iter().enumerate() {
+        let end = ctx.share(remotes.len() - at).min(Instant::now() + REMOTE_TIMEOUT);
+        match timeout_at(end, remote::prune(ctx, remote)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => faults.push(format!("remote {}: {}", remote.name, chain(&error))),
+            Err(_) => faults.push(format!(
+                "remote {}: it is too slow; the rest is pruned in the next night",
+                remote.name
+            )),
         }
     }
     Ok(if faults.is_empty() { StageEnd::done() } else { StageEnd::degraded(faults.join("; ")) })

@@ -1,6 +1,7 @@
 //! Which of tonight's etcd sets the other masters have too, with the same manifest: copies that `status` counts.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use nightshift_core::chain;
 use nightshift_core::inventory::Host;
@@ -9,10 +10,14 @@ use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_peers::{Credentials, PeerVault};
 use nightshift_store::StoreError;
+use tokio::time::{Instant, timeout_at};
 
 use crate::context::StageContext;
 use crate::stages::error::StageError;
 use crate::stages::stored_sets;
+
+/// For the manifests of a night's etcd sets, of which each may have 64 MiB.
+const COMPARE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Reads each other master's vault, and records which of the sets that are stored here it has. The stages that need a
 /// master report one that cannot be reached.
@@ -22,10 +27,15 @@ pub async fn check(ctx: &StageContext) -> Result<(), StageError> {
         return Ok(());
     }
     let credentials = Credentials::of_peers(&ctx.settings).await?;
-    for master in ctx.settings.peers(Role::Master) {
-        match same(ctx, master, &sets, &credentials).await {
-            Ok(sets) => record(ctx, master, sets).await?,
-            Err(error) => tracing::debug!("{}: cannot compare its etcd sets: {}", master.name, chain(&error)),
+    let masters: Vec<&Host> = ctx.settings.peers(Role::Master).collect();
+    for (at, master) in masters.iter().enumerate() {
+        let end = ctx.share(masters.len() - at).min(Instant::now() + COMPARE_TIMEOUT);
+        match timeout_at(end, same(ctx, master, &sets, &credentials)).await {
+            Ok(Ok(sets)) => record(ctx, master, sets).await?,
+            Ok(Err(error)) => {
+                tracing::debug!("{}: cannot compare its etcd sets: {}", master.name, chain(&error));
+            }
+            Err(_) => tracing::info!("{} is too slow: its etcd sets are not compared", master.name),
         }
     }
     Ok(())
