@@ -392,4 +392,14 @@ fn an_archive_that_was_renamed_is_recognised_by_its_content() {
         assert!(shown(&renamed).contains("m1.site.test"), "{command}");
         assert!(!shown(&archive).is_empty());
     }
+    // A browser may decompress what it downloads, under the old name or a new one.
+    for name in ["m1.tar".to_owned(), format!("{}", archive.file_name().unwrap().display())] {
+        let unpacked = site.host("m1").state().join(name);
+        crate::support::shell("gzip -dc \"$1\" > \"$2\"", &[&archive, &unpacked]);
+        for command in ["inspect", "verify"] {
+            let refused = site.run("m1", &[command, unpacked.to_str().unwrap()]).unwrap();
+            assert_eq!(refused.code, 2, "{command}: {refused:?}");
+            assert!(refused.stderr.contains("without its compression"), "{command}: {refused:?}");
+        }
+    }
 }

@@ -102,6 +102,14 @@ fn an_encrypted_archive_opens_with_age_and_tar_and_with_verify() {
     assert!(verified.stdout.contains(": verified, 2 sets"), "{verified:?}");
     let inside = good(site.run("m1", &["inspect", "--identity", identity, archive]).unwrap()).stdout;
     assert!(inside.contains("2 sets") && inside.contains("root_cron"), "{inside}");
+    let renamed = keys.path().join(Path::new(archive.trim_end_matches(".age")).file_name().unwrap());
+    std::fs::copy(archive, &renamed).unwrap();
+    let renamed = renamed.to_str().unwrap();
+    let verified = ends_with(site.run("m1", &["verify", "--identity", identity, renamed]).unwrap(), 3);
+    assert!(
+        verified.stdout.contains(": verified, 2 sets") && verified.stdout.contains("unsigned"),
+        "{verified:?}"
+    );
     let other = keys.path().join("other");
     shell("age-keygen -o \"$1\" 2>/dev/null", &[&other]);
     let other = other.to_str().unwrap();

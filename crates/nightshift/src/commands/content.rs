@@ -67,13 +67,27 @@ pub fn identities(encrypted: &Path, identity: Option<&Path>) -> Result<Identitie
     Identities::read(BufReader::new(file)).map_err(unusable)
 }
 
-/// By the file's name, if that is an archive's, or else by what is in it: an archive keeps its name in its content.
+/// By the file's name, if that is an archive's, or else by what is in it: an archive keeps its name in its content. How it is
+/// compressed and encrypted is decided by its first bytes, whatever its name says.
 pub fn of(path: &Path, identity: Option<&Path>) -> Result<Content, CommandError> {
-    if let Some(name) = path.file_name().and_then(|name| name.to_str()?.parse().ok()) {
-        return Ok(Content::Archive(name));
+    let failed = |source| CommandError::Read { path: path.to_owned(), source };
+    let named: Option<ArchiveName> = path.file_name().and_then(|name| name.to_str()?.parse().ok());
+    if let Some(name) = &named {
+        let (head, reader) = peeked(File::open(path).map_err(failed)?).map_err(failed)?;
+        let (encrypted, packing) = (is_encrypted(&head), Packing::of(&head));
+        if !encrypted {
+            refuse_others(path, &head)?;
+        }
+        let zstd = if encrypted { name.zstd } else { packing == Packing::Zstd };
+        if !encrypted && packing == Packing::Plain {
+            refuse_plain_tar(path, reader)?;
+        }
+        // The command that reads it on reports what is wrong with it.
+        return Ok(Content::Archive(ArchiveName { encrypted, zstd, ..name.clone() }));
     }
     let Plain { reader, packing, encrypted } = open(path, identity)?;
     if packing == Packing::Plain {
+        refuse_plain_tar(path, reader)?;
         return Ok(Content::Snapshot);
     }
     let head = packing
@@ -81,12 +95,26 @@ pub fn of(path: &Path, identity: Option<&Path>) -> Result<Content, CommandError>
         .and_then(|plain| TarHead::read(plain, packing == Packing::Zstd, encrypted));
     match head {
         Ok(TarHead::Archive(name)) => Ok(Content::Archive(name)),
-        Ok(TarHead::OtherTar) => Err(CommandError::Usage(format!(
-            "{} is a tar archive, but not one of nightshift; unpack it first",
+        Ok(TarHead::OtherTar) => Err(other_tar(path)),
+        Ok(TarHead::NotTar) | Err(_) => Ok(Content::Snapshot),
+    }
+}
+
+fn other_tar(path: &Path) -> CommandError {
+    let path = path.display();
+    CommandError::Usage(format!("{path} is a tar archive, but not one of nightshift; unpack it first"))
+}
+
+/// Browsers decompress what they download.
+fn refuse_plain_tar(path: &Path, reader: impl Read) -> Result<(), CommandError> {
+    match TarHead::read(reader, false, false) {
+        Ok(TarHead::Archive(name)) => Err(CommandError::Usage(format!(
+            "{} is the archive {name} without its compression, which a browser may have removed; download it in another way, or \
+             compress it with gzip",
             path.display()
         ))),
-        // The command that reads it on reports what is wrong with it.
-        Ok(TarHead::NotTar) | Err(_) => Ok(Content::Snapshot),
+        Ok(TarHead::OtherTar) => Err(other_tar(path)),
+        Ok(TarHead::NotTar) | Err(_) => Ok(()),
     }
 }
 

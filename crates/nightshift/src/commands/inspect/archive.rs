@@ -72,6 +72,10 @@ impl Overview<'_> {
             for missing in missing {
                 text.push_str(&format!("missing       {}\n", shown(missing.as_bytes())));
             }
+            for set in sets.iter().filter(|set| !set.left_out.is_empty()) {
+                let links = set.left_out.summary();
+                text.push_str(&format!("left out      {}: links, only in its manifest: {links}\n", set.id));
+            }
         }
         for manifest in &self.sets {
             text.push_str(&format!("\n{}{}", summary(manifest), files(manifest)));
