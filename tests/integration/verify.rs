@@ -7,15 +7,20 @@ use kit::lab::Role::{BackupServer, Etcd, Master, Node};
 use kit::site::{Plan, Site};
 use serde_json::{Value, json};
 
-use crate::support::{archive_in, ends_with, good, night_of, set_folder, set_report, shell, verdict};
+use crate::support::{archive_in, ends_with, good, night_of, set_folder, set_report, sha256, shell, verdict};
 
 /// Rewrites a set's manifest, as its host may do that made it.
 fn claim(set: &Path, change: impl Fn(&mut Value)) {
+    claim_again(set, change);
+    fs::remove_file(set.join("manifest.json.sig")).unwrap();
+}
+
+/// As `claim`, where the signature is gone.
+fn claim_again(set: &Path, change: impl Fn(&mut Value)) {
     let path = set.join("manifest.json");
     let mut manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     change(&mut manifest);
     fs::write(&path, serde_json::to_vec(&manifest).unwrap()).unwrap();
-    fs::remove_file(set.join("manifest.json.sig")).unwrap();
 }
 
 /// A master's night, once the etcd host has claimed something about its set.
@@ -43,6 +48,120 @@ fn an_etcd_set_without_a_snapshot_is_bad_whatever_its_origin_host_says() {
     let set = format!("e1.site.test/{}/etcd", night_of(&site, "m1"));
     let verified = ends_with(site.run("m1", &["verify", &set]).unwrap(), 1);
     assert!(verified.stdout.contains("BAD: it contains neither a snapshot"), "{verified:?}");
+}
+
+/// Replaces the snapshot in a manifest by one small file, with what the manifest states about it.
+fn instead_of_the_snapshot(set: &Path, path: &str, content: &[u8], data: &Value) {
+    let file = set.join(path);
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(file, content).unwrap();
+    claim(set, |manifest| {
+        let items = manifest["items"].as_array_mut().unwrap();
+        let snapshot = items.iter_mut().find(|item| item["path"] == "snapshot.db.gz").unwrap();
+        snapshot["path"] = json!(path);
+        snapshot["size"] = json!(content.len());
+        snapshot["sha256"] = json!(sha256(content));
+        manifest["etcd"]["data"] = data.clone();
+    });
+}
+
+#[test]
+fn an_etcd_set_that_only_claims_a_cold_copy_or_a_v2_backup_is_not_called_verified() {
+    let mut site = Plan::new(&[("m1", &[Master]), ("e1", &[Etcd]), ("e2", &[Etcd])]).build().unwrap();
+    for host in ["e1", "e2"] {
+        site.start(host).unwrap();
+    }
+    for host in ["e1", "e2"] {
+        site.settle(host).unwrap();
+    }
+    // A revision that no snapshot has, in a set with one byte in place of a cold copy.
+    let cold_copy =
+        json!({"item": "member.tar.gz", "raw_size": 1, "raw_sha256": sha256(b"x"), "stopped_ms": 1});
+    let data = json!({"v3": true, "v2": true, "cold_copy": cold_copy});
+    let e1 = set_folder(&site, "e1", "e1", "etcd");
+    instead_of_the_snapshot(&e1, "member.tar.gz", b"x", &data);
+    claim_again(&e1, |manifest| manifest["etcd"]["passed"]["revision"] = json!(98_765_432));
+    let data = json!({"v3": false, "v2": true, "v2_backup": {"folder": "v2", "keys": 1_000_000}});
+    let e2 = set_folder(&site, "e2", "e2", "etcd");
+    instead_of_the_snapshot(&e2, "v2/member/wal/0.wal", b"x", &data);
+    claim_again(&e2, |manifest| drop(manifest["etcd"].as_object_mut().unwrap().remove("passed")));
+
+    site.start("m1").unwrap();
+    let status = site.settle("m1").unwrap();
+    let report = set_report(&status, "e1.site.test", "etcd");
+    assert_eq!(report["fate"], "refused", "{report:#}");
+    let reason = report["reason"].as_str().unwrap();
+    assert!(reason.contains("member.tar.gz: cannot unpack the copy"), "{report:#}");
+    let report = set_report(&status, "e2.site.test", "etcd");
+    assert_eq!(report["verified"].as_str(), None, "{report:#}");
+    let night = night_of(&site, "m1");
+    let set = format!("e2.site.test/{night}/etcd");
+    let verified = ends_with(site.run("m1", &["verify", &set]).unwrap(), 3);
+    assert!(verified.stdout.contains(": unchecked: its v2 backup"), "{verified:?}");
+}
+
+#[test]
+fn what_cannot_be_read_is_named_and_hides_nothing_else() {
+    let mut site =
+        Plan::new(&[("m1", &[Master, Etcd]), ("n1", &[Node]), ("backup", &[BackupServer])]).build().unwrap();
+    site.night().unwrap();
+    let night = night_of(&site, "m1");
+    // As root reads everything, a file is where a directory belongs, and a directory where a file does.
+    let proofs = set_folder(&site, "m1", "m1", "etcd.proofs");
+    if proofs.exists() {
+        fs::remove_dir_all(&proofs).unwrap();
+    }
+    fs::write(&proofs, b"not a directory").unwrap();
+    let manifest = set_folder(&site, "m1", "n1", "node").join("manifest.json");
+    fs::remove_file(&manifest).unwrap();
+    fs::create_dir(&manifest).unwrap();
+
+    let run = |code, words: &[&str]| ends_with(site.run("m1", words).unwrap(), code);
+    let status = run(3, &["status"]);
+    let line = status.stdout.lines().find(|line| line.starts_with("! ")).unwrap_or_default();
+    assert!(line.contains("a proof of m1.site.test/"), "{status:?}");
+    let one = run(3, &["nights", &night]);
+    assert!(one.stdout.contains("m1.site.test") && one.stderr.contains("unreadable: a proof of"), "{one:?}");
+    let sets = run(3, &["sets"]);
+    let rows =
+        |host: &str, word: &str| sets.stdout.lines().any(|row| row.contains(host) && row.contains(word));
+    assert!(rows("n1.site.test", "unusable") && rows("m1.site.test", " good "), "{sets:?}");
+    assert!(sets.stderr.contains("warning: a proof of m1.site.test/"), "{sets:?}");
+    let json = run(3, &["sets", "--json"]);
+    assert_eq!(serde_json::from_str::<Vec<Value>>(&json.stdout).unwrap().len(), 3);
+    let verified = run(3, &["verify"]);
+    for line in [
+        format!("n1.site.test/{night}/node: unchecked: "),
+        format!("m1.site.test/{night}/etcd: good, "),
+        format!("m1.site.test/{night}/etcd: unchecked: a proof is unusable: "),
+        format!("m1.site.test/{night}/master: good, "),
+    ] {
+        assert!(verified.stdout.lines().any(|printed| printed.starts_with(&line)), "{line} in {verified:?}");
+    }
+    let check = site.run("m1", &["check"]).unwrap();
+    assert!(check.stderr.contains("warning: the size of the vault is not checked in full"), "{check:?}");
+    assert!(check.stdout.contains("config: m1.site.test"), "{check:?}");
+
+    let (zip, archive) = (site.host("m1").state().join("backup.zip"), archive_in(&site.inbox()));
+    fs::write(&zip, b"PK\x03\x04 and more").unwrap();
+    let both = run(3, &["verify", zip.to_str().unwrap(), archive.to_str().unwrap()]);
+    assert!(both.stdout.contains("unchecked: ") && both.stdout.contains(": verified, 3 sets"), "{both:?}");
+}
+
+#[test]
+fn a_proof_without_a_signature_is_named_and_the_set_is_not_called_verified() {
+    let mut site = Plan::new(&[("e1", &[Etcd])]).build().unwrap();
+    site.night().unwrap();
+    good(site.run("e1", &["verify"]).unwrap());
+    let proofs = set_folder(&site, "e1", "e1", "etcd.proofs");
+    let signatures = fs::read_dir(&proofs).unwrap().map(|entry| entry.unwrap().path());
+    let signatures: Vec<_> =
+        signatures.filter(|path| path.extension().is_some_and(|it| it == "sig")).collect();
+    assert_eq!(signatures.len(), 1);
+    fs::remove_file(&signatures[0]).unwrap();
+    let unsigned = ends_with(site.run("e1", &["verify"]).unwrap(), 3);
+    assert!(unsigned.stdout.contains(": unchecked: the proof e1.site.test-"), "{unsigned:?}");
+    assert!(unsigned.stdout.contains(".json: unsigned"), "{unsigned:?}");
 }
 
 #[test]

@@ -1,13 +1,16 @@
 //! The manifest: the list of a set's items. A set exists if and only if its manifest exists.
 
+mod paths;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use self::paths::{is_safe_path, link_stays_inside};
 use crate::access::Access;
 use crate::digest::Digest;
-use crate::etcd_facts::EtcdFacts;
+use crate::etcd_facts::{EtcdFacts, V2Backup};
 use crate::name::{ClusterName, HostName};
 use crate::night::Night;
 use crate::outcome::Grade;
@@ -189,29 +192,62 @@ impl Manifest {
         self.files().fold(0, |sum, (_, size, _)| sum.saturating_add(size))
     }
 
-    /// Why an etcd set that counts as a copy contains no data of etcd's.
+    /// Why an etcd set that counts as a copy lacks data of etcd's that it must have, or that its manifest describes.
     pub fn missing_etcd_data(&self) -> Option<&'static str> {
-        let lacks = self.role == Role::Etcd && self.grade > Grade::Bad && !self.has_etcd_data();
-        lacks.then_some("it contains neither a snapshot, nor a cold copy, nor a v2 backup")
+        if self.role != Role::Etcd || self.grade <= Grade::Bad {
+            return None;
+        }
+        if !self.has_etcd_data() {
+            return Some("it contains neither a snapshot, nor a cold copy, nor a v2 backup");
+        }
+        let mut copies = self.etcd_copies().into_iter();
+        copies.find(|(_, described, contained)| *described && !contained).map(|(reason, ..)| reason)
     }
 
     /// Whether an etcd set contains the member's keys: a snapshot, a cold copy or a v2 backup, with data in it.
     pub fn has_etcd_data(&self) -> bool {
-        let Some(etcd) = &self.etcd else { return false };
-        let has = |wanted: &dyn Fn(&str) -> bool| {
-            self.files().any(|(item, size, _)| size > 0 && wanted(item.path.as_str()))
-        };
-        let data = etcd.data.as_ref();
+        self.etcd.is_some() && self.etcd_copies().iter().any(|(.., contained)| *contained)
+    }
+
+    pub fn has_snapshot(&self) -> bool {
+        self.has_data(|path| SNAPSHOTS.contains(&path))
+    }
+
+    /// Each kind of copy: the reason if it is missing, whether the manifest describes it, and whether the set contains it.
+    fn etcd_copies(&self) -> [(&'static str, bool, bool); 3] {
+        let data = self.etcd.as_ref().and_then(|etcd| etcd.data.as_ref());
         let cold_copy = data.and_then(|data| data.cold_copy.as_ref());
         let v2_backup = data.and_then(|data| data.v2_backup.as_ref());
-        has(&|path| SNAPSHOTS.contains(&path))
-            || cold_copy.is_some_and(|copy| has(&|path| COLD_COPIES.contains(&path) && path == copy.item))
-            || v2_backup.is_some_and(|backup| {
-                has(&|path| {
-                    let below = path.strip_prefix(backup.directory.as_str());
-                    below.is_some_and(|below| below.starts_with("/member/wal/"))
-                })
-            })
+        let describes_snapshot = self.etcd.as_ref().is_some_and(|etcd| etcd.snapshot.is_some());
+        let has_cold_copy = cold_copy
+            .is_some_and(|copy| self.has_data(|path| COLD_COPIES.contains(&path) && path == copy.item));
+        let in_backup = |path: &str, backup: &V2Backup| {
+            let below = path.strip_prefix(backup.directory.as_str());
+            below.is_some_and(|below| below.starts_with("/member/wal/"))
+        };
+        let has_v2_backup = v2_backup.is_some_and(|backup| self.has_data(|path| in_backup(path, backup)));
+        [
+            (
+                "its manifest describes a snapshot that it does not contain",
+                describes_snapshot,
+                self.has_snapshot(),
+            ),
+            (
+                "its manifest describes a cold copy that it does not contain",
+                cold_copy.is_some(),
+                has_cold_copy,
+            ),
+            (
+                "its manifest describes a v2 backup that it does not contain",
+                v2_backup.is_some(),
+                has_v2_backup,
+            ),
+        ]
+    }
+
+    /// Whether a file with such a path is listed that is not empty.
+    fn has_data(&self, wanted: impl Fn(&str) -> bool) -> bool {
+        self.files().any(|(item, size, _)| size > 0 && wanted(item.path.as_str()))
     }
 
     pub fn item(&self, path: &str) -> Option<&Item> {
@@ -355,38 +391,6 @@ struct ListedItem {
     path: String,
     size: Option<u64>,
     sha256: Option<Digest>,
-}
-
-/// Whether a path stays inside the directory that it is joined to, and can be created on Linux file systems.
-pub fn is_safe_path(path: &str) -> bool {
-    const MAX_DEPTH: usize = 64;
-    // Linux's PATH_MAX and NAME_MAX.
-    const MAX_PATH_LEN: usize = 4096;
-    const MAX_NAME_LEN: usize = 255;
-    !path.is_empty()
-        && path.len() <= MAX_PATH_LEN
-        && !path.contains('\0')
-        && path.split('/').count() <= MAX_DEPTH
-        && path
-            .split('/')
-            .all(|part| !part.is_empty() && part != "." && part != ".." && part.len() <= MAX_NAME_LEN)
-}
-
-/// Whether a symlink at `path` with this `target` stays within the set.
-pub fn link_stays_inside(path: &str, target: &str) -> bool {
-    if target.is_empty() || target.starts_with('/') {
-        return false;
-    }
-    let mut depth = path.split('/').count() - 1;
-    for part in target.split('/') {
-        match part {
-            "" | "." => {}
-            ".." if depth == 0 => return false,
-            ".." => depth -= 1,
-            _ => depth += 1,
-        }
-    }
-    true
 }
 
 #[cfg(test)]

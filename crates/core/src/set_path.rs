@@ -13,6 +13,9 @@ use crate::role::Role;
 /// The maximum number of attempts at one set in one night.
 pub const MAX_ATTEMPTS: u16 = 9;
 
+/// What follows the name of a set's directory in the name of the statement about its damage.
+pub const DAMAGE_EXTENSION: &str = ".damaged";
+
 /// The identity of a set.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SetId {
@@ -59,6 +62,11 @@ impl SetId {
         PathBuf::from(self.host.as_str())
             .join(self.night.to_string())
             .join(format!("{}.proofs", self.dir_name()))
+    }
+
+    /// The name of the file beside it in which this host states that its own copy is damaged.
+    pub fn damage_name(&self) -> String {
+        format!("{}{DAMAGE_EXTENSION}", self.dir_name())
     }
 }
 

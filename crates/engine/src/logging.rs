@@ -7,11 +7,12 @@ use std::io::IsTerminal as _;
 use std::os::fd::AsFd;
 
 use nightshift_core::audit::{Kind, Severity};
+use tracing::field::{Field, Visit};
 use tracing::{Level, Metadata, Subscriber};
 use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::filter::{EnvFilter, filter_fn};
 use tracing_subscriber::fmt::format;
-use tracing_subscriber::layer::{Layer, SubscriberExt as _};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -35,6 +36,32 @@ pub fn begin() {
     });
     // A second call fails, and the first logger stays.
     let _kept = tracing_subscriber::registry().with(filter).with(journal).with(terminal).try_init();
+}
+
+/// Passes the warnings of a foreground command to `print`: what is skipped is part of its result.
+pub fn begin_foreground(print: fn(&str)) {
+    let filter = EnvFilter::new("warn,russh=error,russh_sftp=off,h2=error");
+    let _kept = tracing_subscriber::registry().with(filter).with(Printed(print)).try_init();
+}
+
+struct Printed(fn(&str));
+
+impl<S: Subscriber> Layer<S> for Printed {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        (self.0)(&format!("warning: {}", message.0));
+    }
+}
+
+struct Message(String);
+
+impl Visit for Message {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        if field.name() == "message" {
+            self.0 = format!("{value:?}");
+        }
+    }
 }
 
 /// One layer for each severity that a line without an id can have: a journald layer adds the same fields to all its lines.

@@ -77,6 +77,9 @@ pub struct NightReport {
     /// The etcd sets of this night in this host's vault.
     #[serde(default)]
     pub etcd: Vec<EtcdState>,
+    /// What of them cannot be read, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<String>,
 }
 
 impl Report {
@@ -122,6 +125,8 @@ pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError>
     }
     let LastNights { before, complete, restorable } = last;
     let window = &settings.window;
+    let night = newest.map(|record| night_report(settings, record.clone()));
+    warnings.extend(night.iter().flat_map(|night| night.unreadable.clone()));
     Ok(Report {
         cluster: settings.cluster.clone(),
         host: settings.this.clone(),
@@ -131,7 +136,7 @@ pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError>
         stale: stale(settings, now, restorable, known.clone().next().copied()),
         held: None,
         warnings: warnings.into_iter().collect(),
-        night: newest.map(|record| night_report(settings, record.clone())).transpose()?,
+        night,
         before: before.map(|(_, verdict)| verdict),
         before_night: before.map(|(night, _)| night),
         last_complete: complete,
@@ -166,13 +171,14 @@ impl LastNights {
     }
 }
 
-pub fn night_report(settings: &Settings, record: Record) -> Result<NightReport, StoreError> {
+pub fn night_report(settings: &Settings, record: Record) -> NightReport {
     let open = record.closed.is_none();
     let settled = is_settled(&record);
     let Judgement { verdict, reasons } = judgement(&record);
-    let etcd = etcd_state::of_night(settings, &record)?;
+    let mut unreadable = Vec::new();
+    let etcd = etcd_state::of_night(settings, &record, &mut unreadable);
     let (progress, waits) = (Vec::new(), Vec::new());
-    Ok(NightReport { open, settled, verdict, reasons, record, progress, waits, etcd })
+    NightReport { open, settled, verdict, reasons, record, progress, waits, etcd, unreadable }
 }
 
 /// Why a night does not open, and when it does.

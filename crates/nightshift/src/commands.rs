@@ -22,17 +22,27 @@ mod status;
 mod trust;
 mod verify;
 
+use nightshift_engine::logging::begin_foreground;
 use nightshift_etcd::trial::child::become_program;
 use nightshift_etcd::trial::scratch::sweep;
 
 use crate::args::{Cli, Command, Nights, Sets};
 use crate::exit::Exit;
+use crate::out;
 
 pub use error::CommandError;
 use here::here;
 
 pub fn run(cli: Cli) -> Result<Exit, CommandError> {
     let config = cli.config;
+    // The others write to the journal, or report over a pipe.
+    let is_foreground = !matches!(
+        cli.command,
+        Command::Daemon | Command::ColdCopy(_) | Command::DrillWorker { .. } | Command::DrillEtcd { .. }
+    );
+    if is_foreground {
+        begin_foreground(out::print_error);
+    }
     match cli.command {
         Command::Daemon => daemon::run(config),
         Command::Check(args) => here(check::run(&config, &args)),

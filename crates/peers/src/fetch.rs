@@ -11,7 +11,7 @@ use nightshift_core::manifest::{self, FileList, ListedFile, Manifest};
 use nightshift_core::outcome::Grade;
 use nightshift_core::set_path::SetId;
 use nightshift_store::space::Amount;
-use nightshift_store::verify::{self, MAX_SIGNATURE_LEN};
+use nightshift_store::verify::{EtcdCheck, MAX_SIGNATURE_LEN, verify_etcd_data};
 use nightshift_store::{Partial, Vault, offload};
 
 use crate::download::{Download, Wanted};
@@ -32,8 +32,8 @@ pub struct Fetched {
     pub sha256: Digest,
     /// The machine-id in the previous set of this host and role.
     pub previous_machine: Option<String>,
-    /// When everything in it was verified here. `None` if that is impossible: its format is newer, or its origin host graded
-    /// it bad.
+    /// When everything in it was verified here. `None` if a part of it cannot be: its format is newer, its origin host graded it
+    /// bad, or its facts are about something that only a drill can check.
     pub verified: Option<Timestamp>,
 }
 
@@ -95,11 +95,11 @@ pub async fn fetch(
     let download = Download { peer, set, partial: &partial };
     let too_slow = |_| FetchError::TooSlow(set.clone(), limit.as_secs());
     tokio::time::timeout(limit, download.all(&wanted)).await.map_err(too_slow)??;
-    if let Some(manifest) = &manifest {
-        check_snapshot(set, &partial, manifest).await?;
-    }
-    let is_sound = manifest.as_ref().is_some_and(|manifest| manifest.grade > Grade::Bad);
-    let verified = is_sound.then(Timestamp::now);
+    let is_checked = match &manifest {
+        Some(manifest) if manifest.grade > Grade::Bad => check_etcd_data(set, &partial, manifest).await?,
+        _ => false,
+    };
+    let verified = is_checked.then(Timestamp::now);
     let sha256 = offload::run(move || partial.publish(&bytes, signature.as_deref())).await?;
     Ok(Fetched { manifest, format, bytes: total, sha256, previous_machine, verified })
 }
@@ -214,26 +214,18 @@ fn reuse(
     Ok(Missing { partial, wanted, previous_machine })
 }
 
-/// Verifies the set's snapshot here, and that it is what its manifest says: what the origin host states about it proves nothing.
-async fn check_snapshot(set: &SetId, partial: &Partial, manifest: &Manifest) -> Result<(), FetchError> {
-    if manifest.grade == Grade::Bad {
-        return Ok(());
-    }
-    let snapshots = manifest.items.iter().filter(|item| verify::is_snapshot(&item.path));
-    let paths: Vec<_> = snapshots.map(|item| partial.directory().join(&item.path)).collect();
-    let facts = manifest.etcd.clone();
+/// Compares the set's etcd data with its manifest here. Returns whether that was possible for all of it.
+async fn check_etcd_data(set: &SetId, partial: &Partial, manifest: &Manifest) -> Result<bool, FetchError> {
     let stop = StopOnDrop(Arc::default());
     let stopped = Arc::clone(&stop.0);
-    let findings: Vec<String> = offload::run(move || {
-        let stopped = || stopped.load(Ordering::Relaxed);
-        let undescribed = (facts.is_none() && !paths.is_empty()).then(|| verify::UNDESCRIBED.to_owned());
-        let found = paths.iter().flat_map(|path| verify::verify_snapshot(path, facts.as_ref(), &stopped));
-        found.chain(undescribed).collect()
+    let (directory, of) = (partial.directory().to_owned(), manifest.clone());
+    let EtcdCheck { findings, unchecked } = offload::run(move || {
+        verify_etcd_data(&directory, &of, &|_| true, &|| stopped.load(Ordering::Relaxed))
     })
     .await;
     drop(stop);
     if findings.is_empty() {
-        return Ok(());
+        return Ok(unchecked.is_empty());
     }
     let (set, grade) = (set.clone(), manifest.grade);
     Err(FetchError::Unsound { set, grade, findings: findings.join("; ") })

@@ -28,7 +28,7 @@ pub enum FetchError {
     #[error("{set}: the content of {path} differs from the manifest; it was fetched twice")]
     Content { set: SetId, path: String },
     #[error(
-        "{set}: its snapshot failed verification, although its origin host graded it {grade}: {findings}"
+        "{set}: its etcd data failed verification, although its origin host graded it {grade}: {findings}"
     )]
     Unsound { set: SetId, grade: Grade, findings: String },
     #[error("{set} has {total}, more than [vault] {key} ({max}); raise it if this host is trusted to have so much", total = bytes(*.total), key = VaultSettings::max_set_size_key(.set.role), max = bytes(*.max))]

@@ -23,36 +23,49 @@ pub fn best<T>(sets: impl IntoIterator<Item = T>, of: impl Fn(&T) -> (SetId, Gra
     })
 }
 
-fn best_judged(sets: impl IntoIterator<Item = Judged>) -> Option<Judged> {
+pub fn best_judged(sets: impl IntoIterator<Item = Judged>) -> Option<Judged> {
     best(sets, |judged| (judged.manifest.id(), judged.grade))
 }
 
 impl Vault {
-    /// The best set of a host, role and night.
-    pub fn best(&self, host: &HostName, night: Night, role: Role) -> Result<Option<Judged>, StoreError> {
+    /// The best set of a host, role and night. What cannot be read is skipped with a warning.
+    pub fn best(&self, host: &HostName, night: Night, role: Role) -> Option<Judged> {
+        let (judged, unreadable) = self.judged(host, night, role);
+        for error in unreadable {
+            tracing::warn!("a set of {host} of night {night} is skipped: {}", chain(&error));
+        }
+        best_judged(judged)
+    }
+
+    /// The sets of a host, role and night, and why others cannot be read: in one case all of them, because their directory
+    /// cannot be. One that cannot be read (newer format, damaged, just removed) does not hide the others.
+    pub fn judged(&self, host: &HostName, night: Night, role: Role) -> (Vec<Judged>, Vec<StoreError>) {
+        let sets = match self.sets_of(host, night) {
+            Ok(sets) => sets,
+            Err(error) => return (Vec::new(), vec![error]),
+        };
         let mut judge = Judge::new(self);
-        let sets = self.sets_of(host, night)?.into_iter().filter(|set| set.role == role);
-        let judged = sets.filter_map(|set| {
-            // One that cannot be read (newer format, damaged, just removed) does not hide the others.
-            let judged = judge.judge(&set);
-            judged.inspect_err(|error| tracing::warn!("{set} is skipped: {}", chain(error))).ok()
-        });
-        Ok(best_judged(judged))
+        let (mut judged, mut unreadable) = (Vec::new(), Vec::new());
+        for set in sets.into_iter().filter(|set| set.role == role) {
+            match judge.judge(&set) {
+                Ok(set) => judged.push(set),
+                Err(error) => unreadable.push(error),
+            }
+        }
+        (judged, unreadable)
     }
 
     /// The best set of each host in a night, in the order of hosts.
     pub fn best_of_hosts(&self, night: Night, role: Role) -> Result<Vec<Judged>, StoreError> {
         let sets = self.sets_of_night(night)?.into_iter().filter(|set| set.role == role);
         let hosts: BTreeSet<HostName> = sets.map(|set| set.host).collect();
-        hosts.iter().filter_map(|host| self.best(host, night, role).transpose()).collect()
+        Ok(hosts.iter().filter_map(|host| self.best(host, night, role)).collect())
     }
 
     /// The best copy of the newest night in which one of these hosts has one.
     pub fn newest_copy(&self, hosts: &[HostName], role: Role) -> Result<Option<Judged>, StoreError> {
-        let mut nights = BTreeSet::new();
-        for host in hosts {
-            nights.extend(self.nights_of(host)?);
-        }
+        let sets = hosts.iter().flat_map(|host| self.sets_of_host(host, role));
+        let nights: BTreeSet<Night> = sets.map(|set| set.night).collect();
         for night in nights.into_iter().rev() {
             let mut copies = self.best_of_hosts(night, role)?;
             copies.retain(|set| set.grade.is_copy() && hosts.contains(&set.manifest.host));
@@ -82,8 +95,7 @@ impl Vault {
         wanted: impl Fn(Grade) -> bool,
     ) -> Result<Option<Manifest>, StoreError> {
         for night in self.nights_of(host)?.into_iter().rev().filter(|night| *night < before) {
-            // A night that cannot be read must not fail tonight's stage: an older one may do.
-            if let Ok(Some(judged)) = self.best(host, night, role)
+            if let Some(judged) = self.best(host, night, role)
                 && wanted(judged.grade)
             {
                 return Ok(Some(judged.manifest));

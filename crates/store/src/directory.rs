@@ -20,6 +20,12 @@ pub fn list(directory: &Path) -> Result<Vec<DirEntry>, StoreError> {
     Ok(entries)
 }
 
+/// Whether there is nothing at a path. A path that cannot be looked at is not absent: what is there must not count as removed.
+pub fn is_absent(path: &Path) -> bool {
+    let gone = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
+    fs::symlink_metadata(path).is_err_and(|error| gone.contains(&error.kind()))
+}
+
 /// Creates a directory and those above it, which only this user and the peers' group can read.
 pub fn create_directories(directory: &Path) -> Result<(), StoreError> {
     fs::DirBuilder::new().recursive(true).mode(0o750).create(directory).on("create", directory)

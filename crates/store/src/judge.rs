@@ -1,12 +1,14 @@
-//! The grade in effect of a set: that of its manifest, lowered where a comparison of the members names its member or where it
-//! went back behind an earlier set of this vault, and raised where an operator accepted it. Every decision uses this grade.
+//! The grade in effect of a set: that of its manifest, lowered where a comparison of the members names its member, where it went back
+//! behind an earlier set of this vault or where this host's copy is damaged, and raised where an operator accepted it. Every
+//! decision uses this grade.
 
 mod members;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nightshift_core::etcd_facts::{Agreement, AgreementState};
 use nightshift_core::manifest::Manifest;
+use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Grade;
 use nightshift_core::plausible;
@@ -84,17 +86,16 @@ impl<'a> Judge<'a> {
 
     pub fn judge(&mut self, set: &SetId) -> Result<Judged, StoreError> {
         let manifest = self.vault.manifest(set)?;
-        // Proofs that cannot be read do not count.
-        let proofs = self.vault.proofs(set).unwrap_or_else(|error| {
-            tracing::warn!("the proofs of {set} are skipped: {}", nightshift_core::chain(&error));
-            Vec::new()
-        });
+        let proofs = self.vault.proofs(set);
         let drills: Vec<_> = proofs.iter().filter_map(ProofReport::of).collect();
         let last = ProofReport::last_of_each(&drills);
         let proved = last.iter().any(|drill| drill.verdict == DrillVerdict::Proved);
         let mut notes: Vec<String> = manifest.notes.iter().map(ToString::to_string).collect();
-        if let Some(note) = manifest.missing_etcd_data() {
-            notes.insert(0, note.to_owned());
+        let damage = self.vault.damage(set).map(|damage| {
+            format!("this host's copy is damaged, found {}: {}", damage.at, damage.findings.summary())
+        });
+        if let Some(note) = manifest.missing_etcd_data().map(str::to_owned).or(damage) {
+            notes.insert(0, note);
             return Ok(Judged { manifest, grade: Grade::Bad, notes, accepted: false, proved });
         }
         let acceptance = self.vault.acceptance(&manifest, &proofs);
@@ -102,9 +103,9 @@ impl<'a> Judge<'a> {
         if grade.awaits_acceptance() && acceptance != Acceptance::None {
             grade = Grade::Good;
         }
-        if let Some(note) = self.diverged(&manifest).filter(|_| grade > Grade::Diverged) {
+        if let Some((found, note)) = self.disagreement(&manifest).filter(|(found, _)| grade > *found) {
             if acceptance != Acceptance::Full {
-                grade = Grade::Diverged;
+                grade = found;
             }
             notes.insert(0, note);
         }
@@ -123,10 +124,12 @@ impl<'a> Judge<'a> {
         Ok(Judged { manifest, grade, notes, accepted, proved })
     }
 
-    /// The comparison of that night that names this set's member as diverged. One from before the set was made does not count
-    /// if the members were compared again in between, and agreed; the set's own host cannot clear itself of what another
-    /// host found.
-    fn diverged(&mut self, manifest: &Manifest) -> Option<String> {
+    /// The comparisons of that night that name this set's member as diverged, as a note, and the grade that they give. One from
+    /// before the set was made does not count if the members were compared again in between, and agreed; the set's own host
+    /// cannot clear itself of what another host found.
+    ///
+    /// A single other host is not believed alone: it could make every set but its own count as diverged.
+    fn disagreement(&mut self, manifest: &Manifest) -> Option<(Grade, String)> {
         let etcd = manifest.etcd.as_ref()?;
         let reports = self.members(manifest.night).reports(&etcd.cluster_id);
         let cleared = |by: &SetId, at| {
@@ -137,15 +140,21 @@ impl<'a> Judge<'a> {
                     && (later.by.host != manifest.host || by.host == manifest.host)
             })
         };
-        reports.iter().filter(|report| !cleared(&report.by, report.at)).find_map(|report| {
+        let against = reports.iter().filter(|report| !cleared(&report.by, report.at)).filter_map(|report| {
             let named = report.agreement.diverged().into_iter().find(|it| it.member_id == etcd.member_id)?;
-            Some(format!(
-                "its member {} ({}) has diverged from the others: {}, according to {}",
-                named.name,
-                named.member_id,
-                report.agreement.reason.as_deref().unwrap_or("their hashes differ"),
-                report.by
-            ))
+            Some((report, format!("its member {} ({})", named.name, named.member_id)))
+        });
+        let against: Vec<_> = against.collect();
+        let (report, member) = against.first()?;
+        let hosts: BTreeSet<&HostName> = against.iter().map(|(report, _)| &report.by.host).collect();
+        let is_confirmed = hosts.len() > 1 || hosts.contains(&manifest.host);
+        let reason = report.agreement.reason.as_deref().unwrap_or("their hashes differ");
+        let by = &report.by;
+        Some(if is_confirmed {
+            (Grade::Diverged, format!("{member} has diverged from the others: {reason}, according to {by}"))
+        } else {
+            let note = format!("{member} has diverged from the others: {reason}, according to {by} alone");
+            (Grade::Suspicious, note)
         })
     }
 
@@ -179,11 +188,10 @@ impl<'a> Judge<'a> {
         });
         let copies = sets.filter(|set| set.role == Role::Etcd).filter_map(|set| {
             let manifest = self.vault.manifest(&set).ok()?;
-            let accepted = || {
-                let proofs = self.vault.proofs(&set).unwrap_or_default();
-                self.vault.acceptance(&manifest, &proofs) != Acceptance::None
-            };
-            let counts = manifest.has_etcd_data() && (manifest.grade.is_copy() || accepted());
+            let accepted = || self.vault.acceptance(&manifest, &self.vault.proofs(&set)) != Acceptance::None;
+            let counts = manifest.missing_etcd_data().is_none()
+                && manifest.has_etcd_data()
+                && (manifest.grade.is_copy() || accepted());
             Some((set, manifest.etcd.filter(|_| counts)?))
         });
         let (set, before) = copies.into_iter().next()?;

@@ -15,9 +15,9 @@ use nightshift_core::set_path::{SetDirName, SetId};
 use nightshift_core::settings::Settings;
 
 use crate::budget::Reservations;
-use crate::directory::list;
+use crate::directory::{is_absent, list};
 use crate::fault::StoreError;
-use crate::read::read_bounded;
+use crate::read::read_below;
 use crate::space::Amount;
 
 /// The directory of sets on this host: `<host>/<night>/<role>/`.
@@ -92,9 +92,9 @@ impl Vault {
         self.root.join(host.as_str())
     }
 
-    /// Whether the set exists: it does if and only if its manifest does.
+    /// Whether the set exists: it does if and only if its manifest does. One whose manifest cannot be read exists too.
     pub fn contains(&self, set: &SetId) -> bool {
-        self.directory(set).join(manifest::FILE).is_file()
+        !is_absent(&self.directory(set).join(manifest::FILE))
     }
 
     /// Every published set, in the order of host, night, role and attempt. What cannot be listed is skipped with a warning.
@@ -132,6 +132,17 @@ impl Vault {
             .collect();
         sets.sort();
         Ok(sets)
+    }
+
+    /// Every published set of a host and role, in order. What cannot be listed is skipped with a warning.
+    pub fn sets_of_host(&self, host: &HostName, role: Role) -> Vec<SetId> {
+        let mut listed = Listed::default();
+        for night in listed.take(self.nights_of(host)) {
+            let sets = listed.take(self.sets_of(host, night));
+            listed.sets.extend(sets.into_iter().filter(|set| set.role == role));
+        }
+        listed.unlisted.iter().for_each(skipped);
+        listed.sets
     }
 
     /// Every published set of one night, of all hosts. What cannot be listed is skipped with a warning.
@@ -172,7 +183,7 @@ impl Vault {
     }
 
     pub fn manifest_bytes(&self, set: &SetId) -> Result<Vec<u8>, StoreError> {
-        read_bounded(&self.directory(set).join(manifest::FILE), manifest::max_bytes(set.role))
+        read_below(&self.directory(set), manifest::FILE, manifest::max_bytes(set.role))
     }
 }
 
@@ -211,11 +222,24 @@ fn entries<T: std::str::FromStr + Ord>(directory: &Path) -> Result<Vec<T>, Store
     let mut names: Vec<T> = list(directory)?
         .into_iter()
         .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry)))
-        // A link to a directory counts: a vault may be spread over several disks.
-        .filter(|(_, entry)| entry.path().is_dir())
+        .filter(|(_, entry)| may_be_directory(&entry.path()))
         .map(|(name, _)| name)
         .collect();
     // By value, which for nights and attempts is another order than that of the text.
     names.sort();
     Ok(names)
+}
+
+/// A link to a directory counts: a vault may be spread over several disks. What cannot be looked at counts too, so that the listing
+/// of its content fails, and is reported.
+fn may_be_directory(path: &Path) -> bool {
+    match std::fs::metadata(path) {
+        Ok(metadata) => metadata.is_dir(),
+        // A dangling link and one to itself lead nowhere.
+        Err(error) => error.kind() != io::ErrorKind::NotFound && !is_loop(&error),
+    }
+}
+
+fn is_loop(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
 }

@@ -42,6 +42,11 @@ impl Packing {
         }
     }
 
+    /// By the name of a cold copy.
+    pub fn of_member(path: &str) -> Self {
+        if path.ends_with(".zst") { Self::Zstd } else { Self::Gzip }
+    }
+
     /// Decompresses `packed`. Reading fails after `max` bytes, the size in the manifest, because a small file may
     /// unpack to any size.
     pub fn unpack<'r>(self, packed: impl Read + 'r, max: Option<u64>) -> io::Result<Unpacked<'r>> {

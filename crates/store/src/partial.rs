@@ -15,6 +15,7 @@ use crate::budget::{Budget, SetFile};
 use crate::directory::{create_directories, list, remove_file, remove_tree};
 use crate::fault::{IoContext as _, StoreError};
 use crate::layout::Vault;
+use crate::read::{open_below, open_regular};
 use crate::space::Amount;
 use crate::sync::sync_file;
 
@@ -173,9 +174,10 @@ impl Partial {
         item: &str,
         wanted: Written,
     ) -> Result<bool, StoreError> {
-        let source = self.vault.directory(earlier).join(earlier_item);
-        let Ok(stored) = hash_file(&source) else { return Ok(false) };
-        if stored != wanted {
+        let earlier = self.vault.directory(earlier);
+        let source = earlier.join(earlier_item);
+        let stored = open_below(&earlier, earlier_item).and_then(|file| hash_open(&file));
+        if stored.ok() != Some(wanted) {
             return Ok(false);
         }
         let path = self.path(item)?;
@@ -227,7 +229,11 @@ impl Partial {
 
 /// Hashes a stored file.
 pub fn hash_file(path: &Path) -> io::Result<Written> {
-    Ok(hash(&File::open(path)?)?.finish().1)
+    hash_open(&open_regular(path)?)
+}
+
+pub fn hash_open(file: &File) -> io::Result<Written> {
+    Ok(hash(file)?.finish().1)
 }
 
 fn hash(file: &File) -> io::Result<HashedWriter<io::Sink>> {

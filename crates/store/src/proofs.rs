@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use nightshift_core::chain;
 use nightshift_core::digest::Digest;
 use nightshift_core::name::HostName;
 use nightshift_core::proof::{
@@ -14,7 +15,7 @@ use nightshift_core::set_path::SetId;
 use crate::directory::{create_directories, list, open_own};
 use crate::fault::{IoContext as _, StoreError};
 use crate::layout::Vault;
-use crate::read::{read_bounded, read_if_exists};
+use crate::read::{if_exists, read_below};
 use crate::replace::{replace_file, write_aside};
 use crate::sync::sync_directory;
 use crate::verify::MAX_SIGNATURE_LEN;
@@ -45,29 +46,40 @@ impl Vault {
         sync_directory(night).on("sync", night)
     }
 
-    /// The proofs of a set that are about its manifest, oldest first, and of each host the newest ones only. Files that are
-    /// not such proofs are skipped with a warning.
-    pub fn proofs(&self, set: &SetId) -> Result<Vec<Proof>, StoreError> {
-        Ok(self.stored_proofs(set)?.into_iter().map(|stored| stored.proof).collect())
+    /// The proofs of a set that are about its manifest, oldest first, and of each host the newest ones only. What is not such a
+    /// proof is skipped with a warning.
+    pub fn proofs(&self, set: &SetId) -> Vec<Proof> {
+        let StoredProofs { proofs, unusable } = self.stored_proofs(set);
+        for reason in unusable {
+            tracing::warn!("a proof of {set} is skipped: {reason}");
+        }
+        proofs.into_iter().map(|stored| stored.proof).collect()
     }
 
-    /// As `proofs`, with their signatures.
-    pub fn stored_proofs(&self, set: &SetId) -> Result<Vec<StoredProof>, StoreError> {
+    /// As `proofs`, with their signatures, and with the reasons why others do not count.
+    pub fn stored_proofs(&self, set: &SetId) -> StoredProofs {
+        let mut found = StoredProofs::default();
+        if let Err(error) = self.read_proofs(set, &mut found) {
+            found.unusable.push(chain(&error));
+        }
+        found.proofs.sort_by_key(|stored| stored.proof.at);
+        found
+    }
+
+    fn read_proofs(&self, set: &SetId, found: &mut StoredProofs) -> Result<(), StoreError> {
         let names = self.proof_names(set)?;
         if names.is_empty() {
-            return Ok(Vec::new());
+            return Ok(());
         }
         let manifest = self.manifest_digest(set)?;
-        let mut proofs = Vec::new();
+        let directory = self.root().join(set.proofs());
         for name in names.values().flat_map(|names| names.iter().rev().take(MAX_PER_HOST)) {
-            let path = self.root().join(set.proofs()).join(name);
-            match read(&path, name, set, manifest) {
-                Ok(proof) => proofs.push(proof),
-                Err(reason) => tracing::warn!("{} is skipped: {reason}", path.display()),
+            match read(&directory, name, set, manifest) {
+                Ok(proof) => found.proofs.push(proof),
+                Err(reason) => found.unusable.push(format!("{name}: {reason}")),
             }
         }
-        proofs.sort_by_key(|stored| stored.proof.at);
-        Ok(proofs)
+        Ok(())
     }
 
     /// The names of the stored proofs of a set, by the host that they name, in the order of their times.
@@ -83,21 +95,29 @@ impl Vault {
     }
 }
 
+/// The proofs of a set.
+#[derive(Debug, Default)]
+pub struct StoredProofs {
+    pub proofs: Vec<StoredProof>,
+    /// Why other files, or all of them, do not count.
+    pub unusable: Vec<String>,
+}
+
 fn signature_of(proof: &Path) -> PathBuf {
     let mut path = proof.as_os_str().to_owned();
     path.push(SIGNATURE_EXTENSION);
     PathBuf::from(path)
 }
 
-fn read(path: &Path, name: &str, set: &SetId, manifest: Digest) -> Result<StoredProof, String> {
-    let bytes = read_bounded(path, MAX_BYTES).map_err(|error| nightshift_core::chain(&error))?;
-    let signature = read_if_exists(&signature_of(path), MAX_SIGNATURE_LEN);
-    let signature = signature.map_err(|error| nightshift_core::chain(&error))?;
+fn read(directory: &Path, name: &str, set: &SetId, manifest: Digest) -> Result<StoredProof, String> {
+    let bytes = read_below(directory, name, MAX_BYTES).map_err(|error| chain(&error))?;
+    let signature = read_below(directory, &format!("{name}{SIGNATURE_EXTENSION}"), MAX_SIGNATURE_LEN);
+    let signature = if_exists(signature).map_err(|error| chain(&error))?;
     let signature = signature.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let proof = Proof::decode(&bytes)
         .and_then(|proof| proof.expect(set, manifest).map(|()| proof))
         .and_then(|proof| proof.expect_name(name).map(|()| proof));
-    let proof = proof.map_err(|error: ProofError| nightshift_core::chain(&error))?;
+    let proof = proof.map_err(|error: ProofError| chain(&error))?;
     Ok(StoredProof { proof, bytes, signature })
 }
 
@@ -117,7 +137,7 @@ mod tests {
         let set: SetId = "e1/2026-11-22/etcd".parse().unwrap();
         let manifest = testing::manifest(&set, Grade::Good, Vec::new()).encode().unwrap();
         vault.begin(&set).unwrap().publish(&manifest, None).unwrap();
-        assert_eq!(vault.proofs(&set).unwrap(), []);
+        assert_eq!(vault.proofs(&set), []);
 
         let unsigned = |proof: &Proof| StoredProof::new(proof.clone(), |_| None).unwrap();
         let proof = testing::proof(&set, Digest::of(&manifest), DrillVerdict::Proved);
@@ -125,7 +145,7 @@ mod tests {
         vault.put_proof(&signed).unwrap();
         let other = Proof { with: "9".into(), ..proof.clone() };
         vault.put_proof(&unsigned(&other)).unwrap();
-        assert_eq!(vault.stored_proofs(&set).unwrap(), [signed]);
+        assert_eq!(vault.stored_proofs(&set).proofs, [signed]);
 
         let directory = dir.path().join(set.proofs());
         let stray = Proof { manifest: Digest::of(b"another"), by: "m9".parse().unwrap(), ..proof.clone() };
@@ -134,7 +154,7 @@ mod tests {
         fs::write(directory.join("m1-20261123T000000Z.json"), b"{").unwrap();
         fs::write(directory.join(".half.part"), b"{").unwrap();
         assert_eq!(
-            vault.proofs(&set).unwrap(),
+            vault.proofs(&set),
             [proof],
             "files that are not proofs of its manifest, or have another name than their own, are skipped"
         );
@@ -163,7 +183,7 @@ mod tests {
         for second in 0..300 {
             put("e2", second, DrillVerdict::Proved);
         }
-        let proofs = vault.proofs(&set).unwrap();
+        let proofs = vault.proofs(&set);
         assert!(proofs.iter().any(|proof| proof.by == "m1".parse().unwrap() && !proof.is_proved()));
         assert_eq!(proofs.len(), 1 + MAX_PER_HOST);
         assert_eq!(proofs.last().unwrap().at.as_second(), 299, "the newest ones are read");

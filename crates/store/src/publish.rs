@@ -38,6 +38,8 @@ impl Partial {
         if self.vault().contains(&set) {
             return Err(StoreError::Published(set));
         }
+        // It was about a copy that is no longer there.
+        self.vault().clear_damage(&set)?;
         fs::rename(self.directory(), &published).on("publish", &published)?;
         for parent in published.ancestors().skip(1) {
             sync_directory(parent).on("sync", parent)?;

@@ -8,9 +8,9 @@ use std::time::Duration;
 use nightshift_core::manifest;
 use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
-use nightshift_core::set_path::{SetDirName, SetId};
+use nightshift_core::set_path::{DAMAGE_EXTENSION, SetDirName, SetId};
 
-use crate::directory::{list, remove_file, remove_tree};
+use crate::directory::{is_absent, list, remove_file, remove_tree};
 use crate::fault::{IoContext as _, StoreError};
 use crate::layout::Vault;
 use crate::partial::Guard;
@@ -28,6 +28,7 @@ impl Vault {
         sync_directory(&directory).on("sync", &directory)?;
         remove_tree(&directory)?;
         remove_tree(&self.root().join(set.proofs()))?;
+        self.clear_damage(set)?;
         self.remove_if_empty(directory.parent())
     }
 
@@ -54,9 +55,17 @@ impl Vault {
         for (night, directory) in subdirectories::<Night>(host)? {
             for path in list(&directory)?.iter().map(DirEntry::path) {
                 let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+                if let Some(of) = name.strip_suffix(DAMAGE_EXTENSION)
+                    && of.parse::<SetDirName>().is_ok()
+                    && !path.with_file_name(of).exists()
+                {
+                    remove_file(&path)?;
+                    swept.push(path);
+                    continue;
+                }
                 let torn = name.parse::<SetDirName>().is_ok()
                     && path.is_dir()
-                    && !path.join(manifest::FILE).exists();
+                    && is_absent(&path.join(manifest::FILE));
                 let stale = Some(night) != open && is_left_over(&path, name)?;
                 if let Some(of) = name.strip_suffix(".proofs")
                     && of.parse::<SetDirName>().is_ok()

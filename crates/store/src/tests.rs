@@ -307,7 +307,7 @@ fn the_best_set_has_the_best_grade_then_the_highest_attempt() {
     for (attempt, grade) in [(1, Grade::Degraded), (2, Grade::Good), (3, Grade::Good), (4, Grade::Bad)] {
         publish(&fixture.vault, &SetId { attempt, ..first.clone() }, grade, &FILES);
     }
-    let best = fixture.vault.best(&host(), first.night, Role::Node).unwrap().unwrap();
+    let best = fixture.vault.best(&host(), first.night, Role::Node).unwrap();
     assert_eq!((best.manifest.attempt, best.grade), (3, Grade::Good));
     assert_eq!(fixture.vault.next_attempt(&host(), first.night, Role::Node).unwrap(), 5);
 }
@@ -320,7 +320,7 @@ fn a_set_that_cannot_be_read_does_not_hide_the_others() {
     let second = SetId { attempt: 2, ..first.clone() };
     publish(&fixture.vault, &second, Grade::Good, &FILES);
     fs::write(fixture.vault.directory(&second).join(manifest::FILE), b"\0\0\0").unwrap();
-    let best = fixture.vault.best(&host(), first.night, Role::Node).unwrap().unwrap();
+    let best = fixture.vault.best(&host(), first.night, Role::Node).unwrap();
     assert_eq!(best.manifest.attempt, 1);
 }
 
@@ -446,7 +446,7 @@ fn an_acceptance_raises_a_suspicious_set_and_never_a_bad_one() {
     }
     let suspicious = SetId { attempt: 2, ..id("2026-11-20") };
     publish(&fixture.vault, &suspicious, Grade::Suspicious, &FILES);
-    let best = fixture.vault.best(&host(), suspicious.night, Role::Node).unwrap().unwrap();
+    let best = fixture.vault.best(&host(), suspicious.night, Role::Node).unwrap();
     assert_eq!(best.manifest.attempt, 1, "accepted, it is better than a further suspicious one");
 }
 
@@ -516,4 +516,29 @@ fn a_set_cannot_use_more_than_its_budget_also_in_inodes() {
     partial.write("etc/b", &[0; 90]).unwrap();
     let error = partial.write("deep/down/c", b"").unwrap_err();
     assert!(SpaceError::is_cause_of_store(&error), "three directories and files more than are left: {error}");
+}
+
+#[test]
+fn a_set_and_proofs_that_cannot_be_read_hide_no_others() {
+    let fixture = fixture();
+    let (old, set) = (id("2026-11-21"), id("2026-11-22"));
+    for set in [&old, &set] {
+        publish(&fixture.vault, set, Grade::Good, &[("a", b"1")]);
+    }
+    fs::write(fixture.vault.root().join(set.proofs()), b"a file in place of a directory").unwrap();
+    assert_eq!(fixture.vault.proofs(&set), []);
+    assert_eq!(fixture.vault.stored_proofs(&set).unusable.len(), 1);
+    assert_eq!(fixture.vault.best(&set.host, set.night, set.role).unwrap().grade, Grade::Good);
+
+    let manifest = fixture.vault.directory(&set).join(manifest::FILE);
+    fs::remove_file(&manifest).unwrap();
+    fs::create_dir(&manifest).unwrap();
+    assert_eq!(fixture.vault.sets().unwrap(), [old.clone(), set.clone()], "it is there, and cannot be read");
+    assert_eq!(fixture.vault.best(&set.host, set.night, set.role), None);
+    let (judged, unreadable) = fixture.vault.judged(&set.host, set.night, set.role);
+    assert_eq!((judged.len(), unreadable.len()), (0, 1));
+    fixture.vault.sweep(None).unwrap();
+    assert!(manifest.exists(), "it is not swept as one without a manifest");
+    let previous = fixture.vault.previous(&set.host, "2026-11-23".parse().unwrap(), set.role).unwrap();
+    assert_eq!(previous.map(|manifest| manifest.id()), Some(old), "an older one does");
 }

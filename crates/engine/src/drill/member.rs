@@ -1,20 +1,16 @@
-//! The tar of a data directory, unpacked: directories and regular files below `member/`, and nothing else.
+//! The tar of a data directory, unpacked.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use nightshift_core::digest::{HashedWriter, Written};
 use nightshift_core::etcd_facts::ColdCopy;
-use nightshift_core::manifest::is_safe_path;
 use nightshift_etcd::trial::fault::{Fault, Here as _};
+use nightshift_store::member_tar::{MemberEntry, read_member};
 use nightshift_store::packing::Packing;
-use tar::{Archive, EntryType};
 
 use super::rate::RateLimiter;
-
-const ROOT: &str = "member";
 
 /// Unpacks the tar, and checks its size and hash against its manifest.
 pub fn unpack(
@@ -26,24 +22,9 @@ pub fn unpack(
 ) -> Result<(), Fault> {
     let raw_size = expected.map(|expected| expected.raw_size);
     let plain = packing.unpack(file, raw_size).map_err(|error| unreadable(&error))?;
-    let mut counted = Counted { plain, hashed: HashedWriter::new(io::sink()), limiter };
-    let mut archive = Archive::new(&mut counted);
-    for entry in archive.entries().map_err(|error| unreadable(&error))? {
-        let mut entry = entry.map_err(|error| unreadable(&error))?;
-        let (target, kind) = place(&entry, data)?;
-        let doing = || format!("cannot write {}", target.display());
-        if kind == EntryType::Directory {
-            DirBuilder::new().recursive(true).mode(0o700).create(&target).here(doing)?;
-            continue;
-        }
-        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&target);
-        let mut opened = opened.here(doing)?;
-        copy(&mut entry, &mut opened, &target)?;
-    }
-    io::copy(&mut counted, &mut io::sink()).map_err(|error| unreadable(&error))?;
-    let (_, Written { size, sha256 }) = counted.hashed.finish();
+    let unpacked = read_member(Limited { plain, limiter }, Fault::Copy, |entry| write(entry, data))?;
     match expected {
-        Some(expected) if (size, sha256) != (expected.raw_size, expected.raw_sha256) => {
+        Some(expected) if (unpacked.size, unpacked.sha256) != (expected.raw_size, expected.raw_sha256) => {
             Err(Fault::Copy("it does not unpack to the cold copy in its manifest".to_owned()))
         }
         _ => Ok(()),
@@ -54,43 +35,40 @@ fn unreadable(error: &io::Error) -> Fault {
     Fault::Copy(format!("cannot unpack the copy: {error}"))
 }
 
-/// The path of an entry. Anything outside `member/` is refused.
-fn place<R: Read>(entry: &tar::Entry<'_, R>, data: &Path) -> Result<(PathBuf, EntryType), Fault> {
-    let refused =
-        |name: &str| Fault::Copy(format!("the copy contains `{name}`, which is not a member's data"));
-    let bytes = entry.path_bytes();
-    let name = String::from_utf8_lossy(&bytes);
-    let name = name.trim_end_matches('/');
-    let kind = entry.header().entry_type();
-    let inside = is_safe_path(name) && name.split('/').next() == Some(ROOT);
-    if inside && matches!(kind, EntryType::Directory | EntryType::Regular) {
-        Ok((data.join(name), kind))
-    } else {
-        Err(refused(&name.chars().take(200).collect::<String>()))
+fn write(entry: MemberEntry<'_>, data: &Path) -> Result<(), Fault> {
+    match entry {
+        MemberEntry::Directory(name) => {
+            let target = data.join(name);
+            let created = DirBuilder::new().recursive(true).mode(0o700).create(&target);
+            created.here(|| format!("cannot write {}", target.display()))
+        }
+        MemberEntry::File(name, content) => {
+            let target = data.join(name);
+            let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&target);
+            copy(content, &mut opened.here(|| format!("cannot write {}", target.display()))?, &target)
+        }
     }
 }
 
 /// A failed read is the copy's fault, a failed write is this host's.
-fn copy(entry: &mut impl Read, target: &mut File, path: &Path) -> Result<(), Fault> {
+fn copy(content: &mut dyn Read, target: &mut File, path: &Path) -> Result<(), Fault> {
     let mut buffer = vec![0; 256 << 10];
     loop {
-        match entry.read(&mut buffer).map_err(|error| unreadable(&error))? {
+        match content.read(&mut buffer).map_err(|error| unreadable(&error))? {
             0 => return Ok(()),
             read => target.write_all(&buffer[..read]).here(|| format!("cannot write {}", path.display()))?,
         }
     }
 }
 
-struct Counted<R> {
+struct Limited<R> {
     plain: R,
-    hashed: HashedWriter<io::Sink>,
     limiter: RateLimiter,
 }
 
-impl<R: Read> Read for Counted<R> {
+impl<R: Read> Read for Limited<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.plain.read(buffer)?;
-        self.hashed.write_all(&buffer[..read])?;
         self.limiter.moved(read as u64)?;
         Ok(read)
     }
@@ -100,6 +78,7 @@ impl<R: Read> Read for Counted<R> {
 mod tests {
     use super::*;
     use nightshift_core::digest::Digest;
+    use tar::EntryType;
 
     fn tar_of(entries: &[(&str, EntryType)]) -> Vec<u8> {
         let mut tar = tar::Builder::new(Vec::new());

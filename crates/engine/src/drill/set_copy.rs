@@ -8,7 +8,7 @@ use nightshift_core::manifest::{Item, ItemKind, Manifest, is_safe_path};
 use nightshift_store::packing::{Packing, snapshot_of};
 use nightshift_store::safe_open::{Missing, open_directory};
 use nightshift_store::spool::{SpoolError, scratch_file};
-use nightshift_store::tree;
+use nightshift_store::{open_below, tree};
 use serde::{Deserialize, Serialize};
 
 use crate::cold_copy::pack::{PackError, pack};
@@ -66,8 +66,8 @@ impl<'a> SetCopy<'a> {
         // A manifest may be hostile: the name must be that of an item, whose path was checked.
         let cold_copy = data.and_then(|data| manifest.item(&data.cold_copy.as_ref()?.item));
         if let Some(item) = cold_copy {
-            let packing = if item.path.ends_with(".zst") { Packing::Zstd } else { Packing::Gzip };
-            return Some(Self::File { item, stored: Stored::Member { packing } });
+            let stored = Stored::Member { packing: Packing::of_member(&item.path) };
+            return Some(Self::File { item, stored });
         }
         let v2_backup = data.filter(|data| !data.v3).and_then(|data| data.v2_backup.as_ref());
         if let Some(backup) = v2_backup.filter(|backup| is_safe_path(&backup.directory)) {
@@ -92,8 +92,8 @@ impl<'a> SetCopy<'a> {
     pub fn open(&self, set: &Path, scratch: &Path) -> Result<OpenedCopy, OpenError> {
         match self {
             Self::File { item, stored } => {
-                let path = set.join(&item.path);
-                let file = File::open(&path).map_err(|source| OpenError::Read { path, source })?;
+                let unreadable = |source| OpenError::Read { path: set.join(&item.path), source };
+                let file = open_below(set, &item.path).map_err(unreadable)?;
                 Ok(OpenedCopy { stored: *stored, file })
             }
             Self::Directory { path } => {

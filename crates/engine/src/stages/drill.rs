@@ -56,7 +56,7 @@ async fn prover(ctx: &StageContext) -> Result<Option<HostName>, StoreError> {
     }
     ctx.offload(|StageContext { settings, vault, night, .. }| {
         for host in settings.inventory.with_role(Role::Etcd) {
-            if vault.best(&host.name, *night, Role::Etcd)?.is_some_and(|best| best.grade.is_copy()) {
+            if vault.best(&host.name, *night, Role::Etcd).is_some_and(|best| best.grade.is_copy()) {
                 return Ok(Some(host.name.clone()));
             }
         }

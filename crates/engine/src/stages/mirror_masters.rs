@@ -21,17 +21,19 @@ use crate::stages::pull;
 pub async fn run(ctx: &StageContext) -> Result<Ended, StageError> {
     let credentials = Arc::new(Credentials::of_peers(&ctx.settings).await?);
     let mut ended = pull::pull_role(ctx, Role::Master, &credentials).await;
-    let until = ctx.end();
-    for master in &ctx.peers {
+    for (at, master) in ctx.peers.iter().enumerate() {
         let lacking = ctx.offload(lacking).await?;
         let Some(host) = ctx.settings.inventory.get(master).filter(|_| !lacking.is_empty()) else { continue };
-        // What a master that is too slow has is fetched by a later run: a partial set is resumed.
         let gained = &mut ended.end.gained;
         let filling = fill(ctx, host, &lacking, &credentials, gained);
-        let Ok(filled) = timeout_at(until, filling).await else { break };
-        if let Err(error) = filled {
+        match timeout_at(ctx.share(ctx.peers.len() - at), filling).await {
+            Ok(Ok(())) => {}
             // The pull above reported already that this master cannot be reached.
-            tracing::debug!("{master}: {}", chain(&error));
+            Ok(Err(error)) => tracing::debug!("{master}: {}", chain(&error)),
+            // The next master may be faster. A later run fetches the rest: a partial set is resumed.
+            Err(_) => {
+                tracing::info!("{master} is too slow: what it has and this host lacks is fetched later");
+            }
         }
     }
     Ok(ended)
@@ -42,7 +44,7 @@ fn lacking(ctx: &StageContext) -> Result<Vec<Expected>, StoreError> {
     let mut lacking = Vec::new();
     let mut covered = BTreeSet::new();
     for expected in expected::sets(&ctx.settings) {
-        let grade = ctx.vault.best(&expected.host, ctx.night, expected.role)?.map(|best| best.grade);
+        let grade = ctx.vault.best(&expected.host, ctx.night, expected.role).map(|best| best.grade);
         if grade.is_some_and(Grade::is_copy) {
             covered.insert(expected.role);
         }

@@ -1,11 +1,13 @@
 //! Proofs: signed by this host, or from another host's vault, of which only those count that it issued itself, and only for
 //! sets that are stored here.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
 use nightshift_core::name::HostName;
+use nightshift_core::night::Night;
 use nightshift_core::proof::{MAX_PER_HOST, NAMESPACE, Proof, StoredProof};
 use nightshift_core::record::{ProofReport, Step};
 use nightshift_core::role::Role;
@@ -116,9 +118,9 @@ pub async fn report_once(ctx: &StageContext, report: ProofReport) -> Result<(), 
 /// Copies proofs of earlier nights that the peer issued after this host stopped waiting for them.
 pub async fn copy_late(ctx: &StageContext, peer: &PeerVault) -> Result<(), StageError> {
     let prover = peer.host().clone();
-    for set in ctx.offload(move |ctx| unproved(ctx, &prover)).await? {
+    for set in ctx.offload(move |ctx| unproved(ctx, &prover)).await {
         copy(ctx, peer, &set, Wanted::Drills).await?;
-        let proofs = ctx.offload(move |ctx| ctx.vault.proofs(&set)).await?;
+        let proofs = ctx.offload(move |ctx| ctx.vault.proofs(&set)).await;
         for report in proofs.iter().filter(|proof| proof.by == *peer.host()).filter_map(ProofReport::of) {
             // The record of its night is closed, so only the journal gets it.
             ctx.log(report::proof(ctx, &report));
@@ -131,7 +133,7 @@ pub async fn copy_late(ctx: &StageContext, peer: &PeerVault) -> Result<(), Stage
 /// every set, that of another host only for its own sets.
 pub async fn copy_accepted(ctx: &StageContext, peer: &PeerVault) -> Result<(), StageError> {
     let is_master = ctx.settings.inventory.get(peer.host()).is_some_and(|host| host.roles.has(Role::Master));
-    let mut awaiting = ctx.offload(awaiting_acceptance).await?;
+    let mut awaiting = ctx.offload(awaiting_acceptance).await;
     awaiting.retain(|set| is_master || set.host == *peer.host());
     for set in awaiting.iter().rev().take(MAX_SETS) {
         copy(ctx, peer, set, Wanted::Acceptances).await?;
@@ -149,35 +151,27 @@ pub async fn copy_accepted(ctx: &StageContext, peer: &PeerVault) -> Result<(), S
     Ok(stored_sets::update_grades(ctx).await?)
 }
 
-fn awaiting_acceptance(ctx: &StageContext) -> Result<Vec<SetId>, StoreError> {
+fn awaiting_acceptance(ctx: &StageContext) -> Vec<SetId> {
     let mut judge = Judge::new(&ctx.vault);
-    let mut awaiting = Vec::new();
-    for host in ctx.settings.inventory.with_role(Role::Etcd) {
-        for night in ctx.vault.nights_of(&host.name)? {
-            let mut sets = ctx.vault.sets_of(&host.name, night)?;
-            sets.retain(|set| set.role == Role::Etcd);
-            sets.retain(|set| judge.judge(set).is_ok_and(|judged| judged.grade.awaits_acceptance()));
-            awaiting.extend(sets);
-        }
-    }
-    Ok(awaiting)
+    let hosts = ctx.settings.inventory.with_role(Role::Etcd);
+    let mut sets: Vec<SetId> =
+        hosts.flat_map(|host| ctx.vault.sets_of_host(&host.name, Role::Etcd)).collect();
+    sets.retain(|set| judge.judge(set).is_ok_and(|judged| judged.grade.awaits_acceptance()));
+    sets
 }
 
 /// The etcd sets of recent nights that the prover should have drilled, and of which it has no proof here.
-fn unproved(ctx: &StageContext, prover: &HostName) -> Result<Vec<SetId>, StoreError> {
+fn unproved(ctx: &StageContext, prover: &HostName) -> Vec<SetId> {
     let StageContext { settings, vault, .. } = ctx;
     let mut unproved = Vec::new();
     for host in settings.inventory.with_role(Role::Etcd) {
-        let earlier = vault.nights_of(&host.name)?.into_iter().rev().filter(|night| *night < ctx.night);
-        let theirs = |night: &_| settings.drill.prover(*night) == Some(prover);
-        for night in earlier.take(MAX_NIGHTS_LATE).filter(theirs) {
-            let sets = vault.sets_of(&host.name, night)?;
-            for set in sets.into_iter().filter(|set| set.role == Role::Etcd) {
-                if vault.proofs(&set)?.iter().all(|proof| proof.by != *prover) {
-                    unproved.push(set);
-                }
-            }
-        }
+        let mut sets = vault.sets_of_host(&host.name, Role::Etcd);
+        sets.retain(|set| set.night < ctx.night);
+        let nights: BTreeSet<Night> = sets.iter().map(|set| set.night).collect();
+        let recent: BTreeSet<Night> = nights.into_iter().rev().take(MAX_NIGHTS_LATE).collect();
+        sets.retain(|set| recent.contains(&set.night) && settings.drill.prover(set.night) == Some(prover));
+        sets.retain(|set| vault.proofs(set).iter().all(|proof| proof.by != *prover));
+        unproved.extend(sets);
     }
-    Ok(unproved)
+    unproved
 }

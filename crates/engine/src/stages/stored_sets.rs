@@ -17,11 +17,11 @@ use crate::report;
 /// Tonight's etcd sets in this vault.
 pub async fn etcd_sets(ctx: &StageContext) -> Result<Vec<SetId>, StoreError> {
     ctx.offload(|StageContext { settings, vault, night, .. }| {
-        let mut stored = Vec::new();
-        for host in settings.inventory.with_role(Role::Etcd) {
-            stored.extend(vault.sets_of(&host.name, *night)?);
-        }
-        stored.retain(|set| set.role == Role::Etcd);
+        let mut stored = vault.sets_of_night(*night)?;
+        stored.retain(|set| {
+            let host = settings.inventory.get(&set.host);
+            set.role == Role::Etcd && host.is_some_and(|host| host.roles.has(Role::Etcd))
+        });
         Ok(stored)
     })
     .await
@@ -43,7 +43,8 @@ pub async fn ensure_recorded(ctx: &StageContext, stored: &Judged, fate: Fate) ->
             let cluster = &ctx.settings.cluster;
             let verified = verify_set(cluster, &ctx.vault, &id, &signature, &mut Hashed::new())?;
             let digest = ctx.vault.manifest_digest(&id)?;
-            Ok::<_, StoreError>((digest, verified.findings.is_empty().then(Timestamp::now)))
+            let is_verified = verified.findings.is_empty() && verified.unchecked.is_empty();
+            Ok::<_, StoreError>((digest, is_verified.then(Timestamp::now)))
         })
         .await?;
     ctx.report(Step::Set(SetReport {
@@ -62,8 +63,8 @@ pub async fn ensure_recorded(ctx: &StageContext, stored: &Judged, fate: Fate) ->
 /// Updates the recorded grades: a manifest that arrived later may show that an etcd member has diverged.
 pub async fn update_grades(ctx: &StageContext) -> Result<(), StoreError> {
     for report in ctx.offload(|ctx| changed_grades(&ctx.vault, &ctx.record)).await {
-        let diverged = report::diverged(&report);
-        ctx.report_as(Step::Set(report), diverged).await?;
+        let lowered = report::lowered(&report);
+        ctx.report_as(Step::Set(report), lowered).await?;
     }
     Ok(())
 }

@@ -1,6 +1,10 @@
 //! The states of a night's etcd sets: verified, agreed, copied, proved.
 
+use std::collections::BTreeSet;
+
+use nightshift_core::chain;
 use nightshift_core::etcd_facts::{Agreement, AgreementState};
+use nightshift_core::manifest::ManifestError;
 use nightshift_core::name::{HostName, RemoteName};
 use nightshift_core::outcome::Grade;
 use nightshift_core::proof::DrillVerdict;
@@ -9,7 +13,7 @@ use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
 use nightshift_core::units::{self, count};
-use nightshift_store::{Judge, Judged, StoreError, Vault};
+use nightshift_store::{Judge, Judged, StoreError, Vault, best_judged};
 use serde::{Deserialize, Serialize};
 
 /// The best etcd set of one host and night in this vault.
@@ -91,20 +95,25 @@ impl EtcdState {
     }
 }
 
-/// The states of a night's etcd sets in this host's vault.
-pub fn of_night(settings: &Settings, record: &Record) -> Result<Vec<EtcdState>, StoreError> {
+/// The states of a night's etcd sets in this host's vault. What cannot be read is added to `unreadable`, and hides nothing else.
+pub fn of_night(settings: &Settings, record: &Record, unreadable: &mut Vec<String>) -> Vec<EtcdState> {
     let vault = Vault::of(settings);
-    let mut hosts: Vec<&HostName> = record.expected.iter().map(|expected| &expected.host).collect();
-    hosts.sort();
-    hosts.dedup();
-    let mut held = Vec::new();
-    for host in hosts {
-        held.extend(vault.best(host, record.night, Role::Etcd)?);
-    }
+    let hosts: BTreeSet<&HostName> = record.expected.iter().map(|expected| &expected.host).collect();
     let mut judge = Judge::new(&vault);
-    held.iter()
-        .map(|judged| state(&vault, settings, record, judged, judge.agreement(&judged.manifest).as_ref()))
-        .collect()
+    let mut states = Vec::new();
+    for host in hosts {
+        let (judged, errors) = vault.judged(host, record.night, Role::Etcd);
+        // A set of a newer format is reported when it is pulled.
+        let is_newer = |error: &StoreError| {
+            matches!(error, StoreError::Manifest { source: ManifestError::Newer(_), .. })
+        };
+        unreadable.extend(errors.iter().filter(|error| !is_newer(error)).map(|error| chain(error)));
+        if let Some(best) = best_judged(judged) {
+            let agreement = judge.agreement(&best.manifest);
+            states.push(state(&vault, settings, record, &best, agreement.as_ref(), unreadable));
+        }
+    }
+    states
 }
 
 fn state(
@@ -113,16 +122,20 @@ fn state(
     record: &Record,
     judged: &Judged,
     agreement: Option<&Agreement>,
-) -> Result<EtcdState, StoreError> {
+    unreadable: &mut Vec<String>,
+) -> EtcdState {
     let this_master = settings.roles().has(Role::Master).then(|| settings.this.clone());
     let set = judged.manifest.id();
-    let mut drills: Vec<ProofReport> = vault.proofs(&set)?.iter().filter_map(ProofReport::of).collect();
+    let stored = vault.stored_proofs(&set);
+    unreadable.extend(stored.unusable.iter().map(|reason| format!("a proof of {set} is unusable: {reason}")));
+    let mut drills: Vec<ProofReport> =
+        stored.proofs.iter().filter_map(|stored| ProofReport::of(&stored.proof)).collect();
     // A drill that proved nothing has no proof file, only a line in the record.
     let unproved = |drill: &&ProofReport| drill.set == set && drill.verdict == DrillVerdict::NotProved;
     drills.splice(0..0, record.proofs.iter().filter(unproved).cloned());
     let facts = judged.manifest.etcd.as_ref();
     let member = facts.map(|facts| facts.member_id.as_str());
-    Ok(EtcdState {
+    EtcdState {
         grade: judged.grade,
         verified: verified(record, &set, settings),
         without_masters: settings.inventory.with_role(Role::Master).next().is_none(),
@@ -132,7 +145,7 @@ fn state(
         remotes: record.remotes_with(&set).into_iter().cloned().collect(),
         set,
         drills,
-    })
+    }
 }
 
 /// What this host did itself. The manifest's text is only what the origin host states.

@@ -54,3 +54,68 @@ async fn try_check(
     }
     v2.try_canary("alive").await.map_err(V2Error::into_fault)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use nightshift_core::digest::Digest;
+    use nightshift_core::etcd_facts::{ColdCopy, V2Backup};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// The v2 store of a member that contains no key.
+    async fn serve_empty(listener: &TcpListener) {
+        let body = r#"{"action":"get","node":{"dir":true}}"#;
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _read = stream.read(&mut [0; 4096]).await;
+            let _written = stream.write_all(format!("{head}{body}").as_bytes()).await;
+        }
+    }
+
+    fn member(listener: &TcpListener) -> LocalMember {
+        LocalMember {
+            endpoint: format!("http://{}", listener.local_addr().unwrap()),
+            tls: crate::discover::TlsFiles::default(),
+            http_url: None,
+            origin: String::new(),
+            name: None,
+            data_dir: None,
+            files: Vec::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_v2_backup_or_a_cold_copy_that_restores_without_v2_keys_is_the_copys_fault() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let member = member(&listener);
+        let check = async |data: &DataFound| {
+            let mut compared = Vec::new();
+            let checked = tokio::select! {
+                checked = try_check(&member, Some(data), &mut compared) => checked,
+                () = serve_empty(&listener) => panic!("it stopped serving"),
+            };
+            assert_eq!(compared, []);
+            checked
+        };
+        let copy = ColdCopy {
+            item: "member.tar.gz".into(),
+            raw_size: 1,
+            raw_sha256: Digest::of(b""),
+            stopped_ms: 1,
+        };
+        let backup = |keys| Some(V2Backup { directory: "v2".into(), keys });
+        for data in [
+            DataFound { cold_copy: Some(copy), ..DataFound::default() },
+            DataFound { v2_backup: backup(None), ..DataFound::default() },
+            // Its manifest states no keys, and still that it is the backup of v2 keys.
+            DataFound { v2_backup: backup(Some(0)), ..DataFound::default() },
+            DataFound { v2: true, ..DataFound::default() },
+        ] {
+            assert_eq!(check(&data).await, Err(Fault::Copy("the v2 store is empty".to_owned())), "{data:?}");
+        }
+        assert_eq!(check(&DataFound { v3: true, ..DataFound::default() }).await, Ok(()));
+    }
+}

@@ -34,7 +34,7 @@ pub async fn run(config: &Path, args: &Check) -> Result<Exit, CommandError> {
     if !print_result("config", roles(settings)) {
         return Ok(Exit::Config);
     }
-    for warning in machine::warnings(settings)? {
+    for warning in machine::warnings(settings) {
         out::print_error(&format!("warning: {warning}"));
     }
     clock(settings).await;

@@ -25,12 +25,15 @@ pub fn run(config: &Path, night: Option<Night>, json: bool) -> Result<Exit, Comm
         };
         if json {
             out::print_json(&record)?;
-        } else {
-            let (night, zone) = (status::night_report(&settings, record)?, &settings.window.zone);
-            let lines = [super::status::night_lines(&night, zone), super::status::details(&night)].concat();
-            out::print_text(&lines.join("\n"));
+            return Ok(Exit::Good);
         }
-        return Ok(Exit::Good);
+        let (night, zone) = (status::night_report(&settings, record), &settings.window.zone);
+        let lines = [super::status::night_lines(&night, zone), super::status::details(&night)].concat();
+        out::print_text(&lines.join("\n"));
+        for reason in &night.unreadable {
+            out::print_error(&format!("unreadable: {reason}"));
+        }
+        return Ok(if night.unreadable.is_empty() { Exit::Good } else { Exit::Degraded });
     }
     let mut all = Vec::new();
     let mut exit = Exit::Good;

@@ -7,17 +7,19 @@ use nightshift_core::outcome::Grade;
 use nightshift_core::set_path::SetId;
 use nightshift_core::units::bytes;
 use nightshift_engine::control::{ControlRequest, send};
-use nightshift_store::{Judge, Judged, StoreError, Vault};
+use nightshift_store::{Judge, Judged, Listed, StoreError, Vault};
 use serde::Serialize;
 
 use super::CommandError;
 use crate::exit::Exit;
-use crate::{config_file, out};
+use crate::{config_file, out, report};
 
 #[derive(Serialize)]
 struct Row {
     set: String,
-    manifest_sha256: String,
+    /// `None` if the manifest cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    manifest_sha256: Option<String>,
     #[serde(flatten)]
     content: Content,
 }
@@ -46,23 +48,32 @@ enum Content {
 pub fn run(config: &Path, json: bool) -> Result<Exit, CommandError> {
     let settings = config_file::settings(config)?;
     let vault = Vault::of(&settings);
+    let Listed { sets, unlisted } = vault.list()?;
+    for error in &unlisted {
+        out::print_error(&format!("some sets are not listed: {}", report::in_full(error)));
+    }
+    let mut exit = if unlisted.is_empty() { Exit::Good } else { Exit::Degraded };
     let mut judge = Judge::new(&vault);
     let mut rows = Vec::new();
-    for set in vault.sets()? {
-        let manifest_sha256 = vault.manifest_digest(&set)?.to_string();
+    for set in sets {
+        let manifest_sha256 = vault.manifest_digest(&set).ok().map(|digest| digest.to_string());
         let content = match judge.judge(&set) {
             Ok(judged) => known(&judged),
             Err(StoreError::Manifest { source, .. }) => Content::Unusable { unusable: source.to_string() },
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                exit = Exit::Degraded;
+                Content::Unusable { unusable: report::in_full(&error) }
+            }
         };
         rows.push(Row { set: set.to_string(), manifest_sha256, content });
     }
     if json {
         out::print_json(&rows)?;
-        return Ok(Exit::Good);
+    } else {
+        let header = ["SET", "GRADE", "FILES", "SIZE", "ORIGIN", "ETCD"];
+        out::print_table(&header, rows.into_iter().map(shown));
     }
-    out::print_table(&["SET", "GRADE", "FILES", "SIZE", "ORIGIN", "ETCD"], rows.into_iter().map(shown));
-    Ok(Exit::Good)
+    Ok(exit)
 }
 
 fn known(judged: &Judged) -> Content {

@@ -16,7 +16,7 @@ use nightshift_peers::Signers;
 use nightshift_ssh::KnownHosts;
 use nightshift_store::records::Records;
 use nightshift_store::verify::{Verified, verify_set};
-use nightshift_store::{Judge, Vault};
+use nightshift_store::{Judge, Judged, Listed, StoredProofs, Vault};
 
 use super::CommandError;
 use crate::args::Verify;
@@ -56,18 +56,29 @@ pub fn run(config: &Path, args: &Verify) -> Result<Exit, CommandError> {
     let signers = signers(config, settings.as_ref(), args.known_hosts.as_deref());
     let mut worst = State::Verified;
     for archive in &archives {
-        worst = worst.max(archive::verify(Path::new(archive), args.identity.as_deref(), &signers)?);
+        let verified = archive::verify(Path::new(archive), args.identity.as_deref(), &signers);
+        worst = worst.max(match verified {
+            // It does not keep the others from being verified.
+            Err(error) if args.what.len() > 1 => unchecked(archive, &error),
+            verified => verified?,
+        });
     }
     let Some(settings) = settings.as_ref().filter(|_| !only_archives) else { return Ok(worst.exit()) };
     let vault = Vault::of(settings);
-    let sets = match sets.as_slice() {
-        [] => vault.sets()?,
-        words => words
-            .iter()
-            .map(|word| word.parse::<SetId>().map_err(|error| CommandError::Usage(error.to_string())))
-            .collect::<Result<_, _>>()?,
-    };
-    Ok(worst.max(verify_sets(settings, &vault, &signers, sets)?).exit())
+    let named = sets.iter().map(|word| word.parse::<SetId>());
+    let named =
+        named.collect::<Result<Vec<_>, _>>().map_err(|error| CommandError::Usage(error.to_string()))?;
+    let Listed { sets, unlisted } =
+        if named.is_empty() { vault.list()? } else { Listed { sets: named, unlisted: Vec::new() } };
+    for error in &unlisted {
+        worst = worst.max(unchecked("the vault", error));
+    }
+    Ok(worst.max(verify_sets(settings, &vault, &signers, sets)).exit())
+}
+
+fn unchecked(what: impl std::fmt::Display, error: &(dyn std::error::Error + 'static)) -> State {
+    out::print(format!("{what}: unchecked: {}", report::in_full(error)));
+    State::Unchecked
 }
 
 /// The keys by which signatures are checked: those of the configuration, and pins from another file if one is named.
@@ -84,13 +95,8 @@ pub fn signers<'a>(config: &Path, settings: Option<&'a Settings>, known_hosts: O
     }
 }
 
-/// Verifies each set, files with the same content only once.
-fn verify_sets(
-    settings: &Settings,
-    vault: &Vault,
-    signers: &Signers<'_>,
-    sets: Vec<SetId>,
-) -> Result<State, CommandError> {
+/// Verifies each set, files with the same content only once. One that cannot be read does not keep the others from being verified.
+fn verify_sets(settings: &Settings, vault: &Vault, signers: &Signers<'_>, sets: Vec<SetId>) -> State {
     let check = |manifest: &Manifest, bytes: &[u8], signature: Option<&str>| {
         signers.of_set(manifest, bytes, signature)
     };
@@ -100,44 +106,76 @@ fn verify_sets(
     let mut worst = State::Verified;
     for set in sets {
         progress.set_message(set.to_string());
-        let mut verified = verify_set(&settings.cluster, vault, &set, &check, &mut hashed)?;
-        if verified.signed == Signed::Unsigned
-            && let Some(from) = relayed_by(settings, &set)
-        {
-            let finding = format!("unsigned, and it was pulled from {from}, not from its origin host");
-            verified.findings.push(finding);
-        }
-        verified.findings.extend(refused_proofs(vault, signers, &set)?);
-        let grade = judge.judge(&set).ok().map(|judged| judged.grade);
-        let state = state(&verified.findings, &verified.signed);
-        progress.suspend(|| lines(&set, grade, &verified).into_iter().for_each(out::print));
+        let state = match verify_set(&settings.cluster, vault, &set, &check, &mut hashed) {
+            Err(error) => progress.suspend(|| unchecked(&set, &error)),
+            Ok(mut verified) => {
+                let judged = judge.judge(&set).ok();
+                complete(&mut verified, settings, vault, signers, &set, judged.as_ref());
+                let grade = judged.map(|judged| judged.grade);
+                progress.suspend(|| lines(&set, grade, &verified).into_iter().for_each(out::print));
+                state(&verified.findings, &verified.unchecked, &verified.signed)
+            }
+        };
         worst = worst.max(state);
         progress.inc(1);
     }
     progress.finish_and_clear();
-    Ok(worst)
+    worst
 }
 
-fn state(findings: &[String], signed: &Signed) -> State {
+/// Adds what is known beside the set itself: where it came from, and its proofs.
+fn complete(
+    verified: &mut Verified,
+    settings: &Settings,
+    vault: &Vault,
+    signers: &Signers<'_>,
+    set: &SetId,
+    judged: Option<&Judged>,
+) {
+    // A drill replayed its v2 backup.
+    if judged.is_some_and(|judged| judged.proved && judged.manifest.has_snapshot()) {
+        verified.unchecked.clear();
+    }
+    if verified.signed == Signed::Unsigned
+        && let Some(from) = relayed_by(settings, set)
+    {
+        let finding = format!("unsigned, and it was pulled from {from}, not from its origin host");
+        verified.findings.push(finding);
+    }
+    let StoredProofs { proofs, unusable } = vault.stored_proofs(set);
+    verified.unchecked.extend(unusable.iter().map(|reason| format!("a proof is unusable: {reason}")));
+    for stored in proofs {
+        let name = stored.proof.file_name();
+        match signers.of_proof(&stored) {
+            Signed::By(_) => {}
+            // Proofs of earlier versions are unsigned.
+            signed @ (Signed::Unsigned | Signed::Unchecked(_)) => {
+                verified.unchecked.push(format!("the proof {name}: {signed}"));
+            }
+            signed @ Signed::Refused(_) => verified.findings.push(format!("the proof {name}: {signed}")),
+        }
+    }
+}
+
+fn state(findings: &[String], unchecked: &[String], signed: &Signed) -> State {
     match signed {
         _ if !findings.is_empty() => State::Bad,
-        Signed::By(_) => State::Verified,
-        Signed::Unsigned | Signed::Unchecked(_) | Signed::Refused(_) => State::Unchecked,
+        Signed::By(_) if unchecked.is_empty() => State::Verified,
+        _ => State::Unchecked,
     }
 }
 
 fn lines(set: &SetId, grade: Option<Grade>, verified: &Verified) -> Vec<String> {
-    let Verified { findings, signed, files, bytes: size } = verified;
+    let Verified { findings, unchecked, signed, files, bytes: size, .. } = verified;
+    let mut lines: Vec<String> = findings.iter().map(|finding| format!("{set}: BAD: {finding}")).collect();
     if findings.is_empty() {
         // The files are as published. Whether the set is a good copy is another question.
         let grade = grade.map_or("unchecked", Grade::as_str);
-        return vec![format!(
-            "{set}: {grade}, {} verified, {}, {signed}",
-            count(*files, "file"),
-            bytes(*size)
-        )];
+        let files = count(*files, "file");
+        lines.push(format!("{set}: {grade}, {files} verified, {}, {signed}", bytes(*size)));
     }
-    findings.iter().map(|finding| format!("{set}: BAD: {finding}")).collect()
+    lines.extend(unchecked.iter().map(|reason| format!("{set}: unchecked: {reason}")));
+    lines
 }
 
 /// The host that a set was pulled from, if that is not its own host and the record of its night still exists.
@@ -145,17 +183,6 @@ fn relayed_by(settings: &Settings, set: &SetId) -> Option<String> {
     let record = Records::new(settings.paths.records()).read(set.night).ok()??;
     let stored = record.sets.into_iter().find(|report| report.set == *set && report.fate.is_stored())?;
     stored.from.map(|from| from.to_string())
-}
-
-/// Proofs whose signature is not that of the host that issued them. Those of earlier versions are unsigned.
-fn refused_proofs(vault: &Vault, signers: &Signers<'_>, set: &SetId) -> Result<Vec<String>, CommandError> {
-    let mut findings = Vec::new();
-    for stored in vault.stored_proofs(set)? {
-        if let signed @ Signed::Refused(_) = signers.of_proof(&stored) {
-            findings.push(format!("the proof {}: {signed}", stored.proof.file_name()));
-        }
-    }
-    Ok(findings)
 }
 
 fn style() -> ProgressStyle {

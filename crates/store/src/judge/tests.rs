@@ -92,12 +92,12 @@ fn a_set_from_after_the_members_agreed_again_is_good_and_one_from_before_is_dive
     let first = fixture.publish("e1/2026-11-22/etcd", 0, facts("c1", "a", 50, apart));
     fixture.publish("e2/2026-11-22/etcd", 3, facts("c1", "b", 50, None));
     let third = fixture.publish("e3/2026-11-22/etcd", 6, facts("c1", "c", 50, None));
-    assert_eq!((fixture.grade(&first), fixture.grade(&third)), (Grade::Good, Grade::Diverged));
+    assert_eq!((fixture.grade(&first), fixture.grade(&third)), (Grade::Good, Grade::Suspicious));
 
     let again = agreement(AgreementState::Agreed, [3, 3, 3]);
     fixture.publish("e1/2026-11-22/etcd.2", 30, facts("c1", "a", 60, again));
     let repaired = fixture.publish("e3/2026-11-22/etcd.2", 36, facts("c1", "c", 60, None));
-    assert_eq!((fixture.grade(&third), fixture.grade(&repaired)), (Grade::Diverged, Grade::Good));
+    assert_eq!((fixture.grade(&third), fixture.grade(&repaired)), (Grade::Suspicious, Grade::Good));
 }
 
 #[test]
@@ -178,6 +178,47 @@ fn an_etcd_set_without_a_snapshot_is_bad_and_one_with_data_of_another_kind_is_no
 }
 
 #[test]
+fn a_set_whose_manifest_describes_a_copy_that_it_does_not_contain_is_bad() {
+    use nightshift_core::etcd_facts::{ColdCopy, DataFound, V2Backup};
+    use nightshift_core::manifest::{Item, ItemKind};
+    let fixture = fixture();
+    let copy =
+        ColdCopy { item: "member.tar.gz".into(), raw_size: 1, raw_sha256: Digest::of(b""), stopped_ms: 1 };
+    let cold = DataFound { cold_copy: Some(copy), ..DataFound::default() };
+    let v2 = DataFound {
+        v2_backup: Some(V2Backup { directory: "v2".into(), keys: None }),
+        ..DataFound::default()
+    };
+    let stated =
+        |data: &DataFound| EtcdFacts { data: Some(data.clone()), ..facts("c1", "a", 98_765_432, None) };
+    let with = |path: &str, facts: EtcdFacts| {
+        let set: SetId = "e1/2026-11-22/etcd".parse().unwrap();
+        let manifest = testing::etcd_manifest(&set, Grade::Good, facts);
+        let kind = ItemKind::File { size: 1, sha256: Digest::of(b"x") };
+        let item = Item { path: path.into(), kind, ..manifest.items[0].clone() };
+        let set = fixture.put(set, 0, Manifest { items: vec![item], ..manifest });
+        let judged = fixture.vault.judge(&set).unwrap();
+        (judged.grade, judged.notes.first().cloned().unwrap_or_default())
+    };
+    for (path, facts, kind) in [
+        ("member.tar.gz", stated(&cold), "snapshot"),
+        ("v2/member/wal/0.wal", stated(&v2), "snapshot"),
+        ("snapshot.db.gz", stated(&cold), "cold copy"),
+        ("snapshot.db.gz", stated(&v2), "v2 backup"),
+    ] {
+        let (grade, note) = with(path, facts);
+        assert_eq!(grade, Grade::Bad, "{path}: {note}");
+        assert!(note.contains(&format!("describes a {kind} that it does not contain")), "{path}: {note}");
+    }
+    let without_facts = EtcdFacts { snapshot: None, ..stated(&cold) };
+    assert_eq!(
+        with("member.tar.gz", without_facts).0,
+        Grade::Good,
+        "its data is compared when it is fetched"
+    );
+}
+
+#[test]
 fn a_comparison_counts_only_members_that_the_sets_know_and_each_of_them_once() {
     let fixture = fixture();
     let hash = |id: &str, hash| MemberHash { member_id: id.into(), name: id.into(), hash: Some(hash) };
@@ -191,7 +232,7 @@ fn a_comparison_counts_only_members_that_the_sets_know_and_each_of_them_once() {
     let own = fixture.publish("e1/2026-11-22/etcd", 0, facts("c1", "a", 50, Some(forged)));
     let other = fixture.publish("e2/2026-11-22/etcd", 3, facts("c1", "b", 50, None));
     let grades = (fixture.grade(&own), fixture.grade(&other));
-    assert_eq!(grades, (Grade::Diverged, Grade::Diverged), "one against one: neither is right by itself");
+    assert_eq!(grades, (Grade::Diverged, Grade::Suspicious), "one against one: neither is right by itself");
 }
 
 #[test]
@@ -216,7 +257,7 @@ fn a_member_that_another_host_found_diverged_does_not_clear_itself() {
     fixture.publish("e1/2026-11-22/etcd", 0, facts("c1", "a", 50, apart.clone()));
     fixture.publish("e2/2026-11-22/etcd", 3, facts("c1", "b", 50, None));
     let third = fixture.publish("e3/2026-11-22/etcd", 6, facts("c1", "c", 50, agreed()));
-    assert_eq!(fixture.grade(&third), Grade::Diverged);
+    assert_eq!(fixture.grade(&third), Grade::Suspicious);
 
     fixture.publish("e3/2026-11-23/etcd", 0, facts("c1", "c", 60, apart));
     fixture.publish("e1/2026-11-23/etcd", 3, facts("c1", "a", 60, None));

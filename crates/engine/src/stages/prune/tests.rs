@@ -157,3 +157,65 @@ async fn a_set_of_a_newer_format_is_removed_like_others_by_the_date_of_its_direc
     assert_eq!(end, StageEnd::done(), "it was reported when it was pulled, and is not reported each night");
     assert_eq!(nights(&ctx), ["2026-11-20", "2026-11-21"]);
 }
+
+/// Publishes an etcd set with one file of a v2 backup, which needs no etcd to be verified. Returns the file.
+fn publish_etcd(vault: &Vault, set: &SetId) -> std::path::PathBuf {
+    use nightshift_core::digest::Digest;
+    use nightshift_core::etcd_facts::{DataFound, EtcdFacts, V2Backup};
+    use nightshift_core::fixtures::{etcd_facts, etcd_manifest};
+    use nightshift_core::manifest::{Item, ItemKind, Manifest};
+    const FILE: &str = "v2/member/wal/0.wal";
+    let v2_backup = Some(V2Backup { directory: "v2".into(), keys: None });
+    let data = Some(DataFound { v2: true, v2_backup, ..DataFound::default() });
+    let manifest = etcd_manifest(set, Grade::Good, EtcdFacts { snapshot: None, data, ..etcd_facts() });
+    let kind = ItemKind::File { size: 3, sha256: Digest::of(b"wal") };
+    let item = Item { path: FILE.to_owned(), kind, ..manifest.items[0].clone() };
+    let partial = vault.begin(set).unwrap();
+    partial.write(FILE, b"wal").unwrap();
+    partial.publish(&Manifest { items: vec![item], ..manifest }.encode().unwrap(), None).unwrap();
+    vault.directory(set).join(FILE)
+}
+
+#[tokio::test]
+async fn a_copy_that_the_scrub_finds_damaged_is_bad_here_and_not_the_last_good_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let ctx = context(dir.path());
+    let [older, newer] =
+        ["m1/2026-11-18/etcd", "m1/2026-11-19/etcd"].map(|set| set.parse::<SetId>().unwrap());
+    publish_etcd(&ctx.vault, &older);
+    let file = publish_etcd(&ctx.vault, &newer);
+    let grade = || ctx.vault.judge(&newer).unwrap().grade;
+    assert_eq!((scrub::scrub(&ctx).await.unwrap(), grade()), (Vec::new(), Grade::Good));
+    std::fs::write(&file, b"WAL").unwrap();
+    let found = scrub::scrub(&ctx).await.unwrap();
+    assert_eq!(found.len(), 1, "tonight is the turn of the newer one: {found:?}");
+    let judged = ctx.vault.judge(&newer).unwrap();
+    assert_eq!(judged.grade, Grade::Bad);
+    assert!(judged.notes[0].contains("0.wal: its SHA-256 is"), "{:?}", judged.notes);
+    let copy = ctx.vault.newest_copy(std::slice::from_ref(&newer.host), Role::Etcd).unwrap().unwrap();
+    assert_eq!(copy.manifest.id(), older);
+    // The disk returns what was written after all.
+    std::fs::write(&file, b"wal").unwrap();
+    assert_eq!((scrub::scrub(&ctx).await.unwrap(), grade()), (Vec::new(), Grade::Good));
+
+    std::fs::write(&file, b"WAL").unwrap();
+    scrub::scrub(&ctx).await.unwrap();
+    run(&ctx).await.unwrap();
+    assert!(ctx.vault.contains(&older), "it is the last good one");
+}
+
+#[tokio::test]
+async fn a_set_that_cannot_be_read_does_not_keep_the_others_from_being_scrubbed() {
+    let dir = tempfile::tempdir().unwrap();
+    let ctx = context(dir.path());
+    let [unreadable, damaged] =
+        ["e1/2026-11-19/etcd", "e2/2026-11-19/etcd"].map(|set| set.parse::<SetId>().unwrap());
+    publish_etcd(&ctx.vault, &unreadable);
+    std::fs::write(publish_etcd(&ctx.vault, &damaged), b"WAL").unwrap();
+    let manifest = ctx.vault.directory(&unreadable).join(manifest::FILE);
+    std::fs::remove_file(&manifest).unwrap();
+    std::fs::create_dir(&manifest).unwrap();
+    let found = scrub::scrub(&ctx).await.unwrap();
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].contains("e1/2026-11-19/etcd/manifest.json") && found[1].contains(&damaged.to_string()));
+}

@@ -79,7 +79,7 @@ async fn pull_published(
     let host = peer.host().clone();
     let stored = ctx.offload(move |StageContext { vault, night, .. }| {
         let newer = vault.sets_of(&host, *night)?.iter().any(|set| set.role == role && vault.is_newer(set));
-        Ok::<_, StoreError>((vault.best(&host, *night, role)?, newer))
+        Ok::<_, StoreError>((vault.best(&host, *night, role), newer))
     });
     let (best, newer) = stored.await?;
     match (best, refused) {

@@ -14,7 +14,9 @@ use nightshift_core::units::bytes;
 use nightshift_engine::drill::perform::UNIT_SCRATCH;
 use nightshift_etcd::trial::tools::missing_tools;
 use nightshift_ssh::KnownHosts;
-use nightshift_store::{StoreError, Vault, space};
+use nightshift_store::{Listed, StoreError, Vault, space};
+
+use crate::report;
 
 /// If this directory does not exist, journald keeps the journal in memory, and it is lost at the next boot.
 const JOURNAL: &str = "/var/log/journal";
@@ -23,16 +25,16 @@ const JOURNALD: [&str; 2] = ["/etc/systemd/journald.conf", "/etc/systemd/journal
 const LINES_PER_HOST: u64 = 4;
 
 /// Warnings, one line each.
-pub fn warnings(settings: &Settings) -> Result<Vec<String>, StoreError> {
+pub fn warnings(settings: &Settings) -> Vec<String> {
     let mut warnings = journal(settings);
-    warnings.extend(vault(settings)?);
+    warnings.extend(vault(settings));
     warnings.extend(pins(settings));
     warnings.extend(drill(settings));
     let owner = |path: &Path| fs::metadata(path).map(|found| found.uid()).ok();
     let scratch = settings.drill.scratch.as_deref();
     warnings
         .extend(scratch.and_then(|path| foreign_scratch(path, owner(path), owner(Path::new(UNIT_SCRATCH)))));
-    Ok(warnings)
+    warnings
 }
 
 /// Hosts whose signatures cannot be checked, because only a certificate authority is trusted for them.
@@ -102,19 +104,31 @@ fn burst_limit() -> Option<u64> {
 }
 
 /// Estimates how much space the retention policy needs if every night is as large as the newest one, without hard links to
-/// unchanged files.
-fn vault(settings: &Settings) -> Result<Option<String>, StoreError> {
+/// unchanged files. What cannot be read is a warning, and is not counted.
+fn vault(settings: &Settings) -> Vec<String> {
     let vault = Vault::of(settings);
-    let sets = vault.sets()?;
-    let Some(newest) = sets.iter().map(|set| set.night).max() else { return Ok(None) };
-    let manifests = sets
-        .iter()
-        .filter(|set| set.night == newest)
-        .map(|set| vault.manifest(set))
-        .collect::<Result<Vec<_>, _>>()?;
-    let need: u64 = manifests.iter().map(|manifest| kept_bytes(settings, manifest)).sum();
-    let room = space::room(&settings.vault.path)?;
-    Ok(warn_of_space(settings, newest, need, room.total))
+    let Listed { sets, unlisted } = match vault.list() {
+        Ok(listed) => listed,
+        Err(error) => return vec![unread(&error)],
+    };
+    let mut warnings: Vec<String> = unlisted.iter().map(unread).collect();
+    let Some(newest) = sets.iter().map(|set| set.night).max() else { return warnings };
+    let mut need: u64 = 0;
+    for set in sets.iter().filter(|set| set.night == newest) {
+        match vault.manifest(set) {
+            Ok(manifest) => need = need.saturating_add(kept_bytes(settings, &manifest)),
+            Err(error) => warnings.push(unread(&error)),
+        }
+    }
+    match space::room(&settings.vault.path) {
+        Ok(room) => warnings.extend(warn_of_space(settings, newest, need, room.total)),
+        Err(error) => warnings.push(unread(&error)),
+    }
+    warnings
+}
+
+fn unread(error: &StoreError) -> String {
+    format!("the size of the vault is not checked in full: {}", report::in_full(error))
 }
 
 fn kept_bytes(settings: &Settings, manifest: &Manifest) -> u64 {

@@ -65,7 +65,7 @@ pub fn find_both(config: &Path, words: [&str; 2], choice: &Choice) -> Result<[Ta
     let vault = vault(config)?;
     let mut best: Option<[Judged; 2]> = None;
     for before in vault.best_of_hosts(first, Role::Etcd)? {
-        let Some(after) = vault.best(&before.manifest.host, second, Role::Etcd)? else { continue };
+        let Some(after) = vault.best(&before.manifest.host, second, Role::Etcd) else { continue };
         let worse = |pair: &[Judged; 2]| pair[0].grade.min(pair[1].grade);
         let pair = [before, after];
         if best.as_ref().is_none_or(|best| worse(best) < worse(&pair)) {

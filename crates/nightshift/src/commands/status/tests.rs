@@ -55,6 +55,7 @@ fn report(host: &str, open: bool) -> Report {
         daemon: Some("1.0.0".into()),
         at,
         night: Some(NightReport {
+            unreadable: Vec::new(),
             open,
             settled: true,
             verdict,

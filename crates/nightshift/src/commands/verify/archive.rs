@@ -34,6 +34,13 @@ pub fn verify(path: &Path, identity: Option<&Path>, signers: &Signers<'_>) -> Re
             for missing in &listing.contents.missing {
                 out::print(format!("{name}: missing from the archive: {missing}"));
             }
+            for set in listing.contents.sets.iter().filter(|set| !set.left_out.is_empty()) {
+                let links = set.left_out.summary();
+                out::print(format!(
+                    "{name}: left out of the archive: links of {}, only in its manifest: {links}",
+                    set.id
+                ));
+            }
         }
         Ok(_) => {}
         Err(error) => findings.push(report::in_full(&error)),
@@ -41,7 +48,7 @@ pub fn verify(path: &Path, identity: Option<&Path>, signers: &Signers<'_>) -> Re
     for finding in &findings {
         out::print(format!("{name}: BAD: {finding}"));
     }
-    Ok(state(&findings, &signed))
+    Ok(state(&findings, &[], &signed))
 }
 
 /// Who signed an archive, for a command that reads it for another purpose. An error if the signature or the checksum is wrong.
