@@ -1,7 +1,7 @@
 //! Which nights open, by the schedule and by hand, what is shown of one that does not, and how a daemon ends.
 
 use std::fs;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
 use kit::daemon::Start;
@@ -189,6 +189,17 @@ fn a_second_daemon_on_one_state_directory_is_refused_and_the_first_stays_reachab
     let status = good(site.run("n1", &["status"]).unwrap()).stdout;
     assert!(status.contains("daemon 0.1.0"), "{status}");
     good(site.run("n1", &["reload"]).unwrap());
+}
+
+#[test]
+fn a_daemon_that_does_not_respond_is_reported_by_status() {
+    let site = Plan::new(&[("n1", &[Node])]).build().unwrap();
+    let socket = site.run_folder("n1").join("control.sock");
+    fs::create_dir_all(socket.parent().unwrap()).unwrap();
+    // As with a daemon that is stopped by SIGSTOP, connections are accepted by the kernel.
+    let _listening = UnixListener::bind(&socket).unwrap();
+    let ran = ends_with(site.run("n1", &["status"]).unwrap(), 3);
+    assert!(ran.stdout.contains("did not respond within 10 s"), "{ran:?}");
 }
 
 #[test]

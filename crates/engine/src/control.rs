@@ -4,6 +4,8 @@
 mod client;
 mod server;
 
+use std::time::Duration;
+
 use nightshift_core::night::Night;
 use nightshift_core::set_path::SetId;
 use nightshift_core::stage::Stage;
@@ -52,6 +54,17 @@ pub enum ControlRequest {
 }
 
 impl ControlRequest {
+    /// The time for a response; `None` if that comes when stages have ended.
+    const fn time_limit(&self) -> Option<Duration> {
+        match self {
+            Self::Run { wait: true, .. } | Self::RunNight { wait: true, .. } => None,
+            // Without the daemon `status` reads the records itself.
+            Self::Status => Some(Duration::from_secs(10)),
+            // The daemon reads files for a client for at most a minute.
+            _ => Some(Duration::from_secs(70)),
+        }
+    }
+
     /// Reads the line of a client; an invalid one is refused with the response.
     pub fn decode(line: &[u8]) -> Result<Self, ControlResponse> {
         serde_json::from_slice(line).map_err(|error| ControlResponse::Failed {

@@ -122,6 +122,10 @@ impl<'a> Signers<'a> {
 
     /// An archive is signed by the master in its name. Its name also has the night, which is when it was made.
     pub fn of_archive(&self, name: &ArchiveName, digest: &Sha512Digest, signature: Option<&str>) -> Signed {
+        let packer = self.settings().and_then(|settings| settings.inventory.get(&name.host));
+        if packer.is_some_and(|host| !host.roles.has(Role::Master)) {
+            return Signed::Refused(format!("{} is not a master, and only masters pack archives", name.host));
+        }
         let night = name.date.to_datetime(Time::midnight()).to_zoned(TimeZone::UTC);
         let made_at = night.map_or(Timestamp::MAX, |night| night.timestamp());
         self.check(&name.host, made_at, signature, |signature, by| {

@@ -2,9 +2,11 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
+use tokio::time::timeout;
 
 use super::{ControlRequest, ControlResponse, MAX_RESPONSE_LEN};
 
@@ -17,6 +19,10 @@ pub enum ClientError {
     #[error("the daemon closed the connection without a response; see `journalctl -u nightshift`")]
     BrokenOff(#[source] io::Error),
     #[error(
+        "the daemon did not respond within {} s; see `journalctl -u nightshift`. systemd restarts a daemon that hangs", .0.as_secs()
+    )]
+    Silent(Duration),
+    #[error(
         "cannot decode the daemon's response; does the daemon run another version? Restart it after an upgrade"
     )]
     Decode(#[source] serde_json::Error),
@@ -24,6 +30,14 @@ pub enum ClientError {
 
 /// Sends a request and waits for the response; with `wait` that takes as long as the stages run.
 pub async fn send(socket: &Path, request: &ControlRequest) -> Result<ControlResponse, ClientError> {
+    let exchange = exchange(socket, request);
+    match request.time_limit() {
+        Some(limit) => timeout(limit, exchange).await.unwrap_or(Err(ClientError::Silent(limit))),
+        None => exchange.await,
+    }
+}
+
+async fn exchange(socket: &Path, request: &ControlRequest) -> Result<ControlResponse, ClientError> {
     let mut stream = UnixStream::connect(socket).await.map_err(|source| {
         let path = socket.to_owned();
         match source.kind() {

@@ -35,6 +35,11 @@ pub async fn run(config: &Path, json: bool) -> Result<Exit, CommandError> {
             report
         }
         Ok(other) => return Ok(super::run::print_response(other)),
+        Err(error @ ClientError::Silent(_)) => {
+            let mut report = status::report(&settings, Timestamp::now())?;
+            report.warnings.push(error.to_string());
+            report
+        }
         // A daemon that ends during the request counts as not running.
         Err(ClientError::Away { .. } | ClientError::BrokenOff(_)) => {
             let mut report = status::report(&settings, Timestamp::now())?;
