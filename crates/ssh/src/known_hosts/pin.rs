@@ -55,7 +55,7 @@ pub fn replace<N: AsRef<str>>(
                     name: name.to_owned(),
                 });
             }
-            new.push_str(&format!("{FORMER} {now:.0} "));
+            new.push_str(&format!("{FORMER} {now} "));
             replaced += 1;
         }
         new.push_str(line);

@@ -201,15 +201,15 @@ fn replaced_keys_are_kept_as_former_ones_which_openssh_takes_for_comments() {
     assert_eq!(
         text,
         format!(
-            "# a comment\n#nightshift-former 2026-11-25T08:00:00Z master1 {A}\nmaster1 {ECDSA}\nmaster2 {A}\n\
+            "# a comment\n#nightshift-former 2026-11-25T08:00:00.5Z master1 {A}\nmaster1 {ECDSA}\nmaster2 {A}\n\
              @revoked * {RSA}\nmaster1 {B}\n"
         )
     );
     let known = KnownHosts::load(&path).unwrap();
     assert_eq!(known.check(&["master1"], 22, &key(A)), changed(&[ECDSA, B]), "no login with a former key");
     let signed = |at: &str| known.check_signer(&["master1"], 22, &key(A), at.parse().unwrap());
-    assert_eq!(signed("2026-11-25T07:59:59Z"), Trusted);
-    assert_eq!(signed("2026-11-25T08:00:00Z"), changed(&[ECDSA, B]));
+    assert_eq!(signed("2026-11-25T08:00:00.4Z"), Trusted, "also within the second of the replacement");
+    assert_eq!(signed("2026-11-25T08:00:00.5Z"), changed(&[ECDSA, B]));
     assert_eq!(known.check_signer(&["master1"], 22, &key(RSA), now), Revoked);
 
     fs::write(&path, format!("master1,master2 {A}\n")).unwrap();
