@@ -45,7 +45,7 @@ impl Visitor for Seen {
         attached.for_each(|attached| assert!(stays_inside(&attached.path), "leaves: {}", attached.path));
     }
 
-    fn set(&mut self, set: &ArchivedSet, manifest: &Manifest) {
+    fn set(&mut self, set: &ArchivedSet, manifest: &Manifest, _: &[u8]) {
         assert_eq!(manifest.id(), set.id);
         assert!(manifest.items.iter().all(|item| stays_inside(&item.path)));
         self.sets += 1;

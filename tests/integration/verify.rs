@@ -7,7 +7,9 @@ use kit::lab::Role::{BackupServer, Etcd, Master, Node};
 use kit::site::{Plan, Site};
 use serde_json::{Value, json};
 
-use crate::support::{archive_in, ends_with, good, night_of, set_folder, set_report, sha256, shell, verdict};
+use crate::support::{
+    archive_in, ends_with, good, names, night_of, set_folder, set_report, sha256, shell, verdict,
+};
 
 /// Rewrites a set's manifest, as its host may do that made it.
 fn claim(set: &Path, change: impl Fn(&mut Value)) {
@@ -268,14 +270,35 @@ fn verify_checks_the_signature_and_the_checksum_of_an_archive() {
         shell(&line, &[&program, &config, &archive, &pins])
     };
     // On another machine, without a configuration: its pins are for the ports of the site.
-    let key = site.host("m1").sshd.public_key().unwrap();
-    fs::write(&pins, format!("m1.site.test {key}\n")).unwrap();
+    let pin = |host: &str| format!("{host}.site.test {}\n", site.host(host).sshd.public_key().unwrap());
+    fs::write(&pins, pin("m1") + &pin("n1")).unwrap();
     assert!(elsewhere(1, "--known-hosts \"$4\"").contains("BAD: signature refused"));
     fs::write(beside("sig"), &signature).unwrap();
     assert!(elsewhere(0, "--known-hosts \"$4\"").contains("signed by m1.site.test"));
     assert!(elsewhere(3, "").contains("signature unchecked: no pinned host keys"));
     fs::remove_file(beside("sig")).unwrap();
     assert!(elsewhere(3, "--known-hosts \"$4\"").contains("unsigned"));
+}
+
+#[test]
+fn a_set_in_an_archive_needs_the_signature_of_its_own_host() {
+    let mut site = Plan::new(&[("m1", &[Master]), ("n1", &[Node])]).build().unwrap();
+    site.night().unwrap();
+    let signature = set_folder(&site, "m1", "n1", "node").join("manifest.json.sig");
+    let outbox = site.host("m1").state().join("outbox");
+    // What the master packs and signs is not what the node signed.
+    let verified_as = |code, forge: &dyn Fn()| {
+        forge();
+        good(site.run("m1", &["run", "pack-archive", "--wait"]).unwrap());
+        let archives = names(&outbox).into_iter().filter(|name| name.ends_with(".tgz"));
+        let newest = archives.max_by_key(|name| fs::metadata(outbox.join(name)).unwrap().modified().unwrap());
+        let archive = outbox.join(newest.unwrap());
+        ends_with(site.run("m1", &["verify", archive.to_str().unwrap()]).unwrap(), code).stdout
+    };
+    let refused = verified_as(1, &|| fs::write(&signature, "garbage").unwrap());
+    assert!(refused.contains("BAD: n1.site.test/") && refused.contains("signature"), "{refused}");
+    let unsigned = verified_as(3, &|| fs::remove_file(&signature).unwrap());
+    assert!(unsigned.contains("/node: unsigned"), "{unsigned}");
 }
 
 #[test]

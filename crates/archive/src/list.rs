@@ -38,8 +38,8 @@ pub fn visit_blocking(
     reader: impl Read + Unpin + Send,
     name: &ArchiveName,
     visitor: &mut dyn Visitor,
-) -> Result<(), ListError> {
-    read(reader, name, Bound::Ratio, visitor).map(drop)
+) -> Result<Listing, ListError> {
+    read(reader, name, Bound::Ratio, visitor)
 }
 
 /// The runtime is that of this thread alone, without timer and sockets: the reader waits only for its bytes, and the
@@ -91,8 +91,8 @@ impl<'r> Check<'r, '_> {
             let next = sets.next().filter(|next| below == manifest_path(next));
             let next = next.ok_or(ListError::Unexpected { path: found.path.clone() })?;
             none_missing(set.as_ref(), &self.top)?;
-            let manifest = self.data.manifest(&mut found, next).await?;
-            self.visitor.set(next, &manifest);
+            let (manifest, bytes) = self.data.manifest(&mut found, next).await?;
+            self.visitor.set(next, &manifest, &bytes);
             set = Some(SetCheck::new(contents.format, next, &manifest));
         }
         self.entries.end().await?;
@@ -180,7 +180,11 @@ impl Data {
         Ok((bytes, sha256))
     }
 
-    async fn manifest(&mut self, found: &mut Found<'_>, set: &ArchivedSet) -> Result<Manifest, ListError> {
+    async fn manifest(
+        &mut self,
+        found: &mut Found<'_>,
+        set: &ArchivedSet,
+    ) -> Result<(Manifest, Vec<u8>), ListError> {
         let (bytes, sha256) = self.read(found, manifest::max_bytes(set.id.role)).await?;
         if sha256 != set.manifest_sha256 {
             return Err(other_content(&found.path, set.manifest_sha256, sha256));
@@ -191,6 +195,6 @@ impl Data {
         if id != set.id {
             return Err(refused(ManifestError::OtherSet { expected: set.id.clone(), found: id }));
         }
-        Ok(manifest)
+        Ok((manifest, bytes))
     }
 }

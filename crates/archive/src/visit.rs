@@ -12,8 +12,8 @@ pub trait Visitor {
     /// The first call.
     fn contents(&mut self, _contents: &Contents) {}
 
-    /// Called before the set's files.
-    fn set(&mut self, _set: &ArchivedSet, _manifest: &Manifest) {}
+    /// Called before the set's files, with the bytes of its manifest, which its host signed.
+    fn set(&mut self, _set: &ArchivedSet, _manifest: &Manifest, _bytes: &[u8]) {}
 
     /// Returns a writer to get a file's data. `path` begins with the set's `ArchivedSet::dir_name`.
     fn file(&mut self, _path: &str) -> Option<&mut dyn Write> {

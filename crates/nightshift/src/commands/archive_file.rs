@@ -90,7 +90,7 @@ impl Visitor for Extraction<'_> {
         self.set = (self.choose)(contents);
     }
 
-    fn set(&mut self, set: &ArchivedSet, manifest: &Manifest) {
+    fn set(&mut self, set: &ArchivedSet, manifest: &Manifest, _: &[u8]) {
         if self.set.as_ref() == Some(&set.id) {
             self.result = (self.begin)(manifest).map(|(item, file)| {
                 self.path = Some(format!("{}/{item}", set.dir_name()));

@@ -1,6 +1,7 @@
 //! `nightshift verify`: verifies stored sets (hashes, snapshots, signatures) and archives again, and prints what was checked.
 
 mod archive;
+mod archived_sets;
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -47,7 +47,7 @@ impl Visitor for Overview<'_> {
         self.contents = Some(contents.clone());
     }
 
-    fn set(&mut self, _: &ArchivedSet, manifest: &Manifest) {
+    fn set(&mut self, _: &ArchivedSet, manifest: &Manifest, _: &[u8]) {
         self.sets.push(manifest.clone());
     }
 }

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use indicatif::ProgressBar;
-use nightshift_archive::list_blocking;
+use nightshift_archive::visit_blocking;
 use nightshift_core::archive::ArchiveName;
 use nightshift_core::digest::{Digest, Hasher};
 use nightshift_core::signed::Signed;
@@ -14,18 +14,23 @@ use nightshift_peers::Signers;
 use nightshift_store::{beside, read_if_exists};
 use sha2::{Digest as _, Sha512};
 
+use super::archived_sets::ArchivedSets;
 use super::{State, state};
 use crate::commands::{CommandError, archive_file};
 use crate::{out, report};
 
 /// Bytes of a checksum or a signature.
-const MAX_LEN: u64 = 16 << 10;
+pub const MAX_LEN: u64 = 16 << 10;
 
 pub fn verify(path: &Path, identity: Option<&Path>, signers: &Signers<'_>) -> Result<State, CommandError> {
     let name = archive_file::require_name(path, identity)?;
     let (signed, mut findings, has_checksum) = beside_archive(path, &name, signers)?;
     let archive = archive_file::open(path, &name, identity, &ProgressBar::hidden())?;
-    match list_blocking(archive, &name) {
+    let mut sets = ArchivedSets::new(signers);
+    let listing = visit_blocking(archive, &name, &mut sets);
+    sets.finish();
+    findings.append(&mut sets.findings);
+    match listing {
         Ok(listing) if findings.is_empty() => {
             let sets = count(listing.contents.sets.len(), "set");
             let (entries, size) = (listing.entries, bytes(listing.bytes));
@@ -48,7 +53,10 @@ pub fn verify(path: &Path, identity: Option<&Path>, signers: &Signers<'_>) -> Re
     for finding in &findings {
         out::print(format!("{name}: BAD: {finding}"));
     }
-    Ok(state(&findings, &[], &signed))
+    for doubt in &sets.doubts {
+        out::print(format!("{name}: {doubt}"));
+    }
+    Ok(state(&findings, &sets.doubts, &signed))
 }
 
 /// Who signed an archive, for a command that reads it for another purpose. An error if the signature or the checksum is wrong.
