@@ -80,6 +80,8 @@ fn wishes_that_cannot_be_granted_are_refused_by_name() {
     let unknown = ends_with(site.run("n1", &["run", "pull-everything"]).unwrap(), 2);
     assert!(unknown.stderr.contains("unknown stage `pull-everything`"), "{unknown:?}");
     ends_with(site.run("n1", &["nonsense"]).unwrap(), 2);
+    let missing = ends_with(site.run("n1", &["verify", "missing.tgz"]).unwrap(), 2);
+    assert!(missing.stderr.contains("missing.tgz is neither a file here nor a set"), "{missing:?}");
     ends_with(site.run("n1", &["check", "--connect", "--show"]).unwrap(), 2);
     let again = good(site.run("n1", &["run", "collect-node", "--wait"]).unwrap());
     assert!(again.stdout.contains("collect-node done"), "{again:?}");

@@ -126,10 +126,9 @@ fn age_key(text: &[char], at: usize) -> Option<Range> {
 
 /// The password of a URL whose `://` is at `at`. It may contain `/` and `@`, which should have been escaped.
 fn url_password(text: &[char], at: usize) -> Option<Range> {
-    if !starts_with(text, at, "://") {
-        return None;
-    }
-    let authority = at + 3;
+    // Also with one slash, as it may be mistyped.
+    let separator = ["://", ":/"].into_iter().find(|separator| starts_with(text, at, separator))?;
+    let authority = at + separator.len();
     let ends = until(text, authority, |c| c.is_whitespace() || "\"'`".contains(c));
     let slash = until(text, authority, |c| c == '/').min(ends);
     let last_at =
@@ -221,7 +220,10 @@ mod tests {
         assert_eq!(masked("`sftp://me:secr@h:22/x` contains"), "`sftp://me:****@h:22/x` contains");
         hides("url = \"sftp://me:se/cr@et@host/x\"", "cr");
         hides("https://root:hunter2@10.0.0.1:2379", "hunter2");
-        for harmless in ["sftp://me@host:2222/x", "sftp://me@[fd00::1]:22/a@b", "https://h:2379/v3"] {
+        hides("url = \"sftp:/me:secr@h/x\"", "secr");
+        for harmless in
+            ["sftp://me@host:2222/x", "host:/path/a:b@c", "sftp://me@[fd00::1]:22/a@b", "https://h:2379/v3"]
+        {
             assert_eq!(masked(harmless), harmless);
         }
     }

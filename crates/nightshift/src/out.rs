@@ -40,7 +40,7 @@ fn failed() -> std::sync::MutexGuard<'static, Option<io::Error>> {
     FAILED.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// One line to standard error, like [`print`]. Secrets are masked, because it may quote an argument or a setting.
+/// One line to standard error, like `print`. Secrets are masked, because it may quote an argument or a setting.
 pub fn print_error(line: &str) {
     print_error_text(&line.replace('\n', " "));
 }

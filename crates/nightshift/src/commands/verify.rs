@@ -66,9 +66,11 @@ pub fn run(config: &Path, args: &Verify) -> Result<Exit, CommandError> {
     }
     let Some(settings) = settings.as_ref().filter(|_| !only_archives) else { return Ok(worst.exit()) };
     let vault = Vault::of(settings);
-    let named = sets.iter().map(|word| word.parse::<SetId>());
-    let named =
-        named.collect::<Result<Vec<_>, _>>().map_err(|error| CommandError::Usage(error.to_string()))?;
+    let named = sets.iter().map(|word| {
+        let no_set = |error| CommandError::Usage(format!("{word} is neither a file here nor a set: {error}"));
+        word.parse::<SetId>().map_err(no_set)
+    });
+    let named = named.collect::<Result<Vec<_>, _>>()?;
     let Listed { sets, unlisted } =
         if named.is_empty() { vault.list()? } else { Listed { sets: named, unlisted: Vec::new() } };
     for error in &unlisted {
