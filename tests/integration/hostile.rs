@@ -1,12 +1,13 @@
 //! Peers that serve their vault with a bad habit cost the night their own set, and nothing else.
 
 use std::fs;
+use std::path::Path;
 
-use kit::lab::Role::{Master, Node};
+use kit::lab::Role::{Etcd, Master, Node};
 use kit::site::{Plan, Site};
 use serde_json::{Value, json};
 
-use crate::support::{NIGHT_ENDS, outcome, reason, set_folder, set_report, verdict};
+use crate::support::{NIGHT_ENDS, outcome, reason, set_folder, set_report, sha256, shell, verdict};
 
 /// Starts the nodes, waits for their sets, and then starts the master.
 fn night(site: &mut Site, nodes: &[&str]) -> Value {
@@ -32,12 +33,16 @@ fn all_later_stages_ran(status: &Value) {
 #[test]
 fn peers_that_are_slow_or_flood_are_named_and_the_night_ends_with_its_archive() {
     // The hosts are named after their habits.
-    const HABITS: [(&str, &str); 3] =
-        [("slow", "too slow"), ("flood", "more than 200 entries"), ("endless", "more than 16777216 bytes")];
-    let mut hosts: Vec<(&str, &[_])> = vec![("m1", &[Master]), ("honest", &[Node])];
+    const HABITS: [(&str, &str); 4] = [
+        ("slow", "too slow"),
+        ("flood", "more than 200 entries"),
+        ("endless", "more than 16777216 bytes"),
+        ("lies", "differs from the manifest"),
+    ];
+    let mut hosts: Vec<(&str, &[_])> = vec![("m1", &[Master]), ("honest", &[Node]), ("escapes", &[Node])];
     hosts.extend(HABITS.iter().map(|(name, _)| (*name, &[Node][..])));
     let plan = HABITS.iter().fold(Plan::new(&hosts), |plan, (habit, _)| plan.hostile(habit, habit));
-    let mut site = plan.build().unwrap();
+    let mut site = plan.hostile("escapes", "escapes").build().unwrap();
     // Each peer is polled once; and a byte every half second is too slow after three seconds.
     let until = format!("[stage.pull-nodes]\nuntil = \"{}\"\n", site.zone().clock(-1));
     site.drop_in("m1", "50-until.toml", &until).unwrap();
@@ -48,11 +53,39 @@ fn peers_that_are_slow_or_flood_are_named_and_the_night_ends_with_its_archive() 
     all_later_stages_ran(&status);
     for (name, why) in HABITS {
         let report = set_report(&status, &format!("{name}.site.test"), "node");
-        assert_eq!(report["fate"], "missing", "{report:#}");
+        let fate = if name == "lies" { "refused" } else { "missing" };
+        assert_eq!(report["fate"], fate, "{report:#}");
         assert!(report["reason"].as_str().unwrap().contains(why), "{report:#}");
         assert!(reason(&status, "pull-nodes").contains(name), "{}", reason(&status, "pull-nodes"));
     }
-    assert_eq!(set_report(&status, "honest.site.test", "node")["fate"], "pulled");
+    // Names that lead out of a directory are left out of its listing.
+    for pulled in ["honest.site.test", "escapes.site.test"] {
+        assert_eq!(set_report(&status, pulled, "node")["fate"], "pulled", "{pulled}");
+    }
+    assert!(!Path::new("/tmp/escaped").exists());
+}
+
+#[test]
+fn a_snapshot_that_unpacks_for_ever_is_refused_at_its_first_defect() {
+    let mut site = Plan::new(&[("m1", &[Master]), ("e1", &[Etcd])]).build().unwrap();
+    site.start("e1").unwrap();
+    site.settle("e1").unwrap();
+    let set = set_folder(&site, "e1", "e1", "etcd");
+    // 4 GiB of zeros in 4 MB.
+    shell("head -c 4G /dev/zero | gzip -1 > \"$1/snapshot.db.gz\"", &[&set]);
+    let path = set.join("manifest.json");
+    let mut manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let items = manifest["items"].as_array_mut().unwrap();
+    let item = items.iter_mut().find(|item| item["path"] == "snapshot.db.gz").unwrap();
+    let bomb = fs::read(set.join("snapshot.db.gz")).unwrap();
+    (item["size"], item["sha256"]) = (json!(bomb.len()), json!(sha256(&bomb)));
+    fs::write(&path, serde_json::to_vec(&manifest).unwrap()).unwrap();
+    fs::remove_file(set.join("manifest.json.sig")).unwrap();
+    site.start("m1").unwrap();
+    let status = site.settle("m1").unwrap();
+    let report = set_report(&status, "e1.site.test", "etcd");
+    assert_eq!(report["fate"], "refused", "{report:#}");
+    assert!(!set_folder(&site, "m1", "e1", "etcd").exists());
 }
 
 #[test]

@@ -66,6 +66,10 @@ enum Habit {
     Flood,
     /// Files never end, and have any size.
     Endless,
+    /// The first directory begins with names that lead out of it.
+    Escapes,
+    /// The last byte of a file is another one; manifests and signatures are not changed.
+    Lies,
 }
 
 fn habit(arguments: &[String]) -> Option<Habit> {
@@ -88,6 +92,8 @@ fn habit(arguments: &[String]) -> Option<Habit> {
         ["slow"] => Habit::Slow,
         ["flood"] => Habit::Flood,
         ["endless"] => Habit::Endless,
+        ["escapes"] => Habit::Escapes,
+        ["lies"] => Habit::Lies,
         _ => return None,
     })
 }
@@ -138,12 +144,15 @@ fn text(packet: &mut Vec<u8>, text: &[u8]) {
     packet.extend_from_slice(text);
 }
 
-/// A hundred directories, in a listing.
-fn names(id: u32, from: u64) -> Vec<u8> {
+/// Names that lead out of a directory, or end a line.
+const ESCAPES: [&str; 5] =
+    ["..", "../../../../tmp/escaped", "/tmp/escaped", "node/../../escaped", "node\nescaped"];
+
+/// Directories, in a listing.
+fn names(id: u32, names: &[String]) -> Vec<u8> {
     let mut packet = reply(fxp::NAME, id);
-    packet.extend_from_slice(&100u32.to_be_bytes());
-    for number in from..from + 100 {
-        let name = format!("etcd.{number}");
+    packet.extend_from_slice(&(names.len() as u32).to_be_bytes());
+    for name in names {
         text(&mut packet, name.as_bytes());
         text(&mut packet, name.as_bytes());
         // The flag of the permissions, and those of a directory.
@@ -211,7 +220,13 @@ impl Filter {
             }
             (Habit::Flood, fxp::READDIR) => {
                 self.named += 100;
-                Some(names(id, self.named))
+                let hundred: Vec<_> =
+                    (self.named..self.named + 100).map(|number| format!("etcd.{number}")).collect();
+                Some(names(id, &hundred))
+            }
+            (Habit::Escapes, fxp::READDIR) if self.named == 0 => {
+                self.named = 1;
+                Some(names(id, &ESCAPES.map(str::to_owned)))
             }
             (Habit::Endless, fxp::READ) => {
                 fields.text()?;
@@ -253,6 +268,12 @@ fn changed(habit: &Habit, described: &Described, mut packet: Vec<u8>) -> Vec<u8>
             thread::sleep(PACE);
             packet[5..9].copy_from_slice(&1u32.to_be_bytes());
             packet.truncate(10);
+        }
+        (Habit::Lies, Some(&fxp::DATA)) if packet.len() > 9 && !packet[9..].starts_with(b"{") => {
+            let is_signature = packet[9..].starts_with(b"-----BEGIN");
+            if let Some(last) = packet.last_mut().filter(|_| !is_signature) {
+                *last ^= 1;
+            }
         }
         // Where the first flag is set, the attributes begin with the size.
         (Habit::Endless, Some(&fxp::ATTRS)) if packet.len() >= 17 && packet[8] & 1 != 0 => {
