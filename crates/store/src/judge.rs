@@ -29,6 +29,8 @@ pub struct Judged {
     pub grade: Grade,
     /// Why the grade is not `good`, one line each.
     pub notes: Vec<String>,
+    /// It is suspicious by itself, not only by the report of another host: the sets of its host are kept until an operator accepts it.
+    pub awaits: bool,
     /// An operator accepted it.
     pub accepted: bool,
     /// A drill restored it, and no later drill on the same host failed.
@@ -96,13 +98,14 @@ impl<'a> Judge<'a> {
         });
         if let Some(note) = manifest.missing_etcd_data().map(str::to_owned).or(damage) {
             notes.insert(0, note);
-            return Ok(Judged { manifest, grade: Grade::Bad, notes, accepted: false, proved });
+            return Ok(Judged { manifest, grade: Grade::Bad, notes, awaits: false, accepted: false, proved });
         }
         let acceptance = self.vault.acceptance(&manifest, &proofs);
         let mut grade = manifest.grade;
         if grade.awaits_acceptance() && acceptance != Acceptance::None {
             grade = Grade::Good;
         }
+        let mut awaits = grade == Grade::Suspicious;
         if let Some((found, note)) = self.disagreement(&manifest).filter(|(found, _)| grade > *found) {
             if acceptance != Acceptance::Full {
                 grade = found;
@@ -113,7 +116,7 @@ impl<'a> Judge<'a> {
             && acceptance != Acceptance::Full
             && let Some(note) = self.went_back(&manifest)
         {
-            grade = Grade::Suspicious;
+            (grade, awaits) = (Grade::Suspicious, true);
             notes.insert(0, note);
         }
         let accepted = match acceptance {
@@ -121,7 +124,7 @@ impl<'a> Judge<'a> {
             Acceptance::OfOrigin => manifest.grade.awaits_acceptance() && grade == Grade::Good,
             Acceptance::Full => true,
         };
-        Ok(Judged { manifest, grade, notes, accepted, proved })
+        Ok(Judged { manifest, grade, notes, awaits, accepted, proved })
     }
 
     /// The comparisons of that night that name this set's member as diverged, as a note, and the grade that they give. One from

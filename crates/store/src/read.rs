@@ -5,6 +5,7 @@ use std::io::{self, Read as _, Seek as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use nightshift_core::manifest::is_safe_path;
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 
@@ -39,6 +40,9 @@ pub fn open_below(directory: &Path, name: &str) -> io::Result<File> {
         }
         errno => errno.into(),
     };
+    if !is_safe_path(name) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not the path of a file in a set"));
+    }
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let mut parent = rustix::fs::open(directory, flags | OFlags::DIRECTORY, Mode::empty())?;
     let (above, name) = name.rsplit_once('/').map_or((None, name), |(above, name)| (Some(above), name));

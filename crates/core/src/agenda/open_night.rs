@@ -33,6 +33,8 @@ pub(super) struct OpenNight {
     stages: BTreeMap<Stage, Progress>,
     /// A set arrived after packing: the archive is packed once more after the last retry for missing sets.
     gained: bool,
+    /// When it was packed once more. Each of many late sets in an archive of its own would fill the remotes.
+    repacked: Option<Timestamp>,
     /// Why it closes before its time.
     early: Option<String>,
 }
@@ -40,7 +42,7 @@ pub(super) struct OpenNight {
 impl OpenNight {
     pub(super) fn fresh(settings: Arc<Settings>, plan: NightPlan) -> Self {
         let stages = plan.stages.iter().map(|planned| (planned.stage, Progress::waiting())).collect();
-        Self { settings, plan, stages, gained: false, early: None }
+        Self { settings, plan, stages, gained: false, repacked: None, early: None }
     }
 
     pub(super) fn has_ended(&self, stage: Stage) -> bool {
@@ -231,15 +233,21 @@ impl OpenNight {
         });
         let packed = self.stages.get(&Stage::PackArchive).is_some_and(|p| p.state == State::Ended);
         let shipping = self.stages.get(&Stage::ShipArchive).is_some_and(|p| p.state == State::Running);
-        if !self.gained || pulling || !packed || shipping || now >= self.plan.closes {
+        let soon = self.next_repack().is_some_and(|at| now < at);
+        if !self.gained || pulling || !packed || shipping || soon || now >= self.plan.closes {
             return;
         }
-        self.gained = false;
+        (self.gained, self.repacked) = (false, Some(now));
         for stage in [Stage::PackArchive, Stage::ShipArchive] {
             if let Some(progress) = self.stages.get_mut(&stage) {
                 progress.repeat(StartReason::Repack);
             }
         }
+    }
+
+    /// The time between two archives with late sets.
+    fn next_repack(&self) -> Option<Timestamp> {
+        self.repacked?.checked_add(LATER_TRIES_INTERVAL).ok()
     }
 
     fn needs_met(&self, stage: Stage, now: Timestamp) -> bool {
@@ -294,7 +302,13 @@ impl OpenNight {
             }
         });
         let given_up = self.given_up_at(Stage::ShipArchive);
-        stages.chain(given_up).chain([self.plan.closes, self.plan.next_opens]).filter(|at| *at > now).min()
+        let repack = self.next_repack().filter(|_| self.gained);
+        stages
+            .chain(given_up)
+            .chain(repack)
+            .chain([self.plan.closes, self.plan.next_opens])
+            .filter(|at| *at > now)
+            .min()
     }
 }
 

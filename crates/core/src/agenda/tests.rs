@@ -660,9 +660,20 @@ fn a_set_pulled_manually_after_packing_is_packed_in_a_second_archive() {
     let ask = ManualRequest::Stages { stages: vec![Stage::PullNodes], night: None, again: false };
     let actions = world.agenda.request(clock, ask).unwrap();
     world.take(actions);
+    world.run_until("2026-11-23T00:05:00Z");
+    let packs = |world: &World| -> Vec<_> {
+        world.starts_of(Stage::PackArchive).into_iter().map(|(_, why)| why).collect()
+    };
+    assert_eq!(packs(&world), [StartReason::Due, StartReason::Repack]);
+    // Those that arrive soon after it are packed together.
+    for _ in 0..3 {
+        let actions = world.agenda.step(world.clock(), Event::LateSet);
+        world.take(actions);
+        world.run_until("2026-11-23T00:14:00Z");
+    }
+    assert_eq!(packs(&world).len(), 2);
     world.run_until("2026-11-23T02:00:00Z");
-    let packs: Vec<_> = world.starts_of(Stage::PackArchive).into_iter().map(|(_, why)| why).collect();
-    assert_eq!(packs, [StartReason::Due, StartReason::Repack]);
+    assert_eq!(packs(&world).len(), 3);
 }
 
 #[test]

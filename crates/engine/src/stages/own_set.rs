@@ -91,11 +91,13 @@ pub async fn begin(ctx: &StageContext, host: &HostName, role: Role, leave: u64) 
     ctx.offload(move |ctx| {
         let StageContext { vault, night, settings, .. } = ctx;
         let previous = vault.previous(&host, *night, role)?;
-        let need = previous.as_ref().map_or(0, Manifest::total_bytes).saturating_add(OWN_BYTES);
+        let max = settings.vault.max_set_size(role);
+        // If the set before was larger, files are left out of this one.
+        let need = previous.as_ref().map_or(0, Manifest::total_bytes).saturating_add(OWN_BYTES).min(max);
         let files = previous.as_ref().map_or(0, |set| set.items.len() as u64) + OWN_FILES;
         // A file for which the set has no space is left out, so what may be removed is removed first.
         free_space::remove_or_report(ctx);
-        let budget = vault.budget(leave, Amount::bytes(settings.vault.max_set_size(role)));
+        let budget = vault.budget(leave, Amount::bytes(max));
         budget.reserve(need, files).map_err(|source| StageError::Space { what: "tonight's set", source })?;
         let attempt = vault.next_attempt(&host, *night, role)?;
         if attempt > MAX_ATTEMPTS {

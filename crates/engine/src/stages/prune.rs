@@ -115,6 +115,10 @@ fn dropped(
             retired.insert(set.host.clone());
         }
         let (grade, accepted, proved) = match judge.judge(&set) {
+            // What one other host says of it must not stop the removal of its host's sets.
+            Ok(Judged { grade: Grade::Suspicious, awaits: false, proved, .. }) => {
+                (Grade::Diverged, false, proved)
+            }
             Ok(Judged { grade, accepted, proved, .. }) => (grade, accepted, proved),
             // This version cannot use it as a copy, and its directory says how old it is.
             Err(StoreError::Manifest { source: ManifestError::Newer(_), .. }) => (Grade::Bad, false, false),

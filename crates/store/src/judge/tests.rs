@@ -101,6 +101,22 @@ fn a_set_from_after_the_members_agreed_again_is_good_and_one_from_before_is_dive
 }
 
 #[test]
+fn one_other_host_alone_makes_a_set_suspicious_and_two_or_its_own_host_make_it_diverged() {
+    for (reporters, wanted) in
+        [(&["e1"][..], Grade::Suspicious), (&["e1", "e2"], Grade::Diverged), (&["e3"], Grade::Diverged)]
+    {
+        let fixture = fixture();
+        let report =
+            |host| agreement(AgreementState::Diverged, [1, 1, 2]).filter(|_| reporters.contains(&host));
+        fixture.publish("e1/2026-11-22/etcd", 0, facts("c1", "a", 50, report("e1")));
+        fixture.publish("e2/2026-11-22/etcd", 3, facts("c1", "b", 50, report("e2")));
+        let named = fixture.publish("e3/2026-11-22/etcd", 6, facts("c1", "c", 50, report("e3")));
+        let judged = fixture.vault.judge(&named).unwrap();
+        assert_eq!((judged.grade, judged.awaits), (wanted, false), "according to {reporters:?}");
+    }
+}
+
+#[test]
 fn a_new_etcd_on_a_reinstalled_host_is_suspicious_until_an_operator_accepts_it() {
     let fixture = fixture();
     let before = fixture.publish("e1/2026-11-21/etcd", 0, facts("c1", "a", 5000, None));

@@ -44,7 +44,8 @@ pub fn verify_etcd_data(
         check.unchecked.push(reason.to_owned());
     }
     let Some(data) = &facts.data else { return check };
-    if let Some(copy) = data.cold_copy.as_ref().filter(|copy| intact(&copy.item))
+    if let Some(copy) =
+        data.cold_copy.as_ref().filter(|copy| manifest.item(&copy.item).is_some() && intact(&copy.item))
         && let Err(finding) = verify_cold_copy(directory, copy, stop)
     {
         check.findings.push(format!("{}: {finding}", copy.item));
