@@ -4,8 +4,8 @@ use std::fs::{self, DirEntry, File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, Write};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nightshift_core::digest::{Digest, HashedWriter, Written};
 use nightshift_core::manifest::is_safe_path;
@@ -31,6 +31,8 @@ pub struct Partial {
     directory: PathBuf,
     guard: Guard,
     budget: Budget,
+    /// Files of a set are created at the same time, and a directory above several of them counts once.
+    directories: Arc<Mutex<()>>,
 }
 
 /// The lock of a partial set. Every writer has a clone, also threads that outlive their stage: until the last is dropped, no
@@ -79,7 +81,14 @@ impl Vault {
             return Err(StoreError::Published(set.clone()));
         }
         let budget = Budget::unlimited();
-        Ok(Partial { vault: self.clone(), set: set.clone(), directory, guard, budget })
+        Ok(Partial {
+            vault: self.clone(),
+            set: set.clone(),
+            directory,
+            guard,
+            budget,
+            directories: Arc::default(),
+        })
     }
 }
 
@@ -140,6 +149,7 @@ impl Partial {
     /// Creates the directories above an item. Returns how many were missing.
     fn create_parents(&self, item: &Path) -> Result<u64, StoreError> {
         let Some(parent) = item.parent() else { return Ok(0) };
+        let _one_at_a_time = self.directories.lock().unwrap_or_else(PoisonError::into_inner);
         let missing = parent.ancestors().take_while(|directory| !directory.exists()).count() as u64;
         self.budget.reserve(0, missing).map_err(io::Error::from).on("create", parent)?;
         create_directories(parent)?;

@@ -542,3 +542,21 @@ fn a_set_and_proofs_that_cannot_be_read_hide_no_others() {
     let previous = fixture.vault.previous(&set.host, "2026-11-23".parse().unwrap(), set.role).unwrap();
     assert_eq!(previous.map(|manifest| manifest.id()), Some(old), "an older one does");
 }
+
+#[test]
+fn files_that_are_created_at_the_same_time_count_their_directories_once() {
+    let fixture = fixture();
+    for attempt in 1..=9 {
+        let set: SetId = format!("n1/2026-11-2{attempt}/node").parse().unwrap();
+        let inodes = 3 + 8;
+        let budget = Budget::fixed(Amount { bytes: 100, inodes });
+        let partial = fixture.vault.begin(&set).unwrap().within(budget);
+        std::thread::scope(|scope| {
+            for number in 0..8 {
+                let partial = &partial;
+                scope.spawn(move || partial.create(&format!("a/b/c/{number}")).unwrap());
+            }
+        });
+        partial.budget().draw(0, 1).unwrap_err();
+    }
+}
