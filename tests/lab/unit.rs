@@ -73,8 +73,9 @@ fn an_upgrade_drains_what_runs_and_no_removal_touches_the_vault() {
     upgrade(node);
     assert_ne!(shown(node, "MainPID"), before, "the new version is not running");
     assert_eq!(shown(node, "ActiveState"), "active");
-    // The upgrade ended the command that the stage waited for.
-    node.run("nightshift run collect-node").unwrap();
+    // The upgrade ended the command that the stage waited for. What it interrupted continues at once, so it may be running already.
+    let again = node.try_run("nightshift run collect-node").unwrap();
+    assert!([0, 75].contains(&again.status), "{}", again.stderr);
     assert_eq!(wait_stage(node, "collect-node", SOON), "done", "{}", story(node));
     assert_eq!(shown(node, "UnitFileState"), "enabled");
     node.run("nightshift run night").unwrap();
