@@ -196,8 +196,8 @@ fn what_keeps_a_drill_from_being_tried_says_nothing_about_the_copy() {
         fs::set_permissions(tools.join(name), fs::Permissions::from_mode(0o755)).unwrap();
     }
     let ran = ends_with(site.run("e1", &["drill"]).unwrap(), 3);
-    let told = "etcd has version 3.3.10, but the snapshot is of etcd 3.";
-    assert!(ran.stdout.contains(told), "{ran:?}");
+    let mismatch = "etcd has version 3.3.10, but the snapshot is of etcd 3.";
+    assert!(ran.stdout.contains(mismatch), "{ran:?}");
 
     let fills = named(&format!("scratch = {:?}", "/proc/self/not-there"));
     site.drop_in("e1", "50-drill.toml", &fills).unwrap();

@@ -45,18 +45,13 @@ fn folder(release: &str) -> PathBuf {
 }
 
 impl Release {
-    /// etcd 3.5, as `cargo xtask setup` installs it.
-    pub fn newer() -> std::result::Result<Self, String> {
-        Self::named("3.5")
-    }
-
-    /// Another release, such as `3.6`.
+    /// Another release that `cargo xtask setup` installs or builds, such as `3.6`.
     pub fn named(release: &str) -> std::result::Result<Self, String> {
         let folder = folder(release);
         if folder.join("etcd").exists() {
             return Ok(Self { folder: Some(folder) });
         }
-        Err(format!("there is no etcd {release} in {}: run cargo xtask setup", folder.display()))
+        Err(format!("etcd {release} is not in {}: run cargo xtask setup", folder.display()))
     }
 
     /// The directory of its programs, if they are not the installed ones.

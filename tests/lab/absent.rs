@@ -125,7 +125,7 @@ fn has_a_clock_three_days_ahead(host: &Host) {
     host.systemctl("daemon-reload").unwrap();
 }
 
-/// Beside it there is no daemon, so it is a host whose vault somebody else writes.
+/// Its daemon does not run, so that nothing else writes into its vault.
 fn publishes_a_manifest_of_60_mb(host: &Host, night: &str) {
     let set = format!("{VAULT}/{}/{night}/node", host.name);
     host.run(&format!(

@@ -30,7 +30,7 @@ pub fn is_encrypted(head: &[u8]) -> bool {
     head.starts_with(b"age-encryption.org/")
 }
 
-/// The decrypted archive, for `list_blocking`. If the file was changed or truncated, a `read` fails.
+/// The decrypted archive, for `visit_blocking`. If the file was changed or truncated, a `read` fails.
 pub fn open_encrypted<R: Read>(
     reader: R,
     identities: &Identities,

@@ -30,7 +30,7 @@ pub use contents::{ArchivedSet, Attached, Contents, ContentsError};
 pub use damage::Damage;
 pub use encrypted::{Identities, IdentityError, is_encrypted, open_encrypted};
 pub use error::{ListError, PackError};
-pub use list::{Listing, list_blocking, visit_blocking};
+pub use list::{Listing, visit_blocking};
 pub use name::TarHead;
 pub use pack::{Packed, pack};
 pub use request::{PackRequest, StoredSet};

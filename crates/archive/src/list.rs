@@ -28,12 +28,7 @@ pub struct Listing {
 }
 
 /// Verifies a decrypted archive from an unknown source. It blocks and uses a whole core: do not call it on a worker of an
-/// async runtime.
-pub fn list_blocking(reader: impl Read + Unpin + Send, name: &ArchiveName) -> Result<Listing, ListError> {
-    read(reader, name, Bound::Ratio, &mut ())
-}
-
-/// As `list_blocking`, for a visitor, which may end the reading early: what follows is then not verified.
+/// async runtime. The visitor may end the reading early: what follows is then not verified.
 pub fn visit_blocking(
     reader: impl Read + Unpin + Send,
     name: &ArchiveName,

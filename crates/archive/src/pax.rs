@@ -1,14 +1,13 @@
 //! ACLs and capabilities in a tar: records of POSIX.1-2001 ("pax"), with the names that star, GNU tar and libarchive read.
 
-use nightshift_core::access::Access;
+use nightshift_core::access::{Access, Acl};
 
 /// The maximum size in bytes of an entry's records: two ACLs of the largest size.
 pub(crate) const MAX_LEN: u64 = 1 << 20;
 
 /// The records of an item; empty if it needs none.
 pub(crate) fn records(access: &Access) -> Vec<u8> {
-    let text =
-        |acl: &Option<_>| acl.as_ref().map(|acl: &nightshift_core::access::Acl| acl.to_string().into_bytes());
+    let text = |acl: &Option<Acl>| acl.as_ref().map(|acl| acl.to_string().into_bytes());
     let capability = access.capability.as_ref().map(|capability| capability.as_bytes().to_vec());
     let records = [
         ("SCHILY.acl.access", text(&access.acl)),

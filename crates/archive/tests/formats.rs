@@ -1,7 +1,7 @@
 //! An archive of format 1, as nightshift 0.1 wrote it, is readable for ever: `tests/data/formats/1/`.
 #![allow(clippy::unwrap_used)]
 
-use nightshift_archive::list_blocking;
+use nightshift_archive::visit_blocking;
 use nightshift_core::archive::ArchiveName;
 use nightshift_core::digest::Digest;
 
@@ -12,7 +12,7 @@ const CHECKSUM: &str = include_str!("../../../tests/data/formats/1/master1.site.
 #[test]
 fn an_archive_of_format_1_is_read_to_its_end_with_every_set_that_it_names() {
     let name: ArchiveName = NAME.parse().unwrap();
-    let listing = list_blocking(ARCHIVE, &name).unwrap();
+    let listing = visit_blocking(ARCHIVE, &name, &mut ()).unwrap();
     let sets: Vec<_> = listing.contents.sets.iter().map(|set| set.id.to_string()).collect();
     let expected = [
         "master1.site.test",

@@ -239,6 +239,11 @@ impl Record {
 
     /// Whether an absent set is not needed, because one set of any host is enough (`members = "one"`): either such a set
     /// is stored here, or this host's own stage ended well without a set because another host's exists.
+    /// What was verified on a remote.
+    pub fn verified_on(&self, remote: &RemoteName) -> impl Iterator<Item = &Shipment> {
+        self.shipped.iter().filter(move |it| it.remote == *remote && it.verified.is_some())
+    }
+
     pub fn is_not_needed(&self, expected: &Expected) -> bool {
         let not_needed = || {
             let stage = Stage::ALL.into_iter().find(|stage| stage.makes() == Some(expected.role));

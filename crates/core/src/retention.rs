@@ -46,6 +46,8 @@ pub struct Candidate<S> {
     /// Its grade, after other manifests, proofs and acceptances were considered.
     pub grade: Grade,
     pub proved: bool,
+    /// The sets of its host are kept until an operator accepts it.
+    pub awaits: bool,
     /// An operator accepted it.
     pub accepted: bool,
 }
@@ -164,7 +166,7 @@ pub fn decide<S: Ord>(candidates: &[Candidate<S>], policy: &Policy<'_>) -> Vec<D
 /// role settles the earlier ones too.
 fn awaited<S: Ord>(candidates: &[Candidate<S>]) -> BTreeMap<&HostName, Night> {
     let mut awaited = BTreeMap::new();
-    for candidate in candidates.iter().filter(|candidate| candidate.grade == Grade::Suspicious) {
+    for candidate in candidates.iter().filter(|candidate| candidate.awaits) {
         let settled = candidates
             .iter()
             .any(|later| later.accepted && later.of() == candidate.of() && later.age() > candidate.age());
@@ -249,6 +251,7 @@ mod tests {
             keep: if role == Role::Etcd { ETCD } else { FILES },
             grade,
             proved: false,
+            awaits: grade == Grade::Suspicious,
             accepted: false,
         }
     }
@@ -342,7 +345,7 @@ mod tests {
             .collect();
         let suspicious = sets.iter().position(|it| it.night.date == today - 9.days()).unwrap();
         assert_eq!(sets[suspicious].host.as_str(), "e1");
-        sets[suspicious].grade = Grade::Suspicious;
+        (sets[suspicious].grade, sets[suspicious].awaits) = (Grade::Suspicious, true);
         let dropped = |sets: &[Candidate<Role>], host: &str| {
             let policy = Policy { today, nights: &BTreeMap::new(), retired: &BTreeSet::new() };
             let decided = sets.iter().zip(decide(sets, &policy));
@@ -358,7 +361,7 @@ mod tests {
         let accept = |ago: i32, grade| {
             let mut sets = sets.clone();
             let one = sets.iter_mut().find(|it| it.night.date == today - ago.days()).unwrap();
-            (one.grade, one.accepted) = (grade, true);
+            (one.grade, one.awaits, one.accepted) = (grade, false, true);
             dropped(&sets, "e1")
         };
         assert!(accept(9, Grade::Good) > 20);

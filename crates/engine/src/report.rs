@@ -120,35 +120,27 @@ const fn severity(grade: Grade) -> Severity {
 
 /// An alarm for a set whose grade was lowered after it was stored here: a comparison of the members arrived later.
 pub fn lowered(report: &SetReport) -> Option<Event> {
-    let SetReport { set, grade, sha256, reason, .. } = report;
-    let suspicious = || Event {
-        peer: Some(set.host.clone()),
-        role: Some(set.role),
-        path: Some(set.to_string()),
-        sha256: *sha256,
-        outcome: Some(Grade::Suspicious.as_str()),
-        reason: reason.clone(),
-        ..Event::error(
-            Kind::SetSuspicious,
-            format!("{set} is suspicious: {}", reason.as_deref().unwrap_or_default()),
-        )
-    };
-    diverged(report).or_else(|| (*grade == Some(Grade::Suspicious)).then(suspicious))
+    let suspicious = report.grade == Some(Grade::Suspicious);
+    diverged(report).or_else(|| suspicious.then(|| alarm(report, Kind::SetSuspicious, "is suspicious")))
 }
 
 /// An alarm if the set is of an etcd member that has diverged from the others.
 pub fn diverged(report: &SetReport) -> Option<Event> {
+    let diverged = report.grade == Some(Grade::Diverged);
+    diverged.then(|| alarm(report, Kind::MembersDisagree, "has DIVERGED"))
+}
+
+fn alarm(report: &SetReport, kind: Kind, what: &str) -> Event {
     let SetReport { set, grade, sha256, reason, .. } = report;
-    let why = reason.clone().unwrap_or_default();
-    (*grade == Some(Grade::Diverged)).then(|| Event {
+    Event {
         peer: Some(set.host.clone()),
         role: Some(set.role),
         path: Some(set.to_string()),
         sha256: *sha256,
-        outcome: Some(Grade::Diverged.as_str()),
+        outcome: grade.map(Grade::as_str),
         reason: reason.clone(),
-        ..Event::error(Kind::MembersDisagree, format!("{set} has DIVERGED: {why}"))
-    })
+        ..Event::error(kind, format!("{set} {what}: {}", reason.as_deref().unwrap_or_default()))
+    }
 }
 
 /// The result of a drill, on this or another host.

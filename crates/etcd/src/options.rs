@@ -39,7 +39,7 @@ impl Options {
     pub fn read(text: &str) -> Result<Self, serde_saphyr::Error> {
         let mut options = Self::default();
         if yaml::is_yaml(text) {
-            yaml::read(text, &mut options)?;
+            yaml::flags(text)?.iter().for_each(|(flag, value)| options.set_flag(flag, value));
         } else {
             options.read_environment(text);
         }

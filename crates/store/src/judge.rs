@@ -119,6 +119,7 @@ impl<'a> Judge<'a> {
             (grade, awaits) = (Grade::Suspicious, true);
             notes.insert(0, note);
         }
+        awaits &= grade == Grade::Suspicious;
         let accepted = match acceptance {
             Acceptance::None => false,
             Acceptance::OfOrigin => manifest.grade.awaits_acceptance() && grade == Grade::Good,

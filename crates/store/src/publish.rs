@@ -38,7 +38,7 @@ impl Partial {
         if self.vault().contains(&set) {
             return Err(StoreError::Published(set));
         }
-        // It was about a copy that is no longer there.
+        // It was about a copy that was removed since.
         self.vault().clear_damage(&set)?;
         fs::rename(self.directory(), &published).on("publish", &published)?;
         for parent in published.ancestors().skip(1) {

@@ -61,12 +61,12 @@ pub fn read_below(directory: &Path, name: &str, max: u64) -> Result<Vec<u8>, Sto
     nightshift_core::read_bounded(file, max).on("read", &path)
 }
 
-/// As `read_bounded`; `None` where there is no such file.
+/// As `read_bounded`; `None` if the file does not exist.
 pub fn read_if_exists(path: &Path, max: u64) -> Result<Option<Vec<u8>>, StoreError> {
     if_exists(read_bounded(path, max))
 }
 
-/// `None` where there is no such file.
+/// `None` if the file does not exist.
 pub fn if_exists<T>(read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
     match read {
         Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -56,10 +56,18 @@ pub enum SpaceError {
     Bytes { path: PathBuf, free: u64, reserved: u64, need: u64, leave: u64 },
     #[error("{} has {free} inodes free; {need} are needed", path.display())]
     Inodes { path: PathBuf, free: u64, need: u64 },
-    #[error("the set would exceed its maximum of {max} ([vault] most-per-node or most-per-master)", max = bytes(.0.bytes))]
+    #[error(
+        "the set would exceed its maximum of {}, which [vault] most-per-node or most-per-master sets, or its manifest",
+        shown(*.0)
+    )]
     TooLarge(Amount),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+fn shown(max: Amount) -> String {
+    let inodes = if max.inodes == u64::MAX { String::new() } else { format!(" and {} inodes", max.inodes) };
+    format!("{}{inodes}", bytes(max.bytes))
 }
 
 fn of_which(reserved: u64) -> String {

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::error::{Error, Result};
 use crate::run::{command, output, step};
-use crate::workspace;
+use crate::workspace::{self, emptied};
 
 const PROGRAMS: [(&str, &str); 3] = [
     ("etcd", "go.etcd.io/etcd/server/v3"),
@@ -26,9 +26,7 @@ pub fn ensure(release: &str) -> Result<()> {
     }
     println!("building etcd {release}");
     let partial = directory.with_file_name(format!("etcd-{release}.partial"));
-    if partial.exists() {
-        fs::remove_dir_all(&partial).map_err(Error::io("remove", &partial))?;
-    }
+    emptied(&partial)?;
     let module = workspace::root().join("tests/go").join(format!("etcd-{release}"));
     for (program, package) in PROGRAMS {
         let mut build = command(&["go", "build", "-mod=readonly", "-trimpath", "-ldflags=-s -w", "-o"]);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::run::{command, output, step, succeeds};
-use crate::workspace;
+use crate::workspace::{self, emptied};
 
 const SUITE: &str = "trixie";
 const PACKAGES: [&str; 2] = ["etcd-client", "etcd-server"];
@@ -87,13 +87,6 @@ impl Apt {
         let packages = entries.flatten().map(|entry| entry.path());
         Ok(packages.filter(|path| path.extension().is_some_and(|end| end == "deb")).collect())
     }
-}
-
-fn emptied(folder: &Path) -> Result<()> {
-    if folder.exists() {
-        fs::remove_dir_all(folder).map_err(Error::io("remove", folder))?;
-    }
-    fs::create_dir_all(folder).map_err(Error::io("make", folder))
 }
 
 /// The apt source of the suite: the machine's own source of its release, with the suite's name in its place.

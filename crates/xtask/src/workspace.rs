@@ -1,6 +1,9 @@
 //! The directories of the workspace.
 
+use std::fs;
 use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
 
 pub fn root() -> &'static Path {
     // This crate is two directories below it.
@@ -40,4 +43,12 @@ pub fn packages() -> PathBuf {
 /// The hosts of the demo keep their files here.
 pub fn demo() -> PathBuf {
     target().join("demo")
+}
+
+/// Makes a directory that has nothing in it.
+pub fn emptied(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder).map_err(Error::io("remove", folder))?;
+    }
+    fs::create_dir_all(folder).map_err(Error::io("make", folder))
 }

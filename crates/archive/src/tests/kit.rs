@@ -15,7 +15,7 @@ use nightshift_core::settings::Compression;
 use nightshift_core::text::Lines;
 use tempfile::TempDir;
 
-use crate::{Contents, ListError, Listing, PackError, PackRequest, Packed, StoredSet, list_blocking, pack};
+use crate::{Contents, ListError, Listing, PackError, PackRequest, Packed, StoredSet, pack, visit_blocking};
 
 pub const TOP: &str = "m1.x_2026.11.22";
 
@@ -171,7 +171,7 @@ impl Vault {
 
 pub fn list_bytes(bytes: &[u8], zstd: bool) -> Result<Listing, ListError> {
     let end = if zstd { ".tar.zst" } else { ".tgz" };
-    list_blocking(bytes, &format!("{TOP}{end}").parse().unwrap())
+    visit_blocking(bytes, &format!("{TOP}{end}").parse().unwrap(), &mut ())
 }
 
 /// Says why a test cannot run here; where the whole lab is required that is a failure.

@@ -9,7 +9,7 @@ use nightshift_core::manifest::{ItemKind, Manifest};
 use nightshift_core::settings::Compression;
 
 use super::kit::*;
-use crate::{Damage, Identities, PackError, list_blocking, open_encrypted, pack};
+use crate::{Damage, Identities, PackError, open_encrypted, pack, visit_blocking};
 
 #[test]
 fn gnu_tar_unpacks_what_was_packed() {
@@ -138,7 +138,7 @@ fn an_encrypted_archive_opens_with_age_and_with_nightshift() {
     let secret = key.to_string().expose_secret().to_owned();
     let identities = Identities::read(secret.as_bytes()).unwrap();
     let opened = open_encrypted(fs::File::open(vault.out()).unwrap(), &identities).unwrap();
-    assert_eq!(list_blocking(opened, &packed.name).unwrap().entries, packed.listing.entries);
+    assert_eq!(visit_blocking(opened, &packed.name, &mut ()).unwrap().entries, packed.listing.entries);
 
     let stranger = age::x25519::Identity::generate().to_string().expose_secret().to_owned();
     let stranger = Identities::read(stranger.as_bytes()).unwrap();

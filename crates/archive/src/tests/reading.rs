@@ -54,7 +54,7 @@ fn an_archive_under_another_name_is_refused() {
     vault.packed(Compression::Gzip);
     let bytes = fs::read(vault.out()).unwrap();
     let name = "m1.x_2026.11.23.tgz".parse().unwrap();
-    let error = crate::list_blocking(&bytes[..], &name).unwrap_err();
+    let error = crate::visit_blocking(&bytes[..], &name, &mut ()).unwrap_err();
     assert!(matches!(error, ListError::Unexpected { .. }), "{error}");
 }
 

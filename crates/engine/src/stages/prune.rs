@@ -114,14 +114,12 @@ fn dropped(
         if settings.inventory.get(&set.host).is_none() {
             retired.insert(set.host.clone());
         }
-        let (grade, accepted, proved) = match judge.judge(&set) {
-            // What one other host says of it must not stop the removal of its host's sets.
-            Ok(Judged { grade: Grade::Suspicious, awaits: false, proved, .. }) => {
-                (Grade::Diverged, false, proved)
-            }
-            Ok(Judged { grade, accepted, proved, .. }) => (grade, accepted, proved),
+        let (grade, proved, awaits, accepted) = match judge.judge(&set) {
+            Ok(Judged { grade, proved, awaits, accepted, .. }) => (grade, proved, awaits, accepted),
             // This version cannot use it as a copy, and its directory says how old it is.
-            Err(StoreError::Manifest { source: ManifestError::Newer(_), .. }) => (Grade::Bad, false, false),
+            Err(StoreError::Manifest { source: ManifestError::Newer(_), .. }) => {
+                (Grade::Bad, false, false, false)
+            }
             Err(error) => {
                 unreadable.push(chain(&error));
                 continue;
@@ -129,7 +127,17 @@ fn dropped(
         };
         let SetId { host, night, role, attempt } = set.clone();
         let keep = if role == Role::Etcd { settings.vault.keep_etcd } else { settings.vault.keep };
-        candidates.push(Candidate { host, series: role, night, attempt, keep, grade, proved, accepted });
+        candidates.push(Candidate {
+            host,
+            series: role,
+            night,
+            attempt,
+            keep,
+            grade,
+            proved,
+            awaits,
+            accepted,
+        });
         sets.push(set);
     }
     let nights = verdicts(ctx)?;

@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::Options;
-
 /// The tables of such a file, and the prefix of their keys' flags.
 const TABLES: [(&str, &str); 2] = [("client-transport-security", ""), ("peer-transport-security", "peer-")];
 
@@ -49,33 +47,38 @@ pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, serde_saphyr::
     serde_saphyr::from_str_with_options(text, limits)
 }
 
-pub(super) fn read(text: &str, options: &mut Options) -> Result<(), serde_saphyr::Error> {
+/// The options of such a file as flags, such as `peer-cert-file`, each with its value.
+pub(super) fn flags(text: &str) -> Result<Vec<(String, String)>, serde_saphyr::Error> {
     let table: BTreeMap<String, Value> = parse(text)?;
-    for (key, value) in &table {
+    let mut flags = Vec::new();
+    for (key, value) in table {
         match value {
             Value::Table(inner) => {
-                let prefix = TABLES.iter().find(|(name, _)| name == key);
-                for (inner_key, value) in inner.iter().filter(|_| prefix.is_some()) {
-                    set(options, &format!("{}{inner_key}", prefix.map_or("", |(_, prefix)| prefix)), value);
-                }
+                let prefix = TABLES.iter().find(|(name, _)| *name == key).map(|(_, prefix)| prefix);
+                let inner =
+                    inner.into_iter().filter_map(|(key, value)| Some((format!("{}{key}", prefix?), value)));
+                flags.extend(inner.filter_map(|(flag, value)| Some((flag, value.text()?))));
             }
-            value => set(options, key, value),
+            value => flags.extend(value.text().map(|text| (key, text))),
         }
     }
-    Ok(())
+    Ok(flags)
 }
 
-fn set(options: &mut Options, flag: &str, value: &Value) {
-    match value {
-        Value::Text(text) => options.set_flag(flag, text),
-        Value::Flag(flag_value) => options.set_flag(flag, &flag_value.to_string()),
-        Value::Number(number) => options.set_flag(flag, &number.to_string()),
-        Value::Table(_) | Value::Other(_) => {}
+impl Value {
+    fn text(self) -> Option<String> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Flag(flag) => Some(flag.to_string()),
+            Self::Number(number) => Some(number.to_string()),
+            Self::Table(_) | Self::Other(_) => None,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Options;
     use super::*;
 
     const CONF: &str = "# etcd's sample\nname: 'm1'\ndata-dir: /var/lib/etcd\nquota-backend-bytes: 0\n\

@@ -26,29 +26,24 @@ pub use night::{details, night_lines};
 
 pub async fn run(config: &Path, json: bool) -> Result<Exit, CommandError> {
     let settings = config_file::settings(config)?;
+    let from_disk = |warning: String| {
+        let report = status::report(&settings, Timestamp::now());
+        report.map(|report| Report { warnings: [report.warnings, vec![warning]].concat(), ..report })
+    };
     let mut report = match send(&settings.paths.socket(), &ControlRequest::Status).await {
         Ok(ControlResponse::Status(report)) => *report,
         Ok(ControlResponse::Busy { message }) => {
-            let mut report = status::report(&settings, Timestamp::now())?;
-            report.daemon = Some("busy".to_owned());
-            report.warnings.push(message);
-            report
+            Report { daemon: Some("busy".to_owned()), ..from_disk(message)? }
         }
         Ok(other) => return Ok(super::run::print_response(other)),
         Err(error @ ClientError::Silent(_)) => {
-            let mut report = status::report(&settings, Timestamp::now())?;
-            report.warnings.push(error.to_string());
-            report
+            Report { daemon: Some("not responding".to_owned()), ..from_disk(error.to_string())? }
         }
         // A daemon that ends during the request counts as not running.
-        Err(ClientError::Away { .. } | ClientError::BrokenOff(_)) => {
-            let mut report = status::report(&settings, Timestamp::now())?;
-            report.warnings.push(
-                "the daemon does not run, so no night opens; start it: systemctl enable --now nightshift"
-                    .to_owned(),
-            );
-            report
-        }
+        Err(ClientError::Away { .. } | ClientError::BrokenOff(_)) => from_disk(
+            "the daemon does not run, so no night opens; start it: systemctl enable --now nightshift"
+                .to_owned(),
+        )?,
         Err(error) => return Err(error.into()),
     };
     // Another configuration is that of a daemon that an operator starts by hand.

@@ -2,6 +2,7 @@
 
 mod archive;
 mod archived_sets;
+mod state;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -25,24 +26,7 @@ use crate::exit::Exit;
 use crate::{config_file, out, report};
 
 pub use archive::signature_of;
-
-/// What is known about one set or archive. The worst decides the exit code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum State {
-    Verified,
-    Unchecked,
-    Bad,
-}
-
-impl State {
-    const fn exit(self) -> Exit {
-        match self {
-            Self::Verified => Exit::Good,
-            Self::Unchecked => Exit::Degraded,
-            Self::Bad => Exit::Failed,
-        }
-    }
-}
+use state::State;
 
 pub fn run(config: &Path, args: &Verify) -> Result<Exit, CommandError> {
     let (archives, sets): (Vec<&String>, Vec<&String>) =
@@ -116,7 +100,7 @@ fn verify_sets(settings: &Settings, vault: &Vault, signers: &Signers<'_>, sets: 
                 complete(&mut verified, settings, vault, signers, &set, judged.as_ref());
                 let grade = judged.map(|judged| judged.grade);
                 progress.suspend(|| lines(&set, grade, &verified).into_iter().for_each(out::print));
-                state(&verified.findings, &verified.unchecked, &verified.signed)
+                State::of(&verified.findings, &verified.unchecked, &verified.signed)
             }
         };
         worst = worst.max(state);
@@ -157,14 +141,6 @@ fn complete(
             }
             signed @ Signed::Refused(_) => verified.findings.push(format!("the proof {name}: {signed}")),
         }
-    }
-}
-
-fn state(findings: &[String], unchecked: &[String], signed: &Signed) -> State {
-    match signed {
-        _ if !findings.is_empty() => State::Bad,
-        Signed::By(_) if unchecked.is_empty() => State::Verified,
-        _ => State::Unchecked,
     }
 }
 

@@ -28,7 +28,7 @@ struct Lines {
 }
 
 impl Greeting {
-    /// Why there is no session, if the server sent a line of text and no version after it.
+    /// Why no session began, if the server sent a line of text and no version after it.
     pub fn refusal(&self) -> Option<String> {
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let line = Text::new(String::from_utf8_lossy(&lines.first).trim());

@@ -29,7 +29,7 @@ pub use list::{DirEntry, Listing};
 pub use manage::Space;
 pub(crate) use open::OpenFile;
 use pace::Pace;
-use responses::Responses;
+use responses::{MAX_PACKET, Responses};
 pub use stat::{FileKind, Stat};
 
 use crate::session::{ChannelError, Link, request_accepted};
@@ -41,9 +41,6 @@ const STATVFS: &str = "statvfs@openssh.com";
 /// The payload of a request, in bytes, that every server should accept (draft-ietf-secsh-filexfer-02, §3). Servers with
 /// `limits@openssh.com` accept more.
 const SAFE_REQUEST: u32 = 32 * 1024;
-
-/// The maximum size of a packet in bytes, as in OpenSSH.
-const MAX_PACKET: u32 = 256 * 1024;
 
 /// The maximum payload: a request and its header must fit into a packet.
 const MAX_REQUEST: u32 = MAX_PACKET - 1024;

@@ -11,10 +11,10 @@ use nightshift_core::text::{MAX_LEN, Text};
 use russh_sftp::protocol::StatusCode;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::MAX_PACKET;
-
 /// The types of the packets SSH_FXP_VERSION and SSH_FXP_STATUS (draft-ietf-secsh-filexfer-02, section 3).
 const VERSION: u8 = 2;
+/// The maximum size of a packet in bytes, as in OpenSSH.
+pub(super) const MAX_PACKET: u32 = 256 * 1024;
 const STATUS: u8 = 101;
 /// The length and the type of a packet, in bytes.
 const HEADER: usize = 5;

@@ -61,9 +61,8 @@ fn shipped(ctx: &StageContext, remote: &RemoteName) -> Result<BTreeSet<String>, 
             tracing::warn!("{}", chain(&error));
             None
         });
-        let shipments = record.map(|record| record.shipped).unwrap_or_default().into_iter();
-        let verified = shipments.filter(|it| it.remote == *remote && it.verified.is_some());
-        shipped.extend(verified.map(|shipment| shipment.archive));
+        let verified = record.iter().flat_map(|record| record.verified_on(remote));
+        shipped.extend(verified.map(|shipment| shipment.archive.clone()));
     }
     Ok(shipped)
 }
@@ -81,6 +80,7 @@ fn dropped<'a>(ctx: &StageContext, remote: &Remote, there: &'a [ArchiveName]) ->
             keep: remote.keep,
             grade: Grade::Good,
             proved: false,
+            awaits: false,
             accepted: false,
         })
         .collect();

@@ -65,16 +65,14 @@ fn shipped(
 }
 
 fn newest_shipped(ctx: &StageContext, remote: &Remote) -> Result<Option<ArchiveName>, StoreError> {
-    let records = Records::new(ctx.settings.paths.records());
     let newest = |record: &Record| {
-        let verified =
-            |it: &&nightshift_core::record::Shipment| it.remote == remote.name && it.verified.is_some();
-        let names = record.shipped.iter().filter(verified).filter_map(|it| it.archive.parse().ok());
+        let names = record.verified_on(&remote.name).filter_map(|it| it.archive.parse().ok());
         names.max_by_key(|name: &ArchiveName| (name.date, name.extra, name.edition))
     };
-    if let Some(found) = ctx.record.record().as_ref().and_then(newest) {
+    if let Some(found) = ctx.record.look(|record| record.and_then(newest)) {
         return Ok(Some(found));
     }
+    let records = Records::new(ctx.settings.paths.records());
     let nights = records.nights()?;
     let before = nights.into_iter().rev().filter(|night| *night < ctx.night).take(MAX_NIGHTS);
     // A record that cannot be read is reported elsewhere.

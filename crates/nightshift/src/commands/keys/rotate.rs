@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use nightshift_core::inventory::Host;
 use nightshift_core::name::RemoteName;
 use nightshift_core::settings::Settings;
 use nightshift_peers::{Credentials, endpoint, remote_endpoint};
 use nightshift_ssh::{Endpoint, Identity, identity};
 use nightshift_store::beside;
 
-use super::{find_remote, peers, print_agentless_line, print_peer_line, print_remote_line};
+use super::authorize::{find_remote, print_agentless_line, print_peer_line, print_remote_line};
 use crate::commands::CommandError;
 use crate::exit::Exit;
 use crate::{out, report};
@@ -83,4 +84,9 @@ async fn test_logins(
         }
     }
     Ok(refused)
+}
+
+/// The other hosts that are expected to let this master in.
+fn peers(settings: &Settings) -> impl Iterator<Item = &Host> {
+    settings.inventory.hosts().filter(|host| host.name != settings.this && host.expected)
 }

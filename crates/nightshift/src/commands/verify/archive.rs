@@ -11,16 +11,14 @@ use nightshift_core::digest::{Digest, Hasher};
 use nightshift_core::signed::Signed;
 use nightshift_core::units::{bytes, count};
 use nightshift_peers::Signers;
+use nightshift_store::verify::MAX_SIGNATURE_LEN;
 use nightshift_store::{beside, read_if_exists};
 use sha2::{Digest as _, Sha512};
 
 use super::archived_sets::ArchivedSets;
-use super::{State, state};
+use super::state::State;
 use crate::commands::{CommandError, archive_file};
 use crate::{out, report};
-
-/// Bytes of a checksum or a signature.
-pub const MAX_LEN: u64 = 16 << 10;
 
 pub fn verify(path: &Path, identity: Option<&Path>, signers: &Signers<'_>) -> Result<State, CommandError> {
     let name = archive_file::require_name(path, identity)?;
@@ -56,7 +54,7 @@ pub fn verify(path: &Path, identity: Option<&Path>, signers: &Signers<'_>) -> Re
     for doubt in &sets.doubts {
         out::print(format!("{name}: {doubt}"));
     }
-    Ok(state(&findings, &sets.doubts, &signed))
+    Ok(State::of(&findings, &sets.doubts, &signed))
 }
 
 /// Who signed an archive, for a command that reads it for another purpose. An error if the signature or the checksum is wrong.
@@ -81,7 +79,7 @@ fn beside_archive(
 ) -> Result<(Signed, Vec<String>, bool), CommandError> {
     let (sha256, sha512) = hash(path)?;
     let text = |extension| -> Result<Option<String>, CommandError> {
-        let bytes = read_if_exists(&beside(path, extension), MAX_LEN)?;
+        let bytes = read_if_exists(&beside(path, extension), MAX_SIGNATURE_LEN)?;
         Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     };
     let mut findings = Vec::new();

@@ -9,8 +9,7 @@ use nightshift_core::name::ClusterName;
 use nightshift_core::outcome::Grade;
 use nightshift_core::signed::Signed;
 use nightshift_peers::Signers;
-
-use super::archive::MAX_LEN;
+use nightshift_store::verify::MAX_SIGNATURE_LEN;
 
 pub struct ArchivedSets<'s> {
     signers: &'s Signers<'s>,
@@ -81,7 +80,7 @@ struct Signature(Vec<u8>);
 
 impl Write for Signature {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let left = (MAX_LEN as usize).saturating_sub(self.0.len());
+        let left = (MAX_SIGNATURE_LEN as usize).saturating_sub(self.0.len());
         self.0.extend_from_slice(&bytes[..bytes.len().min(left)]);
         Ok(bytes.len())
     }

@@ -1,0 +1,79 @@
+//! `nightshift keys authorize`: prints the lines that let this master's keys in.
+
+use nightshift_core::name::RemoteName;
+use nightshift_core::settings::{Remote, Settings};
+use nightshift_core::text::first_of;
+use nightshift_engine::machine;
+use nightshift_ssh::Identity;
+
+use crate::commands::CommandError;
+use crate::exit::Exit;
+use crate::out;
+
+pub fn authorize(
+    settings: &Settings,
+    agentless: bool,
+    remote: Option<&RemoteName>,
+) -> Result<Exit, CommandError> {
+    if let Some(name) = remote {
+        let remote = find_remote(settings, name)?;
+        print_remote_line(remote, &Identity::load(&remote.identity)?);
+        return Ok(Exit::Good);
+    }
+    let identity = Identity::load(&settings.ssh.identity)?;
+    if agentless {
+        print_agentless_line(&identity);
+    } else {
+        print_peer_line(&identity);
+        let hosts = settings.inventory.hosts().filter(|host| host.agentless).map(|host| &host.name);
+        let hosts: Vec<_> = hosts.collect();
+        if !hosts.is_empty() {
+            out::print_error(&format!(
+                "without a daemon, and so with another line (nightshift keys authorize --agentless): {}",
+                first_of(&hosts, ", ")
+            ));
+        }
+    }
+    Ok(Exit::Good)
+}
+
+pub fn find_remote<'a>(settings: &'a Settings, name: &RemoteName) -> Result<&'a Remote, CommandError> {
+    let known = settings.remotes.iter().find(|remote| remote.name == *name);
+    known.ok_or_else(|| CommandError::Usage(format!("the config has no remote `{name}`")))
+}
+
+pub fn print_remote_line(remote: &Remote, identity: &Identity) {
+    out::print_error(&format!(
+        "add this line to ~{}/.ssh/authorized_keys on {} (with `restrict`, nightshift can still run sha256sum to verify uploads):",
+        remote.user, remote.address
+    ));
+    out::print_error(
+        "`from` lists this host's addresses: behind NAT, replace them by the address that the remote sees. `restrict,command=\"internal-sftp\"` allows SFTP alone: then nightshift verifies uploads by reading them back",
+    );
+    let from = from(&machine::addresses());
+    out::print(format!("{from}restrict {}", identity.public_line()));
+}
+
+pub fn print_agentless_line(identity: &Identity) {
+    out::print_error(
+        "add this line to root's authorized_keys on the agentless host. With it, this master can READ THE WHOLE HOST:",
+    );
+    out::print(line_of("internal-sftp -R", identity));
+}
+
+pub fn print_peer_line(identity: &Identity) {
+    out::print_error(
+        "add this line to /var/lib/nightshift-peer/.ssh/authorized_keys on every other host that runs the daemon:",
+    );
+    out::print(line_of("internal-sftp -R -l INFO -f AUTHPRIV", identity));
+}
+
+fn line_of(command: &str, identity: &Identity) -> String {
+    let from = from(&machine::addresses());
+    format!("{from}restrict,command=\"{command}\" {}", identity.public_line())
+}
+
+/// Limits the key to logins from this host's addresses.
+fn from(addresses: &[String]) -> String {
+    if addresses.is_empty() { String::new() } else { format!("from=\"{}\",", addresses.join(",")) }
+}
