@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::owner::Owner;
 use crate::text::{Lines, Text, at_most};
 use crate::words::words;
 
@@ -51,6 +52,16 @@ pub struct EtcdFacts {
     /// Which of etcd's stores contained keys, and which items of the set cover the v2 store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<DataFound>,
+    /// How the member runs on its host: what a restore must stop, replace and start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<EtcdService>,
+    /// All members of the cluster, as the local one listed them.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "at_most::<MAX_MEMBERS, _, _>"
+    )]
+    pub members: Vec<Member>,
 }
 
 impl EtcdFacts {
@@ -100,6 +111,54 @@ impl Counts {
             ("database size", text(facts.map(|facts| facts.size.to_string()))),
         ])
     }
+}
+
+/// How a member runs on its host, and where its data is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EtcdService {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs: Option<RunsAs>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<DataDirectory>,
+    /// The directory of the write-ahead log, if it is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wal: Option<DataDirectory>,
+}
+
+/// What starts etcd on a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunsAs {
+    /// A systemd unit, such as `etcd.service`.
+    Unit(Text),
+    /// The kubelet, by this manifest.
+    StaticPod(Text),
+}
+
+/// A directory of a member's data on its host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataDirectory {
+    /// Absolute.
+    pub path: Text,
+    pub owner: Owner,
+    /// Permission bits, in octal.
+    #[serde(with = "crate::octal")]
+    pub mode: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selinux: Option<Text>,
+}
+
+/// One member of the cluster, as its member list has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// In hexadecimal, as etcdctl prints it.
+    pub id: Text,
+    pub name: Text,
+    pub peer_urls: Lines,
+    #[serde(default, skip_serializing_if = "Lines::is_empty")]
+    pub client_urls: Lines,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub learner: bool,
 }
 
 /// Which of etcd's two stores contained keys, as far as this was checked, and which items of the set cover the v2 keys.
@@ -300,6 +359,8 @@ mod tests {
             snapshot: Some(counted.clone()),
             agreement: None,
             data: None,
+            service: None,
+            members: Vec::new(),
         };
         let sha256 = Digest::of(b"snapshot");
         assert_eq!(facts.differences(4128, sha256, Some(&counted)), [""; 0]);

@@ -132,6 +132,7 @@ pub fn manifest(set: &SetId, grade: Grade, items: Vec<Item>) -> Manifest {
         made_at: Timestamp::UNIX_EPOCH,
         made_with: "0".into(),
         machine: Machine::default(),
+        system: None,
         grade,
         notes: Lines::default(),
         vanished: Lines::default(),
@@ -161,6 +162,8 @@ pub fn etcd_facts() -> EtcdFacts {
         snapshot: Some(SnapshotFacts { revision: 50, compacted: None, entries: 9, revisions: 9, size: 4096 }),
         agreement: None,
         data: None,
+        service: None,
+        members: Vec::new(),
     }
 }
 

@@ -14,8 +14,10 @@ use crate::etcd_facts::{EtcdFacts, V2Backup};
 use crate::name::{ClusterName, HostName};
 use crate::night::Night;
 use crate::outcome::Grade;
+pub use crate::owner::Owner;
 use crate::role::Role;
 use crate::set_path::SetId;
+use crate::system::System;
 use crate::text::{InvalidJson, Lines, Text, at_most};
 
 /// The format that is written, and the newest one that is read in full.
@@ -57,6 +59,9 @@ pub struct Manifest {
     /// The version of nightshift that created it.
     pub made_with: Text,
     pub machine: Machine,
+    /// What runs on the machine: a restore needs one like it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<System>,
     pub grade: Grade,
     /// Why the grade is not `good`: one reason each.
     #[serde(default, skip_serializing_if = "Lines::is_empty")]
@@ -89,7 +94,7 @@ pub struct Item {
     pub kind: ItemKind,
     pub owner: Owner,
     /// Permission bits, in octal. Of a file with an ACL, those of the group are the owning group's, and not the mask.
-    #[serde(with = "octal")]
+    #[serde(with = "crate::octal")]
     pub mode: u32,
     pub modified: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -114,34 +119,6 @@ pub enum ItemKind {
     Symlink {
         target: String,
     },
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Owner {
-    pub uid: u32,
-    pub gid: u32,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub group: Option<String>,
-}
-
-mod octal {
-    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
-
-    use crate::text::Text;
-
-    pub fn serialize<S: Serializer>(mode: &u32, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&format!("{mode:04o}"))
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        u32::from_str_radix(&text, 8).ok().filter(|mode| *mode <= 0o7777).ok_or_else(|| {
-            let text = Text::new(&text);
-            D::Error::custom(format!("invalid mode `{text}`; expected four octal digits"))
-        })
-    }
 }
 
 /// Why a manifest cannot be used.

@@ -61,6 +61,8 @@ mod tests {
             snapshot: Some(SnapshotFacts { revision, compacted: None, entries, revisions: entries, size }),
             agreement: None,
             data: None,
+            service: None,
+            members: Vec::new(),
         }
     }
 

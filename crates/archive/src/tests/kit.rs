@@ -97,6 +97,7 @@ impl Vault {
             made_at: Timestamp::from_second(1_763_800_000).unwrap(),
             made_with: "0.1.0".into(),
             machine: Machine::default(),
+            system: None,
             grade: Grade::Good,
             notes: Lines::default(),
             vanished: Lines::default(),

@@ -31,6 +31,7 @@ fn manifest(items: Vec<Item>) -> Manifest {
         made_at: Timestamp::UNIX_EPOCH,
         made_with: "0.1.0".into(),
         machine: Machine::default(),
+        system: None,
         grade: Grade::Good,
         notes: Lines::default(),
         vanished: Lines::default(),

@@ -182,6 +182,7 @@ fn compose(ctx: &StageContext, set: &SetId, draft: Draft) -> Manifest {
         made_with: env!("CARGO_PKG_VERSION").into(),
         // An agentless host is read over SFTP, which does not identify its machine.
         machine: if own { machine::describe() } else { manifest::Machine::default() },
+        system: None,
         grade,
         notes: findings.into_iter().flat_map(|(_, notes)| notes).collect(),
         vanished: draft.vanished.into_iter().collect(),

@@ -95,6 +95,8 @@ fn facts(view: &MemberView, taken: Taken, agreement: Option<Agreement>) -> EtcdF
         snapshot: verify::snapshot_facts(&taken.report.facts),
         data: None,
         agreement,
+        service: None,
+        members: Vec::new(),
     }
 }
 
