@@ -10,6 +10,7 @@ pub mod backoff;
 mod bounded;
 mod chain;
 pub mod digest;
+pub mod etcd_config;
 pub mod etcd_facts;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod fixtures;

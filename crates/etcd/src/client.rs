@@ -19,7 +19,7 @@ use crate::message::{
     AlarmAction, AlarmMember, AlarmRequest, AlarmResponse, Empty, HashKvRequest, HashKvResponse,
     MemberListResponse, SnapshotResponse, StatusResponse,
 };
-use crate::options::read_small;
+use crate::small_file::read_small;
 
 /// The flow-control windows, in bytes: large enough that etcd need not wait for us after each 64 KiB.
 const STREAM_WINDOW: u32 = 2 << 20;

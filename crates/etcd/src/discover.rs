@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use nightshift_core::etcd_config::Options;
+use nightshift_core::etcd_config::pod::Pod;
 use nightshift_core::settings::EtcdSettings;
 
-use crate::options::{Options, read_small};
-use crate::pod::Pod;
+use crate::small_file::read_small;
 
 /// The manifests of etcd's static pod: OpenShift 3.10 and 3.11, and kubeadm.
 pub const POD_MANIFESTS: [&str; 2] =

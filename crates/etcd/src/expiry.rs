@@ -10,7 +10,7 @@ use x509_cert::der::Decode as _;
 
 use crate::discover::LocalMember;
 use crate::health::Problem;
-use crate::options::read_small;
+use crate::small_file::read_small;
 
 /// Long enough to renew them in working hours.
 const WARNING_PERIOD: SignedDuration = SignedDuration::from_hours(30 * 24);

@@ -27,7 +27,7 @@ use tokio_rustls::TlsConnector;
 
 use super::keys::{Directory, KeyCount, Leaf, Response};
 use crate::discover::{LocalMember, TlsFiles};
-use crate::options::read_small;
+use crate::small_file::read_small;
 use crate::trial::fault::Fault;
 
 /// The root directory, or the response to a write, in bytes. A list of all keys is streamed.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::options::{Options, yaml};
+use super::{Options, yaml};
 
 #[derive(Debug, Deserialize)]
 pub struct Pod {

@@ -1,14 +1,10 @@
 //! etcd's options by the names of its environment variables, wherever they are written: etcd.conf, etcd.conf.yml, flags or a
 //! pod's env.
 
-pub(crate) mod yaml;
+pub mod pod;
+pub mod yaml;
 
 use std::collections::BTreeMap;
-use std::io;
-use std::path::Path;
-
-/// The maximum size of a member's configuration and of a certificate bundle, in bytes.
-const MAX_BYTES: u64 = 1 << 20;
 
 /// `ETCD_NAME` → `etcd1.example.com`. A flag `--name` is the variable `ETCD_NAME`, as etcd itself has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -72,16 +68,6 @@ fn unquoted(value: &str) -> &str {
     value.split_whitespace().next().unwrap_or_default()
 }
 
-/// Reads a small regular file.
-pub fn read_small(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = nightshift_core::read_bounded(nightshift_store::open_regular(path)?, MAX_BYTES)?;
-    // Some editors put a byte order mark before the first line, which then is not recognised.
-    if bytes.starts_with(b"\xef\xbb\xbf") {
-        bytes.drain(..3);
-    }
-    Ok(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,28 +84,5 @@ mod tests {
             all,
             [("ETCD_CA_FILE", "/etc/etcd/ca.crt"), ("ETCD_DATA_DIR", "/var/lib/etcd/"), ("ETCD_NAME", "two")]
         );
-    }
-
-    #[test]
-    fn a_byte_order_mark_is_not_part_of_the_first_line() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("etcd.conf");
-        std::fs::write(&path, "\u{feff}ETCD_NAME=one\n").unwrap();
-        assert_eq!(read_small(&path).unwrap(), b"ETCD_NAME=one\n");
-    }
-
-    #[test]
-    fn a_pipe_is_refused_instead_of_being_read() {
-        let folder = tempfile::tempdir().unwrap();
-        let pipe = folder.path().join("pipe");
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            &pipe,
-            rustix::fs::FileType::Fifo,
-            rustix::fs::Mode::from_raw_mode(0o600),
-            0,
-        )
-        .unwrap();
-        assert_eq!(read_small(&pipe).unwrap_err().kind(), io::ErrorKind::InvalidInput);
     }
 }

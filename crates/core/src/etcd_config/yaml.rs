@@ -33,7 +33,7 @@ pub(super) fn is_yaml(text: &str) -> bool {
 }
 
 /// Parses YAML. The budget is larger than any configuration or pod needs, and bounds the cost of a hostile one.
-pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, serde_saphyr::Error> {
+pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, serde_saphyr::Error> {
     let limits = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_documents: 1,
