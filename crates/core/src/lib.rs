@@ -28,6 +28,7 @@ pub mod proof;
 pub mod range_set;
 pub mod ranges;
 pub mod record;
+pub mod restore;
 pub mod retention;
 pub mod role;
 pub mod schedule;
