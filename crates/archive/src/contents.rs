@@ -35,6 +35,24 @@ pub struct Contents {
     pub sets: Vec<ArchivedSet>,
     /// The expected sets that are missing, one line each, with the reason.
     pub missing: Vec<String>,
+    /// Of the hosts of the inventory and of the remotes, as the packing master has pinned them. They verify the signatures in the
+    /// archive, and the connections of a restore.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub host_keys: Vec<HostKey>,
+}
+
+/// A public SSH host key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostKey {
+    /// The host's name, and the address that it is reached at if that is another one.
+    pub names: Vec<String>,
+    /// The port of its SSH server.
+    pub port: u16,
+    /// `ssh-ed25519`
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// In base64.
+    pub key: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -26,7 +26,7 @@ mod tests;
 mod unpack;
 mod visit;
 
-pub use contents::{ArchivedSet, Attached, Contents, ContentsError};
+pub use contents::{ArchivedSet, Attached, Contents, ContentsError, HostKey};
 pub use damage::Damage;
 pub use encrypted::{Identities, IdentityError, is_encrypted, open_encrypted};
 pub use error::{ListError, PackError};

@@ -49,6 +49,7 @@ fn contents(set: crate::ArchivedSet) -> crate::Contents {
         made_with: String::new(),
         sets: vec![set],
         missing: Vec::new(),
+        host_keys: Vec::new(),
     }
 }
 

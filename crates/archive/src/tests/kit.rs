@@ -153,6 +153,7 @@ impl Vault {
                 made_with: "0.1.0".into(),
                 sets: Vec::new(),
                 missing: vec!["n2.x node: no set of tonight".into()],
+                host_keys: Vec::new(),
             },
             sets,
             compression,

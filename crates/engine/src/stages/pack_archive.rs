@@ -1,5 +1,6 @@
 //! `pack-archive`: all sets of tonight into one archive in the outbox.
 
+mod host_keys;
 mod shared_member;
 
 use std::path::Path;
@@ -181,6 +182,7 @@ fn request(
         made_with: env!("CARGO_PKG_VERSION").to_owned(),
         sets: Vec::new(),
         missing,
+        host_keys: host_keys::pinned(ctx),
     };
     let recipients = settings.archive.recipients.clone();
     let out = part.file.try_clone().on("open", &part.path)?;

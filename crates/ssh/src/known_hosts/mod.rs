@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use russh::keys::ssh_key::public::KeyData;
-use russh::keys::{Algorithm, HashAlg, PublicKey};
+use russh::keys::{Algorithm, HashAlg, PublicKey, PublicKeyBase64 as _};
 use thiserror::Error;
 
 pub(crate) use certificate::CertificateVerdict;
@@ -134,6 +134,22 @@ impl KnownHosts {
                 && lookups.iter().any(|names| entry.applies_to(names))
         });
         if was_pinned { HostKeyVerdict::Trusted } else { verdict }
+    }
+
+    /// The plain keys that are pinned for a host and not revoked, each as its type and its base64.
+    pub fn pinned<N: AsRef<str>>(&self, names: &[N], port: u16) -> Vec<(String, String)> {
+        let (of_port, of_name) = (lookups(names, port), lookups(names, SSH_PORT));
+        let pinned = self.keys(&of_port, Marker::None).chain(self.keys(&of_name, Marker::None));
+        let keys = pinned.filter(|key| !self.is_revoked(&of_port, key) && !self.is_revoked(&of_name, key));
+        let mut keys: Vec<_> = keys
+            .map(|key| {
+                let key = PublicKey::from(key.clone());
+                (key.algorithm().to_string(), key.public_key_base64())
+            })
+            .collect();
+        keys.sort();
+        keys.dedup();
+        keys
     }
 
     /// Whether a plain key is pinned for a host. Logging in needs that or a certificate authority; signatures need it.

@@ -352,3 +352,19 @@ fn a_certificate_with_a_revoked_key_or_authority_is_refused() {
         );
     }
 }
+
+#[test]
+fn the_pinned_keys_of_a_host_are_listed_once_without_revoked_ones_and_authorities() {
+    let text = format!(
+        "{HASHED_A} {A}\nnode07.example.com,10.0.0.7 {A}\n[10.0.0.7]:2222 {ECDSA}\nnode08.example.com {B}\n\
+         node07.example.com {RSA}\n@revoked * {RSA}\n@cert-authority *.example.com {B}\n\
+         #nightshift-former 2026-11-22T08:00:00Z node07.example.com {B}\n"
+    );
+    let known = KnownHosts::parse(&text).unwrap();
+    let lines = |port| {
+        let keys = known.pinned(&["node07.example.com", "10.0.0.7"], port);
+        keys.into_iter().map(|(kind, key)| format!("{kind} {key}")).collect::<Vec<_>>()
+    };
+    assert_eq!(lines(22), [A]);
+    assert_eq!(lines(2222), [ECDSA, A]);
+}

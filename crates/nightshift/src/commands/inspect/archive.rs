@@ -61,7 +61,8 @@ impl Overview<'_> {
     fn text(&self) -> String {
         let mut text = String::new();
         if let Some(contents) = &self.contents {
-            let Contents { cluster, host, night, made_at, made_with, sets, missing, .. } = contents;
+            let Contents { cluster, host, night, made_at, made_with, sets, missing, host_keys, .. } =
+                contents;
             text.push_str(&format!(
                 "archive       {}: night {night} of cluster {cluster}, {}\n\
                  packed        by {host} at {made_at}, with nightshift {made_with}\n",
@@ -69,6 +70,9 @@ impl Overview<'_> {
                 count(sets.len(), "set"),
                 made_with = shown(made_with.as_bytes())
             ));
+            if !host_keys.is_empty() {
+                text.push_str(&format!("host keys     {} pinned by {host}\n", host_keys.len()));
+            }
             for missing in missing {
                 text.push_str(&format!("missing       {}\n", shown(missing.as_bytes())));
             }

@@ -1,0 +1,56 @@
+//! The public host keys that this master has pinned, for `archive.json`.
+
+use std::io::ErrorKind;
+
+use nightshift_archive::HostKey;
+use nightshift_core::audit::{Event, Kind};
+use nightshift_core::chain;
+use nightshift_core::settings::Settings;
+use nightshift_peers::{endpoint, remote_endpoint};
+use nightshift_ssh::{Endpoint, KnownHosts, KnownHostsError, Signer};
+
+use crate::context::StageContext;
+
+/// Those of all hosts and remotes. Without them the archive is as complete as with them, so an unreadable file is only reported.
+pub fn pinned(ctx: &StageContext) -> Vec<HostKey> {
+    let known = match KnownHosts::load(&ctx.settings.ssh.known_hosts) {
+        Ok(known) => known,
+        // A host that knows no other one has none.
+        Err(KnownHostsError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {
+            KnownHosts::default()
+        }
+        Err(error) => {
+            let what = "the archive does not contain the pinned host keys";
+            ctx.log(Event::degraded(Kind::OperationFailed, what, chain(&error)));
+            KnownHosts::default()
+        }
+    };
+    keys(&ctx.settings, &known)
+}
+
+fn keys(settings: &Settings, known: &KnownHosts) -> Vec<HostKey> {
+    let own = settings.inventory.get(&settings.this).zip(own_key(settings));
+    let own = own.map(|(host, (kind, key))| host_key(&endpoint(host), kind, key));
+    let endpoints =
+        settings.inventory.hosts().map(endpoint).chain(settings.remotes.iter().map(remote_endpoint));
+    let mut keys: Vec<HostKey> = endpoints
+        .flat_map(|at| {
+            let pinned = known.pinned(&at.known_as, at.port);
+            pinned.into_iter().map(move |(kind, key)| host_key(&at, kind, key))
+        })
+        .collect();
+    // No master needs a pin of itself, but its own signatures are in the archive too.
+    keys.extend(own.filter(|own| !keys.contains(own)));
+    keys
+}
+
+fn host_key(at: &Endpoint, kind: String, key: String) -> HostKey {
+    HostKey { names: at.known_as.clone(), port: at.port, kind, key }
+}
+
+/// Type and base64 of the key that signs on this host.
+fn own_key(settings: &Settings) -> Option<(String, String)> {
+    let line = Signer::from_host_key(&settings.ssh.host_key).ok()?.public_line();
+    let (kind, key) = line.split_once(' ')?;
+    Some((kind.to_owned(), key.to_owned()))
+}
