@@ -1,15 +1,16 @@
 //! Nights without etcd, with one member's snapshot for all, and with a damaged snapshot that its origin host graded good.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use kit::lab::Role::{Etcd, Master, Node};
+use kit::lab::Role::{BackupServer, Etcd, Master, Node};
 use kit::site::Plan;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::support::{good, night_of, outcome, reason, set_folder, set_report, verdict};
+use crate::support::{archive_in, good, night_of, outcome, reason, set_folder, set_report, shell, verdict};
 
 #[test]
 fn without_etcd_its_stage_fails_with_the_reason_and_all_else_goes_on() {
@@ -128,4 +129,72 @@ fn a_check_fails_where_the_snapshot_would_be_refused() {
     let refused =
         ["refused Snapshot: ", "refused Status: "].map(|call| call.to_owned() + "authentication is enabled");
     assert!(ran.code == 1 && refused.iter().any(|text| ran.stderr.contains(text)), "{ran:?}");
+}
+
+#[test]
+fn a_manifest_says_what_runs_on_its_host_and_an_archive_which_host_keys_are_pinned() {
+    let plan: &[(&str, &[_])] =
+        &[("m1", &[Master]), ("e1", &[Etcd]), ("e2", &[Etcd]), ("n1", &[Node]), ("backup", &[BackupServer])];
+    let mut site = Plan::new(plan).build().unwrap();
+    let conf = site.source("e1", "/etc/etcd/real.conf");
+    let data = site.etcd[0].data();
+    fs::write(&conf, format!("ETCD_NAME=e1.site.test\nETCD_DATA_DIR={}\n", data.display())).unwrap();
+    site.drop_in("e1", "50-conf.toml", &format!("[etcd]\nconf = {conf:?}\nslot = \"1s\"\n")).unwrap();
+    site.night().unwrap();
+
+    let of = |host: &str, role: &str| -> Value {
+        let manifest = set_folder(&site, "m1", host, role).join("manifest.json");
+        serde_json::from_slice(&fs::read(manifest).unwrap()).unwrap()
+    };
+    let id = shell(". /etc/os-release; printf '%s' \"$ID${VERSION_ID:+ $VERSION_ID}\"", &[]);
+    let architecture = shell("uname -m", &[]);
+    for (host, role) in [("m1", "master"), ("e1", "etcd"), ("n1", "node")] {
+        let system = &of(host, role)["system"];
+        assert_eq!(
+            (&system["os"], &system["architecture"]),
+            (&json!(id), &json!(architecture.trim())),
+            "{host}"
+        );
+    }
+    let etcd = of("e1", "etcd")["etcd"].clone();
+    let found = &etcd["service"]["data"];
+    let real = fs::metadata(&data).unwrap();
+    assert_eq!(found["path"], json!(data), "{etcd:#}");
+    assert_eq!(found["mode"], format!("{:04o}", real.permissions().mode() & 0o7777));
+    assert_eq!(found["owner"]["uid"], real.uid());
+    let mut members: Vec<(&str, &str)> = etcd["members"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|member| (member["name"].as_str().unwrap(), member["peer_urls"][0].as_str().unwrap()))
+        .collect();
+    members.sort_unstable();
+    let expected: Vec<_> = site.etcd.iter().map(|member| (&*member.name, &*member.peer_url)).collect();
+    assert_eq!(members, expected);
+    let shown =
+        good(site.run("m1", &["inspect", &format!("e1.site.test/{}/etcd", night_of(&site, "m1"))]).unwrap());
+    for text in [&id, &*format!("data in {}", data.display()), &site.etcd[1].peer_url] {
+        assert!(shown.stdout.contains(text), "{text}: {}", shown.stdout);
+    }
+    // An endpoint alone says nothing about the member's data.
+    let notes = of("e2", "etcd")["notes"].to_string();
+    assert!(notes.contains("data directory is unknown"), "{notes}");
+
+    let archive = archive_in(&site.host("m1").state().join("sent"));
+    let contents = shell("tar -xzOf \"$1\" --wildcards '*/archive.json'", &[&archive]);
+    let contents: Value = serde_json::from_str(&contents).unwrap();
+    let line = |name: &str| -> String {
+        let host = site.host(name);
+        let keys = contents["host_keys"].as_array().unwrap();
+        let key = keys
+            .iter()
+            .find(|key| key["port"] == host.sshd.port)
+            .unwrap_or_else(|| panic!("{name}: {keys:#?}"));
+        assert!(name == "backup" || key["names"][0] == host.name.as_str(), "{key:#}");
+        format!("{} {}", key["type"].as_str().unwrap(), key["key"].as_str().unwrap())
+    };
+    for name in ["m1", "e1", "e2", "n1", "backup"] {
+        let real = site.host(name).sshd.public_key().unwrap();
+        assert!(real.starts_with(&line(name)), "{name}: {real}");
+    }
 }

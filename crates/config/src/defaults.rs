@@ -128,7 +128,7 @@ pub(crate) fn files(role: Role, config: &Path) -> FileLists {
     let common = common(role);
     let own = own(config);
     let list = |first: &[FileRule]| [first, &common, &own].concat();
-    FileLists { services: list(services), static_pods: list(static_pods) }
+    FileLists { services: list(services), static_pods: list(static_pods), kubeadm: list(services) }
 }
 
 /// `atomic-openshift-node` on OpenShift, `origin-node` on OKD.

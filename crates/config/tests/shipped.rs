@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use nightshift_config::{Loaded, Origin};
 use nightshift_core::retention::Keep;
 use nightshift_core::role::Role;
-use nightshift_core::settings::{FileRule, Generation};
+use nightshift_core::settings::FileRule;
 use nightshift_core::stage::Stage;
 use support::{files_in, load_sample, load_sources, read, repository, sources};
 
@@ -124,7 +124,7 @@ fn the_runbook_example_has_the_times_files_names_and_directories_of_the_runbook(
         assert_eq!(at(stage), crontab, "{stage}");
     }
     let names = |role: Role| -> Vec<&str> {
-        let rules = settings.file_rules(role, Generation::Services);
+        let rules = settings.file_rules(role, None);
         rules
             .iter()
             .filter_map(|rule| match rule {

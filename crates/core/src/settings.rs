@@ -15,6 +15,7 @@ use crate::retention::Keep;
 use crate::role::{Role, Roles};
 use crate::schedule::Schedule;
 use crate::stage::{PerStage, Stage};
+use crate::system::ControlPlane;
 use crate::words::words;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -62,11 +63,12 @@ impl Settings {
         Self { stages: PerStage::from_fn(|stage| of(stage).stages.get(stage).clone()), ..self.clone() }
     }
 
-    /// The files to collect for a role on a cluster of this generation.
-    pub fn file_rules(&self, role: Role, generation: Generation) -> &[FileRule] {
-        self.files.get(&role).map_or(&[], |lists| match generation {
-            Generation::Services => &lists.services,
-            Generation::StaticPods => &lists.static_pods,
+    /// The files to collect for a role on a host with such a control plane. Where none was found, they are those of services.
+    pub fn file_rules(&self, role: Role, control_plane: Option<ControlPlane>) -> &[FileRule] {
+        self.files.get(&role).map_or(&[], |lists| match control_plane {
+            Some(ControlPlane::Services) | None => &lists.services,
+            Some(ControlPlane::StaticPods) => &lists.static_pods,
+            Some(ControlPlane::Kubeadm) => &lists.kubeadm,
         })
     }
 }
@@ -87,20 +89,12 @@ pub struct StageSettings {
     pub jitter: Duration,
 }
 
-/// How the control plane of an OpenShift 3 host is run. The two generations have their config files in different places.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Generation {
-    /// systemd services: up to 3.9.
-    Services,
-    /// Static pods: 3.10 and 3.11.
-    StaticPods,
-}
-
-/// What to collect for one role, by generation. A list in the config is used for both.
+/// What to collect for one role, by how the control plane runs. A list in the config is used for all of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FileLists {
     pub services: Vec<FileRule>,
     pub static_pods: Vec<FileRule>,
+    pub kubeadm: Vec<FileRule>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

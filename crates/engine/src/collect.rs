@@ -1,6 +1,6 @@
 //! Collects a role's files into a set, in a way that no path can be used to read other files.
 
-mod access;
+pub(crate) mod access;
 mod command;
 mod copy;
 pub(crate) mod expand;
@@ -10,11 +10,10 @@ pub(crate) mod previous;
 mod tests;
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use nightshift_core::chain;
 use nightshift_core::manifest::{Item, MAX_ITEMS, Manifest};
-use nightshift_core::settings::{FileRule, Generation};
+use nightshift_core::settings::FileRule;
 use nightshift_store::safe_open::Missing;
 use nightshift_store::space::SpaceError;
 use nightshift_store::{Partial, StoreError};
@@ -39,14 +38,6 @@ pub enum CollectError {
     Store(#[from] StoreError),
     #[error("the rules name more than {MAX_ITEMS} files; leave some out, or split the role's list")]
     TooManyItems,
-}
-
-/// The directory of static pods, on a host that has them.
-pub(crate) const STATIC_PODS: &str = "/etc/origin/node/pods";
-
-/// How the control plane of this host is run (docs/facts/openshift.md#versions).
-pub fn detect_generation() -> Generation {
-    if Path::new(STATIC_PODS).is_dir() { Generation::StaticPods } else { Generation::Services }
 }
 
 /// The paths that the rules name, each only once.

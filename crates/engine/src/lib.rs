@@ -25,5 +25,3 @@ mod supervisor;
 mod systemd;
 #[cfg(test)]
 mod testing;
-
-pub use collect::detect_generation;

@@ -1,8 +1,13 @@
-//! What identifies this machine: its id, its name, its addresses.
+//! What identifies this machine: its id, its name, its addresses; and what runs on it.
 
 use std::fs;
+use std::path::Path;
 
 use nightshift_core::manifest::Machine;
+use nightshift_core::system::{ControlPlane, System, os_of};
+
+/// The first one that can be read counts (os-release(5)).
+const OS_RELEASE: [&str; 2] = ["/etc/os-release", "/usr/lib/os-release"];
 
 /// The kernel's hostname.
 pub fn hostname() -> String {
@@ -15,6 +20,22 @@ pub fn describe() -> Machine {
         hostname: hostname().into(),
         addresses: addresses().into_iter().collect(),
     }
+}
+
+/// How the control plane runs on this host.
+pub fn control_plane() -> Option<ControlPlane> {
+    ControlPlane::of(|directory| Path::new(directory).is_dir())
+}
+
+/// What runs on this host, or why that is unknown.
+pub fn system() -> Result<System, String> {
+    let read = |path| fs::read_to_string(path).ok().as_deref().and_then(os_of);
+    let os = OS_RELEASE
+        .into_iter()
+        .find_map(read)
+        .ok_or_else(|| format!("the operating system is unknown: no ID in {}", OS_RELEASE.join(" and ")))?;
+    let architecture = rustix::system::uname().machine().to_string_lossy().as_ref().into();
+    Ok(System { os: os.into(), architecture, control_plane: control_plane() })
 }
 
 /// The IPv4 and IPv6 addresses of this host, from the kernel's tables: no netlink socket is needed.

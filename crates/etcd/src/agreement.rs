@@ -247,6 +247,8 @@ mod tests {
             id: MemberId(id),
             name: format!("e{id}").into(),
             learner: false,
+            peer_urls: Vec::new(),
+            client_urls: Vec::new(),
             response: Err("it is a test".to_owned()),
         };
         (1..=3).map(member).collect()

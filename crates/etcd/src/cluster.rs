@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use nightshift_core::chain;
-use nightshift_core::etcd_facts::MemberId;
+use nightshift_core::etcd_facts::{Member, MemberId};
 use nightshift_core::text::{Text, one_line};
 
 use crate::client::Client;
@@ -38,6 +38,8 @@ pub struct MemberStatus {
     /// Empty until the member has started for the first time.
     pub name: Text,
     pub learner: bool,
+    pub peer_urls: Vec<String>,
+    pub client_urls: Vec<String>,
     /// Its response, or why there is none.
     pub response: Result<Response, String>,
 }
@@ -67,8 +69,9 @@ impl Cluster {
                     Some(response) => Ok(response),
                     None => query(&member, local).await,
                 };
-                let name = Text::new(&member.name);
-                MemberStatus { id: member.id(), name, learner: member.is_learner, response }
+                let (id, name) = (member.id(), Text::new(&member.name));
+                let ListedMember { peer_urls, client_urls, is_learner: learner, .. } = member;
+                MemberStatus { id, name, learner, peer_urls, client_urls, response }
             }
         });
         let mut members = join_all(queries).await;
@@ -93,6 +96,20 @@ impl Cluster {
     /// Whether this member's host requests all members' hashes: that of the first member that responds.
     pub fn compares(&self, id: MemberId) -> bool {
         self.voters().find(|member| member.response.is_ok()).is_some_and(|first| first.id == id)
+    }
+
+    /// The member list, by the members' ids.
+    pub fn listed(&self) -> Vec<Member> {
+        let mut members: Vec<&MemberStatus> = self.members.iter().collect();
+        members.sort_by_key(|member| member.id);
+        let listed = members.into_iter().map(|member| Member {
+            id: member.id.to_string().into(),
+            name: member.name.clone(),
+            peer_urls: member.peer_urls.iter().collect(),
+            client_urls: member.client_urls.iter().collect(),
+            learner: member.learner,
+        });
+        listed.collect()
     }
 
     /// What is wrong with the members, except what the local one reports about itself.

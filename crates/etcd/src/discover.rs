@@ -43,6 +43,8 @@ pub struct LocalMember {
     pub name: Option<String>,
     /// Its data directory.
     pub data_dir: Option<PathBuf>,
+    /// The directory of its write-ahead log, if that is not below its data directory.
+    pub wal_dir: Option<PathBuf>,
     /// etcd.conf or the pod's manifest, and the certificates and keys that they name.
     pub files: Vec<PathBuf>,
 }
@@ -119,6 +121,7 @@ pub fn discover(settings: &EtcdSettings, root: &Path) -> Result<LocalMember, Dis
         tls,
         name: option("ETCD_NAME"),
         data_dir: described.as_ref().and_then(|described| described.file(&["ETCD_DATA_DIR"])),
+        wal_dir: described.as_ref().and_then(|described| described.file(&["ETCD_WAL_DIR"])),
         files: described.map_or_else(Vec::new, |described| described.files()),
     })
 }

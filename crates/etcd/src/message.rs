@@ -121,6 +121,8 @@ pub struct ListedMember {
     /// Empty until the member has started for the first time.
     #[prost(string, tag = "2")]
     pub name: String,
+    #[prost(string, repeated, tag = "3")]
+    pub peer_urls: Vec<String>,
     #[prost(string, repeated, tag = "4")]
     pub client_urls: Vec<String>,
     /// From 3.4.

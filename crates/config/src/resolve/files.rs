@@ -61,7 +61,7 @@ fn written(
     ledger.note(role.as_str(), show::raw_list(&shown), origin);
     let own = defaults::own(&paths.config);
     rules.extend(own.into_iter().filter(|own| !shown.contains(&show_path(own))));
-    FileLists { services: rules.clone(), static_pods: rules }
+    FileLists { services: rules.clone(), static_pods: rules.clone(), kubeadm: rules }
 }
 
 /// Every user of the host can see the words of a running command.

@@ -10,7 +10,7 @@ use nightshift_core::secret::masked_command;
 use nightshift_store::process::{self, Limits, ProcessError};
 use nightshift_store::{Partial, StoreError};
 
-use super::copy::owner;
+use super::access::owner;
 
 const LIMITS: Limits = Limits { time: Duration::from_secs(120), output: 64 << 20 };
 

@@ -10,13 +10,13 @@ use jiff::Timestamp;
 use nightshift_core::access::Access;
 use nightshift_core::chain;
 use nightshift_core::digest::{HashedWriter, Written};
-use nightshift_core::manifest::{Item, ItemKind, Owner};
+use nightshift_core::manifest::{Item, ItemKind};
 use nightshift_store::safe_open::{Missing, open_directory, open_file, open_parent};
 use nightshift_store::space::SpaceError;
 use nightshift_store::{IoContext as _, Partial, SetFile, StoreError, sync_file};
 use rustix::fs::{AtFlags, FileType, Stat, fstat, readlinkat, statat};
 
-use super::access;
+use super::access::{self, label, label_of_link, owner};
 use super::previous::Previous;
 
 /// The size of a read, in bytes.
@@ -51,14 +51,16 @@ pub fn copy(
     let ((access, fault), selinux);
     let (kind, changed) = match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => {
-            ((access, fault), selinux) = (access::read(open_directory(source_path)?), None);
+            let directory = open_directory(source_path)?;
+            ((access, fault), selinux) = (access::read(&directory), label(&directory));
             (ItemKind::Directory, false)
         }
         FileType::Symlink => {
             let target =
                 readlinkat(&parent, name, Vec::new()).map_err(|errno| Missing::Other(errno.into()))?;
             let target = target.into_string().map_err(|_| Missing::NotText)?;
-            ((access, fault), selinux) = ((Access::default(), None), None);
+            // A link has neither an ACL nor a capability of its own.
+            ((access, fault), selinux) = ((Access::default(), None), label_of_link(&parent, name));
             (ItemKind::Symlink { target }, false)
         }
         FileType::RegularFile => {
@@ -112,16 +114,6 @@ pub fn can_read(source: &str) -> Result<(), Missing> {
         }
         Ok(_) => Ok(()),
         Err(errno) => Err(Missing::Other(errno.into())),
-    }
-}
-
-/// Owner and group with their names, because a rebuilt host may have other numbers.
-pub fn owner(uid: u32, gid: u32) -> Owner {
-    Owner {
-        uid,
-        gid,
-        user: uzers::get_user_by_uid(uid).map(|user| user.name().to_string_lossy().into_owned()),
-        group: uzers::get_group_by_gid(gid).map(|group| group.name().to_string_lossy().into_owned()),
     }
 }
 
@@ -188,12 +180,4 @@ fn keep(partial: &Partial, path: &str, written: Written, previous: &Previous) ->
     }
     let target = partial.path(path)?;
     sync_file(&File::open(&target).on("open", &target)?).on("sync", &target)
-}
-
-/// The SELinux label, if the file system stores labels.
-fn label(file: &File) -> Option<String> {
-    let mut buffer = [0u8; 256];
-    let length = rustix::fs::fgetxattr(file, "security.selinux", &mut buffer).ok()?;
-    let text = std::str::from_utf8(&buffer[..length]).ok()?;
-    Some(text.trim_end_matches('\0').to_owned())
 }

@@ -160,6 +160,30 @@ fn a_file_system_without_labels_gives_items_without_one() {
 }
 
 #[test]
+fn directories_and_links_have_their_own_label() {
+    let fixture = fixture();
+    fs::create_dir(fixture.root.join("etc")).unwrap();
+    fs::write(fixture.root.join("target"), "target").unwrap();
+    symlink(fixture.root.join("target"), fixture.root.join("etc/link")).unwrap();
+    let set = |path: &str| {
+        let label = format!("system_u:object_r:{}_t:s0\0", path.replace('/', "_"));
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::lsetxattr(fixture.root.join(path), "security.selinux", label.as_bytes(), flags)
+    };
+    if ["target", "etc", "etc/link"].map(set).iter().any(Result::is_err) {
+        println!("skipped: only root can set labels, and not on every file system");
+        return;
+    }
+    let collected = fixture.collect(fixture.rule("etc/"));
+    let label = |path: &str| {
+        let items = collected.items.iter();
+        items.clone().find(|item| item.path == fixture.place(path)).unwrap().selinux.as_deref()
+    };
+    assert_eq!(label("etc"), Some("system_u:object_r:etc_t:s0"));
+    assert_eq!(label("etc/link"), Some("system_u:object_r:etc_link_t:s0"), "not that of its target");
+}
+
+#[test]
 fn a_file_that_keeps_changing_is_collected_and_marked() {
     let fixture = fixture();
     let path = fixture.root.join("busy.log");

@@ -20,7 +20,7 @@ use super::tonight::Tonight;
 use super::waiting::WaitingClient;
 use crate::control::{ControlRequest, ControlResponse, Pending, refuse_client, serve_client};
 use crate::status::held_reason;
-use crate::{collect, status};
+use crate::{collect, machine, status};
 
 impl Daemon {
     pub fn accept_client(&mut self, stream: UnixStream) {
@@ -240,11 +240,11 @@ impl Daemon {
 
 /// Checks which configured files this process can read; a command run by root could read more. Blocks.
 fn readable(settings: &Settings) -> ControlResponse {
-    let generation = collect::detect_generation();
+    let control_plane = machine::control_plane();
     let mut faults = Vec::new();
     let mut notes = Vec::new();
     for role in settings.roles().iter() {
-        match collect::probe(settings.file_rules(role, generation)) {
+        match collect::probe(settings.file_rules(role, control_plane)) {
             Ok(found) => {
                 faults.extend(found.faults.into_iter().map(|fault| format!("{role}: {fault}")));
                 notes.extend(found.notes.into_iter().map(|note| format!("{role}: {note}")));

@@ -8,6 +8,7 @@ use super::error::StageError;
 use super::own_set::{self, Begin, Begun, Draft};
 use crate::collect::{self, CollectError};
 use crate::context::{StageContext, StageEnd};
+use crate::machine;
 
 pub async fn run(ctx: &StageContext, role: Role) -> Result<StageEnd, StageError> {
     let min_free = ctx.settings.vault.min_free;
@@ -27,7 +28,7 @@ pub(super) async fn files(
     previous: Option<Manifest>,
 ) -> Result<(Partial, Draft), CollectError> {
     ctx.offload(move |ctx| {
-        let rules = ctx.settings.file_rules(role, collect::detect_generation());
+        let rules = ctx.settings.file_rules(role, machine::control_plane());
         let collected = collect::collect(rules, &partial, previous.as_ref())?;
         let draft = Draft {
             vanished: collect::vanished(previous.as_ref(), &collected.items),

@@ -158,7 +158,15 @@ pub async fn publish(ctx: &StageContext, partial: Partial, draft: Draft) -> Resu
     })
 }
 
-fn compose(ctx: &StageContext, set: &SetId, draft: Draft) -> Manifest {
+fn compose(ctx: &StageContext, set: &SetId, mut draft: Draft) -> Manifest {
+    let own = set.host == ctx.settings.this;
+    // An agentless host is read over SFTP, which identifies neither its machine nor what runs there.
+    let (machine, system) = if own {
+        (machine::describe(), Some(machine::system()))
+    } else {
+        (manifest::Machine::default(), None)
+    };
+    let system = system.and_then(|system| system.map_err(|reason| draft.notes.push(reason)).ok());
     // The worst finding decides.
     let findings = [
         (Grade::Bad, draft.bad),
@@ -169,7 +177,6 @@ fn compose(ctx: &StageContext, set: &SetId, draft: Draft) -> Manifest {
     ];
     let worst = findings.iter().find(|(_, notes)| !notes.is_empty());
     let grade = worst.map_or(Grade::Good, |(grade, _)| *grade);
-    let own = set.host == ctx.settings.this;
     Manifest {
         format: manifest::FORMAT,
         cluster: ctx.settings.cluster.clone(),
@@ -180,9 +187,8 @@ fn compose(ctx: &StageContext, set: &SetId, draft: Draft) -> Manifest {
         made_by: ctx.settings.this.clone(),
         made_at: Timestamp::now(),
         made_with: env!("CARGO_PKG_VERSION").into(),
-        // An agentless host is read over SFTP, which does not identify its machine.
-        machine: if own { machine::describe() } else { manifest::Machine::default() },
-        system: None,
+        machine,
+        system,
         grade,
         notes: findings.into_iter().flat_map(|(_, notes)| notes).collect(),
         vanished: draft.vanished.into_iter().collect(),

@@ -4,6 +4,7 @@ mod agreement;
 mod cold_copy;
 mod data;
 mod draft;
+mod service;
 mod space;
 mod turn;
 mod v2_backup;
@@ -74,6 +75,7 @@ async fn one_set(
     let (name, taken) = take(ctx, &view.client, &partial).await?;
     let (partial, mut draft) = collect_role::files(ctx, Role::Etcd, partial, previous).await?;
     draft::complete(&mut draft, name, view, taken, agreement);
+    service::add(local, &mut draft).await;
     draft::doubt(ctx, &mut draft).await?;
     // No member is stopped for a set that is bad anyway.
     if draft.bad.is_empty() {

@@ -205,13 +205,13 @@ fn the_member_of_a_kubeadm_pod_is_found_by_its_flags() {
 
 #[test]
 fn flags_take_precedence_over_the_pods_variables_and_may_be_separate_from_their_values() {
-    let pod = "spec:\n  containers:\n  - name: etcd\n    args: [etcd, --name, two, -data-dir, /data, --debug]\n    \
+    let pod = "spec:\n  containers:\n  - name: etcd\n    args: [etcd, --name, two, -data-dir, /data, --wal-dir=/wal, --debug]\n    \
                env:\n    - {name: ETCD_NAME, value: one}\n    - {name: POD_IP, valueFrom: {}}\n    \
                - {name: ETCD_ADVERTISE_CLIENT_URLS, value: 'http://127.0.0.1:2379'}\n";
     let host = Host::with(&[("/etc/kubernetes/manifests/etcd.yaml", pod)]);
     let member = host.discover().unwrap();
     assert_eq!(member.name.as_deref(), Some("two"));
-    assert_eq!(member.data_dir, Some(host.path("/data")));
+    assert_eq!((member.data_dir, member.wal_dir), (Some(host.path("/data")), Some(host.path("/wal"))));
     assert_eq!((member.endpoint.as_str(), member.tls), ("http://127.0.0.1:2379", TlsFiles::default()));
 }
 

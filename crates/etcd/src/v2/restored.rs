@@ -78,12 +78,7 @@ mod tests {
     fn member(listener: &TcpListener) -> LocalMember {
         LocalMember {
             endpoint: format!("http://{}", listener.local_addr().unwrap()),
-            tls: crate::discover::TlsFiles::default(),
-            http_url: None,
-            origin: String::new(),
-            name: None,
-            data_dir: None,
-            files: Vec::new(),
+            ..LocalMember::default()
         }
     }
 

@@ -75,11 +75,11 @@ fn what(settings: &Settings, plan: &NightPlan, planned: &PlannedStage) -> String
 }
 
 fn files(settings: &Settings, plan: &NightPlan) {
-    let generation = nightshift_engine::detect_generation();
+    let control_plane = nightshift_engine::machine::control_plane();
     for role in plan.stages.iter().filter_map(|planned| planned.stage.makes()) {
         out::print("");
         out::print(format!("files of the {role} set:"));
-        for rule in settings.file_rules(role, generation) {
+        for rule in settings.file_rules(role, control_plane) {
             out::print(format!("  {}", describe(rule)));
         }
     }

@@ -9,7 +9,8 @@ use nightshift_core::inventory::Host;
 use nightshift_core::manifest::{Item, ItemKind, Manifest, Owner};
 use nightshift_core::outcome::{Grade, Outcome};
 use nightshift_core::role::Role;
-use nightshift_core::settings::{FileRule, Generation};
+use nightshift_core::settings::FileRule;
+use nightshift_core::system::{ControlPlane, KUBEADM_PODS, OPENSHIFT, OPENSHIFT_PODS};
 use nightshift_peers::{Credentials, HashedSink, ReachError, endpoint};
 use nightshift_ssh::{FileKind, Sftp, SftpError, Stat};
 use nightshift_store::safe_open::Missing;
@@ -61,13 +62,10 @@ async fn draft(
     partial: &Partial,
     previous: Option<&Manifest>,
 ) -> Result<Draft, StageError> {
-    let generation = match sftp.stat(collect::STATIC_PODS).await {
-        Ok(stat) if stat.kind == FileKind::Directory => Generation::StaticPods,
-        _ => Generation::Services,
-    };
+    let control_plane = control_plane(sftp).await;
     let mut selection = Selection::default();
     let mut wanted = Vec::new();
-    for rule in ctx.settings.file_rules(role, generation) {
+    for rule in ctx.settings.file_rules(role, control_plane) {
         match rule {
             FileRule::Path { path, alias, optional } => {
                 let expanded = expand(sftp, path).await?;
@@ -99,6 +97,17 @@ async fn draft(
     }
     draft.vanished = collect::vanished(previous, &draft.items);
     Ok(draft)
+}
+
+/// How the control plane runs on the host.
+async fn control_plane(sftp: &Sftp) -> Option<ControlPlane> {
+    let mut found = Vec::new();
+    for directory in [OPENSHIFT, OPENSHIFT_PODS, KUBEADM_PODS] {
+        if sftp.stat(directory).await.is_ok_and(|stat| stat.kind == FileKind::Directory) {
+            found.push(directory);
+        }
+    }
+    ControlPlane::of(|directory| found.contains(&directory))
 }
 
 /// Expands a rule to paths of the host. Only a lost connection is an error.

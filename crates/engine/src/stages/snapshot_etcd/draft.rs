@@ -9,6 +9,7 @@ use nightshift_core::manifest::{Item, ItemKind, Owner};
 use nightshift_core::outcome::Grade;
 use nightshift_core::plausible;
 use nightshift_core::role::Role;
+use nightshift_etcd::cluster::Cluster;
 use nightshift_etcd::health::Problem;
 use nightshift_etcd::snapshot::Taken;
 use nightshift_snapshot::Report;
@@ -96,7 +97,7 @@ fn facts(view: &MemberView, taken: Taken, agreement: Option<Agreement>) -> EtcdF
         data: None,
         agreement,
         service: None,
-        members: Vec::new(),
+        members: view.cluster.as_ref().map(Cluster::listed).unwrap_or_default(),
     }
 }
 

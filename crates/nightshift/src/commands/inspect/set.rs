@@ -3,7 +3,11 @@
 use std::io::Write;
 use std::path::Path;
 
+use nightshift_core::etcd_facts::{DataDirectory, EtcdService, Member, RunsAs};
 use nightshift_core::manifest::{Item, ItemKind, Manifest};
+use nightshift_core::owner::Owner;
+use nightshift_core::system::{ControlPlane, System};
+use nightshift_core::text::first_of;
 use nightshift_core::units::bytes;
 use nightshift_store::packing::snapshot_of;
 use serde_json::json;
@@ -51,6 +55,7 @@ pub fn summary(manifest: &Manifest) -> String {
         format!("set           {} of cluster {cluster}: {grade}", manifest.id()),
         format!("created       by {made_by} at {made_at}, with nightshift {}", shown(made_with.as_bytes())),
     ];
+    lines.extend(manifest.system.as_ref().map(|system| format!("system        {}", system_of(system))));
     lines.extend(manifest.notes.iter().map(|note| format!("note          {}", shown(note.as_bytes()))));
     lines.extend(manifest.vanished.iter().map(|path| format!("vanished      {}", shown(path.as_bytes()))));
     if let Some(etcd) = &manifest.etcd {
@@ -67,10 +72,58 @@ pub fn summary(manifest: &Manifest) -> String {
             shown(etcd.version.as_bytes()),
             etcd.revision
         ));
+        lines.extend(etcd.service.as_ref().map(|service| format!("service       {}", describe(service))));
+        lines.extend((!etcd.members.is_empty()).then(|| format!("members       {}", members(&etcd.members))));
         // Only what its origin host states; what this command finds itself is in the overview of the snapshot.
         lines.push(format!("checked       {made_by} states: {}", shown(etcd.checked.as_bytes())));
     }
     lines.join("\n") + "\n"
+}
+
+fn system_of(system: &System) -> String {
+    let System { os, architecture, control_plane } = system;
+    let control_plane = match control_plane {
+        Some(ControlPlane::Services) => ", control plane of systemd services",
+        Some(ControlPlane::StaticPods) => ", control plane of OpenShift's static pods",
+        Some(ControlPlane::Kubeadm) => ", control plane of kubeadm's static pods",
+        None => "",
+    };
+    format!("{os}, {architecture}{control_plane}")
+}
+
+/// How etcd runs, and where its data is.
+fn describe(service: &EtcdService) -> String {
+    let EtcdService { runs, data, wal } = service;
+    let runs = match runs {
+        Some(RunsAs::Unit(name)) => name.to_string(),
+        Some(RunsAs::StaticPod(manifest)) => format!("static pod {manifest}"),
+        None => "unknown how it runs".to_owned(),
+    };
+    let directory = |what: &str, directory: &DataDirectory| {
+        let DataDirectory { path, owner, mode, selinux } = directory;
+        let label = selinux.iter().map(|label| format!(" {label}")).collect::<String>();
+        format!(", {what} in {path} ({} {mode:04o}{label})", owner_of(owner))
+    };
+    let data =
+        data.as_ref().map_or_else(|| ", data directory unknown".to_owned(), |data| directory("data", data));
+    let wal = wal.as_ref().map(|wal| directory("write-ahead log", wal)).unwrap_or_default();
+    format!("{runs}{data}{wal}")
+}
+
+fn members(members: &[Member]) -> String {
+    let member = |member: &Member| {
+        let Member { id, name, peer_urls, learner, .. } = member;
+        let name = if name.is_empty() { "(never started)" } else { name.as_str() };
+        let learner = if *learner { " (learner)" } else { "" };
+        format!("{name} {id} {}{learner}", first_of(peer_urls, ","))
+    };
+    first_of(&members.iter().map(member).collect::<Vec<_>>(), "; ")
+}
+
+fn owner_of(owner: &Owner) -> String {
+    let name = |name: &Option<String>, number: u32| name.clone().unwrap_or_else(|| number.to_string());
+    let text = format!("{}:{}", name(&owner.user, owner.uid), name(&owner.group, owner.gid));
+    shown(text.as_bytes()).into_owned()
 }
 
 /// The items of a set as a table.
@@ -87,9 +140,6 @@ fn row(item: &Item) -> Vec<String> {
         ItemKind::Directory => (String::new(), format!("{}/", item.path)),
         ItemKind::Symlink { target } => (String::new(), format!("{} -> {target}", item.path)),
     };
-    let name = |name: &Option<String>, number: u32| name.clone().unwrap_or_else(|| number.to_string());
-    let owner =
-        format!("{}:{}", name(&item.owner.user, item.owner.uid), name(&item.owner.group, item.owner.gid));
     let text = |text: String| shown(text.as_bytes()).into_owned();
-    vec![size, format!("{:04o}", item.mode), text(owner), text(path), text(item.source.clone())]
+    vec![size, format!("{:04o}", item.mode), owner_of(&item.owner), text(path), text(item.source.clone())]
 }
