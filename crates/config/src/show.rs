@@ -85,7 +85,8 @@ impl Origin {
             Self::Inventory => "from [hosts]".to_owned(),
             Self::File { name, line } => {
                 let short = Path::new(name).strip_prefix(config_dir).unwrap_or(Path::new(name));
-                format!("{}:{line}", short.display())
+                // A file name may have control characters, which a comment in TOML must not.
+                format!("{}:{line}", short.display().to_string().escape_debug())
             }
         }
     }

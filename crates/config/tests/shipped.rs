@@ -169,6 +169,14 @@ fn a_drop_in_wins_key_by_key_and_the_origin_of_each_value_is_known() {
 }
 
 #[test]
+fn what_is_shown_of_a_drop_in_with_a_control_character_in_its_name_loads() {
+    let text = filled(&shipped()) + "#--- conf.d/1\u{7}.toml\n[vault]\nmin-free = \"3GiB\"\n";
+    let loaded = loaded(&text);
+    let shown = load_sources(&sources(&loaded.show()), support::hostname(&text));
+    assert_eq!(shown.unwrap_or_else(|error| panic!("{error}")).settings, loaded.settings);
+}
+
+#[test]
 fn the_effective_settings_are_shown_with_their_origins() {
     let sketch = loaded(&read(&repository("tests/data/config/good/sketch.toml")));
     let expected = repository("crates/config/tests/sketch.shown");
