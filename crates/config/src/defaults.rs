@@ -1,13 +1,16 @@
 //! All defaults.
 
+mod files;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::civil::Time;
 use nightshift_core::retention::Keep;
-use nightshift_core::role::Role;
-use nightshift_core::settings::{Compression, EtcdData, EtcdMembers, FileLists, FileRule};
+use nightshift_core::settings::{Compression, EtcdData, EtcdMembers};
 use nightshift_core::stage::Stage;
+
+pub(crate) use files::{files, own};
 
 pub(crate) const OPENS: Time = Time::constant(22, 0, 0, 0);
 pub(crate) const CLOSES: Time = Time::constant(4, 0, 0, 0);
@@ -105,99 +108,4 @@ pub(crate) const fn stage(stage: Stage) -> StageDefaults {
         backoff: Duration::from_secs(30),
         jitter: Duration::from_secs(jitter),
     }
-}
-
-/// The default files of a role on an OpenShift 3 host: those needed to rebuild it.
-pub(crate) fn files(role: Role, config: &Path) -> FileLists {
-    let (services, static_pods): (&[FileRule], &[FileRule]) = match role {
-        Role::Master => (&master(), &master()),
-        Role::Etcd => (
-            &[
-                required(ETCD_CONF),
-                optional("/etc/systemd/system/etcd.service.d/"),
-                optional("/etc/systemd/system/etcd_container.service"),
-            ],
-            &[required("/etc/origin/node/pods/etcd.yaml"), optional(ETCD_CONF)],
-        ),
-        Role::Node => (
-            &[required("/etc/origin/node/node-config.yaml"), optional(NODE_SERVICE)],
-            // There node-config.yaml is generated from the config map that BOOTSTRAP_CONFIG_NAME in this file names.
-            &[required(NODE_SERVICE), optional("/etc/origin/node/node-config.yaml")],
-        ),
-    };
-    let common = common(role);
-    let own = own(config);
-    let list = |first: &[FileRule]| [first, &common, &own].concat();
-    FileLists { services: list(services), static_pods: list(static_pods), kubeadm: list(services) }
-}
-
-/// `atomic-openshift-node` on OpenShift, `origin-node` on OKD.
-const NODE_SERVICE: &str = "/etc/sysconfig/*-node";
-
-/// The same for both generations: the differing files are below /etc/origin, which is collected as a whole.
-fn master() -> Vec<FileRule> {
-    vec![
-        required("/etc/origin/master/master-config.yaml"),
-        required("/etc/origin/master/ca.crt"),
-        required("/etc/origin/master/ca.key"),
-        required("/etc/origin/master/serviceaccounts.private.key"),
-        optional("/etc/origin/"),
-        optional("/etc/sysconfig/atomic-*"),
-        optional("/etc/sysconfig/origin-*"),
-        optional("/etc/ansible/hosts"),
-    ]
-}
-
-/// The files of a role that are the same in both generations.
-fn common(role: Role) -> Vec<FileRule> {
-    const ETCD_CERTIFICATES: [&str; 5] = ["ca.crt", "peer.crt", "peer.key", "server.crt", "server.key"];
-    const HOST: [&str; 12] = [
-        "/etc/sysconfig/iptables",
-        "/etc/sysconfig/docker",
-        "/etc/sysconfig/docker-*",
-        "/etc/sysconfig/flanneld",
-        "/etc/dnsmasq.conf",
-        "/etc/dnsmasq.d/",
-        "/etc/cni/",
-        "/etc/docker/certs.d/",
-        "/etc/pki/ca-trust/source/anchors/",
-        "/etc/yum.repos.d/",
-        "/var/spool/cron/root",
-        "/var/spool/cron/crontabs/root",
-    ];
-    match role {
-        Role::Etcd => ETCD_CERTIFICATES
-            .map(|name| required(&format!("/etc/etcd/{name}")))
-            .into_iter()
-            .chain([optional("/etc/etcd/"), optional("/var/spool/cron/root")])
-            .collect(),
-        Role::Master => HOST.map(optional).into_iter().chain([packages()]).collect(),
-        Role::Node => [optional("/etc/origin/node/")]
-            .into_iter()
-            .chain(HOST.map(optional))
-            .chain([packages()])
-            .collect(),
-    }
-}
-
-/// nightshift's own config, without its keys: every set contains it.
-pub(crate) fn own(config: &Path) -> Vec<FileRule> {
-    let within = |name: &str| optional(&config.join(name).display().to_string());
-    vec![within("nightshift.toml"), within("conf.d/")]
-}
-
-fn packages() -> FileRule {
-    FileRule::Command {
-        argv: vec!["rpm".to_owned(), "-qa".to_owned()],
-        alias: "packages.txt".to_owned(),
-        optional: true,
-    }
-}
-
-fn required(path: &str) -> FileRule {
-    FileRule::Path { path: path.to_owned(), alias: None, optional: false }
-}
-
-fn optional(path: &str) -> FileRule {
-    FileRule::Path { path: path.to_owned(), alias: None, optional: true }
 }

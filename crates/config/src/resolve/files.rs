@@ -34,7 +34,7 @@ pub(super) fn files(raw: &raw::Files, paths: &Paths, ledger: &mut Ledger<'_>) ->
         .collect()
 }
 
-/// A list from the config: it is used for both generations.
+/// A list from the config: it is used however the control plane runs.
 fn written(
     role: Role,
     list: &Spanned<Vec<Spanned<FileEntry>>>,
@@ -128,17 +128,28 @@ fn show_rule(rule: &FileRule) -> String {
     format!("{{ {what}{alias}{optional} }}")
 }
 
-/// The default lists as text.
+/// The default lists as text: what differs by how the control plane runs, then what is the same.
 fn describe(lists: &FileLists) -> String {
+    let FileLists { services, static_pods, kubeadm } = lists;
     let lines = |rules: &[FileRule]| {
         rules.iter().map(|rule| format!("\n    {}", show_rule(rule))).collect::<String>()
     };
-    if lists.services == lists.static_pods {
-        return format!("the files needed to rebuild one{}", lines(&lists.services));
-    }
+    let is_common = |(one, other, third): &(&FileRule, &FileRule, &FileRule)| one == other && other == third;
+    let from_the_end = services.iter().rev().zip(static_pods.iter().rev()).zip(kubeadm.iter().rev());
+    let common = from_the_end.map(|((one, other), third)| (one, other, third)).take_while(is_common).count();
+    let own = |rules: &[FileRule]| lines(&rules[..rules.len() - common]);
+    let of_openshift = if services == static_pods {
+        format!("\n  on OpenShift:{}", own(services))
+    } else {
+        format!(
+            "\n  on OpenShift with systemd services:{}\n  on OpenShift with static pods:{}",
+            own(services),
+            own(static_pods)
+        )
+    };
     format!(
-        "the files needed to rebuild one\n  with a control plane of systemd services:{}\n  with a control plane of static pods:{}",
-        lines(&lists.services),
-        lines(&lists.static_pods)
+        "the files needed to rebuild one{of_openshift}\n  with kubeadm:{}\n  and on all of them:{}",
+        own(kubeadm),
+        lines(&services[services.len() - common..])
     )
 }
