@@ -6,7 +6,7 @@ use kit::lab::Role::{Agentless, BackupServer, Etcd, Master, Node};
 use kit::lab::cmd::Cmd;
 use kit::site::Plan;
 
-use crate::support::{ends_with, good, night_of, set_folder};
+use crate::support::{ends_with, good, night_of, set_folder, verdict};
 
 #[test]
 fn commands_tell_a_good_night_in_the_same_words() {
@@ -154,6 +154,24 @@ fn authorize_names_the_hosts_that_need_another_line() {
         "{printed:?}"
     );
     assert_eq!(printed.stdout.lines().count(), 1, "{printed:?}");
+}
+
+#[test]
+fn a_file_that_a_configuration_names_and_no_set_contains_is_reported_and_degrades_nothing() {
+    let mut site = Plan::new(&[("m1", &[Master])]).build().unwrap();
+    let path = site.source("m1", "/etc/origin/htpasswd");
+    let config = format!("kind: MasterConfig\noauthConfig:\n  provider:\n    file: {}\n", path.display());
+    site.lay("m1", "/etc/origin/master/master-config.yaml", config.as_bytes()).unwrap();
+    site.lay("m1", "/etc/origin/htpasswd", b"alice:x\n").unwrap();
+    site.night().unwrap();
+    let (code, status) = site.status("m1").unwrap();
+    assert_eq!((code, verdict(&status)), (0, "complete"), "{:#}", status["night"]["reasons"]);
+    let set = format!("m1.site.test/{}/master", night_of(&site, "m1"));
+    let note = format!("{} is in no set of this host, but ", path.display());
+    for words in [&["inspect", &set][..], &["check"]] {
+        let shown = good(site.run("m1", words).unwrap()).stdout;
+        assert!(shown.contains(&note) && !shown.contains("Ansible"), "{shown}");
+    }
 }
 
 #[test]

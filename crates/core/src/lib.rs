@@ -18,6 +18,7 @@ pub mod hint;
 pub mod inventory;
 pub mod manifest;
 pub mod name;
+pub mod named_paths;
 pub mod night;
 mod octal;
 pub mod outcome;

@@ -4,6 +4,7 @@ pub(crate) mod access;
 mod command;
 mod copy;
 pub(crate) mod expand;
+pub(crate) mod gaps;
 mod glob;
 pub(crate) mod previous;
 #[cfg(test)]

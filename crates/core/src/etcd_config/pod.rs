@@ -1,4 +1,4 @@
-//! A static pod's manifest: the options of the etcd in it, and how its paths map to the host's.
+//! A static pod's manifest: the options of the etcd in it, the paths that it names, and how they map to the host's.
 
 use std::path::{Path, PathBuf};
 
@@ -66,39 +66,57 @@ impl Pod {
     }
 
     /// The container that runs etcd.
-    pub fn etcd(&self) -> Option<Etcd<'_>> {
+    pub fn etcd(&self) -> Option<PodContainer<'_>> {
         let named = self.spec.containers.iter().find(|container| container.name == "etcd");
         let container = named.or_else(|| {
             let runs_etcd = |word: &String| Path::new(word).file_name().is_some_and(|name| name == "etcd");
             self.spec.containers.iter().find(|container| container.command.first().is_some_and(runs_etcd))
         })?;
-        Some(Etcd { container, volumes: &self.spec.volumes })
+        Some(PodContainer { container, volumes: &self.spec.volumes })
+    }
+
+    /// The paths on the host in the flags of its containers, and those of its volumes.
+    pub fn host_paths(&self) -> Vec<PathBuf> {
+        let Spec { containers, volumes } = &self.spec;
+        let containers = containers.iter().map(|container| PodContainer { container, volumes });
+        let mut paths: Vec<PathBuf> = containers
+            .flat_map(|container| {
+                let values = container.flags().into_iter().map(|(_, value)| Path::new(value));
+                let paths = values.filter(|value| value.is_absolute());
+                paths.map(|inside| container.on_host(inside)).collect::<Vec<_>>()
+            })
+            .collect();
+        paths.extend(volumes.iter().filter_map(|volume| Some(volume.host_path.as_ref()?.path.clone())));
+        paths
     }
 }
 
-pub struct Etcd<'a> {
+pub struct PodContainer<'a> {
     container: &'a Container,
     volumes: &'a [Volume],
 }
 
-impl Etcd<'_> {
+impl PodContainer<'_> {
     /// Adds the pod's variables, then its flags, which take precedence as they do in etcd.
     pub fn read_options(&self, options: &mut Options) {
         for variable in &self.container.env {
             options.set(&variable.name, variable.value.as_deref().unwrap_or_default());
         }
+        self.flags().into_iter().for_each(|(flag, value)| options.set_flag(flag, value));
+    }
+
+    /// Its flags that have a value, `--flag=value` or `--flag value`.
+    fn flags(&self) -> Vec<(&str, &str)> {
+        let mut flags = Vec::new();
         let mut words = self.words().peekable();
         while let Some(word) = words.next() {
             let Some(flag) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')) else { continue };
             match flag.split_once('=') {
-                Some((flag, value)) => options.set_flag(flag, value),
-                None => {
-                    if let Some(value) = words.next_if(|next| !next.starts_with('-')) {
-                        options.set_flag(flag, value);
-                    }
-                }
+                Some(pair) => flags.push(pair),
+                None => flags.extend(words.next_if(|next| !next.starts_with('-')).map(|value| (flag, value))),
             }
         }
+        flags
     }
 
     /// The environment file that the pod's shell sources: OpenShift 3.10 and 3.11 start etcd this way.

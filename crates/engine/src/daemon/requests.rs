@@ -8,6 +8,7 @@ use nightshift_core::audit::{Event, Kind};
 use nightshift_core::settings::Settings;
 use nightshift_core::stage::Stage;
 use nightshift_core::{chain, units};
+use nightshift_store::Vault;
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -18,9 +19,10 @@ use super::slots;
 use super::status_line::wait_of;
 use super::tonight::Tonight;
 use super::waiting::WaitingClient;
+use crate::collect::{self, gaps};
 use crate::control::{ControlRequest, ControlResponse, Pending, refuse_client, serve_client};
 use crate::status::held_reason;
-use crate::{collect, machine, status};
+use crate::{machine, status};
 
 impl Daemon {
     pub fn accept_client(&mut self, stream: UnixStream) {
@@ -240,7 +242,7 @@ impl Daemon {
 
 /// Checks which configured files this process can read; a command run by root could read more. Blocks.
 fn readable(settings: &Settings) -> ControlResponse {
-    let control_plane = machine::control_plane();
+    let (control_plane, vault) = (machine::control_plane(), Vault::of(settings));
     let mut faults = Vec::new();
     let mut notes = Vec::new();
     for role in settings.roles().iter() {
@@ -251,6 +253,10 @@ fn readable(settings: &Settings) -> ControlResponse {
             }
             Err(error) => faults.push(format!("{role}: {}", chain(&error))),
         }
+        // A configuration may be in the sets of several roles.
+        let gaps = gaps::notes(settings, &vault, role);
+        let new: Vec<String> = gaps.into_iter().filter(|gap| !notes.contains(gap)).collect();
+        notes.extend(new);
     }
     if let Err(error) = std::fs::File::open(&settings.ssh.host_key) {
         faults.push(format!("{}: {error}", settings.ssh.host_key.display()));

@@ -6,7 +6,7 @@ use nightshift_store::Partial;
 
 use super::error::StageError;
 use super::own_set::{self, Begin, Begun, Draft};
-use crate::collect::{self, CollectError};
+use crate::collect::{self, CollectError, gaps};
 use crate::context::{StageContext, StageEnd};
 use crate::machine;
 
@@ -30,11 +30,12 @@ pub(super) async fn files(
     ctx.offload(move |ctx| {
         let rules = ctx.settings.file_rules(role, machine::control_plane());
         let collected = collect::collect(rules, &partial, previous.as_ref())?;
+        let gaps = gaps::notes(&ctx.settings, &ctx.vault, role);
         let draft = Draft {
             vanished: collect::vanished(previous.as_ref(), &collected.items),
             items: collected.items,
             faults: collected.faults,
-            notes: collected.notes,
+            notes: [collected.notes, gaps].concat(),
             ..Draft::default()
         };
         Ok((partial, draft))
