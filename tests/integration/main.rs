@@ -15,6 +15,7 @@ mod peers;
 mod reload;
 mod root;
 mod runbook;
+mod secrets;
 mod servers;
 mod ship;
 mod space;

@@ -94,6 +94,8 @@ kinds! {
         "See NIGHTSHIFT_REASON. The copy is kept as evidence. Run `nightshift drill` with another set to find a copy that restores.";
     NotProved = "not-proved", "1e6c68dcc6fd4c3bb146b1847bcb04ee", "No stored copy was proved tonight":
         "The drill could not be run; see NIGHTSHIFT_REASON. This does not mean that the copy is bad.";
+    SecretsChecked = "secrets-checked", "ac15a45727054bd99cbf2f721c3d414f", "The encrypted values of an etcd copy were checked":
+        "NIGHTSHIFT_OUTCOME is verified if each value that is encrypted with a key of the API server's configuration was decrypted with the keys in the masters' sets. If it is failed, NIGHTSHIFT_REASON names the key: etcd restores from this night, but the API server could not read those values. Add the API server's encryption configuration to the files that collect-master collects, or let the API server write the values again with a key that is in it.";
     MemberStopped = "member-stopped", "c0f0e748a5524a7a9446a9509ad3a0b8", "An etcd member was stopped for a cold copy":
         "It is started again as soon as its data is copied, also if the copy fails.";
     MemberStarted = "member-started", "0a1b970fb22f4a6f9ed91449d50b456f", "An etcd member was started again":

@@ -192,6 +192,7 @@ pub fn proof(set: &SetId, manifest: Digest, verdict: DrillVerdict) -> Proof {
         copy: "the vault of e2".into(),
         tools: Text::default(),
         compared: Vec::new(),
+        secrets: None,
         steps: Vec::new(),
     };
     Proof {

@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod agenda;
+pub mod api_server;
 pub mod archive;
 pub mod audit;
 pub mod backoff;
@@ -34,6 +35,7 @@ pub mod retention;
 pub mod role;
 pub mod schedule;
 pub mod secret;
+pub mod secrets;
 pub mod set_path;
 pub mod settings;
 pub mod signed;

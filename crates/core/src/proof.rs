@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::name::{ClusterName, HostName};
+use crate::secrets::SecretsReport;
 use crate::set_path::SetId;
 use crate::text::{InvalidJson, Text, at_most};
 
@@ -121,6 +122,9 @@ pub struct DrillReport {
     pub tools: Text,
     #[serde(default, deserialize_with = "at_most::<MAX_ROWS, _, _>")]
     pub compared: Vec<Comparison>,
+    /// Whether the values that Kubernetes encrypted can be decrypted; `None` if the copy was not read as far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<SecretsReport>,
     #[serde(default, deserialize_with = "at_most::<MAX_ROWS, _, _>")]
     pub steps: Vec<DrillStep>,
 }
@@ -208,6 +212,7 @@ impl DrillReport {
             copy: copy.into(),
             tools: Text::default(),
             compared: Vec::new(),
+            secrets: None,
             steps: Vec::new(),
         }
     }
@@ -323,6 +328,7 @@ mod tests {
                 copy: "the vault of m1".into(),
                 tools: Text::default(),
                 compared: Vec::new(),
+                secrets: None,
                 steps: vec![DrillStep { name: "write".into(), took_ms: 3 }],
             }),
         }

@@ -13,6 +13,7 @@ use crate::name::{HostName, RemoteName};
 use crate::night::Night;
 use crate::outcome::{Grade, Outcome, Verdict};
 use crate::role::Role;
+use crate::secrets::SecretsReport;
 use crate::set_path::SetId;
 use crate::stage::Stage;
 
@@ -43,6 +44,9 @@ pub struct Record {
     pub seen: BTreeMap<HostName, BTreeSet<SetId>>,
     #[serde(default)]
     pub proofs: Vec<ProofReport>,
+    /// The encrypted values of sets, as this host checked them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<CheckedSecrets>,
     pub pruned: Vec<Pruned>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed: Option<Closed>,
@@ -82,6 +86,14 @@ pub struct Shipment {
     pub verified: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// The encrypted values of a set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckedSecrets {
+    pub set: SetId,
+    #[serde(flatten)]
+    pub report: SecretsReport,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,6 +143,7 @@ impl Record {
             shipped: Vec::new(),
             seen: BTreeMap::new(),
             proofs: Vec::new(),
+            secrets: Vec::new(),
             pruned: Vec::new(),
             closed: None,
             newest: line.at,
@@ -167,6 +180,7 @@ impl Record {
             }
             Step::Seen { master, sets } => self.seen.entry(master).or_default().extend(sets),
             Step::Proved(report) => self.proofs.push(report),
+            Step::Secrets { set, report } => self.put_secrets(CheckedSecrets { set, report }),
             Step::Pruned { what, reason } => self.pruned.push(Pruned { what, reason }),
             Step::Ended { stage, attempt, outcome, reason, duration_ms } => {
                 let entry = self.stages.entry(stage);
@@ -190,6 +204,21 @@ impl Record {
             Some(known) => *known = report,
             None => self.sets.push(report),
         }
+    }
+
+    /// The newest check of a set replaces earlier ones.
+    fn put_secrets(&mut self, checked: CheckedSecrets) {
+        self.secrets.retain(|known| known.set != checked.set);
+        self.secrets.push(checked);
+    }
+
+    /// What is known of a set's encrypted values: by this host's own check, else by the last drill that decrypted them, else by
+    /// any drill.
+    pub fn secrets_of(&self, set: &SetId) -> Option<&SecretsReport> {
+        let own = self.secrets.iter().find(|checked| checked.set == *set).map(|checked| &checked.report);
+        let drilled = || self.proofs.iter().rev().filter(|proof| proof.set == *set);
+        let reports = || drilled().filter_map(|proof| proof.secrets.as_ref());
+        own.or_else(|| reports().find(|report| !report.is_unchecked())).or_else(|| reports().next())
     }
 
     fn put_shipment(&mut self, shipment: Shipment) {

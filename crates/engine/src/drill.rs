@@ -9,6 +9,7 @@ mod copy;
 mod handover;
 pub mod job;
 mod log;
+pub mod master_keys;
 mod member;
 pub mod message;
 pub mod perform;

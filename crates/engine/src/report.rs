@@ -4,6 +4,8 @@ use nightshift_core::audit::{Event, Kind, Severity};
 use nightshift_core::outcome::Grade;
 use nightshift_core::proof::DrillVerdict;
 use nightshift_core::record::{Fate, ProofReport, SetReport, StartReason, Step};
+use nightshift_core::secrets::SecretsReport;
+use nightshift_core::set_path::SetId;
 use nightshift_core::units;
 use nightshift_store::StoreError;
 
@@ -41,7 +43,14 @@ impl StageContext {
 fn events(ctx: &StageContext, step: &Step) -> Vec<Event> {
     match step {
         Step::Set(report) => set(ctx, report),
-        Step::Proved(report) => vec![proof(ctx, report)],
+        Step::Proved(report) => {
+            let secrets = report.secrets.as_ref().filter(|secrets| !secrets.is_unchecked());
+            [proof(ctx, report)]
+                .into_iter()
+                .chain(secrets.and_then(|it| secrets_of(&report.set, it)))
+                .collect()
+        }
+        Step::Secrets { set, report } => secrets_of(set, report).into_iter().collect(),
         Step::Shipped { archive, remote, bytes, sha256, verified } => vec![Event {
             path: Some(archive.clone()),
             bytes: Some(*bytes),
@@ -145,7 +154,7 @@ fn alarm(report: &SetReport, kind: Kind, what: &str) -> Event {
 
 /// The result of a drill, on this or another host.
 pub fn proof(ctx: &StageContext, report: &ProofReport) -> Event {
-    let ProofReport { set, by, verdict, copy, reason, took_ms } = report;
+    let ProofReport { set, by, verdict, copy, reason, took_ms, .. } = report;
     let (kind, severity) = match verdict {
         DrillVerdict::Proved => (Kind::DrillPassed, Severity::Info),
         DrillVerdict::NotRestorable => (Kind::DrillFailed, Severity::Error),
@@ -168,6 +177,20 @@ pub fn proof(ctx: &StageContext, report: &ProofReport) -> Event {
         reason: reason.as_ref().map(ToString::to_string),
         ..Event::new(kind, severity, message)
     }
+}
+
+/// What was found of a set's encrypted values; nothing if there are none.
+fn secrets_of(set: &SetId, report: &SecretsReport) -> Option<Event> {
+    let message = format!("{set}: encrypted values: {}", report.summary()?);
+    let reason = report.problem();
+    let severity = if reason.is_some() { Severity::Error } else { Severity::Info };
+    Some(Event {
+        role: Some(set.role),
+        path: Some(set.to_string()),
+        outcome: Some(if reason.is_some() { "failed" } else { "verified" }),
+        reason,
+        ..Event::new(Kind::SecretsChecked, severity, message)
+    })
 }
 
 #[cfg(test)]

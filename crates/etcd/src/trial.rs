@@ -4,7 +4,7 @@
 //!
 //! 1. [`scratch::Scratch`]: a locked directory that is removed with its owner;
 //! 2. [`tools::Tools`]: etcd's own programs, of the copy's version;
-//! 3. [`contents::read`]: what the stored copy contains, key by key;
+//! 3. [`contents::read`]: what the stored copy contains, key by key, and which encrypted values decrypt ([`secrets`]);
 //! 4. [`restore::restore`]: `snapshot restore` to a data directory in the scratch directory;
 //! 5. [`server::Server`]: etcd, started on that data directory;
 //! 6. [`compare::compare`]: the restored etcd against the copy and its manifest;
@@ -21,5 +21,6 @@ pub mod fault;
 pub mod restore;
 mod root_access;
 pub mod scratch;
+pub mod secrets;
 pub mod server;
 pub mod tools;

@@ -7,22 +7,16 @@
 use prost::Message;
 use serde::{Deserialize, Serialize};
 
+use crate::encrypted::Encrypted;
+
 /// The prefix of every object that is stored as protobuf.
 const PROTOBUF: &[u8] = b"k8s\0";
-/// The prefix of every encrypted object. Provider, version and key follow, each with a colon.
-const ENCRYPTED: &[u8] = b"k8s:enc:";
-/// Longer names of providers or keys are not shown.
-const MAX_NAME_LEN: usize = 253;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stored {
     Object(Envelope),
     /// It can be decrypted only with the API server's encryption configuration.
-    Encrypted {
-        /// Such as `aescbc` or `kms`.
-        provider: String,
-        key: Option<String>,
-    },
+    Encrypted(Encrypted),
     /// Not a Kubernetes object, or an unreadable one.
     Other,
 }
@@ -54,11 +48,8 @@ pub struct Envelope {
 impl Stored {
     /// Reads a value from an untrusted source.
     pub fn of(value: &[u8]) -> Self {
-        if let Some(rest) = value.strip_prefix(ENCRYPTED) {
-            let mut names = rest.split(|byte| *byte == b':').map(name);
-            let provider = names.next().flatten();
-            return provider
-                .map_or(Self::Other, |provider| Self::Encrypted { provider, key: names.nth(1).flatten() });
+        if let Some(encrypted) = Encrypted::of(value) {
+            return Self::Encrypted(encrypted);
         }
         let object = match value.strip_prefix(PROTOBUF) {
             Some(message) => protobuf(message),
@@ -77,11 +68,6 @@ impl Stored {
             None => Self::Other,
         }
     }
-}
-
-fn name(bytes: &[u8]) -> Option<String> {
-    let valid = bytes.len() <= MAX_NAME_LEN && bytes.iter().all(u8::is_ascii_graphic) && !bytes.is_empty();
-    valid.then(|| String::from_utf8_lossy(bytes).into_owned())
 }
 
 type Object = (Encoding, ObjectType, ObjectMeta);
@@ -191,7 +177,7 @@ mod tests {
             (b"k8s:enc:secretbox", "secretbox", None),
         ] {
             let key = key.map(str::to_owned);
-            assert_eq!(Stored::of(value), Stored::Encrypted { provider: provider.into(), key });
+            assert_eq!(Stored::of(value), Stored::Encrypted(Encrypted { provider: provider.into(), key }));
         }
     }
 
@@ -210,7 +196,7 @@ mod tests {
         fn reading_any_bytes_does_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), cut in 0usize..80, at in 0usize..80) {
             Stored::of(&bytes);
             Stored::of(&[PROTOBUF, &bytes].concat());
-            Stored::of(&[ENCRYPTED, &bytes].concat());
+            Stored::of(&[b"k8s:enc:", bytes.as_slice()].concat());
             let mut pod = pod();
             pod.truncate(cut);
             Stored::of(&pod);

@@ -8,6 +8,8 @@ mod change;
 mod cursor;
 mod database;
 mod diff;
+mod encrypted;
+mod encryption;
 mod entry;
 mod facts;
 mod finding;
@@ -34,6 +36,10 @@ pub use change::{Change, Visitor};
 pub use cursor::Cursor;
 pub use database::{Database, PageBuffer};
 pub use diff::{Difference, diff};
+pub use encrypted::Encrypted;
+pub use encryption::{
+    Cipher, ConfigError, EncryptedValues, EncryptionKey, KeyUse, Keyring, Tally, is_configuration,
+};
 pub use entry::{Bucket, Entry, Location};
 pub use facts::{Alarm, AlarmKind, Facts, Member};
 pub use finding::{Damage, Finding, Findings, Misfit};

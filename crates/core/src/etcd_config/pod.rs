@@ -67,10 +67,15 @@ impl Pod {
 
     /// The container that runs etcd.
     pub fn etcd(&self) -> Option<PodContainer<'_>> {
-        let named = self.spec.containers.iter().find(|container| container.name == "etcd");
+        self.container("etcd")
+    }
+
+    /// The container of this name, or else the one that runs the program of this name.
+    pub fn container(&self, name: &str) -> Option<PodContainer<'_>> {
+        let named = self.spec.containers.iter().find(|container| container.name == name);
         let container = named.or_else(|| {
-            let runs_etcd = |word: &String| Path::new(word).file_name().is_some_and(|name| name == "etcd");
-            self.spec.containers.iter().find(|container| container.command.first().is_some_and(runs_etcd))
+            let runs_it = |word: &String| Path::new(word).file_name().is_some_and(|program| program == name);
+            self.spec.containers.iter().find(|container| container.command.first().is_some_and(runs_it))
         })?;
         Some(PodContainer { container, volumes: &self.spec.volumes })
     }
@@ -103,6 +108,11 @@ impl PodContainer<'_> {
             options.set(&variable.name, variable.value.as_deref().unwrap_or_default());
         }
         self.flags().into_iter().for_each(|(flag, value)| options.set_flag(flag, value));
+    }
+
+    /// The last value of a flag.
+    pub fn flag(&self, name: &str) -> Option<&str> {
+        self.flags().into_iter().rfind(|(flag, _)| *flag == name).map(|(_, value)| value)
     }
 
     /// Its flags that have a value, `--flag=value` or `--flag value`.

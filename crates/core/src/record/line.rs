@@ -11,6 +11,7 @@ use crate::name::{HostName, RemoteName};
 use crate::night::Night;
 use crate::outcome::{Grade, Outcome, Verdict};
 use crate::role::Role;
+use crate::secrets::SecretsReport;
 use crate::set_path::SetId;
 use crate::stage::Stage;
 use crate::text::one_line;
@@ -62,6 +63,12 @@ pub enum Step {
         sets: BTreeSet<SetId>,
     },
     Proved(ProofReport),
+    /// This host checked the encrypted values of a set, which no drill had checked.
+    Secrets {
+        set: SetId,
+        #[serde(flatten)]
+        report: SecretsReport,
+    },
     Pruned {
         what: String,
         #[serde(rename = "because")]
@@ -89,7 +96,7 @@ impl Step {
             Self::Packed(Packed { missing, .. }) => missing,
             Self::Closed { reasons, .. } => reasons,
             Self::Opened { .. } | Self::Started { .. } | Self::Shipped { .. } => &mut [],
-            Self::Seen { .. } | Self::Proved(_) => &mut [],
+            Self::Seen { .. } | Self::Proved(_) | Self::Secrets { .. } => &mut [],
         };
         reasons.iter_mut().for_each(|reason| *reason = one_line(reason));
         self

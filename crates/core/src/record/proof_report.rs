@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::HostName;
 use crate::proof::{DrillReport, DrillVerdict, Proof};
+use crate::secrets::SecretsReport;
 use crate::set_path::SetId;
 use crate::text::Text;
 
@@ -20,6 +21,9 @@ pub struct ProofReport {
     pub reason: Option<Text>,
     #[serde(default)]
     pub took_ms: u64,
+    /// Whether the values that Kubernetes encrypted can be decrypted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<SecretsReport>,
 }
 
 impl ProofReport {
@@ -43,6 +47,7 @@ impl ProofReport {
             copy: report.copy.clone(),
             reason: report.reason.clone(),
             took_ms: report.took_ms(),
+            secrets: report.secrets.clone(),
         }
     }
 }

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
+use crate::proof::DrillVerdict;
 
 fn night(expected: &[&str]) -> Record {
     let expected = expected
@@ -27,6 +28,43 @@ fn a_record_of_format_1_has_the_bytes_it_always_had() {
         let read: Line = serde_json::from_str(line).unwrap();
         assert_eq!(serde_json::to_string(&read).unwrap(), line);
     }
+}
+
+#[test]
+fn what_is_known_of_a_sets_secrets_is_this_hosts_own_check_or_that_of_a_drill() {
+    let mut record = night(&[]);
+    let set = || "e1/2026-11-22/etcd".parse::<SetId>().unwrap();
+    let report = |decrypted, unchecked: Option<&str>| SecretsReport {
+        values: 3,
+        decrypted,
+        unchecked: unchecked.map(Into::into),
+        ..SecretsReport::default()
+    };
+    let drill = |report: &SecretsReport| {
+        Step::Proved(ProofReport {
+            set: set(),
+            by: "e1".parse().unwrap(),
+            verdict: DrillVerdict::Proved,
+            copy: "a copy".into(),
+            reason: None,
+            took_ms: 1,
+            secrets: Some(report.clone()),
+        })
+    };
+    let mut apply = |step| {
+        record.apply(Line { at: Timestamp::UNIX_EPOCH, step });
+        record.secrets_of(&set()).cloned()
+    };
+    let (unchecked, drilled) = (report(0, Some("no master set")), report(2, None));
+    assert_eq!(apply(drill(&unchecked)), Some(unchecked.clone()));
+    assert_eq!(apply(drill(&drilled)), Some(drilled.clone()));
+    assert_eq!(apply(drill(&unchecked)), Some(drilled), "a later drill elsewhere did not check");
+    for decrypted in [3, 1] {
+        let own = report(decrypted, None);
+        assert_eq!(apply(Step::Secrets { set: set(), report: own.clone() }), Some(own));
+    }
+    assert_eq!(record.secrets.len(), 1);
+    assert_eq!(record.secrets_of(&"e2/2026-11-22/etcd".parse().unwrap()), None);
 }
 
 #[test]

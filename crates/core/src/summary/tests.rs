@@ -229,6 +229,7 @@ fn proof(set: &str, verdict: DrillVerdict, reason: Option<&str>) -> Step {
         copy: "the vault of e2".into(),
         reason: reason.map(Into::into),
         took_ms: 1,
+        secrets: None,
     })
 }
 

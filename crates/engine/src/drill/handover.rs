@@ -13,15 +13,19 @@ use rustix::net::{
     SendFlags, recvmsg, sendmsg,
 };
 
+use zeroize::Zeroizing;
+
 use super::job::Job;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// The maximum length of a job in bytes: it contains a manifest's facts about etcd.
+/// The maximum length of a job in bytes: it contains a manifest's facts about etcd, and the masters' keys.
 const MAX_JOB_LEN: usize = 256 << 10;
+/// How much of it is received at once, in bytes.
+const PIECE: usize = 16 << 10;
 
 /// Sends a job and the file of its copy. Blocks.
 pub fn send(stream: &UnixStream, job: &Job, copy: &File) -> io::Result<()> {
-    let mut line = serde_json::to_vec(job)?;
+    let mut line = Zeroizing::new(serde_json::to_vec(job)?);
     line.push(b'\n');
     stream.set_write_timeout(Some(REQUEST_TIMEOUT))?;
     let copy = [copy.as_fd()];
@@ -36,12 +40,14 @@ pub fn send(stream: &UnixStream, job: &Job, copy: &File) -> io::Result<()> {
 /// Receives a job and the file of its copy. Blocks.
 pub fn receive(stream: &UnixStream) -> io::Result<(Job, File)> {
     stream.set_read_timeout(Some(REQUEST_TIMEOUT))?;
-    let (mut line, mut copy) = (Vec::new(), None);
+    // It contains keys. A buffer that never grows leaves no copy of them behind.
+    let mut line = Zeroizing::new(Vec::with_capacity(MAX_JOB_LEN + PIECE));
+    let mut copy = None;
     while line.last() != Some(&b'\n') {
-        let mut buffer = [0; 16 << 10];
+        let mut buffer = Zeroizing::new([0; PIECE]);
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
-        let mut into = [IoSliceMut::new(&mut buffer)];
+        let mut into = [IoSliceMut::new(&mut *buffer)];
         let received = recvmsg(stream, &mut into, &mut control, RecvFlags::CMSG_CLOEXEC)?.bytes;
         for message in control.drain() {
             if let RecvAncillaryMessage::ScmRights(descriptors) = message {
@@ -72,6 +78,7 @@ fn invalid(what: &str) -> io::Error {
 mod tests {
     use super::*;
     use crate::drill::set_copy::Stored;
+    use nightshift_etcd::trial::secrets::MasterKeys;
     use nightshift_store::packing::Packing;
 
     fn job(copy: &str) -> Job {
@@ -81,6 +88,7 @@ mod tests {
             facts: None,
             compared_elsewhere: false,
             tools: None,
+            keys: MasterKeys::default(),
             scratch: "/scratch".into(),
             leave: 1,
             rate: 2,

@@ -8,6 +8,7 @@ use nightshift_core::etcd_facts::EtcdFacts;
 use nightshift_core::manifest::Manifest;
 use nightshift_core::settings::Settings;
 use nightshift_etcd::discover::discover;
+use nightshift_etcd::trial::secrets::MasterKeys;
 use nightshift_store::{Judge, Vault, space};
 use serde::{Deserialize, Serialize};
 
@@ -23,13 +24,20 @@ pub struct Subject {
     pub facts: Option<EtcdFacts>,
     /// The members were compared by another host than the set's: a hash that differs is that host's statement.
     pub compared_elsewhere: bool,
+    /// The keys with which its encrypted values are decrypted.
+    pub keys: MasterKeys,
 }
 
 impl Subject {
     /// The copy of the set with this manifest.
     pub fn of_set(copy: String, opened: OpenedCopy, manifest: &Manifest, facts: Option<EtcdFacts>) -> Self {
         let own = manifest.etcd.as_ref().is_some_and(|facts| facts.agreement.is_some());
-        Self { copy, opened, facts, compared_elsewhere: !own }
+        let keys = MasterKeys::Unknown("this is not a drill of a set in the vault".to_owned());
+        Self { copy, opened, facts, compared_elsewhere: !own, keys }
+    }
+
+    pub fn with_keys(self, keys: MasterKeys) -> Self {
+        Self { keys, ..self }
     }
 }
 
@@ -48,6 +56,9 @@ pub struct Job {
     /// The directory with etcd and etcdctl or etcdutl; `None` means that the usual directories are searched.
     #[serde(default)]
     pub tools: Option<PathBuf>,
+    /// Never logged, and never in a file: they are sent over a socket that only the daemon and the worker have open.
+    #[serde(default)]
+    pub keys: MasterKeys,
     pub scratch: PathBuf,
     /// Bytes to leave free on the scratch directory's file system.
     pub leave: u64,
@@ -85,6 +96,7 @@ impl Job {
             facts: subject.facts.clone(),
             compared_elsewhere: subject.compared_elsewhere,
             tools: drill.etcd_tools.clone(),
+            keys: subject.keys.clone(),
             leave: min_free(settings, &scratch, db_size),
             scratch,
             rate: drill.rate,

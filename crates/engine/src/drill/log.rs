@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use nightshift_core::proof::{Comparison, DrillReport, DrillStep, DrillVerdict};
+use nightshift_core::secrets::SecretsReport;
 use nightshift_etcd::trial::fault::Fault;
 
 use super::message::WorkerMessage;
@@ -18,13 +19,15 @@ pub struct DrillLog<'a> {
     copy: String,
     pub tools: String,
     pub compared: Vec<Comparison>,
+    pub secrets: Option<SecretsReport>,
     steps: Vec<DrillStep>,
     send: Send<'a>,
 }
 
 impl<'a> DrillLog<'a> {
     pub fn new(copy: String, send: Send<'a>) -> Self {
-        Self { copy, tools: String::new(), compared: Vec::new(), steps: Vec::new(), send }
+        let (tools, compared, steps) = Default::default();
+        Self { copy, tools, compared, secrets: None, steps, send }
     }
 
     /// Does a step, and records its duration.
@@ -50,15 +53,26 @@ impl<'a> DrillLog<'a> {
             Ok(()) => (DrillVerdict::NotProved, Some(UNCOMPARED.to_owned())),
             Err(fault) => (fault.verdict(), Some(fault.reason())),
         };
+        self.compared.extend(self.secrets.as_ref().and_then(compared_secrets));
         DrillReport {
             verdict,
             reason: reason.map(Into::into),
             copy: std::mem::take(&mut self.copy).into(),
             tools: std::mem::take(&mut self.tools).into(),
             compared: std::mem::take(&mut self.compared),
+            secrets: self.secrets.take(),
             steps: std::mem::take(&mut self.steps),
         }
     }
+}
+
+/// That values decrypt says nothing about whether etcd restores, so it is a remark and no comparison.
+fn compared_secrets(secrets: &SecretsReport) -> Option<Comparison> {
+    let summary = secrets.summary()?;
+    Some(match &secrets.unchecked {
+        Some(reason) => Comparison::not_compared("encrypted values", reason.as_str()),
+        None => Comparison::note("encrypted values", summary),
+    })
 }
 
 #[cfg(test)]

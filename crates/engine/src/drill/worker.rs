@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nightshift_core::etcd_facts::DataFound;
@@ -17,9 +17,11 @@ use nightshift_etcd::trial::etcd::{Origin, Start};
 use nightshift_etcd::trial::fault::{Fault, Here as _};
 use nightshift_etcd::trial::restore::restore;
 use nightshift_etcd::trial::scratch::{DRILL, Scratch, ScratchError};
+use nightshift_etcd::trial::secrets::MasterKeys;
 use nightshift_etcd::trial::server::Server;
 use nightshift_etcd::trial::tools::{Tools, trusted};
 use nightshift_etcd::v2::restored;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::io::AsyncReadExt as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, timeout};
@@ -37,7 +39,9 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Does one job. `Ok` means that the report was sent, whatever its verdict.
 pub async fn work() -> io::Result<()> {
-    let (job, copy) = handover::receive(&UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?))?;
+    // The job has the masters' keys: no program that is run as this user reads them from this process.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    let (mut job, copy) = handover::receive(&UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?))?;
     send(&WorkerMessage::Hello { network: network() })?;
     let mut terminated = signal(SignalKind::terminate())?;
     let mut send_message = |message: WorkerMessage| {
@@ -45,12 +49,13 @@ pub async fn work() -> io::Result<()> {
         let _closed = send(&message);
     };
     let mut log = DrillLog::new(job.copy.clone(), &mut send_message);
+    let deadline = job.deadline();
     let result = tokio::select! {
         biased;
         () = closed() => return Err(io::ErrorKind::BrokenPipe.into()),
         _ = terminated.recv() => Err(Fault::Here("the drill was stopped".to_owned())),
-        result = timeout(job.deadline(), drill(&job, copy, &mut log)) => result.unwrap_or_else(|_| {
-            let seconds = job.deadline().as_secs();
+        result = timeout(deadline, drill(&mut job, copy, &mut log)) => result.unwrap_or_else(|_| {
+            let seconds = deadline.as_secs();
             Err(Fault::Here(format!("the drill did not finish within {seconds} s (`deadline` in [drill])")))
         }),
     };
@@ -72,7 +77,9 @@ fn send(message: &WorkerMessage) -> io::Result<()> {
     out.flush()
 }
 
-async fn drill(job: &Job, copy: File, log: &mut DrillLog<'_>) -> Result<(), Fault> {
+async fn drill(job: &mut Job, copy: File, log: &mut DrillLog<'_>) -> Result<(), Fault> {
+    // They are wiped when the copy was walked, before etcd starts.
+    let keys = std::mem::take(&mut job.keys);
     let scratch =
         create_scratch(&job.scratch).await.here(|| "cannot create a scratch directory".to_owned())?;
     let directory = job.tools.as_deref().map(trusted).transpose()?;
@@ -88,8 +95,9 @@ async fn drill(job: &Job, copy: File, log: &mut DrillLog<'_>) -> Result<(), Faul
             let db = scratch.path("snapshot.db");
             let unpacked = copy::unpack(copy, packing, db.clone(), job.rate, job.facts.as_ref());
             let ending = log.step("unpack", unpacked).await?;
-            let walked = contents::read(db.clone(), Source::Snapshot(ending), scratch.directory().to_owned());
+            let walked = read(keys, db.clone(), Source::Snapshot(ending), &scratch);
             let contents = log.step("walk", walked).await?;
+            log.secrets = Some(contents.secrets.clone());
             log.step("restore", restore(&tools, &scratch, &db, &data)).await?;
             (Some(contents), Origin::Restored)
         }
@@ -98,7 +106,9 @@ async fn drill(job: &Job, copy: File, log: &mut DrillLog<'_>) -> Result<(), Faul
             let unpacked = copy::member(copy, packing, data.clone(), job.rate, expected);
             log.step("unpack", unpacked).await?;
             require_member(&data, &job.copy)?;
-            (log.step("walk", walk_member(&data, &scratch)).await?, Origin::ForceNewCluster)
+            let contents = log.step("walk", walk_member(keys, &data, &scratch)).await?;
+            log.secrets = contents.as_ref().map(|contents| contents.secrets.clone());
+            (contents, Origin::ForceNewCluster)
         }
     };
     let start = Start { data: &data, db_size, origin };
@@ -168,12 +178,16 @@ async fn create_scratch(root: &Path) -> Result<Scratch, ScratchError> {
 }
 
 /// A data directory with v2 keys only may have no database.
-async fn walk_member(data: &Path, scratch: &Scratch) -> Result<Option<Contents>, Fault> {
+async fn walk_member(keys: MasterKeys, data: &Path, scratch: &Scratch) -> Result<Option<Contents>, Fault> {
     let db = data.join("member/snap/db");
     if !db.is_file() {
         return Ok(None);
     }
-    contents::read(db, Source::Member, scratch.directory().to_owned()).await.map(Some)
+    read(keys, db, Source::Member, scratch).await.map(Some)
+}
+
+async fn read(keys: MasterKeys, db: PathBuf, source: Source, scratch: &Scratch) -> Result<Contents, Fault> {
+    contents::read(db, source, scratch.directory().to_owned(), keys).await
 }
 
 /// The size of what is to be restored, in bytes.

@@ -112,11 +112,46 @@ fn archives_and_drills_have_their_events() {
             copy: "the vault of e2".into(),
             reason: Some("the reason".into()),
             took_ms: 7,
+            secrets: None,
         };
         let [event] = &events(&ctx, &Step::Proved(proof.clone()))[..] else { unreachable!("one event") };
         assert_eq!((event.peer.clone(), event.duration_ms), (Some(proof.by.clone()), Some(7)));
         assert_eq!(kinds(&ctx, &Step::Proved(proof)), [expected]);
     }
+}
+
+#[test]
+fn secrets_that_do_not_decrypt_are_an_error_and_a_copy_without_any_is_no_event() {
+    use nightshift_core::audit::Severity::{Error, Info};
+    let dir = tempfile::tempdir().unwrap();
+    let ctx = context(dir.path());
+    let set: SetId = "e1/2026-11-22/etcd".parse().unwrap();
+    let step = |report: &SecretsReport| Step::Secrets { set: set.clone(), report: report.clone() };
+    let all = SecretsReport { values: 2, decrypted: 2, ..SecretsReport::default() };
+    let problems = ["key \"key2\" is in no master set (aescbc, 1 value)"].into_iter().collect();
+    let some = SecretsReport { values: 2, decrypted: 1, problems, ..SecretsReport::default() };
+    assert_eq!(kinds(&ctx, &step(&all)), [(Kind::SecretsChecked, Info, "verified")]);
+    assert_eq!(kinds(&ctx, &step(&some)), [(Kind::SecretsChecked, Error, "failed")]);
+    let [event] = &events(&ctx, &step(&some))[..] else { unreachable!("one event") };
+    assert_eq!(
+        event.message,
+        "e1/2026-11-22/etcd: encrypted values: 1 of 2 decrypt; key \"key2\" is in no master set (aescbc, 1 value)"
+    );
+    assert!(events(&ctx, &step(&SecretsReport::default())).is_empty());
+    let drilled = |secrets: &SecretsReport| {
+        Step::Proved(ProofReport {
+            set: set.clone(),
+            by: "e2".parse().unwrap(),
+            verdict: DrillVerdict::Proved,
+            copy: "a copy".into(),
+            reason: None,
+            took_ms: 7,
+            secrets: Some(secrets.clone()),
+        })
+    };
+    assert_eq!(kinds(&ctx, &drilled(&some))[1], (Kind::SecretsChecked, Error, "failed"));
+    let unchecked = SecretsReport { unchecked: Some("no master set".into()), ..all };
+    assert_eq!(kinds(&ctx, &drilled(&unchecked)).len(), 1, "each master reports its own check");
 }
 
 #[tokio::test]

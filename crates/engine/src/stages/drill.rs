@@ -1,9 +1,10 @@
 //! `drill`: a stored snapshot is restored into a scratch etcd and tested. One host does it; each master waits for its proof,
-//! and checks which other masters have the night's snapshots.
+//! checks whether the night's secrets decrypt, and which other masters have the night's snapshots.
 
 mod await_proof;
 mod elsewhere;
 mod prove;
+mod secrets;
 
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
@@ -16,13 +17,14 @@ use crate::context::{StageContext, StageEnd};
 
 pub async fn run(ctx: &StageContext) -> Result<StageEnd, StageError> {
     let end = prove_or_wait(ctx).await;
-    if ctx.settings.roles().has(Role::Master)
-        && let Err(error) = elsewhere::check(ctx).await
-    {
+    if !ctx.settings.roles().has(Role::Master) {
+        return end;
+    }
+    if let Err(error) = elsewhere::check(ctx).await {
         let what = "cannot check which masters have tonight's etcd sets";
         ctx.log(Event::degraded(Kind::OperationFailed, what, chain(&error)));
     }
-    end
+    Ok(secrets::judge(ctx, end?).await?)
 }
 
 async fn prove_or_wait(ctx: &StageContext) -> Result<StageEnd, StageError> {

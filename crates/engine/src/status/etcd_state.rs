@@ -10,6 +10,7 @@ use nightshift_core::outcome::Grade;
 use nightshift_core::proof::DrillVerdict;
 use nightshift_core::record::{ProofReport, Record};
 use nightshift_core::role::Role;
+use nightshift_core::secrets::SecretsReport;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
 use nightshift_core::units::{self, count};
@@ -32,6 +33,9 @@ pub struct EtcdState {
     /// The results of the drills of this set, each with the copy and the host that made the drill.
     #[serde(default)]
     pub drills: Vec<ProofReport>,
+    /// Whether the values that Kubernetes encrypted can be decrypted; `None` if that is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<SecretsReport>,
     /// The masters whose vaults list the same manifest, this one included if it is one. Each verified its copy before it
     /// published it there; this host has not read the others' bytes. Only a master knows them; elsewhere this is empty.
     #[serde(default)]
@@ -143,6 +147,7 @@ fn state(
         agreement: agreement.map(|agreement| agreement_word(agreement, member).to_owned()),
         masters: this_master.into_iter().chain(record.masters_with(&set).cloned()).collect(),
         remotes: record.remotes_with(&set).into_iter().cloned().collect(),
+        secrets: record.secrets_of(&set).cloned(),
         set,
         drills,
     }
@@ -196,6 +201,7 @@ mod tests {
             agreed: None,
             agreement: None,
             drills: Vec::new(),
+            secrets: None,
             masters: masters.iter().map(|name| name.parse().unwrap()).collect(),
             remotes: Vec::new(),
             without_masters,

@@ -3,10 +3,12 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use nightshift_snapshot::{Ending, Facts, IndexBuilder, IndexOptions, walk_hashed, walk_member};
+use nightshift_core::secrets::SecretsReport;
+use nightshift_snapshot::{Ending, Facts, IndexBuilder, IndexOptions, Tally, walk_hashed, walk_member};
 use nightshift_store::offload;
 
 use super::fault::{Fault, Here as _};
+use super::secrets::MasterKeys;
 
 /// The number of prefixes whose keys are counted: the largest ones.
 const MAX_PREFIXES: usize = 50;
@@ -26,6 +28,8 @@ pub struct Contents {
     pub prefixes: Vec<(Vec<u8>, u64)>,
     /// The last log entry that the database has applied. etcd skips log entries up to it.
     pub consistent_index: Option<u64>,
+    /// The values that Kubernetes encrypted, and whether they decrypt.
+    pub secrets: SecretsReport,
 }
 
 /// What the stored copy is: an unpacked snapshot with the result of its hashing, or the database of a stopped member.
@@ -36,19 +40,26 @@ pub enum Source {
 }
 
 /// Reads a database and checks its structure; a finding is the copy's fault. An index of its keys that does not fit in memory
-/// is stored in `scratch`.
-pub async fn read(db: PathBuf, source: Source, scratch: PathBuf) -> Result<Contents, Fault> {
-    offload::run(move || walk_file(&db, source, &scratch)).await
+/// is stored in `scratch`. Encrypted values are decrypted with `keys`.
+pub async fn read(
+    db: PathBuf,
+    source: Source,
+    scratch: PathBuf,
+    keys: MasterKeys,
+) -> Result<Contents, Fault> {
+    offload::run(move || walk_file(&db, source, &scratch, &keys)).await
 }
 
-fn walk_file(db: &Path, source: Source, scratch: &Path) -> Result<Contents, Fault> {
+fn walk_file(db: &Path, source: Source, scratch: &Path, keys: &MasterKeys) -> Result<Contents, Fault> {
     let doing = || format!("cannot read {}", db.display());
     let file = File::open(db).here(doing)?;
-    let mut builder = IndexBuilder::new(IndexOptions::in_directory(scratch));
+    let builder = IndexBuilder::new(IndexOptions::in_directory(scratch));
+    let mut visitors = (builder, Tally::new(keys.keyring()));
     let report = match source {
-        Source::Snapshot(ending) => walk_hashed(&file, ending, &mut builder),
-        Source::Member => walk_member(&file, &mut builder),
+        Source::Snapshot(ending) => walk_hashed(&file, ending, &mut visitors),
+        Source::Member => walk_member(&file, &mut visitors),
     };
+    let (builder, tally) = visitors;
     let report = report.here(doing)?;
     if !report.is_sound() {
         let findings: Vec<String> =
@@ -68,6 +79,7 @@ fn walk_file(db: &Path, source: Source, scratch: &Path) -> Result<Contents, Faul
         entries: entries.unwrap_or(0),
         prefixes: live.largest(),
         consistent_index,
+        secrets: keys.judge(&tally.finish()),
     })
 }
 
@@ -132,9 +144,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let db = folder.path().join("db");
         std::fs::write(&db, [7; 8192]).unwrap();
-        assert!(matches!(walk_file(&db, Source::Member, folder.path()), Err(Fault::Copy(_))));
         assert!(matches!(
-            walk_file(&folder.path().join("gone"), Source::Member, folder.path()),
+            walk_file(&db, Source::Member, folder.path(), &MasterKeys::default()),
+            Err(Fault::Copy(_))
+        ));
+        assert!(matches!(
+            walk_file(&folder.path().join("gone"), Source::Member, folder.path(), &MasterKeys::default()),
             Err(Fault::Here(_))
         ));
     }

@@ -20,6 +20,7 @@ use nightshift_etcd::trial::contents::{self, Source};
 use nightshift_etcd::trial::etcd::{Origin, Start};
 use nightshift_etcd::trial::restore::restore;
 use nightshift_etcd::trial::scratch::{DRILL, Scratch};
+use nightshift_etcd::trial::secrets::MasterKeys;
 use nightshift_etcd::trial::server::Server;
 use nightshift_etcd::trial::tools::Tools;
 use nightshift_snapshot::{Finding, Fingerprint, Pass, TrailerCheck, walk};
@@ -244,7 +245,9 @@ async fn restored(file: &Path, packing: Packing, root: &Path) {
     let mut trailer = TrailerCheck::default();
     trailer.update(&std::fs::read(&db).unwrap());
     let source = Source::Snapshot(trailer.finish());
-    let contents = contents::read(db.clone(), source, scratch.directory().to_owned()).await.unwrap();
+    let contents = contents::read(db.clone(), source, scratch.directory().to_owned(), MasterKeys::default())
+        .await
+        .unwrap();
     restore(&tools, &scratch, &db, &data).await.unwrap();
     let start = Start { data: &data, db_size: db.metadata().unwrap().len(), origin: Origin::Restored };
     let mut server = Server::start(&tools, &scratch, start).await.unwrap();

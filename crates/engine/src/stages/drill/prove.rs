@@ -14,6 +14,7 @@ use nightshift_store::{Judged, StoreError};
 
 use crate::context::{StageContext, StageEnd};
 use crate::drill::job::{Job, Subject};
+use crate::drill::master_keys;
 use crate::drill::message::WorkerMessage;
 use crate::drill::perform::perform;
 use crate::drill::set_copy::SetCopy;
@@ -77,7 +78,8 @@ fn open(ctx: &StageContext, manifest: &Manifest, copy: String) -> Result<Subject
     let opened = stored
         .open(&ctx.vault.directory(&manifest.id()), &ctx.settings.paths.scratch())
         .map_err(|error| chain(&error))?;
-    Ok(Subject::of_set(copy, opened, manifest, Job::facts_of(&ctx.vault, manifest)))
+    let keys = master_keys::of_night(&ctx.settings, &ctx.vault, manifest.night);
+    Ok(Subject::of_set(copy, opened, manifest, Job::facts_of(&ctx.vault, manifest)).with_keys(keys))
 }
 
 /// This host's proof of a set from before the daemon stopped. A failed drill is repeated.

@@ -10,7 +10,9 @@ use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
 use nightshift_engine::drill::job::{Job, Subject, is_in_use};
+use nightshift_engine::drill::master_keys;
 use nightshift_engine::drill::set_copy::{OpenError, SetCopy, pack_data_dir};
+use nightshift_etcd::trial::secrets::MasterKeys;
 use nightshift_store::{Vault, become_owner_of};
 
 use super::from_archive;
@@ -53,7 +55,13 @@ fn of_data_dir(directory: &Path) -> Result<Result<Subject, (String, OpenError)>,
     }
     let copy = directory.display().to_string();
     Ok(match pack_data_dir(&directory, &default_scratch()) {
-        Ok(opened) => Ok(Subject { copy, opened, facts: None, compared_elsewhere: false }),
+        Ok(opened) => Ok(Subject {
+            copy,
+            opened,
+            facts: None,
+            compared_elsewhere: false,
+            keys: MasterKeys::Unknown("this is not a drill of a set in the vault".to_owned()),
+        }),
         Err(error) => Err((copy, error)),
     })
 }
@@ -71,7 +79,10 @@ fn of_vault(settings: &Settings, set: Option<SetId>) -> Result<Chosen, CommandEr
         .ok_or_else(|| CommandError::Usage(format!("{id} has no etcd snapshot to restore")))?;
     let text = format!("the vault of {}", settings.this);
     let subject = match copy.open(&vault.directory(&id), &settings.paths.scratch()) {
-        Ok(opened) => Ok(Subject::of_set(text, opened, &manifest, facts)),
+        Ok(opened) => {
+            let keys = master_keys::of_night(settings, &vault, manifest.night);
+            Ok(Subject::of_set(text, opened, &manifest, facts).with_keys(keys))
+        }
         Err(error) => Err((text, error)),
     };
     Ok(Chosen { subject, stored: Some((id, digest)) })

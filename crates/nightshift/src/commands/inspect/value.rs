@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal as _, Write};
 
-use nightshift_snapshot::{Envelope, Stored, get};
+use nightshift_snapshot::{Encrypted, Envelope, Stored, get};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -74,7 +74,7 @@ fn readable(value: &[u8], key: &[u8]) -> Result<Readable, CommandError> {
     }
     match Stored::of(value) {
         Stored::Object(envelope) => Ok(Readable::Envelope(envelope)),
-        Stored::Encrypted { provider, key } => {
+        Stored::Encrypted(Encrypted { provider, key }) => {
             Ok(Readable::Encrypted { encrypted: provider, key, size: value.len() })
         }
         Stored::Other if std::io::stdout().is_terminal() => Ok(Readable::Bytes { size: value.len() }),

@@ -2,6 +2,7 @@
 
 use nightshift_core::outcome::Grade;
 use nightshift_core::record::{Expected, Fate, Record};
+use nightshift_core::secrets::SecretsReport;
 use nightshift_core::set_path::SetId;
 use nightshift_core::units::{bytes, count};
 use nightshift_engine::status::{EtcdState, NightReport};
@@ -153,6 +154,9 @@ pub fn etcd_details(etcd: &[EtcdState]) -> Vec<String> {
             line("drill: none".to_owned());
         }
         drills.into_iter().for_each(|drill| line(format!("drill: {drill}")));
+        if let Some(secrets) = state.secrets.as_ref().and_then(SecretsReport::summary) {
+            line(format!("encrypted values: {secrets}"));
+        }
     }
     lines
 }

@@ -36,6 +36,7 @@ fn record(host: &str, at: Timestamp) -> Record {
         shipped: Vec::new(),
         seen: Default::default(),
         proofs: Vec::new(),
+        secrets: Vec::new(),
         pruned: Vec::new(),
         closed: None,
         newest: at,
