@@ -71,6 +71,17 @@ impl Acl {
         entries.iter().map(entry).collect::<Option<_>>().map(Self).ok_or(INVALID_ACL)
     }
 
+    /// The value of the attribute.
+    pub fn to_xattr(&self) -> Vec<u8> {
+        let entry = |entry: &Entry| {
+            let id = if entry.tag.is_named() { entry.id } else { u32::MAX };
+            let (tag, permissions) = ((entry.tag as u16).to_le_bytes(), entry.permissions.to_le_bytes());
+            [&tag[..], &permissions, &id.to_le_bytes()].concat()
+        };
+        let entries = self.0.iter().flat_map(entry);
+        Self::VERSION.to_le_bytes().into_iter().chain(entries).collect()
+    }
+
     /// The mode without the ACL. With it, the bits of the group are those of the mask, and may be more than the owning group has.
     pub fn mode_without_it(&self, mode: u32) -> u32 {
         let of = |tag| self.0.iter().find(|entry| entry.tag == tag).map(|entry| entry.permissions);
@@ -226,6 +237,7 @@ mod tests {
     #[test]
     fn an_acl_is_read_from_its_attribute_and_from_its_text() {
         let acl = Acl::from_xattr(&xattr()).unwrap();
+        assert_eq!(acl.to_xattr(), xattr());
         assert_eq!((acl.to_string().as_str(), TEXT.parse()), (TEXT, Ok(acl)));
         for bad in [
             "",

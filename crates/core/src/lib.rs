@@ -21,7 +21,7 @@ pub mod manifest;
 pub mod name;
 pub mod named_paths;
 pub mod night;
-mod octal;
+pub mod octal;
 pub mod outcome;
 pub mod owner;
 pub mod plan;

@@ -1,6 +1,5 @@
 //! Collects a role's files into a set, in a way that no path can be used to read other files.
 
-pub(crate) mod access;
 mod command;
 mod copy;
 pub(crate) mod expand;

@@ -102,6 +102,9 @@ pub enum Command {
     /// Make or recover a cold copy (started by systemd)
     #[command(hide = true, subcommand)]
     ColdCopy(ColdCopy),
+    /// Restore a cluster
+    #[command(hide = true, subcommand)]
+    Restore(Restore),
     /// Write man pages, completions and the journal's message catalog
     #[command(hide = true)]
     Generate { directory: PathBuf },
@@ -294,6 +297,13 @@ pub enum Keys {
         #[arg(long, value_name = "NAME")]
         remote: Option<RemoteName>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Restore {
+    /// Do one act of a plan on this machine: the request is on standard input (started over ssh by `restore apply`)
+    #[command(hide = true)]
+    Act,
 }
 
 #[derive(Debug, Subcommand)]

@@ -15,6 +15,7 @@ mod keys;
 mod nights;
 mod plan;
 mod reload;
+mod restore;
 mod run;
 mod scratch;
 mod sets;
@@ -65,6 +66,7 @@ pub fn run(cli: Cli) -> Result<Exit, CommandError> {
         Command::Keys(keys) => keys::run(&config, keys),
         Command::Trust(args) => here(trust::run(&config, &args)),
         Command::ColdCopy(command) => here(cold_copy::run(&config, command)),
+        Command::Restore(command) => restore::run(&config, command),
         Command::Generate { directory } => generate::run(&directory),
     }
 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use nightshift_engine::control::ClientError;
 use nightshift_engine::daemon::{DaemonError, StateLockError};
+use nightshift_restore::target::TargetError;
 use nightshift_store::StoreError;
 
 use crate::commands::CommandError;
@@ -46,7 +47,8 @@ impl CommandError {
             | Self::Daemon(DaemonError::Config(_) | DaemonError::NoRole) => Exit::Config,
             Self::Client(ClientError::Away { .. } | ClientError::BrokenOff(_)) => Exit::Busy,
             Self::Daemon(DaemonError::State(StateLockError::Locked(_))) => Exit::Busy,
-            Self::Client(ClientError::Denied { .. }) => Exit::Permission,
+            Self::Act(TargetError::Busy) => Exit::Busy,
+            Self::Client(ClientError::Denied { .. }) | Self::Act(TargetError::NotRoot) => Exit::Permission,
             Self::Usage(_) | Self::Arguments(_) => Exit::Usage,
             _ => Exit::Failed,
         }

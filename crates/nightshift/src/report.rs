@@ -31,10 +31,10 @@ pub fn end(result: Result<Exit, CommandError>) -> ExitCode {
     }
 }
 
-/// What to do about a file that this user may not read; the error of the socket says it itself.
+/// What to do about a file that this user may not read; the errors of the socket and of an act say it themselves.
 fn remedy(error: &CommandError) -> &'static str {
     match error {
-        CommandError::Client(_) => "",
+        CommandError::Client(_) | CommandError::Act(_) => "",
         error if error.exit() == Exit::Permission => "; run the command as root",
         _ => "",
     }

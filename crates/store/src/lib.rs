@@ -1,6 +1,7 @@
 //! The vault: sets on disk, written under another name, synced, then made visible by one rename, and never changed again.
 //! And what else this host stores: records, archives that are being shipped; and the space for them.
 
+pub mod access;
 mod append_log;
 mod best;
 mod budget;

@@ -67,6 +67,28 @@ pub enum Act {
     Finish,
 }
 
+impl Act {
+    /// As it is serialised, for the journal.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Facts(_) => "facts",
+            Self::Hold { .. } => "hold",
+            Self::Stop { .. } => "stop",
+            Self::PutData { .. } => "put-data",
+            Self::PutFiles { .. } => "put-files",
+            Self::Settle { .. } => "settle",
+            Self::Start { .. } => "start",
+            Self::Await { .. } => "await",
+            Self::HostKeys => "host-keys",
+            Self::Pin { .. } => "pin",
+            Self::Identities { .. } => "identities",
+            Self::Authorize { .. } => "authorize",
+            Self::Night => "night",
+            Self::Finish => "finish",
+        }
+    }
+}
+
 /// What `Facts` looks at.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wanted {

@@ -7,10 +7,9 @@ use jiff::Timestamp;
 use nightshift_core::access::Access;
 use nightshift_core::manifest::{Item, ItemKind};
 use nightshift_core::secret::masked_command;
+use nightshift_store::access::owner;
 use nightshift_store::process::{self, Limits, ProcessError};
 use nightshift_store::{Partial, StoreError};
-
-use super::access::owner;
 
 const LIMITS: Limits = Limits { time: Duration::from_secs(120), output: 64 << 20 };
 

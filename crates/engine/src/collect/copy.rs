@@ -11,12 +11,12 @@ use nightshift_core::access::Access;
 use nightshift_core::chain;
 use nightshift_core::digest::{HashedWriter, Written};
 use nightshift_core::manifest::{Item, ItemKind};
+use nightshift_store::access::{self, label, label_of_link, owner};
 use nightshift_store::safe_open::{Missing, open_directory, open_file, open_parent};
 use nightshift_store::space::SpaceError;
 use nightshift_store::{IoContext as _, Partial, SetFile, StoreError, sync_file};
 use rustix::fs::{AtFlags, FileType, Stat, fstat, readlinkat, statat};
 
-use super::access::{self, label, label_of_link, owner};
 use super::previous::Previous;
 
 /// The size of a read, in bytes.

@@ -13,6 +13,7 @@ use nightshift_etcd::discover::DiscoverError;
 use nightshift_etcd::service::ServiceError;
 use nightshift_etcd::trial::child::FollowError;
 use nightshift_peers::CredentialsError;
+use nightshift_restore::target::TargetError;
 use nightshift_ssh::{IdentityError, KnownHostsError};
 use nightshift_store::StoreError;
 
@@ -41,6 +42,8 @@ pub enum CommandError {
     Client(#[from] ClientError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Act(#[from] TargetError),
     #[error("{0}")]
     Absent(String),
     #[error("cannot write YAML")]

@@ -1,9 +1,9 @@
 //! `nightshift keys`: creates SSH keys, and prints the lines that authorize them.
 
-mod authorize;
+pub mod authorize;
 mod rotate;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nightshift_core::role::Role;
 use nightshift_core::settings::Settings;
@@ -33,28 +33,41 @@ fn init(settings: &Settings) -> Result<Exit, CommandError> {
         ));
         return Ok(Exit::Good);
     }
-    let peers = (settings.ssh.identity.clone(), format!("nightshift@{}", settings.this));
-    let remotes = settings
-        .remotes
-        .iter()
-        .map(|remote| (remote.identity.clone(), format!("nightshift@{} for {}", settings.this, remote.name)));
-    for (path, comment) in std::iter::once(peers).chain(remotes) {
-        if path.exists() {
-            out::print(format!(
-                "{}: exists already, {}",
-                path.display(),
-                Identity::load(&path)?.fingerprint()
-            ));
-        } else {
-            create_dir(&path)?;
-            let identity = Identity::generate_ed25519(&path, &comment)?;
-            out::print(format!("{}: created, {}", path.display(), identity.fingerprint()));
-        }
+    for Key { path, identity, is_new } in create(settings)? {
+        let state = if is_new { "created" } else { "exists already" };
+        out::print(format!("{}: {state}, {}", path.display(), identity.fingerprint()));
     }
     out::print(
         "next: authorize them with the lines that `nightshift keys authorize` and `nightshift keys authorize --remote NAME` print",
     );
     Ok(Exit::Good)
+}
+
+/// A key of this master.
+pub struct Key {
+    path: PathBuf,
+    pub identity: Identity,
+    pub is_new: bool,
+}
+
+/// Creates missing keys; existing ones stay as they are. The first is for peers, the others are for the remotes in their order.
+pub fn create(settings: &Settings) -> Result<Vec<Key>, CommandError> {
+    let peers = (settings.ssh.identity.clone(), format!("nightshift@{}", settings.this));
+    let remotes = settings
+        .remotes
+        .iter()
+        .map(|remote| (remote.identity.clone(), format!("nightshift@{} for {}", settings.this, remote.name)));
+    let keys = std::iter::once(peers).chain(remotes).map(|(path, comment)| {
+        let is_new = !path.exists();
+        let identity = if is_new {
+            create_dir(&path)?;
+            Identity::generate_ed25519(&path, &comment)?
+        } else {
+            Identity::load(&path)?
+        };
+        Ok(Key { path, identity, is_new })
+    });
+    keys.collect()
 }
 
 fn create_dir(path: &Path) -> Result<(), CommandError> {

@@ -16,7 +16,7 @@ use thiserror::Error;
 
 pub(crate) use certificate::CertificateVerdict;
 use entry::{Entry, Marker};
-pub use pin::{pin, replace};
+pub use pin::{pin, pin_lines, replace};
 
 /// OpenSSH's default port. A name that is pinned for another port is written as `[name]:port`.
 const SSH_PORT: u16 = 22;
@@ -41,6 +41,10 @@ pub enum KnownHostsError {
         path.display()
     )]
     Shared { path: PathBuf, line: usize, name: String },
+    #[error("cannot pin line {line}: {problem}; expected `host type key`")]
+    Pin { line: usize, problem: String },
+    #[error("the key of {name} is revoked in {}; give the host a new one", path.display())]
+    Revoked { path: PathBuf, name: String },
 }
 
 /// The result of looking up a host's key in known_hosts.

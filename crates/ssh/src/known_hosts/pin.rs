@@ -1,5 +1,6 @@
 //! Adds a key to known_hosts, or replaces those of a host. The file is replaced atomically, so it is complete after a crash at any instant.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -9,7 +10,7 @@ use jiff::Timestamp;
 use russh::keys::PublicKey;
 
 use super::entry::{Entry, FORMER, Marker};
-use super::{HostKeyVerdict, KnownHosts, KnownHostsError, lookup, lookups, read};
+use super::{HostKeyVerdict, KnownHosts, KnownHostsError, SSH_PORT, fingerprint, lookup, lookups, read};
 
 /// Appends one key for a host and keeps everything else. Returns false if the key is already pinned.
 pub fn pin(path: &Path, name: &str, port: u16, key: &PublicKey) -> Result<bool, KnownHostsError> {
@@ -69,6 +70,50 @@ pub fn replace<N: AsRef<str>>(
     }
     write(&target, new.as_bytes()).map_err(failed)?;
     Ok(replaced)
+}
+
+/// Pins these lines, each `names type key`, instead of all that is pinned for their hosts. False if they already are.
+pub fn pin_lines(path: &Path, lines: &[String], now: Timestamp) -> Result<bool, KnownHostsError> {
+    let mut hosts: BTreeMap<&str, Vec<PublicKey>> = BTreeMap::new();
+    for (index, line) in lines.iter().enumerate() {
+        let invalid = |problem: &str| KnownHostsError::Pin { line: index + 1, problem: problem.to_owned() };
+        let (names, key) = line.split_once(' ').ok_or_else(|| invalid("it has a host without a key"))?;
+        let key = PublicKey::from_openssh(key).map_err(|error| invalid(&error.to_string()))?;
+        hosts.entry(names).or_default().push(key);
+    }
+    let mut changed = false;
+    for (names, keys) in &hosts {
+        let (names, port) = names_and_port(names)?;
+        let known = KnownHosts::parse_from(path, &open(path)?.1)?;
+        let lookups = lookups(&names, port);
+        if keys.iter().any(|key| known.is_revoked(&lookups, key.key_data())) {
+            return Err(KnownHostsError::Revoked { path: path.to_owned(), name: names.join(", ") });
+        }
+        let pinned: BTreeSet<String> = known.keys(&lookups, Marker::None).map(fingerprint).collect();
+        if pinned != keys.iter().map(|key| fingerprint(key.key_data())).collect() {
+            replace(path, &names, port, &keys.iter().collect::<Vec<_>>(), now)?;
+            changed = true;
+        }
+    }
+    Ok(changed)
+}
+
+/// The names of a line, `name` or `[name]:port`, which all have the same port.
+fn names_and_port(names: &str) -> Result<(Vec<&str>, u16), KnownHostsError> {
+    let split = |name| match name {
+        name if !str::starts_with(name, '[') => Some((name, SSH_PORT)),
+        name => {
+            let (name, port) = name.strip_prefix('[')?.rsplit_once("]:")?;
+            Some((name, port.parse().ok()?))
+        }
+    };
+    let invalid = || KnownHostsError::Name { name: names.to_owned() };
+    let split = names.split(',').map(split).collect::<Option<Vec<_>>>().ok_or_else(invalid)?;
+    let (names_alone, ports): (Vec<&str>, BTreeSet<u16>) = split.into_iter().unzip();
+    match ports.first() {
+        Some(port) if ports.len() == 1 => Ok((names_alone, *port)),
+        _ => Err(invalid()),
+    }
 }
 
 fn require_single(name: &str) -> Result<(), KnownHostsError> {

@@ -8,7 +8,7 @@ use russh::keys::key::safe_rng;
 use russh::keys::ssh_key::certificate::{Builder, CertType};
 use russh::keys::{Algorithm, Certificate, PrivateKey, PublicKey};
 
-use super::{CertificateVerdict, HostKeyVerdict, KnownHosts, KnownHostsError, pin, replace};
+use super::{CertificateVerdict, HostKeyVerdict, KnownHosts, KnownHostsError, pin, pin_lines, replace};
 
 const A: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBMXLeJXyW8erkak5HOWAhUynBigd/4tT3y3XcoUgmJC";
 const B: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFvYPtc7BuX2EKMJ5ajforusyNnsE4z1XokLGXj/6Fs9";
@@ -367,4 +367,39 @@ fn the_pinned_keys_of_a_host_are_listed_once_without_revoked_ones_and_authoritie
     };
     assert_eq!(lines(22), [A]);
     assert_eq!(lines(2222), [ECDSA, A]);
+}
+
+#[test]
+fn the_keys_of_machines_that_were_rebuilt_are_pinned_instead_of_the_former_ones() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("known_hosts");
+    fs::write(&path, format!("master1 {A}\nmaster2 {A}\n@revoked * {ECDSA}\n")).unwrap();
+    let lines = [
+        format!("master1,10.0.0.1 {B}"),
+        format!("[node1]:2222,[10.0.0.2]:2222 {A}"),
+        format!("master1,10.0.0.1 {RSA}"),
+    ];
+    let pin = |lines: &[String]| pin_lines(&path, lines, "2026-11-28T22:00:00Z".parse().unwrap());
+    assert!(pin(&lines).unwrap());
+    let text = fs::read_to_string(&path).unwrap();
+    for key in [B, RSA] {
+        assert_eq!(verdict(&text, "master1", 22, key), Trusted, "{text}");
+    }
+    assert_eq!(verdict(&text, "master1", 22, A), changed(&[B, RSA]));
+    assert_eq!(verdict(&text, "master2", 22, A), Trusted, "others stay");
+    assert_eq!(verdict(&text, "node1", 2222, A), Trusted);
+    assert!(text.contains(&format!("#nightshift-former 2026-11-28T22:00:00Z master1 {A}")), "{text}");
+    assert!(!pin(&lines).unwrap(), "a repetition");
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    for bad in [
+        "master1",
+        "master1 ssh-ed25519",
+        "[node1]:x ssh-ed25519",
+        "[a]:22,[b]:23 KEY",
+        &format!("master1 {ECDSA}"),
+    ] {
+        let bad = bad.replace("KEY", A);
+        pin(std::slice::from_ref(&bad)).expect_err(&bad);
+    }
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
 }

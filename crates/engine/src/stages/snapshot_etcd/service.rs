@@ -7,11 +7,11 @@ use nightshift_core::chain;
 use nightshift_core::etcd_facts::{DataDirectory, EtcdService, RunsAs};
 use nightshift_etcd::discover::LocalMember;
 use nightshift_etcd::service::{self, Service};
+use nightshift_store::access::{label, owner};
 use nightshift_store::offload;
 use nightshift_store::safe_open::{Missing, open_directory};
 use rustix::fs::fstat;
 
-use crate::collect::access::{label, owner};
 use crate::stages::own_set::Draft;
 
 /// Adds it to the draft's facts about the member.

@@ -50,8 +50,12 @@ pub fn print_remote_line(remote: &Remote, identity: &Identity) {
     out::print_error(
         "`from` lists this host's addresses: behind NAT, replace them by the address that the remote sees. `restrict,command=\"internal-sftp\"` allows SFTP alone: then nightshift verifies uploads by reading them back",
     );
-    let from = from(&machine::addresses());
-    out::print(format!("{from}restrict {}", identity.public_line()));
+    out::print(remote_line(identity));
+}
+
+/// The line of a key for a remote.
+pub fn remote_line(identity: &Identity) -> String {
+    format!("{}restrict {}", from(&machine::addresses()), identity.public_line())
 }
 
 pub fn print_agentless_line(identity: &Identity) {
@@ -65,7 +69,12 @@ pub fn print_peer_line(identity: &Identity) {
     out::print_error(
         "add this line to /var/lib/nightshift-peer/.ssh/authorized_keys on every other host that runs the daemon:",
     );
-    out::print(line_of("internal-sftp -R -l INFO -f AUTHPRIV", identity));
+    out::print(peer_line(identity));
+}
+
+/// The line of a key for peers.
+pub fn peer_line(identity: &Identity) -> String {
+    line_of("internal-sftp -R -l INFO -f AUTHPRIV", identity)
 }
 
 fn line_of(command: &str, identity: &Identity) -> String {

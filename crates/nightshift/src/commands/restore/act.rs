@@ -1,0 +1,155 @@
+//! `nightshift restore act`: one act of a plan on this machine, started over ssh by the operator's machine.
+
+use std::error::Error;
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use nightshift_core::role::Role;
+use nightshift_core::settings::Settings;
+use nightshift_engine::control::{ClientError, ControlRequest, ControlResponse, send};
+use nightshift_restore::target::{self, Host, Nightshift};
+use nightshift_ssh::known_hosts;
+use nightshift_store::{IoContext as _, read_if_exists, sync_file};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, sleep};
+
+use crate::commands::keys::authorize::{find_remote, peer_line, remote_line};
+use crate::commands::run::socket;
+use crate::commands::{CommandError, here, keys};
+use crate::config_file;
+use crate::exit::Exit;
+
+/// The file that sshd reads for the masters' login; the package creates it.
+const AUTHORIZED_KEYS: &str = "/var/lib/nightshift-peer/.ssh/authorized_keys";
+/// Of that file, in bytes.
+const MAX_AUTHORIZED_KEYS: u64 = 4 << 20;
+/// How long the daemon may take to open its socket after its start.
+const START_TIMEOUT: Duration = Duration::from_secs(90);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+pub fn run(config: &Path) -> Result<Exit, CommandError> {
+    survive_hangup()?;
+    target::run(io::stdin().lock(), io::stdout(), &Host::here(&Configured { config }))?;
+    Ok(Exit::Good)
+}
+
+/// sudo may run this in a terminal of its own, which hangs up when the operator's connection breaks off. The act then continues.
+fn survive_hangup() -> Result<(), CommandError> {
+    here(async {
+        // From the first registration on, the signal does not end the process, also when this is dropped.
+        signal(SignalKind::hangup()).map(drop).map_err(CommandError::failed("cannot ignore SIGHUP"))
+    })
+}
+
+/// nightshift as this machine's configuration describes it.
+struct Configured<'a> {
+    config: &'a Path,
+}
+
+impl Configured<'_> {
+    /// Read for each act, because an act may have restored it.
+    fn settings(&self) -> Result<Settings, CommandError> {
+        config_file::settings(self.config)
+    }
+}
+
+impl Nightshift for Configured<'_> {
+    fn pin(&self, lines: &[String]) -> Result<bool, Failure> {
+        Ok(known_hosts::pin_lines(&self.settings()?.ssh.known_hosts, lines, Timestamp::now())?)
+    }
+
+    fn identities(&self, remotes: &[String]) -> Result<(bool, Vec<String>), Failure> {
+        let settings = self.settings()?;
+        if !settings.roles().has(Role::Master) {
+            return Err(format!("{} is not a master", settings.this).into());
+        }
+        let keys = keys::create(&settings)?;
+        let mut lines: Vec<String> = keys.first().map(|key| peer_line(&key.identity)).into_iter().collect();
+        for name in remotes {
+            let remote = find_remote(&settings, &name.parse()?)?;
+            lines.push(remote_line(&nightshift_ssh::Identity::load(&remote.identity)?));
+        }
+        Ok((keys.iter().any(|key| key.is_new), lines))
+    }
+
+    fn authorize(&self, lines: &[String]) -> Result<bool, Failure> {
+        authorize(Path::new(AUTHORIZED_KEYS), lines)
+    }
+
+    fn night(&self) -> Result<String, Failure> {
+        let response = here(run_night(&socket(self.config)))?;
+        match response {
+            ControlResponse::Done { message } | ControlResponse::Degraded { message } => Ok(message),
+            ControlResponse::Failed { message }
+            | ControlResponse::Refused { message }
+            | ControlResponse::Busy { message }
+            | ControlResponse::ConfigRefused { diagnostics: message } => Err(message.into()),
+            ControlResponse::Status(_) | ControlResponse::Readable { .. } => {
+                Err("unexpected response from the daemon (version mismatch?)".into())
+            }
+        }
+    }
+}
+
+/// Requests the night once the daemon is there, and waits for its end.
+async fn run_night(socket: &Path) -> Result<ControlResponse, CommandError> {
+    let request = ControlRequest::RunNight { wait: true, night: None, again: false };
+    let until = Instant::now() + START_TIMEOUT;
+    loop {
+        match send(socket, &request).await {
+            Err(ClientError::Away { .. }) if Instant::now() < until => sleep(POLL_INTERVAL).await,
+            sent => return Ok(sent?),
+        }
+    }
+}
+
+/// Adds the lines that the file lacks. It keeps its owner, mode and label, and sshd skips a line that a crash has cut off.
+fn authorize(path: &Path, lines: &[String]) -> Result<bool, Failure> {
+    if let Some(bad) = lines.iter().find(|line| line.contains(['\n', '\r', '\0'])) {
+        return Err(format!("a line of authorized_keys contains a line break: {}", bad.escape_debug()).into());
+    }
+    let old = read_if_exists(path, MAX_AUTHORIZED_KEYS)?.unwrap_or_default();
+    let old = String::from_utf8_lossy(&old).into_owned();
+    let missing: Vec<&String> =
+        lines.iter().filter(|line| !old.lines().any(|known| known == *line)).collect();
+    if missing.is_empty() {
+        return Ok(false);
+    }
+    let mut text = if old.is_empty() || old.ends_with('\n') { String::new() } else { "\n".to_owned() };
+    for line in missing {
+        text += line;
+        text.push('\n');
+    }
+    let file = OpenOptions::new().append(true).create(true).mode(0o644).open(path);
+    let mut file = file.on("open", path)?;
+    file.write_all(text.as_bytes()).on("write", path)?;
+    sync_file(&file).on("sync", path)?;
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_added_to_authorized_keys_once_and_on_lines_of_their_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("authorized_keys");
+        let add = |lines: &[&str]| {
+            authorize(&path, &lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>())
+        };
+        // As a crash leaves it in the middle of a line.
+        std::fs::write(&path, "ssh-ed25519 A\nssh-ed").unwrap();
+        assert!(add(&["ssh-ed25519 A", "ssh-ed25519 B"]).unwrap());
+        assert!(!add(&["ssh-ed25519 B"]).unwrap());
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text, "ssh-ed25519 A\nssh-ed\nssh-ed25519 B\n");
+        assert!(add(&["ssh-ed25519 C\nssh-ed25519 D"]).is_err());
+    }
+}

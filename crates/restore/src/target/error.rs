@@ -1,0 +1,46 @@
+//! Why an act failed. Each reason is one line, with the path or unit and what to do.
+
+use std::error::Error;
+use std::io;
+
+use nightshift_core::restore::id::PlanId;
+use nightshift_core::text::InvalidJson;
+use nightshift_store::StoreError;
+use nightshift_store::process::ProcessError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    #[error("cannot read the request")]
+    Read(#[source] io::Error),
+    #[error("the request is not a line of JSON with an act; `nightshift restore apply` starts this command")]
+    Request(#[source] InvalidJson),
+    #[error(
+        "the request has format {0}, but nightshift {version} on this machine uses format {format}; install the same version of \
+         nightshift on both", version = env!("CARGO_PKG_VERSION"), format = nightshift_core::restore::act::FORMAT
+    )]
+    Format(u32),
+    #[error(
+        "it needs root's rights; log in as root, or let sudo run `nightshift restore act` without a password"
+    )]
+    NotRoot,
+    #[error("another act of a restore runs on this machine; retry when it has ended")]
+    Busy,
+    #[error(
+        "the restore {0} is not finished on this machine; finish or undo it first, on the machine where it was planned"
+    )]
+    OtherPlan(PlanId),
+    #[error("{0}")]
+    Refused(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    #[error("{what}")]
+    Nightshift { what: &'static str, source: Box<dyn Error + Send + Sync> },
+}
+
+impl TargetError {
+    pub fn refused(reason: impl Into<String>) -> Self {
+        Self::Refused(reason.into())
+    }
+}

@@ -1,0 +1,52 @@
+//! The machine of an act, and what the program gives: this crate links neither the daemon nor SSH.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use super::accounts::{Accounts, SystemAccounts};
+use super::systemd::{Systemctl, Systemd};
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+pub struct Host<'a> {
+    /// `/`, but for tests. Every path of an act is below it.
+    pub root: PathBuf,
+    pub is_root: bool,
+    pub systemd: &'a dyn Systemd,
+    pub accounts: &'a dyn Accounts,
+    pub nightshift: &'a dyn Nightshift,
+}
+
+impl<'a> Host<'a> {
+    /// This machine.
+    pub fn here(nightshift: &'a dyn Nightshift) -> Self {
+        Self {
+            root: "/".into(),
+            is_root: rustix::process::geteuid().is_root(),
+            systemd: &Systemctl,
+            accounts: &SystemAccounts,
+            nightshift,
+        }
+    }
+
+    pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
+        let path = path.as_ref();
+        self.root.join(path.strip_prefix("/").unwrap_or(path))
+    }
+}
+
+/// What an act does with nightshift's own configuration, which is restored by then.
+pub trait Nightshift {
+    /// Pins these lines of known_hosts instead of what is pinned for their hosts. False if they are already pinned.
+    fn pin(&self, lines: &[String]) -> Result<bool, Failure>;
+
+    /// Creates keys that do not exist. Returns whether it created one, and the lines that authorize them: the one for peers
+    /// first, then one for each of the remotes.
+    fn identities(&self, remotes: &[String]) -> Result<(bool, Vec<String>), Failure>;
+
+    /// Adds lines to the peers' `authorized_keys`. False if it has them.
+    fn authorize(&self, lines: &[String]) -> Result<bool, Failure>;
+
+    /// Runs an extra night, and returns the daemon's report on it.
+    fn night(&self) -> Result<String, Failure>;
+}

@@ -1,0 +1,148 @@
+//! The journal of a plan on a machine: a line before an act, one for each thing that it places, and one after it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use jiff::Timestamp;
+use nightshift_core::digest::Digest;
+use nightshift_core::text::Text;
+use nightshift_store::{AppendLog, StoreError};
+use serde::{Deserialize, Serialize};
+
+/// The maximum size in bytes: a line for each of 100,000 files, a few times.
+const MAX_BYTES: u64 = 256 << 20;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalLine {
+    pub time: Timestamp,
+    pub step: String,
+    /// The name of the act.
+    pub act: String,
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// The act begins. Units and manifests are those of `Stop` and `Start`.
+    Begun {
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        units: Vec<String>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        manifests: Vec<String>,
+    },
+    /// Something is put at this path next. What was there before is at `before`.
+    Placed {
+        path: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        member: Option<PlacedMember>,
+    },
+    /// The owner and mode of a directory are changed next. It had these.
+    Adjusted {
+        path: String,
+        uid: u32,
+        gid: u32,
+        #[serde(with = "nightshift_core::octal")]
+        mode: u32,
+    },
+    /// A file that is not in the backup is moved there.
+    MovedAside {
+        path: String,
+        to: String,
+    },
+    Done {
+        changed: bool,
+    },
+    Failed {
+        reason: Text,
+    },
+}
+
+/// The data of a member: the directory's inode, and the tar from which it was unpacked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlacedMember {
+    pub inode: u64,
+    pub sha256: Digest,
+}
+
+#[derive(Debug)]
+pub struct Journal {
+    log: AppendLog<JournalLine>,
+    lines: Vec<JournalLine>,
+}
+
+impl Journal {
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let (log, lines) = AppendLog::open(path, MAX_BYTES)?;
+        Ok(Self { log, lines })
+    }
+
+    pub fn append(&mut self, line: JournalLine) -> Result<(), StoreError> {
+        #[cfg(test)]
+        super::crash::point(Path::new("journal"))?;
+        self.log.append(&line)?;
+        self.lines.push(line);
+        Ok(())
+    }
+
+    /// What acts of this plan have begun to start, units and manifests. From then on it is neither held nor stopped again.
+    pub fn started(&self) -> BTreeSet<&str> {
+        self.starts()
+            .flat_map(|(units, manifests)| units.iter().chain(manifests))
+            .map(String::as_str)
+            .collect()
+    }
+
+    fn starts(&self) -> impl Iterator<Item = (&Vec<String>, &Vec<String>)> {
+        self.lines.iter().filter_map(|line| match &line.event {
+            Event::Begun { units, manifests } if line.act == "start" => Some((units, manifests)),
+            _ => None,
+        })
+    }
+
+    /// Whether this step has ended well.
+    pub fn is_done(&self, step: &str, act: &str) -> bool {
+        self.done_at(step, act).is_some()
+    }
+
+    fn done_at(&self, step: &str, act: &str) -> Option<usize> {
+        let is_done = |line: &JournalLine| {
+            line.step == step && line.act == act && matches!(line.event, Event::Done { .. })
+        };
+        self.lines.iter().rposition(is_done)
+    }
+
+    /// Whether something was started after this step had ended well: what runs may have changed what the step did.
+    pub fn started_after(&self, step: &str, act: &str) -> bool {
+        let is_start = |line: &JournalLine| line.act == "start" && matches!(line.event, Event::Begun { .. });
+        self.done_at(step, act).is_some_and(|done| self.lines[done..].iter().any(is_start))
+    }
+
+    /// Whether this step has ended well, and nothing was placed since.
+    pub fn is_settled(&self, step: &str, act: &str) -> bool {
+        let is_placed = |line: &JournalLine| matches!(line.event, Event::Placed { .. });
+        self.done_at(step, act).is_some_and(|done| !self.lines[done..].iter().any(is_placed))
+    }
+
+    /// The paths at which this plan has put something.
+    pub fn placed(&self) -> BTreeSet<&str> {
+        let placed = self.lines.iter().filter_map(|line| match &line.event {
+            Event::Placed { path, .. } => Some(path.as_str()),
+            _ => None,
+        });
+        placed.collect()
+    }
+
+    /// The member that was placed at this path, with this inode.
+    pub fn placed_member(&self, at: &str, with: u64) -> Option<&PlacedMember> {
+        self.lines.iter().rev().find_map(|line| match &line.event {
+            Event::Placed { path, member: Some(member), .. } if path == at && member.inode == with => {
+                Some(member)
+            }
+            _ => None,
+        })
+    }
+}

@@ -1,0 +1,42 @@
+//! The last acts, on nightshift's own configuration: the program gives what they do.
+
+use nightshift_core::restore::act::Outcome;
+
+use super::call::Call;
+use super::error::TargetError;
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+fn failed(what: &'static str) -> impl Fn(Failure) -> TargetError {
+    move |source| TargetError::Nightshift { what, source }
+}
+
+pub fn pin(call: &mut Call<'_, '_>, lines: &[String]) -> Result<Outcome, TargetError> {
+    call.changed = call.host.nightshift.pin(lines).map_err(failed("cannot pin the host keys"))?;
+    Ok(call.outcome())
+}
+
+pub fn identities(call: &mut Call<'_, '_>, remotes: &[String]) -> Result<Outcome, TargetError> {
+    let made = call.host.nightshift.identities(remotes);
+    let (changed, lines) = made.map_err(failed("cannot create nightshift's keys"))?;
+    call.changed = changed;
+    Ok(Outcome { lines, ..call.outcome() })
+}
+
+pub fn authorize(call: &mut Call<'_, '_>, lines: &[String]) -> Result<Outcome, TargetError> {
+    call.changed =
+        call.host.nightshift.authorize(lines).map_err(failed("cannot authorize the masters' keys"))?;
+    Ok(call.outcome())
+}
+
+/// One extra night is enough: a repetition does not open another.
+pub fn night(call: &mut Call<'_, '_>) -> Result<Outcome, TargetError> {
+    if call.was_done() {
+        return Ok(call.outcome());
+    }
+    call.host.systemd.start_no_block(&["nightshift.service"])?;
+    let report = call.host.nightshift.night().map_err(failed("the extra night failed"))?;
+    call.changed = true;
+    call.note(report);
+    Ok(call.outcome())
+}

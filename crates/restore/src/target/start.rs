@@ -1,0 +1,97 @@
+//! Starting what a step names, and waiting for it.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nightshift_core::restore::act::Outcome;
+use nightshift_core::text::first_of;
+
+use super::call::Call;
+use super::error::TargetError;
+use super::host::Host;
+use super::systemd::{ActiveState, Systemd, UnitState, require_units};
+use super::{hold, manifests};
+
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+const MAX_WAIT: Duration = Duration::from_secs(3600);
+
+/// The units that exist, with their states.
+fn existing<'u>(
+    systemd: &dyn Systemd,
+    units: &'u [String],
+) -> Result<Vec<(&'u str, UnitState)>, TargetError> {
+    let mut existing = Vec::new();
+    for unit in units {
+        let state = systemd.unit(unit)?;
+        if state.exists {
+            existing.push((unit.as_str(), state));
+        }
+    }
+    Ok(existing)
+}
+
+pub fn start(
+    call: &mut Call<'_, '_>,
+    units: &[String],
+    manifests: &[String],
+) -> Result<Outcome, TargetError> {
+    require_units(units)?;
+    let mut pods = Vec::new();
+    for manifest in manifests {
+        if manifests::exists(call, manifest)? {
+            pods.push(manifest);
+        } else {
+            call.note(format!("{manifest} does not exist"));
+        }
+    }
+    let found = existing(call.host.systemd, units)?;
+    if found.is_empty() && pods.is_empty() && !(units.is_empty() && manifests.is_empty()) {
+        let names: Vec<&String> = units.iter().chain(manifests).collect();
+        return Err(TargetError::refused(format!(
+            "none of these exists on this machine: {}; install what the cluster runs, then repeat the step",
+            first_of(&names, ", ")
+        )));
+    }
+    for manifest in pods {
+        manifests::move_back(call, manifest)?;
+    }
+    call.changed |= hold::lift(&call.host.root, units)?;
+    // A call that was killed may have removed the drop-ins, and systemd does not know.
+    call.host.systemd.daemon_reload()?;
+    let disabled: Vec<&str> =
+        found.iter().filter(|(_, state)| !state.enabled).map(|(unit, _)| *unit).collect();
+    if !disabled.is_empty() {
+        call.note(format!("disabled, so it does not start at boot: {}", first_of(&disabled, ", ")));
+    }
+    // What does its work at boot and ends is not started.
+    let is_stopped = |state: &UnitState| state.active != ActiveState::Active && !state.oneshot;
+    let stopped: Vec<&str> =
+        found.iter().filter(|(_, state)| is_stopped(state)).map(|(unit, _)| *unit).collect();
+    if !stopped.is_empty() {
+        call.host.systemd.start_no_block(&stopped)?;
+        call.changed = true;
+    }
+    Ok(call.outcome())
+}
+
+/// Waits until all of the units that exist are active.
+pub fn wait(host: &Host<'_>, units: &[String], timeout: Duration) -> Result<Outcome, TargetError> {
+    require_units(units)?;
+    let until = Instant::now() + timeout.min(MAX_WAIT);
+    loop {
+        let found = existing(host.systemd, units)?;
+        let Some((unit, state)) = found.iter().find(|(_, state)| state.active != ActiveState::Active) else {
+            let none = found.is_empty().then_some("none of these units exists on this machine");
+            return Ok(Outcome { notes: none.into_iter().collect(), ..Outcome::default() });
+        };
+        if Instant::now() >= until {
+            let last = host.systemd.last_line(unit).unwrap_or_else(|| "nothing".to_owned());
+            return Err(TargetError::refused(format!(
+                "{unit} is {} after {} s; it logged last: {last}",
+                state.active,
+                timeout.as_secs()
+            )));
+        }
+        thread::sleep(POLL_INTERVAL);
+    }
+}

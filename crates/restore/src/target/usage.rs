@@ -1,0 +1,105 @@
+//! Proof that etcd is stopped: its ports refuse connections, and no process has its database open.
+
+use std::ffi::OsStr;
+use std::fs::TryLockError;
+use std::io;
+use std::net::{TcpStream, ToSocketAddrs as _};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nightshift_store::IoContext as _;
+
+use super::dir::{Dir, file_type, relative};
+use super::error::TargetError;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Whether a process has the database in this data directory open: etcd locks it, also in a container
+/// (docs/facts/etcd.md#copies-of-a-live-database).
+pub fn is_in_use(root: &Path, data: &str) -> Result<bool, TargetError> {
+    let Some(snap) = Dir::find(root, &format!("{}/member/snap", relative(data)?))? else { return Ok(false) };
+    let name = OsStr::new("db");
+    if !snap.entry(name)?.is_some_and(|stat| file_type(&stat).is_file()) {
+        return Ok(false);
+    }
+    match snap.open_file(name)?.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Ok(Err(error).on("lock", &snap.path.join(name))?),
+    }
+}
+
+/// Waits until every port refuses connections and no database is open.
+pub fn wait_until_stopped(
+    root: &Path,
+    ports: &[String],
+    data: &[String],
+    timeout: Duration,
+) -> Result<(), TargetError> {
+    let until = Instant::now() + timeout;
+    while let Some(reason) = reason(root, ports, data)? {
+        if Instant::now() >= until {
+            return Err(TargetError::refused(format!(
+                "not stopped within {} s: {reason}; stop it by hand, then repeat the step",
+                timeout.as_secs()
+            )));
+        }
+        thread::sleep(POLL_INTERVAL);
+    }
+    Ok(())
+}
+
+/// Why something may still run.
+fn reason(root: &Path, ports: &[String], data: &[String]) -> Result<Option<String>, TargetError> {
+    for data in data {
+        if is_in_use(root, data)? {
+            return Ok(Some(format!("a process has {}/member/snap/db open", data.trim_end_matches('/'))));
+        }
+    }
+    Ok(ports.iter().find_map(|port| listens(port)))
+}
+
+/// Only a refused connection proves that nothing listens.
+fn listens(port: &str) -> Option<String> {
+    let addresses = match port.to_socket_addrs() {
+        Ok(addresses) => addresses,
+        Err(error) => return Some(format!("cannot resolve {port} ({error})")),
+    };
+    addresses.into_iter().find_map(|address| match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
+        Ok(_) => Some(format!("something listens at {address}")),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => None,
+        Err(error) => Some(format!("{address} does not refuse connections ({error})")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn something_counts_as_stopped_once_its_port_refuses_and_its_database_is_closed() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("var/lib/etcd/member/snap")).unwrap();
+        let database = File::create(root.path().join("var/lib/etcd/member/snap/db")).unwrap();
+        database.lock().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ports = [listener.local_addr().unwrap().to_string()];
+        let data = ["/var/lib/etcd/".to_owned()];
+        let check = |within| {
+            wait_until_stopped(root.path(), &ports, &data, within).map_err(|error| error.to_string())
+        };
+
+        assert!(check(Duration::ZERO).unwrap_err().contains("/var/lib/etcd/member/snap/db open"));
+        drop(database);
+        assert!(check(Duration::ZERO).unwrap_err().contains(&format!("something listens at {}", ports[0])));
+        drop(listener);
+        check(Duration::from_secs(5)).unwrap();
+        let nowhere = wait_until_stopped(root.path(), &["none.invalid:1".to_owned()], &[], Duration::ZERO);
+        assert!(nowhere.is_err(), "what cannot be checked is not stopped");
+    }
+}
