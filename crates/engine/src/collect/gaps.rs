@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use nightshift_core::named_paths::{is_provided, of_config, of_pod};
@@ -12,7 +13,8 @@ use nightshift_core::settings::{FileRule, Settings};
 use nightshift_core::system::ControlPlane;
 use nightshift_etcd::discover::discover;
 use nightshift_store::Vault;
-use nightshift_store::safe_open::{open_file, open_parent};
+use nightshift_store::safe_open::{Missing, open_file, open_parent};
+use rustix::io::Errno;
 
 use super::expand::expand;
 use crate::machine;
@@ -44,7 +46,7 @@ pub fn notes(settings: &Settings, vault: &Vault, role: Role) -> Vec<String> {
     let is_above = |path: &Path| gaps.keys().any(|other| other != path && other.starts_with(path));
     let mut lines = gaps.iter().filter(|(path, _)| !is_above(path)).map(|(path, config)| {
         let path = path.display();
-        format!("{path} is in no set of this host, but {config} names it; add it to `{role}` in [files]")
+        format!("{path} is in no set of this host, but {config} names it; add it to a list in [files]")
     });
     notes.extend(lines.by_ref().take(MAX_NAMED));
     let more = lines.count();
@@ -119,7 +121,11 @@ fn read(path: &Path) -> Option<String> {
 /// The path if there is such a file on this host, or a small directory of files, which is in none of the sets. A set contains a
 /// link without the file behind it, so the path is that of the file.
 fn gap(path: &Path, of_host: &BTreeSet<String>) -> Option<PathBuf> {
-    let real = fs::canonicalize(path).ok()?;
+    let real = match fs::canonicalize(path) {
+        Ok(real) => real,
+        Err(error) if error.kind() == ErrorKind::NotFound => return hidden(path, of_host),
+        Err(_) => return None,
+    };
     let (text, found) = (real.to_str()?, fs::metadata(&real).ok()?);
     let below = format!("{text}/");
     let has_any_below =
@@ -127,6 +133,13 @@ fn gap(path: &Path, of_host: &BTreeSet<String>) -> Option<PathBuf> {
     let counts = found.is_file() || found.is_dir() && is_small(&real) && !has_any_below();
     let is_gap = counts && !of_host.contains(text) && !is_provided(path) && !is_provided(&real);
     is_gap.then_some(real)
+}
+
+/// The path if the sandbox may hide it, unless a drop-in of the unit binds it to another path, below which a set contains it.
+fn hidden(path: &Path, of_host: &BTreeSet<String>) -> Option<PathBuf> {
+    let text = path.to_str()?;
+    let is_hidden = matches!(Missing::of(Errno::NOENT, path), Missing::Hidden);
+    (is_hidden && !of_host.iter().any(|source| source.ends_with(text))).then(|| path.to_owned())
 }
 
 fn is_small(directory: &Path) -> bool {
@@ -166,11 +179,13 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::os::unix::fs::symlink;
 
+    use nightshift_core::outcome::Grade;
+
     use super::*;
     use crate::testing;
 
-    /// A master with these files below a directory, whose set contains what `rules` name below it.
-    fn master(files: &[(&str, &str)], rules: &[&str]) -> (tempfile::TempDir, PathBuf, Settings) {
+    /// A host with these files below a directory, whose set contains what `rules` name below it.
+    fn host(role: Role, files: &[(&str, &str)], rules: &[&str]) -> (tempfile::TempDir, PathBuf, Settings) {
         let dir = tempfile::tempdir().unwrap();
         let root = fs::canonicalize(dir.path()).unwrap().join("root");
         for (path, text) in files {
@@ -178,7 +193,8 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text.replace("ROOT", root.to_str().unwrap())).unwrap();
         }
-        let mut settings = testing::settings(dir.path(), vec![testing::host("m1", Role::Master)]);
+        let hosts = vec![testing::host("m1", role), testing::host("m2", role)];
+        let mut settings = testing::settings(dir.path(), hosts);
         let rule = |rule: &&str| FileRule::Path {
             path: root.join(rule).to_str().unwrap().to_owned(),
             alias: None,
@@ -188,8 +204,12 @@ mod tests {
             services: rules.iter().map(rule).collect(),
             ..Default::default()
         };
-        settings.files = [(Role::Master, lists)].into();
+        settings.files = [(role, lists)].into();
         (dir, root, settings)
+    }
+
+    fn master(files: &[(&str, &str)], rules: &[&str]) -> (tempfile::TempDir, PathBuf, Settings) {
+        host(Role::Master, files, rules)
     }
 
     fn notes_of(settings: &Settings) -> Vec<String> {
@@ -224,12 +244,27 @@ mod tests {
         let expected = expected.map(|(path, config)| {
             let (path, config) = (root.join(path), root.join(config));
             format!(
-                "{} is in no set of this host, but {} names it; add it to `master` in [files]",
+                "{} is in no set of this host, but {} names it; add it to a list in [files]",
                 path.display(),
                 config.display()
             )
         });
         assert_eq!(notes, expected);
+    }
+
+    #[test]
+    fn a_named_file_that_the_sandbox_may_hide_is_reported_unless_a_set_has_it_by_another_path() {
+        let config = "a: /root/there-is-no-such-file\nb: /etc/there-is-no-such-file\n";
+        let files = [("etc/ansible/hosts", ""), ("etc/origin/master/master-config.yaml", config)];
+        let (_dir, root, settings) = master(&files, &["etc/", "run/"]);
+        let notes = notes_of(&settings);
+        assert!(
+            notes.len() == 1 && notes[0].starts_with("/root/there-is-no-such-file is in no set"),
+            "{notes:?}"
+        );
+        fs::create_dir_all(root.join("run/root")).unwrap();
+        fs::write(root.join("run/root/there-is-no-such-file"), "bound").unwrap();
+        assert_eq!(notes_of(&settings), [""; 0]);
     }
 
     #[test]
@@ -257,5 +292,40 @@ mod tests {
             optional: true,
         });
         assert_eq!(notes_of(&settings), [""; 0]);
+    }
+
+    #[test]
+    fn an_inventory_in_another_masters_set_is_enough() {
+        let (_dir, _, settings) = master(&[("etc/origin/a", "")], &["etc/origin/"]);
+        let vault = Vault::of(&settings);
+        let set = "m2/2026-11-22/master".parse().unwrap();
+        let partial = vault.begin(&set).unwrap();
+        let written = partial.write("hosts", b"[masters]\n").unwrap();
+        let item = serde_json::from_value(serde_json::json!({
+            "path": "hosts", "source": "/etc/ansible/hosts", "kind": "file", "size": written.size,
+            "sha256": written.sha256, "owner": { "uid": 0, "gid": 0 }, "mode": "0644",
+            "modified": "2026-11-22T21:00:05Z"
+        }));
+        let mut manifest = nightshift_core::fixtures::manifest(&set, Grade::Good, vec![item.unwrap()]);
+        manifest.cluster = settings.cluster.clone();
+        assert_eq!(notes_of(&settings).len(), 1);
+        partial.publish(&manifest.encode().unwrap(), None).unwrap();
+        assert_eq!(notes_of(&settings), [""; 0]);
+    }
+
+    #[test]
+    fn certificates_of_etcd_that_its_set_does_not_contain_are_reported() {
+        let conf =
+            "ETCD_NAME=e1\nETCD_CERT_FILE=ROOT/srv/server.crt\nETCD_PEER_CERT_FILE=ROOT/etc/etcd/peer.crt\n";
+        let files = [
+            ("etc/etcd/etcd.conf", conf),
+            ("etc/etcd/peer.crt", "collected"),
+            ("srv/server.crt", "elsewhere"),
+        ];
+        let (_dir, root, mut settings) = host(Role::Etcd, &files, &["etc/etcd/"]);
+        settings.etcd.conf = root.join("etc/etcd/etcd.conf");
+        let notes = notes(&settings, &Vault::of(&settings), Role::Etcd);
+        assert_eq!(notes.len(), 1, "{notes:?}");
+        assert!(notes[0].contains("srv/server.crt is in no set of this host, but etcd's configuration"));
     }
 }

@@ -54,3 +54,32 @@ fn own_key(settings: &Settings) -> Option<(String, String)> {
     let (kind, key) = line.split_once(' ')?;
     Some((kind.to_owned(), key.to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use nightshift_core::role::Role;
+
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn the_own_key_is_included_although_no_host_pins_itself() {
+        const PINNED: &str =
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBMXLeJXyW8erkak5HOWAhUynBigd/4tT3y3XcoUgmJC";
+        let dir = tempfile::tempdir().unwrap();
+        let hosts = vec![testing::host("m1", Role::Master), testing::host("n1", Role::Node)];
+        let settings = testing::settings(dir.path(), hosts);
+        kit::sshd::make_key(&settings.ssh.host_key, &[]).unwrap();
+        let own = kit::sshd::public_key(&settings.ssh.host_key.with_extension("pub")).unwrap();
+        let known = KnownHosts::parse(&format!("n1 {PINNED}\nstranger {own}\n")).unwrap();
+        let lines = |known| {
+            let keys = keys(&settings, known).into_iter();
+            keys.map(|key| format!("{} {} {}", key.names[0], key.kind, key.key)).collect::<Vec<_>>()
+        };
+        let expected = [format!("n1 {PINNED}"), format!("m1 {own}")];
+        assert_eq!(lines(&known), expected);
+        let known = KnownHosts::parse(&format!("n1 {PINNED}\nm1 {own}\n")).unwrap();
+        assert_eq!(lines(&known).len(), 2, "a key that is pinned is listed once");
+    }
+}
