@@ -199,6 +199,13 @@ fn what_keeps_a_drill_from_being_tried_says_nothing_about_the_copy() {
     let mismatch = "etcd has version 3.3.10, but the snapshot is of etcd 3.";
     assert!(ran.stdout.contains(mismatch), "{ran:?}");
 
+    site.drop_in("e1", "50-drill.toml", &named("etcd-tools = \"none\"")).unwrap();
+    let ran = ends_with(site.run("e1", &["drill"]).unwrap(), 3);
+    let none = "etcd's programs are not used on this host (`etcd-tools = \"none\"` in [drill])";
+    assert!(ran.stdout.contains(&format!("not proved: {none}")), "{ran:?}");
+    let checked = site.run("e1", &["check"]).unwrap();
+    assert!(checked.stderr.contains(&format!("cannot run its restore drill: {none}")), "{checked:?}");
+
     let fills = named(&format!("scratch = {:?}", "/proc/self/not-there"));
     site.drop_in("e1", "50-drill.toml", &fills).unwrap();
     let ran = ends_with(site.run("e1", &["drill"]).unwrap(), 3);
@@ -443,6 +450,91 @@ fn where_systemd_listens_the_drill_runs_in_its_unit_and_one_that_is_ended_proves
     });
     let ran = ends_with(site.run("e1", &["drill"]).unwrap(), 3);
     assert!(ran.stdout.contains("not proved: the drill's unit was killed (out of memory"), "{ran:?}");
+}
+
+/// A host whose etcd docker runs, with its programs in the container alone: the words that run a program there.
+fn without_installed_programs(tree: &Path) -> Vec<String> {
+    let id = "5e1f".repeat(16);
+    let docker = tree.join("docker");
+    let write = |path: String, content: &[u8]| {
+        let path = docker.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    };
+    let state = serde_json::json!({ "ID": id, "Name": "/etcd_container", "State": { "Running": true } });
+    write(format!("containers/{id}/config.v2.json"), state.to_string().as_bytes());
+    write(format!("image/overlay2/layerdb/mounts/{id}/mount-id"), id.as_bytes());
+    for program in ["etcd", "etcdctl"] {
+        let content = fs::read(Path::new("/usr/bin").join(program)).unwrap();
+        write(format!("overlay2/{id}/merged/usr/bin/{program}"), &content);
+    }
+    let script = "for program in etcd etcdctl etcdutl; do \
+                  if [ -e /usr/bin/$program ]; then mount --bind /dev/null /usr/bin/$program || exit; fi; done; \
+                  mount --bind \"$1\" /var/lib && shift && exec \"$@\"";
+    let words = ["unshare", "-rm", "sh", "-c", script, "sh", tree.to_str().unwrap()];
+    words.map(str::to_owned).into()
+}
+
+#[test]
+fn without_installed_programs_a_copy_is_proved_with_those_of_the_members_container_in_the_unit_alone() {
+    if !kit::require(kit::journal::Journal::available()) {
+        return;
+    }
+    let tree = tempfile::tempdir().unwrap();
+    let wrapper = without_installed_programs(tree.path());
+    let mut site = alone();
+    let scratch_folder = format!("[drill]\nscratch = {:?}\n", scratch(&site, "e1"));
+    site.drop_in("e1", "50-drill.toml", &scratch_folder).unwrap();
+    let how = kit::daemon::Start { wrapper: &wrapper, ..Default::default() };
+    site.start_with("e1", &how).unwrap();
+    let status = site.settle("e1").unwrap();
+    let why = reason(&status, "drill");
+    assert!(why.starts_with("verified, not proved: no etcd in /usr/bin"), "{why}");
+    assert!(why.contains("are run only in the drill's unit: run `systemctl enable"), "{why}");
+    let kept = site.host("e1").state().join("etcd-tools");
+    let [version] = &names(&kept)[..] else { panic!("{:?}", names(&kept)) };
+    let listed = fs::read(kept.join(version).join("tools.json")).unwrap();
+    let listed: Value = serde_json::from_slice(&listed).unwrap();
+    let sha256 = listed["etcd"]["sha256"].as_str().unwrap().to_owned();
+    assert_eq!(version, &format!("{}-{sha256}", listed["version"].as_str().unwrap()));
+
+    let program = kit::daemon::program().unwrap();
+    let words = wrapper.clone();
+    instead_of_systemd(&site, "e1", move |stream| {
+        let end = |stream: UnixStream| Stdio::from(OwnedFd::from(stream));
+        let mut worker = Command::new(&words[0])
+            .args(&words[1..])
+            .arg(&program)
+            .arg("drill-worker")
+            .stdin(end(stream.try_clone().unwrap()))
+            .stdout(end(stream))
+            .spawn()
+            .unwrap();
+        worker.wait().unwrap();
+    });
+    good(site.run("e1", &["run", "drill", "--wait"]).unwrap());
+    let drill = &proofs(&site, "e1")[0]["statement"]["drill"];
+    assert_eq!(drill["verdict"], "proved", "{drill:#}");
+    let etcd = &drill["programs"][0];
+    assert_eq!((&etcd["name"], &etcd["sha256"]), (&"etcd".into(), &sha256.clone().into()), "{drill:#}");
+    assert_eq!(etcd["origin"], "the member's container 5e1f5e1f5e1f");
+    assert!(drill["tools"].as_str().unwrap().contains("of the member's container"), "{drill:#}");
+    wait_for_nothing_left(&site, "e1");
+
+    // A program that was changed since is not run.
+    let stored = kept.join(version).join("etcd");
+    let mut content = fs::read(&stored).unwrap();
+    *content.last_mut().unwrap() ^= 1;
+    fs::write(&stored, content).unwrap();
+    fs::remove_dir_all(set_folder(&site, "e1", "e1", "etcd.proofs")).unwrap();
+    ends_with(site.run("e1", &["run", "drill", "--wait"]).unwrap(), 3);
+    let (_, status) = site.status("e1").unwrap();
+    let why = reason(&status, "drill");
+    assert!(
+        why.contains("the etcd of the member's container is not the file that was copied from it"),
+        "{why}"
+    );
+    assert!(proofs(&site, "e1").is_empty());
 }
 
 #[test]

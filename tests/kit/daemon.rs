@@ -30,6 +30,8 @@ pub struct Daemon {
 pub struct Start<'a> {
     /// The journal that it finds; it logs to stderr where there is none.
     pub journal: Option<&'a Journal>,
+    /// The words of a command that runs it: its program and its words follow.
+    pub wrapper: &'a [String],
     /// What systemd's watchdog would allow it.
     pub watchdog: Option<Duration>,
 }
@@ -58,13 +60,18 @@ impl Daemon {
         let stderr = fs::OpenOptions::new().create(true).append(true).open(&log);
         let stderr = stderr.map_err(Error::io(format!("opening {}", log.display())))?;
         let program = program()?;
-        let mut command = match how.journal {
-            Some(journal) => {
+        let mut command = match (how.journal, how.wrapper.split_first()) {
+            (Some(journal), _) => {
                 let mut command = journal.command();
                 command.arg(&program);
                 command
             }
-            None => Command::new(&program),
+            (None, Some((wrapper, words))) => {
+                let mut command = Command::new(wrapper);
+                command.args(words).arg(&program);
+                command
+            }
+            (None, None) => Command::new(&program),
         };
         command
             .arg("--config")

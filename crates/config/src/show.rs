@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use nightshift_core::name::{ClusterName, HostName, RemoteName};
 use nightshift_core::role::Role;
 use nightshift_core::schedule::Schedule;
-use nightshift_core::settings::{Compression, EtcdData, EtcdMembers};
+use nightshift_core::settings::{Compression, EtcdData, EtcdMembers, EtcdTools};
 use toml::Value;
 
 /// The comments of a section are aligned, except after lines that are wider than this.
@@ -29,7 +29,18 @@ macro_rules! shown_as_text {
         }
     })* };
 }
-shown_as_text!(String, Schedule, ClusterName, HostName, RemoteName, Role, Compression, EtcdData, EtcdMembers);
+shown_as_text!(
+    String,
+    Schedule,
+    ClusterName,
+    HostName,
+    RemoteName,
+    Role,
+    Compression,
+    EtcdData,
+    EtcdMembers,
+    EtcdTools
+);
 
 macro_rules! shown_as_it_is {
     ($($type:ty),*) => { $(impl Shown for $type {

@@ -21,8 +21,8 @@ use crate::retention::Keep;
 use crate::role::{Role, Roles};
 use crate::set_path::SetId;
 use crate::settings::{
-    ArchiveSettings, Compression, DrillSettings, EtcdData, EtcdMembers, EtcdSettings, Paths, Settings,
-    SshSettings, StageSettings, VaultSettings,
+    ArchiveSettings, Compression, DrillSettings, EtcdData, EtcdMembers, EtcdSettings, EtcdTools, Paths,
+    Settings, SshSettings, StageSettings, VaultSettings,
 };
 use crate::stage::PerStage;
 use crate::text::{Lines, Text};
@@ -69,7 +69,7 @@ pub fn settings(dir: &Path, hosts: Vec<Host>, now: Timestamp) -> Settings {
         etcd: etcd_settings(dir.join("etcd.conf")),
         drill: DrillSettings {
             hosts: Vec::new(),
-            etcd_tools: None,
+            etcd_tools: EtcdTools::Auto,
             scratch: None,
             rate: 1 << 30,
             deadline: Duration::from_secs(60),
@@ -191,6 +191,7 @@ pub fn proof(set: &SetId, manifest: Digest, verdict: DrillVerdict) -> Proof {
         reason: None,
         copy: "the vault of e2".into(),
         tools: Text::default(),
+        programs: Vec::new(),
         compared: Vec::new(),
         secrets: None,
         steps: Vec::new(),

@@ -38,6 +38,11 @@ impl Inventory {
         self.hosts.get(name)
     }
 
+    /// Whether a host is in it with this role.
+    pub fn has(&self, name: &HostName, role: Role) -> bool {
+        self.get(name).is_some_and(|host| host.roles.has(role))
+    }
+
     pub fn hosts(&self) -> impl Iterator<Item = &Host> {
         self.hosts.values()
     }

@@ -120,6 +120,9 @@ pub struct DrillReport {
     /// Which etcd programs were used, as text.
     #[serde(default)]
     pub tools: Text,
+    /// The same programs, each with its hash.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "at_most::<MAX_ROWS, _, _>")]
+    pub programs: Vec<ProgramUsed>,
     #[serde(default, deserialize_with = "at_most::<MAX_ROWS, _, _>")]
     pub compared: Vec<Comparison>,
     /// Whether the values that Kubernetes encrypted can be decrypted; `None` if the copy was not read as far.
@@ -127,6 +130,17 @@ pub struct DrillReport {
     pub secrets: Option<SecretsReport>,
     #[serde(default, deserialize_with = "at_most::<MAX_ROWS, _, _>")]
     pub steps: Vec<DrillStep>,
+}
+
+/// One of etcd's programs that a drill ran.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgramUsed {
+    /// `etcd`, `etcdutl` or `etcdctl`.
+    pub name: Text,
+    pub version: Text,
+    pub sha256: Digest,
+    /// Where it is from: a path, or the container and the path in it.
+    pub origin: Text,
 }
 
 /// A value in the manifest or the stored copy, and the value in the restored etcd, which must be the same; or a remark.
@@ -211,6 +225,7 @@ impl DrillReport {
             reason: Some(reason.into()),
             copy: copy.into(),
             tools: Text::default(),
+            programs: Vec::new(),
             compared: Vec::new(),
             secrets: None,
             steps: Vec::new(),
@@ -327,6 +342,7 @@ mod tests {
                 reason: None,
                 copy: "the vault of m1".into(),
                 tools: Text::default(),
+                programs: Vec::new(),
                 compared: Vec::new(),
                 secrets: None,
                 steps: vec![DrillStep { name: "write".into(), took_ms: 3 }],

@@ -213,11 +213,16 @@ impl Record {
     }
 
     /// What is known of a set's encrypted values: by this host's own check, else by the last drill that decrypted them, else by
-    /// any drill.
-    pub fn secrets_of(&self, set: &SetId) -> Option<&SecretsReport> {
+    /// any drill. That they decrypt, or do not, counts only where it was found out on a master.
+    pub fn secrets_of(&self, set: &SetId, is_master: impl Fn(&HostName) -> bool) -> Option<&SecretsReport> {
         let own = self.secrets.iter().find(|checked| checked.set == *set).map(|checked| &checked.report);
-        let drilled = || self.proofs.iter().rev().filter(|proof| proof.set == *set);
-        let reports = || drilled().filter_map(|proof| proof.secrets.as_ref());
+        let reports = || {
+            let drilled = self.proofs.iter().rev().filter(|proof| proof.set == *set);
+            drilled
+                .filter_map(|proof| Some((proof, proof.secrets.as_ref()?)))
+                .filter(|(proof, report)| report.is_unchecked() || report.values == 0 || is_master(&proof.by))
+                .map(|(_, report)| report)
+        };
         own.or_else(|| reports().find(|report| !report.is_unchecked())).or_else(|| reports().next())
     }
 

@@ -154,12 +154,33 @@ words! {
     }
 }
 
+/// Where a drill gets etcd's programs from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum EtcdTools {
+    /// Those that are installed in the usual directories, else those of the member's container.
+    #[default]
+    Auto,
+    /// The directory with etcd and etcdctl or etcdutl.
+    Directory(PathBuf),
+    /// None: nothing is drilled on this host.
+    None,
+}
+
+impl std::fmt::Display for EtcdTools {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Directory(directory) => directory.display().fmt(f),
+            Self::None => f.write_str("none"),
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DrillSettings {
     /// The hosts that run drills in turn, one each night.
     pub hosts: Vec<HostName>,
-    /// The directory with etcd and etcdctl or etcdutl; `None` means that the usual directories are searched.
-    pub etcd_tools: Option<PathBuf>,
+    pub etcd_tools: EtcdTools,
     /// The directory in which drills create their scratch directory; `None` means that of the drill's unit.
     pub scratch: Option<PathBuf>,
     /// The maximum rate at which a drill reads and writes, in bytes per second.
@@ -364,7 +385,7 @@ pub(crate) mod testing {
             },
             drill: DrillSettings {
                 hosts: Vec::new(),
-                etcd_tools: None,
+                etcd_tools: EtcdTools::Auto,
                 scratch: None,
                 rate: 50_000_000,
                 deadline: Duration::from_secs(3600),

@@ -13,6 +13,7 @@ pub mod master_keys;
 mod member;
 pub mod message;
 pub mod perform;
+mod programs;
 mod rate;
 pub mod set_copy;
 pub mod worker;

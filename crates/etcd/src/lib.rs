@@ -6,10 +6,12 @@
 pub mod agreement;
 pub mod client;
 pub mod cluster;
+pub mod container;
 pub mod discover;
 pub mod error;
 pub mod expiry;
 pub mod health;
+pub mod kept_tools;
 mod kv;
 mod lease;
 pub mod message;

@@ -3,7 +3,7 @@
 use nightshift_core::inventory::Inventory;
 use nightshift_core::name::HostName;
 use nightshift_core::role::Role;
-use nightshift_core::settings::DrillSettings;
+use nightshift_core::settings::{DrillSettings, EtcdTools};
 
 use crate::ledger::Ledger;
 use crate::nearest::nearest;
@@ -11,14 +11,13 @@ use crate::refusal::Refusal;
 use crate::units::{self, Size};
 use crate::{check, defaults, raw};
 
-const SEARCHED: &str = "etcd, etcdctl and etcdutl are searched in /usr/bin, /usr/local/bin and /opt/etcd";
 const SCRATCH: &str = "/var/lib/nightshift-drill, the state directory of the drill's unit";
 
 pub(super) fn drill(raw: &raw::Drill, inventory: &Inventory, ledger: &mut Ledger<'_>) -> DrillSettings {
     ledger.section("[drill]");
     DrillSettings {
         hosts: hosts(raw, inventory, ledger),
-        etcd_tools: ledger.take_optional("etcd-tools", &raw.etcd_tools, SEARCHED, check::path),
+        etcd_tools: ledger.take("etcd-tools", &raw.etcd_tools, EtcdTools::Auto, etcd_tools),
         scratch: ledger.take_optional("scratch", &raw.scratch, SCRATCH, check::path),
         rate: ledger.take("rate", &raw.rate, Size(defaults::DRILL_RATE), rate).0,
         deadline: ledger
@@ -44,6 +43,17 @@ fn host(word: &str, inventory: &Inventory) -> Result<HostName, Refusal> {
     }
     Err(Refusal::new(format!("{name} has no etcd set to restore; its roles are: {}", known.roles))
         .help("list masters or etcd hosts of the inventory"))
+}
+
+fn etcd_tools(text: &String) -> Result<EtcdTools, Refusal> {
+    match text.as_str() {
+        "auto" => Ok(EtcdTools::Auto),
+        "none" => Ok(EtcdTools::None),
+        path if path.starts_with('/') => Ok(EtcdTools::Directory(check::path(text)?)),
+        other => Err(Refusal::new(format!("`{other}` is neither `auto`, `none` nor an absolute path"))
+            .meant(nearest(other, ["auto", "none"]))
+            .help("write `auto`, `none`, or the directory with etcd's programs, such as `/opt/etcd-3.4`")),
+    }
 }
 
 fn rate(text: &String) -> Result<Size, Refusal> {

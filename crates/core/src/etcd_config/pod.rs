@@ -8,7 +8,17 @@ use super::{Options, yaml};
 
 #[derive(Debug, Deserialize)]
 pub struct Pod {
+    #[serde(default)]
+    metadata: Option<Metadata>,
     spec: Spec,
+}
+
+#[derive(Debug, Deserialize)]
+struct Metadata {
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    namespace: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -65,6 +75,12 @@ impl Pod {
         yaml::parse(text)
     }
 
+    /// Its name and its namespace.
+    pub fn name(&self) -> Option<(&str, &str)> {
+        let metadata = self.metadata.as_ref()?;
+        Some((metadata.name.as_deref()?, metadata.namespace.as_deref().unwrap_or("default")))
+    }
+
     /// The container that runs etcd.
     pub fn etcd(&self) -> Option<PodContainer<'_>> {
         self.container("etcd")
@@ -102,6 +118,10 @@ pub struct PodContainer<'a> {
 }
 
 impl PodContainer<'_> {
+    pub fn name(&self) -> &str {
+        &self.container.name
+    }
+
     /// Adds the pod's variables, then its flags, which take precedence as they do in etcd.
     pub fn read_options(&self, options: &mut Options) {
         for variable in &self.container.env {

@@ -40,10 +40,10 @@ fn what_is_known_of_a_sets_secrets_is_this_hosts_own_check_or_that_of_a_drill() 
         unchecked: unchecked.map(Into::into),
         ..SecretsReport::default()
     };
-    let drill = |report: &SecretsReport| {
+    let drill = |by: &str, report: &SecretsReport| {
         Step::Proved(ProofReport {
             set: set(),
-            by: "e1".parse().unwrap(),
+            by: by.parse().unwrap(),
             verdict: DrillVerdict::Proved,
             copy: "a copy".into(),
             reason: None,
@@ -53,18 +53,19 @@ fn what_is_known_of_a_sets_secrets_is_this_hosts_own_check_or_that_of_a_drill() 
     };
     let mut apply = |step| {
         record.apply(Line { at: Timestamp::UNIX_EPOCH, step });
-        record.secrets_of(&set()).cloned()
+        record.secrets_of(&set(), |host| host.as_str() == "m2").cloned()
     };
     let (unchecked, drilled) = (report(0, Some("no master set")), report(2, None));
-    assert_eq!(apply(drill(&unchecked)), Some(unchecked.clone()));
-    assert_eq!(apply(drill(&drilled)), Some(drilled.clone()));
-    assert_eq!(apply(drill(&unchecked)), Some(drilled), "a later drill elsewhere did not check");
+    assert_eq!(apply(drill("e1", &unchecked)), Some(unchecked.clone()));
+    assert_eq!(apply(drill("e1", &drilled)), Some(unchecked.clone()), "that host has no master's keys");
+    assert_eq!(apply(drill("m2", &drilled)), Some(drilled.clone()));
+    assert_eq!(apply(drill("e1", &unchecked)), Some(drilled), "a later drill elsewhere did not check");
     for decrypted in [3, 1] {
         let own = report(decrypted, None);
         assert_eq!(apply(Step::Secrets { set: set(), report: own.clone() }), Some(own));
     }
     assert_eq!(record.secrets.len(), 1);
-    assert_eq!(record.secrets_of(&"e2/2026-11-22/etcd".parse().unwrap()), None);
+    assert_eq!(record.secrets_of(&"e2/2026-11-22/etcd".parse().unwrap(), |_| true), None);
 }
 
 #[test]

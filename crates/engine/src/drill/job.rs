@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use nightshift_core::etcd_facts::EtcdFacts;
 use nightshift_core::manifest::Manifest;
-use nightshift_core::settings::Settings;
+use nightshift_core::settings::{EtcdTools, Settings};
 use nightshift_etcd::discover::discover;
+use nightshift_etcd::kept_tools::KeptTools;
 use nightshift_etcd::trial::secrets::MasterKeys;
 use nightshift_store::{Judge, Vault, space};
 use serde::{Deserialize, Serialize};
@@ -56,6 +57,10 @@ pub struct Job {
     /// The directory with etcd and etcdctl or etcdutl; `None` means that the usual directories are searched.
     #[serde(default)]
     pub tools: Option<PathBuf>,
+    /// The programs of the member's container, which come as two further open files. They are used where none are installed, or
+    /// those of another version.
+    #[serde(default)]
+    pub container: Option<KeptTools>,
     /// Never logged, and never in a file: they are sent over a socket that only the daemon and the worker have open.
     #[serde(default)]
     pub keys: MasterKeys,
@@ -87,7 +92,12 @@ pub fn is_in_use(data_dir: &Path) -> bool {
 }
 
 impl Job {
-    pub fn new(settings: &Settings, subject: &Subject, scratch: PathBuf) -> Self {
+    pub fn new(
+        settings: &Settings,
+        subject: &Subject,
+        scratch: PathBuf,
+        container: Option<KeptTools>,
+    ) -> Self {
         let drill = &settings.drill;
         let db_size = subject.facts.as_ref().map_or(0, |facts| facts.raw_size);
         Self {
@@ -95,7 +105,11 @@ impl Job {
             stored: subject.opened.stored,
             facts: subject.facts.clone(),
             compared_elsewhere: subject.compared_elsewhere,
-            tools: drill.etcd_tools.clone(),
+            tools: match &drill.etcd_tools {
+                EtcdTools::Directory(directory) => Some(directory.clone()),
+                EtcdTools::Auto | EtcdTools::None => None,
+            },
+            container,
             keys: subject.keys.clone(),
             leave: min_free(settings, &scratch, db_size),
             scratch,

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use nightshift_core::proof::{Comparison, DrillReport, DrillStep, DrillVerdict};
+use nightshift_core::proof::{Comparison, DrillReport, DrillStep, DrillVerdict, ProgramUsed};
 use nightshift_core::secrets::SecretsReport;
 use nightshift_etcd::trial::fault::Fault;
 
@@ -18,6 +18,7 @@ pub type Send<'a> = &'a mut (dyn FnMut(WorkerMessage) + std::marker::Send);
 pub struct DrillLog<'a> {
     copy: String,
     pub tools: String,
+    pub programs: Vec<ProgramUsed>,
     pub compared: Vec<Comparison>,
     pub secrets: Option<SecretsReport>,
     steps: Vec<DrillStep>,
@@ -26,8 +27,8 @@ pub struct DrillLog<'a> {
 
 impl<'a> DrillLog<'a> {
     pub fn new(copy: String, send: Send<'a>) -> Self {
-        let (tools, compared, steps) = Default::default();
-        Self { copy, tools, compared, secrets: None, steps, send }
+        let (tools, programs, compared, steps) = Default::default();
+        Self { copy, tools, programs, compared, secrets: None, steps, send }
     }
 
     /// Does a step, and records its duration.
@@ -59,6 +60,7 @@ impl<'a> DrillLog<'a> {
             reason: reason.map(Into::into),
             copy: std::mem::take(&mut self.copy).into(),
             tools: std::mem::take(&mut self.tools).into(),
+            programs: std::mem::take(&mut self.programs),
             compared: std::mem::take(&mut self.compared),
             secrets: self.secrets.take(),
             steps: std::mem::take(&mut self.steps),

@@ -8,16 +8,18 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use nightshift_core::proof::DrillReport;
-use nightshift_core::settings::Settings;
+use nightshift_core::settings::{EtcdTools, Settings};
 use nightshift_core::text::InvalidJson;
+use nightshift_etcd::kept_tools::{self, OpenTools};
 use nightshift_etcd::trial::child::OWN_PROGRAM;
 use nightshift_etcd::trial::scratch::sweep;
+use nightshift_etcd::trial::tools::{directory_of, missing_tools};
 use nightshift_store::offload;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use super::handover;
+use super::handover::{self, JobFiles};
 use super::job::{Job, Subject};
 use super::message::{MAX_MESSAGE_LEN, WorkerMessage, network};
 
@@ -43,6 +45,10 @@ pub async fn perform(
     mut on_message: impl FnMut(&WorkerMessage),
 ) -> DrillReport {
     let copy = subject.copy.clone();
+    // The worker does not get as far as to say so.
+    if let Err(reason) = directory_of(&settings.drill.etcd_tools) {
+        return DrillReport::not_proved(copy, reason);
+    }
     let mut isolation = Isolation::default();
     let result = match connect(settings) {
         Ok(Some(stream)) => in_unit(settings, subject, stream, &mut on_message, &mut isolation).await,
@@ -97,7 +103,11 @@ async fn in_unit(
     isolation: &mut Isolation,
 ) -> Result<DrillReport, String> {
     let scratch = settings.drill.scratch.clone().unwrap_or_else(|| UNIT_SCRATCH.into());
-    let job = Job::new(settings, &subject, scratch);
+    let container = container_tools(settings, &subject).await;
+    let (kept, programs) =
+        container.map(|OpenTools { tools, etcd, restorer }| (tools, [etcd, restorer])).unzip();
+    let job = Job::new(settings, &subject, scratch, kept);
+    let files = JobFiles { copy: subject.opened.file, programs };
     let mut on_message = |message: &WorkerMessage| {
         if let WorkerMessage::Hello { network: its } = message {
             *isolation = Isolation::Unit { own_network: its.is_some() && *its != network() };
@@ -105,7 +115,7 @@ async fn in_unit(
         on_message(message);
     };
     // systemd closes the connection at once if another drill runs; below that is an end without any message.
-    let (_sent, received) = exchange(&job, subject, stream, &mut on_message).await?;
+    let (_sent, received) = exchange(&job, files, stream, &mut on_message).await?;
     match received? {
         Received::Report(report) => Ok(*report),
         Received::Interrupted => Err(
@@ -126,11 +136,15 @@ async fn as_child(
 ) -> Result<DrillReport, String> {
     let failed = |error: io::Error| format!("cannot run the drill's process: {error}");
     let scratch = settings.drill.scratch.clone().unwrap_or_else(|| settings.paths.scratch());
-    let job = Job::new(settings, &subject, scratch);
+    if let Some(reason) = only_in_unit(settings, &subject).await {
+        return Err(reason);
+    }
+    let job = Job::new(settings, &subject, scratch, None);
+    let files = JobFiles { copy: subject.opened.file, programs: None };
     let (own, its) = UnixStream::pair().map_err(failed)?;
     let mut child = spawn(its).map_err(failed)?;
     // The worker stops when its input ends, which is when this returns.
-    let (sent, received) = exchange(&job, subject, own, on_message).await?;
+    let (sent, received) = exchange(&job, files, own, on_message).await?;
     let status = match timeout(CLEANUP_GRACE, child.wait()).await {
         Ok(status) => status.map_err(failed)?,
         Err(_) => {
@@ -148,6 +162,26 @@ async fn as_child(
             Err(format!("the drill's process was killed ({status})"))
         }
     }
+}
+
+/// etcd's programs of the member's container, where the settings allow them and the etcd stage has kept them.
+async fn container_tools(settings: &Settings, subject: &Subject) -> Option<OpenTools> {
+    if settings.drill.etcd_tools != EtcdTools::Auto {
+        return None;
+    }
+    let (state, facts) = (settings.paths.state.clone(), subject.facts.as_ref());
+    let version = facts.map(|facts| facts.version.to_string());
+    offload::run(move || kept_tools::open(&state, version.as_deref())).await
+}
+
+/// Why a child process cannot drill, if there are no programs but those of the member's container: they are run only where they
+/// have neither the daemon's user nor a network.
+async fn only_in_unit(settings: &Settings, subject: &Subject) -> Option<String> {
+    let missing = missing_tools(&settings.drill.etcd_tools)?;
+    container_tools(settings, subject).await?;
+    Some(format!(
+        "{missing}; those of the member's container are run only in the drill's unit: run `systemctl enable --now nightshift-drill.socket`"
+    ))
 }
 
 fn spawn(socket: UnixStream) -> io::Result<Child> {
@@ -172,12 +206,12 @@ enum Received {
 /// Sends the job with its copy, and receives up to the report. The results are whether all was sent, and what was received.
 async fn exchange(
     job: &Job,
-    subject: Subject,
+    files: JobFiles,
     stream: UnixStream,
     on_message: &mut impl FnMut(&WorkerMessage),
 ) -> Result<(io::Result<()>, Result<Received, String>), String> {
-    let (sending, copy) = (job.clone(), subject.opened.file);
-    let (sent, stream) = offload::run(move || (handover::send(&stream, &sending, &copy), stream)).await;
+    let sending = job.clone();
+    let (sent, stream) = offload::run(move || (handover::send(&stream, &sending, &files), stream)).await;
     let stream = stream.set_nonblocking(true).and_then(|()| tokio::net::UnixStream::from_std(stream));
     let stream =
         stream.map_err(|error| format!("cannot use the connection to the drill's process: {error}"))?;

@@ -10,7 +10,6 @@ use std::time::Duration;
 use nightshift_core::etcd_facts::DataFound;
 use nightshift_core::proof::DrillReport;
 use nightshift_etcd::trial::canary::{self, AlarmRule};
-use nightshift_etcd::trial::child::Launch;
 use nightshift_etcd::trial::compare::{Expected, compare};
 use nightshift_etcd::trial::contents::{self, Contents, Source};
 use nightshift_etcd::trial::etcd::{Origin, Start};
@@ -19,18 +18,19 @@ use nightshift_etcd::trial::restore::restore;
 use nightshift_etcd::trial::scratch::{DRILL, Scratch, ScratchError};
 use nightshift_etcd::trial::secrets::MasterKeys;
 use nightshift_etcd::trial::server::Server;
-use nightshift_etcd::trial::tools::{Tools, trusted};
 use nightshift_etcd::v2::restored;
+use nightshift_store::offload;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::io::AsyncReadExt as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, timeout};
 
 use super::copy;
-use super::handover;
+use super::handover::{self, JobFiles};
 use super::job::Job;
 use super::log::DrillLog;
 use super::message::{WorkerMessage, network};
+use super::programs;
 use super::set_copy::Stored;
 
 /// How long the previous worker may take to remove its scratch directory.
@@ -41,7 +41,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 pub async fn work() -> io::Result<()> {
     // The job has the masters' keys: no program that is run as this user reads them from this process.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-    let (mut job, copy) = handover::receive(&UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?))?;
+    let (mut job, files) = handover::receive(&UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?))?;
     send(&WorkerMessage::Hello { network: network() })?;
     let mut terminated = signal(SignalKind::terminate())?;
     let mut send_message = |message: WorkerMessage| {
@@ -54,7 +54,7 @@ pub async fn work() -> io::Result<()> {
         biased;
         () = closed() => return Err(io::ErrorKind::BrokenPipe.into()),
         _ = terminated.recv() => Err(Fault::Here("the drill was stopped".to_owned())),
-        result = timeout(deadline, drill(&mut job, copy, &mut log)) => result.unwrap_or_else(|_| {
+        result = timeout(deadline, drill(&mut job, files, &mut log)) => result.unwrap_or_else(|_| {
             let seconds = deadline.as_secs();
             Err(Fault::Here(format!("the drill did not finish within {seconds} s (`deadline` in [drill])")))
         }),
@@ -77,15 +77,16 @@ fn send(message: &WorkerMessage) -> io::Result<()> {
     out.flush()
 }
 
-async fn drill(job: &mut Job, copy: File, log: &mut DrillLog<'_>) -> Result<(), Fault> {
+async fn drill(job: &mut Job, files: JobFiles, log: &mut DrillLog<'_>) -> Result<(), Fault> {
     // They are wiped when the copy was walked, before etcd starts.
     let keys = std::mem::take(&mut job.keys);
     let scratch =
         create_scratch(&job.scratch).await.here(|| "cannot create a scratch directory".to_owned())?;
-    let directory = job.tools.as_deref().map(trusted).transpose()?;
-    let tools = Tools::find(directory.as_deref(), Launch::Tied).await?;
+    let JobFiles { copy, programs } = files;
+    let tools = programs::find(job, &scratch, programs).await?;
     log.tools = tools.to_string();
-    tools.require_version(job.facts.as_ref().map(|facts| facts.version.as_str()))?;
+    let used = tools.clone();
+    log.programs = offload::run(move || used.used()).await?;
     let data = scratch.path("data");
     let db_size = size(job, &copy)?;
     copy::require_space(scratch.directory(), db_size, job.leave)?;

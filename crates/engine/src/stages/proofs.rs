@@ -132,7 +132,7 @@ pub async fn copy_late(ctx: &StageContext, peer: &PeerVault) -> Result<(), Stage
 /// Copies acceptances of etcd sets that await one here: an operator may have accepted them on the peer. A master's counts for
 /// every set, that of another host only for its own sets.
 pub async fn copy_accepted(ctx: &StageContext, peer: &PeerVault) -> Result<(), StageError> {
-    let is_master = ctx.settings.inventory.get(peer.host()).is_some_and(|host| host.roles.has(Role::Master));
+    let is_master = ctx.settings.inventory.has(peer.host(), Role::Master);
     let mut awaiting = ctx.offload(awaiting_acceptance).await;
     awaiting.retain(|set| is_master || set.host == *peer.host());
     for set in awaiting.iter().rev().take(MAX_SETS) {

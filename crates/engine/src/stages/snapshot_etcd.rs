@@ -6,6 +6,7 @@ mod data;
 mod draft;
 mod service;
 mod space;
+mod tools;
 mod turn;
 mod v2_backup;
 mod view;
@@ -44,6 +45,7 @@ pub async fn run(ctx: &StageContext) -> Result<StageEnd, StageError> {
         return Ok(StageEnd { reason: Some(reason), ..StageEnd::done() });
     }
     view.report(ctx);
+    tools::keep_those_of_container(ctx, &local, &view.member.version).await;
     let agreement = agreement::compare(ctx, &view).await;
     let end = one_set(ctx, &local, &view, agreement.clone()).await?;
     if end.outcome != Outcome::Failed {

@@ -147,7 +147,7 @@ fn state(
         agreement: agreement.map(|agreement| agreement_word(agreement, member).to_owned()),
         masters: this_master.into_iter().chain(record.masters_with(&set).cloned()).collect(),
         remotes: record.remotes_with(&set).into_iter().cloned().collect(),
-        secrets: record.secrets_of(&set).cloned(),
+        secrets: record.secrets_of(&set, |host| settings.inventory.has(host, Role::Master)).cloned(),
         set,
         drills,
     }

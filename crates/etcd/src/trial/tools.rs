@@ -6,22 +6,46 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nightshift_store::offload;
+use nightshift_core::proof::ProgramUsed;
+use nightshift_core::settings::EtcdTools;
 use nightshift_store::process::{self, Limits};
+use nightshift_store::{hash_file, offload};
+use serde::{Deserialize, Serialize};
 
 use super::child::Launch;
 use super::fault::{Fault, Here as _};
 
 /// Where etcd's programs are searched unless a directory is set.
 const DIRECTORIES: [&str; 3] = ["/usr/bin", "/usr/local/bin", "/opt/etcd"];
-/// etcd's programs that a trial runs.
-const NAMES: [&str; 3] = ["etcd", "etcdutl", "etcdctl"];
 /// A program prints its version at once, or never.
 const VERSION_LIMITS: Limits = Limits { time: Duration::from_secs(20), output: 64 << 10 };
+
+/// One of etcd's programs that a trial runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProgramName {
+    Etcd,
+    Etcdutl,
+    Etcdctl,
+}
+
+impl ProgramName {
+    const ALL: [Self; 3] = [Self::Etcd, Self::Etcdutl, Self::Etcdctl];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Etcd => "etcd",
+            Self::Etcdutl => "etcdutl",
+            Self::Etcdctl => "etcdctl",
+        }
+    }
+}
 
 #[derive(Debug, Clone)]
 pub struct Tools {
     pub launch: Launch,
+    /// Where they are from, if that is not the directory in which they are.
+    pub origin: Option<String>,
     pub etcd: Program,
     /// etcdutl if it exists; etcdctl lost `snapshot restore` with 3.6.
     pub restorer: Program,
@@ -46,6 +70,7 @@ impl Tools {
         let (etcd, restorer) = locate(directory).map_err(Fault::Here)?;
         Ok(Self {
             launch,
+            origin: None,
             etcd: Program::new(etcd, "--version", launch).await?,
             restorer: Program::new(restorer, "version", launch).await?,
         })
@@ -63,6 +88,24 @@ impl Tools {
                 other.version
             ))),
         }
+    }
+}
+
+impl Tools {
+    /// What a proof says of them. Blocks, because they are hashed.
+    pub fn used(&self) -> Result<Vec<ProgramUsed>, Fault> {
+        let used = |program: &Program| {
+            let path = program.path.display();
+            let hashed = hash_file(&program.path).here(|| format!("cannot read {path}"))?;
+            let origin = self.origin.clone().unwrap_or_else(|| path.to_string());
+            Ok(ProgramUsed {
+                name: program.name().into(),
+                version: program.version.to_string().into(),
+                sha256: hashed.sha256,
+                origin: origin.into(),
+            })
+        };
+        [&self.etcd, &self.restorer].into_iter().map(used).collect()
     }
 }
 
@@ -95,13 +138,30 @@ impl Program {
 impl fmt::Display for Tools {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let directory = self.etcd.path.parent().unwrap_or(Path::new("/")).display();
-        let Self { etcd, restorer, .. } = self;
-        write!(f, "etcd {} and {} {} of {directory}", etcd.version, restorer.name(), restorer.version)
+        let Self { etcd, restorer, origin, .. } = self;
+        let origin = origin.clone().unwrap_or_else(|| directory.to_string());
+        write!(f, "etcd {} and {} {} of {origin}", etcd.version, restorer.name(), restorer.version)
+    }
+}
+
+/// The first of these programs that is installed where the settings say. The error says what to do.
+pub fn installed_program(tools: &EtcdTools, names: &[&str]) -> Result<PathBuf, String> {
+    find_program(directory_of(tools)?, names)
+}
+
+/// The directory that is set; `None` if the usual ones are searched.
+pub fn directory_of(tools: &EtcdTools) -> Result<Option<&Path>, String> {
+    match tools {
+        EtcdTools::Auto => Ok(None),
+        EtcdTools::Directory(directory) => Ok(Some(directory)),
+        EtcdTools::None => {
+            Err("etcd's programs are not used on this host (`etcd-tools = \"none\"` in [drill])".to_owned())
+        }
     }
 }
 
 /// The first of these programs that exists, in `directory` or else in the usual ones. The error says what to do.
-pub fn find_program(directory: Option<&Path>, names: &[&str]) -> Result<PathBuf, String> {
+fn find_program(directory: Option<&Path>, names: &[&str]) -> Result<PathBuf, String> {
     let directories: Vec<&Path> = match directory {
         Some(directory) => vec![directory],
         None => DIRECTORIES.iter().map(Path::new).collect(),
@@ -129,7 +189,7 @@ pub fn trusted(directory: &Path) -> Result<PathBuf, Fault> {
     const STICKY: u32 = 0o1000;
     let real = directory.canonicalize().here(|| format!("cannot use {}", directory.display()))?;
     let mut paths: Vec<PathBuf> = real.ancestors().map(Path::to_owned).collect();
-    for program in NAMES.map(|name| real.join(name)).iter().filter(|path| path.exists()) {
+    for program in ProgramName::ALL.map(|name| real.join(name.as_str())).iter().filter(|path| path.exists()) {
         let program = program.canonicalize().here(|| format!("cannot use {}", program.display()))?;
         paths.extend(program.ancestors().map(Path::to_owned));
     }
@@ -150,9 +210,9 @@ pub fn trusted(directory: &Path) -> Result<PathBuf, Fault> {
     Ok(real)
 }
 
-/// Why a trial would find no programs on this host, if so.
-pub fn missing_tools(directory: Option<&Path>) -> Option<String> {
-    locate(directory).err()
+/// Why a trial would find no installed programs on this host, if so.
+pub fn missing_tools(tools: &EtcdTools) -> Option<String> {
+    directory_of(tools).and_then(locate).err()
 }
 
 impl Version {
@@ -168,7 +228,7 @@ impl Version {
         })
     }
 
-    fn is_like(self, other: Self) -> bool {
+    pub fn is_like(self, other: Self) -> bool {
         (self.major, self.minor) == (other.major, other.minor)
     }
 }
@@ -251,7 +311,9 @@ mod tests {
             version: Version::find(version).unwrap(),
         };
         let launch = Launch::Direct;
-        let tools = Tools { launch, etcd: program("etcd", "3.4.23"), restorer: program("etcdctl", "3.4.23") };
+        let origin = None;
+        let tools =
+            Tools { launch, origin, etcd: program("etcd", "3.4.23"), restorer: program("etcdctl", "3.4.23") };
         assert_eq!(tools.require_version(Some("3.4.3")), Ok(()));
         assert_eq!(tools.require_version(None), Ok(()));
         let Err(Fault::Here(reason)) = tools.require_version(Some("3.5.16")) else { panic!("accepted") };

@@ -8,10 +8,11 @@ use crate::support::members::cluster;
 use crate::support::writer::local;
 use kit::etcd::Etcd;
 use nightshift_core::settings::EtcdData;
+use nightshift_core::settings::EtcdTools;
 use nightshift_etcd::client::Client;
 use nightshift_etcd::discover::{LocalMember, TlsFiles};
 use nightshift_etcd::trial::fault::Fault;
-use nightshift_etcd::trial::tools::find_program;
+use nightshift_etcd::trial::tools::installed_program;
 use nightshift_etcd::v2::backup::{V2BackupError, back_up};
 use nightshift_etcd::v2::client::{V2Client, V2Error};
 use nightshift_etcd::v2::replay::replay;
@@ -97,7 +98,8 @@ async fn a_v2_backup_of_a_running_member_replays_with_all_its_keys_and_accepts_a
     let (backup, scratch) = (directory.path().join("v2"), directory.path().join("scratch"));
     let data_dir = members[1].directory().join("data");
     V2Client::of_member(&members[1].local(), REQUEST_TIMEOUT).unwrap().read_through_log().await.unwrap();
-    let [etcd, etcdctl] = ["etcd", "etcdctl"].map(|name| find_program(None, &[name]).unwrap());
+    let [etcd, etcdctl] =
+        ["etcd", "etcdctl"].map(|name| installed_program(&EtcdTools::Auto, &[name]).unwrap());
     back_up(&etcdctl, &data_dir, &backup, REPLAY_TIMEOUT).unwrap();
     let keys = replay(&etcd, &backup, &scratch, REPLAY_TIMEOUT).await.unwrap();
     // With the one key that every cluster of these tests has.
@@ -131,7 +133,7 @@ async fn without_a_program_without_data_and_with_a_program_that_does_nothing_the
     let no_etcd = replay(etcd, directory.path(), directory.path(), REPLAY_TIMEOUT).await;
     assert!(matches!(no_etcd, Err(Fault::Here(_))), "{no_etcd:?}");
     if kit::require(kit::etcd::available()) {
-        let etcdctl = find_program(None, &["etcdctl"]).unwrap();
+        let etcdctl = installed_program(&EtcdTools::Auto, &["etcdctl"]).unwrap();
         let nothing = back_up(&etcdctl, directory.path(), &target, REPLAY_TIMEOUT).unwrap_err();
         assert!(matches!(nothing, V2BackupError::Process(ProcessError::Failed { .. })), "{nothing}");
     }

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::change::{Change, Visitor as _};
 use crate::encrypted::Encrypted;
@@ -234,4 +236,22 @@ fn any_number_of_key_names_is_counted_within_limits_and_reported_as_incomplete()
         values.iter().map(|(path, value)| (path.as_str(), Some(value.as_slice()))).collect();
     let found = tally(None, &changes);
     assert_eq!((found.keys.len(), found.is_incomplete), (100, true));
+}
+
+proptest! {
+    #[test]
+    fn any_value_and_any_configuration_end_without_a_panic(
+        sealed in proptest::collection::vec(any::<u8>(), 0..100),
+        text in ".{0,200}",
+    ) {
+        for (cipher, length, _) in VECTORS {
+            let own = keyring([key(cipher, "key1", u8::try_from(length).unwrap())]);
+            prop_assert_eq!(own.decrypt(PATH, &value(cipher, "key1", &sealed)), None);
+            own.decrypt(PATH, &sealed);
+        }
+        prop_assert!(Keyring::parse(&text).is_err());
+        // Cut anywhere, it is refused, or a shorter one.
+        let cut = CONFIGURATION.char_indices().nth(sealed.len() * 6).map_or(CONFIGURATION.len(), |(at, _)| at);
+        let _shorter = Keyring::parse(&CONFIGURATION[..cut]);
+    }
 }

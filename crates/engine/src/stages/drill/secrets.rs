@@ -5,6 +5,7 @@ use std::fs::create_dir_all;
 
 use nightshift_core::chain;
 use nightshift_core::manifest::Manifest;
+use nightshift_core::name::HostName;
 use nightshift_core::outcome::Outcome;
 use nightshift_core::proof::DrillVerdict;
 use nightshift_core::record::{Record, Step};
@@ -22,7 +23,7 @@ use crate::drill::master_keys;
 /// The end of the stage, degraded if secrets of tonight would not be readable after a restore.
 pub async fn judge(ctx: &StageContext, end: StageEnd) -> Result<StageEnd, StoreError> {
     let Some(set) = ctx.offload(copy_to_check).await else { return Ok(end) };
-    let known = ctx.record.look(|record| record.and_then(|record| known(record, &set.manifest.id())));
+    let known = ctx.record.look(|record| record.and_then(|record| known(ctx, record, &set.manifest.id())));
     let report = match known {
         Some(report) => report,
         None => {
@@ -45,8 +46,9 @@ pub async fn judge(ctx: &StageContext, end: StageEnd) -> Result<StageEnd, StoreE
 }
 
 /// What is known of a set's secrets, if they are not to be checked here.
-fn known(record: &Record, set: &SetId) -> Option<SecretsReport> {
-    record.secrets_of(set).filter(|report| !report.is_unchecked()).cloned()
+fn known(ctx: &StageContext, record: &Record, set: &SetId) -> Option<SecretsReport> {
+    let is_master = |host: &HostName| ctx.settings.inventory.has(host, Role::Master);
+    record.secrets_of(set, is_master).filter(|report| !report.is_unchecked()).cloned()
 }
 
 /// The copy that a restore would use: a proved one, else the best one with a snapshot.

@@ -12,7 +12,7 @@ use nightshift_core::manifest::Item;
 use nightshift_etcd::discover::LocalMember;
 use nightshift_etcd::health::Member;
 use nightshift_etcd::trial::fault::Fault;
-use nightshift_etcd::trial::tools::find_program;
+use nightshift_etcd::trial::tools::installed_program;
 use nightshift_etcd::v2::backup::back_up;
 use nightshift_etcd::v2::client::V2Client;
 use nightshift_etcd::v2::replay::replay;
@@ -85,7 +85,7 @@ async fn back_up_member(
     let need = space::member_bytes(local, member);
     space::reserve(ctx, partial, need)
         .map_err(|error| format!("no space for `etcdctl backup`: {}", chain(&error)))?;
-    let etcdctl = find_program(ctx.settings.drill.etcd_tools.as_deref(), &["etcdctl"])?;
+    let etcdctl = installed_program(&ctx.settings.drill.etcd_tools, &["etcdctl"])?;
     let (target, partial) = (partial.directory().join(DIRECTORY), partial.clone());
     offload::run(move || {
         back_up(&etcdctl, &data_dir, &target, BACKUP_TIMEOUT).map_err(|error| chain(&error))?;
@@ -115,7 +115,7 @@ async fn replay_backup(
     let scratch = ctx.settings.paths.scratch();
     space::require(ctx, local, member, &scratch, tree::size(backup))
         .map_err(|error| Fault::Here(format!("no space: {}", chain(&error))))?;
-    let etcd = find_program(ctx.settings.drill.etcd_tools.as_deref(), &["etcd"]).map_err(Fault::Here)?;
+    let etcd = installed_program(&ctx.settings.drill.etcd_tools, &["etcd"]).map_err(Fault::Here)?;
     replay(&etcd, backup, &scratch, REPLAY_TIMEOUT).await
 }
 

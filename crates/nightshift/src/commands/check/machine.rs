@@ -9,9 +9,10 @@ use nightshift_core::manifest::Manifest;
 use nightshift_core::night::Night;
 use nightshift_core::retention::Keep;
 use nightshift_core::role::Role;
-use nightshift_core::settings::Settings;
+use nightshift_core::settings::{EtcdTools, Settings};
 use nightshift_core::units::bytes;
-use nightshift_engine::drill::perform::UNIT_SCRATCH;
+use nightshift_engine::drill::perform::{UNIT_SCRATCH, socket};
+use nightshift_etcd::kept_tools::are_kept;
 use nightshift_etcd::trial::tools::missing_tools;
 use nightshift_ssh::KnownHosts;
 use nightshift_store::{Listed, StoreError, Vault, space};
@@ -76,9 +77,18 @@ fn journal(settings: &Settings) -> Vec<String> {
 /// Whether this host has the tools for its drills, if it is one of the drill hosts.
 fn drill(settings: &Settings) -> Option<String> {
     let drill = &settings.drill;
-    let missing =
-        missing_tools(drill.etcd_tools.as_deref()).filter(|_| drill.hosts.contains(&settings.this))?;
-    Some(format!("this host cannot run its restore drill: {missing}"))
+    let missing = missing_tools(&drill.etcd_tools).filter(|_| drill.hosts.contains(&settings.this))?;
+    let kept =
+        if drill.etcd_tools == EtcdTools::Auto { are_kept(&settings.paths.state) } else { Some(false) };
+    let reason = match kept {
+        Some(true) if socket(settings).exists() => return None,
+        Some(true) => {
+            "; those of the member's container are run only in the drill's unit: run `systemctl enable --now nightshift-drill.socket`"
+        }
+        Some(false) => "",
+        None => "; whether those of the member's container are kept is unchecked: run this command as root",
+    };
+    Some(format!("this host cannot run its restore drill: {missing}{reason}"))
 }
 
 /// Whether the drill's unit cannot use the configured scratch directory, because it belongs to another user than its own one.
