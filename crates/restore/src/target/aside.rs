@@ -40,6 +40,14 @@ pub struct Aside<'a> {
     pub plan: &'a PlanId,
 }
 
+/// Where something can be moved.
+struct Place {
+    /// A directory of this plan's own, relative to the machine's root.
+    within: String,
+    /// Relative to that.
+    path: String,
+}
+
 struct Kept {
     path: PathBuf,
     /// A call that was killed gave it this name.
@@ -93,8 +101,10 @@ impl Aside<'_> {
     /// The newest of what was moved aside from a path.
     pub fn newest(&self, kind: Kind, relative: &str, parent: &Dir) -> Result<Option<Found>, StoreError> {
         for place in self.places(kind, relative, parent)? {
-            let (above, name) = split(&place);
-            let Some(directory) = Dir::find(self.root, above)? else { continue };
+            let (above, name) = split(&place.path);
+            let Some(directory) = Dir::find(self.root, &format!("{}/{above}", place.within))? else {
+                continue;
+            };
             let mut newest = None;
             for number in 1..=MAX_NUMBER {
                 let name = numbered(name, number);
@@ -121,8 +131,10 @@ impl Aside<'_> {
         let name = split(relative).1;
         let mut other_mount = None;
         for place in self.places(kind, relative, parent)? {
-            let (above, wanted) = split(&place);
-            let to = Dir::make(self.root, above, Some(0o700))?.require_own()?;
+            let (above, wanted) = split(&place.path);
+            // Another user may be able to write to the directory in which ours is.
+            let to =
+                Dir::make(self.root, &place.within, Some(0o700))?.require_own()?.make_below(above, 0o700)?;
             let (new, was_there) = free_name(&to, wanted, stat)?;
             let placed = if was_there { Ok(()) } else { put(name, &to, &new) };
             match placed {
@@ -143,20 +155,20 @@ impl Aside<'_> {
     }
 
     /// Where something of this directory can be moved: the state directory, else a directory of ours at the mount point.
-    fn places(&self, kind: Kind, relative: &str, parent: &Dir) -> Result<Vec<String>, StoreError> {
+    fn places(&self, kind: Kind, relative: &str, parent: &Dir) -> Result<Vec<Place>, StoreError> {
         let device = parent.stat()?.st_dev;
         let mut places = Vec::new();
         if let Some(state) = Dir::find(self.root, STATE)?
             && state.stat()?.st_dev == device
         {
-            places.push(self.place(&format!("{STATE}/{}", self.plan), kind, relative)?);
+            places.push(self.place(format!("{STATE}/{}", self.plan), kind, relative)?);
         }
         let mut above = Dir::root(self.root)?;
         let mut path = String::new();
         let mut names = split(relative).0.split('/').filter(|name| !name.is_empty());
         loop {
             if above.stat()?.st_dev == device {
-                places.push(self.place(&format!("{path}{PREFIX}{}", self.plan), kind, relative)?);
+                places.push(self.place(format!("{path}{PREFIX}{}", self.plan), kind, relative)?);
             }
             let Some(name) = names.next() else { return Ok(places) };
             let Some(next) = above.open(OsStr::new(name))? else { return Ok(places) };
@@ -167,13 +179,13 @@ impl Aside<'_> {
 
     /// The first directory in which nothing but directories is on the way to a path: what was moved aside before may be a file
     /// where the path has a directory now.
-    fn place(&self, within: &str, kind: Kind, relative: &str) -> Result<String, StoreError> {
+    fn place(&self, within: String, kind: Kind, relative: &str) -> Result<Place, StoreError> {
         let kind = OsStr::new(kind.name());
         let mut number = 1;
         loop {
-            let place = format!("{within}/{}/{relative}", numbered(kind, number).display());
-            if number == MAX_NUMBER || Dir::is_clear(self.root, split(&place).0)? {
-                return Ok(place);
+            let path = format!("{}/{relative}", numbered(kind, number).display());
+            if number == MAX_NUMBER || Dir::is_clear(self.root, &format!("{within}/{}", split(&path).0))? {
+                return Ok(Place { within, path });
             }
             number += 1;
         }

@@ -29,27 +29,23 @@ pub fn put(call: &mut Call<'_, '_>, files: &[FileSpec]) -> Result<Outcome, Targe
     if call.was_started_since() {
         return report(call, &targets);
     }
-    let mut touched = BTreeSet::new();
     for target in &targets {
-        let is_changed = match &target.spec.kind {
+        call.changed |= match &target.spec.kind {
             FileKind::Directory => directory(call, target)?,
             FileKind::File { .. } | FileKind::Symlink { .. } => leaf(call, target)?,
         };
-        if is_changed {
-            call.changed = true;
-            touched.insert(split(target.relative).0);
-        }
     }
     call.input.end()?;
     let known: BTreeMap<&str, &FileSpec> =
         targets.iter().map(|target| (target.relative, target.spec)).collect();
     strays::sort_out(call, &known)?;
-    for directory in touched {
-        if let Some(directory) = Dir::find(&call.host.root, directory)? {
-            directory.sync()?;
-        }
-    }
-    // Last, because every change of an entry changes it.
+    finish_directories(call, &targets)?;
+    Ok(call.outcome())
+}
+
+/// Sets the times of directories, which every change of an entry has changed, and syncs all in which something was put: what a call
+/// did that was killed may not be on disk.
+fn finish_directories(call: &Call<'_, '_>, targets: &[Target<'_>]) -> Result<(), TargetError> {
     for target in targets.iter().filter(|target| target.spec.kind == FileKind::Directory) {
         if let Some(directory) = Dir::find(&call.host.root, target.relative)?
             && !has_time(&directory.stat()?, target.spec.modified)
@@ -57,7 +53,15 @@ pub fn put(call: &mut Call<'_, '_>, files: &[FileSpec]) -> Result<Outcome, Targe
             set_time(&directory.file, &directory.path, target.spec.modified)?;
         }
     }
-    Ok(call.outcome())
+    let above = targets.iter().map(|target| split(target.relative).0);
+    let directories = targets.iter().filter(|target| target.spec.kind == FileKind::Directory);
+    let all: BTreeSet<&str> = above.chain(directories.map(|target| target.relative)).collect();
+    for path in all {
+        if let Some(directory) = Dir::find(&call.host.root, path)? {
+            directory.sync()?;
+        }
+    }
+    Ok(())
 }
 
 /// Puts a file or a link in place. Returns whether anything was changed.
@@ -137,7 +141,6 @@ fn directory(call: &mut Call<'_, '_>, target: &Target<'_>) -> Result<bool, Targe
         }
     };
     target.attributes.set(&directory.file, &directory.path, None)?;
-    directory.sync()?;
     Ok(true)
 }
 

@@ -38,10 +38,7 @@ pub fn hold(call: &mut Call<'_, '_>, units: &[String]) -> Result<Outcome, Target
         return Ok(call.outcome());
     }
     // First, so that a drop-in is never without effect.
-    if !call.state.is_holding() {
-        call.state.hold()?;
-        call.changed = true;
-    }
+    call.changed |= call.state.hold()?;
     for unit in held {
         call.changed |= put(&call.host.root, unit)?;
     }
@@ -57,6 +54,8 @@ fn put(root: &Path, unit: &str) -> Result<bool, StoreError> {
         let content =
             nightshift_core::read_bounded(file, MAX_CONTENT).on("read", &directory.path.join(name))?;
         if content == CONTENT.as_bytes() {
+            // A call that was killed may not have synced it.
+            directory.sync()?;
             return Ok(false);
         }
     }
@@ -80,9 +79,9 @@ pub fn lift(root: &Path, units: &[String]) -> Result<bool, StoreError> {
         let Some(directory) = all.open(OsStr::new(&name))? else { continue };
         if directory.entry(OsStr::new(DROP_IN))?.is_some() {
             directory.remove(OsStr::new(DROP_IN))?;
-            directory.sync()?;
             was_held = true;
         }
+        directory.sync()?;
         all.remove_if_empty(OsStr::new(&name))?;
     }
     all.sync()?;

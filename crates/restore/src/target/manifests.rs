@@ -13,7 +13,11 @@ pub fn move_away(call: &mut Call<'_, '_>, manifests: &[&String]) -> Result<(), T
         let path = relative(manifest)?;
         let (above, name) = split(path);
         let Some(parent) = Dir::find(&call.host.root, above)? else { continue };
-        let Some(stat) = parent.entry(name)? else { continue };
+        let Some(stat) = parent.entry(name)? else {
+            // A call that was killed may have moved it, and not have synced that.
+            parent.sync()?;
+            continue;
+        };
         if !file_type(&stat).is_file() {
             return Err(TargetError::refused(format!(
                 "{manifest} is not a regular file, so it is not moved: replace it by the manifest itself"
@@ -42,6 +46,7 @@ pub fn move_back(call: &mut Call<'_, '_>, manifest: &str) -> Result<(), TargetEr
     let (above, name) = split(path);
     let Some(parent) = Dir::find(&call.host.root, above)? else { return Ok(()) };
     if parent.entry(name)?.is_some() {
+        parent.sync()?;
         return Ok(());
     }
     let Some(found) = call.aside().newest(Kind::Manifests, path, &parent)? else { return Ok(()) };

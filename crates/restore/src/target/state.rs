@@ -59,9 +59,14 @@ impl State {
         self.directory.join(HOLD).exists()
     }
 
-    /// On disk when this returns.
-    pub fn hold(&self) -> Result<(), StoreError> {
-        replace_file(&self.directory.join(HOLD), self.plan.to_string().as_bytes())
+    /// On disk when this returns. False if it was there.
+    pub fn hold(&self) -> Result<bool, StoreError> {
+        if self.is_holding() {
+            sync_directory(&self.directory).on("sync", &self.directory)?;
+            return Ok(false);
+        }
+        replace_file(&self.directory.join(HOLD), self.plan.to_string().as_bytes())?;
+        Ok(true)
     }
 
     /// Nothing is held any more, and another plan may begin.

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use nightshift_core::restore::act::{Act, Wanted};
 
 use super::ActiveState::{Active, Stopped};
+use super::crash;
 use super::testing::{Machine, PLAN, directory, file, request};
 
 const ETCD: &str = "etcd.service";
@@ -298,4 +299,40 @@ fn the_last_acts_are_those_of_the_program_and_one_extra_night_is_enough() {
     assert!(night.changed && night.notes.summary().contains("complete"));
     assert!(!machine.call("7.4", Act::Night).unwrap().changed);
     assert_eq!(machine.nightshift.nights.get(), 1);
+}
+
+#[test]
+fn holds_stops_and_starts_that_are_killed_at_any_change_end_the_same() {
+    const POD: &str = "/etc/kubernetes/manifests/etcd.yaml";
+    for changes in 0.. {
+        let machine = Machine::with(&[(ETCD, Active), ("kubelet.service", Active)]);
+        machine.write(POD, "kind: Pod");
+        let all = [ETCD, "kubelet.service"];
+        let acts = [
+            ("3.1", hold(&all)),
+            ("3.2", stop(&all, &[POD])),
+            ("4.1", start(&[ETCD], &[])),
+            ("7.1", start(&all, &[POD])),
+        ];
+        let mut killed = false;
+        for (number, (step, act)) in acts.iter().enumerate() {
+            // Each is killed after as many changes, and repeated.
+            let (this_killed, _) = crash::after(changes, || machine.call(step, act.clone()));
+            if this_killed {
+                machine.call(step, act.clone()).unwrap_or_else(|error| panic!("{changes} {step}: {error}"));
+                killed = true;
+            }
+            assert!(!machine.call(step, act.clone()).unwrap().changed, "{changes} {step}");
+            assert_eq!(machine.path(POD).exists(), number == 0 || number == 3, "{changes} {step}");
+            let kubelet = machine.path("/etc/systemd/system/kubelet.service.d");
+            assert_eq!(kubelet.exists(), number < 3, "{changes} {step}");
+        }
+        assert_eq!(machine.read(POD), "kind: Pod", "{changes}");
+        assert!(machine.call("7.9", Act::Finish).unwrap().changed);
+        assert!(!machine.path("/var/lib/nightshift-restore/hold").exists());
+        if !killed {
+            assert!(changes > 4, "too few changes were tried: {changes}");
+            break;
+        }
+    }
 }

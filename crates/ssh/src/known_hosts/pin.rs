@@ -77,12 +77,14 @@ pub fn pin_lines(path: &Path, lines: &[String], now: Timestamp) -> Result<bool, 
     let mut hosts: BTreeMap<&str, Vec<PublicKey>> = BTreeMap::new();
     for (index, line) in lines.iter().enumerate() {
         let invalid = |problem: &str| KnownHostsError::Pin { line: index + 1, problem: problem.to_owned() };
-        let (names, key) = line.split_once(' ').ok_or_else(|| invalid("it has a host without a key"))?;
-        let key = PublicKey::from_openssh(key).map_err(|error| invalid(&error.to_string()))?;
-        hosts.entry(names).or_default().push(key);
+        let entry = Entry::parse(line).map_err(|problem| invalid(&problem))?;
+        let names = line.split(' ').next().unwrap_or_default();
+        let keys = hosts.entry(names).or_default();
+        // One of a type that is never negotiated has none.
+        keys.extend(entry.and_then(|entry| entry.key).map(PublicKey::from));
     }
     let mut changed = false;
-    for (names, keys) in &hosts {
+    for (names, keys) in hosts.iter().filter(|(_, keys)| !keys.is_empty()) {
         let (names, port) = names_and_port(names)?;
         let known = KnownHosts::parse_from(path, &open(path)?.1)?;
         let lookups = lookups(&names, port);

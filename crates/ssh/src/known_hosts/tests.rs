@@ -378,6 +378,7 @@ fn the_keys_of_machines_that_were_rebuilt_are_pinned_instead_of_the_former_ones(
         format!("master1,10.0.0.1 {B}"),
         format!("[node1]:2222,[10.0.0.2]:2222 {A}"),
         format!("master1,10.0.0.1 {RSA}"),
+        "master1,10.0.0.1 ssh-dss AAAAB3NzaC1kc3M=".to_owned(),
     ];
     let pin = |lines: &[String]| pin_lines(&path, lines, "2026-11-28T22:00:00Z".parse().unwrap());
     assert!(pin(&lines).unwrap());
