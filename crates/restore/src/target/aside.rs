@@ -139,7 +139,7 @@ impl Aside<'_> {
             let placed = if was_there { Ok(()) } else { put(name, &to, &new) };
             match placed {
                 // The same device, but another mount of it.
-                Err(error) if is(&error, rustix::io::Errno::XDEV) => other_mount = Some(error),
+                Err(error) if is_other_mount(&error) => other_mount = Some(error),
                 placed => {
                     placed?;
                     to.sync()?;
@@ -190,6 +190,11 @@ impl Aside<'_> {
             number += 1;
         }
     }
+}
+
+/// Whether something cannot be moved because it is on another mount: a file that is a mount point itself is on none of its directory's.
+pub fn is_other_mount(error: &StoreError) -> bool {
+    is(error, rustix::io::Errno::XDEV)
 }
 
 fn is(error: &StoreError, errno: rustix::io::Errno) -> bool {

@@ -13,11 +13,12 @@ use super::aside::{PREFIX, free_name};
 use super::call::Call;
 use super::dir::{Dir, relative};
 use super::error::TargetError;
-use super::journal::{Event, PlacedMember};
+use super::journal::Event;
 use super::unpack::{DataOwner, unpack};
 use super::usage::is_in_use;
 
 const MEMBER: &str = "member";
+const UNPACKED: &str = "new";
 
 pub fn put(
     call: &mut Call<'_, '_>,
@@ -44,10 +45,11 @@ pub fn put(
     if !attributes.are_those_of(&data.file, &data.stat()?) {
         attributes.set(&data.file, &data.path, None)?;
     }
-    let work = format!("{PREFIX}{}", call.state.plan);
+    let work = work_name(call);
     let work = data.make_child(OsStr::new(&work), 0o700)?.require_own()?;
+    call.log(Event::Unpacking { path: at.clone() })?;
     // What a call left that was killed.
-    let unpacked = OsStr::new("new");
+    let unpacked = OsStr::new(UNPACKED);
     work.remove_tree(unpacked)?;
     let new = work.create(unpacked, 0o700)?;
     unpack(call.input, &new, size, sha256, owner)?;
@@ -59,17 +61,28 @@ pub fn put(
     Ok(call.outcome())
 }
 
-/// Whether this very data is in place: by the inode that the journal has of it.
+/// Whether this very data is in place: the journal has it as placed, and it is no longer where it was unpacked. The inode of the
+/// directory would say less: an overlay file system gives it another one after a reboot.
 fn is_placed(call: &Call<'_, '_>, path: &str, at: &str, sha256: Digest) -> Result<bool, TargetError> {
     let Some(data) = Dir::find(&call.host.root, path)? else { return Ok(false) };
-    let Some(member) = data.entry(OsStr::new(MEMBER))? else { return Ok(false) };
-    let placed = call.state.journal.placed_member(at, member.st_ino);
-    if placed.is_none_or(|placed| placed.sha256 != sha256) {
+    let (work, member) = (work_name(call), OsStr::new(MEMBER));
+    let unpacked = match data.open(OsStr::new(&work))? {
+        Some(work) => work.open(OsStr::new(UNPACKED))?.map(|new| new.entry(member)).transpose()?.flatten(),
+        None => None,
+    };
+    if call.state.journal.placed_data(at) != Some(sha256)
+        || unpacked.is_some()
+        || data.entry(member)?.is_none()
+    {
         return Ok(false);
     }
     // A call that was killed may not have synced it.
     data.sync()?;
     Ok(true)
+}
+
+fn work_name(call: &Call<'_, '_>) -> String {
+    format!("{PREFIX}{}", call.state.plan)
 }
 
 fn require_unused(call: &Call<'_, '_>, path: &str) -> Result<(), TargetError> {
@@ -90,7 +103,6 @@ fn replace(
     sha256: Digest,
 ) -> Result<(), TargetError> {
     let name = OsStr::new(MEMBER);
-    let unpacked = new.entry(name)?.ok_or_else(|| TargetError::refused("the data contains no `member`"))?;
     let before = work.make_child(OsStr::new("before"), 0o700)?;
     let old = data.entry(name)?;
     let aside = match &old {
@@ -99,8 +111,7 @@ fn replace(
         None => newest(&before)?,
     };
     let moved_to = aside.as_ref().map(|aside| call.shown(&before.path.join(aside)));
-    let member = Some(PlacedMember { inode: unpacked.st_ino, sha256 });
-    call.log(Event::Placed { path: at.to_owned(), before: moved_to.clone(), member })?;
+    call.log(Event::Placed { path: at.to_owned(), before: moved_to.clone(), sha256: Some(sha256) })?;
     if let (Some(_), Some(aside)) = (&old, &aside) {
         data.rename(name, &before, aside)?;
         before.sync()?;

@@ -12,9 +12,8 @@ use std::ffi::OsStr;
 
 use nightshift_core::restore::act::{FileKind, FileSpec, Outcome};
 use nightshift_core::text::first_of;
-use rustix::fs::Stat;
 
-use super::aside::{Kind, PREFIX};
+use super::aside::{Kind, PREFIX, is_other_mount};
 use super::attributes::{has_time, set_on_link, set_time};
 use super::call::Call;
 use super::dir::{Dir, file_type, split};
@@ -69,8 +68,8 @@ fn leaf(call: &mut Call<'_, '_>, target: &Target<'_>) -> Result<bool, TargetErro
     let (above, name) = split(target.relative);
     let parent = Dir::make(&call.host.root, above, None)?;
     let existing = parent.entry(name)?;
-    if let Some(reason) = stays(&parent, name, existing.as_ref())? {
-        call.note(format!("{} {reason}, and stays as it is", target.spec.path));
+    if name == DROP_IN {
+        call.note(format!("{} is a drop-in of this restore, and stays as it is", target.spec.path));
         content::skip(call, target.spec)?;
         return Ok(false);
     }
@@ -91,24 +90,21 @@ fn leaf(call: &mut Call<'_, '_>, target: &Target<'_>) -> Result<bool, TargetErro
         FileKind::Directory => return Ok(false),
     }
     let before = match &existing {
-        Some(stat) => Some(call.aside().keep(Kind::Before, target.relative, &parent, stat)?),
+        Some(stat) => match call.aside().keep(Kind::Before, target.relative, &parent, stat) {
+            Err(error) if is_other_mount(&error) && !file_type(stat).is_dir() => {
+                parent.remove(temporary)?;
+                call.note(format!("{} is a mount point, and stays as it is", target.spec.path));
+                return Ok(false);
+            }
+            kept => Some(kept?),
+        },
         // A call that was killed may have moved it.
         None => call.aside().newest(Kind::Before, target.relative, &parent)?.map(|found| found.path()),
     };
     let before = before.map(|before| call.shown(&before));
-    call.log(Event::Placed { path: target.spec.path.clone(), before, member: None })?;
+    call.log(Event::Placed { path: target.spec.path.clone(), before, sha256: None })?;
     parent.rename(temporary, &parent, name)?;
     Ok(true)
-}
-
-/// Why something is not replaced, whatever the backup contains.
-fn stays(parent: &Dir, name: &OsStr, existing: Option<&Stat>) -> Result<Option<&'static str>, TargetError> {
-    if name == DROP_IN {
-        return Ok(Some("is a drop-in of this restore"));
-    }
-    let device = parent.stat()?.st_dev;
-    let is_mounted = existing.is_some_and(|stat| !file_type(stat).is_dir() && stat.st_dev != device);
-    Ok(is_mounted.then_some("is a mount point"))
 }
 
 /// Creates a directory, or sets the attributes of one. Returns whether anything was changed.
@@ -136,7 +132,7 @@ fn directory(call: &mut Call<'_, '_>, target: &Target<'_>) -> Result<bool, Targe
                 }
             };
             let before = before.map(|before| call.shown(&before));
-            call.log(Event::Placed { path, before, member: None })?;
+            call.log(Event::Placed { path, before, sha256: None })?;
             parent.create(name, 0o700)?
         }
     };

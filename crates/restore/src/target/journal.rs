@@ -37,8 +37,13 @@ pub enum Event {
         path: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         before: Option<String>,
+        /// Of the tar of a member's data.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        member: Option<PlacedMember>,
+        sha256: Option<Digest>,
+    },
+    /// The data of a member is unpacked next, to be put at this path: what was placed there before is replaced.
+    Unpacking {
+        path: String,
     },
     /// The owner and mode of a directory are changed next. It had these.
     Adjusted {
@@ -59,13 +64,6 @@ pub enum Event {
     Failed {
         reason: Text,
     },
-}
-
-/// The data of a member: the directory's inode, and the tar from which it was unpacked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlacedMember {
-    pub inode: u64,
-    pub sha256: Digest,
 }
 
 #[derive(Debug)]
@@ -136,13 +134,13 @@ impl Journal {
         placed.collect()
     }
 
-    /// The member that was placed at this path, with this inode.
-    pub fn placed_member(&self, at: &str, with: u64) -> Option<&PlacedMember> {
-        self.lines.iter().rev().find_map(|line| match &line.event {
-            Event::Placed { path, member: Some(member), .. } if path == at && member.inode == with => {
-                Some(member)
-            }
+    /// The tar of the data that was put at this path last. None while other data is unpacked for it.
+    pub fn placed_data(&self, at: &str) -> Option<Digest> {
+        let last = self.lines.iter().rev().find_map(|line| match &line.event {
+            Event::Placed { path, sha256, .. } if path == at => Some(*sha256),
+            Event::Unpacking { path } if path == at => Some(None),
             _ => None,
-        })
+        });
+        last.flatten()
     }
 }
