@@ -21,8 +21,14 @@ use crate::trial::tools::ProgramName;
 const LOGS: &str = "var/log/containers";
 /// The endings of a pod's manifest.
 const MANIFESTS: [&str; 3] = ["yaml", "yml", "json"];
-/// Where containerd mounts the root file systems of running containers.
-const CONTAINERD: [&str; 2] = ["io.containerd.runtime.v2.task", "io.containerd.runtime.v1.linux"];
+/// Where containerd mounts the root file systems of running containers; the last is RKE2's own.
+const CONTAINERD: [&str; 3] = [
+    "run/containerd/io.containerd.runtime.v2.task",
+    "run/containerd/io.containerd.runtime.v1.linux",
+    "run/k3s/containerd/io.containerd.runtime.v2.task",
+];
+/// The manifest of etcd's static pod on RKE2, whose etcd is configured elsewhere.
+const RKE2_MANIFEST: &str = "var/lib/rancher/rke2/agent/pod-manifests/etcd.yaml";
 /// docker's storage drivers, and where each mounts the root file system of a running container.
 const DOCKER: [(&str, &str, &str); 3] = [
     ("overlay2", "overlay2", "merged"),
@@ -101,7 +107,8 @@ fn candidates(root: &Path, files: &[PathBuf]) -> Vec<String> {
         file.extension().is_some_and(|extension| MANIFESTS.iter().any(|it| extension == *it))
     };
     let manifests = files.iter().filter(is_manifest);
-    let mut logs: Vec<(SystemTime, String)> = manifests.flat_map(|manifest| logged(root, manifest)).collect();
+    let mut logs: Vec<(SystemTime, String)> =
+        manifests.chain([&root.join(RKE2_MANIFEST)]).flat_map(|manifest| logged(root, manifest)).collect();
     logs.sort_unstable_by(|a, b| b.cmp(a));
     logs.into_iter().map(|(_, id)| id).chain(docker_container(root)).collect()
 }
@@ -161,8 +168,7 @@ struct CrioContainer {
 
 /// The mounted root file system of a running container. Its links are the host's own: a data disk is often mounted elsewhere.
 fn rootfs(root: &Path, id: &str) -> Option<PathBuf> {
-    let containerd =
-        CONTAINERD.iter().map(|runtime| root.join(format!("run/containerd/{runtime}/k8s.io/{id}/rootfs")));
+    let containerd = CONTAINERD.iter().map(|runtime| root.join(format!("{runtime}/k8s.io/{id}/rootfs")));
     let docker = DOCKER.iter().filter_map(|(driver, mounts, directory)| {
         let data = root.join("var/lib/docker");
         let mount = read_state(&data.join(format!("image/{driver}/layerdb/mounts/{id}/mount-id")))?;

@@ -74,7 +74,7 @@ pub struct Job {
 
 /// A scratch directory may fill a file system of its own. On the vault's file system `min-free` stays free, and on that of the real
 /// member's data the space that etcd needs.
-fn min_free(settings: &Settings, scratch: &Path, db_size: u64) -> u64 {
+pub fn min_free(settings: &Settings, scratch: &Path, db_size: u64) -> u64 {
     let with_vault = space::same_file_system(scratch, &settings.vault.path);
     let min_free = if with_vault { settings.vault.min_free } else { 0 };
     // A host without a configured member has no member's data.

@@ -118,6 +118,17 @@ fn a_link_in_the_root_file_system_and_what_is_no_program_are_refused() {
 }
 
 #[test]
+fn rke2s_container_is_found_by_its_own_manifest_and_containerd() {
+    let host = Host(tempfile::tempdir().unwrap());
+    host.write(RKE2_MANIFEST, POD.as_bytes());
+    host.logs(&format!("etcd-e1_kube-system_etcd-{ID}.log"));
+    let rootfs = format!("run/k3s/containerd/io.containerd.runtime.v2.task/k8s.io/{ID}/rootfs");
+    host.program(&rootfs, "usr/local/bin/etcd");
+    host.program(&rootfs, "usr/local/bin/etcdctl");
+    assert_eq!(host.found().unwrap().0, ID);
+}
+
+#[test]
 fn dockers_and_cri_os_containers_are_found_by_their_state() {
     for (driver, rootfs) in [
         ("overlay2", format!("var/lib/docker/overlay2/{LAYER}/merged")),

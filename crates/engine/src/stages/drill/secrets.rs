@@ -15,9 +15,10 @@ use nightshift_core::set_path::SetId;
 use nightshift_etcd::trial::secrets::{self, MasterKeys};
 use nightshift_store::packing::snapshot_of;
 use nightshift_store::spool::spool;
-use nightshift_store::{Judged, StoreError, best_judged, open_below};
+use nightshift_store::{Judged, StoreError, best_judged, open_below, space};
 
 use crate::context::{StageContext, StageEnd};
+use crate::drill::job::min_free;
 use crate::drill::master_keys;
 
 /// The end of the stage, degraded if secrets of tonight would not be readable after a restore.
@@ -77,6 +78,10 @@ fn check(ctx: &StageContext, manifest: &Manifest) -> Result<Option<SecretsReport
     let scratch = ctx.settings.paths.scratch();
     let named = |reason: String| format!("{}: {reason}", manifest.id());
     create_dir_all(&scratch).map_err(|error| format!("cannot create {}: {error}", scratch.display()))?;
+    // Beside the real member's data and in the vault's file system, the same space stays free as for a drill.
+    let db_size = size.unwrap_or_default();
+    space::require(&scratch, db_size, 1, min_free(&ctx.settings, &scratch, db_size))
+        .map_err(|error| named(chain(&error)))?;
     let packed = open_below(&ctx.vault.directory(&manifest.id()), &item.path);
     let packed = packed.map_err(|error| named(chain(&error)))?;
     let spooled = spool(packed, packing, &scratch, size).map_err(|error| named(chain(&error)))?;
