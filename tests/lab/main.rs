@@ -7,6 +7,7 @@ mod diverged;
 mod drill;
 mod login;
 mod night;
+mod restore;
 mod site;
 mod unit;
 mod walls;

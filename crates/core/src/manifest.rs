@@ -190,6 +190,18 @@ impl Manifest {
         self.has_data(|path| SNAPSHOTS.contains(&path))
     }
 
+    /// Whether an item is a copy of etcd's keys, and not a file of the host.
+    pub fn is_etcd_data(&self, path: &str) -> bool {
+        let data = self.etcd.as_ref().and_then(|etcd| etcd.data.as_ref());
+        let v2_backup = data.and_then(|data| data.v2_backup.as_ref());
+        let is_within = |directory: &str| {
+            path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        SNAPSHOTS.contains(&path)
+            || COLD_COPIES.contains(&path)
+            || v2_backup.is_some_and(|backup| is_within(&backup.directory))
+    }
+
     /// Each kind of copy: the reason if it is missing, whether the manifest describes it, and whether the set contains it.
     fn etcd_copies(&self) -> [(&'static str, bool, bool); 3] {
         let data = self.etcd.as_ref().and_then(|etcd| etcd.data.as_ref());

@@ -6,7 +6,6 @@ use std::time::Duration;
 use nightshift_core::chain;
 use nightshift_core::etcd_facts::{Agreement, AgreementState, MemberHash};
 use tokio::time::{sleep, timeout};
-use tonic::Code;
 
 use crate::client::HASH_TIMEOUT;
 use crate::cluster::{Cluster, MemberStatus, Response};
@@ -153,7 +152,7 @@ async fn request_hash(member: &MemberStatus, revision: i64, timeout: Duration) -
 
 fn refusal(error: &ClientError, member: &str, version: &str) -> HashReply {
     match error {
-        ClientError::Refused { code: Code::Unimplemented, .. } => {
+        error if error.is_unimplemented() => {
             HashReply::None(format!("{member} runs etcd {version}, which has no HashKV (from 3.3)"))
         }
         ClientError::Refused { message, .. } if message.contains("has been compacted") => {
@@ -239,6 +238,8 @@ fn concluded(
 #[cfg(test)]
 mod tests {
     use nightshift_core::etcd_facts::MemberId;
+
+    use tonic::Code;
 
     use super::*;
 

@@ -1,17 +1,25 @@
 //! A client of one member: plain HTTP, or TLS with this host's own certificate. Certificates are always verified.
 
+use std::future::{Ready, ready};
+use std::io;
 use std::path::Path;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::Uri;
 use http::uri::PathAndQuery;
+use hyper_util::rt::TokioIo;
 use prost::Message;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time;
 use tonic::client::Grpc;
+
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Request, Status, Streaming};
 use tonic_prost::ProstCodec;
+use tower_service::Service;
 
 use crate::discover::{LocalMember, TlsFiles};
 use crate::error::{ClientError, Peer};
@@ -44,14 +52,22 @@ pub struct Client {
 impl Client {
     /// Connects, and requests the member's status once: a client certificate is refused only after the handshake.
     pub async fn connect(member: &LocalMember, timeout: Duration) -> Result<Self, ClientError> {
+        let endpoint = endpoint(&member.endpoint, &member.tls, timeout)?;
+        Self::with(member, timeout, endpoint.connect()).await
+    }
+
+    async fn with(
+        member: &LocalMember,
+        timeout: Duration,
+        connecting: impl Future<Output = Result<Channel, tonic::transport::Error>>,
+    ) -> Result<Self, ClientError> {
         let peer = Peer {
             endpoint: member.endpoint.clone(),
             origin: member.origin.clone(),
             ca: member.tls.ca.clone().unwrap_or_default(),
             cert: member.tls.cert.clone(),
         };
-        let endpoint = endpoint(&member.endpoint, &member.tls, timeout)?;
-        let channel = match time::timeout(timeout, endpoint.connect()).await {
+        let channel = match time::timeout(timeout, connecting).await {
             Ok(Ok(channel)) => channel,
             Ok(Err(error)) => return Err(peer.connecting(error.into())),
             Err(_) => return Err(peer.timed_out("the connection", timeout)),
@@ -59,6 +75,19 @@ impl Client {
         let client = Self { channel, peer, timeout };
         client.status().await.map_err(|error| client.peer.first_request(error))?;
         Ok(client)
+    }
+
+    /// As [`Client::connect`], over streams that `dial` opens to the member, such as those of a program that forwards them.
+    pub async fn connect_by<S>(
+        member: &LocalMember,
+        timeout: Duration,
+        dial: impl Fn() -> io::Result<S> + Send + 'static,
+    ) -> Result<Self, ClientError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let endpoint = endpoint(&member.endpoint, &member.tls, timeout)?;
+        Self::with(member, timeout, endpoint.connect_with_connector(Dialer(dial))).await
     }
 
     pub fn endpoint(&self) -> &str {
@@ -155,6 +184,27 @@ impl Client {
         let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE);
         grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
         Ok(grpc)
+    }
+}
+
+/// Opens the connections of a channel.
+struct Dialer<D>(D);
+
+impl<D, S> Service<Uri> for Dialer<D>
+where
+    D: Fn() -> io::Result<S>,
+    S: AsyncRead + AsyncWrite,
+{
+    type Response = TokioIo<S>;
+    type Error = io::Error;
+    type Future = Ready<io::Result<TokioIo<S>>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        ready((self.0)().map(TokioIo::new))
     }
 }
 

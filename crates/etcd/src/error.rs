@@ -87,6 +87,13 @@ pub enum ClientError {
     Lost { endpoint: String, call: &'static str, source: Source },
 }
 
+impl ClientError {
+    /// Whether the member's version does not know the request.
+    pub fn is_unimplemented(&self) -> bool {
+        matches!(self, Self::Refused { code: Code::Unimplemented, .. })
+    }
+}
+
 /// What an error may have to name: the endpoint, and the files that were used.
 #[derive(Debug, Clone)]
 pub struct Peer {

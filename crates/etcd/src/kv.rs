@@ -1,4 +1,4 @@
-//! Keys of a member, counted, read and written: only used with a scratch etcd, never with a real member.
+//! Keys of a member, counted, read and written: of a scratch etcd, or of a member that was restored.
 
 use crate::client::Client;
 use crate::error::ClientError;

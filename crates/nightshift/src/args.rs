@@ -94,6 +94,13 @@ pub enum Command {
     /// It reads the vault and files directly, without the daemon. Compressed snapshots are unpacked into a scratch
     /// directory. In a terminal, the output is shown with $PAGER, or with less.
     Inspect(Inspect),
+    /// Rebuild a cluster from an archive, or from the vault of a surviving master
+    ///
+    /// `plan` reads and verifies everything and prints the plan on one page; it changes nothing. `check` shows whether the machines
+    /// are ready. `apply` stops what runs, restores etcd, the nodes and the masters, and starts them. If it is interrupted, the same
+    /// command continues.
+    #[command(subcommand)]
+    Restore(Restore),
     /// Create SSH keys, and print the lines that authorize them
     #[command(subcommand)]
     Keys(Keys),
@@ -304,6 +311,63 @@ pub enum Restore {
     /// Do one act of a plan on this machine: the request is on standard input (started over ssh by `restore apply`)
     #[command(hide = true)]
     Act,
+    /// Make the plan, and print it on one page
+    Plan(RestorePlan),
+    /// Show whether this machine and the machines of the plan are ready
+    Check {
+        /// The directory of the plan
+        plan: PathBuf,
+        /// The directory with etcd and etcdutl (3.5.10 or newer, and not older than the member's minor version)
+        #[arg(long, value_name = "DIR")]
+        etcd_tools: Option<PathBuf>,
+        #[command(flatten)]
+        login: Login,
+    },
+    /// Carry the plan out, or continue it
+    Apply {
+        /// The directory of the plan
+        plan: PathBuf,
+        #[command(flatten)]
+        login: Login,
+    },
+    /// Show how far a plan is
+    Status {
+        /// The directory of the plan
+        plan: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct RestorePlan {
+    /// An archive file, or the directory of a vault
+    #[arg(long, value_name = "ARCHIVE|VAULT")]
+    pub from: PathBuf,
+    /// A file with the age identity for an encrypted archive
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// The fingerprint of the master's host key that must have signed the archive
+    #[arg(long, value_name = "SHA256:…")]
+    pub signer: Option<String>,
+    /// Use an archive without a valid signature
+    #[arg(long, conflicts_with = "signer")]
+    pub unsigned: bool,
+    /// Of a vault: the night [default: the newest with an etcd set]
+    #[arg(long)]
+    pub night: Option<Night>,
+    /// The directory in which the plan's directory is made
+    #[arg(long = "in", value_name = "DIR", default_value = ".")]
+    pub parent: PathBuf,
+}
+
+/// How the machines are reached: with the operator's own ssh.
+#[derive(Debug, Args)]
+pub struct Login {
+    /// The login on the machines: root, or a user with sudo without a password [default: that of ssh]
+    #[arg(long)]
+    pub user: Option<String>,
+    /// The configuration file of ssh [default: the operator's]
+    #[arg(long, value_name = "FILE")]
+    pub ssh_config: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

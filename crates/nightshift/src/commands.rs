@@ -63,6 +63,7 @@ pub fn run(cli: Cli) -> Result<Exit, CommandError> {
         Command::DrillEtcd { parent, program } => Err(become_program(parent, &program).into()),
         Command::DrillSweep { scratch } => Ok(sweep(&scratch).map(|()| Exit::Good)?),
         Command::Inspect(args) => inspect::run(&config, args),
+        Command::Restore(command) => restore::run(&config, command),
         Command::Keys(keys) => keys::run(&config, keys),
         Command::Trust(args) => here(trust::run(&config, &args)),
         Command::ColdCopy(command) => here(cold_copy::run(&config, command)),

@@ -15,12 +15,17 @@ use crate::out;
 const MAX_LEN: u64 = 16 << 20;
 
 pub fn load(path: &Path) -> Result<Loaded, CommandError> {
+    load_as(path, nightshift_engine::machine::hostname(), dir_of(path))
+}
+
+/// The config of another host, of which this is a copy. `config_dir` is the directory on that host.
+pub fn load_as(path: &Path, hostname: String, config_dir: &Path) -> Result<Loaded, CommandError> {
     let sources = sources(path)?;
     let context = Context {
-        hostname: nightshift_engine::machine::hostname(),
+        hostname,
         system_zone: TimeZone::system(),
         zone_lookup: &|name| TimeZone::get(name).ok(),
-        config_dir: dir_of(path).to_owned(),
+        config_dir: config_dir.to_owned(),
     };
     nightshift_config::load(&sources, &context)
         .map_err(|diagnostics| CommandError::Config(diagnostics.to_string()))

@@ -1,3 +1,15 @@
-//! Rebuilds a cluster by a plan: the acts on a machine, and the conductor on the operator's machine.
+//! Rebuilds a cluster by a plan: [`source`] reads and verifies the sets of a night, [`ready`] checks the machines, and [`conductor`]
+//! carries the plan out over the operator's own ssh.
 
+pub mod call;
+pub mod conductor;
+pub mod data;
+pub mod directory;
+pub mod error;
+pub mod login;
+mod member;
+pub mod progress;
+pub mod ready;
+mod remote;
+pub mod source;
 pub mod target;

@@ -125,11 +125,27 @@ pub fn verify_digest<N: AsRef<str>>(
     by: Signatory<'_, N>,
 ) -> Result<String, SignatureError> {
     let (signature, key) = read(namespace, pem)?;
+    by.owns(&key)?;
+    of_digest(&signature, &key, namespace, digest)
+}
+
+/// Checks that content was signed with the key in its signature, whosever it is, and returns that key's fingerprint: for a reader who
+/// knows the fingerprint, and nothing else of the host.
+pub fn signer_of(namespace: &str, digest: &Sha512Digest, pem: &str) -> Result<String, SignatureError> {
+    let (signature, key) = read(namespace, pem)?;
+    of_digest(&signature, &key, namespace, digest)
+}
+
+fn of_digest(
+    signature: &SshSig,
+    key: &PublicKey,
+    namespace: &str,
+    digest: &Sha512Digest,
+) -> Result<String, SignatureError> {
     if signature.hash_alg() != HashAlg::Sha512 {
         return Err(SignatureError::Digest { found: signature.hash_alg().to_string() });
     }
-    by.owns(&key)?;
-    key.verify_prehash(namespace, digest, &signature)
+    key.verify_prehash(namespace, digest, signature)
         .map(|()| fingerprint(key.key_data()))
         .map_err(|_| SignatureError::Wrong { fingerprint: fingerprint(key.key_data()) })
 }

@@ -36,6 +36,26 @@ pub fn lay(lab: &Lab) -> Result<()> {
     .map(drop)
 }
 
+/// Stand-ins for the units of 3.9, which cannot be had: by their names, as Ansible's roles install and start them.
+pub fn services(lab: &Lab) -> Result<()> {
+    side_by_side(&lab.hosts().iter().collect::<Vec<_>>(), |host| {
+        let mut units = Vec::new();
+        if host.has(Role::Master) {
+            units.extend(["atomic-openshift-master-api", "atomic-openshift-master-controllers"]);
+        }
+        if [Role::Master, Role::Node].iter().any(|&role| host.has(role)) {
+            units.push("atomic-openshift-node");
+        }
+        for unit in units {
+            let text = "[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n";
+            host.write_file(&HostFile::new(format!("/etc/systemd/system/{unit}.service"), 0o644, text))?;
+            host.systemctl(&format!("enable --now --quiet {unit}.service"))?;
+        }
+        Ok(())
+    })
+    .map(drop)
+}
+
 struct Cluster {
     authority: Authority,
     etcd_authority: Authority,

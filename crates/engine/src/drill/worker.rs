@@ -14,7 +14,7 @@ use nightshift_etcd::trial::compare::{Expected, compare};
 use nightshift_etcd::trial::contents::{self, Contents, Source};
 use nightshift_etcd::trial::etcd::{Origin, Start};
 use nightshift_etcd::trial::fault::{Fault, Here as _};
-use nightshift_etcd::trial::restore::restore;
+use nightshift_etcd::trial::restore::{NewMember, restore};
 use nightshift_etcd::trial::scratch::{DRILL, Scratch, ScratchError};
 use nightshift_etcd::trial::secrets::MasterKeys;
 use nightshift_etcd::trial::server::Server;
@@ -99,7 +99,7 @@ async fn drill(job: &mut Job, files: JobFiles, log: &mut DrillLog<'_>) -> Result
             let walked = read(keys, db.clone(), Source::Snapshot(ending), &scratch);
             let contents = log.step("walk", walked).await?;
             log.secrets = Some(contents.secrets.clone());
-            log.step("restore", restore(&tools, &scratch, &db, &data)).await?;
+            log.step("restore", restore(&tools, &scratch, &db, &data, NewMember::alone())).await?;
             (Some(contents), Origin::Restored)
         }
         Stored::Member { packing } => {

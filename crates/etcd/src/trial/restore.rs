@@ -1,4 +1,4 @@
-//! `snapshot restore` by etcd's own program, with its hash check.
+//! `snapshot restore` by etcd's own program, with its hash check: for a drill, and for the members of a rebuilt cluster.
 
 use std::path::Path;
 
@@ -9,20 +9,52 @@ use super::fault::{Fault, Here as _};
 use super::scratch::Scratch;
 use super::tools::Tools;
 
-/// The restored member is alone, so its peer URL is never used; it gets another one when it is started.
-const PEER_URL: &str = "http://127.0.0.1:1";
+/// The member that gets the data.
+#[derive(Debug, Clone, Copy)]
+pub struct NewMember<'a> {
+    pub name: &'a str,
+    /// The same text for all members of the cluster.
+    pub initial_cluster: &'a str,
+    pub peer_urls: &'a str,
+    /// A token that was never used, so that it can never join another cluster.
+    pub token: &'a str,
+    /// The revision is raised by so much, and everything before it counts as compacted: a client that watches from before gets an
+    /// error, and reads everything again.
+    pub bump: Option<i64>,
+}
+
+impl NewMember<'static> {
+    /// The only member of a scratch etcd. Its peer URL is never used; it gets another one when it is started.
+    pub const fn alone() -> Self {
+        Self {
+            name: NAME,
+            initial_cluster: "drill=http://127.0.0.1:1",
+            peer_urls: "http://127.0.0.1:1",
+            token: "nightshift-drill",
+            bump: None,
+        }
+    }
+}
 
 /// Restores a snapshot to the data directory `data`, which must not exist.
-pub async fn restore(tools: &Tools, scratch: &Scratch, snapshot: &Path, data: &Path) -> Result<(), Fault> {
+pub async fn restore(
+    tools: &Tools,
+    scratch: &Scratch,
+    snapshot: &Path,
+    data: &Path,
+    member: NewMember<'_>,
+) -> Result<(), Fault> {
     let program = &tools.restorer;
     let doing = || format!("cannot run {}", program.path.display());
     let log = Log::new(scratch, "restore.log")?;
     let mut command = tools.launch.logged(&program.path, &log.file).here(doing)?;
+    let NewMember { name, initial_cluster, peer_urls, token, bump } = member;
     command.args(["snapshot", "restore"]).arg(snapshot).arg("--data-dir").arg(data);
-    command.args(["--name", NAME, "--initial-cluster", &format!("{NAME}={PEER_URL}")]);
-    command.args(["--initial-advertise-peer-urls", PEER_URL]);
-    // With a token of its own it can never join the real cluster.
-    command.args(["--initial-cluster-token", "nightshift-drill"]);
+    command.args(["--name", name, "--initial-cluster", initial_cluster]);
+    command.args(["--initial-advertise-peer-urls", peer_urls, "--initial-cluster-token", token]);
+    if let Some(bump) = bump {
+        command.args(["--bump-revision", &bump.to_string(), "--mark-compacted"]);
+    }
     let status = Child::start(&mut command).here(doing)?.end().await.here(doing)?;
     if status.success() {
         return Ok(());

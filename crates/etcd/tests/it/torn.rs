@@ -18,7 +18,7 @@ use nightshift_etcd::trial::child::Launch;
 use nightshift_etcd::trial::compare::{Expected, compare};
 use nightshift_etcd::trial::contents::{self, Source};
 use nightshift_etcd::trial::etcd::{Origin, Start};
-use nightshift_etcd::trial::restore::restore;
+use nightshift_etcd::trial::restore::{NewMember, restore};
 use nightshift_etcd::trial::scratch::{DRILL, Scratch};
 use nightshift_etcd::trial::secrets::MasterKeys;
 use nightshift_etcd::trial::server::Server;
@@ -248,7 +248,7 @@ async fn restored(file: &Path, packing: Packing, root: &Path) {
     let contents = contents::read(db.clone(), source, scratch.directory().to_owned(), MasterKeys::default())
         .await
         .unwrap();
-    restore(&tools, &scratch, &db, &data).await.unwrap();
+    restore(&tools, &scratch, &db, &data, NewMember::alone()).await.unwrap();
     let start = Start { data: &data, db_size: db.metadata().unwrap().len(), origin: Origin::Restored };
     let mut server = Server::start(&tools, &scratch, start).await.unwrap();
     let expected = Expected {

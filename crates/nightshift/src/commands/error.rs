@@ -13,6 +13,7 @@ use nightshift_etcd::discover::DiscoverError;
 use nightshift_etcd::service::ServiceError;
 use nightshift_etcd::trial::child::FollowError;
 use nightshift_peers::CredentialsError;
+use nightshift_restore::error::RestoreError;
 use nightshift_restore::target::TargetError;
 use nightshift_ssh::{IdentityError, KnownHostsError};
 use nightshift_store::StoreError;
@@ -65,7 +66,7 @@ macro_rules! others {
     })* };
 }
 others!(CredentialsError, IdentityError, KnownHostsError, DiscoverError, ServiceError);
-others!(ServeError, RecoverError, FollowError, PeerError);
+others!(ServeError, RecoverError, FollowError, PeerError, RestoreError);
 
 impl CommandError {
     /// Adds what failed to an error that does not say it.

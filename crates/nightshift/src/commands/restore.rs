@@ -1,15 +1,31 @@
 //! `nightshift restore`: the plan, the check of the machines, and the rebuild.
 
 mod act;
+mod apply;
+mod check;
+mod plan;
+mod status;
 
 use std::path::Path;
 
-use super::CommandError;
-use crate::args::Restore;
+use super::{CommandError, here};
+use crate::args::{Login, Restore};
 use crate::exit::Exit;
 
 pub fn run(config: &Path, command: Restore) -> Result<Exit, CommandError> {
     match command {
         Restore::Act => act::run(config),
+        Restore::Plan(args) => plan::run(config, &args),
+        Restore::Check { plan, etcd_tools, login } => {
+            here(check::run(&plan, etcd_tools.as_deref(), &login.into()))
+        }
+        Restore::Apply { plan, login } => here(apply::run(&plan, &login.into())),
+        Restore::Status { plan } => status::run(&plan),
+    }
+}
+
+impl From<Login> for nightshift_restore::login::Login {
+    fn from(login: Login) -> Self {
+        Self { user: login.user, config: login.ssh_config }
     }
 }

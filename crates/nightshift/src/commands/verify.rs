@@ -2,6 +2,7 @@
 
 mod archive;
 mod archived_sets;
+pub mod signer;
 mod state;
 
 use std::collections::BTreeSet;

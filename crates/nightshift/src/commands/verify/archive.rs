@@ -97,7 +97,7 @@ fn beside_archive(
     Ok((signed, findings, checksum.is_some()))
 }
 
-fn hash(path: &Path) -> Result<(Digest, [u8; 64]), CommandError> {
+pub(super) fn hash(path: &Path) -> Result<(Digest, [u8; 64]), CommandError> {
     let failed = |source| CommandError::Read { path: path.to_owned(), source };
     let mut file = File::open(path).map_err(failed)?;
     let (mut sha256, mut sha512) = (Hasher::default(), Sha512::new());

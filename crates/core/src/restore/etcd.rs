@@ -1,0 +1,267 @@
+//! The etcd part of a plan: the one snapshot, and the members that all get its data.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::etcd_config::Options;
+use crate::etcd_config::pod::Pod;
+use crate::etcd_facts::{DataDirectory, EtcdFacts, RunsAs};
+use crate::manifest::{Manifest, SNAPSHOTS};
+use crate::name::HostName;
+use crate::outcome::Grade;
+use crate::owner::Owner;
+use crate::restore::evidence::{Evidence, FoundSet};
+use crate::restore::finding::Finding;
+use crate::restore::units;
+use crate::role::Role;
+use crate::set_path::SetId;
+use crate::text::{Lines, Text};
+
+/// The revision is raised by so much, so that no client that watches from a revision of before misses an event without an error: enough
+/// for a week at 1,500 writes a second (docs/facts/etcd.md#restore).
+pub const BUMP: i64 = 1_000_000_000;
+
+/// etcd as it will be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EtcdPlan {
+    pub snapshot: Snapshot,
+    pub members: Vec<Member>,
+}
+
+/// The snapshot that every member gets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    pub set: SetId,
+    /// Its path in the set.
+    pub item: String,
+    /// Of the unpacked snapshot, with its trailer.
+    pub sha256: Digest,
+    /// In bytes.
+    pub size: u64,
+    pub revision: i64,
+    /// The version of the member that it was taken of.
+    pub version: Text,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    pub host: HostName,
+    /// Its configuration and certificates.
+    pub set: SetId,
+    pub name: String,
+    /// Separated by commas, as etcd has them.
+    pub peer_urls: String,
+    pub client_url: String,
+    pub runs: RunsAs,
+    pub data: DataDirectory,
+    /// The client's files for it, as paths in the member's set: CA, certificate, key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<[String; 3]>,
+}
+
+impl Member {
+    /// Host and port of its client URL.
+    pub fn client_address(&self) -> Option<String> {
+        address(&self.client_url)
+    }
+
+    /// What refuses connections while it is stopped.
+    pub fn addresses(&self) -> Vec<String> {
+        std::iter::once(self.client_url.as_str())
+            .chain(self.peer_urls.split(','))
+            .filter_map(address)
+            .collect()
+    }
+}
+
+fn address(url: &str) -> Option<String> {
+    url.split_once("://").map(|(_, rest)| rest.trim_end_matches('/').to_owned())
+}
+
+impl EtcdPlan {
+    /// The same text for all members: `--initial-cluster`.
+    pub fn initial_cluster(&self) -> String {
+        let one = |member: &Member| {
+            let urls = member.peer_urls.split(',').map(|url| format!("{}={url}", member.name));
+            urls.collect::<Vec<_>>().join(",")
+        };
+        self.members.iter().map(one).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// The plan for etcd. `None` if there is no snapshot or a member cannot be restored; then the findings say why.
+pub fn plan(evidence: &Evidence<'_>, findings: &mut Vec<Finding>) -> Option<EtcdPlan> {
+    let snapshot = choose(evidence, findings);
+    let hosts = evidence.settings.inventory.with_role(Role::Etcd);
+    let members: Vec<Option<Member>> = hosts
+        .map(|host| match member(evidence, &host.name) {
+            Ok(member) => Some(member),
+            Err(reason) => {
+                findings.push(Finding::refused(format!("{}: {reason}", host.name)));
+                None
+            }
+        })
+        .collect();
+    Some(EtcdPlan { snapshot: snapshot?, members: members.into_iter().collect::<Option<_>>()? })
+}
+
+/// The snapshot with the best grade, and among those the one with the highest revision.
+fn choose(evidence: &Evidence<'_>, findings: &mut Vec<Finding>) -> Option<Snapshot> {
+    let sets = evidence.sets.iter().filter_map(|set| Some((set, snapshot_of(&set.manifest)?)));
+    let best = sets
+        .filter(|(set, _)| set.grade > Grade::Bad)
+        .max_by_key(|(set, snapshot)| (set.grade, snapshot.revision, snapshot.set.clone()));
+    let Some((set, snapshot)) = best else {
+        findings.push(Finding::refused(format!(
+            "no etcd set of {} has a snapshot that can be restored; use another night",
+            evidence.night
+        )));
+        return None;
+    };
+    if !set.grade.is_copy() {
+        let reasons = set.manifest.notes.summary();
+        findings.push(Finding::refused(format!(
+            "{} is {}: {reasons}; use another night, or review it and accept it with `nightshift sets accept`",
+            snapshot.set, set.grade
+        )));
+    }
+    Some(snapshot)
+}
+
+fn snapshot_of(manifest: &Manifest) -> Option<Snapshot> {
+    let (item, ..) = manifest.files().find(|(item, ..)| SNAPSHOTS.contains(&item.path.as_str()))?;
+    let facts = manifest.etcd.as_ref()?;
+    Some(Snapshot {
+        set: manifest.id(),
+        item: item.path.clone(),
+        sha256: facts.raw_sha256,
+        size: facts.raw_size,
+        revision: facts.last_revision(),
+        version: facts.version.clone(),
+    })
+}
+
+/// A member, from its set's manifest and its configuration in that set.
+fn member(evidence: &Evidence<'_>, host: &HostName) -> Result<Member, String> {
+    let set = evidence
+        .best(host, Role::Etcd)
+        .ok_or("no etcd set of this host, so its configuration and its certificates are missing")?;
+    let facts = set.manifest.etcd.as_ref();
+    let config = Configured::of(evidence, set);
+    let option = |names: &[&str]| config.options.first(names).map(str::to_owned);
+    let name = option(&["ETCD_NAME"])
+        .or_else(|| facts.map(|facts| facts.member_name.to_string()).filter(|name| !name.is_empty()))
+        .ok_or("its member name is neither in its configuration nor in its manifest")?;
+    let listed = facts.and_then(|facts| facts.members.iter().find(|member| *member.id == *facts.member_id));
+    let joined = |urls: &Lines| urls.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let peer_urls = listed
+        .map(|member| joined(&member.peer_urls))
+        .filter(|urls| !urls.is_empty())
+        .or_else(|| option(&["ETCD_INITIAL_ADVERTISE_PEER_URLS"]))
+        .ok_or("its peer URLs are neither in its manifest nor in its configuration")?;
+    let client_url = option(&["ETCD_ADVERTISE_CLIENT_URLS", "ETCD_LISTEN_CLIENT_URLS"])
+        .or_else(|| listed.map(|member| joined(&member.client_urls)))
+        .and_then(|urls| urls.split(',').next().map(str::to_owned))
+        .filter(|url| !url.is_empty())
+        .ok_or("its client URL is neither in its configuration nor in its manifest")?;
+    let service = facts.and_then(|facts| facts.service.as_ref());
+    let runs = service.and_then(|service| service.runs.clone()).unwrap_or_else(|| config.runs.clone());
+    if service.is_some_and(|service| service.wal.is_some()) || option(&["ETCD_WAL_DIR"]).is_some() {
+        return Err(
+            "its write-ahead log has a directory of its own, which a restore does not support yet".to_owned()
+        );
+    }
+    let data = service
+        .and_then(|service| service.data.clone())
+        .or_else(|| Some(default_directory(&config.on_host(&option(&["ETCD_DATA_DIR"])?), &runs)))
+        .ok_or("its data directory is neither in its manifest nor in its configuration")?;
+    Ok(Member {
+        host: host.clone(),
+        set: set.manifest.id(),
+        name,
+        peer_urls,
+        client_url,
+        runs,
+        data,
+        tls: config.tls(),
+    })
+}
+
+/// Of a manifest that does not have it: as packages create it, or as a pod that runs as root.
+fn default_directory(path: &str, runs: &RunsAs) -> DataDirectory {
+    let user = match runs {
+        RunsAs::Unit(_) => "etcd",
+        RunsAs::StaticPod(_) => "root",
+    };
+    let owner = Owner { uid: 0, gid: 0, user: Some(user.to_owned()), group: Some(user.to_owned()) };
+    DataDirectory { path: path.into(), owner, mode: 0o700, selinux: None }
+}
+
+/// A member's configuration in its set.
+struct Configured {
+    options: Options,
+    runs: RunsAs,
+    /// The manifest of its static pod.
+    pod: Option<Pod>,
+}
+
+/// Where etcd's configuration is, by how it runs.
+const CONFS: [&str; 4] =
+    ["/etc/etcd/etcd.conf", "/etc/default/etcd", "/etc/etcd.env", "/etc/etcd/etcd.conf.yml"];
+const PODS: [&str; 2] = ["/etc/origin/node/pods/etcd.yaml", "/etc/kubernetes/manifests/etcd.yaml"];
+
+impl Configured {
+    fn of(evidence: &Evidence<'_>, set: &FoundSet) -> Self {
+        let conf = evidence.settings.etcd.conf.display().to_string();
+        let confs = std::iter::once(conf.as_str()).chain(CONFS);
+        let unit = RunsAs::Unit(format!("{}.service", units::ETCD[0]).into());
+        for path in confs {
+            let read = evidence.text(set, path).and_then(|text| Options::read(&text).ok());
+            if let Some(options) = read.filter(|options| options.iter().next().is_some()) {
+                return Self { options, runs: unit, pod: None };
+            }
+        }
+        for path in PODS {
+            let Some(text) = evidence.text(set, path) else { continue };
+            let Ok(pod) = Pod::parse(&text) else { continue };
+            let Some(etcd) = pod.etcd() else { continue };
+            let mut options = Options::default();
+            if let Some(sourced) = etcd.sourced() {
+                let sourced = etcd.on_host(sourced).display().to_string();
+                options.read_environment(&evidence.text(set, &sourced).unwrap_or_default());
+            }
+            etcd.read_options(&mut options);
+            return Self { options, runs: RunsAs::StaticPod(path.into()), pod: Some(pod) };
+        }
+        Self { options: Options::default(), runs: unit, pod: None }
+    }
+
+    /// The host's path of a path in the configuration.
+    fn on_host(&self, path: &str) -> String {
+        let etcd = self.pod.as_ref().and_then(Pod::etcd);
+        etcd.map_or_else(|| path.to_owned(), |etcd| etcd.on_host(path.as_ref()).display().to_string())
+    }
+
+    /// What a client on the member itself uses: the peers' certificate, else the server's.
+    fn tls(&self) -> Option<[String; 3]> {
+        const CA: [&str; 2] = ["ETCD_TRUSTED_CA_FILE", "ETCD_PEER_TRUSTED_CA_FILE"];
+        const PAIRS: [[&str; 2]; 2] =
+            [["ETCD_PEER_CERT_FILE", "ETCD_PEER_KEY_FILE"], ["ETCD_CERT_FILE", "ETCD_KEY_FILE"]];
+        let file = |name: &str| self.options.first(&[name]).map(|path| self.on_host(path));
+        let ca = self.options.first(&CA).map(|path| self.on_host(path))?;
+        let [cert, key] = PAIRS.iter().find_map(|[cert, key]| Some([file(cert)?, file(key)?]))?;
+        let in_set = |path: String| path.trim_start_matches('/').to_owned();
+        Some([in_set(ca), in_set(cert), in_set(key)])
+    }
+}
+
+/// Whether the members that a set lists are those of the plan: a restore that leaves one out makes another cluster.
+pub fn compare_members(facts: &EtcdFacts, plan: &EtcdPlan) -> Vec<String> {
+    let listed = facts.members.iter().filter(|member| !member.learner);
+    listed
+        .filter(|listed| plan.members.iter().all(|member| *listed.name != *member.name))
+        .map(|listed| {
+            format!("the cluster had a member `{}` that is not an etcd host of the inventory", listed.name)
+        })
+        .collect()
+}

@@ -1,0 +1,146 @@
+//! A machine of the plan, with the files of all its sets: each path once.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::manifest::{Item, ItemKind, Manifest};
+use crate::name::HostName;
+use crate::restore::act::{FileKind, FileSpec};
+use crate::restore::evidence::Evidence;
+use crate::restore::finding::Finding;
+use crate::role::{Role, Roles};
+use crate::set_path::SetId;
+use crate::system::System;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    pub host: HostName,
+    /// Where the operator's ssh connects to.
+    pub address: String,
+    pub port: u16,
+    pub roles: Vec<Role>,
+    /// It has no daemon, so nightshift is installed there for the restore alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub agentless: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<System>,
+    /// Parents before what is in them.
+    pub files: Vec<PlannedFile>,
+}
+
+/// A file at its place on the machine, and where its content is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedFile {
+    #[serde(flatten)]
+    pub file: FileSpec,
+    pub set: SetId,
+    /// Its path in the set.
+    pub item: String,
+}
+
+impl Machine {
+    pub fn has(&self, role: Role) -> bool {
+        self.roles.contains(&role)
+    }
+
+    pub fn roles(&self) -> Roles {
+        self.roles.iter().copied().collect()
+    }
+
+    /// The bytes of all its files.
+    pub fn bytes(&self) -> u64 {
+        let size = |file: &PlannedFile| match file.file.kind {
+            FileKind::File { size, .. } => size,
+            FileKind::Directory | FileKind::Symlink { .. } => 0,
+        };
+        self.files.iter().map(size).fold(0, u64::saturating_add)
+    }
+}
+
+/// The machines of all hosts of the inventory, and what their sets lack.
+pub fn plan(evidence: &Evidence<'_>, findings: &mut Vec<Finding>) -> Vec<Machine> {
+    evidence
+        .settings
+        .inventory
+        .hosts()
+        .map(|host| {
+            for role in host.roles.iter().filter(|role| evidence.best(&host.name, *role).is_none()) {
+                findings.push(missing(&host.name, role));
+            }
+            let sets = evidence.best_of(&host.name);
+            let files = merged(sets.iter().map(|set| &set.manifest));
+            for set in &sets {
+                if !set.manifest.vanished.is_empty() {
+                    let summary = set.manifest.vanished.summary();
+                    findings.push(Finding::missing(format!(
+                        "{}: absent that night, present the night before: {summary}",
+                        set.manifest.id()
+                    )));
+                }
+            }
+            Machine {
+                host: host.name.clone(),
+                address: host.address.clone(),
+                port: host.port,
+                roles: host.roles.iter().collect(),
+                agentless: host.agentless,
+                system: sets.iter().find_map(|set| set.manifest.system.clone()),
+                files,
+            }
+        })
+        .collect()
+}
+
+/// Masters and members must all be there. A node can be installed again.
+fn missing(host: &HostName, role: Role) -> Finding {
+    match role {
+        Role::Node => Finding::lost(format!("{host}: no node set, so its files are not restored")),
+        Role::Master | Role::Etcd => Finding::refused(format!(
+            "{host}: no {role} set of this night; use another night or another source"
+        )),
+    }
+}
+
+/// Describes a machine that is not restored: its package's own files stay as they are.
+const NOT_RESTORED: [&str; 2] = ["/etc/os-release", "/etc/machine-id"];
+
+/// The files of several sets of one host. The first set that has a path decides.
+fn merged<'m>(sets: impl Iterator<Item = &'m Manifest>) -> Vec<PlannedFile> {
+    let mut files = BTreeMap::new();
+    for manifest in sets {
+        for item in &manifest.items {
+            // The output of a command, or etcd's data, has no place.
+            if let Some(path) = place(manifest, item) {
+                files.entry(path).or_insert_with(|| planned(manifest, item));
+            }
+        }
+    }
+    files.into_values().collect()
+}
+
+/// The absolute path of an item on its host.
+fn place(manifest: &Manifest, item: &Item) -> Option<String> {
+    let source = item.source.as_str();
+    let is_path = source.starts_with('/') && crate::manifest::is_safe_path(source.trim_start_matches('/'));
+    let is_data = manifest.role == Role::Etcd && manifest.is_etcd_data(&item.path);
+    (is_path && !is_data && !NOT_RESTORED.contains(&source)).then(|| source.to_owned())
+}
+
+fn planned(manifest: &Manifest, item: &Item) -> PlannedFile {
+    let kind = match &item.kind {
+        ItemKind::File { size, sha256 } => FileKind::File { size: *size, sha256: *sha256 },
+        ItemKind::Directory => FileKind::Directory,
+        ItemKind::Symlink { target } => FileKind::Symlink { target: target.clone() },
+    };
+    let file = FileSpec {
+        path: item.source.clone(),
+        kind,
+        owner: item.owner.clone(),
+        mode: item.mode,
+        modified: item.modified,
+        selinux: item.selinux.clone(),
+        access: item.access.clone(),
+    };
+    PlannedFile { file, set: manifest.id(), item: item.path.clone() }
+}

@@ -1,0 +1,255 @@
+//! The acts of a plan in their order. Those of one group run at the same time on all their machines; a group begins when the one before
+//! it has ended everywhere.
+
+use crate::etcd_facts::RunsAs;
+use crate::name::HostName;
+use crate::restore::act::Act;
+use crate::restore::etcd::Member;
+use crate::restore::machine::Machine;
+use crate::restore::{Plan, units};
+use crate::role::Role;
+
+/// How long a unit may take to become active, in seconds: the API server waits for etcd.
+const START_SECONDS: u64 = 300;
+
+/// Acts that may run at the same time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// The number of the runbook's step: 3 to 7.
+    pub step: u8,
+    pub steps: Vec<Step>,
+}
+
+/// One line of the page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// `4.3`.
+    pub number: String,
+    pub host: HostName,
+    pub action: Action,
+}
+
+/// What is done in a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// On the machine, complete as it is.
+    Act(Act),
+    /// On the machine, with bytes or values that the operator's machine adds.
+    PutFiles,
+    PutData,
+    /// The operator's machine speaks to this member.
+    Compare,
+    Write,
+    /// The keys that all machines have now are pinned on this one.
+    Pin,
+    /// The masters' keys are authorized on this one.
+    Authorize,
+    /// The operator's machine authorizes this master's keys at the remotes.
+    AuthorizeAtRemotes,
+}
+
+impl Action {
+    /// What it does, for the page and the log.
+    pub fn title(&self) -> String {
+        match self {
+            Self::Act(Act::Facts(_)) => "look at the machine".to_owned(),
+            Self::Act(Act::Hold { units }) => format!("hold {}, also over a reboot", listed(units)),
+            Self::Act(Act::Stop { units, manifests, .. }) => {
+                let all: Vec<&String> = units.iter().chain(manifests).collect();
+                format!("stop {}", listed(&all))
+            }
+            Self::Act(Act::PutData { .. }) | Self::PutData => "put etcd's data in place".to_owned(),
+            Self::Act(Act::PutFiles { .. }) | Self::PutFiles => "put the files in place".to_owned(),
+            Self::Act(Act::Settle { .. }) => "labels, trust store, systemd's units".to_owned(),
+            Self::Act(Act::Start { units, manifests }) => {
+                let all: Vec<&String> = units.iter().chain(manifests).collect();
+                format!("start {}", listed(&all))
+            }
+            Self::Act(Act::Await { units, .. }) => format!("wait until {} is active", listed(units)),
+            Self::Act(Act::HostKeys) => "read the host keys".to_owned(),
+            Self::Act(Act::Identities { .. }) => "create nightshift's keys".to_owned(),
+            Self::Act(Act::Night) => "run an extra night".to_owned(),
+            Self::Act(Act::Finish) => "end the restore".to_owned(),
+            Self::Act(Act::Pin { .. }) | Self::Pin => "pin the new host keys".to_owned(),
+            Self::Act(Act::Authorize { .. }) | Self::Authorize => {
+                "authorize the masters' new keys".to_owned()
+            }
+            Self::AuthorizeAtRemotes => "authorize its new keys at the remotes".to_owned(),
+            Self::Compare => "compare all members: list, revision, counts, HashKV; disarm NOSPACE".to_owned(),
+            Self::Write => "write a key through this member, read it, delete it".to_owned(),
+        }
+    }
+}
+
+fn listed(units: &[impl AsRef<str>]) -> String {
+    let names: Vec<&str> = units.iter().map(|unit| unit.as_ref().trim_end_matches(".service")).collect();
+    names.join(", ")
+}
+
+/// All groups of a plan, numbered.
+pub fn groups(plan: &Plan) -> Vec<Group> {
+    let mut groups = Groups::default();
+    stop(plan, &mut groups);
+    etcd(plan, &mut groups);
+    let files = |groups: &mut Groups, step, machines: &[&Machine]| {
+        groups.add(step, machines, |_| Action::PutFiles);
+        groups.add(step, machines, |machine| Action::Act(settle(machine)));
+    };
+    files(&mut groups, 5, &plan.machines_of(MachineKind::Node));
+    files(&mut groups, 6, &plan.machines_of(MachineKind::Master));
+    start(plan, &mut groups);
+    groups.0
+}
+
+/// When a machine's files are put in place: those of an etcd host before etcd starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MachineKind {
+    Etcd,
+    Node,
+    Master,
+}
+
+impl MachineKind {
+    fn of(machine: &Machine) -> Self {
+        if machine.has(Role::Etcd) {
+            Self::Etcd
+        } else if machine.has(Role::Master) {
+            Self::Master
+        } else {
+            Self::Node
+        }
+    }
+}
+
+impl Plan {
+    fn machines_of(&self, kind: MachineKind) -> Vec<&Machine> {
+        self.machines.iter().filter(|machine| MachineKind::of(machine) == kind).collect()
+    }
+
+    fn machines_with(&self, role: Role) -> Vec<&Machine> {
+        self.machines.iter().filter(|machine| machine.has(role)).collect()
+    }
+
+    pub fn machine(&self, host: &HostName) -> Option<&Machine> {
+        self.machines.iter().find(|machine| machine.host == *host)
+    }
+
+    pub fn member(&self, host: &HostName) -> Option<&Member> {
+        self.etcd.as_ref()?.members.iter().find(|member| member.host == *host)
+    }
+
+    /// The machines with a daemon.
+    fn managed(&self) -> Vec<&Machine> {
+        self.machines.iter().filter(|machine| !machine.agentless).collect()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Groups(Vec<Group>);
+
+impl Groups {
+    fn add(&mut self, step: u8, machines: &[&Machine], action: impl Fn(&Machine) -> Action) {
+        let before: usize =
+            self.0.iter().filter(|group| group.step == step).map(|group| group.steps.len()).sum();
+        let numbered = machines.iter().zip(before + 1..).map(|(machine, number)| Step {
+            number: format!("{step}.{number}"),
+            host: machine.host.clone(),
+            action: action(machine),
+        });
+        let steps: Vec<Step> = numbered.collect();
+        if !steps.is_empty() {
+            self.0.push(Group { step, steps });
+        }
+    }
+}
+
+/// In this order nothing that still runs loses what it needs without a notice: controllers, API, kubelets, etcd.
+fn stop(plan: &Plan, groups: &mut Groups) {
+    let all: Vec<&Machine> = plan.machines.iter().collect();
+    groups.add(3, &all, |machine| Action::Act(Act::Hold { units: units::held(machine.roles()) }));
+    let masters = plan.machines_with(Role::Master);
+    let stop = |names: &[&str]| {
+        let (units, none) = (units::names(names), Vec::new);
+        Act::Stop { units, manifests: none(), ports: none(), data: none() }
+    };
+    groups.add(3, &masters, |_| Action::Act(stop(&units::CONTROLLERS)));
+    groups.add(3, &masters, |_| Action::Act(stop(&units::API)));
+    groups.add(3, &all, |_| Action::Act(stop(&[&units::NIGHTSHIFT[..1], &units::KUBELET].concat())));
+    groups.add(3, &plan.machines_of(MachineKind::Etcd), |machine| {
+        let member = plan.member(&machine.host);
+        Action::Act(Act::Stop {
+            units: units::names(&units::ETCD),
+            manifests: Vec::new(),
+            ports: member.map(Member::addresses).unwrap_or_default(),
+            data: member.map(|member| member.data.path.to_string()).into_iter().collect(),
+        })
+    });
+}
+
+fn etcd(plan: &Plan, groups: &mut Groups) {
+    let machines = plan.machines_of(MachineKind::Etcd);
+    groups.add(4, &machines, |_| Action::PutFiles);
+    groups.add(4, &machines, |machine| Action::Act(settle(machine)));
+    let members: Vec<&Machine> =
+        machines.into_iter().filter(|machine| plan.member(&machine.host).is_some()).collect();
+    groups.add(4, &members, |_| Action::PutData);
+    groups.add(4, &members, |machine| {
+        let runs = plan.member(&machine.host).map(|member| &member.runs);
+        let (units, manifests) = match runs {
+            Some(RunsAs::StaticPod(manifest)) => (Vec::new(), vec![manifest.to_string()]),
+            Some(RunsAs::Unit(unit)) => (vec![unit.to_string()], Vec::new()),
+            None => (Vec::new(), Vec::new()),
+        };
+        Action::Act(Act::Start { units, manifests })
+    });
+    // One comparison of all, by way of the first.
+    groups.add(4, &members[..members.len().min(1)], |_| Action::Compare);
+    groups.add(4, &members, |_| Action::Write);
+}
+
+fn settle(machine: &Machine) -> Act {
+    // Directories that were collected as a whole stand for what is in them.
+    let mut paths: Vec<String> = Vec::new();
+    for file in &machine.files {
+        let path = &file.file.path;
+        if !paths
+            .last()
+            .is_some_and(|last| path.strip_prefix(last.as_str()).is_some_and(|rest| rest.starts_with('/')))
+        {
+            paths.push(path.clone());
+        }
+    }
+    Act::Settle { paths }
+}
+
+fn start(plan: &Plan, groups: &mut Groups) {
+    let masters = plan.machines_with(Role::Master);
+    let all: Vec<&Machine> = plan.machines.iter().collect();
+    let start = |names: &[&str]| Act::Start { units: units::names(names), manifests: Vec::new() };
+    let wait = |names: &[&str]| Act::Await { units: units::names(names), seconds: START_SECONDS };
+    groups.add(7, &masters, |_| Action::Act(start(&units::API)));
+    groups.add(7, &masters, |_| Action::Act(wait(&units::API)));
+    groups.add(7, &plan.machines_with_kubelet(), |_| Action::Act(start(&units::KUBELET)));
+    groups.add(7, &masters, |_| Action::Act(start(&units::CONTROLLERS)));
+    groups.add(7, &masters, |_| Action::Act(wait(&units::CONTROLLERS)));
+    let managed = plan.managed();
+    let remotes: Vec<String> = plan.remotes.iter().map(|remote| remote.name.to_string()).collect();
+    groups.add(7, &managed, |_| Action::Act(Act::HostKeys));
+    groups.add(7, &managed, |_| Action::Pin);
+    groups.add(7, &masters, |_| Action::Act(Act::Identities { remotes: remotes.clone() }));
+    groups.add(7, &managed, |_| Action::Authorize);
+    if !remotes.is_empty() {
+        groups.add(7, &masters, |_| Action::AuthorizeAtRemotes);
+    }
+    groups.add(7, &managed, |_| Action::Act(start(&units::NIGHTSHIFT)));
+    groups.add(7, &managed, |_| Action::Act(Act::Night));
+    groups.add(7, &all, |_| Action::Act(Act::Finish));
+}
+
+impl Plan {
+    /// Masters are nodes too, where they have a node's files.
+    fn machines_with_kubelet(&self) -> Vec<&Machine> {
+        let has_kubelet = |machine: &&Machine| machine.has(Role::Node) || machine.has(Role::Master);
+        self.machines.iter().filter(has_kubelet).collect()
+    }
+}

@@ -1,0 +1,78 @@
+//! `nightshift restore apply`: carries the plan out, and continues it after an interruption.
+
+use std::path::Path;
+use std::time::Instant;
+
+use nightshift_core::restore::steps::Step;
+use nightshift_restore::conductor::{Conductor, Ending};
+use nightshift_restore::data;
+use nightshift_restore::directory::{Directory, StepEnd};
+use nightshift_restore::login::Login;
+use nightshift_restore::progress::Progress;
+
+use crate::commands::CommandError;
+use crate::exit::Exit;
+use crate::out;
+
+pub async fn run(path: &Path, login: &Login) -> Result<Exit, CommandError> {
+    let (directory, plan) = Directory::open(path)?;
+    let _lock = directory.lock()?;
+    let shown = path.display();
+    match directory.checked()? {
+        _ if plan.is_refused() => {
+            return Err(CommandError::Absent(format!("{shown}: the plan is refused; see {shown}/page.txt")));
+        }
+        Some(checked) if checked.reasons.is_empty() => {}
+        _ => {
+            return Err(CommandError::Absent(format!(
+                "the machines were not checked, or are not ready; run `nightshift restore check {shown}` first"
+            )));
+        }
+    }
+    let data = data::ensure(&directory, &plan, None).await?;
+    let began = Instant::now();
+    let conductor = Conductor { login, directory: &directory, plan: &plan, data: data.as_ref() };
+    match conductor.apply(&mut Lines).await? {
+        Ending::Complete => {
+            out::print(format!(
+                "cluster {} is restored, after {} s",
+                plan.cluster,
+                began.elapsed().as_secs()
+            ));
+            Ok(Exit::Good)
+        }
+        Ending::Later(hosts) => {
+            for host in hosts {
+                out::print(format!("{host} was not reachable; run the same command again when it is"));
+            }
+            Ok(Exit::Degraded)
+        }
+        Ending::Failed(reasons) => {
+            for reason in reasons {
+                out::print_error(&format!("nightshift: {reason}"));
+            }
+            out::print_error(&format!("nightshift: stopped; `nightshift restore apply {shown}` continues"));
+            Ok(Exit::Failed)
+        }
+    }
+}
+
+/// One line for each step.
+struct Lines;
+
+impl Progress for Lines {
+    fn note(&mut self, text: &str) {
+        out::print(text);
+    }
+
+    fn ended(&mut self, step: &Step, end: &StepEnd) {
+        let (result, notes) = match end {
+            StepEnd::Done { changed: true, notes } => ("done", notes.join("; ")),
+            StepEnd::Done { changed: false, notes } => ("nothing to do", notes.join("; ")),
+            StepEnd::Failed { reason } => ("FAILED", reason.clone()),
+            StepEnd::Later { reason } => ("later", reason.clone()),
+        };
+        let notes = if notes.is_empty() { String::new() } else { format!(": {notes}") };
+        out::print(format!("{:<6} {}: {}: {result}{notes}", step.number, step.host, step.action.title()));
+    }
+}

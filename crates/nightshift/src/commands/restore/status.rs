@@ -1,0 +1,40 @@
+//! `nightshift restore status`: how far a plan is, for a second terminal.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use nightshift_core::restore::steps::groups;
+use nightshift_restore::directory::{Directory, LogLine, StepEnd};
+
+use crate::commands::CommandError;
+use crate::exit::Exit;
+use crate::out;
+
+pub fn run(path: &Path) -> Result<Exit, CommandError> {
+    let (directory, plan) = Directory::open(path)?;
+    let mut last: BTreeMap<(String, String), LogLine> = BTreeMap::new();
+    for line in directory.log_lines()? {
+        last.insert((line.step.clone(), line.host.to_string()), line);
+    }
+    let mut rows = Vec::new();
+    let (mut open, mut failed) = (0, false);
+    for step in groups(&plan).into_iter().flat_map(|group| group.steps) {
+        let line = last.get(&(step.number.clone(), step.host.to_string()));
+        let state = match line.map(|line| &line.end) {
+            None => "waiting",
+            Some(None) => "running",
+            Some(Some(StepEnd::Done { .. })) => "done",
+            Some(Some(StepEnd::Failed { .. })) => "failed",
+            Some(Some(StepEnd::Later { .. })) => "later",
+        };
+        open += usize::from(state != "done");
+        failed |= state == "failed";
+        rows.push(vec![step.number, step.host.to_string(), state.to_owned(), step.action.title()]);
+    }
+    out::print_table(&["STEP", "HOST", "STATE", "WHAT"], rows);
+    Ok(match (open, failed) {
+        (0, _) => Exit::Good,
+        (_, true) => Exit::Failed,
+        (_, false) => Exit::Degraded,
+    })
+}

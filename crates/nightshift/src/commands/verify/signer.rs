@@ -1,0 +1,46 @@
+//! Who signed what a restore reads.
+
+use std::path::Path;
+
+use nightshift_core::archive::{ArchiveName, NAMESPACE};
+use nightshift_core::manifest::{Manifest, SIGNATURE_FILE};
+use nightshift_core::restore::finding::Finding;
+use nightshift_core::signed::Signed;
+use nightshift_peers::Signers;
+use nightshift_ssh::signature::signer_of;
+use nightshift_store::verify::MAX_SIGNATURE_LEN;
+use nightshift_store::{Vault, beside, read_if_exists};
+
+use super::archive::hash;
+use crate::commands::CommandError;
+
+/// The fingerprint of the key that signed an archive, or why it has no valid signature.
+pub fn of_archive(path: &Path, name: &ArchiveName) -> Result<String, String> {
+    let in_full = |error: CommandError| nightshift_core::chain(&error);
+    let (_, sha512) = hash(path).map_err(in_full)?;
+    let signature = beside(path, "sig");
+    let bytes =
+        read_if_exists(&signature, MAX_SIGNATURE_LEN).map_err(|error| nightshift_core::chain(&error))?;
+    let Some(bytes) = bytes else {
+        return Err(format!("{name}.sig, its signature, does not exist ({})", signature.display()));
+    };
+    signer_of(NAMESPACE, &sha512, &String::from_utf8_lossy(&bytes))
+        .map_err(|error| nightshift_core::chain(&error))
+}
+
+/// What is doubtful about a set's signature; `None` if it is that of its own host.
+pub fn of_set(
+    vault: &Vault,
+    manifest: &Manifest,
+    signers: &Signers<'_>,
+) -> Result<Option<Finding>, CommandError> {
+    let id = manifest.id();
+    let bytes = vault.manifest_bytes(&id)?;
+    let signature = read_if_exists(&vault.directory(&id).join(SIGNATURE_FILE), MAX_SIGNATURE_LEN)?;
+    let signature = signature.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    Ok(match signers.of_set(manifest, &bytes, signature.as_deref()) {
+        Signed::By(_) => None,
+        signed @ Signed::Refused(_) => Some(Finding::refused(format!("{id}: {signed}"))),
+        signed => Some(Finding::missing(format!("{id}: {signed}"))),
+    })
+}

@@ -1,0 +1,164 @@
+//! The directory of a restore on the operator's machine. It contains every secret of the cluster, so only its owner can enter it.
+
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use nightshift_core::name::HostName;
+use nightshift_core::restore::page::Page;
+use nightshift_core::restore::{FILE, FORMAT, Plan};
+use nightshift_core::set_path::SetId;
+use nightshift_store::{AppendLog, open_own, read_bounded, replace_file};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Doing as _, RestoreError};
+
+/// Bytes of the plan: it lists each file of each machine.
+const MAX_PLAN: u64 = 1 << 30;
+const MAX_SMALL: u64 = 1 << 20;
+const MAX_LOG: u64 = 64 << 20;
+
+const PAGE: &str = "page.txt";
+const CHECKED: &str = "check.json";
+const LOG: &str = "log";
+
+#[derive(Debug, Clone)]
+pub struct Directory {
+    path: PathBuf,
+}
+
+/// What a check of the machines found. `apply` requires one without reasons.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checked {
+    pub at: Timestamp,
+    /// Why the plan cannot begin.
+    pub reasons: Vec<String>,
+    /// Nodes that were not reachable: they are done later.
+    pub later: Vec<HostName>,
+}
+
+/// A line of the log: a step began, or ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    pub at: Timestamp,
+    pub step: String,
+    pub host: HostName,
+    pub what: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<StepEnd>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepEnd {
+    Done {
+        changed: bool,
+        notes: Vec<String>,
+    },
+    Failed {
+        reason: String,
+    },
+    /// The node is not reachable; the same command does it later.
+    Later {
+        reason: String,
+    },
+}
+
+impl Directory {
+    /// A new directory beside which the plan's own is made when the plan has its name.
+    pub fn create(parent: &Path) -> Result<Self, RestoreError> {
+        let path = tempfile::Builder::new()
+            .prefix(".restore-")
+            .tempdir_in(parent)
+            .doing("create a directory in", parent)?;
+        Ok(Self { path: path.keep() })
+    }
+
+    /// Gives a new directory the plan's name, with the plan in it.
+    pub fn publish(self, plan: &Plan, parent: &Path) -> Result<Self, RestoreError> {
+        replace_file(&self.path.join(PAGE), Page(plan).to_string().as_bytes())?;
+        replace_file(&self.path.join(FILE), &serde_json::to_vec_pretty(plan)?)?;
+        let path = parent.join(format!("restore-{}", plan.id));
+        fs::rename(&self.path, &path).doing("rename the directory to", &path)?;
+        nightshift_store::sync_directory(parent).doing("sync", parent)?;
+        Ok(Self { path })
+    }
+
+    /// The directory of a plan, and the plan.
+    pub fn open(path: &Path) -> Result<(Self, Plan), RestoreError> {
+        let not = |reason: String| RestoreError::NotARestore { path: path.to_owned(), reason };
+        let bytes = read_bounded(&path.join(FILE), MAX_PLAN)?;
+        let plan: Plan = serde_json::from_slice(&bytes).map_err(|error| not(error.to_string()))?;
+        if plan.format > FORMAT {
+            return Err(not(format!("its plan has format {}; use a newer nightshift", plan.format)));
+        }
+        Ok((Self { path: path.to_owned() }, plan))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// One command at a time works on a plan.
+    pub fn lock(&self) -> Result<File, RestoreError> {
+        let file = open_own(&self.path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(RestoreError::Refused(format!(
+                "another command works on {}; follow it with `nightshift restore status`",
+                self.path.display()
+            ))),
+            Err(TryLockError::Error(source)) => {
+                Err(RestoreError::Io { doing: "lock", path: self.path.clone(), source })
+            }
+        }
+    }
+
+    /// Where a set is unpacked.
+    pub fn set(&self, set: &SetId) -> PathBuf {
+        self.sets().join(set.host.as_str()).join(set.dir_name())
+    }
+
+    pub fn sets(&self) -> PathBuf {
+        self.path.join("sets")
+    }
+
+    /// The members' data, made from the snapshot.
+    pub fn data(&self) -> PathBuf {
+        self.path.join("data")
+    }
+
+    pub fn checked(&self) -> Result<Option<Checked>, RestoreError> {
+        self.read(CHECKED)
+    }
+
+    pub fn set_checked(&self, checked: &Checked) -> Result<(), RestoreError> {
+        self.write(CHECKED, checked)
+    }
+
+    pub fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, RestoreError> {
+        let Some(bytes) = nightshift_store::read_if_exists(&self.path.join(name), MAX_SMALL)? else {
+            return Ok(None);
+        };
+        Ok(Some(serde_json::from_slice(&bytes)?))
+    }
+
+    pub fn write(&self, name: &str, value: &impl Serialize) -> Result<(), RestoreError> {
+        Ok(replace_file(&self.path.join(name), &serde_json::to_vec_pretty(value)?)?)
+    }
+
+    pub fn log(&self) -> Result<AppendLog<LogLine>, RestoreError> {
+        Ok(AppendLog::open(&self.path.join(LOG), MAX_LOG)?.0)
+    }
+
+    pub fn log_lines(&self) -> Result<Vec<LogLine>, RestoreError> {
+        Ok(AppendLog::read(&self.path.join(LOG), MAX_LOG)?)
+    }
+}
+
+/// A directory that only its owner can enter, and those above it.
+pub fn private_directory(path: &Path) -> Result<(), RestoreError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).doing("create", path)
+}

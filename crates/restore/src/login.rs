@@ -1,0 +1,81 @@
+//! The operator's own ssh: its agent, its jump hosts and its configuration are the operator's, and host keys are checked strictly.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use nightshift_core::restore::RemoteLogin;
+use nightshift_core::restore::machine::Machine;
+use tokio::process::Command;
+
+/// ssh's own port, for which the operator's configuration may have another one.
+const SSH_PORT: u16 = 22;
+/// What `ssh` exits with if it cannot connect or log in.
+pub const NOT_CONNECTED: i32 = 255;
+/// A login must not wait for a terminal, and a dead connection ends within a minute.
+const OPTIONS: [&str; 5] = [
+    "BatchMode=yes",
+    "StrictHostKeyChecking=yes",
+    "ConnectTimeout=15",
+    "ServerAliveInterval=15",
+    "ServerAliveCountMax=4",
+];
+
+/// How the machines are reached.
+#[derive(Debug, Clone, Default)]
+pub struct Login {
+    /// The user there; ssh's configuration decides if it is `None`.
+    pub user: Option<String>,
+    /// Another configuration than the operator's (`ssh -F`).
+    pub config: Option<PathBuf>,
+}
+
+impl Login {
+    fn ssh(&self, port: u16, user: Option<&str>) -> Command {
+        let mut command = Command::new("ssh");
+        if let Some(config) = &self.config {
+            command.arg("-F").arg(config);
+        }
+        for option in OPTIONS {
+            command.args(["-o", option]);
+        }
+        if port != SSH_PORT {
+            command.args(["-p", &port.to_string()]);
+        }
+        if let Some(user) = user {
+            command.args(["-l", user]);
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+    }
+
+    /// One act on the machine.
+    pub fn act(&self, machine: &Machine) -> Command {
+        let mut command = self.ssh(machine.port, self.user.as_deref());
+        let is_root = self.user.as_deref().is_none_or(|user| user == "root");
+        let program = if is_root { "nightshift restore act" } else { "sudo -n nightshift restore act" };
+        command.args(["-T", "--", &machine.address, program]);
+        command
+    }
+
+    /// A shell of a remote's user, for one more argument.
+    pub fn remote(&self, remote: &RemoteLogin) -> Command {
+        let mut command = self.ssh(remote.port, Some(&remote.user));
+        command.args(["-T", "--", &remote.address]);
+        command
+    }
+
+    /// ssh's own settings for a remote.
+    pub fn settings(&self, remote: &RemoteLogin) -> Command {
+        let mut command = self.ssh(remote.port, Some(&remote.user));
+        command.args(["-G", "--", &remote.address]);
+        command
+    }
+
+    /// A connection from the machine to this address, such as `10.0.3.1:2379`.
+    pub fn forward(&self, machine: &Machine, to: &str) -> Command {
+        let mut command = self.ssh(machine.port, self.user.as_deref());
+        command.args(["-W", to, "--", &machine.address]);
+        command.stderr(Stdio::null());
+        command
+    }
+}

@@ -1,0 +1,240 @@
+//! The restored members, over ssh: whether all of them contain the same, and whether each accepts a write.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use nightshift_core::chain;
+use nightshift_core::restore::Plan;
+use nightshift_core::restore::etcd::{BUMP, EtcdPlan, Member};
+use nightshift_etcd::client::Client;
+use nightshift_etcd::discover::{LocalMember, TlsFiles};
+use nightshift_etcd::error::ClientError;
+use nightshift_etcd::message::AlarmType;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::process::{Child, ChildStdin, ChildStdout};
+use tokio::time::{Instant, sleep};
+
+use crate::directory::Directory;
+use crate::login::Login;
+
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// HashKV reads the whole database.
+const HASH_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long all members may take to start and to elect a leader.
+const START_TIMEOUT: Duration = Duration::from_secs(180);
+/// Hashes differ while a compaction runs in the background.
+const AGREE_TIMEOUT: Duration = Duration::from_secs(60);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How the members are reached.
+pub struct Members<'a> {
+    pub login: &'a Login,
+    pub directory: &'a Directory,
+    pub plan: &'a Plan,
+}
+
+impl Members<'_> {
+    async fn client(&self, member: &Member) -> Result<Client, ClientError> {
+        let set = self.directory.set(&member.set);
+        let tls = member.tls.as_ref().map_or_else(TlsFiles::default, |[ca, cert, key]| TlsFiles {
+            ca: Some(set.join(ca)),
+            cert: Some(set.join(cert)),
+            key: Some(set.join(key)),
+        });
+        let local = LocalMember { endpoint: member.client_url.clone(), tls, ..LocalMember::default() };
+        let machine = self.plan.machine(&member.host).cloned();
+        let (login, to) = (self.login.clone(), member.client_address());
+        Client::connect_by(&local, REQUEST_TIMEOUT, move || {
+            let missing = || io::Error::other("the plan has no address for this member");
+            let machine = machine.as_ref().ok_or_else(missing)?;
+            let child = login.forward(machine, to.as_deref().ok_or_else(missing)?).spawn()?;
+            Forwarded::new(child)
+        })
+        .await
+    }
+
+    /// Waits until every member has a leader, and compares all of them. Returns what was found, as notes.
+    pub async fn compare(&self, etcd: &EtcdPlan) -> Result<Vec<String>, String> {
+        let clients = self.started(etcd).await?;
+        require_list(etcd, &clients[0]).await.map_err(|error| chain(&error))??;
+        let mut notes = vec![self.agree(etcd, &clients).await?];
+        notes.extend(disarm(&clients[0]).await.map_err(|error| chain(&error))?);
+        Ok(notes)
+    }
+
+    async fn started(&self, etcd: &EtcdPlan) -> Result<Vec<Client>, String> {
+        let until = Instant::now() + START_TIMEOUT;
+        let mut clients = Vec::new();
+        for member in &etcd.members {
+            loop {
+                let reason = match self.client(member).await {
+                    Ok(client) => match client.status().await {
+                        Ok(status) if status.leader != 0 => {
+                            clients.push(client);
+                            break;
+                        }
+                        Ok(_) => "it has no leader".to_owned(),
+                        Err(error) => chain(&error),
+                    },
+                    Err(error) => chain(&error),
+                };
+                if Instant::now() >= until {
+                    let seconds = START_TIMEOUT.as_secs();
+                    return Err(format!("{}: etcd was not ready within {seconds} s: {reason}", member.host));
+                }
+                sleep(POLL_INTERVAL).await;
+            }
+        }
+        Ok(clients)
+    }
+
+    /// Members that were restored from different snapshots are all healthy and accept writes; only their content differs.
+    async fn agree(&self, etcd: &EtcdPlan, clients: &[Client]) -> Result<String, String> {
+        let until = Instant::now() + AGREE_TIMEOUT;
+        loop {
+            let seen = contents(clients).await.map_err(|error| chain(&error))?;
+            let [first, ..] = &seen[..] else { return Err("the plan has no members".to_owned()) };
+            let wanted = etcd.snapshot.revision + BUMP;
+            if let Some((member, low)) =
+                etcd.members.iter().zip(&seen).find(|(_, seen)| seen.revision < wanted)
+            {
+                return Err(format!(
+                    "{}: revision {} is below {wanted}, so it does not have the restored data",
+                    member.host, low.revision
+                ));
+            }
+            if seen.iter().all(|other| other == first) {
+                let hash =
+                    first.hash.map_or_else(|| "no HashKV".to_owned(), |hash| format!("HashKV {hash:08x}"));
+                return Ok(format!(
+                    "all {} members: revision {}, {} keys, {hash}",
+                    seen.len(),
+                    first.revision,
+                    first.keys
+                ));
+            }
+            if Instant::now() >= until {
+                let each: Vec<String> = etcd
+                    .members
+                    .iter()
+                    .zip(&seen)
+                    .map(|(member, seen)| format!("{}: {seen:?}", member.host))
+                    .collect();
+                return Err(format!("the members contain different data: {}", each.join("; ")));
+            }
+            sleep(POLL_INTERVAL).await;
+        }
+    }
+
+    /// Health checks do not show whether a member accepts writes.
+    pub async fn write(&self, member: &Member) -> Result<(), String> {
+        let client = self.client(member).await.map_err(|error| chain(&error))?;
+        let key = format!("/nightshift/restore/{}/{}", self.plan.id, member.host);
+        let value = self.plan.id.to_string();
+        let written = async {
+            client.put(key.as_bytes(), value.as_bytes()).await?;
+            let read = client.get(key.as_bytes()).await?;
+            client.delete(key.as_bytes()).await?;
+            Ok::<_, ClientError>(read)
+        };
+        match written.await {
+            Ok(Some(read)) if read == value.as_bytes() => Ok(()),
+            Ok(_) => Err(format!("{}: it accepted a write and did not return it", member.host)),
+            Err(error) => Err(format!("{}: {}", member.host, chain(&error))),
+        }
+    }
+}
+
+/// What a member contains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Contents {
+    revision: i64,
+    keys: i64,
+    /// `None` before etcd 3.3.
+    hash: Option<u32>,
+}
+
+async fn contents(clients: &[Client]) -> Result<Vec<Contents>, ClientError> {
+    let mut seen = Vec::new();
+    for client in clients {
+        let revision = client.status().await?.header.unwrap_or_default().revision;
+        let keys = client.count(b"", revision).await?;
+        let hash = match client.hash_kv(revision, HASH_TIMEOUT).await {
+            Ok(hashed) => Some(hashed.hash),
+            Err(error) if error.is_unimplemented() => None,
+            Err(error) => return Err(error),
+        };
+        seen.push(Contents { revision, keys, hash });
+    }
+    Ok(seen)
+}
+
+async fn require_list(etcd: &EtcdPlan, client: &Client) -> Result<Result<(), String>, ClientError> {
+    let listed = client.members().await?.members;
+    let mut found: Vec<&str> = listed.iter().map(|member| member.name.as_str()).collect();
+    let mut wanted: Vec<&str> = etcd.members.iter().map(|member| member.name.as_str()).collect();
+    found.sort_unstable();
+    wanted.sort_unstable();
+    if found == wanted {
+        return Ok(Ok(()));
+    }
+    Ok(Err(format!("etcd has the members {}, but the plan has {}", found.join(", "), wanted.join(", "))))
+}
+
+/// A snapshot contains the alarms of its cluster. What space the new members have is another matter: etcd raises it again.
+async fn disarm(client: &Client) -> Result<Vec<String>, ClientError> {
+    let mut notes = Vec::new();
+    for alarm in client.alarms().await?.alarms {
+        if alarm.alarm() == AlarmType::NoSpace {
+            client.disarm(alarm).await?;
+            notes.push("the alarm NOSPACE of the old cluster was disarmed".to_owned());
+        }
+    }
+    Ok(notes)
+}
+
+/// The streams of a program that forwards them. It ends with this.
+struct Forwarded {
+    input: ChildStdin,
+    output: ChildStdout,
+    _child: Child,
+}
+
+impl Forwarded {
+    fn new(mut child: Child) -> io::Result<Self> {
+        let missing = || io::Error::other("no pipe");
+        let input = child.stdin.take().ok_or_else(missing)?;
+        let output = child.stdout.take().ok_or_else(missing)?;
+        Ok(Self { input, output, _child: child })
+    }
+}
+
+impl AsyncRead for Forwarded {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.output).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Forwarded {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.input).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.input).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.input).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,158 @@
+//! Whether the machines are ready for a plan: looked at over ssh, and changed by nothing.
+
+use futures_util::stream::{self, StreamExt as _};
+use jiff::{SignedDuration, Timestamp};
+use nightshift_core::name::HostName;
+use nightshift_core::restore::Plan;
+use nightshift_core::restore::act::{Act, Facts, Wanted};
+use nightshift_core::restore::machine::Machine;
+use nightshift_core::restore::units;
+use nightshift_core::role::Role;
+use nightshift_core::units::bytes;
+
+use crate::call::{CallError, call};
+use crate::data::Data;
+use crate::directory::Checked;
+use crate::login::Login;
+
+const PARALLEL: usize = 16;
+/// A clock that is further off makes certificates invalid and etcd's leases wrong.
+const MAX_CLOCK_DIFFERENCE: SignedDuration = SignedDuration::from_secs(60);
+/// Beside what is put in place, in bytes.
+const SPARE: u64 = 64 << 20;
+
+/// What was found of one machine.
+#[derive(Debug)]
+pub struct Found {
+    pub host: HostName,
+    /// Why it is not ready.
+    pub reasons: Vec<String>,
+    /// What an operator should know.
+    pub notes: Vec<String>,
+    /// It is a node that cannot be reached.
+    pub later: bool,
+}
+
+/// Looks at all machines.
+pub async fn check(login: &Login, plan: &Plan, data: Option<&Data>) -> Vec<Found> {
+    let looked = plan.machines.iter().map(|machine| look(login, plan, machine, data));
+    let mut found: Vec<Found> = stream::iter(looked).buffer_unordered(PARALLEL).collect().await;
+    found.sort_by(|one, other| one.host.cmp(&other.host));
+    found
+}
+
+pub fn summary(found: &[Found], now: Timestamp) -> Checked {
+    let reasons = found
+        .iter()
+        .flat_map(|found| found.reasons.iter().map(|reason| format!("{}: {reason}", found.host)))
+        .collect();
+    let later = found.iter().filter(|found| found.later).map(|found| found.host.clone()).collect();
+    Checked { at: now, reasons, later }
+}
+
+async fn look(login: &Login, plan: &Plan, machine: &Machine, data: Option<&Data>) -> Found {
+    let member = plan.member(&machine.host);
+    let wanted = Wanted {
+        units: units::held(machine.roles()),
+        manifests: Vec::new(),
+        data: member.map(|member| member.data.path.to_string()).into_iter().collect(),
+        space: std::iter::once("/etc".to_owned())
+            .chain(member.map(|member| member.data.path.to_string()))
+            .collect(),
+        users: member.and_then(|member| member.data.owner.user.clone()).into_iter().collect(),
+        groups: member.and_then(|member| member.data.owner.group.clone()).into_iter().collect(),
+    };
+    let before = Timestamp::now();
+    let called = call(login, machine, &plan.id, "2", Act::Facts(wanted), Vec::new()).await;
+    let after = Timestamp::now();
+    let mut found =
+        Found { host: machine.host.clone(), reasons: Vec::new(), notes: Vec::new(), later: false };
+    match called {
+        Ok(outcome) => match outcome.facts {
+            Some(facts) => judge(&mut found, plan, machine, data, &facts, before, after),
+            None => found.reasons.push("it returned no facts".to_owned()),
+        },
+        Err(error) if error.is_not_connected() && machine.roles == [Role::Node] => {
+            found.later = true;
+            found.notes.push(format!("done later: {}", error.reason()));
+        }
+        Err(error) => found.reasons.push(reason(&error)),
+    }
+    found
+}
+
+fn reason(error: &CallError) -> String {
+    error.reason()
+}
+
+fn judge(
+    found: &mut Found,
+    plan: &Plan,
+    machine: &Machine,
+    data: Option<&Data>,
+    facts: &Facts,
+    before: Timestamp,
+    after: Timestamp,
+) {
+    let mut refuse = |reason: String| found.reasons.push(reason);
+    if !facts.is_root {
+        refuse("the login is not root; use --user with a user that has sudo without a password".to_owned());
+    }
+    if facts.version != env!("CARGO_PKG_VERSION") {
+        refuse(format!("it has nightshift {}, but this is {}", facts.version, env!("CARGO_PKG_VERSION")));
+    }
+    if let Some(other) = facts.plan.as_ref().filter(|other| **other != plan.id) {
+        refuse(format!("plan {other} is not finished there; finish or undo it first"));
+    }
+    let early = facts.now < before.saturating_sub(MAX_CLOCK_DIFFERENCE).unwrap_or(before);
+    if early || facts.now > after.saturating_add(MAX_CLOCK_DIFFERENCE).unwrap_or(after) {
+        refuse(format!("its clock says {}, but here it is {after}; more than 60 s apart", facts.now));
+    }
+    if !facts.unknown.is_empty() {
+        refuse(format!(
+            "users or groups that do not exist: {}; install etcd's package",
+            facts.unknown.summary()
+        ));
+    }
+    for data in facts.data.iter().filter(|data| !data.markers.is_empty()) {
+        refuse(format!("{} has the marker of a cold copy: {}", data.path, data.markers.summary()));
+    }
+    let made = plan.member(&machine.host).and_then(|member| data?.of(member)).map_or(0, |made| made.size);
+    let needs = [machine.bytes(), made.saturating_mul(2)];
+    for (free, need) in facts.space.iter().zip(needs) {
+        let need = need.saturating_add(SPARE);
+        if *free < need {
+            refuse(format!("{} are free, but {} are needed", bytes(*free), bytes(need)));
+        }
+    }
+    older_etcd(found, plan, machine, facts);
+    if let Some(system) = &machine.system {
+        let same = facts.os == system.os && facts.architecture == system.architecture;
+        if !same {
+            found.notes.push(format!(
+                "it runs {} {}, and ran {} {}",
+                facts.os, facts.architecture, system.os, system.architecture
+            ));
+        }
+    }
+}
+
+/// etcd starts on a directory of an older minor version, but not the other way around.
+fn older_etcd(found: &mut Found, plan: &Plan, machine: &Machine, facts: &Facts) {
+    let Some(etcd) = plan.etcd.as_ref().filter(|_| plan.member(&machine.host).is_some()) else { return };
+    let version = nightshift_etcd::trial::tools::Version::find;
+    match facts.etcd.as_deref().map(|text| (text, version(text))) {
+        None => found.reasons.push("etcd is not installed".to_owned()),
+        Some((text, Some(installed))) => {
+            let older = version(&etcd.snapshot.version)
+                .is_some_and(|wanted| (installed.major, installed.minor) < (wanted.major, wanted.minor));
+            if older {
+                found.reasons.push(format!(
+                    "etcd {text} is older than {}, of which the snapshot is",
+                    etcd.snapshot.version
+                ));
+            }
+        }
+        Some((text, None)) => found.notes.push(format!("etcd has an unknown version: {text}")),
+    }
+}

@@ -1,0 +1,49 @@
+//! Where the sets of a night come from. Every byte is verified by its manifest while it is copied to the restore's own directory.
+
+pub mod archive;
+pub mod vault;
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use nightshift_core::manifest::Manifest;
+use nightshift_core::night::Night;
+use nightshift_core::outcome::Grade;
+use nightshift_core::restore::evidence::{FoundSet, MAX_TEXT, is_read};
+use nightshift_store::read_bounded;
+
+use crate::directory::private_directory;
+use crate::error::{Doing as _, RestoreError};
+
+/// The sets of one night, unpacked.
+#[derive(Debug)]
+pub struct Sets {
+    pub night: Night,
+    pub sets: Vec<(Manifest, Grade)>,
+    /// What the source itself says is missing, one line each.
+    pub missing: Vec<String>,
+}
+
+/// The small files of the sets that a plan reads.
+pub fn found(sets: &Sets, directory: &Path) -> Result<Vec<FoundSet>, RestoreError> {
+    sets.sets
+        .iter()
+        .map(|(manifest, grade)| {
+            let id = manifest.id();
+            let set = directory.join(id.host.as_str()).join(id.dir_name());
+            let mut texts = BTreeMap::new();
+            for item in manifest.items.iter().filter(|item| is_read(item)) {
+                texts.insert(item.path.clone(), read_bounded(&set.join(&item.path), MAX_TEXT)?);
+            }
+            Ok(FoundSet { manifest: manifest.clone(), grade: *grade, texts })
+        })
+        .collect()
+}
+
+/// A new file in the directory of a set, which no other user can read.
+fn create(path: &Path) -> Result<File, RestoreError> {
+    path.parent().map_or(Ok(()), private_directory)?;
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).doing("create", path)
+}
