@@ -13,6 +13,7 @@ mod night;
 mod opening;
 mod peers;
 mod reload;
+mod restore;
 mod restore_act;
 mod root;
 mod runbook;

@@ -1,7 +1,7 @@
 //! The directory of a restore on the operator's machine. It contains every secret of the cluster, so only its owner can enter it.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -69,8 +69,10 @@ pub enum StepEnd {
 impl Directory {
     /// A new directory beside which the plan's own is made when the plan has its name.
     pub fn create(parent: &Path) -> Result<Self, RestoreError> {
+        let private = fs::Permissions::from_mode(0o700);
         let path = tempfile::Builder::new()
             .prefix(".restore-")
+            .permissions(private)
             .tempdir_in(parent)
             .doing("create a directory in", parent)?;
         Ok(Self { path: path.keep() })

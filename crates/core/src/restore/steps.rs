@@ -37,7 +37,7 @@ pub enum Action {
     /// On the machine, with bytes or values that the operator's machine adds.
     PutFiles,
     PutData,
-    /// The operator's machine speaks to this member.
+    /// The operator's machine sends requests to this member.
     Compare,
     Write,
     /// The keys that all machines have now are pinned on this one.
@@ -53,19 +53,13 @@ impl Action {
     pub fn title(&self) -> String {
         match self {
             Self::Act(Act::Facts(_)) => "look at the machine".to_owned(),
-            Self::Act(Act::Hold { units }) => format!("hold {}, also over a reboot", listed(units)),
-            Self::Act(Act::Stop { units, manifests, .. }) => {
-                let all: Vec<&String> = units.iter().chain(manifests).collect();
-                format!("stop {}", listed(&all))
-            }
+            Self::Act(Act::Hold { units }) => format!("hold {}, also over a reboot", listed(units, &[])),
+            Self::Act(Act::Stop { units, manifests, .. }) => format!("stop {}", listed(units, manifests)),
             Self::Act(Act::PutData { .. }) | Self::PutData => "put etcd's data in place".to_owned(),
             Self::Act(Act::PutFiles { .. }) | Self::PutFiles => "put the files in place".to_owned(),
             Self::Act(Act::Settle { .. }) => "labels, trust store, systemd's units".to_owned(),
-            Self::Act(Act::Start { units, manifests }) => {
-                let all: Vec<&String> = units.iter().chain(manifests).collect();
-                format!("start {}", listed(&all))
-            }
-            Self::Act(Act::Await { units, .. }) => format!("wait until {} is active", listed(units)),
+            Self::Act(Act::Start { units, manifests }) => format!("start {}", listed(units, manifests)),
+            Self::Act(Act::Await { units, .. }) => format!("wait until {} is active", listed(units, &[])),
             Self::Act(Act::HostKeys) => "read the host keys".to_owned(),
             Self::Act(Act::Identities { .. }) => "create nightshift's keys".to_owned(),
             Self::Act(Act::Night) => "run an extra night".to_owned(),
@@ -81,9 +75,10 @@ impl Action {
     }
 }
 
-fn listed(units: &[impl AsRef<str>]) -> String {
-    let names: Vec<&str> = units.iter().map(|unit| unit.as_ref().trim_end_matches(".service")).collect();
-    names.join(", ")
+/// Units by what they are, manifests by their paths.
+fn listed(units: &[String], manifests: &[String]) -> String {
+    let manifests = manifests.iter().map(String::as_str);
+    units::kinds(units).into_iter().chain(manifests).collect::<Vec<_>>().join(", ")
 }
 
 /// All groups of a plan, numbered.

@@ -31,6 +31,26 @@ pub fn held(roles: Roles) -> Vec<String> {
     names(&units)
 }
 
+/// What these units are, as words: a plan names every unit that a host may have.
+pub fn kinds(units: &[String]) -> Vec<&str> {
+    let groups: [(&str, &[&str]); 5] = [
+        ("controllers", &CONTROLLERS),
+        ("API", &API),
+        ("kubelet", &KUBELET),
+        ("etcd", &ETCD),
+        ("nightshift", &NIGHTSHIFT),
+    ];
+    let mut kinds = Vec::new();
+    for unit in units {
+        let name = unit.trim_end_matches(".service");
+        let kind = groups.iter().find(|(_, names)| names.contains(&name)).map_or(name, |(kind, _)| *kind);
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
+        }
+    }
+    kinds
+}
+
 pub fn names(units: &[&str]) -> Vec<String> {
     units.iter().map(|unit| format!("{unit}.service")).collect()
 }

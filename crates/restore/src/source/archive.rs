@@ -1,5 +1,6 @@
 //! The sets of an archive.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -19,8 +20,13 @@ pub fn unpack(
     path: &Path,
     directory: &Path,
 ) -> Result<Sets, RestoreError> {
-    let mut unpacking =
-        Unpacking { directory: directory.to_owned(), sets: Vec::new(), file: None, failed: None };
+    let mut unpacking = Unpacking {
+        directory: directory.to_owned(),
+        sets: Vec::new(),
+        files: HashSet::new(),
+        file: None,
+        failed: None,
+    };
     let listing = visit_blocking(reader, name, &mut unpacking);
     if let Some(error) = unpacking.failed {
         return Err(error);
@@ -32,6 +38,8 @@ pub fn unpack(
 struct Unpacking {
     directory: PathBuf,
     sets: Vec<(Manifest, Grade)>,
+    /// The files of the set that is being read. The reader also calls for directories and links.
+    files: HashSet<String>,
     file: Option<File>,
     failed: Option<RestoreError>,
 }
@@ -51,6 +59,8 @@ impl Unpacking {
 impl Visitor for Unpacking {
     fn set(&mut self, set: &ArchivedSet, manifest: &Manifest, bytes: &[u8]) {
         self.sets.push((manifest.clone(), set.grade));
+        let items = manifest.files().map(|(item, ..)| format!("{}/{}", set.dir_name(), item.path));
+        self.files = items.chain(set.attached.iter().map(|attached| attached.path.clone())).collect();
         let path = format!("{}/{FILE}", set.dir_name());
         self.open(&path);
         if let Some(file) = &mut self.file
@@ -62,6 +72,9 @@ impl Visitor for Unpacking {
     }
 
     fn file(&mut self, path: &str) -> Option<&mut dyn Write> {
+        if !self.files.remove(path) {
+            return None;
+        }
         self.open(path);
         self.file.as_mut().map(|file| file as &mut dyn Write)
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use indicatif::ProgressBar;
 use jiff::Timestamp;
-use nightshift_core::manifest::Manifest;
+use nightshift_core::manifest::{Item, Manifest};
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Grade;
 use nightshift_core::restore::evidence::Evidence;
@@ -24,9 +24,8 @@ use crate::commands::{CommandError, archive_file};
 use crate::exit::Exit;
 use crate::{config_file, out};
 
-/// Where nightshift's configuration is on every host.
-const CONFIG_DIR: &str = "/etc/nightshift";
-const CONFIG_IN_SET: &str = "etc/nightshift/nightshift.toml";
+/// The name of nightshift's configuration, which every set contains.
+const CONFIG: &str = "nightshift.toml";
 
 pub fn run(config: &Path, args: &RestorePlan) -> Result<Exit, CommandError> {
     let directory = Directory::create(&args.parent)?;
@@ -99,11 +98,12 @@ fn from_archive(args: &RestorePlan, directory: &Directory) -> Result<Read, Comma
             }
         },
         Err(_) if args.unsigned => "NOT SIGNED (--unsigned)".to_owned(),
-        Err(reason) => {
-            return Err(CommandError::Absent(format!(
-                "{} is not used: {reason}; use another archive, or --unsigned if nothing else is left",
+        Err(error) => {
+            let what = format!(
+                "{} is not used; use another archive, or --unsigned if nothing else is left",
                 path.display()
-            )));
+            );
+            return Err(CommandError::failed(what)(error));
         }
     };
     let reader = archive_file::open(path, &name, identity, &ProgressBar::hidden())?;
@@ -148,17 +148,20 @@ fn newest(vault: &Vault, settings: &Settings) -> Result<Night, CommandError> {
 
 /// The cluster as it was, by the configuration in a set: a master's first.
 fn settings(sets: &Sets, directory: &Directory) -> Result<Settings, CommandError> {
-    let with_config = sets
-        .sets
-        .iter()
-        .filter(|(manifest, grade)| *grade > Grade::Bad && manifest.item(CONFIG_IN_SET).is_some());
-    let order = |(manifest, _): &&(Manifest, Grade)| (manifest.role, manifest.host.clone());
-    let Some((manifest, _)) = with_config.min_by_key(order) else {
+    let copies = sets.sets.iter().filter(|(_, grade)| *grade > Grade::Bad);
+    let with_config = copies.filter_map(|(manifest, _)| Some((manifest, config_in(manifest)?)));
+    let first = with_config.min_by_key(|(manifest, _)| (manifest.role, manifest.host.clone()));
+    let Some((manifest, item)) = first else {
         return Err(CommandError::Absent(format!(
-            "no set contains {CONFIG_IN_SET}, so the hosts of the cluster are unknown; use another archive"
+            "no set contains {CONFIG}, so the hosts of the cluster are unknown; use another archive"
         )));
     };
-    let path = directory.set(&manifest.id()).join(CONFIG_IN_SET);
-    let loaded = config_file::load_as(&path, manifest.host.to_string(), Path::new(CONFIG_DIR))?;
-    Ok(loaded.settings)
+    let path = directory.set(&manifest.id()).join(&item.path);
+    let config_dir = Path::new(&item.source).parent().unwrap_or(Path::new("/"));
+    Ok(config_file::load_as(&path, manifest.host.to_string(), config_dir)?.settings)
+}
+
+fn config_in(manifest: &Manifest) -> Option<&Item> {
+    let is_config = |item: &&Item| Path::new(&item.source).file_name().is_some_and(|name| name == CONFIG);
+    manifest.items.iter().find(is_config)
 }

@@ -14,18 +14,16 @@ use nightshift_store::{Vault, beside, read_if_exists};
 use super::archive::hash;
 use crate::commands::CommandError;
 
-/// The fingerprint of the key that signed an archive, or why it has no valid signature.
-pub fn of_archive(path: &Path, name: &ArchiveName) -> Result<String, String> {
-    let in_full = |error: CommandError| nightshift_core::chain(&error);
-    let (_, sha512) = hash(path).map_err(in_full)?;
+/// The fingerprint of the key that signed an archive; an error if it has no valid signature.
+pub fn of_archive(path: &Path, name: &ArchiveName) -> Result<String, CommandError> {
+    let (_, sha512) = hash(path)?;
     let signature = beside(path, "sig");
-    let bytes =
-        read_if_exists(&signature, MAX_SIGNATURE_LEN).map_err(|error| nightshift_core::chain(&error))?;
-    let Some(bytes) = bytes else {
-        return Err(format!("{name}.sig, its signature, does not exist ({})", signature.display()));
+    let Some(bytes) = read_if_exists(&signature, MAX_SIGNATURE_LEN)? else {
+        let signature = signature.display();
+        return Err(CommandError::Absent(format!("{name}.sig, its signature, does not exist ({signature})")));
     };
     signer_of(NAMESPACE, &sha512, &String::from_utf8_lossy(&bytes))
-        .map_err(|error| nightshift_core::chain(&error))
+        .map_err(CommandError::failed(format!("{} is not valid", signature.display())))
 }
 
 /// What is doubtful about a set's signature; `None` if it is that of its own host.
