@@ -109,9 +109,6 @@ pub enum Command {
     /// Make or recover a cold copy (started by systemd)
     #[command(hide = true, subcommand)]
     ColdCopy(ColdCopy),
-    /// Restore a cluster
-    #[command(hide = true, subcommand)]
-    Restore(Restore),
     /// Write man pages, completions and the journal's message catalog
     #[command(hide = true)]
     Generate { directory: PathBuf },

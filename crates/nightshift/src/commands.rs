@@ -67,7 +67,6 @@ pub fn run(cli: Cli) -> Result<Exit, CommandError> {
         Command::Keys(keys) => keys::run(&config, keys),
         Command::Trust(args) => here(trust::run(&config, &args)),
         Command::ColdCopy(command) => here(cold_copy::run(&config, command)),
-        Command::Restore(command) => restore::run(&config, command),
         Command::Generate { directory } => generate::run(&directory),
     }
 }

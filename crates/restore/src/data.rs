@@ -17,6 +17,7 @@ use nightshift_etcd::trial::etcd::{Origin, Start};
 use nightshift_etcd::trial::fault::Fault;
 use nightshift_etcd::trial::restore::{NewMember, restore};
 use nightshift_etcd::trial::scratch::{DRILL, Scratch};
+use nightshift_etcd::trial::secrets::MasterKeys;
 use nightshift_etcd::trial::server::Server;
 use nightshift_etcd::trial::tools::{Tools, Version};
 use nightshift_store::packing::Packing;
@@ -87,8 +88,13 @@ async fn make(
     let packed = directory.set(&etcd.snapshot.set).join(&etcd.snapshot.item);
     let (from, to, expected) = (packed.clone(), db.clone(), etcd.snapshot.clone());
     let ending = offload::run(move || unpack(&from, &to, expected.sha256, expected.size)).await?;
-    let contents =
-        contents::read(db.clone(), Source::Snapshot(ending), scratch.directory().to_owned()).await?;
+    let contents = contents::read(
+        db.clone(),
+        Source::Snapshot(ending),
+        scratch.directory().to_owned(),
+        MasterKeys::default(),
+    )
+    .await?;
     test(&tools, &scratch, &db, etcd, &contents).await?;
     let token = format!("nightshift-{}", plan.id);
     let initial_cluster = etcd.initial_cluster();

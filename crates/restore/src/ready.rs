@@ -4,7 +4,7 @@ use futures_util::stream::{self, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use nightshift_core::name::HostName;
 use nightshift_core::restore::Plan;
-use nightshift_core::restore::act::{Act, Facts, Wanted};
+use nightshift_core::restore::act::{Act, Facts, UnitFacts, Wanted};
 use nightshift_core::restore::machine::Machine;
 use nightshift_core::restore::units;
 use nightshift_core::role::Role;
@@ -53,7 +53,7 @@ pub fn summary(found: &[Found], now: Timestamp) -> Checked {
 async fn look(login: &Login, plan: &Plan, machine: &Machine, data: Option<&Data>) -> Found {
     let member = plan.member(&machine.host);
     let wanted = Wanted {
-        units: units::held(machine.roles()),
+        units: [plan.held(machine), units::names(&units::ETCD)].concat(),
         manifests: Vec::new(),
         data: member.map(|member| member.data.path.to_string()).into_iter().collect(),
         space: std::iter::once("/etc".to_owned())
@@ -126,6 +126,7 @@ fn judge(
         }
     }
     older_etcd(found, plan, machine, facts);
+    other_unit(found, plan, machine, facts);
     if let Some(system) = &machine.system {
         let same = facts.os == system.os && facts.architecture == system.architecture;
         if !same {
@@ -134,6 +135,19 @@ fn judge(
                 facts.os, facts.architecture, system.os, system.architecture
             ));
         }
+    }
+}
+
+/// The plan holds and starts the unit that the member had. Another one would start an empty etcd after a reboot.
+fn other_unit(found: &mut Found, plan: &Plan, machine: &Machine, facts: &Facts) {
+    let etcd = units::names(&units::ETCD);
+    let held = plan.held(machine);
+    let is_other = |unit: &&UnitFacts| etcd.contains(&unit.name) && !held.contains(&unit.name);
+    for unit in facts.units.iter().filter(is_other).filter(|unit| unit.active || unit.enabled) {
+        found.reasons.push(format!(
+            "it runs etcd as {}, which the plan does not know; disable it, or install etcd as it was before",
+            unit.name
+        ));
     }
 }
 

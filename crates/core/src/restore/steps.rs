@@ -133,6 +133,25 @@ impl Plan {
         self.etcd.as_ref()?.members.iter().find(|member| member.host == *host)
     }
 
+    /// The units that must not start before their step: exactly those that a later step starts.
+    pub fn held(&self, machine: &Machine) -> Vec<String> {
+        let mut units = Vec::new();
+        if !machine.agentless {
+            units.extend(units::names(&units::NIGHTSHIFT));
+        }
+        if machine.has(Role::Master) {
+            units.extend(units::names(&units::CONTROLLERS));
+            units.extend(units::names(&units::API));
+        }
+        if machine.has(Role::Master) || machine.has(Role::Node) {
+            units.extend(units::names(&units::KUBELET));
+        }
+        if let Some(RunsAs::Unit(unit)) = self.member(&machine.host).map(|member| &member.runs) {
+            units.push(unit.to_string());
+        }
+        units
+    }
+
     /// The machines with a daemon.
     fn managed(&self) -> Vec<&Machine> {
         self.machines.iter().filter(|machine| !machine.agentless).collect()
@@ -161,7 +180,7 @@ impl Groups {
 /// In this order nothing that still runs loses what it needs without a notice: controllers, API, kubelets, etcd.
 fn stop(plan: &Plan, groups: &mut Groups) {
     let all: Vec<&Machine> = plan.machines.iter().collect();
-    groups.add(3, &all, |machine| Action::Act(Act::Hold { units: units::held(machine.roles()) }));
+    groups.add(3, &all, |machine| Action::Act(Act::Hold { units: plan.held(machine) }));
     let masters = plan.machines_with(Role::Master);
     let stop = |names: &[&str]| {
         let (units, none) = (units::names(names), Vec::new);

@@ -1,7 +1,5 @@
 //! The units of a control plane of services, by the names that OpenShift's and OKD's installers use (docs/facts/openshift.md#versions).
 
-use crate::role::{Role, Roles};
-
 pub const CONTROLLERS: [&str; 2] = ["atomic-openshift-master-controllers", "origin-master-controllers"];
 /// Up to 3.6 a single master has one unit for the API and the controllers; 3.0 has another prefix.
 pub const API: [&str; 5] = [
@@ -15,21 +13,6 @@ pub const KUBELET: [&str; 4] = ["atomic-openshift-node", "origin-node", "openshi
 pub const ETCD: [&str; 2] = ["etcd", "etcd_container"];
 /// A daemon that runs would collect half-restored files, and a cold copy's recovery would start a member.
 pub const NIGHTSHIFT: [&str; 2] = ["nightshift", "nightshift-cold-copy-recover"];
-
-/// All units that must not start during the restore of a host.
-pub fn held(roles: Roles) -> Vec<String> {
-    let mut units: Vec<&str> = NIGHTSHIFT.into();
-    if roles.has(Role::Master) {
-        units.extend(CONTROLLERS);
-        units.extend(API);
-    }
-    if roles.has(Role::Etcd) {
-        units.extend(ETCD);
-    }
-    // A master is a node too, and the kubelet of a host with static pods is what runs etcd.
-    units.extend(KUBELET);
-    names(&units)
-}
 
 /// What these units are, as words: a plan names every unit that a host may have.
 pub fn kinds(units: &[String]) -> Vec<&str> {
