@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use nightshift_core::digest::{Digest, HashedWriter, Written};
 use nightshift_core::name::HostName;
 use nightshift_core::restore::Plan;
-use nightshift_core::restore::etcd::{BUMP, EtcdPlan, Member};
+use nightshift_core::restore::etcd::{BUMP, EtcdPlan, Member, Snapshot};
 use nightshift_etcd::trial::canary::{self, AlarmRule};
 use nightshift_etcd::trial::child::Launch;
 use nightshift_etcd::trial::contents::{self, Source};
@@ -20,6 +20,7 @@ use nightshift_etcd::trial::scratch::{DRILL, Scratch};
 use nightshift_etcd::trial::secrets::MasterKeys;
 use nightshift_etcd::trial::server::Server;
 use nightshift_etcd::trial::tools::{Tools, Version};
+use nightshift_snapshot::Ending;
 use nightshift_store::packing::Packing;
 use nightshift_store::{offload, sync_file};
 use serde::{Deserialize, Serialize};
@@ -86,8 +87,8 @@ async fn make(
         Scratch::create(&root, DRILL).map_err(|error| Fault::Here(nightshift_core::chain(&error)))?;
     let db = scratch.path("snapshot.db");
     let packed = directory.set(&etcd.snapshot.set).join(&etcd.snapshot.item);
-    let (from, to, expected) = (packed.clone(), db.clone(), etcd.snapshot.clone());
-    let ending = offload::run(move || unpack(&from, &to, expected.sha256, expected.size)).await?;
+    let (to, expected) = (db.clone(), etcd.snapshot.clone());
+    let ending = offload::run(move || unpack(&packed, &to, &expected)).await?;
     let contents = contents::read(
         db.clone(),
         Source::Snapshot(ending),
@@ -133,17 +134,17 @@ fn require(tools: &Tools, of_member: &str) -> Result<(), Fault> {
     )))
 }
 
-fn unpack(packed: &Path, to: &Path, sha256: Digest, size: u64) -> Result<nightshift_snapshot::Ending, Fault> {
+fn unpack(packed: &Path, to: &Path, expected: &Snapshot) -> Result<Ending, Fault> {
     let unreadable =
         |error: std::io::Error| Fault::Copy(format!("cannot unpack {}: {error}", packed.display()));
     let file = File::open(packed).map_err(unreadable)?;
-    let packing = Packing::of_snapshot(&packed.to_string_lossy()).unwrap_or(Packing::Plain);
-    let source = packing.unpack(file, Some(size)).map_err(unreadable)?;
+    let packing = Packing::of_snapshot(&expected.item).unwrap_or(Packing::Plain);
+    let source = packing.unpack(file, Some(expected.size)).map_err(unreadable)?;
     let unwritable = |error: std::io::Error| Fault::Here(format!("cannot write {}: {error}", to.display()));
     let mut target =
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(to).map_err(unwritable)?;
     let ending = source.pour(unreadable, |piece| target.write_all(piece).map_err(unwritable))?;
-    if (ending.length, Digest::from(ending.sha256)) != (size, sha256) {
+    if (ending.length, Digest::from(ending.sha256)) != (expected.size, expected.sha256) {
         let packed = packed.display();
         return Err(Fault::Copy(format!("{packed} does not unpack to the snapshot in its manifest")));
     }
@@ -187,6 +188,8 @@ fn pack(data: &Path, tar: &Path) -> Result<Written, RestoreError> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(tar).doing("create", tar)?;
     let mut builder = tar::Builder::new(HashedWriter::new(file));
     builder.follow_symlinks(false);
+    // The reader takes plain files only; a preallocated log is sparse.
+    builder.sparse(false);
     builder.append_dir_all("member", data.join("member")).doing("pack", data)?;
     let (file, written) = builder.into_inner().doing("write", tar)?.finish();
     sync_file(&file).doing("sync", tar)?;

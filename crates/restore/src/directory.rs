@@ -96,7 +96,8 @@ impl Directory {
         if plan.format > FORMAT {
             return Err(not(format!("its plan has format {}; use a newer nightshift", plan.format)));
         }
-        Ok((Self { path: path.to_owned() }, plan))
+        // etcd's programs run in another working directory.
+        Ok((Self { path: path.canonicalize().doing("open", path)? }, plan))
     }
 
     pub fn path(&self) -> &Path {
