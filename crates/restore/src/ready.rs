@@ -138,7 +138,7 @@ fn judge(
     }
 }
 
-/// The plan holds and starts the unit that the member had. Another one would start an empty etcd after a reboot.
+/// A plan has the unit in which the member ran. Another one would start an empty etcd after a reboot.
 fn other_unit(found: &mut Found, plan: &Plan, machine: &Machine, facts: &Facts) {
     let etcd = units::names(&units::ETCD);
     let held = plan.held(machine);

@@ -119,9 +119,10 @@ impl Journal {
         self.done_at(step, act).is_some_and(|done| self.lines[done..].iter().any(is_start))
     }
 
-    /// Whether this step has ended well, and nothing was placed since.
+    /// Whether this step has ended well, and no file was placed since.
     pub fn is_settled(&self, step: &str, act: &str) -> bool {
-        let is_placed = |line: &JournalLine| matches!(line.event, Event::Placed { .. });
+        let is_placed =
+            |line: &JournalLine| line.act == "put-files" && matches!(line.event, Event::Placed { .. });
         self.done_at(step, act).is_some_and(|done| !self.lines[done..].iter().any(is_placed))
     }
 

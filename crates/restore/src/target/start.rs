@@ -13,6 +13,8 @@ use super::systemd::{ActiveState, Systemd, UnitState, require_units};
 use super::{hold, manifests};
 
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// Starts a member that a cold copy left stopped, and does nothing otherwise.
+const AT_BOOT: &str = "nightshift-cold-copy-recover.service";
 const MAX_WAIT: Duration = Duration::from_secs(3600);
 
 /// The units that exist, with their states.
@@ -64,9 +66,10 @@ pub fn start(
         call.note(format!("disabled, so it does not start at boot: {}", first_of(&disabled, ", ")));
     }
     // What does its work at boot and ends is not started.
-    let is_stopped = |state: &UnitState| state.active != ActiveState::Active && !state.oneshot;
-    let stopped: Vec<&str> =
-        found.iter().filter(|(_, state)| is_stopped(state)).map(|(unit, _)| *unit).collect();
+    let is_stopped = |(unit, state): &&(&str, UnitState)| {
+        state.active != ActiveState::Active && !state.oneshot && *unit != AT_BOOT
+    };
+    let stopped: Vec<&str> = found.iter().filter(is_stopped).map(|(unit, _)| *unit).collect();
     if !stopped.is_empty() {
         call.host.systemd.start_no_block(&stopped)?;
         call.changed = true;
