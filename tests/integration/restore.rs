@@ -88,7 +88,7 @@ fn an_archive_is_used_only_with_the_signature_that_the_operator_knows() {
         assert_eq!(names(&parent), [""; 0], "nothing decrypted is left");
     };
     let (ran, parent) = plan(&site, &archive, &[]);
-    refuses(ran, parent, 2, &format!("--signer {known}"));
+    refuses(ran, parent, 2, &format!("is signed by {known}; with --signer, name"));
     let (ran, parent) = plan(&site, &archive, &["--signer", "SHA256:AAAA"]);
     refuses(ran, parent, 1, "not by SHA256:AAAA");
 

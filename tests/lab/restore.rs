@@ -54,6 +54,12 @@ fn a_lost_cluster_is_rebuilt_on_new_machines_from_one_archive() {
         .run_for(&format!("cd /root && nightshift restore check {directory} --etcd-tools /root/etcd"), APPLY)
         .unwrap_or_else(|error| panic!("{error}"));
     println!("{}", checked.text());
+    for step in ["3.12", "4.7", "6.1"] {
+        killed_after(operator, &directory, step);
+        if step == "4.7" {
+            nothing_held_starts_at_boot(lab.host("etcd1"));
+        }
+    }
     let began = Instant::now();
     let applied =
         operator.try_run_for(&format!("cd /root && nightshift restore apply {directory}"), APPLY).unwrap();
@@ -75,9 +81,20 @@ fn a_lost_cluster_is_rebuilt_on_new_machines_from_one_archive() {
         let status = wait_settled(master, NIGHT);
         assert_eq!(status.verdict(), "complete", "{}: {}\n{}", master.name, status.reasons(), story(master));
     }
+    a_second_run_changes_nothing(&lab, operator, &directory);
+}
+
+fn a_second_run_changes_nothing(lab: &Lab, operator: &Host, directory: &str) {
+    let pins = || -> Vec<String> {
+        let read = |host: &&Host| host.run("cat /etc/nightshift/ssh/known_hosts").unwrap().text();
+        managed(lab).iter().map(read).collect()
+    };
+    let before = pins();
     let again =
         operator.run_for(&format!("cd /root && nightshift restore apply {directory}"), APPLY).unwrap().text();
-    assert!(!again.contains(": done"), "a second run changed something:\n{again}");
+    assert_eq!(before, pins());
+    let changed: Vec<&str> = again.lines().filter(|line| line.contains(": done")).collect();
+    assert!(changed.is_empty() && again.contains(": unchanged"), "{changed:#?}");
 }
 
 fn the_night_before() -> Lost {
@@ -170,6 +187,26 @@ fn plan(operator: &Host, lost: &Lost) -> String {
     println!("{}\n{}", planned.text(), planned.stderr);
     assert_eq!(planned.status, 0);
     operator.run("cd /root && echo restore-*").unwrap().text()
+}
+
+/// Kills `apply` as soon as it has reported this step.
+fn killed_after(operator: &Host, directory: &str, step: &str) {
+    let line = format!(
+        "cd /root && nightshift restore apply {directory} > /root/out 2>&1 & pid=$!\n\
+         while kill -0 $pid 2>/dev/null && ! grep -q '^{step} ' /root/out; do sleep 0.05; done\n\
+         kill -9 $pid; grep '^{step} ' /root/out || {{ cat /root/out; exit 1; }}"
+    );
+    let killed = operator.run_for(&line, APPLY).unwrap_or_else(|error| panic!("{error}"));
+    println!("killed after: {}", killed.text());
+}
+
+/// Without the hold, a member with an emptied data directory would start as an empty etcd that accepts writes.
+fn nothing_held_starts_at_boot(member: &Host) {
+    member.reboot().unwrap();
+    let state = member.try_run("systemctl is-active etcd.service nightshift.service").unwrap().text();
+    assert!(!state.lines().any(|line| line == "active"), "{state}");
+    let refused = member.try_run("systemctl start etcd.service").unwrap();
+    assert_ne!(refused.status, 0, "a held unit starts");
 }
 
 fn every_key_is_back(lab: &Lab, operator: &Host, directory: &str, lost: &Lost) {

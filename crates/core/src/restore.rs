@@ -68,3 +68,6 @@ impl Plan {
         self.refusals().next().is_some()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,7 +24,7 @@ const MAX_ERRORS: u64 = 4 << 10;
 
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// ssh could not connect or log in, so nothing was done.
+    /// ssh could not connect, or the connection broke off.
     #[error("cannot reach {address} with ssh: {reason}")]
     NotConnected { address: String, reason: String },
     #[error("cannot run ssh")]
@@ -83,7 +83,9 @@ async fn exchange(
         _ => {
             let (address, reason) = (address.to_owned(), one_line(errors.trim()));
             Err(match status.code() {
-                Some(NOT_CONNECTED) => CallError::NotConnected { address, reason },
+                Some(NOT_CONNECTED) if !is_refused_login(&reason) => {
+                    CallError::NotConnected { address, reason }
+                }
                 _ => CallError::NoResult { address, status, reason },
             })
         }
@@ -138,6 +140,13 @@ async fn tail(mut errors: impl AsyncRead + Unpin) -> String {
     let _unreadable = (&mut errors).take(MAX_ERRORS).read_to_end(&mut first).await;
     let _unreadable = tokio::io::copy(&mut errors, &mut tokio::io::sink()).await;
     String::from_utf8_lossy(&first).into_owned()
+}
+
+/// ssh ends with the same status if the host has another key, or refuses the login: then the machine is not down.
+fn is_refused_login(reason: &str) -> bool {
+    ["Host key verification failed", "Permission denied", "REMOTE HOST IDENTIFICATION HAS CHANGED"]
+        .iter()
+        .any(|words| reason.contains(words))
 }
 
 impl CallError {

@@ -6,13 +6,14 @@ use std::path::PathBuf;
 
 use futures_util::stream::{self, StreamExt as _};
 use jiff::Timestamp;
+use nightshift_core::chain;
 use nightshift_core::name::HostName;
-use nightshift_core::restore::Plan;
 use nightshift_core::restore::act::{Act, FileKind, Outcome};
 use nightshift_core::restore::machine::Machine;
 use nightshift_core::restore::steps::{Action, Step, groups};
+use nightshift_core::restore::{Plan, RemoteLogin};
 use nightshift_core::role::Role;
-use nightshift_store::AppendLog;
+use nightshift_store::{AppendLog, replace_file};
 
 use crate::call::{CallError, Content, call};
 use crate::data::{self, Data};
@@ -23,6 +24,8 @@ use crate::member::Members;
 use crate::progress::Progress;
 use crate::remote;
 
+/// How the note of a night that is not complete begins.
+pub const DEGRADED: &str = "degraded: ";
 /// How many machines are worked on at the same time.
 const PARALLEL: usize = 16;
 
@@ -39,6 +42,8 @@ pub enum Ending {
     Complete,
     /// Nodes that were not reachable: the same command does them later.
     Later(Vec<HostName>),
+    /// All is restored, but these hosts' first night is not complete.
+    Degraded(Vec<String>),
     /// The steps that failed, with their reasons.
     Failed(Vec<String>),
 }
@@ -51,6 +56,8 @@ struct Collected {
     /// Of each master: the line that authorizes it for its peers, then those for the remotes in their order.
     keys: BTreeMap<HostName, Vec<String>>,
     later: Vec<HostName>,
+    /// What the first nights lack.
+    degraded: Vec<String>,
 }
 
 impl Conductor<'_> {
@@ -95,7 +102,11 @@ impl Conductor<'_> {
                 return Ok(Ending::Failed(failed));
             }
         }
-        Ok(if collected.later.is_empty() { Ending::Complete } else { Ending::Later(collected.later) })
+        Ok(match (collected.later.is_empty(), collected.degraded.is_empty()) {
+            (false, _) => Ending::Later(collected.later),
+            (true, false) => Ending::Degraded(collected.degraded),
+            (true, true) => Ending::Complete,
+        })
     }
 
     async fn perform(&self, step: &Step, collected: &Collected) -> Result<Outcome, CallError> {
@@ -122,13 +133,25 @@ impl Conductor<'_> {
         let mut notes = Vec::new();
         for (remote, line) in self.plan.remotes.iter().zip(lines) {
             if let Err(reason) = remote::authorize(self.login, remote, line).await {
-                notes.push(format!(
-                    "add this line to the authorized_keys of {} by hand ({reason}): {line}",
-                    remote.name
-                ));
+                notes.push(self.by_hand(remote, host, line, &reason));
             }
         }
         Outcome { notes: notes.into_iter().collect(), ..Outcome::default() }
+    }
+
+    /// A note is too short for a key, so the line is in a file.
+    fn by_hand(&self, remote: &RemoteLogin, host: &HostName, line: &str, reason: &str) -> String {
+        let file = format!("authorize-{}-{host}.txt", remote.name);
+        match replace_file(&self.directory.path().join(&file), format!("{line}\n").as_bytes()) {
+            Ok(()) => {
+                format!("add the line in {file} to the authorized_keys of {} by hand: {reason}", remote.name)
+            }
+            Err(error) => format!(
+                "run `nightshift keys authorize --remote {}` on {host}: {}",
+                remote.name,
+                chain(&error)
+            ),
+        }
     }
 
     /// The remotes' keys, which the operator's ssh knows.
@@ -178,16 +201,14 @@ impl Conductor<'_> {
         Ok((act, vec![data::file(self.directory, &machine.host)]))
     }
 
-    /// A node that is down is done later; masters and members must all be there.
+    /// A node that fails is done later, by the same command: it keeps the masters from nothing. Masters and members must all be there.
     fn end(&self, step: &Step, result: &Result<Outcome, CallError>) -> StepEnd {
         match result {
             Ok(outcome) => StepEnd::Done {
                 changed: outcome.changed,
                 notes: outcome.notes.iter().map(ToString::to_string).collect(),
             },
-            Err(error) if error.is_not_connected() && self.is_node_only(&step.host) => {
-                StepEnd::Later { reason: error.reason() }
-            }
+            Err(error) if self.is_node_only(&step.host) => StepEnd::Later { reason: error.reason() },
             Err(error) => StepEnd::Failed { reason: error.reason() },
         }
     }
@@ -204,10 +225,17 @@ impl Conductor<'_> {
         match &step.action {
             Action::Act(Act::HostKeys) => {
                 let names = names_of(machine);
-                collected.pins.extend(outcome.lines.iter().map(|key| format!("{names} {key}")));
+                let keys = outcome.lines.iter().filter(|line| is_key(line));
+                collected.pins.extend(keys.map(|key| format!("{names} {key}")));
+            }
+            Action::Act(Act::Night) => {
+                let notes = outcome.notes.iter().filter(|note| note.starts_with(DEGRADED));
+                collected.degraded.extend(notes.map(|note| format!("{}: {note}", step.host)));
             }
             Action::Act(Act::Identities { .. }) => {
-                collected.keys.insert(step.host.clone(), outcome.lines);
+                // What a machine returns is added to the authorized keys of all others: only with the limits that ours have.
+                let lines = outcome.lines.into_iter().filter(|line| is_restricted(line)).collect();
+                collected.keys.insert(step.host.clone(), lines);
             }
             _ => {}
         }
@@ -216,6 +244,30 @@ impl Conductor<'_> {
 
 fn group_reads_keys<R, E>(ended: &[(&Step, R, E)]) -> bool {
     ended.iter().any(|(step, ..)| step.action == Action::Act(Act::HostKeys))
+}
+
+/// A type and a key, as in a `.pub` file.
+fn is_key(line: &str) -> bool {
+    let is_word = |word: &str| {
+        !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_@.+/=".contains(c))
+    };
+    let mut words = line.split(' ');
+    words.next().is_some_and(is_word) && words.next().is_some_and(is_word)
+}
+
+/// A line of authorized_keys whose options forbid a shell. What is in quotes is the value of an option.
+fn is_restricted(line: &str) -> bool {
+    let mut is_quoted = false;
+    let mut options = String::new();
+    for c in line.chars() {
+        match c {
+            '"' => is_quoted = !is_quoted,
+            ' ' if !is_quoted => break,
+            c if !is_quoted => options.push(c),
+            _ => {}
+        }
+    }
+    !line.contains(char::is_control) && options.split(',').any(|option| option == "restrict")
 }
 
 /// The names under which a host is looked up in known_hosts.
@@ -238,4 +290,36 @@ fn append(log: &mut AppendLog<LogLine>, step: &Step, end: Option<StepEnd>) -> Re
         what: step.action.title(),
         end,
     })?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_key_that_allows_no_shell_is_authorized_elsewhere() {
+        for good in [
+            "restrict ssh-ed25519 A",
+            "from=\"10.0.0.1\",restrict,command=\"internal-sftp -R\" ssh-ed25519 A",
+        ] {
+            assert!(is_restricted(good), "{good}");
+        }
+        for bad in [
+            "ssh-ed25519 A restrict",
+            "from=\"restrict\" ssh-ed25519 A",
+            "command=\"x,restrict,y\" ssh-ed25519 A",
+            "restrict ssh-ed25519 A\nssh-ed25519 B",
+            "norestrict ssh-ed25519 A",
+        ] {
+            assert!(!is_restricted(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_host_key_is_a_type_and_a_key() {
+        assert!(is_key("ssh-ed25519 AAAA+/= root@etcd1"));
+        for bad in ["", "ssh-ed25519", "ssh-ed25519 ", "*,x ssh-ed25519\tAAAA", "ssh-ed25519 AA\nAA"] {
+            assert!(!is_key(bad), "{bad:?}");
+        }
+    }
 }

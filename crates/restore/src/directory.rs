@@ -79,7 +79,7 @@ impl Directory {
     }
 
     /// Gives a new directory the plan's name, with the plan in it.
-    pub fn publish(self, plan: &Plan, parent: &Path) -> Result<Self, RestoreError> {
+    pub fn publish(&self, plan: &Plan, parent: &Path) -> Result<Self, RestoreError> {
         replace_file(&self.path.join(PAGE), Page(plan).to_string().as_bytes())?;
         replace_file(&self.path.join(FILE), &serde_json::to_vec_pretty(plan)?)?;
         let path = parent.join(format!("restore-{}", plan.id));

@@ -11,10 +11,16 @@ use tokio::process::Command;
 const SSH_PORT: u16 = 22;
 /// What `ssh` exits with if it cannot connect or log in.
 pub const NOT_CONNECTED: i32 = 255;
-/// A login must not wait for a terminal, and a dead connection ends within a minute.
-const OPTIONS: [&str; 5] = [
+/// A login must not wait for a terminal, a dead connection ends within a minute, and the operator's known_hosts stays as it is.
+const OPTIONS: [&str; 10] = [
     "BatchMode=yes",
     "StrictHostKeyChecking=yes",
+    "UpdateHostKeys=no",
+    // A shared connection would outlive the call, and a command of its own would replace ours.
+    "ControlMaster=no",
+    "ControlPath=none",
+    "RemoteCommand=none",
+    "ClearAllForwardings=yes",
     "ConnectTimeout=15",
     "ServerAliveInterval=15",
     "ServerAliveCountMax=4",

@@ -94,9 +94,19 @@ impl Members<'_> {
     async fn agree(&self, etcd: &EtcdPlan, clients: &[Client]) -> Result<String, String> {
         let until = Instant::now() + AGREE_TIMEOUT;
         loop {
-            let seen = contents(clients).await.map_err(|error| chain(&error))?;
-            let [first, ..] = &seen[..] else { return Err("the plan has no members".to_owned()) };
             let wanted = etcd.snapshot.revision + BUMP;
+            let seen = match contents(clients, wanted).await {
+                Ok(seen) => seen,
+                // The API server compacts while it runs.
+                Err(ClientError::Refused { message, .. })
+                    if message.contains("compacted") && Instant::now() < until =>
+                {
+                    sleep(POLL_INTERVAL).await;
+                    continue;
+                }
+                Err(error) => return Err(chain(&error)),
+            };
+            let [first, ..] = &seen[..] else { return Err("the plan has no members".to_owned()) };
             if let Some((member, low)) =
                 etcd.members.iter().zip(&seen).find(|(_, seen)| seen.revision < wanted)
             {
@@ -156,18 +166,24 @@ struct Contents {
     hash: Option<u32>,
 }
 
-async fn contents(clients: &[Client]) -> Result<Vec<Contents>, ClientError> {
+/// What each member contains at the lowest revision that all of them have. A cluster that runs has clients that write, so that the newest
+/// revisions are never the same.
+async fn contents(clients: &[Client], raised: i64) -> Result<Vec<Contents>, ClientError> {
+    let mut common = i64::MAX;
+    for client in clients {
+        common = common.min(client.status().await?.header.unwrap_or_default().revision);
+    }
+    // Up to the raised revision everything counts as compacted. There, nothing was written yet, and the newest one is the same.
+    let at = if common > raised { common } else { 0 };
     let mut seen = Vec::new();
     for client in clients {
-        let revision = client.status().await?.header.unwrap_or_default().revision;
-        let keys = client.count(b"", revision).await?;
-        // At the newest revision: at the raised one, which counts as compacted, etcd refuses.
-        let hash = match client.hash_kv(0, HASH_TIMEOUT).await {
+        let keys = client.count(b"", at).await?;
+        let hash = match client.hash_kv(at, HASH_TIMEOUT).await {
             Ok(hashed) => Some(hashed.hash),
             Err(error) if error.is_unimplemented() => None,
             Err(error) => return Err(error),
         };
-        seen.push(Contents { revision, keys, hash });
+        seen.push(Contents { revision: common, keys, hash });
     }
     Ok(seen)
 }

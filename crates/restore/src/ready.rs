@@ -2,6 +2,7 @@
 
 use futures_util::stream::{self, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
+use nightshift_core::etcd_facts::RunsAs;
 use nightshift_core::name::HostName;
 use nightshift_core::restore::Plan;
 use nightshift_core::restore::act::{Act, Facts, UnitFacts, Wanted};
@@ -14,6 +15,7 @@ use crate::call::{CallError, call};
 use crate::data::Data;
 use crate::directory::Checked;
 use crate::login::Login;
+use crate::target::GIVE_UP;
 
 const PARALLEL: usize = 16;
 /// A clock that is further off makes certificates invalid and etcd's leases wrong.
@@ -31,6 +33,7 @@ pub struct Found {
     pub notes: Vec<String>,
     /// It is a node that cannot be reached.
     pub later: bool,
+    pub machine_id: Option<String>,
 }
 
 /// Looks at all machines.
@@ -38,7 +41,59 @@ pub async fn check(login: &Login, plan: &Plan, data: Option<&Data>) -> Vec<Found
     let looked = plan.machines.iter().map(|machine| look(login, plan, machine, data));
     let mut found: Vec<Found> = stream::iter(looked).buffer_unordered(PARALLEL).collect().await;
     found.sort_by(|one, other| one.host.cmp(&other.host));
+    same_machine(&mut found);
     found
+}
+
+/// Two names that lead to one machine: what is restored second would replace what was restored first.
+fn same_machine(found: &mut [Found]) {
+    let ids: Vec<(HostName, String)> =
+        found.iter().filter_map(|found| Some((found.host.clone(), found.machine_id.clone()?))).collect();
+    for machine in found {
+        let Some(id) = &machine.machine_id else { continue };
+        if let Some((other, _)) = ids.iter().find(|(host, other)| *host != machine.host && other == id) {
+            machine.reasons.push(format!(
+                "it is the same machine as {other} (machine-id {id}); check names and addresses"
+            ));
+        }
+    }
+}
+
+fn is_other_machine(found: &mut Found, machine: &Machine, facts: &Facts) {
+    let short = |name: &str| name.split('.').next().unwrap_or_default().to_ascii_lowercase();
+    if short(&facts.hostname) != short(machine.host.as_str()) {
+        found.reasons.push(format!("its host name is {}; check names and addresses", facts.hostname));
+    }
+}
+
+/// What a later step starts must be installed.
+fn units_missing(found: &mut Found, plan: &Plan, machine: &Machine, facts: &Facts) {
+    let exists = |names: &[String]| facts.units.iter().any(|unit| unit.exists && names.contains(&unit.name));
+    let mut wanted: Vec<Vec<String>> = Vec::new();
+    if machine.has(Role::Master) {
+        wanted.extend([units::names(&units::API), units::names(&units::CONTROLLERS)]);
+    }
+    if machine.has(Role::Node) {
+        wanted.push(units::names(&units::KUBELET));
+    }
+    if let Some(RunsAs::Unit(unit)) = plan.member(&machine.host).map(|member| &member.runs) {
+        wanted.push(vec![unit.to_string()]);
+    }
+    for names in wanted.iter().filter(|names| !exists(names)) {
+        found.reasons.push(format!("none of these units is installed: {}", names.join(", ")));
+    }
+}
+
+/// The operator must see that something runs there: the names may lead to the living cluster.
+fn in_use(found: &mut Found, facts: &Facts) {
+    let active: Vec<&str> =
+        facts.units.iter().filter(|unit| unit.active).map(|unit| unit.name.as_str()).collect();
+    if !active.is_empty() {
+        found.notes.push(format!("IT RUNS {}, WHICH WILL BE STOPPED", active.join(", ")));
+    }
+    for data in facts.data.iter().filter(|data| data.has_member) {
+        found.notes.push(format!("{} HAS DATA, WHICH WILL BE MOVED ASIDE", data.path));
+    }
 }
 
 pub fn summary(found: &[Found], now: Timestamp) -> Checked {
@@ -65,11 +120,19 @@ async fn look(login: &Login, plan: &Plan, machine: &Machine, data: Option<&Data>
     let before = Timestamp::now();
     let called = call(login, machine, &plan.id, "2", Act::Facts(wanted), Vec::new()).await;
     let after = Timestamp::now();
-    let mut found =
-        Found { host: machine.host.clone(), reasons: Vec::new(), notes: Vec::new(), later: false };
+    let mut found = Found {
+        host: machine.host.clone(),
+        reasons: Vec::new(),
+        notes: Vec::new(),
+        later: false,
+        machine_id: None,
+    };
     match called {
         Ok(outcome) => match outcome.facts {
-            Some(facts) => judge(&mut found, plan, machine, data, &facts, before, after),
+            Some(facts) => {
+                found.machine_id = facts.machine_id.as_ref().map(ToString::to_string);
+                judge(&mut found, plan, machine, data, &facts, before, after);
+            }
             None => found.reasons.push("it returned no facts".to_owned()),
         },
         Err(error) if error.is_not_connected() && machine.roles == [Role::Node] => {
@@ -102,7 +165,7 @@ fn judge(
         refuse(format!("it has nightshift {}, but this is {}", facts.version, env!("CARGO_PKG_VERSION")));
     }
     if let Some(other) = facts.plan.as_ref().filter(|other| **other != plan.id) {
-        refuse(format!("plan {other} is not finished there; finish or undo it first"));
+        refuse(format!("plan {other} is not finished there; continue it, or, to give it up, {GIVE_UP}"));
     }
     let early = facts.now < before.saturating_sub(MAX_CLOCK_DIFFERENCE).unwrap_or(before);
     if early || facts.now > after.saturating_add(MAX_CLOCK_DIFFERENCE).unwrap_or(after) {
@@ -125,6 +188,9 @@ fn judge(
             refuse(format!("{} are free, but {} are needed", bytes(*free), bytes(need)));
         }
     }
+    is_other_machine(found, machine, facts);
+    units_missing(found, plan, machine, facts);
+    in_use(found, facts);
     older_etcd(found, plan, machine, facts);
     other_unit(found, plan, machine, facts);
     if let Some(system) = &machine.system {
@@ -156,7 +222,8 @@ fn older_etcd(found: &mut Found, plan: &Plan, machine: &Machine, facts: &Facts) 
     let Some(etcd) = plan.etcd.as_ref().filter(|_| plan.member(&machine.host).is_some()) else { return };
     let version = nightshift_etcd::trial::tools::Version::find;
     match facts.etcd.as_deref().map(|text| (text, version(text))) {
-        None => found.reasons.push("etcd is not installed".to_owned()),
+        // In a container it is not found on the host.
+        None => found.notes.push("the version of its etcd is unknown".to_owned()),
         Some((text, Some(installed))) => {
             let older = version(&etcd.snapshot.version)
                 .is_some_and(|wanted| (installed.major, installed.minor) < (wanted.major, wanted.minor));

@@ -15,7 +15,9 @@ use crate::login::Login;
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// Appends the line of its input, once.
 const APPEND: &str = "umask 077; line=$(cat) && mkdir -p .ssh && \
-     { grep -qxF -- \"$line\" .ssh/authorized_keys 2>/dev/null || printf '%s\\n' \"$line\" >> .ssh/authorized_keys; }";
+     { grep -qxF -- \"$line\" .ssh/authorized_keys 2>/dev/null || { \
+     [ -z \"$(tail -c1 .ssh/authorized_keys 2>/dev/null)\" ] || echo >> .ssh/authorized_keys; \
+     printf '%s\\n' \"$line\" >> .ssh/authorized_keys; }; }";
 
 /// Authorizes a key at a remote. The error is why it must be done by hand.
 pub async fn authorize(login: &Login, remote: &RemoteLogin, line: &str) -> Result<(), String> {

@@ -42,7 +42,7 @@ use nightshift_core::restore::act::{Act, Outcome, Reply, Request};
 
 pub use self::accounts::{Accounts, SystemAccounts};
 use self::call::Call;
-pub use self::error::TargetError;
+pub use self::error::{GIVE_UP, TargetError};
 use self::exchange::Exchange;
 pub use self::host::{Host, Nightshift};
 pub use self::journal::{Event, JournalLine};

@@ -21,6 +21,9 @@ use crate::text::{Lines, Text};
 /// for a week at 1,500 writes a second (docs/facts/etcd.md#restore).
 pub const BUMP: i64 = 1_000_000_000;
 
+/// What an operator can do instead.
+pub const BY_HAND: &str = "restore by hand: docs/operations.md, Restoring today";
+
 /// etcd as it will be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EtcdPlan {
@@ -102,7 +105,16 @@ pub fn plan(evidence: &Evidence<'_>, findings: &mut Vec<Finding>) -> Option<Etcd
             }
         })
         .collect();
-    Some(EtcdPlan { snapshot: snapshot?, members: members.into_iter().collect::<Option<_>>()? })
+    let members: Vec<Member> = members.into_iter().collect::<Option<_>>()?;
+    for (index, member) in members.iter().enumerate() {
+        if let Some(other) = members[..index].iter().find(|other| other.name == member.name) {
+            findings.push(Finding::refused(format!(
+                "{} and {} both have the member name `{}`; etcd needs a name of its own for each",
+                other.host, member.host, member.name
+            )));
+        }
+    }
+    Some(EtcdPlan { snapshot: snapshot?, members })
 }
 
 /// The snapshot with the best grade, and among those the one with the highest revision.
@@ -119,10 +131,11 @@ fn choose(evidence: &Evidence<'_>, findings: &mut Vec<Finding>) -> Option<Snapsh
         return None;
     };
     if !set.grade.is_copy() {
-        let reasons = set.manifest.notes.summary();
         findings.push(Finding::refused(format!(
-            "{} is {}: {reasons}; use another night, or review it and accept it with `nightshift sets accept`",
-            snapshot.set, set.grade
+            "{} is {}: {}; use another night, or review it and accept it with `nightshift sets accept`",
+            snapshot.set,
+            set.grade,
+            set.manifest.notes.summary()
         )));
     }
     Some(snapshot)
@@ -171,20 +184,21 @@ fn member(evidence: &Evidence<'_>, host: &HostName) -> Result<Member, String> {
             "its write-ahead log has a directory of its own, which a restore does not support yet".to_owned()
         );
     }
+    if let RunsAs::StaticPod(manifest) = &runs {
+        return Err(format!(
+            "etcd is a static pod ({manifest}), which a restore does not support yet; {BY_HAND}"
+        ));
+    }
+    let tls = config.tls();
+    let is_in_set = |path: &String| set.manifest.files().any(|(item, ..)| item.path == *path);
+    if let Some(absent) = tls.iter().flatten().find(|path| !is_in_set(path)) {
+        return Err(format!("its configuration names /{absent}, which is not in its set; use another night"));
+    }
     let data = service
         .and_then(|service| service.data.clone())
         .or_else(|| Some(default_directory(&config.on_host(&option(&["ETCD_DATA_DIR"])?), &runs)))
         .ok_or("its data directory is neither in its manifest nor in its configuration")?;
-    Ok(Member {
-        host: host.clone(),
-        set: set.manifest.id(),
-        name,
-        peer_urls,
-        client_url,
-        runs,
-        data,
-        tls: config.tls(),
-    })
+    Ok(Member { host: host.clone(), set: set.manifest.id(), name, peer_urls, client_url, runs, data, tls })
 }
 
 /// Of a manifest that does not have it: as packages create it, or as a pod that runs as root.
@@ -259,6 +273,7 @@ impl Configured {
 pub fn compare_members(facts: &EtcdFacts, plan: &EtcdPlan) -> Vec<String> {
     let listed = facts.members.iter().filter(|member| !member.learner);
     listed
+        .filter(|listed| !listed.name.is_empty())
         .filter(|listed| plan.members.iter().all(|member| *listed.name != *member.name))
         .map(|listed| {
             format!("the cluster had a member `{}` that is not an etcd host of the inventory", listed.name)

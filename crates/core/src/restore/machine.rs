@@ -6,12 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::manifest::{Item, ItemKind, Manifest};
 use crate::name::HostName;
+use crate::outcome::Grade;
 use crate::restore::act::{FileKind, FileSpec};
-use crate::restore::evidence::Evidence;
+use crate::restore::etcd::BY_HAND;
+use crate::restore::evidence::{Evidence, FoundSet};
 use crate::restore::finding::Finding;
 use crate::role::{Role, Roles};
 use crate::set_path::SetId;
-use crate::system::System;
+use crate::system::{ControlPlane, System};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
@@ -71,6 +73,8 @@ pub fn plan(evidence: &Evidence<'_>, findings: &mut Vec<Finding>) -> Vec<Machine
             let sets = evidence.best_of(&host.name);
             let files = merged(sets.iter().map(|set| &set.manifest));
             for set in &sets {
+                findings.extend(doubt(set));
+                findings.extend(unsupported(set));
                 if !set.manifest.vanished.is_empty() {
                     let summary = set.manifest.vanished.summary();
                     findings.push(Finding::missing(format!(
@@ -90,6 +94,32 @@ pub fn plan(evidence: &Evidence<'_>, findings: &mut Vec<Finding>) -> Vec<Machine
             }
         })
         .collect()
+}
+
+/// Files of a set that does not count as a copy are not put in place. An etcd set may be so because of its snapshot, which is chosen elsewhere.
+fn doubt(set: &FoundSet) -> Option<Finding> {
+    let (id, reasons) = (set.manifest.id(), set.manifest.notes.summary());
+    match set.grade {
+        Grade::Good => None,
+        Grade::Degraded => Some(Finding::missing(format!("{id} is degraded: {reasons}"))),
+        grade if set.manifest.role == Role::Etcd => Some(Finding::missing(format!(
+            "{id} is {grade}: {reasons}; its files are restored, its snapshot is not"
+        ))),
+        grade => Some(Finding::refused(format!(
+            "{id} is {grade}: {reasons}; use another night, or review it and accept it with `nightshift sets accept`"
+        ))),
+    }
+}
+
+fn unsupported(set: &FoundSet) -> Option<Finding> {
+    let control_plane = set.manifest.system.as_ref()?.control_plane?;
+    let is_supported = control_plane == ControlPlane::Services;
+    (!is_supported).then(|| {
+        Finding::refused(format!(
+            "{}: its control plane is {control_plane}, which a restore does not support yet; {BY_HAND}",
+            set.manifest.id()
+        ))
+    })
 }
 
 /// Masters and members must all be there. A node can be installed again.

@@ -9,6 +9,10 @@ use crate::role::Role;
 use crate::settings::Remote;
 use crate::text::Lines;
 
+/// An operator must not conclude from silence that these were checked.
+const NOT_CHECKED: &str = "not checked: whether certificates expired or fit their keys, names and addresses; whether the masters' \
+    encryption keys decrypt the snapshot (`nightshift status` of that night says so); webhooks that may block";
+
 pub fn make(evidence: &Evidence<'_>) -> Plan {
     let mut findings = Vec::new();
     let machines = machine::plan(evidence, &mut findings);
@@ -26,6 +30,14 @@ pub fn make(evidence: &Evidence<'_>) -> Plan {
         }
     }
     other_nights(evidence, &mut findings);
+    findings.push(Finding::missing(NOT_CHECKED));
+    let agentless = evidence.settings.inventory.hosts().filter(|host| host.agentless);
+    findings.extend(agentless.map(|host| {
+        Finding::missing(format!(
+            "{}: after the restore, authorize the masters' new keys by hand (`nightshift keys authorize --agentless`), and pin its host key",
+            host.name
+        ))
+    }));
     findings.sort_by_key(|finding| finding.kind);
     Plan {
         format: FORMAT,

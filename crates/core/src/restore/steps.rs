@@ -243,9 +243,13 @@ fn start(plan: &Plan, groups: &mut Groups) {
     let wait = |names: &[&str]| Act::Await { units: units::names(names), seconds: START_SECONDS };
     groups.add(7, &masters, |_| Action::Act(start(&units::API)));
     groups.add(7, &masters, |_| Action::Act(wait(&units::API)));
-    groups.add(7, &plan.machines_with_kubelet(), |_| Action::Act(start(&units::KUBELET)));
+    groups.add(7, &masters, |_| Action::Act(start(&units::KUBELET)));
     groups.add(7, &masters, |_| Action::Act(start(&units::CONTROLLERS)));
     groups.add(7, &masters, |_| Action::Act(wait(&units::CONTROLLERS)));
+    // Last, so that a node that does not start keeps no master waiting.
+    let nodes: Vec<&Machine> =
+        plan.machines_with(Role::Node).into_iter().filter(|machine| !machine.has(Role::Master)).collect();
+    groups.add(7, &nodes, |_| Action::Act(start(&units::KUBELET)));
     let managed = plan.managed();
     let remotes: Vec<String> = plan.remotes.iter().map(|remote| remote.name.to_string()).collect();
     groups.add(7, &managed, |_| Action::Act(Act::HostKeys));
@@ -258,12 +262,4 @@ fn start(plan: &Plan, groups: &mut Groups) {
     groups.add(7, &managed, |_| Action::Act(start(&units::NIGHTSHIFT)));
     groups.add(7, &managed, |_| Action::Act(Act::Night));
     groups.add(7, &all, |_| Action::Act(Act::Finish));
-}
-
-impl Plan {
-    /// Masters are nodes too, where they have a node's files.
-    fn machines_with_kubelet(&self) -> Vec<&Machine> {
-        let has_kubelet = |machine: &&Machine| machine.has(Role::Node) || machine.has(Role::Master);
-        self.machines.iter().filter(has_kubelet).collect()
-    }
 }

@@ -8,6 +8,10 @@ use nightshift_core::text::InvalidJson;
 use nightshift_store::StoreError;
 use nightshift_store::process::ProcessError;
 
+/// What ends a plan that cannot be continued. Nothing is held any more then, and what was moved aside stays.
+pub const GIVE_UP: &str = "remove the files `hold` and `current` in /var/lib/nightshift-restore there, and \
+    50-nightshift-restore.conf in the directories /etc/systemd/system/*.d, then run `systemctl daemon-reload`";
+
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
     #[error("cannot read the request")]
@@ -23,10 +27,12 @@ pub enum TargetError {
         "it needs root's rights; log in as root, or let sudo run `nightshift restore act` without a password"
     )]
     NotRoot,
-    #[error("another act of a restore runs on this machine; retry when it has ended")]
+    #[error(
+        "another act of a restore runs on this machine (`pgrep -f 'restore act'`); retry when it has ended, or end it if its client is gone"
+    )]
     Busy,
     #[error(
-        "the restore {0} is not finished on this machine; finish or undo it first, on the machine where it was planned"
+        "the restore {0} is not finished on this machine; continue it with `nightshift restore apply`, or, to give it up, {GIVE_UP}"
     )]
     OtherPlan(PlanId),
     #[error("{0}")]

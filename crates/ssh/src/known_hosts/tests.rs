@@ -404,3 +404,13 @@ fn the_keys_of_machines_that_were_rebuilt_are_pinned_instead_of_the_former_ones(
     }
     assert_eq!(fs::read_to_string(&path).unwrap(), text);
 }
+
+#[test]
+fn what_is_pinned_once_is_pinned_a_second_time_without_a_change() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("known_hosts");
+    let lines = ["e1 ", "m1.lab.test "].map(|host| [A, ECDSA].map(|key| format!("{host}{key}"))).concat();
+    let now = "2026-11-28T22:00:00Z".parse().unwrap();
+    assert!(pin_lines(&path, &lines, now).unwrap());
+    assert!(!pin_lines(&path, &lines, now).unwrap(), "{}", fs::read_to_string(&path).unwrap());
+}

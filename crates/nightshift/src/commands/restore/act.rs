@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use nightshift_core::role::Role;
 use nightshift_core::settings::Settings;
 use nightshift_engine::control::{ClientError, ControlRequest, ControlResponse, send};
+use nightshift_restore::conductor::DEGRADED;
 use nightshift_restore::target::{self, Host, Nightshift};
 use nightshift_ssh::known_hosts;
 use nightshift_store::{IoContext as _, read_if_exists, sync_file};
@@ -85,7 +86,8 @@ impl Nightshift for Configured<'_> {
     fn night(&self) -> Result<String, Failure> {
         let response = here(run_night(&socket(self.config)))?;
         match response {
-            ControlResponse::Done { message } | ControlResponse::Degraded { message } => Ok(message),
+            ControlResponse::Done { message } => Ok(message),
+            ControlResponse::Degraded { message } => Ok(format!("{DEGRADED}{message}")),
             ControlResponse::Failed { message }
             | ControlResponse::Refused { message }
             | ControlResponse::Busy { message }

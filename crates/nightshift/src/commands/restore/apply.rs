@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::Instant;
 
-use nightshift_core::restore::steps::Step;
+use jiff::{SignedDuration, Timestamp};
+use nightshift_core::restore::steps::{Action, Step};
 use nightshift_restore::conductor::{Conductor, Ending};
 use nightshift_restore::data;
 use nightshift_restore::directory::{Directory, StepEnd};
@@ -14,6 +15,9 @@ use crate::commands::CommandError;
 use crate::exit::Exit;
 use crate::out;
 
+/// What was checked earlier says little about the machines of now.
+const MAX_CHECK_AGE: SignedDuration = SignedDuration::from_hours(4);
+
 pub async fn run(path: &Path, login: &Login) -> Result<Exit, CommandError> {
     let (directory, plan) = Directory::open(path)?;
     let _lock = directory.lock()?;
@@ -22,7 +26,17 @@ pub async fn run(path: &Path, login: &Login) -> Result<Exit, CommandError> {
         _ if plan.is_refused() => {
             return Err(CommandError::Absent(format!("{shown}: the plan is refused; see {shown}/page.txt")));
         }
-        Some(checked) if checked.reasons.is_empty() => {}
+        Some(checked) if checked.reasons.is_empty() => {
+            let began = !directory.log_lines()?.is_empty();
+            let is_old = Timestamp::now().duration_since(checked.at) > MAX_CHECK_AGE;
+            // An interrupted restore continues at any age.
+            if is_old && !began {
+                return Err(CommandError::Absent(format!(
+                    "the machines were checked at {}; run `nightshift restore check {shown}` again",
+                    checked.at
+                )));
+            }
+        }
         _ => {
             return Err(CommandError::Absent(format!(
                 "the machines were not checked, or are not ready; run `nightshift restore check {shown}` first"
@@ -41,9 +55,18 @@ pub async fn run(path: &Path, login: &Login) -> Result<Exit, CommandError> {
             ));
             Ok(Exit::Good)
         }
+        Ending::Degraded(reasons) => {
+            for reason in reasons {
+                out::print(reason);
+            }
+            out::print(format!("cluster {} is restored, but its first night is not complete", plan.cluster));
+            Ok(Exit::Degraded)
+        }
         Ending::Later(hosts) => {
             for host in hosts {
-                out::print(format!("{host} was not reachable; run the same command again when it is"));
+                out::print(format!(
+                    "{host} is not restored; run the same command again when it is reachable and its error is mended"
+                ));
             }
             Ok(Exit::Degraded)
         }
@@ -68,9 +91,12 @@ impl Progress for Lines {
     fn ended(&mut self, step: &Step, end: &StepEnd) {
         let (result, notes) = match end {
             StepEnd::Done { changed: true, notes } => ("done", notes.join("; ")),
-            StepEnd::Done { changed: false, notes } => ("nothing to do", notes.join("; ")),
-            StepEnd::Failed { reason } => ("FAILED", reason.clone()),
-            StepEnd::Later { reason } => ("later", reason.clone()),
+            StepEnd::Done { changed: false, notes } => {
+                let verified = matches!(step.action, Action::Compare | Action::Write);
+                (if verified { "verified" } else { "unchanged" }, notes.join("; "))
+            }
+            StepEnd::Failed { reason } => ("failed", reason.clone()),
+            StepEnd::Later { reason } => ("skipped", reason.clone()),
         };
         let notes = if notes.is_empty() { String::new() } else { format!(": {notes}") };
         out::print(format!("{:<6} {}: {}: {result}{notes}", step.number, step.host, step.action.title()));

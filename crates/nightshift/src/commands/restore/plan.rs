@@ -13,6 +13,7 @@ use nightshift_core::restore::make::make;
 use nightshift_core::restore::page::Page;
 use nightshift_core::role::Role;
 use nightshift_core::settings::Settings;
+use nightshift_core::signed::Signed;
 use nightshift_peers::Signers;
 use nightshift_restore::directory::Directory;
 use nightshift_restore::source::{Sets, archive, found, vault};
@@ -22,23 +23,23 @@ use crate::args::RestorePlan;
 use crate::commands::verify::signer;
 use crate::commands::{CommandError, archive_file};
 use crate::exit::Exit;
-use crate::{config_file, out};
+use crate::{config_file, out, report};
 
 /// The name of nightshift's configuration, which every set contains.
 const CONFIG: &str = "nightshift.toml";
 
 pub fn run(config: &Path, args: &RestorePlan) -> Result<Exit, CommandError> {
     let directory = Directory::create(&args.parent)?;
-    let result = planned(config, args, &directory);
-    let plan = match result {
-        Ok(plan) => plan,
+    let made = planned(config, args, &directory)
+        .and_then(|plan| Ok((directory.publish(&plan, &args.parent)?, plan)));
+    let (directory, plan) = match made {
+        Ok(made) => made,
         Err(error) => {
             // It may contain secrets of the cluster, decrypted.
             let _reported_by_the_error = std::fs::remove_dir_all(directory.path());
             return Err(error);
         }
     };
-    let directory = directory.publish(&plan, &args.parent)?;
     out::print_text(Page(&plan).to_string().trim_end());
     if plan.is_refused() {
         out::print(format!("{}: refused", directory.path().display()));
@@ -91,13 +92,16 @@ fn from_archive(args: &RestorePlan, directory: &Directory) -> Result<Read, Comma
             None if args.unsigned => format!("ITS SIGNER {fingerprint} WAS NOT COMPARED (--unsigned)"),
             None => {
                 return Err(CommandError::Usage(format!(
-                    "{} is signed by {fingerprint}; compare that with the host key of {} that you have on record, and name it: --signer {fingerprint}",
+                    "{} is signed by {fingerprint}; with --signer, name the fingerprint of the host key of {} that you noted before the loss",
                     path.display(),
                     name.host
                 )));
             }
         },
-        Err(_) if args.unsigned => "NOT SIGNED (--unsigned)".to_owned(),
+        Err(CommandError::Absent(_)) if args.unsigned => "NOT SIGNED (--unsigned)".to_owned(),
+        Err(error) if args.unsigned => {
+            format!("ITS SIGNATURE IS NOT VALID (--unsigned): {}", report::in_full(&error))
+        }
         Err(error) => {
             let what = format!(
                 "{} is not used; use another archive, or --unsigned if nothing else is left",
@@ -113,6 +117,11 @@ fn from_archive(args: &RestorePlan, directory: &Directory) -> Result<Read, Comma
 
 /// A vault has the signature of each set's own host, checked with the keys that this host has pinned.
 fn from_vault(config: &Path, args: &RestorePlan, directory: &Directory) -> Result<Read, CommandError> {
+    if args.signer.is_some() {
+        return Err(CommandError::Usage(
+            "--signer is for archives; a vault has the signature of each set's host".to_owned(),
+        ));
+    }
     let settings = config_file::settings(config)?;
     let vault = Vault::new(&args.from);
     let night = match args.night {
@@ -124,13 +133,28 @@ fn from_vault(config: &Path, args: &RestorePlan, directory: &Directory) -> Resul
     let sets = vault::copy(&vault, &hosts, night, &directory.sets())?;
     let signers = Signers::load(&settings);
     let mut doubts = Vec::new();
+    let mut unchecked = 0;
     for (manifest, _) in &sets.sets {
-        let signed = signer::of_set(&vault, manifest, &signers)?;
-        if let Some(doubt) = signed {
-            doubts.push(doubt);
+        match signer::of_set(&vault, manifest, &signers)? {
+            Signed::By(_) => {}
+            signed @ Signed::Refused(_) => {
+                doubts.push(Finding::refused(format!("{}: {signed}", manifest.id())));
+            }
+            signed if args.unsigned => {
+                unchecked += 1;
+                doubts.push(Finding::missing(format!("{}: {signed}", manifest.id())));
+            }
+            signed => doubts.push(Finding::refused(format!(
+                "{}: {signed}; pin its host key, or use --unsigned if nothing else is left",
+                manifest.id()
+            ))),
         }
     }
-    let signed = format!("each set checked with the host keys that {} has pinned", settings.this);
+    let signed = if unchecked == 0 {
+        format!("each set checked with the host keys that {} has pinned", settings.this)
+    } else {
+        format!("THE SIGNATURES OF {unchecked} OF {} SETS WERE NOT CHECKED (--unsigned)", sets.sets.len())
+    };
     Ok((sets, format!("the vault {}", args.from.display()), signed, doubts))
 }
 

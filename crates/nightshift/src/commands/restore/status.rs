@@ -16,16 +16,19 @@ pub fn run(path: &Path) -> Result<Exit, CommandError> {
     for line in directory.log_lines()? {
         last.insert((line.step.clone(), line.host.to_string()), line);
     }
+    // A command that works on the plan has it locked.
+    let is_worked_on = directory.lock().is_err();
     let mut rows = Vec::new();
     let (mut open, mut failed) = (0, false);
     for step in groups(&plan).into_iter().flat_map(|group| group.steps) {
         let line = last.get(&(step.number.clone(), step.host.to_string()));
         let state = match line.map(|line| &line.end) {
             None => "waiting",
-            Some(None) => "running",
+            Some(None) if is_worked_on => "running",
+            Some(None) => "interrupted",
             Some(Some(StepEnd::Done { .. })) => "done",
             Some(Some(StepEnd::Failed { .. })) => "failed",
-            Some(Some(StepEnd::Later { .. })) => "later",
+            Some(Some(StepEnd::Later { .. })) => "skipped",
         };
         open += usize::from(state != "done");
         failed |= state == "failed";

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use nightshift_core::archive::{ArchiveName, NAMESPACE};
 use nightshift_core::manifest::{Manifest, SIGNATURE_FILE};
-use nightshift_core::restore::finding::Finding;
 use nightshift_core::signed::Signed;
 use nightshift_peers::Signers;
 use nightshift_ssh::signature::signer_of;
@@ -26,19 +25,11 @@ pub fn of_archive(path: &Path, name: &ArchiveName) -> Result<String, CommandErro
         .map_err(CommandError::failed(format!("{} is not valid", signature.display())))
 }
 
-/// What is doubtful about a set's signature; `None` if it is that of its own host.
-pub fn of_set(
-    vault: &Vault,
-    manifest: &Manifest,
-    signers: &Signers<'_>,
-) -> Result<Option<Finding>, CommandError> {
+/// Who signed a set in a vault.
+pub fn of_set(vault: &Vault, manifest: &Manifest, signers: &Signers<'_>) -> Result<Signed, CommandError> {
     let id = manifest.id();
     let bytes = vault.manifest_bytes(&id)?;
     let signature = read_if_exists(&vault.directory(&id).join(SIGNATURE_FILE), MAX_SIGNATURE_LEN)?;
     let signature = signature.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    Ok(match signers.of_set(manifest, &bytes, signature.as_deref()) {
-        Signed::By(_) => None,
-        signed @ Signed::Refused(_) => Some(Finding::refused(format!("{id}: {signed}"))),
-        signed => Some(Finding::missing(format!("{id}: {signed}"))),
-    })
+    Ok(signers.of_set(manifest, &bytes, signature.as_deref()))
 }
