@@ -1,5 +1,7 @@
 //! Whether the machines are ready for a plan: looked at over ssh, and changed by nothing.
 
+use std::collections::BTreeSet;
+
 use futures_util::stream::{self, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use nightshift_core::etcd_facts::RunsAs;
@@ -108,7 +110,13 @@ pub fn summary(found: &[Found], now: Timestamp) -> Checked {
 async fn look(login: &Login, plan: &Plan, machine: &Machine, data: Option<&Data>) -> Found {
     let member = plan.member(&machine.host);
     let wanted = Wanted {
-        units: [plan.held(machine), units::names(&units::ETCD)].concat(),
+        units: plan
+            .held(machine)
+            .into_iter()
+            .chain(units::names(&units::ETCD))
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect(),
         manifests: Vec::new(),
         data: member.map(|member| member.data.path.to_string()).into_iter().collect(),
         space: std::iter::once("/etc".to_owned())
