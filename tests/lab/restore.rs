@@ -72,6 +72,8 @@ fn a_lost_cluster_is_rebuilt_on_new_machines_from_one_archive() {
     every_key_is_back(&lab, operator, &directory, &lost);
     for host in managed(&lab) {
         assert_eq!(host.run(FILES).unwrap().text(), lost.listings[&host.name], "{}", host.name);
+        let enabled = host.run("systemctl is-enabled nightshift.service").unwrap().text();
+        assert_eq!(enabled, "enabled", "{}", host.name);
         let held = host
             .run("find /etc/systemd/system -name '*nightshift-restore*'; ls /var/lib/nightshift-restore")
             .unwrap();

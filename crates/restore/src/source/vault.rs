@@ -7,6 +7,7 @@ use nightshift_core::digest::Hasher;
 use nightshift_core::manifest::{FILE, Manifest};
 use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
+use nightshift_core::outcome::Grade;
 use nightshift_core::role::Role;
 use nightshift_store::{Vault, open_below};
 
@@ -15,7 +16,7 @@ use crate::error::{Doing as _, RestoreError};
 
 const CHUNK: usize = 256 << 10;
 
-/// Copies the best sets of a night. Each host and role has one at most.
+/// Copies the best sets of a night, and of a node that has none the newest earlier one. Each host and role has one at most.
 pub fn copy(
     vault: &Vault,
     hosts: &[(HostName, Vec<Role>)],
@@ -26,7 +27,13 @@ pub fn copy(
     let mut missing = Vec::new();
     for (host, roles) in hosts {
         for role in roles {
-            match vault.best(host, night, *role) {
+            let mut best = vault.best(host, night, *role);
+            // A node's files may be older than the masters'.
+            if best.is_none() && *role == Role::Node {
+                let earlier = vault.earlier(host, night, *role, Grade::is_copy)?;
+                best = earlier.and_then(|earlier| vault.best(host, earlier.night, *role));
+            }
+            match best {
                 Some(best) => {
                     copy_set(vault, &best.manifest, directory)?;
                     sets.push((best.manifest, best.grade));
@@ -69,4 +76,49 @@ fn copy_set(vault: &Vault, manifest: &Manifest, directory: &Path) -> Result<(), 
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use jiff::Timestamp;
+    use nightshift_core::access::Access;
+    use nightshift_core::fixtures::manifest;
+    use nightshift_core::manifest::{Item, ItemKind};
+    use nightshift_core::owner::Owner;
+
+    use super::*;
+
+    fn put(vault: &Vault, set: &str) {
+        let id = set.parse().unwrap();
+        let partial = vault.begin(&id).unwrap();
+        let written = partial.write("etc/x", b"x").unwrap();
+        let item = Item {
+            path: "etc/x".into(),
+            source: "/etc/x".into(),
+            kind: ItemKind::File { size: written.size, sha256: written.sha256 },
+            owner: Owner { uid: 0, gid: 0, user: None, group: None },
+            mode: 0o600,
+            modified: Timestamp::UNIX_EPOCH,
+            selinux: None,
+            access: Access::default(),
+            changed: false,
+        };
+        partial.publish(&manifest(&id, Grade::Good, vec![item]).encode().unwrap(), None).unwrap();
+    }
+
+    #[test]
+    fn an_earlier_set_is_used_of_a_node_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let vault = Vault::new(dir.path().join("vault"));
+        for set in ["n1/2026-11-26/node", "n1/2026-11-27/node", "m1/2026-11-27/master", "n1/2026-11-29/node"] {
+            put(&vault, set);
+        }
+        let hosts = [("n1", Role::Node), ("m1", Role::Master)]
+            .map(|(host, role)| (host.parse().unwrap(), vec![role]));
+        let sets = copy(&vault, &hosts, "2026-11-28".parse().unwrap(), &dir.path().join("sets")).unwrap();
+        let ids: Vec<String> = sets.sets.iter().map(|(manifest, _)| manifest.id().to_string()).collect();
+        assert_eq!(ids, ["n1/2026-11-27/node"]);
+        assert_eq!(sets.missing, ["m1 master: no set of 2026-11-28 in this vault"]);
+    }
 }

@@ -5,6 +5,8 @@ use nightshift_core::restore::act::Outcome;
 use super::call::Call;
 use super::error::TargetError;
 
+const UNIT: &str = "nightshift.service";
+
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn failed(what: &'static str) -> impl Fn(Failure) -> TargetError {
@@ -34,7 +36,11 @@ pub fn night(call: &mut Call<'_, '_>) -> Result<Outcome, TargetError> {
     if call.was_done() {
         return Ok(call.outcome());
     }
-    call.host.systemd.start_no_block(&["nightshift.service"])?;
+    // The cluster had nights, and its package leaves that to an operator.
+    if !call.host.systemd.unit(UNIT)?.enabled {
+        call.host.systemd.enable(UNIT)?;
+    }
+    call.host.systemd.start_no_block(&[UNIT])?;
     let report = call.host.nightshift.night().map_err(failed("the extra night failed"))?;
     call.changed = true;
     call.note(report);

@@ -17,7 +17,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 const AT_BOOT: &str = "nightshift-cold-copy-recover.service";
 const MAX_WAIT: Duration = Duration::from_secs(3600);
 
-/// The units that exist, with their states.
+/// The units that exist, with their states: of several kinds, those that start at boot.
 fn existing<'u>(
     systemd: &dyn Systemd,
     units: &'u [String],
@@ -28,6 +28,11 @@ fn existing<'u>(
         if state.exists {
             existing.push((unit.as_str(), state));
         }
+    }
+    // A package may bring units of another layout, which are disabled beside those that the cluster uses.
+    let runs_on = |(unit, state): &(&str, UnitState)| state.enabled && !state.oneshot && *unit != AT_BOOT;
+    if existing.iter().any(runs_on) {
+        existing.retain(|(_, state)| state.enabled || state.active == ActiveState::Active);
     }
     Ok(existing)
 }

@@ -41,6 +41,8 @@ pub trait Systemd {
     fn stop(&self, name: &str) -> Result<(), ProcessError>;
     /// Requests the start of all of them, and does not wait.
     fn start_no_block(&self, names: &[&str]) -> Result<(), ProcessError>;
+    /// Starts it at every boot from now on.
+    fn enable(&self, name: &str) -> Result<(), ProcessError>;
     fn daemon_reload(&self) -> Result<(), ProcessError>;
     /// The last line that the unit logged.
     fn last_line(&self, name: &str) -> Option<String>;
@@ -63,6 +65,10 @@ impl Systemd for Systemctl {
 
     fn start_no_block(&self, names: &[&str]) -> Result<(), ProcessError> {
         systemctl(&[&["start", "--no-block", "--"], names].concat(), LIMITS).map(drop)
+    }
+
+    fn enable(&self, name: &str) -> Result<(), ProcessError> {
+        systemctl(&["enable", "--quiet", "--", name], LIMITS).map(drop)
     }
 
     fn daemon_reload(&self) -> Result<(), ProcessError> {

@@ -1,7 +1,7 @@
 //! A machine for tests: a directory as its root, and systemd of tests' own.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,8 @@ pub const PLAN: &str = "2026-11-28-1f3a9c2b";
 pub struct FakeSystemd {
     pub units: RefCell<BTreeMap<String, ActiveState>>,
     pub requests: RefCell<Vec<String>>,
+    /// Beside those whose names say so.
+    pub disabled: RefCell<BTreeSet<String>>,
     /// A unit that is started stays in this state.
     pub starts_as: Cell<Option<ActiveState>>,
 }
@@ -48,7 +50,7 @@ impl Systemd for FakeSystemd {
         Ok(UnitState {
             exists: state.is_some(),
             active: state.unwrap_or(ActiveState::Stopped),
-            enabled: !name.starts_with("disabled"),
+            enabled: !name.starts_with("disabled") && !self.disabled.borrow().contains(name),
             oneshot: name.contains("recover"),
         })
     }
@@ -65,6 +67,12 @@ impl Systemd for FakeSystemd {
             let state = self.starts_as.get().unwrap_or(ActiveState::Active);
             self.units.borrow_mut().insert((*name).to_owned(), state);
         }
+        Ok(())
+    }
+
+    fn enable(&self, name: &str) -> Result<(), ProcessError> {
+        self.requests.borrow_mut().push(format!("enable {name}"));
+        self.disabled.borrow_mut().remove(name);
         Ok(())
     }
 

@@ -174,6 +174,15 @@ fn a_start_needs_something_that_exists_and_names_what_is_disabled() {
 }
 
 #[test]
+fn a_disabled_unit_of_another_layout_is_neither_started_nor_waited_for() {
+    let machine = Machine::with(&[("origin-master-api.service", Stopped), ("disabled-master.service", Stopped)]);
+    let both = ["disabled-master.service", "origin-master-api.service"];
+    machine.call("7.1", start(&both, &[])).unwrap();
+    assert_eq!(machine.systemd.take_requests().last().unwrap(), "start origin-master-api.service");
+    machine.call("7.2", Act::Await { units: units(&both), seconds: 0 }).unwrap();
+}
+
+#[test]
 fn manifests_are_moved_away_before_the_kubelet_is_stopped_and_back_in_their_step() {
     const PODS: &str = "/etc/origin/node/pods/etcd.yaml";
     let machine = Machine::with(&[("kubelet.service", Active), ("nightshift.service", Active)]);
@@ -295,7 +304,9 @@ fn the_last_acts_are_those_of_the_program_and_one_extra_night_is_enough() {
     let keys = machine.call("7.2", Act::Identities { remotes: units(&["offsite"]) }).unwrap();
     assert_eq!((keys.changed, keys.lines), (true, units(&["offsite"])));
     assert!(machine.call("7.3", Act::Authorize { lines: Vec::new() }).unwrap().changed);
+    machine.systemd.disabled.borrow_mut().insert("nightshift.service".to_owned());
     let night = machine.call("7.4", Act::Night).unwrap();
+    assert_eq!(machine.systemd.take_requests(), ["enable nightshift.service", "start nightshift.service"]);
     assert!(night.changed && night.notes.summary().contains("complete"));
     assert!(!machine.call("7.4", Act::Night).unwrap().changed);
     assert_eq!(machine.nightshift.nights.get(), 1);
