@@ -464,9 +464,13 @@ fn without_installed_programs(tree: &Path) -> Vec<String> {
     let state = serde_json::json!({ "ID": id, "Name": "/etcd_container", "State": { "Running": true } });
     write(format!("containers/{id}/config.v2.json"), state.to_string().as_bytes());
     write(format!("image/overlay2/layerdb/mounts/{id}/mount-id"), id.as_bytes());
-    for program in ["etcd", "etcdctl"] {
-        let content = fs::read(Path::new("/usr/bin").join(program)).unwrap();
-        write(format!("overlay2/{id}/merged/usr/bin/{program}"), &content);
+    // Of the release that the members run.
+    let release = kit::etcd::Release::default();
+    let programs = release.folder().unwrap_or(Path::new("/usr/bin"));
+    for program in ["etcd", "etcdctl", "etcdutl"] {
+        if let Ok(content) = fs::read(programs.join(program)) {
+            write(format!("overlay2/{id}/merged/usr/bin/{program}"), &content);
+        }
     }
     let script = "for program in etcd etcdctl etcdutl; do \
                   if [ -e /usr/bin/$program ]; then mount --bind /dev/null /usr/bin/$program || exit; fi; done; \
@@ -483,8 +487,8 @@ fn without_installed_programs_a_copy_is_proved_with_those_of_the_members_contain
     let tree = tempfile::tempdir().unwrap();
     let wrapper = without_installed_programs(tree.path());
     let mut site = alone();
-    let scratch_folder = format!("[drill]\nscratch = {:?}\n", scratch(&site, "e1"));
-    site.drop_in("e1", "50-drill.toml", &scratch_folder).unwrap();
+    let drill = format!("[drill]\nscratch = {:?}\netcd-tools = \"auto\"\n", scratch(&site, "e1"));
+    site.drop_in("e1", "50-drill.toml", &drill).unwrap();
     let how = kit::daemon::Start { wrapper: &wrapper, ..Default::default() };
     site.start_with("e1", &how).unwrap();
     let status = site.settle("e1").unwrap();

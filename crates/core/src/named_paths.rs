@@ -14,7 +14,7 @@ const MAX_PATHS: usize = 1_000;
 const MAX_LEN: usize = 4096;
 
 /// What packages and the kernel provide, what the network's configuration writes, and logs: no restore needs them.
-const PROVIDED: [&str; 18] = [
+const PROVIDED: [&str; 19] = [
     "/bin",
     "/sbin",
     "/lib",
@@ -30,7 +30,8 @@ const PROVIDED: [&str; 18] = [
     "/dev",
     "/run",
     "/var/log",
-    "/etc/ssl",
+    "/etc/ssl/certs",
+    "/etc/ssl/openssl.cnf",
     "/etc/ca-certificates",
     "/etc/resolv.conf",
 ];

@@ -12,6 +12,10 @@ use rustix::fs::{AtFlags, Dir, FileType, statat};
 
 use super::glob::{is_glob, matches, parts};
 
+/// Where kubeadm stores etcd's whole data directory before each upgrade, for good: hundreds of megabytes of old keys. Only a rule that
+/// names it collects it.
+const UPGRADE_COPIES: &str = "/etc/kubernetes/tmp";
+
 /// A rule that is being expanded. `S` is what the caller knows of each path.
 #[derive(Debug)]
 pub struct Expansion<'r, S> {
@@ -96,6 +100,14 @@ impl<'r, S> Expansion<'r, S> {
         if let Some(pattern) = place.rest.first() {
             names.retain(|name| matches(pattern, name));
         }
+        names.retain(|name| {
+            let path = format!("{}/{name}", place.path);
+            let is_kept = path != UPGRADE_COPIES;
+            if !is_kept {
+                self.notes.push(format!("{path}: left out: it has kubeadm's copies of before its upgrades"));
+            }
+            is_kept
+        });
         // Sorted, so that a set lists its items in the same order each night. The last one is popped first.
         names.sort_by(|one, other| other.cmp(one));
         let rest = place.rest.get(1..).unwrap_or_default();
@@ -118,7 +130,7 @@ pub fn expand(rule: &str) -> Expansion<'_, ()> {
 }
 
 fn kind_of(path: &Path) -> Result<FileKind, Missing> {
-    let parent = open_parent(path)?;
+    let parent = open_parent(path).map_err(|missing| absent_behind_link(missing, path))?;
     let name = path.file_name().unwrap_or(OsStr::new("."));
     let stat = statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|errno| Missing::of(errno, path))?;
     Ok(match FileType::from_raw_mode(stat.st_mode) {
@@ -127,6 +139,16 @@ fn kind_of(path: &Path) -> Result<FileKind, Missing> {
         FileType::Symlink => FileKind::Symlink,
         _ => FileKind::Other,
     })
+}
+
+/// A path through a link that leads to nothing is absent, as where `/usr/local` is a link.
+fn absent_behind_link(missing: Missing, path: &Path) -> Missing {
+    let leads_to_nothing =
+        || path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+    match missing {
+        Missing::ThroughLink(_) if leads_to_nothing() => Missing::Absent,
+        missing => missing,
+    }
 }
 
 /// The names in a directory. A manifest cannot contain those that are not UTF-8.
@@ -192,6 +214,36 @@ mod tests {
                 "/origin/out"
             ]
         );
+    }
+
+    #[test]
+    fn a_path_through_a_link_is_absent_where_the_link_leads_to_nothing_and_a_link_where_it_does_not() {
+        let (_dir, root) = tree();
+        symlink(format!("{root}/origin"), format!("{root}/link")).unwrap();
+        let missing = |rule: &str| expand(&format!("{root}/{rule}")).missing;
+        assert!(matches!(missing("link/certificates/"), Some(Missing::Absent)));
+        assert!(
+            matches!(missing("link/a.yaml"), Some(Missing::ThroughLink(_))),
+            "it exists, and is not followed"
+        );
+    }
+
+    #[test]
+    fn kubeadms_copies_of_before_its_upgrades_are_left_out_with_a_note_unless_a_rule_names_them() {
+        let entered = |rule: &'static str| {
+            let mut expansion = Expansion::<()>::new(rule);
+            let place = expansion.next_place().unwrap();
+            expansion.enter(&place, Ok(vec!["manifests".into(), "tmp".into()]));
+            let mut paths: Vec<String> =
+                std::iter::from_fn(|| expansion.next_place()).map(|place| place.path).collect();
+            paths.sort();
+            (paths, expansion.notes)
+        };
+        let (paths, notes) = entered("/etc/kubernetes/");
+        assert_eq!(paths, ["/etc/kubernetes/manifests"]);
+        assert!(notes[0].starts_with("/etc/kubernetes/tmp: left out"), "{notes:?}");
+        let (paths, notes) = entered("/etc/kubernetes/tmp/");
+        assert_eq!((paths.len(), notes.len()), (2, 0), "an operator's own rule");
     }
 
     #[test]

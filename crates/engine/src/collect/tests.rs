@@ -187,7 +187,7 @@ fn directories_and_links_have_their_own_label() {
 fn a_file_that_keeps_changing_is_collected_and_marked() {
     let fixture = fixture();
     let path = fixture.root.join("busy.log");
-    fs::write(&path, vec![b'x'; 4 << 20]).unwrap();
+    fs::write(&path, vec![b'x'; 32 << 20]).unwrap();
     let stop = std::sync::atomic::AtomicBool::new(false);
     let collected = std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -196,7 +196,7 @@ fn a_file_that_keeps_changing_is_collected_and_marked() {
                 std::io::Write::write_all(&mut log, b"one more line\n").unwrap();
             }
         });
-        kit::eventually("the file grows", || fs::metadata(&path).unwrap().len() > 4 << 20);
+        kit::eventually("the file grows", || fs::metadata(&path).unwrap().len() > 32 << 20);
         let collected = fixture.collect(fixture.rule("busy.log"));
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
         collected

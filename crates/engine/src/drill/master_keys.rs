@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use nightshift_core::api_server::{MASTER_CONFIG, POD, named_by_master_config, named_by_pod};
-use nightshift_core::manifest::{Item, Manifest};
+use nightshift_core::manifest::{Item, ItemKind, Manifest};
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Grade;
 use nightshift_core::role::Role;
@@ -12,9 +12,6 @@ use nightshift_etcd::trial::secrets::MasterKeys;
 use nightshift_snapshot::{Keyring, is_configuration};
 use nightshift_store::{Vault, read_below};
 
-/// Where an encryption configuration is searched that no manifest names. These and other paths count as well below another
-/// directory: a drop-in may have bound the host's files there.
-const DIRECTORIES: [&str; 2] = ["/etc/kubernetes/", "/etc/origin/master/"];
 const EXTENSIONS: [&str; 4] = [".yaml", ".yml", ".json", ".conf"];
 /// The maximum size of such a file in bytes.
 const MAX_BYTES: u64 = 256 << 10;
@@ -48,9 +45,17 @@ fn of_set(directory: &Path, manifest: &Manifest, keyring: &mut Keyring) {
         });
         bytes.ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     };
-    let file = |path: &Path| {
+    // A path counts as well below another directory: a drop-in may have bound the host's files there.
+    let item = |path: &Path| {
         let relative = path.strip_prefix("/").unwrap_or(path);
-        manifest.files().map(|(item, ..)| item).find(|item| Path::new(&item.source).ends_with(relative))
+        manifest.items.iter().find(|item| Path::new(&item.source).ends_with(relative))
+    };
+    let file = |path: &Path| match item(path)? {
+        Item { kind: ItemKind::Symlink { target }, source, .. } => {
+            let directory = Path::new(source).parent().unwrap_or(Path::new("/"));
+            item(&directory.join(target)).filter(|item| item.size().is_some())
+        }
+        item => item.size().is_some().then_some(item),
     };
     let named = [(POD, named_by_pod as fn(&str) -> _), (MASTER_CONFIG, named_by_master_config)];
     let named = named.into_iter().filter_map(|(source, named_by)| {
@@ -61,8 +66,7 @@ fn of_set(directory: &Path, manifest: &Manifest, keyring: &mut Keyring) {
         named.filter_map(|item| Some((item, text(item)?))).collect();
     if configurations.is_empty() {
         let may_be_one = |item: &&Item| {
-            DIRECTORIES.iter().any(|directory| item.source.contains(directory))
-                && EXTENSIONS.iter().any(|extension| item.source.ends_with(extension))
+            EXTENSIONS.iter().any(|extension| item.source.ends_with(extension))
                 && item.size().is_some_and(|size| size <= MAX_BYTES)
         };
         let files = manifest.files().map(|(item, ..)| item).filter(may_be_one).take(MAX_FILES);
@@ -84,7 +88,6 @@ mod tests {
     use crate::testing;
     use nightshift_core::digest::Digest;
     use nightshift_core::fixtures;
-    use nightshift_core::manifest::ItemKind;
     use nightshift_core::set_path::SetId;
     use nightshift_snapshot::Cipher;
 
@@ -109,9 +112,14 @@ mod tests {
         let mut items = Vec::new();
         for (source, content) in files {
             let path = source.trim_start_matches('/').to_owned();
-            let mut file = partial.create(&path).unwrap();
-            std::io::Write::write_all(&mut file, content.as_bytes()).unwrap();
-            let kind = ItemKind::File { size: content.len() as u64, sha256: Digest::of(content.as_bytes()) };
+            let kind = match content.strip_prefix("link to ") {
+                Some(target) => ItemKind::Symlink { target: target.to_owned() },
+                None => {
+                    let mut file = partial.create(&path).unwrap();
+                    std::io::Write::write_all(&mut file, content.as_bytes()).unwrap();
+                    ItemKind::File { size: content.len() as u64, sha256: Digest::of(content.as_bytes()) }
+                }
+            };
             let template = fixtures::etcd_manifest(&set, Grade::Good, fixtures::etcd_facts()).items.remove(0);
             items.push(Item { path, source: (*source).to_owned(), kind, ..template });
         }
@@ -122,7 +130,7 @@ mod tests {
     #[test]
     fn the_keys_of_all_masters_are_found_by_their_own_configuration_or_else_by_a_search() {
         let dir = tempfile::tempdir().unwrap();
-        let hosts = ["m1", "m2", "m3"].map(|name| testing::host(name, Role::Master));
+        let hosts = ["m1", "m2", "m3", "m4"].map(|name| testing::host(name, Role::Master));
         let settings = testing::settings(dir.path(), hosts.into());
         let vault = Vault::of(&settings);
         let night: Night = "2026-11-22".parse().unwrap();
@@ -161,10 +169,21 @@ mod tests {
                 ("/etc/elsewhere/other.yaml", &configuration("other")),
             ],
         );
+        // Of several files of keys, that to which the configured path leads.
+        publish(
+            &vault,
+            "m4",
+            &[
+                (POD, POD_TEXT),
+                ("/etc/kubernetes/enc/keys.yaml", "link to current.yaml"),
+                ("/etc/kubernetes/enc/current.yaml", &configuration("linked")),
+                ("/etc/kubernetes/enc/before.yaml", &configuration("rotated")),
+            ],
+        );
         let MasterKeys::Known(keyring) = of_night(&settings, &vault, night) else { panic!("not found") };
-        for (name, there) in
-            [("named", true), ("openshift", true), ("found", true), ("elsewhere", false), ("other", false)]
-        {
+        let there = ["named", "openshift", "found", "other", "linked"].map(|name| (name, true));
+        let absent = ["elsewhere", "rotated"].map(|name| (name, false));
+        for (name, there) in there.into_iter().chain(absent) {
             assert_eq!(keyring.names(Cipher::AesCbc, name), there, "{name}");
         }
     }

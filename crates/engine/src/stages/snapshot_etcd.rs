@@ -40,12 +40,13 @@ pub async fn run(ctx: &StageContext) -> Result<StageEnd, StageError> {
         // It waited for minutes, so the view is old.
         view = MemberView::of(&local).await?;
     }
+    // Also where another member's snapshot is enough: this host may be the one that drills it.
+    tools::keep_those_of_container(ctx, &local, &view.member.version).await;
     if let Some(reason) = turn::not_needed(ctx, &view).await? {
         tracing::info!("no snapshot of this member tonight: {reason}");
         return Ok(StageEnd { reason: Some(reason), ..StageEnd::done() });
     }
     view.report(ctx);
-    tools::keep_those_of_container(ctx, &local, &view.member.version).await;
     let agreement = agreement::compare(ctx, &view).await;
     let end = one_set(ctx, &local, &view, agreement.clone()).await?;
     if end.outcome != Outcome::Failed {

@@ -111,7 +111,8 @@ mod tests {
     fn an_earlier_set_is_used_of_a_node_alone() {
         let dir = tempfile::tempdir().unwrap();
         let vault = Vault::new(dir.path().join("vault"));
-        for set in ["n1/2026-11-26/node", "n1/2026-11-27/node", "m1/2026-11-27/master", "n1/2026-11-29/node"] {
+        for set in ["n1/2026-11-26/node", "n1/2026-11-27/node", "m1/2026-11-27/master", "n1/2026-11-29/node"]
+        {
             put(&vault, set);
         }
         let hosts = [("n1", Role::Node), ("m1", Role::Master)]

@@ -175,7 +175,8 @@ fn a_start_needs_something_that_exists_and_names_what_is_disabled() {
 
 #[test]
 fn a_disabled_unit_of_another_layout_is_neither_started_nor_waited_for() {
-    let machine = Machine::with(&[("origin-master-api.service", Stopped), ("disabled-master.service", Stopped)]);
+    let machine =
+        Machine::with(&[("origin-master-api.service", Stopped), ("disabled-master.service", Stopped)]);
     let both = ["disabled-master.service", "origin-master-api.service"];
     machine.call("7.1", start(&both, &[])).unwrap();
     assert_eq!(machine.systemd.take_requests().last().unwrap(), "start origin-master-api.service");
