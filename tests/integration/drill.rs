@@ -418,22 +418,26 @@ fn instead_of_systemd(site: &Site, host: &str, answer: impl Fn(UnixStream) + Sen
     thread::spawn(move || listener.incoming().for_each(|stream| answer(stream.unwrap())));
 }
 
+/// The drill's worker on a connection, started by these words.
+fn work(words: &[String], stream: UnixStream) {
+    let program = kit::daemon::program().unwrap().display().to_string();
+    let all: Vec<String> = words.iter().cloned().chain([program, "drill-worker".to_owned()]).collect();
+    let end = |stream: UnixStream| Stdio::from(OwnedFd::from(stream));
+    let mut worker = Command::new(&all[0])
+        .args(&all[1..])
+        .stdin(end(stream.try_clone().unwrap()))
+        .stdout(end(stream))
+        .spawn()
+        .unwrap();
+    worker.wait().unwrap();
+}
+
 #[test]
 fn where_systemd_listens_the_drill_runs_in_its_unit_and_one_that_is_ended_proves_nothing() {
     let mut site = alone();
     let scratch = format!("[drill]\nscratch = {:?}\n", scratch(&site, "e1"));
     site.drop_in("e1", "50-drill.toml", &scratch).unwrap();
-    let program = kit::daemon::program().unwrap();
-    instead_of_systemd(&site, "e1", move |stream| {
-        let end = |stream: UnixStream| Stdio::from(OwnedFd::from(stream));
-        let mut worker = Command::new(&program)
-            .arg("drill-worker")
-            .stdin(end(stream.try_clone().unwrap()))
-            .stdout(end(stream))
-            .spawn()
-            .unwrap();
-        worker.wait().unwrap();
-    });
+    instead_of_systemd(&site, "e1", |stream| work(&[], stream));
     site.night().unwrap();
     let (_, status) = site.status("e1").unwrap();
     assert_eq!(verdict(&status), "complete", "{:#}", status["night"]["reasons"]);
@@ -502,20 +506,8 @@ fn without_installed_programs_a_copy_is_proved_with_those_of_the_members_contain
     let sha256 = listed["etcd"]["sha256"].as_str().unwrap().to_owned();
     assert_eq!(version, &format!("{}-{sha256}", listed["version"].as_str().unwrap()));
 
-    let program = kit::daemon::program().unwrap();
     let words = wrapper.clone();
-    instead_of_systemd(&site, "e1", move |stream| {
-        let end = |stream: UnixStream| Stdio::from(OwnedFd::from(stream));
-        let mut worker = Command::new(&words[0])
-            .args(&words[1..])
-            .arg(&program)
-            .arg("drill-worker")
-            .stdin(end(stream.try_clone().unwrap()))
-            .stdout(end(stream))
-            .spawn()
-            .unwrap();
-        worker.wait().unwrap();
-    });
+    instead_of_systemd(&site, "e1", move |stream| work(&words, stream));
     good(site.run("e1", &["run", "drill", "--wait"]).unwrap());
     let drill = &proofs(&site, "e1")[0]["statement"]["drill"];
     assert_eq!(drill["verdict"], "proved", "{drill:#}");

@@ -62,7 +62,7 @@ fn send<'f>(stream: &UnixStream, job: &str, files: impl Iterator<Item = &'f File
 fn both(what: &str) -> Vec<Value> {
     let newer = kit::lab::tools().join("etcd-3.5/usr/bin");
     let there =
-        if newer.exists() { Ok(()) } else { Err("there is no etcd 3.5: cargo xtask setup".to_owned()) };
+        if newer.exists() { Ok(()) } else { Err("etcd 3.5 is missing; run cargo xtask setup".to_owned()) };
     let versions = [("3.4", Some(PathBuf::from("/usr/bin"))), ("3.5", kit::require(there).then_some(newer))];
     let drill = |(version, tools): (&str, Option<PathBuf>)| {
         let report = drilled(&format!("{version}-{what}"), &tools?);
@@ -125,7 +125,7 @@ fn of_container(folder: &Path, version: &str) -> (Value, Vec<File>) {
 fn programs_of_a_container_are_run_where_the_installed_ones_have_another_version_than_the_copy() {
     let newer = kit::lab::tools().join("etcd-3.5/usr/bin");
     let there =
-        if newer.exists() { Ok(()) } else { Err("there is no etcd 3.5: cargo xtask setup".to_owned()) };
+        if newer.exists() { Ok(()) } else { Err("etcd 3.5 is missing; run cargo xtask setup".to_owned()) };
     if !kit::require(there) {
         return;
     }

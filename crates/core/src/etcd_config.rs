@@ -6,11 +6,40 @@ pub mod yaml;
 
 use std::collections::BTreeMap;
 
+/// The manifests of etcd's static pod: OpenShift 3.10 and 3.11, and kubeadm.
+pub const POD_MANIFESTS: [&str; 2] =
+    ["/etc/origin/node/pods/etcd.yaml", "/etc/kubernetes/manifests/etcd.yaml"];
+
+/// Configuration files of etcd besides `[etcd] conf`: kubespray's, Debian's, etcd's own YAML, k3s's and RKE2's.
+pub const CONF_FILES: [&str; 6] = [
+    "/etc/etcd.env",
+    "/etc/default/etcd",
+    "/etc/etcd/etcd.conf.yml",
+    "/etc/etcd/etcd.conf.yaml",
+    "/var/lib/rancher/k3s/server/db/etcd/config",
+    "/var/lib/rancher/rke2/server/db/etcd/config",
+];
+
 /// `ETCD_NAME` → `etcd1.example.com`. A flag `--name` is the variable `ETCD_NAME`, as etcd itself has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options(BTreeMap<String, String>);
 
 impl Options {
+    /// The options with the CA by which a client verifies a member.
+    pub const CA: [&str; 4] =
+        ["ETCD_TRUSTED_CA_FILE", "ETCD_CA_FILE", "ETCD_PEER_TRUSTED_CA_FILE", "ETCD_PEER_CA_FILE"];
+
+    /// The options with a client's certificate and key, the first pair first: the peer's, else the server's; but the server's first where the
+    /// peers have a CA of their own (k3s, RKE2), whose certificates the client port does not accept.
+    pub fn client_pairs(&self) -> [[&'static str; 2]; 2] {
+        const PEER: [&str; 2] = ["ETCD_PEER_CERT_FILE", "ETCD_PEER_KEY_FILE"];
+        const SERVER: [&str; 2] = ["ETCD_CERT_FILE", "ETCD_KEY_FILE"];
+        let ca = self.first(&["ETCD_TRUSTED_CA_FILE", "ETCD_CA_FILE"]);
+        let of_peers = self.first(&["ETCD_PEER_TRUSTED_CA_FILE", "ETCD_PEER_CA_FILE"]);
+        let have_their_own = ca.zip(of_peers).is_some_and(|(ca, of_peers)| ca != of_peers);
+        if have_their_own { [SERVER, PEER] } else { [PEER, SERVER] }
+    }
+
     /// The value of the first of `names` that is set and not empty.
     pub fn first(&self, names: &[&str]) -> Option<&str> {
         names.iter().find_map(|name| self.0.get(*name)).map(String::as_str)

@@ -141,6 +141,21 @@ pub fn manifest(set: &SetId, grade: Grade, items: Vec<Item>) -> Manifest {
     }
 }
 
+/// A file of root's with this content, as a manifest lists it.
+pub fn file(path: &str, source: &str, content: &[u8]) -> Item {
+    Item {
+        path: path.into(),
+        source: source.into(),
+        kind: ItemKind::File { size: content.len() as u64, sha256: Digest::of(content) },
+        owner: Owner { uid: 0, gid: 0, user: None, group: None },
+        mode: 0o600,
+        modified: Timestamp::UNIX_EPOCH,
+        selinux: None,
+        access: Access::default(),
+        changed: false,
+    }
+}
+
 /// The content of the snapshot in [`etcd_manifest`], of 9 entries at revision 50.
 pub const SNAPSHOT: &[u8] = b"snapshot";
 
@@ -169,18 +184,7 @@ pub fn etcd_facts() -> EtcdFacts {
 
 /// A manifest of an etcd set with a snapshot.
 pub fn etcd_manifest(set: &SetId, grade: Grade, facts: EtcdFacts) -> Manifest {
-    let (size, sha256) = (SNAPSHOT.len() as u64, Digest::of(SNAPSHOT));
-    let item = Item {
-        path: SNAPSHOTS[0].to_owned(),
-        source: "https://e1:2379".into(),
-        kind: ItemKind::File { size, sha256 },
-        owner: Owner { uid: 0, gid: 0, user: None, group: None },
-        mode: 0o600,
-        modified: Timestamp::UNIX_EPOCH,
-        selinux: None,
-        access: Access::default(),
-        changed: false,
-    };
+    let item = file(SNAPSHOTS[0], "https://e1:2379", SNAPSHOT);
     Manifest { etcd: Some(facts), ..manifest(set, grade, vec![item]) }
 }
 

@@ -3,25 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use nightshift_core::etcd_config::Options;
 use nightshift_core::etcd_config::pod::Pod;
+use nightshift_core::etcd_config::{CONF_FILES, Options, POD_MANIFESTS};
 use nightshift_core::settings::EtcdSettings;
 
 use crate::small_file::read_small;
-
-/// The manifests of etcd's static pod: OpenShift 3.10 and 3.11, and kubeadm.
-pub const POD_MANIFESTS: [&str; 2] =
-    ["/etc/origin/node/pods/etcd.yaml", "/etc/kubernetes/manifests/etcd.yaml"];
-
-/// Configuration files of etcd besides `[etcd] conf`: kubespray's, Debian's, etcd's own YAML, k3s's and RKE2's.
-const CONF_FILES: [&str; 6] = [
-    "/etc/etcd.env",
-    "/etc/default/etcd",
-    "/etc/etcd/etcd.conf.yml",
-    "/etc/etcd/etcd.conf.yaml",
-    "/var/lib/rancher/k3s/server/db/etcd/config",
-    "/var/lib/rancher/rke2/server/db/etcd/config",
-];
 
 /// Where etcd listens for clients if its configuration does not say so.
 const DEFAULT_CLIENT_URL: &str = "http://localhost:2379";
@@ -138,21 +124,19 @@ fn origin(path: &Path, others: &[PathBuf]) -> String {
     )
 }
 
-/// Each setting takes precedence over the configuration. A client uses the peer's certificate, else the server's; but the server's first
-/// where the peers have a CA of their own (k3s, RKE2), whose certificates the client port does not accept.
+/// Each setting takes precedence over the configuration.
 fn tls_files(settings: &EtcdSettings, described: Option<&Described>, root: &Path) -> TlsFiles {
-    const CA: [&str; 4] =
-        ["ETCD_TRUSTED_CA_FILE", "ETCD_CA_FILE", "ETCD_PEER_TRUSTED_CA_FILE", "ETCD_PEER_CA_FILE"];
-    const PEER: [&str; 2] = ["ETCD_PEER_CERT_FILE", "ETCD_PEER_KEY_FILE"];
-    const SERVER: [&str; 2] = ["ETCD_CERT_FILE", "ETCD_KEY_FILE"];
     let set = |path: &Option<PathBuf>| path.as_ref().map(|path| below(root, path));
     let pair = set(&settings.cert).zip(set(&settings.key)).or_else(|| {
         let described = described?;
-        let pairs = if described.peers_have_their_own_ca() { [SERVER, PEER] } else { [PEER, SERVER] };
-        pairs.iter().find_map(|[cert, key]| described.file(&[cert]).zip(described.file(&[key])))
+        described
+            .options
+            .client_pairs()
+            .iter()
+            .find_map(|[cert, key]| described.file(&[cert]).zip(described.file(&[key])))
     });
     let (cert, key) = pair.unzip();
-    TlsFiles { ca: set(&settings.ca).or_else(|| described?.file(&CA)), cert, key }
+    TlsFiles { ca: set(&settings.ca).or_else(|| described?.file(&Options::CA)), cert, key }
 }
 
 /// The configuration of this host's member.
@@ -240,12 +224,6 @@ fn from_manifest(path: PathBuf, text: &str, root: &Path) -> Result<Described, Di
 impl Described {
     fn is_empty(&self) -> bool {
         self.options.iter().next().is_none()
-    }
-
-    fn peers_have_their_own_ca(&self) -> bool {
-        let ca = self.options.first(&["ETCD_TRUSTED_CA_FILE", "ETCD_CA_FILE"]);
-        let peers = self.options.first(&["ETCD_PEER_TRUSTED_CA_FILE", "ETCD_PEER_CA_FILE"]);
-        ca.zip(peers).is_some_and(|(ca, peers)| ca != peers)
     }
 
     /// The first URL that a client on this host can use: an advertised one, else one that etcd listens on, else etcd's default.

@@ -6,12 +6,11 @@ use std::process::Command;
 use std::time::Duration;
 use std::{fs, io};
 
+use nightshift_core::etcd_config::POD_MANIFESTS;
 use nightshift_store::process::{self, Limits, ProcessError};
 use nightshift_store::{offload, sync_directory};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-
-use crate::discover::POD_MANIFESTS;
 
 /// The names that OpenShift's installer uses: on the host, and in a container.
 const UNITS: [&str; 2] = ["etcd.service", "etcd_container.service"];

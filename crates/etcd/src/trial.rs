@@ -24,3 +24,4 @@ pub mod scratch;
 pub mod secrets;
 pub mod server;
 pub mod tools;
+pub mod unpack;

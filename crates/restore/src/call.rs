@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use nightshift_core::chain;
 use nightshift_core::restore::act::{Act, FORMAT, MAX_REPLY, Outcome, Reply, Request};
 use nightshift_core::restore::id::PlanId;
 use nightshift_core::restore::machine::Machine;
@@ -19,6 +18,8 @@ use crate::login::{Login, NOT_CONNECTED};
 
 /// The longest act is an extra night. A connection that is dead ends much earlier, by ssh's own timeouts.
 const DEADLINE: Duration = Duration::from_secs(3 * 60 * 60);
+/// How many machines are called at the same time.
+pub const PARALLEL: usize = 16;
 /// Bytes of ssh's error output that are shown.
 const MAX_ERRORS: u64 = 4 << 10;
 
@@ -153,9 +154,5 @@ impl CallError {
     /// Whether the machine was not reached at all.
     pub const fn is_not_connected(&self) -> bool {
         matches!(self, Self::NotConnected { .. })
-    }
-
-    pub fn reason(&self) -> String {
-        chain(self)
     }
 }

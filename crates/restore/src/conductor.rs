@@ -15,19 +15,17 @@ use nightshift_core::restore::{Plan, RemoteLogin};
 use nightshift_core::role::Role;
 use nightshift_store::{AppendLog, replace_file};
 
-use crate::call::{CallError, Content, call};
+use crate::call::{CallError, Content, PARALLEL, call};
 use crate::data::{self, Data};
 use crate::directory::{Directory, LogLine, StepEnd};
 use crate::error::RestoreError;
-use crate::login::Login;
+use crate::login::{Login, known_as};
 use crate::member::Members;
 use crate::progress::Progress;
 use crate::remote;
 
 /// How the note of a night that is not complete begins.
 pub const DEGRADED: &str = "degraded: ";
-/// How many machines are worked on at the same time.
-const PARALLEL: usize = 16;
 
 pub struct Conductor<'a> {
     pub login: &'a Login,
@@ -69,7 +67,6 @@ impl Conductor<'_> {
                 group.steps.into_iter().filter(|step| !collected.later.contains(&step.host)).collect();
             for step in &steps {
                 append(&mut log, step, None)?;
-                progress.began(step);
             }
             let perform = |step| {
                 let collected = &collected;
@@ -92,10 +89,8 @@ impl Conductor<'_> {
             if group_reads_keys(&ended) {
                 collected.pins.extend(self.remote_pins(progress).await);
             }
-            let ended: Vec<_> =
-                ended.into_iter().map(|(step, result, end)| (step.clone(), result, end)).collect();
             for (step, result, end) in ended {
-                self.collect(&mut collected, &step, result.ok(), &end);
+                self.collect(&mut collected, step, result.ok(), &end);
             }
             if !failed.is_empty() {
                 failed.sort();
@@ -127,7 +122,7 @@ impl Conductor<'_> {
         call(self.login, machine, &self.plan.id, &step.number, act, content).await
     }
 
-    /// The operator may have no shell at a remote: then the line is shown, to be added by hand.
+    /// The operator may have no shell at a remote: then the line is added by hand.
     async fn at_remotes(&self, host: &HostName, collected: &Collected) -> Outcome {
         let lines = collected.keys.get(host).map_or(&[][..], |lines| lines.get(1..).unwrap_or_default());
         let mut notes = Vec::new();
@@ -161,7 +156,7 @@ impl Conductor<'_> {
             match remote::pins(self.login, remote).await {
                 Ok(found) if !found.is_empty() => pins.extend(found),
                 Ok(_) => progress.note(&format!(
-                    "your ssh knows no host key of remote {}: pin it on each master with `nightshift trust {}`",
+                    "your known_hosts has no key of remote {}; pin it on each master with `nightshift trust {}`",
                     remote.name, remote.name
                 )),
                 Err(reason) => progress.note(&format!("remote {}: {reason}", remote.name)),
@@ -196,20 +191,20 @@ impl Conductor<'_> {
     fn member_data(&self, machine: &Machine) -> Result<(Act, Content), CallError> {
         let missing = || CallError::Failed("the plan has no data for this member".to_owned());
         let member = self.plan.member(&machine.host).ok_or_else(missing)?;
-        let made = self.data.and_then(|data| data.of(member)).ok_or_else(missing)?;
+        let made = self.data.and_then(|data| data.members.get(&member.host)).ok_or_else(missing)?;
         let act = Act::PutData { directory: member.data.clone(), size: made.size, sha256: made.sha256 };
         Ok((act, vec![data::file(self.directory, &machine.host)]))
     }
 
-    /// A node that fails is done later, by the same command: it keeps the masters from nothing. Masters and members must all be there.
+    /// A node that fails is done later, by the same command: the masters do not wait for it. Masters and members must all be there.
     fn end(&self, step: &Step, result: &Result<Outcome, CallError>) -> StepEnd {
         match result {
             Ok(outcome) => StepEnd::Done {
                 changed: outcome.changed,
                 notes: outcome.notes.iter().map(ToString::to_string).collect(),
             },
-            Err(error) if self.is_node_only(&step.host) => StepEnd::Later { reason: error.reason() },
-            Err(error) => StepEnd::Failed { reason: error.reason() },
+            Err(error) if self.is_node_only(&step.host) => StepEnd::Later { reason: chain(error) },
+            Err(error) => StepEnd::Failed { reason: chain(error) },
         }
     }
 
@@ -276,10 +271,8 @@ fn names_of(machine: &Machine) -> String {
     if machine.address != machine.host.as_str() {
         names.push(&machine.address);
     }
-    let with_port = |name: &&str| {
-        if machine.port == 22 { (*name).to_owned() } else { format!("[{name}]:{}", machine.port) }
-    };
-    names.iter().map(with_port).collect::<Vec<_>>().join(",")
+    let known = names.into_iter().map(|name| known_as(name, machine.port));
+    known.collect::<Vec<_>>().join(",")
 }
 
 fn append(log: &mut AppendLog<LogLine>, step: &Step, end: Option<StepEnd>) -> Result<(), RestoreError> {

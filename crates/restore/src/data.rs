@@ -2,24 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use nightshift_core::digest::{Digest, HashedWriter, Written};
 use nightshift_core::name::HostName;
 use nightshift_core::restore::Plan;
-use nightshift_core::restore::etcd::{BUMP, EtcdPlan, Member, Snapshot};
+use nightshift_core::restore::etcd::{BUMP, EtcdPlan, Snapshot};
 use nightshift_etcd::trial::canary::{self, AlarmRule};
 use nightshift_etcd::trial::child::Launch;
 use nightshift_etcd::trial::contents::{self, Source};
 use nightshift_etcd::trial::etcd::{Origin, Start};
-use nightshift_etcd::trial::fault::Fault;
+use nightshift_etcd::trial::fault::{Fault, Here as _};
 use nightshift_etcd::trial::restore::{NewMember, restore};
 use nightshift_etcd::trial::scratch::{DRILL, Scratch};
 use nightshift_etcd::trial::secrets::MasterKeys;
 use nightshift_etcd::trial::server::Server;
 use nightshift_etcd::trial::tools::{Tools, Version};
+use nightshift_etcd::trial::unpack::{self, Stated};
 use nightshift_snapshot::Ending;
 use nightshift_store::packing::Packing;
 use nightshift_store::{offload, sync_file};
@@ -83,8 +83,7 @@ async fn make(
         fs::remove_dir_all(&root).doing("remove", &root).map_err(here)?;
     }
     private_directory(&root).map_err(here)?;
-    let scratch =
-        Scratch::create(&root, DRILL).map_err(|error| Fault::Here(nightshift_core::chain(&error)))?;
+    let scratch = Scratch::create(&root, DRILL).here(|| "cannot create a scratch directory".to_owned())?;
     let db = scratch.path("snapshot.db");
     let packed = directory.set(&etcd.snapshot.set).join(&etcd.snapshot.item);
     let (to, expected) = (db.clone(), etcd.snapshot.clone());
@@ -121,8 +120,7 @@ async fn make(
 fn require(tools: &Tools, of_member: &str) -> Result<(), Fault> {
     let tool = &tools.restorer;
     let wanted = Version::find(of_member);
-    let is_older =
-        wanted.is_some_and(|wanted| (tool.version.major, tool.version.minor) < (wanted.major, wanted.minor));
+    let is_older = wanted.is_some_and(|wanted| tool.version.minor_version() < wanted.minor_version());
     if tool.version >= OLDEST_TOOL && !is_older {
         return Ok(());
     }
@@ -134,21 +132,11 @@ fn require(tools: &Tools, of_member: &str) -> Result<(), Fault> {
     )))
 }
 
-fn unpack(packed: &Path, to: &Path, expected: &Snapshot) -> Result<Ending, Fault> {
-    let unreadable =
-        |error: std::io::Error| Fault::Copy(format!("cannot unpack {}: {error}", packed.display()));
-    let file = File::open(packed).map_err(unreadable)?;
-    let packing = Packing::of_snapshot(&expected.item).unwrap_or(Packing::Plain);
-    let source = packing.unpack(file, Some(expected.size)).map_err(unreadable)?;
-    let unwritable = |error: std::io::Error| Fault::Here(format!("cannot write {}: {error}", to.display()));
-    let mut target =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(to).map_err(unwritable)?;
-    let ending = source.pour(unreadable, |piece| target.write_all(piece).map_err(unwritable))?;
-    if (ending.length, Digest::from(ending.sha256)) != (expected.size, expected.sha256) {
-        let packed = packed.display();
-        return Err(Fault::Copy(format!("{packed} does not unpack to the snapshot in its manifest")));
-    }
-    Ok(ending)
+fn unpack(packed: &Path, to: &Path, snapshot: &Snapshot) -> Result<Ending, Fault> {
+    let file = File::open(packed).here(|| format!("cannot open {}", packed.display()))?;
+    let packing = Packing::of_snapshot(&snapshot.item).unwrap_or(Packing::Plain);
+    let stated = Stated { size: snapshot.size, sha256: snapshot.sha256 };
+    unpack::unpack(file, packing, to, Some(stated), |_| Ok(()))
 }
 
 /// Restores the snapshot as one member alone, with the raised revision, and writes to it.
@@ -179,8 +167,7 @@ async fn test(
     }
     canary::write(&mut server, None, &AlarmRule::UnknownMember, &mut Vec::new()).await?;
     drop(server);
-    fs::remove_dir_all(&data)
-        .map_err(|error| Fault::Here(format!("cannot remove {}: {error}", data.display())))
+    fs::remove_dir_all(&data).here(|| format!("cannot remove {}", data.display()))
 }
 
 /// The tar of the data directory, which is removed.
@@ -195,11 +182,4 @@ fn pack(data: &Path, tar: &Path) -> Result<Written, RestoreError> {
     sync_file(&file).doing("sync", tar)?;
     fs::remove_dir_all(data).doing("remove", data)?;
     Ok(written)
-}
-
-/// The member's data as an act needs it.
-impl Data {
-    pub fn of(&self, member: &Member) -> Option<&MemberData> {
-        self.members.get(&member.host)
-    }
 }

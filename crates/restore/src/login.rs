@@ -35,6 +35,11 @@ pub struct Login {
     pub config: Option<PathBuf>,
 }
 
+/// The name of a host in known_hosts.
+pub fn known_as(name: &str, port: u16) -> String {
+    if port == SSH_PORT { name.to_owned() } else { format!("[{name}]:{port}") }
+}
+
 impl Login {
     fn ssh(&self, port: u16, user: Option<&str>) -> Command {
         let mut command = Command::new("ssh");

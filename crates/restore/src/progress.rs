@@ -5,7 +5,6 @@ use nightshift_core::restore::steps::Step;
 use crate::directory::StepEnd;
 
 pub trait Progress {
-    fn began(&mut self, _step: &Step) {}
     fn ended(&mut self, _step: &Step, _end: &StepEnd) {}
     fn note(&mut self, _text: &str) {}
 }

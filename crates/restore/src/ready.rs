@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use futures_util::stream::{self, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
+use nightshift_core::chain;
 use nightshift_core::etcd_facts::RunsAs;
 use nightshift_core::name::HostName;
 use nightshift_core::restore::Plan;
@@ -13,13 +14,12 @@ use nightshift_core::restore::units;
 use nightshift_core::role::Role;
 use nightshift_core::units::bytes;
 
-use crate::call::{CallError, call};
+use crate::call::{PARALLEL, call};
 use crate::data::Data;
 use crate::directory::Checked;
 use crate::login::Login;
 use crate::target::GIVE_UP;
 
-const PARALLEL: usize = 16;
 /// A clock that is further off makes certificates invalid and etcd's leases wrong.
 const MAX_CLOCK_DIFFERENCE: SignedDuration = SignedDuration::from_secs(60);
 /// Beside what is put in place, in bytes.
@@ -98,6 +98,12 @@ fn in_use(found: &mut Found, facts: &Facts) {
     }
 }
 
+/// Where the files and the member's data need space.
+fn space(plan: &Plan, machine: &Machine) -> Vec<String> {
+    let data = plan.member(&machine.host).map(|member| member.data.path.to_string());
+    std::iter::once("/etc".to_owned()).chain(data).collect()
+}
+
 pub fn summary(found: &[Found], now: Timestamp) -> Checked {
     let reasons = found
         .iter()
@@ -119,9 +125,7 @@ async fn look(login: &Login, plan: &Plan, machine: &Machine, data: Option<&Data>
             .collect(),
         manifests: Vec::new(),
         data: member.map(|member| member.data.path.to_string()).into_iter().collect(),
-        space: std::iter::once("/etc".to_owned())
-            .chain(member.map(|member| member.data.path.to_string()))
-            .collect(),
+        space: space(plan, machine),
         users: member.and_then(|member| member.data.owner.user.clone()).into_iter().collect(),
         groups: member.and_then(|member| member.data.owner.group.clone()).into_iter().collect(),
     };
@@ -145,15 +149,11 @@ async fn look(login: &Login, plan: &Plan, machine: &Machine, data: Option<&Data>
         },
         Err(error) if error.is_not_connected() && machine.roles == [Role::Node] => {
             found.later = true;
-            found.notes.push(format!("done later: {}", error.reason()));
+            found.notes.push(format!("done later: {}", chain(&error)));
         }
-        Err(error) => found.reasons.push(reason(&error)),
+        Err(error) => found.reasons.push(chain(&error)),
     }
     found
-}
-
-fn reason(error: &CallError) -> String {
-    error.reason()
 }
 
 fn judge(
@@ -170,14 +170,21 @@ fn judge(
         refuse("the login is not root; use --user with a user that has sudo without a password".to_owned());
     }
     if facts.version != env!("CARGO_PKG_VERSION") {
-        refuse(format!("it has nightshift {}, but this is {}", facts.version, env!("CARGO_PKG_VERSION")));
+        refuse(format!(
+            "it has nightshift {}, and this machine {}; install the same version on both",
+            facts.version,
+            env!("CARGO_PKG_VERSION")
+        ));
     }
     if let Some(other) = facts.plan.as_ref().filter(|other| **other != plan.id) {
         refuse(format!("plan {other} is not finished there; continue it, or, to give it up, {GIVE_UP}"));
     }
     let early = facts.now < before.saturating_sub(MAX_CLOCK_DIFFERENCE).unwrap_or(before);
     if early || facts.now > after.saturating_add(MAX_CLOCK_DIFFERENCE).unwrap_or(after) {
-        refuse(format!("its clock says {}, but here it is {after}; more than 60 s apart", facts.now));
+        refuse(format!(
+            "its clock is at {}, that of this machine at {after}: more than 60 s apart; set it",
+            facts.now
+        ));
     }
     if !facts.unknown.is_empty() {
         refuse(format!(
@@ -188,12 +195,15 @@ fn judge(
     for data in facts.data.iter().filter(|data| !data.markers.is_empty()) {
         refuse(format!("{} has the marker of a cold copy: {}", data.path, data.markers.summary()));
     }
-    let made = plan.member(&machine.host).and_then(|member| data?.of(member)).map_or(0, |made| made.size);
+    let made = plan
+        .member(&machine.host)
+        .and_then(|member| data?.members.get(&member.host))
+        .map_or(0, |made| made.size);
     let needs = [machine.bytes(), made.saturating_mul(2)];
-    for (free, need) in facts.space.iter().zip(needs) {
+    for ((path, free), need) in space(plan, machine).iter().zip(&facts.space).zip(needs) {
         let need = need.saturating_add(SPARE);
         if *free < need {
-            refuse(format!("{} are free, but {} are needed", bytes(*free), bytes(need)));
+            refuse(format!("{path}: {} are free, but {} are needed; make space", bytes(*free), bytes(need)));
         }
     }
     is_other_machine(found, machine, facts);
@@ -219,7 +229,7 @@ fn other_unit(found: &mut Found, plan: &Plan, machine: &Machine, facts: &Facts) 
     let is_other = |unit: &&UnitFacts| etcd.contains(&unit.name) && !held.contains(&unit.name);
     for unit in facts.units.iter().filter(is_other).filter(|unit| unit.active || unit.enabled) {
         found.reasons.push(format!(
-            "it runs etcd as {}, which the plan does not know; disable it, or install etcd as it was before",
+            "it runs etcd as {}, but the old member ran as another unit; disable this one, and install etcd as it was",
             unit.name
         ));
     }
@@ -234,10 +244,10 @@ fn older_etcd(found: &mut Found, plan: &Plan, machine: &Machine, facts: &Facts) 
         None => found.notes.push("the version of its etcd is unknown".to_owned()),
         Some((text, Some(installed))) => {
             let older = version(&etcd.snapshot.version)
-                .is_some_and(|wanted| (installed.major, installed.minor) < (wanted.major, wanted.minor));
+                .is_some_and(|wanted| installed.minor_version() < wanted.minor_version());
             if older {
                 found.reasons.push(format!(
-                    "etcd {text} is older than {}, of which the snapshot is",
+                    "etcd {text} is older than the snapshot's ({0}); install etcd {0} or newer",
                     etcd.snapshot.version
                 ));
             }

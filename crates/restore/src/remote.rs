@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::login::Login;
+use crate::login::{Login, known_as};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// Appends the line of its input, once.
@@ -38,11 +38,7 @@ pub async fn pins(login: &Login, remote: &RemoteLogin) -> Result<Vec<String>, St
     let files = settings.lines().filter_map(|line| {
         line.strip_prefix("userknownhostsfile ").or_else(|| line.strip_prefix("globalknownhostsfile "))
     });
-    let name = if remote.port == 22 {
-        remote.address.clone()
-    } else {
-        format!("[{}]:{}", remote.address, remote.port)
-    };
+    let name = known_as(&remote.address, remote.port);
     let mut pins = Vec::new();
     for file in files.flat_map(str::split_whitespace) {
         let mut command = Command::new("ssh-keygen");

@@ -3,11 +3,9 @@ use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 
-use jiff::Timestamp;
-use nightshift_core::access::Access;
 use nightshift_core::digest::{Digest, Written};
 use nightshift_core::fixtures as testing;
-use nightshift_core::manifest::{self, Item, ItemKind, Owner};
+use nightshift_core::manifest::{self, Item};
 use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Grade;
@@ -43,17 +41,7 @@ fn id(night_of: &str) -> SetId {
 }
 
 fn item(path: &str, bytes: &[u8]) -> Item {
-    Item {
-        path: path.into(),
-        source: format!("/{path}"),
-        kind: ItemKind::File { size: bytes.len() as u64, sha256: Digest::of(bytes) },
-        owner: Owner { uid: 0, gid: 0, user: None, group: None },
-        mode: 0o600,
-        modified: Timestamp::UNIX_EPOCH,
-        selinux: None,
-        access: Access::default(),
-        changed: false,
-    }
+    testing::file(path, &format!("/{path}"), bytes)
 }
 
 fn manifest_of(set: &SetId, grade: Grade, files: &[(&str, &[u8])]) -> Vec<u8> {

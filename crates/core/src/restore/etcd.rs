@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::etcd_config::Options;
 use crate::etcd_config::pod::Pod;
+use crate::etcd_config::{CONF_FILES, Options, POD_MANIFESTS};
 use crate::etcd_facts::{DataDirectory, EtcdFacts, RunsAs};
 use crate::manifest::{Manifest, SNAPSHOTS};
 use crate::name::HostName;
@@ -92,7 +92,7 @@ impl EtcdPlan {
     }
 }
 
-/// The plan for etcd. `None` if there is no snapshot or a member cannot be restored; then the findings say why.
+/// The plan for etcd. `None` if there is no snapshot or a member cannot be restored; the findings have the reasons.
 pub fn plan(evidence: &Evidence<'_>, findings: &mut Vec<Finding>) -> Option<EtcdPlan> {
     let snapshot = choose(evidence, findings);
     let hosts = evidence.settings.inventory.with_role(Role::Etcd);
@@ -219,15 +219,10 @@ struct Configured {
     pod: Option<Pod>,
 }
 
-/// Where etcd's configuration is, by how it runs.
-const CONFS: [&str; 4] =
-    ["/etc/etcd/etcd.conf", "/etc/default/etcd", "/etc/etcd.env", "/etc/etcd/etcd.conf.yml"];
-const PODS: [&str; 2] = ["/etc/origin/node/pods/etcd.yaml", "/etc/kubernetes/manifests/etcd.yaml"];
-
 impl Configured {
     fn of(evidence: &Evidence<'_>, set: &FoundSet) -> Self {
         let conf = evidence.settings.etcd.conf.display().to_string();
-        let confs = std::iter::once(conf.as_str()).chain(CONFS);
+        let confs = std::iter::once(conf.as_str()).chain(CONF_FILES);
         let unit = RunsAs::Unit(format!("{}.service", units::ETCD[0]).into());
         for path in confs {
             let read = evidence.text(set, path).and_then(|text| Options::read(&text).ok());
@@ -235,7 +230,7 @@ impl Configured {
                 return Self { options, runs: unit, pod: None };
             }
         }
-        for path in PODS {
+        for path in POD_MANIFESTS {
             let Some(text) = evidence.text(set, path) else { continue };
             let Ok(pod) = Pod::parse(&text) else { continue };
             let Some(etcd) = pod.etcd() else { continue };
@@ -256,16 +251,16 @@ impl Configured {
         etcd.map_or_else(|| path.to_owned(), |etcd| etcd.on_host(path.as_ref()).display().to_string())
     }
 
-    /// What a client on the member itself uses: the peers' certificate, else the server's.
+    /// What a client on the member itself uses.
     fn tls(&self) -> Option<[String; 3]> {
-        const CA: [&str; 2] = ["ETCD_TRUSTED_CA_FILE", "ETCD_PEER_TRUSTED_CA_FILE"];
-        const PAIRS: [[&str; 2]; 2] =
-            [["ETCD_PEER_CERT_FILE", "ETCD_PEER_KEY_FILE"], ["ETCD_CERT_FILE", "ETCD_KEY_FILE"]];
-        let file = |name: &str| self.options.first(&[name]).map(|path| self.on_host(path));
-        let ca = self.options.first(&CA).map(|path| self.on_host(path))?;
-        let [cert, key] = PAIRS.iter().find_map(|[cert, key]| Some([file(cert)?, file(key)?]))?;
-        let in_set = |path: String| path.trim_start_matches('/').to_owned();
-        Some([in_set(ca), in_set(cert), in_set(key)])
+        let in_set = |names: &[&str]| {
+            let path = self.on_host(self.options.first(names)?);
+            Some(path.trim_start_matches('/').to_owned())
+        };
+        let ca = in_set(&Options::CA)?;
+        let pairs = self.options.client_pairs();
+        let [cert, key] = pairs.iter().find_map(|[cert, key]| Some([in_set(&[cert])?, in_set(&[key])?]))?;
+        Some([ca, cert, key])
     }
 }
 

@@ -13,10 +13,10 @@ use crate::role::Role;
 use crate::set_path::SetId;
 use crate::settings::Settings;
 
-/// Bytes of a configuration or a certificate: a larger file is not read for the plan.
+/// Bytes of a configuration: a larger file is not read for the plan.
 pub const MAX_TEXT: u64 = 1 << 20;
 /// Files that a plan reads, by the ending of their path in the set.
-const READ: [&str; 8] = [".conf", ".yaml", ".yml", ".env", ".crt", ".pem", "/etcd", ".toml"];
+const READ: [&str; 5] = [".conf", ".yaml", ".yml", ".env", "/etcd"];
 
 /// The sets of a night, and the cluster that they describe.
 #[derive(Debug, Clone)]

@@ -11,7 +11,7 @@ use crate::restore::act::{FileKind, FileSpec};
 use crate::restore::etcd::BY_HAND;
 use crate::restore::evidence::{Evidence, FoundSet};
 use crate::restore::finding::Finding;
-use crate::role::{Role, Roles};
+use crate::role::Role;
 use crate::set_path::SetId;
 use crate::system::{ControlPlane, System};
 
@@ -44,10 +44,6 @@ pub struct PlannedFile {
 impl Machine {
     pub fn has(&self, role: Role) -> bool {
         self.roles.contains(&role)
-    }
-
-    pub fn roles(&self) -> Roles {
-        self.roles.iter().copied().collect()
     }
 
     /// The bytes of all its files.

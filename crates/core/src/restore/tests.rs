@@ -11,12 +11,11 @@ use super::make::make;
 use super::page::Page;
 use super::steps::{Action, Step, groups};
 use super::{Plan, etcd};
-use crate::access::Access;
 use crate::digest::Digest;
 use crate::etcd_facts::{EtcdFacts, EtcdService, RunsAs};
-use crate::fixtures::{etcd_facts, etcd_manifest, host, manifest, settings};
+use crate::fixtures::{self, etcd_facts, etcd_manifest, host, manifest, settings};
 use crate::inventory::{Host, Inventory};
-use crate::manifest::{Item, ItemKind, Manifest, Owner};
+use crate::manifest::{Item, Manifest};
 use crate::outcome::Grade;
 use crate::role::Role;
 use crate::settings::Settings;
@@ -28,17 +27,7 @@ const CONF: &str = "ETCD_NAME=HOST\nETCD_DATA_DIR=/var/lib/etcd/\nETCD_INITIAL_A
     ETCD_PEER_CERT_FILE=/etc/etcd/peer.crt\nETCD_PEER_KEY_FILE=/etc/etcd/peer.key\n";
 
 fn file(path: &str, source: &str, content: &str) -> Item {
-    Item {
-        path: path.into(),
-        source: source.into(),
-        kind: ItemKind::File { size: content.len() as u64, sha256: Digest::of(content.as_bytes()) },
-        owner: Owner { uid: 0, gid: 0, user: Some("root".into()), group: Some("root".into()) },
-        mode: 0o600,
-        modified: Timestamp::UNIX_EPOCH,
-        selinux: None,
-        access: Access::default(),
-        changed: false,
-    }
+    fixtures::file(path, source, content.as_bytes())
 }
 
 fn set(host: &str, role: &str, items: Vec<Item>) -> FoundSet {

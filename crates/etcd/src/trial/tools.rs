@@ -229,7 +229,12 @@ impl Version {
     }
 
     pub fn is_like(self, other: Self) -> bool {
-        (self.major, self.minor) == (other.major, other.minor)
+        self.minor_version() == other.minor_version()
+    }
+
+    /// Without its patch level: what decides which data it reads.
+    pub const fn minor_version(self) -> (u32, u32) {
+        (self.major, self.minor)
     }
 }
 

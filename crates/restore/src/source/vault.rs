@@ -81,29 +81,15 @@ fn copy_set(vault: &Vault, manifest: &Manifest, directory: &Path) -> Result<(), 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use jiff::Timestamp;
-    use nightshift_core::access::Access;
-    use nightshift_core::fixtures::manifest;
-    use nightshift_core::manifest::{Item, ItemKind};
-    use nightshift_core::owner::Owner;
+    use nightshift_core::fixtures::{file, manifest};
 
     use super::*;
 
     fn put(vault: &Vault, set: &str) {
         let id = set.parse().unwrap();
         let partial = vault.begin(&id).unwrap();
-        let written = partial.write("etc/x", b"x").unwrap();
-        let item = Item {
-            path: "etc/x".into(),
-            source: "/etc/x".into(),
-            kind: ItemKind::File { size: written.size, sha256: written.sha256 },
-            owner: Owner { uid: 0, gid: 0, user: None, group: None },
-            mode: 0o600,
-            modified: Timestamp::UNIX_EPOCH,
-            selinux: None,
-            access: Access::default(),
-            changed: false,
-        };
+        partial.write("etc/x", b"x").unwrap();
+        let item = file("etc/x", "/etc/x", b"x");
         partial.publish(&manifest(&id, Grade::Good, vec![item]).encode().unwrap(), None).unwrap();
     }
 

@@ -61,7 +61,7 @@ pub fn put(
     Ok(call.outcome())
 }
 
-/// Whether this very data is in place: the journal has it as placed, and it is no longer where it was unpacked. The inode of the
+/// Whether this data is in place: the journal has it as placed, and it is not where it was unpacked any more. The inode of the
 /// directory would say less: an overlay file system gives it another one after a reboot.
 fn is_placed(call: &Call<'_, '_>, path: &str, at: &str, sha256: Digest) -> Result<bool, TargetError> {
     let Some(data) = Dir::find(&call.host.root, path)? else { return Ok(false) };

@@ -20,10 +20,10 @@ fn put(machine: &Machine, files: &[FileSpec], bytes: &str) -> Result<Outcome, St
 fn installed() -> (Machine, Vec<FileSpec>, &'static str) {
     let machine = Machine::new();
     machine.write("/etc/origin/master/ca.crt", "new ca");
-    machine.write("/etc/origin/node/pods/other.yaml", "of nobody");
+    machine.write("/etc/origin/node/pods/other.yaml", "of another tool");
     machine.write("/etc/origin/master/left.txt", "left");
-    machine.write("/etc/is-a-file", "in the way");
-    machine.write("/etc/is-a-directory/inner", "in the way too");
+    machine.write("/etc/is-a-file", "old file");
+    machine.write("/etc/is-a-directory/inner", "old link");
     symlink("elsewhere", machine.path("/etc/link")).unwrap();
     let files = vec![
         file("/etc/is-a-directory", "1"),
@@ -75,9 +75,9 @@ fn files_directories_and_links_are_put_in_place_and_what_was_there_is_moved_asid
     assert_restored(&machine, &files, 0);
     for (path, content) in [
         ("/etc/origin/master/ca.crt", "new ca"),
-        ("/etc/is-a-file", "in the way"),
-        ("/etc/is-a-directory/inner", "in the way too"),
-        ("/etc/origin/node/pods/other.yaml", "of nobody"),
+        ("/etc/is-a-file", "old file"),
+        ("/etc/is-a-directory/inner", "old link"),
+        ("/etc/origin/node/pods/other.yaml", "of another tool"),
     ] {
         assert_eq!(machine.read(&machine.aside("before", path)), content, "{path}");
     }
@@ -104,7 +104,7 @@ fn files_that_are_put_in_place_after_a_kill_at_any_change_are_the_same() {
         }
         assert_restored(&machine, &files, changes);
         let aside = machine.path(&machine.aside("before", ""));
-        for old in ["new ca", "in the way", "in the way too", "of nobody"] {
+        for old in ["new ca", "old file", "old link", "of another tool"] {
             assert_eq!(files_with(old, &aside), 1, "{changes}: {old}");
             assert_eq!(files_with(old, machine.root.path()), 1, "{changes}: {old}");
         }
