@@ -169,21 +169,23 @@ struct Contents {
 /// What each member contains at the lowest revision that all of them have. A cluster that runs has clients that write, so that the newest
 /// revisions are never the same.
 async fn contents(clients: &[Client], raised: i64) -> Result<Vec<Contents>, ClientError> {
-    let mut common = i64::MAX;
+    let mut newest = Vec::new();
     for client in clients {
-        common = common.min(client.status().await?.header.unwrap_or_default().revision);
+        newest.push(client.status().await?.header.unwrap_or_default().revision);
     }
-    // Up to the raised revision everything counts as compacted. There, nothing was written yet, and the newest one is the same.
+    let common = newest.iter().copied().min().unwrap_or_default();
+    // Up to the raised revision everything counts as compacted. There, nothing was written yet, so the newest ones must be the same: etcd
+    // 3.2 has nothing else that shows another snapshot.
     let at = if common > raised { common } else { 0 };
     let mut seen = Vec::new();
-    for client in clients {
+    for (client, newest) in clients.iter().zip(newest) {
         let keys = client.count(b"", at).await?;
         let hash = match client.hash_kv(at, HASH_TIMEOUT).await {
             Ok(hashed) => Some(hashed.hash),
             Err(error) if error.is_unimplemented() => None,
             Err(error) => return Err(error),
         };
-        seen.push(Contents { revision: common, keys, hash });
+        seen.push(Contents { revision: if at > 0 { common } else { newest }, keys, hash });
     }
     Ok(seen)
 }
