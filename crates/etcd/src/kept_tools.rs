@@ -10,8 +10,8 @@ use nightshift_core::digest::{Digest, HashedWriter, Written};
 use nightshift_core::text::Text;
 use nightshift_store::space::{self, SpaceError};
 use nightshift_store::{
-    IoContext as _, StoreError, create_directories, list, open_below, open_own, read_below, sync_directory,
-    sync_file,
+    IoContext as _, StoreError, create_directories, list, open_below, open_own, read_below, remove_tree,
+    sync_directory, sync_file,
 };
 use serde::{Deserialize, Serialize};
 
@@ -173,13 +173,6 @@ fn copy(program: Program, directory: &Path) -> Result<KeptProgram, StoreError> {
 /// Not executable: it is the drill's unit that runs a copy of it.
 fn create(path: &Path) -> Result<File, StoreError> {
     OpenOptions::new().write(true).create_new(true).mode(0o640).open(path).on("create", path)
-}
-
-fn remove_tree(path: &Path) -> Result<(), StoreError> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed.on("remove", path),
-    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,6 @@ use nightshift_core::restore::act::{Act, FileKind, Outcome};
 use nightshift_core::restore::machine::Machine;
 use nightshift_core::restore::steps::{Action, Step, groups};
 use nightshift_core::restore::{Plan, RemoteLogin};
-use nightshift_core::role::Role;
 use nightshift_store::{AppendLog, replace_file};
 
 use crate::call::{CallError, Content, PARALLEL, call};
@@ -209,7 +208,7 @@ impl Conductor<'_> {
     }
 
     fn is_node_only(&self, host: &HostName) -> bool {
-        self.plan.machine(host).is_some_and(|machine| machine.roles == [Role::Node])
+        self.plan.machine(host).is_some_and(Machine::is_node_only)
     }
 
     fn collect(&self, collected: &mut Collected, step: &Step, outcome: Option<Outcome>, end: &StepEnd) {

@@ -147,7 +147,7 @@ async fn look(login: &Login, plan: &Plan, machine: &Machine, data: Option<&Data>
             }
             None => found.reasons.push("it returned no facts".to_owned()),
         },
-        Err(error) if error.is_not_connected() && machine.roles == [Role::Node] => {
+        Err(error) if error.is_not_connected() && machine.is_node_only() => {
             found.later = true;
             found.notes.push(format!("done later: {}", chain(&error)));
         }
@@ -193,7 +193,11 @@ fn judge(
         ));
     }
     for data in facts.data.iter().filter(|data| !data.markers.is_empty()) {
-        refuse(format!("{} has the marker of a cold copy: {}", data.path, data.markers.summary()));
+        refuse(format!(
+            "a cold copy has stopped the member of {} and not started it again ({}); start nightshift-cold-copy-recover.service there",
+            data.path,
+            data.markers.summary()
+        ));
     }
     let made = plan
         .member(&machine.host)

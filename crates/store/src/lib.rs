@@ -39,7 +39,7 @@ pub mod verify;
 pub use append_log::AppendLog;
 pub use best::{best, best_judged};
 pub use budget::{Budget, Reservations, SetFile};
-pub use directory::{create_directories, list, open_own, remove_file};
+pub use directory::{create_directories, list, open_own, remove_file, remove_tree};
 pub use fault::{IoContext, StoreError};
 pub use judge::{Judge, Judged};
 pub use layout::{Listed, Vault};

@@ -46,6 +46,11 @@ impl Machine {
         self.roles.contains(&role)
     }
 
+    /// Whether the cluster can run without it: its failure stops no other machine.
+    pub fn is_node_only(&self) -> bool {
+        self.roles == [Role::Node]
+    }
+
     /// The bytes of all its files.
     pub fn bytes(&self) -> u64 {
         let size = |file: &PlannedFile| match file.file.kind {

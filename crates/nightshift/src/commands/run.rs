@@ -27,6 +27,10 @@ pub async fn run(config: &Path, args: Run) -> Result<Exit, CommandError> {
     Ok(print_response(send(&socket(config), &request).await?))
 }
 
+/// A response to another request.
+pub const UNEXPECTED: &str =
+    "unexpected response from the daemon: it may have another version; restart nightshift.service";
+
 /// The path of the daemon's socket in the config, which may be otherwise invalid.
 pub fn socket(config: &Path) -> PathBuf {
     nightshift_config::socket(&config_file::sources(config).unwrap_or_default())
@@ -45,7 +49,7 @@ pub fn print_response(answer: ControlResponse) -> Exit {
         ControlResponse::Busy { message } => (message, Exit::Busy),
         ControlResponse::ConfigRefused { diagnostics } => (diagnostics, Exit::Config),
         ControlResponse::Status(_) | ControlResponse::Readable { .. } => {
-            ("unexpected response from the daemon (version mismatch?)".to_owned(), Exit::Failed)
+            (UNEXPECTED.to_owned(), Exit::Failed)
         }
     };
     out::print_error_text(&message);

@@ -19,7 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
 use crate::commands::keys::authorize::{find_remote, peer_line, remote_line};
-use crate::commands::run::socket;
+use crate::commands::run::{UNEXPECTED, socket};
 use crate::commands::{CommandError, here, keys};
 use crate::config_file;
 use crate::exit::Exit;
@@ -92,9 +92,7 @@ impl Nightshift for Configured<'_> {
             | ControlResponse::Refused { message }
             | ControlResponse::Busy { message }
             | ControlResponse::ConfigRefused { diagnostics: message } => Err(message.into()),
-            ControlResponse::Status(_) | ControlResponse::Readable { .. } => {
-                Err("unexpected response from the daemon (version mismatch?)".into())
-            }
+            ControlResponse::Status(_) | ControlResponse::Readable { .. } => Err(UNEXPECTED.into()),
         }
     }
 }
