@@ -1,5 +1,7 @@
 //! The command line. Help, man pages and completions are generated from here.
 
+mod restore;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -9,6 +11,7 @@ use nightshift_core::night::Night;
 use nightshift_core::set_path::SetId;
 
 use crate::commands::CommandError;
+pub use restore::{Login, Origin, Restore, RestorePlan};
 
 /// The config file of the installed service.
 pub const DEFAULT_CONFIG: &str = "/etc/nightshift/nightshift.toml";
@@ -301,70 +304,6 @@ pub enum Keys {
         #[arg(long, value_name = "NAME")]
         remote: Option<RemoteName>,
     },
-}
-
-#[derive(Debug, Subcommand)]
-pub enum Restore {
-    /// Do one act of a plan on this machine: the request is on standard input (started over ssh by `restore apply`)
-    #[command(hide = true)]
-    Act,
-    /// Make the plan, and print it on one page
-    Plan(RestorePlan),
-    /// Show whether this machine and the machines of the plan are ready
-    Check {
-        /// The directory of the plan
-        plan: PathBuf,
-        /// The directory with etcd and etcdutl (3.5.10 or newer, and not older than the member's minor version)
-        #[arg(long, value_name = "DIR")]
-        etcd_tools: Option<PathBuf>,
-        #[command(flatten)]
-        login: Login,
-    },
-    /// Carry the plan out, or continue it
-    Apply {
-        /// The directory of the plan
-        plan: PathBuf,
-        #[command(flatten)]
-        login: Login,
-    },
-    /// Show how far a plan is
-    Status {
-        /// The directory of the plan
-        plan: PathBuf,
-    },
-}
-
-#[derive(Debug, Args)]
-pub struct RestorePlan {
-    /// An archive file, or the directory of a vault
-    #[arg(long, value_name = "ARCHIVE|VAULT")]
-    pub from: PathBuf,
-    /// A file with the age identity for an encrypted archive
-    #[arg(long, value_name = "FILE")]
-    pub identity: Option<PathBuf>,
-    /// The fingerprint of the master's host key that must have signed the archive
-    #[arg(long, value_name = "SHA256:…")]
-    pub signer: Option<String>,
-    /// Use an archive without a valid signature
-    #[arg(long, conflicts_with = "signer")]
-    pub unsigned: bool,
-    /// Of a vault: the night [default: the newest with an etcd set]
-    #[arg(long)]
-    pub night: Option<Night>,
-    /// The directory in which the plan's directory is made
-    #[arg(long = "in", value_name = "DIR", default_value = ".")]
-    pub parent: PathBuf,
-}
-
-/// How the machines are reached: with the operator's own ssh.
-#[derive(Debug, Args)]
-pub struct Login {
-    /// The login on the machines: root, or a user with sudo without a password [default: that of ssh]
-    #[arg(long)]
-    pub user: Option<String>,
-    /// The configuration file of ssh [default: the operator's]
-    #[arg(long, value_name = "FILE")]
-    pub ssh_config: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

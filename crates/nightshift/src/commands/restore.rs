@@ -3,6 +3,7 @@
 mod act;
 mod apply;
 mod check;
+mod origin;
 mod plan;
 mod status;
 

@@ -2,28 +2,22 @@
 
 use std::path::Path;
 
-use indicatif::ProgressBar;
 use jiff::Timestamp;
 use nightshift_core::manifest::{Item, Manifest};
-use nightshift_core::night::Night;
 use nightshift_core::outcome::Grade;
 use nightshift_core::restore::evidence::Evidence;
 use nightshift_core::restore::finding::Finding;
 use nightshift_core::restore::make::make;
 use nightshift_core::restore::page::Page;
-use nightshift_core::role::Role;
 use nightshift_core::settings::Settings;
-use nightshift_core::signed::Signed;
-use nightshift_peers::Signers;
 use nightshift_restore::directory::Directory;
-use nightshift_restore::source::{Sets, archive, found, vault};
-use nightshift_store::Vault;
+use nightshift_restore::source::{Sets, found};
 
+use super::origin::{self, Verified};
 use crate::args::RestorePlan;
-use crate::commands::verify::signer;
-use crate::commands::{CommandError, archive_file};
+use crate::commands::CommandError;
 use crate::exit::Exit;
-use crate::{config_file, out, report};
+use crate::{config_file, out};
 
 /// The name of nightshift's configuration, which every set contains.
 const CONFIG: &str = "nightshift.toml";
@@ -55,11 +49,7 @@ fn planned(
     args: &RestorePlan,
     directory: &Directory,
 ) -> Result<nightshift_core::restore::Plan, CommandError> {
-    let (sets, source, signed, doubts) = if args.from.is_dir() {
-        from_vault(config, args, directory)?
-    } else {
-        from_archive(args, directory)?
-    };
+    let Verified { sets, source, signed, doubts } = origin::read(config, &args.origin, &directory.sets())?;
     let settings = settings(&sets, directory)?;
     let evidence = Evidence {
         settings: &settings,
@@ -73,101 +63,6 @@ fn planned(
     plan.findings.extend(sets.missing.iter().map(Finding::missing));
     plan.findings.extend(doubts);
     Ok(plan)
-}
-
-type Read = (Sets, String, String, Vec<Finding>);
-
-fn from_archive(args: &RestorePlan, directory: &Directory) -> Result<Read, CommandError> {
-    let (path, identity) = (&args.from, args.identity.as_deref());
-    let name = archive_file::require_name(path, identity)?;
-    let signed = match signer::of_archive(path, &name) {
-        Ok(fingerprint) => match &args.signer {
-            Some(expected) if *expected == fingerprint => format!("signed by {fingerprint}"),
-            Some(expected) => {
-                return Err(CommandError::Absent(format!(
-                    "{} is signed by {fingerprint}, not by {expected}; use an archive of the master with that key",
-                    path.display()
-                )));
-            }
-            None if args.unsigned => format!("ITS SIGNER {fingerprint} WAS NOT COMPARED (--unsigned)"),
-            None => {
-                return Err(CommandError::Usage(format!(
-                    "{} is signed by {fingerprint}; with --signer, name the fingerprint of the host key of {} that you noted before the loss",
-                    path.display(),
-                    name.host
-                )));
-            }
-        },
-        Err(CommandError::Absent(_)) if args.unsigned => "NOT SIGNED (--unsigned)".to_owned(),
-        Err(error) if args.unsigned => {
-            format!("ITS SIGNATURE IS NOT VALID (--unsigned): {}", report::in_full(&error))
-        }
-        Err(error) => {
-            let what = format!(
-                "{} is not used; use another archive, or --unsigned if nothing else is left",
-                path.display()
-            );
-            return Err(CommandError::failed(what)(error));
-        }
-    };
-    let reader = archive_file::open(path, &name, identity, &ProgressBar::hidden())?;
-    let sets = archive::unpack(reader, &name, path, &directory.sets())?;
-    Ok((sets, path.file_name().unwrap_or_default().to_string_lossy().into_owned(), signed, Vec::new()))
-}
-
-/// A vault has the signature of each set's own host, checked with the keys that this host has pinned.
-fn from_vault(config: &Path, args: &RestorePlan, directory: &Directory) -> Result<Read, CommandError> {
-    if args.signer.is_some() {
-        return Err(CommandError::Usage(
-            "--signer is for archives; a vault has the signature of each set's host".to_owned(),
-        ));
-    }
-    let settings = config_file::settings(config)?;
-    let vault = Vault::new(&args.from);
-    let night = match args.night {
-        Some(night) => night,
-        None => newest(&vault, &settings)?,
-    };
-    let hosts: Vec<_> =
-        settings.inventory.hosts().map(|host| (host.name.clone(), host.roles.iter().collect())).collect();
-    let sets = vault::copy(&vault, &hosts, night, &directory.sets())?;
-    let signers = Signers::load(&settings);
-    let mut doubts = Vec::new();
-    let mut unchecked = 0;
-    for (manifest, _) in &sets.sets {
-        match signer::of_set(&vault, manifest, &signers)? {
-            Signed::By(_) => {}
-            signed @ Signed::Refused(_) => {
-                doubts.push(Finding::refused(format!("{}: {signed}", manifest.id())));
-            }
-            signed if args.unsigned => {
-                unchecked += 1;
-                doubts.push(Finding::missing(format!("{}: {signed}", manifest.id())));
-            }
-            signed => doubts.push(Finding::refused(format!(
-                "{}: {signed}; pin its host key, or use --unsigned if nothing else is left",
-                manifest.id()
-            ))),
-        }
-    }
-    let signed = if unchecked == 0 {
-        format!("each set checked with the host keys that {} has pinned", settings.this)
-    } else {
-        format!("THE SIGNATURES OF {unchecked} OF {} SETS WERE NOT CHECKED (--unsigned)", sets.sets.len())
-    };
-    Ok((sets, format!("the vault {}", args.from.display()), signed, doubts))
-}
-
-/// The newest night with an etcd set that counts as a copy.
-fn newest(vault: &Vault, settings: &Settings) -> Result<Night, CommandError> {
-    let hosts: Vec<_> = settings.inventory.with_role(Role::Etcd).map(|host| host.name.clone()).collect();
-    let newest = vault.newest_copy(&hosts, Role::Etcd)?;
-    newest.map(|judged| judged.manifest.night).ok_or_else(|| {
-        CommandError::Absent(format!(
-            "{} has no etcd set; use another vault or an archive",
-            vault.root().display()
-        ))
-    })
 }
 
 /// The cluster as it was, by the configuration in a set: a master's first.
