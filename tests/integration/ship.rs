@@ -107,16 +107,64 @@ fn a_remote_that_runs_no_commands_is_verified_by_reading_back() {
 fn a_name_that_is_taken_at_the_remote_is_never_replaced() {
     let mut site = master_and_backup().build().unwrap();
     never_again(&site);
-    // The night's date is not known before it is open, so the first night tells it.
+    // The night's date is not known before it is open.
     site.host_mut("backup").sshd.down();
     site.night().unwrap();
-    let name = format!("m1.site.test_{}.tgz", night_of(&site, "m1").replace('-', "."));
+    let first = format!("m1.site.test_{}.tgz", night_of(&site, "m1").replace('-', "."));
+    let second = first.replace(".tgz", ".2.tgz");
+    let third = first.replace(".tgz", ".3.tgz");
+    // From before the host was lost: an archive of as many bytes, and the checksum of one that was removed.
+    let size = fs::metadata(site.host("m1").state().join("outbox").join(&first)).unwrap().len();
+    let earlier = noise(usize::try_from(size).unwrap());
+    let (sum, inbox) = (format!("{second}.sha256"), site.inbox());
+    fs::create_dir_all(&inbox).unwrap();
+    fs::write(inbox.join(&first), &earlier).unwrap();
+    fs::write(inbox.join(&sum), "of an earlier archive").unwrap();
+    site.host_mut("backup").sshd.up().unwrap();
+    good(site.run("m1", &["run", "ship-archive", "--wait"]).unwrap());
+    assert!(fs::read(inbox.join(&first)).unwrap() == earlier, "{first} was changed");
+    assert_eq!(fs::read_to_string(inbox.join(&sum)).unwrap(), "of an earlier archive");
+    let of_third = ["", ".sha256", ".sig"].map(|end| format!("{third}{end}"));
+    let mut expected = [std::slice::from_ref(&first), &[sum], &of_third].concat();
+    expected.sort();
+    let there: Vec<String> = names(&inbox).into_iter().filter(|name| name.contains(".tgz")).collect();
+    assert_eq!(there, expected);
+    shell("cd \"$(dirname \"$1\")\" && sha256sum -c \"$1.sha256\"", &[&inbox.join(&third)]);
+
+    // It is read under the name that it has there.
+    let shipped = inbox.join(&third).to_str().unwrap().to_owned();
+    let verified = good(site.run("m1", &["verify", &shipped]).unwrap());
+    assert!(verified.stdout.contains("signed by m1.site.test"), "{verified:?}");
+    let night = good(site.run("m1", &["nights", &night_of(&site, "m1")]).unwrap());
+    assert!(night.stdout.contains(&format!("as {third}")), "{night:?}");
+    let at = site.host("m1").state().to_str().unwrap().to_owned();
+    let planned =
+        site.run("m1", &["restore", "plan", "--from", &shipped, "--unsigned", "--in", &at]).unwrap();
+    assert!(planned.stdout.contains("restore of cluster"), "{planned:?}");
+
+    // It is looked for under that name too.
+    fs::remove_file(inbox.join(&third)).unwrap();
+    ends_with(site.run("m1", &["run", "ship-archive", "--wait"]).unwrap(), 3);
+    let (_, status) = site.status("m1").unwrap();
+    let lost = reason(&status, "ship-archive");
+    assert!(lost.contains(&format!("{third} is gone from remote")), "{lost}");
+}
+
+#[test]
+fn an_archive_is_not_shipped_where_all_its_names_are_taken() {
+    let mut site = master_and_backup().build().unwrap();
+    never_again(&site);
+    site.host_mut("backup").sshd.down();
+    site.night().unwrap();
+    let stem = format!("m1.site.test_{}", night_of(&site, "m1").replace('-', "."));
     fs::create_dir_all(site.inbox()).unwrap();
-    fs::write(site.inbox().join(&name), "somebody else's").unwrap();
+    for edition in ["", ".2", ".3", ".4", ".5", ".6", ".7", ".8", ".9"] {
+        fs::write(site.inbox().join(format!("{stem}{edition}.tgz")), "other content").unwrap();
+    }
     site.host_mut("backup").sshd.up().unwrap();
     let failed = ends_with(site.run("m1", &["run", "ship-archive", "--wait"]).unwrap(), 1);
-    assert!(failed.stderr.contains("already exists on the remote with other content"), "{failed:?}");
-    assert_eq!(fs::read_to_string(site.inbox().join(&name)).unwrap(), "somebody else's");
-    assert_eq!(outbox(&site), [name]);
+    assert!(failed.stderr.contains(".9.tgz already exist on the remote with other content"), "{failed:?}");
+    assert_eq!(fs::read_to_string(site.inbox().join(format!("{stem}.tgz"))).unwrap(), "other content");
+    assert_eq!(outbox(&site), [format!("{stem}.tgz")]);
     site.host("m1").daemon().wait_log("not shipped to remote backup-server", SOON).unwrap();
 }

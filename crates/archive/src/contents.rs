@@ -1,7 +1,7 @@
 //! `archive.json`: the sets in an archive, and what is missing.
 
 use jiff::Timestamp;
-use nightshift_core::archive::{ArchiveName, FORMAT};
+use nightshift_core::archive::{ArchiveName, FORMAT, MANIFEST};
 use nightshift_core::digest::Digest;
 use std::borrow::Cow;
 
@@ -107,6 +107,13 @@ pub(crate) fn top_directory(name: &ArchiveName) -> String {
         top.truncate(at);
     }
     top
+}
+
+/// The name under which an archive was packed that is now called `name` and begins with the entry `path`: its own, or that of an
+/// earlier edition. On a remote it gets a later one if its own is taken by other content.
+pub(crate) fn packed_name(name: &ArchiveName, path: &str) -> Option<ArchiveName> {
+    let is_first = |packed: &ArchiveName| path == format!("{}/{MANIFEST}", top_directory(packed));
+    (1..=name.edition).rev().map(|edition| name.with_edition(edition)).find(is_first)
 }
 
 /// Why an `archive.json` is not that of its archive.

@@ -7,7 +7,7 @@ use nightshift_core::digest::{Digest, Hasher};
 use nightshift_core::manifest::{self, Manifest, ManifestError};
 use nightshift_core::set_path::SetId;
 
-use crate::contents::{self, ArchivedSet, Contents, top_directory};
+use crate::contents::{self, ArchivedSet, Contents, packed_name, top_directory};
 use crate::entries::{Entries, Found, FoundKind};
 use crate::error::ListError;
 use crate::set_check::{SetCheck, other_content};
@@ -107,14 +107,15 @@ impl<'r> Check<'r, '_> {
 
     async fn contents(&mut self, name: &ArchiveName) -> Result<(Contents, Digest), ListError> {
         let path = format!("{}/{MANIFEST}", self.top);
-        let mut found = match self.next().await? {
-            Some(found) if found.path == path => found,
-            Some(other) => return Err(ListError::Unexpected { path: other.path }),
-            None => return Err(ListError::Missing { path }),
+        let Some(mut found) = self.next().await? else { return Err(ListError::Missing { path }) };
+        let Some(packed) = packed_name(name, &found.path) else {
+            return Err(ListError::Unexpected { path: found.path });
         };
+        self.top = top_directory(&packed);
+        let path = found.path.clone();
         let (bytes, sha256) = self.data.read(&mut found, contents::MAX_BYTES).await?;
         let contents =
-            Contents::decode(&bytes, name).map_err(|source| ListError::Contents { path, source })?;
+            Contents::decode(&bytes, &packed).map_err(|source| ListError::Contents { path, source })?;
         Ok((contents, sha256))
     }
 }

@@ -16,6 +16,9 @@ pub const MANIFEST: &str = "archive.json";
 /// have no set-uid bits.
 pub const FORMAT: u32 = 2;
 
+/// The number of names that are tried for an archive on a remote. Each is compared with what is there, every night.
+const MAX_NAMES: u16 = 9;
+
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ArchiveName {
     pub host: HostName,
@@ -38,10 +41,21 @@ impl ArchiveName {
         Self { edition: 99, ..Self::new(host, Date::MAX, 99, compression, encrypted) }
     }
 
-    /// The file in the outbox that says how much of it a remote has.
-    pub fn delivery_file(&self, remote: &RemoteName) -> String {
-        format!(".{self}.{remote}.delivery")
+    /// The same archive under the name of a later edition.
+    pub fn with_edition(&self, edition: u16) -> Self {
+        Self { edition, ..self.clone() }
     }
+
+    /// The names that it may have on a remote where its own is taken by other content: those of later editions.
+    pub fn names_on_remote(&self) -> Vec<String> {
+        let editions = self.edition..self.edition.saturating_add(MAX_NAMES);
+        editions.map(|edition| self.with_edition(edition).to_string()).collect()
+    }
+}
+
+/// The file in the outbox that says how much of an archive a remote has.
+pub fn delivery_file(archive: &impl fmt::Display, remote: &RemoteName) -> String {
+    format!(".{archive}.{remote}.delivery")
 }
 
 impl fmt::Display for ArchiveName {

@@ -86,6 +86,16 @@ pub struct Shipment {
     pub verified: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Its name on the remote, where its own name was taken there by other content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored_as: Option<String>,
+}
+
+impl Shipment {
+    /// Its name on the remote.
+    pub fn name_there(&self) -> &str {
+        self.stored_as.as_deref().unwrap_or(&self.archive)
+    }
 }
 
 /// The encrypted values of a set.
@@ -160,13 +170,14 @@ impl Record {
             }
             Step::Set(report) => self.put_set(report),
             Step::Packed(packed) => self.archives.push(packed),
-            Step::Shipped { archive, remote, sha256, verified, .. } => {
+            Step::Shipped { archive, remote, sha256, verified, stored_as, .. } => {
                 self.put_shipment(Shipment {
                     archive,
                     remote,
                     sha256: Some(sha256),
                     verified: Some(verified),
                     reason: None,
+                    stored_as,
                 });
             }
             Step::NotShipped { archive, remote, reason } => {
@@ -176,6 +187,7 @@ impl Record {
                     sha256: None,
                     verified: None,
                     reason: Some(reason),
+                    stored_as: None,
                 });
             }
             Step::Seen { master, sets } => self.seen.entry(master).or_default().extend(sets),
@@ -271,13 +283,13 @@ impl Record {
         self.sets.iter().any(|report| report.set.role == role && is_copy(report))
     }
 
-    /// Whether an absent set is not needed, because one set of any host is enough (`members = "one"`): either such a set
-    /// is stored here, or this host's own stage ended well without a set because another host's exists.
     /// What was verified on a remote.
     pub fn verified_on(&self, remote: &RemoteName) -> impl Iterator<Item = &Shipment> {
         self.shipped.iter().filter(move |it| it.remote == *remote && it.verified.is_some())
     }
 
+    /// Whether an absent set is not needed, because one set of any host is enough (`members = "one"`): either such a set
+    /// is stored here, or this host's own stage ended well without a set because another host's exists.
     pub fn is_not_needed(&self, expected: &Expected) -> bool {
         let not_needed = || {
             let stage = Stage::ALL.into_iter().find(|stage| stage.makes() == Some(expected.role));

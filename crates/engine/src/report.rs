@@ -51,14 +51,18 @@ fn events(ctx: &StageContext, step: &Step) -> Vec<Event> {
                 .collect()
         }
         Step::Secrets { set, report } => secrets_of(set, report).into_iter().collect(),
-        Step::Shipped { archive, remote, bytes, sha256, verified } => vec![Event {
+        Step::Shipped { archive, remote, bytes, sha256, verified, stored_as } => vec![Event {
             path: Some(archive.clone()),
             bytes: Some(*bytes),
             sha256: Some(*sha256),
             outcome: Some("shipped"),
             ..Event::info(
                 Kind::ArchiveShipped,
-                format!("{archive} shipped to remote {remote}: {}, {verified}", units::bytes(*bytes)),
+                format!(
+                    "{archive} shipped to remote {remote}{}: {}, {verified}",
+                    stored_as.as_ref().map(|name| format!(" as {name}")).unwrap_or_default(),
+                    units::bytes(*bytes)
+                ),
             )
         }],
         Step::NotShipped { archive, remote, reason } => vec![Event {

@@ -1,10 +1,11 @@
 //! One archive for one remote: uploaded as a part file with resume, synced, verified there, then renamed.
 
+mod free_name;
+
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
-use nightshift_core::archive::ArchiveName;
 use nightshift_core::chain;
 use nightshift_core::digest::Digest;
 use nightshift_core::range_set::RangeSet;
@@ -42,6 +43,10 @@ pub enum DeliverError {
     Content { path: String, found: Digest, expected: Digest },
     #[error("{path} already exists on the remote with other content and is not replaced; move it away there")]
     Occupied { path: String },
+    #[error(
+        "{first} to {last} already exist on the remote with other content and are not replaced; move them away there"
+    )]
+    AllOccupied { first: String, last: String },
     #[error("cannot hash {path}, read back from the remote")]
     Hash { path: String, source: std::io::Error },
     #[error("{path} on the remote needs {} of space, and has {}", units::bytes(*need), units::bytes(*free))]
@@ -72,6 +77,8 @@ pub enum Delivered {
         sha256: Digest,
         /// How it was verified there.
         verified: String,
+        /// Its name there, where its own name was taken.
+        stored_as: Option<String>,
     },
 }
 
@@ -79,20 +86,33 @@ pub enum Delivered {
 pub struct Deliver<'a> {
     pub settings: &'a Settings,
     pub remote: &'a Remote,
+    /// The directory that contains it, with its checksum and signature.
     pub outbox: &'a Outbox,
-    pub archive: &'a ArchiveName,
+    /// Its name in that directory.
+    pub file: String,
+    /// The names that it may have on the remote: it gets the first one that is free, because nothing there is replaced.
+    pub names: Vec<String>,
+}
+
+/// The content that is delivered.
+#[derive(Clone, Copy)]
+struct Content {
+    bytes: u64,
+    sha256: Digest,
 }
 
 impl Deliver<'_> {
-    /// Brings the archive of the outbox to the remote, unless it was verified there before.
+    /// Brings the file to the remote, unless it was verified there before.
     pub async fn run(self) -> Result<Delivered, DeliverError> {
-        let (outbox, archive, name) = (self.outbox.clone(), self.archive.clone(), self.remote.name.clone());
-        let (sha256, known, bytes) = offload::run(move || {
-            let path = outbox.path(&archive);
+        let (outbox, file, name) = (self.outbox.clone(), self.file.clone(), self.remote.name.clone());
+        let (content, known) = offload::run(move || {
+            let path = outbox.path(&file);
             let bytes = std::fs::metadata(&path).on("stat", &path)?.len();
-            Ok::<_, StoreError>((outbox.sha256(&archive)?, outbox.delivery(&archive, &name), bytes))
+            let content = Content { bytes, sha256: outbox.sha256(&file)? };
+            Ok::<_, StoreError>((content, outbox.delivery(&file, &name)))
         })
         .await?;
+        let Content { bytes, sha256 } = content;
         let known = known.filter(|known| known.sha256 == sha256);
         if known.as_ref().is_some_and(|known| known.verified.is_some()) {
             return Ok(Delivered::Already);
@@ -102,29 +122,32 @@ impl Deliver<'_> {
         let (session, sftp) = credentials.open_sftp(&endpoint).await?;
         self.ensure_directory(&sftp).await?;
 
-        let target = self.there(&self.archive.to_string());
-        let verified = match sftp.size(&target).await {
-            // An earlier attempt renamed it and lost the connection before the response: only verify it.
-            Ok(_) => self.verify(&session, &sftp, &target, sha256).await.map_err(|error| match error {
-                DeliverError::Content { path, .. } => DeliverError::Occupied { path },
-                other => other,
-            })?,
-            Err(error) if error.is_gone() => {
+        let (name, verified) = self.free_name(&session, &sftp, content).await?;
+        let target = self.there(&name);
+        let verified = match verified {
+            Some(verified) => verified,
+            None => {
                 let done = known.map(|known| known.done).unwrap_or_default();
-                self.upload(&credentials, (&session, &sftp), &target, (bytes, sha256), done).await?
+                self.upload(&credentials, (&session, &sftp), &target, content, done).await?
             }
-            Err(error) => return Err(error.into()),
         };
-        self.write_sidecars(&sftp, &target, sha256).await?;
+        self.write_sidecars(&sftp, &name, sha256).await?;
         // Some servers take a file away once it has its name, such as a virus scanner.
         let size = sftp.size(&target).await?;
         if size != bytes {
             return Err(DeliverError::Altered { path: target, size, expected: bytes });
         }
         self.store_mark().await?;
-        self.store_progress(sha256, RangeSet::new(), Some(verified.clone())).await?;
+        let stored_as = (name != self.file).then_some(name);
+        let delivery = Delivery {
+            sha256,
+            done: RangeSet::new(),
+            verified: Some(verified.clone()),
+            stored_as: stored_as.clone(),
+        };
+        self.store_progress(delivery).await?;
         session.close().await;
-        Ok(Delivered::Now { bytes, sha256, verified })
+        Ok(Delivered::Now { bytes, sha256, verified, stored_as })
     }
 
     fn there(&self, name: &str) -> String {
@@ -137,7 +160,7 @@ impl Deliver<'_> {
         credentials: &Credentials,
         (session, sftp): (&Session, &Sftp),
         target: &str,
-        (bytes, sha256): (u64, Digest),
+        Content { bytes, sha256 }: Content,
         done: RangeSet,
     ) -> Result<String, DeliverError> {
         let need = bytes.saturating_sub(done.bytes());
@@ -160,7 +183,7 @@ impl Deliver<'_> {
         }
         let lanes: Vec<Sftp> =
             std::iter::once(sftp.clone()).chain(connections.iter().map(|(_, sftp)| sftp.clone())).collect();
-        let local = self.outbox.path(self.archive);
+        let local = self.outbox.path(&self.file);
         let part = self.there(&format!(".{}.{}.part", self.settings.this, short(sha256)));
         let upload = Upload { local: &local, remote_part: &part, mode: MODE, done };
         let mut progress = Ok(());
@@ -168,8 +191,8 @@ impl Deliver<'_> {
             .run(&lanes, |ranges| {
                 // Blocks, because a later range list must not be overwritten by an earlier one.
                 progress = tokio::task::block_in_place(|| {
-                    let delivery = Delivery { sha256, done: ranges.clone(), verified: None };
-                    self.outbox.keep_delivery(self.archive, &self.remote.name, &delivery)
+                    let delivery = Delivery { done: ranges.clone(), ..Delivery::of(sha256) };
+                    self.outbox.keep_delivery(&self.file, &self.remote.name, &delivery)
                 });
             })
             .await;
@@ -185,22 +208,32 @@ impl Deliver<'_> {
             Ok(verified) => verified,
             Err(error @ DeliverError::Content { .. }) => {
                 // The next attempt sends the whole archive.
-                self.store_progress(sha256, RangeSet::new(), None).await?;
+                self.store_progress(Delivery::of(sha256)).await?;
                 sftp.remove(&part).await?;
                 return Err(error);
             }
             Err(error) => return Err(error),
         };
-        sftp.posix_rename(&part, target).await?;
-        if uploaded.synced {
+        self.rename(sftp, &part, target, uploaded.synced).await?;
+        let unsynced =
+            if uploaded.synced { "" } else { "; the server cannot sync, so a power cut there may lose it" };
+        Ok(format!("{verified}{unsynced}"))
+    }
+
+    /// Gives a verified part file its name.
+    async fn rename(&self, sftp: &Sftp, part: &str, target: &str, synced: bool) -> Result<(), DeliverError> {
+        // An upload may take hours, and a rename would replace what got this name since.
+        if sftp.size(target).await.is_ok() {
+            return Err(DeliverError::Occupied { path: target.to_owned() });
+        }
+        sftp.posix_rename(part, target).await?;
+        if synced {
             // So that the rename survives a power cut. Not every server can sync a directory.
             if let Err(error) = sftp.fsync(&self.remote.path).await {
                 tracing::debug!("{}: {error}", self.remote.name);
             }
         }
-        let unsynced =
-            if uploaded.synced { "" } else { "; the server cannot sync, so a power cut there may lose it" };
-        Ok(format!("{verified}{unsynced}"))
+        Ok(())
     }
 
     /// Creates the remote's directory, unless an archive was verified there before: then it was lost, or its disk is not mounted.
@@ -208,7 +241,7 @@ impl Deliver<'_> {
         if sftp.is_directory(&self.remote.path).await? {
             return Ok(());
         }
-        let (outbox, name, location) = (self.outbox.clone(), self.remote.name.clone(), self.location());
+        let (outbox, name, location) = (self.marks(), self.remote.name.clone(), self.location());
         if offload::run(move || outbox.has_shipped_to(&name, &location)).await? {
             return Err(DeliverError::Lost { path: self.remote.path.clone() });
         }
@@ -216,8 +249,13 @@ impl Deliver<'_> {
     }
 
     async fn store_mark(&self) -> Result<(), StoreError> {
-        let (outbox, name, location) = (self.outbox.clone(), self.remote.name.clone(), self.location());
+        let (outbox, name, location) = (self.marks(), self.remote.name.clone(), self.location());
         offload::run(move || outbox.keep_shipped_to(&name, &location)).await
+    }
+
+    /// The outbox remembers which remotes were used, whatever was delivered to them.
+    fn marks(&self) -> Outbox {
+        Outbox::new(self.settings.paths.outbox())
     }
 
     fn location(&self) -> String {
@@ -229,7 +267,7 @@ impl Deliver<'_> {
         if space.free < need {
             return Err(DeliverError::Full { path, need, free: space.free });
         }
-        let name = format!("{}.sha256", self.archive);
+        let name = format!("{}.sha256", self.file);
         match space.max_name {
             Some(max) if max < name.len() as u64 => Err(DeliverError::LongName { path, name, max }),
             _ => Ok(()),
@@ -262,15 +300,18 @@ impl Deliver<'_> {
         }
     }
 
-    /// Writes the archive's `.sha256` and `.sig`.
-    async fn write_sidecars(&self, sftp: &Sftp, target: &str, sha256: Digest) -> Result<(), DeliverError> {
-        let checksum = format!("{sha256}  {}\n", self.archive).into_bytes();
-        let (outbox, archive) = (self.outbox.clone(), self.archive.clone());
-        let signature = offload::run(move || outbox.signature(&archive)).await?;
-        let files = [("sha256", Some(checksum)), ("sig", signature)];
-        for (extension, content) in files {
-            let Some(content) = content else { continue };
-            let path = format!("{target}.{extension}");
+    /// The content of the `.sha256` and `.sig` of the file under this name, by their extensions.
+    async fn sidecars(&self, name: &str, sha256: Digest) -> Result<Vec<(&'static str, Vec<u8>)>, StoreError> {
+        let checksum = format!("{sha256}  {name}\n").into_bytes();
+        let (outbox, file) = (self.outbox.clone(), self.file.clone());
+        let signature = offload::run(move || outbox.signature(&file)).await?;
+        let signature = signature.map(|signature| ("sig", signature));
+        Ok([("sha256", checksum)].into_iter().chain(signature).collect())
+    }
+
+    async fn write_sidecars(&self, sftp: &Sftp, name: &str, sha256: Digest) -> Result<(), DeliverError> {
+        for (extension, content) in self.sidecars(name, sha256).await? {
+            let path = format!("{}.{extension}", self.there(name));
             match sftp.read_small(&path, content.len()).await {
                 Ok(there) if there == content => continue,
                 Ok(_) => return Err(DeliverError::Occupied { path }),
@@ -284,15 +325,9 @@ impl Deliver<'_> {
         Ok(())
     }
 
-    async fn store_progress(
-        &self,
-        sha256: Digest,
-        done: RangeSet,
-        verified: Option<String>,
-    ) -> Result<(), StoreError> {
-        let (outbox, archive, name) = (self.outbox.clone(), self.archive.clone(), self.remote.name.clone());
-        let delivery = Delivery { sha256, done, verified };
-        offload::run(move || outbox.keep_delivery(&archive, &name, &delivery)).await
+    async fn store_progress(&self, delivery: Delivery) -> Result<(), StoreError> {
+        let (outbox, file, name) = (self.outbox.clone(), self.file.clone(), self.remote.name.clone());
+        offload::run(move || outbox.keep_delivery(&file, &name, &delivery)).await
     }
 }
 

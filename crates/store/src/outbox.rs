@@ -1,14 +1,15 @@
-//! The outbox and `sent/`: archives that are being shipped, and how much of them each remote has.
+//! The outbox and `sent/`: archives that are being shipped, and how much of them each remote has. `kit/` has the same files.
 
 #[cfg(test)]
 mod tests;
 
+use std::fmt::Display;
 use std::fs::{self, DirEntry, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use nightshift_core::archive::ArchiveName;
+use nightshift_core::archive::{self as names, ArchiveName};
 use nightshift_core::digest::Digest;
 use nightshift_core::name::RemoteName;
 use nightshift_core::range_set::RangeSet;
@@ -44,6 +45,16 @@ pub struct Delivery {
     pub done: RangeSet,
     /// How it was verified there; `None` until it is.
     pub verified: Option<String>,
+    /// Its name there, where its own name was taken by other content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored_as: Option<String>,
+}
+
+impl Delivery {
+    /// Nothing of this content was delivered yet.
+    pub fn of(sha256: Digest) -> Self {
+        Self { sha256, done: RangeSet::new(), verified: None, stored_as: None }
+    }
 }
 
 impl Outbox {
@@ -51,7 +62,7 @@ impl Outbox {
         Self { directory: directory.into() }
     }
 
-    pub fn path(&self, archive: &ArchiveName) -> PathBuf {
+    pub fn path(&self, archive: &impl Display) -> PathBuf {
         self.directory.join(archive.to_string())
     }
 
@@ -83,7 +94,7 @@ impl Outbox {
     pub fn publish(
         &self,
         part: &Part,
-        archive: &ArchiveName,
+        archive: &impl Display,
         sha256: Digest,
         signature: Option<&str>,
     ) -> Result<(), StoreError> {
@@ -98,7 +109,7 @@ impl Outbox {
     }
 
     /// The checksum beside an archive.
-    pub fn sha256(&self, archive: &ArchiveName) -> Result<Digest, StoreError> {
+    pub fn sha256(&self, archive: &impl Display) -> Result<Digest, StoreError> {
         let path = beside(&self.path(archive), "sha256");
         let bytes = read_bounded(&path, MAX_LEN)?;
         let text = String::from_utf8_lossy(&bytes);
@@ -109,19 +120,19 @@ impl Outbox {
     }
 
     /// The signature beside an archive; `None` where there is none.
-    pub fn signature(&self, archive: &ArchiveName) -> Result<Option<Vec<u8>>, StoreError> {
+    pub fn signature(&self, archive: &impl Display) -> Result<Option<Vec<u8>>, StoreError> {
         let path = beside(&self.path(archive), "sig");
         read_if_exists(&path, MAX_LEN)
     }
 
-    pub fn delivery(&self, archive: &ArchiveName, remote: &RemoteName) -> Option<Delivery> {
+    pub fn delivery(&self, archive: &impl Display, remote: &RemoteName) -> Option<Delivery> {
         let bytes = read_bounded(&self.delivery_path(archive, remote), MAX_LEN).ok()?;
         serde_json::from_slice(&bytes).ok()
     }
 
     pub fn keep_delivery(
         &self,
-        archive: &ArchiveName,
+        archive: &impl Display,
         remote: &RemoteName,
         delivery: &Delivery,
     ) -> Result<(), StoreError> {
@@ -148,8 +159,8 @@ impl Outbox {
         self.directory.join(format!(".{remote}.shipped"))
     }
 
-    fn delivery_path(&self, archive: &ArchiveName, remote: &RemoteName) -> PathBuf {
-        self.directory.join(archive.delivery_file(remote))
+    fn delivery_path(&self, archive: &impl Display, remote: &RemoteName) -> PathBuf {
+        self.directory.join(names::delivery_file(archive, remote))
     }
 
     /// Moves an archive that every remote has to `sent`: its checksum and signature first, so that it is never without.

@@ -195,7 +195,8 @@ fn an_archive_survives_a_power_cut_in_the_outbox_and_in_sent() {
     part.file.write_all(&b"an archive".repeat(200_000)).unwrap();
     let sha256 = hash_file(&part.path).unwrap().sha256;
     disk.outbox().publish(&part, &archive, sha256, Some("a signature")).unwrap();
-    let delivery = Delivery { sha256, done: RangeSet::new(), verified: Some("read back".into()) };
+    let delivery =
+        Delivery { sha256, done: RangeSet::new(), verified: Some("read back".into()), stored_as: None };
     let remote = "backup".parse().unwrap();
     disk.outbox().keep_delivery(&archive, &remote, &delivery).unwrap();
 

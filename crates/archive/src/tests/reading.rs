@@ -59,6 +59,23 @@ fn an_archive_under_another_name_is_refused() {
 }
 
 #[test]
+fn an_archive_that_a_remote_has_as_a_later_edition_is_listed_and_one_as_an_earlier_edition_is_refused() {
+    let vault = Vault::new();
+    let packed = vault.packed(Compression::Gzip);
+    let bytes = fs::read(vault.out()).unwrap();
+    for name in packed.name.names_on_remote() {
+        let listing = crate::visit_blocking(&bytes[..], &name.parse().unwrap(), &mut ()).unwrap();
+        assert_eq!(listing.contents, packed.listing.contents, "{name}");
+    }
+    let mut request = vault.request(Vec::new(), Compression::Gzip);
+    request.contents.edition = 2;
+    crate::pack(&request, &|| false).unwrap();
+    let second = fs::read(vault.out()).unwrap();
+    let error = crate::visit_blocking(&second[..], &packed.name, &mut ()).unwrap_err();
+    assert!(matches!(error, ListError::Unexpected { .. }), "{error}");
+}
+
+#[test]
 fn bytes_after_the_end_are_found() {
     let vault = Vault::new();
     vault.packed(Compression::Gzip);

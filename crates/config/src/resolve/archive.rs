@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use nightshift_core::archive::ArchiveName;
+use nightshift_core::archive::{ArchiveName, delivery_file};
 use nightshift_core::name::RemoteName;
 use nightshift_core::role::Role;
 use nightshift_core::settings::{ArchiveSettings, Remote, Settings, SshSettings};
@@ -91,7 +91,7 @@ pub(super) fn check_names(settings: &Settings, raw: &raw::Config, ledger: &mut L
     for table in &raw.remote {
         let name = table.get_ref().name.as_ref().and_then(|name| name.get_ref().parse().ok());
         let Some(name) = name else { continue };
-        let longest = archive.delivery_file(&name);
+        let longest = delivery_file(&archive, &name);
         if longest.len() > MAX {
             let refusal = Refusal::new(format!(
                 "the names of this master and of this remote are too long together: `{longest}` would have {} bytes, and a file name has at most {MAX}",

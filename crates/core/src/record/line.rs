@@ -51,6 +51,9 @@ pub enum Step {
         bytes: u64,
         sha256: Digest,
         verified: String,
+        /// Its name on the remote, where its own name was taken there by other content.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stored_as: Option<String>,
     },
     NotShipped {
         archive: String,

@@ -141,6 +141,7 @@ fn the_copies_of_a_set_are_those_seen_on_masters_and_in_shipped_archives() {
         bytes: 1,
         sha256: Digest::of(b""),
         verified: "by reading back".into(),
+        stored_as: None,
     };
     let seen = |master: &str, sets: &[&SetId]| Step::Seen {
         master: master.parse().unwrap(),

@@ -75,6 +75,7 @@ fn shipped() -> Step {
         bytes: 1,
         sha256: Digest::of(b""),
         verified: "SHA-256 verified".into(),
+        stored_as: None,
     }
 }
 

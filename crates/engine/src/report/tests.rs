@@ -92,7 +92,14 @@ fn archives_and_drills_have_their_events() {
     let ctx = context(dir.path());
     let (archive, remote) = ("m1.tgz".to_owned(), "backup".parse().unwrap());
     let sha256 = Digest::of(b"archive");
-    let shipped = Step::Shipped { archive, remote, bytes: 1, sha256, verified: "SHA-256 verified".into() };
+    let shipped = Step::Shipped {
+        archive,
+        remote,
+        bytes: 1,
+        sha256,
+        verified: "SHA-256 verified".into(),
+        stored_as: None,
+    };
     assert_eq!(kinds(&ctx, &shipped), [(Kind::ArchiveShipped, Info, "shipped")]);
     let (archive, remote) = ("m1.tgz".to_owned(), "backup".parse().unwrap());
     let not_shipped = Step::NotShipped { archive, remote, reason: "refused".into() };

@@ -89,11 +89,12 @@ async fn ship_to(
     let mut undelivered = Vec::new();
     for name in archives {
         let archive = name.to_string();
-        let to = remote.name.clone();
-        match (Deliver { settings, remote, outbox: &outbox, archive: name }).run().await {
+        let (to, names) = (remote.name.clone(), name.names_on_remote());
+        let deliver = Deliver { settings, remote, outbox: &outbox, file: archive.clone(), names };
+        match deliver.run().await {
             Ok(Delivered::Already) => {}
-            Ok(Delivered::Now { bytes, sha256, verified }) => {
-                ctx.report(Step::Shipped { archive, remote: to, bytes, sha256, verified }).await?;
+            Ok(Delivered::Now { bytes, sha256, verified, stored_as }) => {
+                ctx.report(Step::Shipped { archive, remote: to, bytes, sha256, verified, stored_as }).await?;
             }
             Err(error) => {
                 let reason = chain(&error);

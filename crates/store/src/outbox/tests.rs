@@ -45,6 +45,7 @@ fn delivery(archive: &ArchiveName, verified: Option<&str>) -> Delivery {
         sha256: Digest::of(archive.to_string().as_bytes()),
         done: RangeSet::new(),
         verified: verified.map(str::to_owned),
+        stored_as: None,
     }
 }
 

@@ -62,7 +62,7 @@ fn shipped(ctx: &StageContext, remote: &RemoteName) -> Result<BTreeSet<String>, 
             None
         });
         let verified = record.iter().flat_map(|record| record.verified_on(remote));
-        shipped.extend(verified.map(|shipment| shipment.archive.clone()));
+        shipped.extend(verified.map(|shipment| shipment.name_there().to_owned()));
     }
     Ok(shipped)
 }

@@ -23,7 +23,8 @@ pub async fn find(
 ) -> Result<Vec<String>, StoreError> {
     let (to, waiting) = (remote.clone(), outbox.to_vec());
     let shipped = ctx.offload(move |ctx| shipped(ctx, &to, &waiting)).await?;
-    let lost = match nightshift_peers::lost(&ctx.settings, remote, shipped).await {
+    let names = shipped.iter().map(|shipped| shipped.there.clone()).collect();
+    let lost = match nightshift_peers::lost(&ctx.settings, remote, names).await {
         Ok(lost) => lost,
         Err(error) => {
             // If there is something to ship, that reports the error.
@@ -32,10 +33,10 @@ pub async fn find(
         }
     };
     let mut reasons = Vec::new();
-    for archive in lost {
+    for Shipped { archive, there } in shipped.into_iter().filter(|shipped| lost.contains(&shipped.there)) {
         let is_here = outbox.contains(&archive);
         let remedy = if is_here { "it is shipped again" } else { "check what removes files there" };
-        let what = format!("{archive} is gone from remote {}", remote.name);
+        let what = format!("{there} is gone from remote {}", remote.name);
         let reason = format!("{what}, where it was verified; {remedy}");
         let event = Event::failed(Kind::ArchiveNotShipped, what, format!("it was verified there; {remedy}"));
         ctx.log(Event { path: Some(archive.to_string()), ..event });
@@ -48,26 +49,35 @@ pub async fn find(
     Ok(reasons)
 }
 
+/// An archive that was verified on a remote.
+struct Shipped {
+    archive: ArchiveName,
+    /// Its name on the remote.
+    there: String,
+}
+
 /// The archives of the outbox that a remote has, and the newest one that the records list.
-fn shipped(
-    ctx: &StageContext,
-    remote: &Remote,
-    outbox: &[ArchiveName],
-) -> Result<Vec<ArchiveName>, StoreError> {
+fn shipped(ctx: &StageContext, remote: &Remote, outbox: &[ArchiveName]) -> Result<Vec<Shipped>, StoreError> {
     let in_outbox = Outbox::new(ctx.settings.paths.outbox());
-    let has = |archive: &&ArchiveName| {
-        in_outbox.delivery(archive, &remote.name).is_some_and(|delivery| delivery.verified.is_some())
+    let has = |archive: &ArchiveName| {
+        let delivery = in_outbox.delivery(archive, &remote.name)?;
+        delivery.verified?;
+        let there = delivery.stored_as.unwrap_or_else(|| archive.to_string());
+        Some(Shipped { archive: archive.clone(), there })
     };
-    let mut shipped: Vec<ArchiveName> = outbox.iter().filter(has).cloned().collect();
+    let mut shipped: Vec<Shipped> = outbox.iter().filter_map(has).collect();
     let newest = newest_shipped(ctx, remote)?;
-    shipped.extend(newest.filter(|newest| !outbox.contains(newest)));
+    shipped.extend(newest.filter(|newest| !outbox.contains(&newest.archive)));
     Ok(shipped)
 }
 
-fn newest_shipped(ctx: &StageContext, remote: &Remote) -> Result<Option<ArchiveName>, StoreError> {
+fn newest_shipped(ctx: &StageContext, remote: &Remote) -> Result<Option<Shipped>, StoreError> {
     let newest = |record: &Record| {
-        let names = record.verified_on(&remote.name).filter_map(|it| it.archive.parse().ok());
-        names.max_by_key(|name: &ArchiveName| (name.date, name.extra, name.edition))
+        let shipped = record.verified_on(&remote.name).filter_map(|shipment| {
+            let archive = shipment.archive.parse().ok()?;
+            Some(Shipped { archive, there: shipment.name_there().to_owned() })
+        });
+        shipped.max_by_key(|Shipped { archive, .. }| (archive.date, archive.extra, archive.edition))
     };
     if let Some(found) = ctx.record.look(|record| record.and_then(newest)) {
         return Ok(Some(found));
@@ -82,6 +92,5 @@ fn newest_shipped(ctx: &StageContext, remote: &Remote) -> Result<Option<ArchiveN
 /// The whole archive is sent again.
 fn forget(ctx: &StageContext, remote: &Remote, archive: &ArchiveName) -> Result<(), StoreError> {
     let outbox = Outbox::new(ctx.settings.paths.outbox());
-    let delivery = Delivery { sha256: outbox.sha256(archive)?, done: Default::default(), verified: None };
-    outbox.keep_delivery(archive, &remote.name, &delivery)
+    outbox.keep_delivery(archive, &remote.name, &Delivery::of(outbox.sha256(archive)?))
 }

@@ -174,7 +174,11 @@ pub fn archive_details(record: &Record) -> Vec<String> {
         );
         for shipment in record.shipped.iter().filter(|shipment| shipment.archive == packed.archive) {
             let state = match (&shipment.verified, &shipment.reason) {
-                (Some(verified), _) => format!("verified ({verified})"),
+                (Some(verified), _) => {
+                    let name =
+                        shipment.stored_as.as_ref().map(|name| format!("as {name}, ")).unwrap_or_default();
+                    format!("{name}verified ({verified})")
+                }
                 (None, Some(reason)) => format!("missing: {reason}"),
                 (None, None) => "missing".to_owned(),
             };
