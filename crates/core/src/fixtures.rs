@@ -1,6 +1,9 @@
 #![allow(clippy::unwrap_used)]
 //! Values that tests start from: a host, settings with a night that is open at `now`, a manifest, a proof.
 
+#[cfg(test)]
+pub mod pki;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;

@@ -74,7 +74,7 @@ fn path(text: &str, directory: &Path) -> Option<PathBuf> {
 }
 
 /// The path without `.` and `..`, if it is an absolute one of something below the root.
-fn normal(path: &Path) -> Option<PathBuf> {
+pub(crate) fn normal(path: &Path) -> Option<PathBuf> {
     let mut normal = PathBuf::from("/");
     for component in path.components() {
         match component {

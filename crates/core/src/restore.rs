@@ -5,6 +5,7 @@
 //! is one call on one machine.
 
 pub mod act;
+mod certificates;
 pub mod etcd;
 pub mod evidence;
 pub mod finding;

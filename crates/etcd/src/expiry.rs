@@ -2,18 +2,12 @@
 
 use std::path::PathBuf;
 
-use jiff::{SignedDuration, Timestamp};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use x509_cert::Certificate;
-use x509_cert::der::Decode as _;
+use jiff::Timestamp;
+use nightshift_core::certificate::{WARNING_PERIOD, first_expiry};
 
 use crate::discover::LocalMember;
 use crate::health::Problem;
 use crate::small_file::read_small;
-
-/// Long enough to renew them in working hours.
-const WARNING_PERIOD: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// A file with certificates, and when the first of them expires.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,8 +16,7 @@ pub struct Expiry {
     pub at: Timestamp,
 }
 
-/// When the certificates expire that this host's etcd configuration names. Of a bundle of CAs, expired ones are ignored if another
-/// is valid: they are kept until everything has a certificate of the new CA. Files that cannot be read are skipped: the connection
+/// When the certificates expire that this host's etcd configuration names. Files that cannot be read are skipped: the connection
 /// that needs them fails with a better error.
 pub fn expiries(local: &LocalMember, now: Timestamp) -> Vec<Expiry> {
     let tls = &local.tls;
@@ -46,21 +39,4 @@ pub fn problems(expiries: &[Expiry], now: Timestamp) -> impl Iterator<Item = Pro
             days: left.as_hours().div_euclid(24),
         })
     })
-}
-
-fn first_expiry(pem: &[u8], now: Timestamp) -> Option<Timestamp> {
-    let certificates = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok);
-    let ends: Vec<(Timestamp, bool)> = certificates
-        .filter_map(|der| {
-            let certificate = Certificate::from_der(&der).ok()?;
-            let certificate = certificate.tbs_certificate();
-            let end = certificate.validity().not_after.to_unix_duration();
-            // A CA that signed itself: of a chain, each certificate is needed.
-            let is_root = certificate.issuer() == certificate.subject();
-            Some((Timestamp::from_second(i64::try_from(end.as_secs()).ok()?).ok()?, is_root))
-        })
-        .collect();
-    let has_valid_root = ends.iter().any(|(end, is_root)| *is_root && *end > now);
-    let needed = ends.iter().filter(|(end, is_root)| !(has_valid_root && *is_root && *end <= now));
-    needed.map(|(end, _)| *end).min()
 }

@@ -34,7 +34,7 @@ pub fn found(sets: &Sets, directory: &Path) -> Result<Vec<FoundSet>, RestoreErro
             let id = manifest.id();
             let set = directory.join(id.host.as_str()).join(id.dir_name());
             let mut texts = BTreeMap::new();
-            for item in manifest.items.iter().filter(|item| is_read(item)) {
+            for item in manifest.items.iter().filter(|item| is_read(id.role, item)) {
                 texts.insert(item.path.clone(), read_bounded(&set.join(&item.path), MAX_TEXT)?);
             }
             Ok(FoundSet { manifest: manifest.clone(), grade: *grade, texts })

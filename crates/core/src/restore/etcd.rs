@@ -212,15 +212,15 @@ fn default_directory(path: &str, runs: &RunsAs) -> DataDirectory {
 }
 
 /// A member's configuration in its set.
-struct Configured {
-    options: Options,
+pub(super) struct Configured {
+    pub(super) options: Options,
     runs: RunsAs,
     /// The manifest of its static pod.
     pod: Option<Pod>,
 }
 
 impl Configured {
-    fn of(evidence: &Evidence<'_>, set: &FoundSet) -> Self {
+    pub(super) fn of(evidence: &Evidence<'_>, set: &FoundSet) -> Self {
         let conf = evidence.settings.etcd.conf.display().to_string();
         let confs = std::iter::once(conf.as_str()).chain(CONF_FILES);
         let unit = RunsAs::Unit(format!("{}.service", units::ETCD[0]).into());
@@ -246,7 +246,7 @@ impl Configured {
     }
 
     /// The host's path of a path in the configuration.
-    fn on_host(&self, path: &str) -> String {
+    pub(super) fn on_host(&self, path: &str) -> String {
         let etcd = self.pod.as_ref().and_then(Pod::etcd);
         etcd.map_or_else(|| path.to_owned(), |etcd| etcd.on_host(path.as_ref()).display().to_string())
     }

@@ -15,8 +15,11 @@ use crate::settings::Settings;
 
 /// Bytes of a configuration: a larger file is not read for the plan.
 pub const MAX_TEXT: u64 = 1 << 20;
-/// Files that a plan reads, by the ending of their path in the set.
-const READ: [&str; 5] = [".conf", ".yaml", ".yml", ".env", "/etcd"];
+/// Files that a plan reads, by the ending of their path in the set: configurations and what they name.
+const READ: [&str; 11] =
+    [".conf", ".yaml", ".yml", ".env", "/etcd", ".kubeconfig", ".crt", ".cert", ".cer", ".pem", ".key"];
+/// Of a node, of which there may be thousands, only those that can be a kubelet's.
+const READ_OF_NODES: [&str; 3] = ["/etc/origin/node/", "/etc/kubernetes/", "/var/lib/kubelet/"];
 
 /// The sets of a night, and the cluster that they describe.
 #[derive(Debug, Clone)]
@@ -43,9 +46,10 @@ pub struct FoundSet {
 }
 
 /// Whether a plan reads this file's content.
-pub fn is_read(item: &Item) -> bool {
+pub fn is_read(role: Role, item: &Item) -> bool {
     matches!(item.kind, ItemKind::File { size, .. } if size <= MAX_TEXT)
         && READ.iter().any(|ending| item.path.ends_with(ending))
+        && (role != Role::Node || READ_OF_NODES.iter().any(|directory| item.source.contains(directory)))
 }
 
 impl Evidence<'_> {

@@ -4,14 +4,14 @@ use crate::digest::Digest;
 use crate::restore::evidence::Evidence;
 use crate::restore::finding::Finding;
 use crate::restore::id::PlanId;
-use crate::restore::{FORMAT, Plan, RemoteLogin, etcd, machine};
+use crate::restore::{FORMAT, Plan, RemoteLogin, certificates, etcd, machine};
 use crate::role::Role;
 use crate::settings::Remote;
 use crate::text::Lines;
 
 /// An operator must not conclude from silence that these were checked.
-const NOT_CHECKED: &str = "not checked: whether certificates expired or fit their keys, names and addresses; whether the masters' \
-    encryption keys decrypt the snapshot (`nightshift status` of that night says so); webhooks that may block";
+const NOT_CHECKED: &str = "not checked: whether the masters' encryption keys decrypt the snapshot (`nightshift \
+    status` of that night says so); webhooks that may block";
 
 pub fn make(evidence: &Evidence<'_>) -> Plan {
     let mut findings = Vec::new();
@@ -29,6 +29,7 @@ pub fn make(evidence: &Evidence<'_>) -> Plan {
             findings.extend(members.map(Finding::refused));
         }
     }
+    certificates::check(evidence, &mut findings);
     other_nights(evidence, &mut findings);
     findings.push(Finding::missing(NOT_CHECKED));
     let agentless = evidence.settings.inventory.hosts().filter(|host| host.agentless);

@@ -21,8 +21,8 @@ use crate::role::Role;
 use crate::settings::Settings;
 use crate::system::{ControlPlane, System};
 
-const NIGHT: &str = "2026-11-28";
-const CONF: &str = "ETCD_NAME=HOST\nETCD_DATA_DIR=/var/lib/etcd/\nETCD_INITIAL_ADVERTISE_PEER_URLS=https://HOST:2380\n\
+pub(super) const NIGHT: &str = "2026-11-28";
+pub(super) const CONF: &str = "ETCD_NAME=HOST\nETCD_DATA_DIR=/var/lib/etcd/\nETCD_INITIAL_ADVERTISE_PEER_URLS=https://HOST:2380\n\
     ETCD_ADVERTISE_CLIENT_URLS=https://HOST:2379\nETCD_TRUSTED_CA_FILE=/etc/etcd/ca.crt\n\
     ETCD_PEER_CERT_FILE=/etc/etcd/peer.crt\nETCD_PEER_KEY_FILE=/etc/etcd/peer.key\n";
 
@@ -51,7 +51,7 @@ fn etcd_set(host: &str, revision: i64, conf: &str) -> FoundSet {
 }
 
 /// Three members, a master and a node.
-fn cluster() -> (Settings, Vec<FoundSet>) {
+pub(super) fn cluster() -> (Settings, Vec<FoundSet>) {
     let hosts: Vec<Host> = ["e1", "e2", "e3"]
         .map(|name| host(name, Role::Etcd))
         .into_iter()
@@ -80,7 +80,7 @@ fn plan(settings: &Settings, sets: Vec<FoundSet>) -> Plan {
     })
 }
 
-fn refusals(plan: &Plan) -> String {
+pub(super) fn refusals(plan: &Plan) -> String {
     plan.refusals().map(|finding| finding.text.as_str()).collect::<Vec<_>>().join("; ")
 }
 
