@@ -1,5 +1,6 @@
 //! The real binary with a real sshd and a real etcd on loopback; no root needed.
 
+mod by_hand;
 mod commands;
 mod crash;
 mod drill;

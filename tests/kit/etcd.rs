@@ -150,6 +150,17 @@ impl Etcd {
         })
     }
 
+    /// The program and its arguments.
+    pub fn command_line(&self) -> Vec<String> {
+        let program = self.release.program("etcd").display().to_string();
+        std::iter::once(program).chain(self.arguments.iter().cloned()).collect()
+    }
+
+    /// The id of its process, while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
     /// Waits until it commits a proposal.
     pub fn wait_well(&self) -> Result<()> {
         poll("etcd to be well", STARTS, || self.health().map(drop).map_err(|error| error.to_string()))

@@ -1,7 +1,7 @@
 //! `archive.json`: the sets in an archive, and what is missing.
 
 use jiff::Timestamp;
-use nightshift_core::archive::{ArchiveName, FORMAT, MANIFEST};
+use nightshift_core::archive::{ALLOWED_SIGNERS, ArchiveName, FORMAT, MANIFEST, RESTORE_TEXT};
 use nightshift_core::digest::Digest;
 use std::borrow::Cow;
 
@@ -39,7 +39,13 @@ pub struct Contents {
     /// archive, and the connections of a restore.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub host_keys: Vec<HostKey>,
+    /// The archive's own files, which are in no set: RESTORE.txt and allowed_signers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<Attached>,
 }
+
+/// The files that an archive may have beside its sets.
+const OWN_FILES: [&str; 2] = [RESTORE_TEXT, ALLOWED_SIGNERS];
 
 /// A public SSH host key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,19 +106,10 @@ pub(crate) fn directory_of(set: &SetId) -> String {
     format!("{}/{}", set.host, set.dir_name())
 }
 
-/// The archive's one top directory: its name without the suffixes of compression and encryption.
-pub(crate) fn top_directory(name: &ArchiveName) -> String {
-    let mut top = name.to_string();
-    if let Some(at) = top.rfind(if name.zstd { ".tar.zst" } else { ".tgz" }) {
-        top.truncate(at);
-    }
-    top
-}
-
 /// The name under which an archive was packed that is now called `name` and begins with the entry `path`: its own, or that of an
 /// earlier edition. On a remote it gets a later one if its own is taken by other content.
 pub(crate) fn packed_name(name: &ArchiveName, path: &str) -> Option<ArchiveName> {
-    let is_first = |packed: &ArchiveName| path == format!("{}/{MANIFEST}", top_directory(packed));
+    let is_first = |packed: &ArchiveName| path == format!("{}/{MANIFEST}", packed.top_directory());
     (1..=name.edition).rev().map(|edition| name.with_edition(edition)).find(is_first)
 }
 
@@ -125,6 +122,8 @@ pub enum ContentsError {
     Newer(u32),
     #[error("it belongs to the archive {0}")]
     OtherArchive(String),
+    #[error("it names the file `{}`, which no archive has", path.escape_debug())]
+    OwnFile { path: String },
     #[error("it names `{}`, which is neither the signature nor a proof of {set}", path.escape_debug())]
     Attached { set: SetId, path: String },
 }
@@ -147,7 +146,14 @@ impl Contents {
         let edition = contents.edition;
         let own = ArchiveName { host: contents.host.clone(), date, extra, edition, ..name.clone() };
         if own != *name {
-            return Err(ContentsError::OtherArchive(top_directory(&own)));
+            return Err(ContentsError::OtherArchive(own.top_directory()));
+        }
+        for (at, file) in contents.files.iter().enumerate() {
+            // A reader may join its path to a directory.
+            let is_known = OWN_FILES.contains(&file.path.as_str());
+            if !is_known || contents.files[..at].iter().any(|other| other.path == file.path) {
+                return Err(ContentsError::OwnFile { path: file.path.chars().take(200).collect() });
+            }
         }
         for set in &contents.sets {
             if let Some(attached) = set.attached.iter().find(|attached| !set.may_have(&attached.path)) {
@@ -198,13 +204,17 @@ impl<'m> Rules<'m> {
     }
 
     /// The links that are in the manifest only.
-    pub fn left_out(&self, manifest: &Manifest) -> Lines {
-        let links = manifest.items.iter().filter_map(|item| match &item.kind {
-            ItemKind::Symlink { target } => self.target(item, target).is_none().then_some(item.path.as_str()),
-            ItemKind::File { .. } | ItemKind::Directory => None,
-        });
-        links.collect()
+    pub fn left_out(&self, manifest: &'m Manifest) -> impl Iterator<Item = &'m Item> {
+        manifest.items.iter().filter(|item| match &item.kind {
+            ItemKind::Symlink { target } => self.target(item, target).is_none(),
+            ItemKind::File { .. } | ItemKind::Directory => false,
+        })
     }
+}
+
+/// The links of a set that an archive does not contain. They are in the set's manifest.
+pub fn left_out(manifest: &Manifest) -> Vec<&Item> {
+    Rules::of(FORMAT, manifest).left_out(manifest).collect()
 }
 
 /// In whole seconds since 1970, the range of a tar header. An earlier time becomes 0.

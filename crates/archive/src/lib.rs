@@ -26,12 +26,12 @@ mod tests;
 mod unpack;
 mod visit;
 
-pub use contents::{ArchivedSet, Attached, Contents, ContentsError, HostKey};
+pub use contents::{ArchivedSet, Attached, Contents, ContentsError, HostKey, left_out};
 pub use damage::Damage;
 pub use encrypted::{Identities, IdentityError, is_encrypted, open_encrypted};
 pub use error::{ListError, PackError};
 pub use list::{Listing, visit_blocking};
 pub use name::TarHead;
 pub use pack::{Packed, pack};
-pub use request::{PackRequest, StoredSet};
+pub use request::{OwnFile, PackRequest, StoredSet};
 pub use visit::Visitor;

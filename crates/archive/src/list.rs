@@ -7,10 +7,10 @@ use nightshift_core::digest::{Digest, Hasher};
 use nightshift_core::manifest::{self, Manifest, ManifestError};
 use nightshift_core::set_path::SetId;
 
-use crate::contents::{self, ArchivedSet, Contents, packed_name, top_directory};
+use crate::contents::{self, ArchivedSet, Contents, packed_name};
 use crate::entries::{Entries, Found, FoundKind};
 use crate::error::ListError;
-use crate::set_check::{SetCheck, other_content};
+use crate::set_check::{Expected, SetCheck, other_content};
 use crate::unpack::{Bound, Meter, decode};
 use crate::visit::Visitor;
 
@@ -49,7 +49,7 @@ pub(crate) fn read(
     let (decoded, meter) = decode(reader, name, bound);
     let data = Data { meter, buffer: vec![0; BUFFER], bytes: 0 };
     let entries = Entries::new(decoded)?;
-    let check = Check { entries, data, top: top_directory(name), seen: 0, visitor };
+    let check = Check { entries, data, top: name.top_directory(), seen: 0, visitor };
     runtime.block_on(check.run(name))
 }
 
@@ -65,6 +65,7 @@ impl<'r> Check<'r, '_> {
     async fn run(mut self, name: &ArchiveName) -> Result<Listing, ListError> {
         let (contents, contents_sha256) = self.contents(name).await?;
         self.visitor.contents(&contents);
+        let mut files = contents.files.iter().peekable();
         let mut sets = contents.sets.iter();
         let mut set: Option<SetCheck> = None;
         while let Some(mut found) = self.next().await? {
@@ -73,6 +74,13 @@ impl<'r> Check<'r, '_> {
             }
             let below = found.path.strip_prefix(&self.top).and_then(|path| path.strip_prefix('/'));
             let below = below.unwrap_or_default().to_owned();
+            if let Some(file) = files.next_if(|file| file.path == below) {
+                let expected = Expected::attached(file);
+                expected.matches(&found)?;
+                let sha256 = self.data.hash(&mut found, self.visitor.file(&below)).await?;
+                expected.matches_content(&found.path, sha256)?;
+                continue;
+            }
             if let Some(expected) = set.as_mut().and_then(|set| set.take(&below)) {
                 expected.matches(&found)?;
                 let sha256 = self.data.hash(&mut found, self.visitor.file(&below)).await?;
@@ -84,6 +92,7 @@ impl<'r> Check<'r, '_> {
                 continue;
             }
             let next = sets.next().filter(|next| below == manifest_path(next));
+            let next = next.filter(|_| files.peek().is_none());
             let next = next.ok_or(ListError::Unexpected { path: found.path.clone() })?;
             none_missing(set.as_ref(), &self.top)?;
             let (manifest, bytes) = self.data.manifest(&mut found, next).await?;
@@ -92,6 +101,9 @@ impl<'r> Check<'r, '_> {
         }
         self.entries.end().await?;
         none_missing(set.as_ref(), &self.top)?;
+        if let Some(file) = files.next() {
+            return Err(ListError::Missing { path: format!("{}/{}", self.top, file.path) });
+        }
         if let Some(set) = sets.next() {
             return Err(ListError::Missing { path: format!("{}/{}", self.top, manifest_path(set)) });
         }
@@ -111,7 +123,7 @@ impl<'r> Check<'r, '_> {
         let Some(packed) = packed_name(name, &found.path) else {
             return Err(ListError::Unexpected { path: found.path });
         };
-        self.top = top_directory(&packed);
+        self.top = packed.top_directory();
         let path = found.path.clone();
         let (bytes, sha256) = self.data.read(&mut found, contents::MAX_BYTES).await?;
         let contents =

@@ -14,10 +14,10 @@ use nightshift_core::manifest::{self, Item, ItemKind, Manifest, Owner};
 use nightshift_core::proof::{EXTENSION, SIGNATURE_EXTENSION};
 use nightshift_core::read_bounded;
 
-use crate::contents::{ArchivedSet, Attached, Contents, Rules, directory_of, top_directory};
+use crate::contents::{ArchivedSet, Attached, Contents, Rules, directory_of};
 use crate::damage::Damage;
 use crate::error::PackError;
-use crate::request::{PackRequest, StoredSet};
+use crate::request::{OwnFile, PackRequest, StoredSet};
 
 /// Bytes of a signature or a proof.
 const MAX_ATTACHED: u64 = 1 << 20;
@@ -31,6 +31,7 @@ pub(crate) struct Plan<'a> {
     /// The bytes of `archive.json`.
     pub contents: Vec<u8>,
     made_at: Timestamp,
+    files: &'a [OwnFile],
     sets: Vec<PlannedSet<'a>>,
     /// Files beside the sets that are neither signatures nor proofs.
     pub left_out: Vec<String>,
@@ -89,10 +90,13 @@ impl<'a> Plan<'a> {
         }
         let name = request.name();
         let archived = sets.iter().map(|set| set.archived.clone()).collect();
-        let contents = Contents { format: FORMAT, sets: archived, ..request.contents.clone() };
+        let files =
+            request.files.iter().map(|file| attachment(file.name.to_owned(), file.content.as_bytes()));
+        let files = files.collect();
+        let contents = Contents { format: FORMAT, sets: archived, files, ..request.contents.clone() };
         let made_at = contents.made_at;
         let contents = contents.encode().map_err(PackError::Encode)?;
-        Ok(Self { top: top_directory(&name), name, contents, made_at, sets, left_out })
+        Ok(Self { top: name.top_directory(), name, contents, made_at, files: &request.files, sets, left_out })
     }
 
     /// Every entry, in the order in which it is written.
@@ -100,7 +104,14 @@ impl<'a> Plan<'a> {
         let contents = EntryKind::Bytes(&self.contents);
         let contents = own_entry(format!("{}/{MANIFEST}", self.top), contents, self.made_at);
         let top = Entry { mode: TOP_MODE, ..own_entry(self.top.clone(), EntryKind::Directory, self.made_at) };
-        [contents, top].into_iter().chain(self.sets.iter().flat_map(|set| set.entries(&self.top)))
+        let files = self.files.iter().map(|file| {
+            let content = EntryKind::Bytes(file.content.as_bytes());
+            own_entry(format!("{}/{}", self.top, file.name), content, self.made_at)
+        });
+        [contents, top]
+            .into_iter()
+            .chain(files)
+            .chain(self.sets.iter().flat_map(|set| set.entries(&self.top)))
     }
 }
 
@@ -121,7 +132,7 @@ impl<'a> PlannedSet<'a> {
         attach_proofs(stored, &mut attached, left_out);
         let (id, grade, manifest_sha256) = (stored.id.clone(), stored.grade, manifest.sha256);
         let rules = Rules::of(FORMAT, &stored.manifest);
-        let left_out = rules.left_out(&stored.manifest);
+        let left_out = rules.left_out(&stored.manifest).map(|item| item.path.as_str()).collect();
         let archived = ArchivedSet { id, grade, manifest_sha256, attached, left_out };
         Ok(Self { stored, archived, manifest, rules })
     }

@@ -15,14 +15,22 @@ use crate::damage::Damage;
 use crate::error::PackError;
 
 pub struct PackRequest {
-    /// The archive's `archive.json`, but for its sets: those are made of `sets`.
+    /// The archive's `archive.json`, but for its sets and files: those are made of `sets` and `files`.
     pub contents: Contents,
     pub sets: Vec<StoredSet>,
+    /// The archive's own files.
+    pub files: Vec<OwnFile>,
     pub compression: Compression,
     /// age public keys. Without any the archive is not encrypted.
     pub recipients: Vec<String>,
     /// A new file, opened by the caller for this archive alone.
     pub out: File,
+}
+
+/// RESTORE.txt or allowed_signers.
+pub struct OwnFile {
+    pub name: &'static str,
+    pub content: String,
 }
 
 /// A set in this host's vault.

@@ -6,7 +6,7 @@ use std::fmt;
 use nightshift_core::digest::Digest;
 use nightshift_core::manifest::{Item, ItemKind, Manifest};
 
-use crate::contents::{ArchivedSet, Rules, header_time};
+use crate::contents::{ArchivedSet, Attached, Rules, header_time};
 use crate::entries::{Attributes, Found, FoundKind};
 use crate::error::ListError;
 
@@ -31,12 +31,8 @@ impl SetCheck {
             .items
             .iter()
             .filter_map(|item| Some((format!("{directory}/{}", item.path), Expected::of(item, &rules)?)));
-        let attached = set.attached.iter().map(|attached| {
-            let kind = FoundKind::File { size: attached.size };
-            let expected =
-                Expected { kind, sha256: Some(attached.sha256), attributes: None, pax: Vec::new() };
-            (attached.path.clone(), expected)
-        });
+        let attached = set.attached.iter();
+        let attached = attached.map(|attached| (attached.path.clone(), Expected::attached(attached)));
         Self { missing: items.chain(attached).collect() }
     }
 
@@ -52,6 +48,12 @@ impl SetCheck {
 }
 
 impl Expected {
+    /// A file that no manifest lists.
+    pub fn attached(attached: &Attached) -> Self {
+        let kind = FoundKind::File { size: attached.size };
+        Self { kind, sha256: Some(attached.sha256), attributes: None, pax: Vec::new() }
+    }
+
     /// `None` where the item has no entry.
     fn of(item: &Item, rules: &Rules<'_>) -> Option<Self> {
         let (kind, sha256) = match &item.kind {

@@ -12,9 +12,13 @@ use crate::settings::Compression;
 pub const NAMESPACE: &str = "nightshift-archive";
 /// The archive's own manifest, its first entry.
 pub const MANIFEST: &str = "archive.json";
+/// How a cluster is restored by hand, in each archive.
+pub const RESTORE_TEXT: &str = "RESTORE.txt";
+/// The keys that sign archives, for `ssh-keygen -Y verify`, in each archive.
+pub const ALLOWED_SIGNERS: &str = "allowed_signers";
 /// The format that is written, and the newest one that is read. Since format 2 links that leave their set are rewritten, and headers
-/// have no set-uid bits.
-pub const FORMAT: u32 = 2;
+/// have no set-uid bits. Since format 3 there are files beside the sets.
+pub const FORMAT: u32 = 3;
 
 /// The number of names that are tried for an archive on a remote. Each is compared with what is there, every night.
 const MAX_NAMES: u16 = 9;
@@ -44,6 +48,13 @@ impl ArchiveName {
     /// The same archive under the name of a later edition.
     pub fn with_edition(&self, edition: u16) -> Self {
         Self { edition, ..self.clone() }
+    }
+
+    /// The archive's one top directory: its name without the suffixes of compression and encryption.
+    pub fn top_directory(&self) -> String {
+        let name = self.to_string();
+        let end = name.rfind(if self.zstd { ".tar.zst" } else { ".tgz" });
+        end.map_or(name.clone(), |end| name[..end].to_owned())
     }
 
     /// The names that it may have on a remote where its own is taken by other content: those of later editions.

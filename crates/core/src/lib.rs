@@ -9,6 +9,7 @@ pub mod archive;
 pub mod audit;
 pub mod backoff;
 mod bounded;
+pub mod by_hand;
 pub mod certificate;
 mod chain;
 pub mod digest;

@@ -50,6 +50,7 @@ fn contents(set: crate::ArchivedSet) -> crate::Contents {
         sets: vec![set],
         missing: Vec::new(),
         host_keys: Vec::new(),
+        files: Vec::new(),
     }
 }
 
@@ -172,6 +173,30 @@ fn a_file_beside_a_set_that_would_leave_the_archive_or_replace_another_sets_is_r
         let name = format!("{TOP}.tgz").parse().unwrap();
         let decoded = crate::Contents::decode(&contents.encode().unwrap(), &name);
         assert_eq!(decoded.is_ok(), good, "{path}: {decoded:?}");
+    }
+}
+
+#[test]
+fn a_file_of_the_archive_itself_has_a_known_name_and_is_listed_once() {
+    let empty = nightshift_core::digest::Digest::of(b"");
+    let name = format!("{TOP}.tgz").parse().unwrap();
+    for (paths, good) in [
+        (&["RESTORE.txt", "allowed_signers"][..], true),
+        (&["../escape"], false),
+        (&["n1.x/node/manifest.json"], false),
+        (&["RESTORE.txt", "RESTORE.txt"], false),
+    ] {
+        let file = |path: &&str| crate::Attached { path: (*path).into(), size: 0, sha256: empty };
+        let set = crate::ArchivedSet {
+            id: "n1.x/2026-11-22/node".parse().unwrap(),
+            grade: nightshift_core::outcome::Grade::Good,
+            manifest_sha256: empty,
+            attached: Vec::new(),
+            left_out: nightshift_core::text::Lines::default(),
+        };
+        let contents = crate::Contents { files: paths.iter().map(file).collect(), ..contents(set) };
+        let decoded = crate::Contents::decode(&contents.encode().unwrap(), &name);
+        assert_eq!(decoded.is_ok(), good, "{paths:?}: {decoded:?}");
     }
 }
 

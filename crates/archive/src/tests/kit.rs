@@ -15,7 +15,9 @@ use nightshift_core::settings::Compression;
 use nightshift_core::text::Lines;
 use tempfile::TempDir;
 
-use crate::{Contents, ListError, Listing, PackError, PackRequest, Packed, StoredSet, pack, visit_blocking};
+use crate::{
+    Contents, ListError, Listing, OwnFile, PackError, PackRequest, Packed, StoredSet, pack, visit_blocking,
+};
 
 pub const TOP: &str = "m1.x_2026.11.22";
 
@@ -154,8 +156,10 @@ impl Vault {
                 sets: Vec::new(),
                 missing: vec!["n2.x node: no set of tonight".into()],
                 host_keys: Vec::new(),
+                files: Vec::new(),
             },
             sets,
+            files: vec![OwnFile { name: "RESTORE.txt", content: "How to restore\n".into() }],
             compression,
             recipients: Vec::new(),
             out: fs::File::create(self.out()).unwrap(),

@@ -58,8 +58,9 @@ fn headers_are_as_in_the_manifest_and_entries_in_a_fixed_order() {
     let listed = run_well(dir, &["tar", "-tvzf", "archive", "--numeric-owner"]);
     let lines: Vec<&str> = listed.lines().collect();
     assert!(lines[0].ends_with(&format!("{TOP}/archive.json")), "{listed}");
-    assert!(lines[2].ends_with(&format!("{TOP}/e1.x/etcd/manifest.json")), "{listed}");
-    assert!(lines[3].ends_with(&format!("{TOP}/e1.x/etcd/manifest.json.sig")), "{listed}");
+    assert!(lines[2].ends_with(&format!("{TOP}/RESTORE.txt")), "{listed}");
+    assert!(lines[3].ends_with(&format!("{TOP}/e1.x/etcd/manifest.json")), "{listed}");
+    assert!(lines[4].ends_with(&format!("{TOP}/e1.x/etcd/manifest.json.sig")), "{listed}");
     let config = lines.iter().find(|line| line.ends_with("etc/origin/node-config.yaml")).unwrap();
     assert!(config.starts_with("-rw-r----- 1234/567 "), "{config}");
     assert!(config.contains(" 17 2023-11-14 22:13 "), "{config}");

@@ -1,6 +1,6 @@
 //! `pack-archive`: all sets of tonight into one archive in the outbox.
 
-mod host_keys;
+mod own_files;
 mod shared_member;
 
 use std::path::Path;
@@ -22,7 +22,7 @@ use sha2::{Digest as _, Sha512};
 use crate::context::{StageContext, StageEnd};
 use crate::expected;
 use crate::stages::error::StageError;
-use crate::stages::free_space;
+use crate::stages::{free_space, host_keys};
 
 pub async fn run(ctx: &StageContext) -> Result<StageEnd, StageError> {
     // An interrupted archive is packed from the beginning.
@@ -160,18 +160,14 @@ fn request(
         .chain(shared_member::reasons(&sets))
         .collect();
     let need = sets.iter().map(|set| set.manifest.total_bytes()).sum();
-    let outbox_path = settings.paths.outbox();
-    let reserved =
-        if space::same_file_system(&outbox_path, ctx.vault.root()) { ctx.vault.reserved().bytes } else { 0 };
-    let leave = settings.vault.min_free.saturating_add(reserved);
-    free_space::ensure(ctx, || space::require(&outbox_path, need, 3, leave))
-        .map_err(|source| StageError::Space { what: "the archive", source })?;
+    ensure_space(ctx, need)?;
 
     let encrypted = !settings.archive.recipients.is_empty();
     let compression = settings.archive.compression;
     let name =
         ArchiveName::new(settings.this.clone(), ctx.night.date, ctx.night.extra, compression, encrypted);
-    let part = outbox.begin(&ArchiveName { edition, ..name }.to_string())?;
+    let name = name.with_edition(edition);
+    let part = outbox.begin(&name.to_string())?;
     let contents = Contents {
         format: names::FORMAT,
         cluster: settings.cluster.clone(),
@@ -183,11 +179,22 @@ fn request(
         sets: Vec::new(),
         missing,
         host_keys: host_keys::pinned(ctx),
+        files: Vec::new(),
     };
+    let files = own_files::of(ctx, &name, &sets);
     let recipients = settings.archive.recipients.clone();
     let out = part.file.try_clone().on("open", &part.path)?;
-    let request = PackRequest { contents, sets, compression, recipients, out };
+    let request = PackRequest { contents, sets, files, compression, recipients, out };
     Ok((part, request))
+}
+
+fn ensure_space(ctx: &StageContext, need: u64) -> Result<(), StageError> {
+    let outbox = ctx.settings.paths.outbox();
+    let reserved =
+        if space::same_file_system(&outbox, ctx.vault.root()) { ctx.vault.reserved().bytes } else { 0 };
+    let leave = ctx.settings.vault.min_free.saturating_add(reserved);
+    free_space::ensure(ctx, || space::require(&outbox, need, 3, leave))
+        .map_err(|source| StageError::Space { what: "the archive", source })
 }
 
 /// Whether a stored set has another manifest than the record says: a set is checked when it is stored, and never changes after that.

@@ -1,19 +1,34 @@
-//! The public host keys that this master has pinned, for `archive.json`.
+//! The public host keys that this master has pinned, for `archive.json` and `allowed_signers`.
 
 use std::io::ErrorKind;
 
 use nightshift_archive::HostKey;
 use nightshift_core::audit::{Event, Kind};
-use nightshift_core::chain;
 use nightshift_core::settings::Settings;
+use nightshift_core::{archive, chain, manifest, proof};
 use nightshift_peers::{endpoint, remote_endpoint};
 use nightshift_ssh::{Endpoint, KnownHosts, KnownHostsError, Signer};
 
 use crate::context::StageContext;
 
-/// Those of all hosts and remotes. Without them the archive is as complete as with them, so an unreadable file is only reported.
+/// Those of all hosts and remotes.
 pub fn pinned(ctx: &StageContext) -> Vec<HostKey> {
-    let known = match KnownHosts::load(&ctx.settings.ssh.known_hosts) {
+    keys(&ctx.settings, &known(ctx))
+}
+
+/// The hosts whose keys may sign, one line each, as `ssh-keygen -Y verify` reads them. A remote signs nothing.
+pub fn allowed_signers(ctx: &StageContext) -> String {
+    let settings = Settings { remotes: Vec::new(), ..(*ctx.settings).clone() };
+    let namespaces = [archive::NAMESPACE, manifest::NAMESPACE, proof::NAMESPACE].join(",");
+    let line = |HostKey { names, kind, key, .. }: HostKey| {
+        format!("{} namespaces=\"{namespaces}\" {kind} {key}\n", names.join(","))
+    };
+    keys(&settings, &known(ctx)).into_iter().map(line).collect()
+}
+
+/// Without them the archive is as complete as with them, so an unreadable file is only reported.
+fn known(ctx: &StageContext) -> KnownHosts {
+    match KnownHosts::load(&ctx.settings.ssh.known_hosts) {
         Ok(known) => known,
         // A host that knows no other one has none.
         Err(KnownHostsError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {
@@ -24,8 +39,7 @@ pub fn pinned(ctx: &StageContext) -> Vec<HostKey> {
             ctx.log(Event::degraded(Kind::OperationFailed, what, chain(&error)));
             KnownHosts::default()
         }
-    };
-    keys(&ctx.settings, &known)
+    }
 }
 
 fn keys(settings: &Settings, known: &KnownHosts) -> Vec<HostKey> {
