@@ -13,6 +13,7 @@ pub mod id;
 pub mod machine;
 pub mod make;
 pub mod page;
+pub mod pods;
 pub mod steps;
 pub mod units;
 

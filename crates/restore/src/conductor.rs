@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use nightshift_core::chain;
 use nightshift_core::name::HostName;
 use nightshift_core::restore::act::{Act, FileKind, Outcome};
-use nightshift_core::restore::machine::Machine;
-use nightshift_core::restore::steps::{Action, Step, groups};
+use nightshift_core::restore::machine::{Machine, PlannedFile};
+use nightshift_core::restore::steps::{Action, PodKind, Step, groups};
 use nightshift_core::restore::{Plan, RemoteLogin};
 use nightshift_store::{AppendLog, replace_file};
 
@@ -108,7 +108,17 @@ impl Conductor<'_> {
         let machine = machine.ok_or_else(|| CallError::Failed("the plan has no such machine".to_owned()))?;
         let (act, content) = match &step.action {
             Action::Act(act) => (act.clone(), Vec::new()),
-            Action::PutFiles => self.files(machine),
+            Action::PutFiles => {
+                let is_late = |path: &str| machine.pods.as_ref().is_some_and(|pods| pods.has(path));
+                self.files(machine, |path| !is_late(path))
+            }
+            Action::PutPods(kind) => {
+                let pods = machine.pods.as_ref().map(|pods| match kind {
+                    PodKind::Api => &pods.api,
+                    PodKind::Controllers => &pods.controllers,
+                });
+                self.files(machine, |path| pods.is_some_and(|pods| pods.has(path)))
+            }
             Action::PutData => self.member_data(machine)?,
             Action::Pin => (Act::Pin { lines: collected.pins.clone() }, Vec::new()),
             Action::Authorize => {
@@ -178,12 +188,15 @@ impl Conductor<'_> {
         Ok(Outcome { changed: false, notes: notes.into_iter().collect(), ..Outcome::default() })
     }
 
-    fn files(&self, machine: &Machine) -> (Act, Content) {
+    /// Those files of a machine that are put in place in this step.
+    fn files(&self, machine: &Machine, is_chosen: impl Fn(&str) -> bool) -> (Act, Content) {
+        let chosen: Vec<&PlannedFile> =
+            machine.files.iter().filter(|planned| is_chosen(&planned.file.path)).collect();
         let is_file = |kind: &FileKind| matches!(kind, FileKind::File { .. });
-        let with_content = machine.files.iter().filter(|planned| is_file(&planned.file.kind));
+        let with_content = chosen.iter().filter(|planned| is_file(&planned.file.kind));
         let content: Vec<PathBuf> =
             with_content.map(|planned| self.directory.set(&planned.set).join(&planned.item)).collect();
-        let files = machine.files.iter().map(|planned| planned.file.clone()).collect();
+        let files = chosen.into_iter().map(|planned| planned.file.clone()).collect();
         (Act::PutFiles { files }, content)
     }
 

@@ -72,10 +72,10 @@ fn is_other_machine(found: &mut Found, machine: &Machine, facts: &Facts) {
 fn units_missing(found: &mut Found, plan: &Plan, machine: &Machine, facts: &Facts) {
     let exists = |names: &[String]| facts.units.iter().any(|unit| unit.exists && names.contains(&unit.name));
     let mut wanted: Vec<Vec<String>> = Vec::new();
-    if machine.has(Role::Master) {
+    if machine.has(Role::Master) && machine.pods.is_none() {
         wanted.extend([units::names(&units::API), units::names(&units::CONTROLLERS)]);
     }
-    if machine.has(Role::Node) {
+    if machine.has(Role::Node) || machine.pods.is_some() || plan.etcd_pod(machine).is_some() {
         wanted.push(units::names(&units::KUBELET));
     }
     if let Some(RunsAs::Unit(unit)) = plan.member(&machine.host).map(|member| &member.runs) {
@@ -92,6 +92,10 @@ fn in_use(found: &mut Found, facts: &Facts) {
         facts.units.iter().filter(|unit| unit.active).map(|unit| unit.name.as_str()).collect();
     if !active.is_empty() {
         found.notes.push(format!("IT RUNS {}, WHICH WILL BE STOPPED", active.join(", ")));
+    }
+    if !facts.manifests.is_empty() {
+        let manifests = facts.manifests.join(", ");
+        found.notes.push(format!("IT RUNS THE STATIC PODS {manifests}, WHICH WILL BE STOPPED"));
     }
     for data in facts.data.iter().filter(|data| data.has_member) {
         found.notes.push(format!("{} HAS DATA, WHICH WILL BE MOVED ASIDE", data.path));
@@ -123,7 +127,7 @@ async fn look(login: &Login, plan: &Plan, machine: &Machine, data: Option<&Data>
             .collect::<BTreeSet<_>>()
             .into_iter()
             .collect(),
-        manifests: Vec::new(),
+        manifests: plan.manifests(machine),
         data: member.map(|member| member.data.path.to_string()).into_iter().collect(),
         space: space(plan, machine),
         users: member.and_then(|member| member.data.owner.user.clone()).into_iter().collect(),
@@ -241,7 +245,9 @@ fn other_unit(found: &mut Found, plan: &Plan, machine: &Machine, facts: &Facts) 
 
 /// etcd starts on a directory of an older minor version, but not the other way around.
 fn older_etcd(found: &mut Found, plan: &Plan, machine: &Machine, facts: &Facts) {
-    let Some(etcd) = plan.etcd.as_ref().filter(|_| plan.member(&machine.host).is_some()) else { return };
+    // A pod has the version that its manifest names, which is restored.
+    let runs_as_unit = plan.member(&machine.host).is_some() && plan.etcd_pod(machine).is_none();
+    let Some(etcd) = plan.etcd.as_ref().filter(|_| runs_as_unit) else { return };
     let version = nightshift_etcd::trial::tools::Version::find;
     match facts.etcd.as_deref().map(|text| (text, version(text))) {
         // In a container it is not found on the host.

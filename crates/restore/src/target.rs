@@ -74,7 +74,9 @@ fn perform(request: &Request, exchange: &mut Exchange<'_>, host: &Host<'_>) -> R
         Act::Facts(wanted) => return facts::facts(host, wanted),
         _ if !host.is_root => return Err(TargetError::NotRoot),
         Act::HostKeys => return facts::host_keys(host),
-        Act::Await { units, seconds } => return start::wait(host, units, Duration::from_secs(*seconds)),
+        Act::Await { units, ports, seconds } => {
+            return start::wait(host, units, ports, Duration::from_secs(*seconds));
+        }
         _ => {}
     }
     let state = State::open(&host.root, &request.plan, LOCK_TIMEOUT)?;

@@ -17,6 +17,7 @@ mod network;
 pub mod nightshift;
 pub mod openshift;
 mod package;
+pub mod pods;
 mod schedule;
 mod topology;
 

@@ -51,8 +51,13 @@ pub enum Act {
     Settle { paths: Vec<String> },
     /// Lifts the hold of these units and starts them, without waiting for them. Moves manifests back.
     Start { units: Vec<String>, manifests: Vec<String> },
-    /// Waits until these units are active.
-    Await { units: Vec<String>, seconds: u64 },
+    /// Waits until these units are active, and something accepts connections at these ports.
+    Await {
+        units: Vec<String>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        ports: Vec<String>,
+        seconds: u64,
+    },
     /// The machine's public host keys, one line each.
     HostKeys,
     /// Pins these lines of known_hosts for nightshift.

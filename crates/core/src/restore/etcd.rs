@@ -23,6 +23,8 @@ pub const BUMP: i64 = 1_000_000_000;
 
 /// What an operator can do instead.
 pub const BY_HAND: &str = "restore by hand: docs/operations.md, Restoring today";
+/// The directories of k3s and RKE2.
+const RANCHER: &str = "/var/lib/rancher/";
 
 /// etcd as it will be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,11 +186,6 @@ fn member(evidence: &Evidence<'_>, host: &HostName) -> Result<Member, String> {
             "its write-ahead log has a directory of its own, which a restore does not support yet".to_owned()
         );
     }
-    if let RunsAs::StaticPod(manifest) = &runs {
-        return Err(format!(
-            "etcd is a static pod ({manifest}), which a restore does not support yet; {BY_HAND}"
-        ));
-    }
     let tls = config.tls();
     let is_in_set = |path: &String| set.manifest.files().any(|(item, ..)| item.path == *path);
     if let Some(absent) = tls.iter().flatten().find(|path| !is_in_set(path)) {
@@ -198,6 +195,11 @@ fn member(evidence: &Evidence<'_>, host: &HostName) -> Result<Member, String> {
         .and_then(|service| service.data.clone())
         .or_else(|| Some(default_directory(&config.on_host(&option(&["ETCD_DATA_DIR"])?), &runs)))
         .ok_or("its data directory is neither in its manifest nor in its configuration")?;
+    if data.path.starts_with(RANCHER) {
+        return Err(format!(
+            "it is a member of k3s or RKE2, which restore their clusters themselves (`--cluster-reset`); {BY_HAND}"
+        ));
+    }
     Ok(Member { host: host.clone(), set: set.manifest.id(), name, peer_urls, client_url, runs, data, tls })
 }
 

@@ -8,12 +8,12 @@ use crate::manifest::{Item, ItemKind, Manifest};
 use crate::name::HostName;
 use crate::outcome::Grade;
 use crate::restore::act::{FileKind, FileSpec};
-use crate::restore::etcd::BY_HAND;
 use crate::restore::evidence::{Evidence, FoundSet};
 use crate::restore::finding::Finding;
+use crate::restore::pods::{self, StaticPods};
 use crate::role::Role;
 use crate::set_path::SetId;
-use crate::system::{ControlPlane, System};
+use crate::system::System;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
@@ -27,6 +27,9 @@ pub struct Machine {
     pub agentless: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system: Option<System>,
+    /// Of a master whose control plane runs as static pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods: Option<StaticPods>,
     /// Parents before what is in them.
     pub files: Vec<PlannedFile>,
 }
@@ -75,7 +78,6 @@ pub fn plan(evidence: &Evidence<'_>, findings: &mut Vec<Finding>) -> Vec<Machine
             let files = merged(sets.iter().map(|set| &set.manifest));
             for set in &sets {
                 findings.extend(doubt(set));
-                findings.extend(unsupported(set));
                 if !set.manifest.vanished.is_empty() {
                     let summary = set.manifest.vanished.summary();
                     findings.push(Finding::missing(format!(
@@ -84,7 +86,9 @@ pub fn plan(evidence: &Evidence<'_>, findings: &mut Vec<Finding>) -> Vec<Machine
                     )));
                 }
             }
+            let is_master = host.roles.has(Role::Master);
             Machine {
+                pods: if is_master { pods::plan(evidence, &host.name, findings) } else { None },
                 host: host.name.clone(),
                 address: host.address.clone(),
                 port: host.port,
@@ -110,17 +114,6 @@ fn doubt(set: &FoundSet) -> Option<Finding> {
             "{id} is {grade}: {reasons}; use another night, or review it and accept it with `nightshift sets accept`"
         ))),
     }
-}
-
-fn unsupported(set: &FoundSet) -> Option<Finding> {
-    let control_plane = set.manifest.system.as_ref()?.control_plane?;
-    let is_supported = control_plane == ControlPlane::Services;
-    (!is_supported).then(|| {
-        Finding::refused(format!(
-            "{}: its control plane is {control_plane}, which a restore does not support yet; {BY_HAND}",
-            set.manifest.id()
-        ))
-    })
 }
 
 /// Masters and members must all be there. A node can be installed again.

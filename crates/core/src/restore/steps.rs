@@ -6,6 +6,7 @@ use crate::name::HostName;
 use crate::restore::act::Act;
 use crate::restore::etcd::Member;
 use crate::restore::machine::Machine;
+use crate::restore::pods::{Pods, StaticPods};
 use crate::restore::{Plan, units};
 use crate::role::Role;
 
@@ -37,6 +38,8 @@ pub enum Action {
     /// On the machine, with bytes or values that the operator's machine adds.
     PutFiles,
     PutData,
+    /// Static pods of a master: its kubelet, which runs, starts them.
+    PutPods(PodKind),
     /// The operator's machine sends requests to this member.
     Compare,
     Write,
@@ -46,6 +49,13 @@ pub enum Action {
     Authorize,
     /// The operator's machine authorizes this master's keys at the remotes.
     AuthorizeAtRemotes,
+}
+
+/// Pods that start in the same step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PodKind {
+    Api,
+    Controllers,
 }
 
 impl Action {
@@ -59,7 +69,14 @@ impl Action {
             Self::Act(Act::PutFiles { .. }) | Self::PutFiles => "put the files in place".to_owned(),
             Self::Act(Act::Settle { .. }) => "labels, trust store, systemd's units".to_owned(),
             Self::Act(Act::Start { units, manifests }) => format!("start {}", listed(units, manifests)),
+            Self::Act(Act::Await { units, ports, .. }) if units.is_empty() => {
+                format!("wait until {} accepts connections", ports.join(", "))
+            }
             Self::Act(Act::Await { units, .. }) => format!("wait until {} is active", listed(units, &[])),
+            Self::PutPods(PodKind::Api) => "start the API's pods by their manifests".to_owned(),
+            Self::PutPods(PodKind::Controllers) => {
+                "start the controllers' pods by their manifests".to_owned()
+            }
             Self::Act(Act::HostKeys) => "read the host keys".to_owned(),
             Self::Act(Act::Identities { .. }) => "create nightshift's keys".to_owned(),
             Self::Act(Act::Night) => "run an extra night".to_owned(),
@@ -139,17 +156,33 @@ impl Plan {
         if !machine.agentless {
             units.extend(units::names(&units::NIGHTSHIFT));
         }
-        if machine.has(Role::Master) {
+        if has_services(machine) {
             units.extend(units::names(&units::CONTROLLERS));
             units.extend(units::names(&units::API));
         }
-        if machine.has(Role::Master) || machine.has(Role::Node) {
+        let etcd_pod = self.etcd_pod(machine);
+        if machine.has(Role::Master) || machine.has(Role::Node) || etcd_pod.is_some() {
             units.extend(units::names(&units::KUBELET));
         }
         if let Some(RunsAs::Unit(unit)) = self.member(&machine.host).map(|member| &member.runs) {
             units.push(unit.to_string());
         }
         units
+    }
+
+    /// The manifests of static pods that are stopped before anything is replaced.
+    pub fn manifests(&self, machine: &Machine) -> Vec<String> {
+        let pods = machine.pods.iter().flat_map(|pods| [&pods.api, &pods.controllers]);
+        let pods = pods.flat_map(|pods| pods.manifests.iter().map(String::as_str));
+        pods.chain(self.etcd_pod(machine)).map(str::to_owned).collect()
+    }
+
+    /// The manifest of etcd's static pod.
+    pub fn etcd_pod(&self, machine: &Machine) -> Option<&str> {
+        match &self.member(&machine.host)?.runs {
+            RunsAs::StaticPod(manifest) => Some(manifest),
+            RunsAs::Unit(_) => None,
+        }
     }
 
     /// The machines with a daemon.
@@ -177,23 +210,37 @@ impl Groups {
     }
 }
 
-/// In this order nothing that still runs loses what it needs without a notice: controllers, API, kubelets, etcd.
+fn has_services(machine: &Machine) -> bool {
+    machine.has(Role::Master) && machine.pods.is_none()
+}
+
+/// In this order nothing that still runs loses what it needs without a notice: controllers, API, kubelets, etcd. A kubelet must run to stop
+/// its static pods.
 fn stop(plan: &Plan, groups: &mut Groups) {
     let all: Vec<&Machine> = plan.machines.iter().collect();
     groups.add(3, &all, |machine| Action::Act(Act::Hold { units: plan.held(machine) }));
     let masters = plan.machines_with(Role::Master);
-    let stop = |names: &[&str]| {
-        let (units, none) = (units::names(names), Vec::new);
-        Act::Stop { units, manifests: none(), ports: none(), data: none() }
+    let stop_pods = |machine: &Machine, names: &[&str], pods: fn(&StaticPods) -> &Pods| {
+        let Pods { manifests, ports } = machine.pods.as_ref().map(pods).cloned().unwrap_or_default();
+        let units = if has_services(machine) { units::names(names) } else { Vec::new() };
+        Action::Act(Act::Stop { units, manifests, ports, data: Vec::new() })
     };
-    groups.add(3, &masters, |_| Action::Act(stop(&units::CONTROLLERS)));
-    groups.add(3, &masters, |_| Action::Act(stop(&units::API)));
-    groups.add(3, &all, |_| Action::Act(stop(&[&units::NIGHTSHIFT[..1], &units::KUBELET].concat())));
+    groups.add(3, &masters, |machine| stop_pods(machine, &units::CONTROLLERS, |pods| &pods.controllers));
+    groups.add(3, &masters, |machine| stop_pods(machine, &units::API, |pods| &pods.api));
+    let daemons = |machine: &Machine| match plan.etcd_pod(machine) {
+        Some(_) => units::names(&units::NIGHTSHIFT[..1]),
+        None => units::names(&[&units::NIGHTSHIFT[..1], &units::KUBELET].concat()),
+    };
+    groups.add(3, &all, |machine| {
+        let none = Vec::new;
+        Action::Act(Act::Stop { units: daemons(machine), manifests: none(), ports: none(), data: none() })
+    });
     groups.add(3, &plan.machines_of(MachineKind::Etcd), |machine| {
-        let member = plan.member(&machine.host);
+        let (member, pod) = (plan.member(&machine.host), plan.etcd_pod(machine));
+        let kubelet: &[&str] = if pod.is_some() { &units::KUBELET } else { &[] };
         Action::Act(Act::Stop {
-            units: units::names(&units::ETCD),
-            manifests: Vec::new(),
+            units: units::names(&[&units::ETCD, kubelet].concat()),
+            manifests: pod.map(str::to_owned).into_iter().collect(),
             ports: member.map(Member::addresses).unwrap_or_default(),
             data: member.map(|member| member.data.path.to_string()).into_iter().collect(),
         })
@@ -208,9 +255,9 @@ fn etcd(plan: &Plan, groups: &mut Groups) {
         machines.into_iter().filter(|machine| plan.member(&machine.host).is_some()).collect();
     groups.add(4, &members, |_| Action::PutData);
     groups.add(4, &members, |machine| {
-        let runs = plan.member(&machine.host).map(|member| &member.runs);
-        let (units, manifests) = match runs {
-            Some(RunsAs::StaticPod(manifest)) => (Vec::new(), vec![manifest.to_string()]),
+        let (units, manifests) = match plan.member(&machine.host).map(|member| &member.runs) {
+            // Of the kubelet's pods, only etcd's manifest is in place.
+            Some(RunsAs::StaticPod(manifest)) => (units::names(&units::KUBELET), vec![manifest.to_string()]),
             Some(RunsAs::Unit(unit)) => (vec![unit.to_string()], Vec::new()),
             None => (Vec::new(), Vec::new()),
         };
@@ -240,12 +287,28 @@ fn start(plan: &Plan, groups: &mut Groups) {
     let masters = plan.machines_with(Role::Master);
     let all: Vec<&Machine> = plan.machines.iter().collect();
     let start = |names: &[&str]| Act::Start { units: units::names(names), manifests: Vec::new() };
-    let wait = |names: &[&str]| Act::Await { units: units::names(names), seconds: START_SECONDS };
-    groups.add(7, &masters, |_| Action::Act(start(&units::API)));
-    groups.add(7, &masters, |_| Action::Act(wait(&units::API)));
-    groups.add(7, &masters, |_| Action::Act(start(&units::KUBELET)));
-    groups.add(7, &masters, |_| Action::Act(start(&units::CONTROLLERS)));
-    groups.add(7, &masters, |_| Action::Act(wait(&units::CONTROLLERS)));
+    let wait = |names: &[&str], ports: &[String]| {
+        Action::Act(Act::Await { units: units::names(names), ports: ports.to_vec(), seconds: START_SECONDS })
+    };
+    let (with_pods, with_services): (Vec<&Machine>, Vec<&Machine>) =
+        masters.iter().partition(|machine| machine.pods.is_some());
+    let ports = |machine: &Machine, pods: fn(&StaticPods) -> &Pods| {
+        machine.pods.as_ref().map_or_else(Vec::new, |all| pods(all).ports.clone())
+    };
+    groups.add(7, &with_pods, |_| Action::Act(start(&units::KUBELET)));
+    groups.add(7, &with_pods, |_| Action::PutPods(PodKind::Api));
+    groups.add(7, &with_services, |_| Action::Act(start(&units::API)));
+    groups.add(7, &with_pods, |machine| wait(&[], &ports(machine, |pods| &pods.api)));
+    groups.add(7, &with_services, |_| wait(&units::API, &[]));
+    groups.add(7, &with_services, |_| Action::Act(start(&units::KUBELET)));
+    groups.add(7, &with_pods, |_| Action::PutPods(PodKind::Controllers));
+    groups.add(7, &with_services, |_| Action::Act(start(&units::CONTROLLERS)));
+    let listening: Vec<&Machine> = with_pods
+        .into_iter()
+        .filter(|machine| machine.pods.as_ref().is_some_and(|pods| !pods.controllers.ports.is_empty()))
+        .collect();
+    groups.add(7, &listening, |machine| wait(&[], &ports(machine, |pods| &pods.controllers)));
+    groups.add(7, &with_services, |_| wait(&units::CONTROLLERS, &[]));
     // Last, so that a node that does not start keeps no master waiting.
     let nodes: Vec<&Machine> =
         plan.machines_with(Role::Node).into_iter().filter(|machine| !machine.has(Role::Master)).collect();

@@ -9,7 +9,7 @@ use super::evidence::{Evidence, FoundSet};
 use super::finding::{Finding, FindingKind};
 use super::make::make;
 use super::page::Page;
-use super::steps::{Action, Step, groups};
+use super::steps::{Action, PodKind, Step, groups};
 use super::{Plan, etcd};
 use crate::digest::Digest;
 use crate::etcd_facts::{EtcdFacts, EtcdService, RunsAs};
@@ -170,24 +170,104 @@ fn a_member_whose_log_is_elsewhere_or_that_is_not_described_is_refused() {
     assert!(with(&CONF.replace("ETCD_INITIAL_ADVERTISE_PEER_URLS", "ETCD_X")).contains("peer URLs"));
 }
 
-#[test]
-fn a_control_plane_of_static_pods_is_refused_with_what_to_do() {
-    let (settings, mut sets) = cluster();
-    sets[3].manifest.system = Some(System {
-        os: "centos 7".into(),
+const ETCD_POD: &str = "spec:\n  containers:\n  - name: etcd\n    command:\n    - etcd\n    - --name=a\n    - --data-dir=/var/lib/etcd\n    \
+    - --initial-advertise-peer-urls=https://a:2380\n    - --advertise-client-urls=https://a:2379\n";
+
+/// A master that is a member too, as kubeadm makes it.
+fn kubeadm() -> (Settings, Vec<FoundSet>) {
+    let all = Host { roles: [Role::Master, Role::Etcd].into_iter().collect(), ..host("a", Role::Master) };
+    let mut settings = settings(Path::new("/x"), vec![all], Timestamp::UNIX_EPOCH);
+    settings.inventory = Inventory::new(settings.inventory.hosts().cloned());
+    let manifests = [
+        ("etcd", ETCD_POD.to_owned()),
+        ("kube-apiserver", pod("kube-apiserver", "- '--bind-address=::'")),
+        ("kube-scheduler", pod("kube-scheduler", "- --secure-port=10259\n    - --bind-address=127.0.0.1")),
+        ("proxy", pod("haproxy", "- x")),
+    ];
+    let path = |name: &str| format!("etc/kubernetes/manifests/{name}.yaml");
+    let items = || {
+        manifests.iter().map(|(name, text)| file(&path(name), &format!("/{}", path(name)), text)).collect()
+    };
+    let texts: BTreeMap<String, Vec<u8>> =
+        manifests.iter().map(|(name, text)| (path(name), text.clone().into_bytes())).collect();
+    let mut master = set("a", "master", items());
+    master.texts.clone_from(&texts);
+    master.manifest.system = Some(System {
+        os: "debian 12".into(),
         architecture: "x86_64".into(),
-        control_plane: Some(ControlPlane::StaticPods),
+        control_plane: Some(ControlPlane::Kubeadm),
     });
-    let refused = refusals(&plan(&settings, sets.clone()));
-    assert!(refused.contains("its control plane is static-pods") && refused.contains("by hand"), "{refused}");
-    sets[3].manifest.system = None;
-    sets[0].manifest.etcd.as_mut().unwrap().service = Some(EtcdService {
-        runs: Some(RunsAs::StaticPod("/etc/origin/node/pods/etcd.yaml".into())),
+    let mut etcd = etcd_set("a", 50, "");
+    etcd.texts = texts;
+    etcd.manifest.etcd.as_mut().unwrap().service = Some(EtcdService {
+        runs: Some(RunsAs::StaticPod("/etc/kubernetes/manifests/etcd.yaml".into())),
         data: None,
         wal: None,
     });
+    (settings, vec![master, etcd])
+}
+
+fn pod(container: &str, flags: &str) -> String {
+    format!("spec:\n  containers:\n  - name: {container}\n    command:\n    - {container}\n    {flags}\n")
+}
+
+#[test]
+fn static_pods_are_stopped_by_their_manifests_and_started_one_kind_after_the_other() {
+    let (settings, sets) = kubeadm();
+    let plan = plan(&settings, sets);
+    assert_eq!(refusals(&plan), "");
+    let pods = plan.machines[0].pods.clone().unwrap();
+    let at = |name: &str| format!("/etc/kubernetes/manifests/{name}.yaml");
+    assert_eq!(pods.api.manifests, [at("kube-apiserver"), at("proxy")]);
+    assert_eq!(pods.api.ports, ["127.0.0.1:6443"]);
+    assert_eq!(
+        (pods.controllers.manifests, pods.controllers.ports),
+        (vec![at("kube-scheduler")], vec!["127.0.0.1:10259".to_owned()])
+    );
+    let steps = steps(&plan);
+    let position =
+        |wanted: &dyn Fn(&Action) -> bool| steps.iter().position(|step| wanted(&step.action)).unwrap();
+    let stops = |action: &Action, unit: &str, manifest: &str| {
+        let Action::Act(Act::Stop { units, manifests, .. }) = action else { return false };
+        units.iter().any(|found| found == unit) || manifests.contains(&at(manifest))
+    };
+    let kubelet = position(&|action| stops(action, "kubelet.service", "none"));
+    for pod in ["kube-scheduler", "kube-apiserver", "etcd"] {
+        assert!(
+            position(&|action| stops(action, "none", pod)) <= kubelet,
+            "a kubelet that is stopped ends no pod: {pod}"
+        );
+    }
+    let starts = |action: &Action| matches!(action, Action::Act(Act::Start { manifests, units }) if manifests == &[at("etcd")] && units.contains(&"kubelet.service".to_owned()));
+    let order = [
+        position(&|action| *action == Action::PutData),
+        position(&starts),
+        position(&|action| *action == Action::Compare),
+        position(&|action| *action == Action::PutPods(PodKind::Api)),
+        position(&|action| *action == Action::PutPods(PodKind::Controllers)),
+    ];
+    assert!(order.is_sorted(), "{order:?}");
+    let held = plan.held(&plan.machines[0]);
+    assert!(
+        held.contains(&"kubelet.service".to_owned()) && !held.iter().any(|unit| unit.contains("master")),
+        "{held:?}"
+    );
+}
+
+#[test]
+fn a_master_whose_manifests_are_missing_and_a_member_of_k3s_are_refused_by_name() {
+    let (settings, mut sets) = kubeadm();
+    sets[0].manifest.items.retain(|item| !item.path.contains("apiserver"));
+    sets[1].manifest.items.retain(|item| !item.path.contains("apiserver"));
     let refused = refusals(&plan(&settings, sets));
-    assert!(refused.contains("e1: etcd is a static pod (/etc/origin/node/pods/etcd.yaml)"), "{refused}");
+    assert!(
+        refused.contains("a: its control plane was kubeadm, but its sets have no manifest of the API server"),
+        "{refused}"
+    );
+    let (settings, mut sets) = cluster();
+    sets[0] = etcd_set("e1", 50, &CONF.replace("/var/lib/etcd/", "/var/lib/rancher/k3s/server/db/etcd"));
+    let refused = refusals(&plan(&settings, sets));
+    assert!(refused.contains("e1: it is a member of k3s or RKE2"), "{refused}");
 }
 
 #[test]

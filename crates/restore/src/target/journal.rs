@@ -119,10 +119,14 @@ impl Journal {
         self.done_at(step, act).is_some_and(|done| self.lines[done..].iter().any(is_start))
     }
 
-    /// Whether this step has ended well, and no file was placed since.
+    /// Whether this step has ended well, and no file was placed since in the same step of the runbook.
     pub fn is_settled(&self, step: &str, act: &str) -> bool {
-        let is_placed =
-            |line: &JournalLine| line.act == "put-files" && matches!(line.event, Event::Placed { .. });
+        let number = |step: &str| step.split('.').next().map(str::to_owned);
+        let is_placed = |line: &JournalLine| {
+            number(&line.step) == number(step)
+                && line.act == "put-files"
+                && matches!(line.event, Event::Placed { .. })
+        };
         self.done_at(step, act).is_some_and(|done| !self.lines[done..].iter().any(is_placed))
     }
 

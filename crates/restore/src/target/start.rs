@@ -10,6 +10,7 @@ use super::call::Call;
 use super::error::TargetError;
 use super::host::Host;
 use super::systemd::{ActiveState, Systemd, UnitState, require_units};
+use super::usage::accepts;
 use super::{hold, manifests};
 
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
@@ -82,23 +83,34 @@ pub fn start(
     Ok(call.outcome())
 }
 
-/// Waits until all of the units that exist are active.
-pub fn wait(host: &Host<'_>, units: &[String], timeout: Duration) -> Result<Outcome, TargetError> {
+/// Waits until all of the units that exist are active, and every port accepts connections.
+pub fn wait(
+    host: &Host<'_>,
+    units: &[String],
+    ports: &[String],
+    timeout: Duration,
+) -> Result<Outcome, TargetError> {
     require_units(units)?;
     let until = Instant::now() + timeout.min(MAX_WAIT);
     loop {
         let found = existing(host.systemd, units)?;
-        let Some((unit, state)) = found.iter().find(|(_, state)| state.active != ActiveState::Active) else {
-            let none = found.is_empty().then_some("none of these units exists on this machine");
+        let stopped = found.iter().find(|(_, state)| state.active != ActiveState::Active);
+        let closed = ports.iter().find(|port| !accepts(port));
+        if stopped.is_none() && closed.is_none() {
+            let none = (found.is_empty() && !units.is_empty())
+                .then_some("none of these units exists on this machine");
             return Ok(Outcome { notes: none.into_iter().collect(), ..Outcome::default() });
-        };
+        }
         if Instant::now() >= until {
-            let last = host.systemd.last_line(unit).unwrap_or_else(|| "nothing".to_owned());
-            return Err(TargetError::refused(format!(
-                "{unit} is {} after {} s; it logged last: {last}",
-                state.active,
-                timeout.as_secs()
-            )));
+            let seconds = timeout.as_secs();
+            let unit = stopped.map(|(unit, state)| {
+                let last = host.systemd.last_line(unit).unwrap_or_else(|| "nothing".to_owned());
+                format!("{unit} is {} after {seconds} s; it logged last: {last}", state.active)
+            });
+            let port = closed.map(|port| {
+                format!("nothing accepts connections at {port} after {seconds} s; see the pod's log (`crictl ps -a`) and the kubelet's")
+            });
+            return Err(TargetError::refused(unit.or(port).unwrap_or_default()));
         }
         thread::sleep(POLL_INTERVAL);
     }

@@ -24,7 +24,9 @@ pub fn stop(
     data: &[String],
 ) -> Result<Outcome, TargetError> {
     require_units(units)?;
-    let started = call.state.journal.started();
+    // A manifest that this plan has put in place starts its pod.
+    let mut started = call.state.journal.started();
+    started.extend(call.state.journal.placed());
     let is_started = |name: &&String| started.contains(name.as_str());
     let runs_again: Vec<String> = units.iter().chain(manifests).filter(is_started).cloned().collect();
     let units: Vec<&String> = units.iter().filter(|name| !is_started(name)).collect();

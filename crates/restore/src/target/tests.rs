@@ -27,6 +27,10 @@ fn start(names: &[&str], manifests: &[&str]) -> Act {
     Act::Start { units: units(names), manifests: units(manifests) }
 }
 
+fn wait_for(names: &[&str], ports: &[&str]) -> Act {
+    Act::Await { units: units(names), ports: units(ports), seconds: 0 }
+}
+
 #[test]
 fn what_is_not_a_request_of_this_format_is_refused() {
     let machine = Machine::new();
@@ -180,7 +184,7 @@ fn a_disabled_unit_of_another_layout_is_neither_started_nor_waited_for() {
     let both = ["disabled-master.service", "origin-master-api.service"];
     machine.call("7.1", start(&both, &[])).unwrap();
     assert_eq!(machine.systemd.take_requests().last().unwrap(), "start origin-master-api.service");
-    machine.call("7.2", Act::Await { units: units(&both), seconds: 0 }).unwrap();
+    machine.call("7.2", wait_for(&both, &[])).unwrap();
 }
 
 #[test]
@@ -215,9 +219,34 @@ fn a_manifest_of_the_backup_takes_precedence_over_the_one_that_was_moved_away() 
 }
 
 #[test]
+fn a_manifest_that_this_plan_has_put_in_place_is_not_moved_away_by_a_repetition() {
+    const API: &str = "/etc/kubernetes/manifests/kube-apiserver.yaml";
+    let machine = Machine::with(&[("kubelet.service", Active)]);
+    machine.write(API, "before");
+    assert!(machine.call("3.1", stop(&[], &[API])).unwrap().changed);
+    let put = || machine.call_with("7.2", Act::PutFiles { files: vec![file(API, "restored")] }, b"restored");
+    assert!(put().unwrap().changed);
+    let again = machine.call("3.1", stop(&[], &[API])).unwrap();
+    assert!(!again.changed && again.notes.summary().contains("not stopped again"), "{again:?}");
+    assert!(!put().unwrap().changed);
+    assert_eq!(machine.read(API), "restored");
+}
+
+#[test]
+fn a_port_counts_once_it_accepts_connections() {
+    let machine = Machine::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().to_string();
+    machine.call("7.3", wait_for(&[], &[&port])).unwrap();
+    drop(listener);
+    let error = machine.call("7.3", wait_for(&[], &[&port])).unwrap_err();
+    assert!(error.contains(&format!("nothing accepts connections at {port}")), "{error}");
+}
+
+#[test]
 fn a_unit_that_does_not_become_active_is_named_with_its_last_line() {
     let machine = Machine::with(&[(ETCD, Active), ("api.service", Stopped)]);
-    let wait = |names: &[&str]| machine.call("7.2", Act::Await { units: units(names), seconds: 0 });
+    let wait = |names: &[&str]| machine.call("7.2", wait_for(names, &[]));
     wait(&[ETCD, "none.service"]).unwrap();
     let error = wait(&[ETCD, "api.service"]).unwrap_err();
     assert!(

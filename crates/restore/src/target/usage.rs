@@ -61,6 +61,12 @@ fn reason(root: &Path, ports: &[String], data: &[String]) -> Result<Option<Strin
     Ok(ports.iter().find_map(|port| listens(port)))
 }
 
+/// Whether something accepts a connection there.
+pub fn accepts(port: &str) -> bool {
+    let addresses = port.to_socket_addrs().into_iter().flatten();
+    addresses.into_iter().any(|address| TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).is_ok())
+}
+
 /// Only a refused connection proves that nothing listens.
 fn listens(port: &str) -> Option<String> {
     let addresses = match port.to_socket_addrs() {

@@ -1,0 +1,220 @@
+//! A cluster that is lost, and what is left of it: the remote's files, the age key and a login to new machines.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use kit::lab::etcd::EtcdCluster;
+use kit::lab::nightshift::{self, enable, managed};
+use kit::lab::{Host, HostFile, Lab, Result, Role, Schedule, Topology, openshift, package};
+use serde_json::Value;
+
+use crate::site::{Site, Status, story, wait_settled};
+
+pub const NIGHT: Duration = Duration::from_secs(300);
+pub const APPLY: Duration = Duration::from_secs(600);
+pub const OPERATOR: &str = "operator";
+/// What a host's files are, apart from the times of directories, in which files were replaced.
+pub const FILES: &str = "for path in /etc/origin /etc/etcd /etc/sysconfig /etc/dnsmasq.d /etc/ansible /var/spool/cron/root; do \
+     [ ! -e $path ] || find $path -type d -printf '%p d %u:%g %m\\n' -o -printf '%p %y %u:%g %m %T@ %l ' -exec sha256sum {} ';'; \
+     done | sort";
+
+/// A kind of cluster: its hosts, and how its control plane is made of a founded etcd.
+pub struct Cluster {
+    pub topology: Topology,
+    pub control_plane: fn(&Lab) -> Result<()>,
+}
+
+/// What was on the lost cluster.
+pub struct Lost {
+    /// The archive of a master, with its signature.
+    pub archive: String,
+    pub files: BTreeMap<String, Vec<u8>>,
+    pub age_key: Vec<u8>,
+    pub signer: String,
+    /// All keys, by revision.
+    pub keys: BTreeMap<i64, Value>,
+    /// By host.
+    pub listings: BTreeMap<String, String>,
+}
+
+/// A night of a cluster that is written to.
+pub fn night_before(cluster: &Cluster) -> Lost {
+    let site = Site::up("lost", &cluster.topology, &Schedule::due_in(-1));
+    (cluster.control_plane)(&site.lab).unwrap();
+    let etcd = EtcdCluster::of(&site.lab);
+    etcd.wait_healthy().unwrap();
+    let load = etcd.write_load(etcd.members()[0]).unwrap();
+    enable(&site.lab).unwrap();
+    let master = site.host("master1");
+    let night = wait_settled(master, NIGHT).night().to_owned();
+    assert_eq!(Status::of(master).verdict(), "complete", "{}", story(master));
+    drop(load);
+    let archive = format!("{}_{}.tgz.age", master.name, night.replace('-', "."));
+    let backup = site.host("backup1");
+    let files = ["", ".sig", ".sha256"].map(|ending| {
+        let name = format!("{archive}{ending}");
+        let content = backup.read_file(&format!("/home/cloud-user/{name}")).unwrap();
+        (name, content)
+    });
+    let fingerprint = master.run("ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub").unwrap().text();
+    let signer = fingerprint.split_whitespace().nth(1).unwrap().to_owned();
+    let member = etcd.members()[0];
+    let keys = etcd.members().iter().map(|host| {
+        let manifest = format!("/var/lib/nightshift/vault/{}/{night}/etcd/manifest.json", host.name);
+        let manifest: Value = serde_json::from_slice(&host.read_file(&manifest).unwrap()).unwrap();
+        let revision = manifest.pointer("/etcd/passed/revision").and_then(Value::as_i64).unwrap();
+        (revision, dump(&etcd, member, &format!("--rev={revision}")))
+    });
+    Lost {
+        archive,
+        files: files.into(),
+        age_key: fs::read(&site.key.path).unwrap(),
+        signer,
+        keys: keys.collect(),
+        listings: managed(&site.lab)
+            .into_iter()
+            .map(|host| (host.name.clone(), host.run(FILES).unwrap().text()))
+            .collect(),
+    }
+}
+
+/// Machines with the same names and addresses, and other keys: installed again, with an empty cluster that runs on them.
+pub fn new_machines(cluster: &Cluster) -> Lab {
+    let deb = package().unwrap();
+    let lab = Lab::up("new", &cluster.topology).unwrap();
+    openshift::lay(&lab).unwrap();
+    EtcdCluster::found(&lab).unwrap();
+    (cluster.control_plane)(&lab).unwrap();
+    nightshift::install(&lab, &deb).unwrap();
+    let operator = lab.host(OPERATOR);
+    operator.push(&deb, "/root/nightshift.deb").unwrap();
+    operator.run_for("dpkg --install /root/nightshift.deb", Duration::from_secs(120)).unwrap();
+    operator
+        .run("mkdir -p -m 0700 /root/.ssh && ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519")
+        .unwrap();
+    let key = operator.read_file("/root/.ssh/id_ed25519.pub").unwrap();
+    let mut pins = String::new();
+    for host in lab.hosts() {
+        let of = if host.has(Role::BackupServer) { "cloud-user" } else { "root" };
+        let home = if of == "root" { "/root" } else { "/home/cloud-user" };
+        host.run(&format!("install -d -m 0700 -o {of} -g {of} {home}/.ssh")).unwrap();
+        let file = HostFile::new(format!("{home}/.ssh/authorized_keys"), 0o600, key.clone());
+        host.write_file(&if of == "root" { file } else { file.owned_by("cloud-user:cloud-user") }).unwrap();
+        let public = host.run("cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub").unwrap().text();
+        pins += &format!("{},{} {public}\n", host.name, host.address());
+    }
+    operator.write_file(&HostFile::new("/root/.ssh/known_hosts", 0o600, pins)).unwrap();
+    let tools = kit::etcd::Release::named("3.5").unwrap();
+    for program in ["etcd", "etcdutl", "etcdctl"] {
+        operator.push(&tools.program(program), &format!("/root/etcd/{program}")).unwrap();
+    }
+    operator.run("chmod 0755 /root/etcd/*").unwrap();
+    lab
+}
+
+/// Makes the plan, and returns its directory.
+pub fn plan(operator: &Host, lost: &Lost) -> String {
+    for (name, content) in &lost.files {
+        operator.write_file(&HostFile::new(format!("/root/{name}"), 0o600, content.clone())).unwrap();
+    }
+    operator.write_file(&HostFile::new("/root/age.txt", 0o600, lost.age_key.clone())).unwrap();
+    let planned = operator.try_run_for(
+        &format!(
+            "cd /root && nightshift restore plan --from {} --identity age.txt --signer {}",
+            lost.archive, lost.signer
+        ),
+        APPLY,
+    );
+    let planned = planned.unwrap();
+    println!("{}\n{}", planned.text(), planned.stderr);
+    assert_eq!(planned.status, 0);
+    operator.run("cd /root && echo restore-*").unwrap().text()
+}
+
+/// Checks the machines, and makes the members' data.
+pub fn check(operator: &Host, directory: &str) {
+    let line = format!("cd /root && nightshift restore check {directory} --etcd-tools /root/etcd");
+    let checked = operator.run_for(&line, APPLY).unwrap_or_else(|error| panic!("{error}"));
+    println!("{}", checked.text());
+}
+
+/// Applies the plan to its end.
+pub fn apply(lab: &Lab, directory: &str) {
+    let began = Instant::now();
+    let line = format!("cd /root && nightshift restore apply {directory}");
+    let applied = lab.host(OPERATOR).try_run_for(&line, APPLY).unwrap();
+    println!("{}\n{}", applied.text(), applied.stderr);
+    assert_eq!(applied.status, 0, "{}", managed(lab).into_iter().map(story).collect::<String>());
+    println!("restored in {:.1} s", began.elapsed().as_secs_f64());
+    println!(
+        "LOG {}",
+        lab.host(OPERATOR).run(&format!("cut -c1-120 /root/{directory}/log | grep -v end")).unwrap().text()
+    );
+}
+
+/// Every file is as it was, nothing is held, and nightshift starts at boot.
+pub fn files_are_back(lab: &Lab, lost: &Lost) {
+    for host in managed(lab) {
+        assert_eq!(host.run(FILES).unwrap().text(), lost.listings[&host.name], "{}", host.name);
+        let enabled = host.run("systemctl is-enabled nightshift.service").unwrap().text();
+        assert_eq!(enabled, "enabled", "{}", host.name);
+        let held = host
+            .run("find /etc/systemd/system -name '*nightshift-restore*'; ls /var/lib/nightshift-restore")
+            .unwrap();
+        assert!(!held.text().contains("hold"), "{}: {}", host.name, held.text());
+    }
+}
+
+pub fn nights_are_complete(lab: &Lab) {
+    for master in lab.with(Role::Master) {
+        let status = wait_settled(master, NIGHT);
+        assert_eq!(status.verdict(), "complete", "{}: {}\n{}", master.name, status.reasons(), story(master));
+    }
+}
+
+/// Kills `apply` as soon as it has reported a step whose line matches.
+pub fn killed_after(operator: &Host, directory: &str, step: &str) {
+    let line = format!(
+        "cd /root && nightshift restore apply {directory} > /root/out 2>&1 & pid=$!\n\
+         while kill -0 $pid 2>/dev/null && ! grep -q '{step}' /root/out; do sleep 0.05; done\n\
+         kill -9 $pid; grep '{step}' /root/out || {{ cat /root/out; exit 1; }}"
+    );
+    let killed = operator.run_for(&line, APPLY).unwrap_or_else(|error| panic!("{error}"));
+    println!("killed after: {}", killed.text());
+}
+
+pub fn every_key_is_back(lab: &Lab, operator: &Host, directory: &str, lost: &Lost) {
+    let plan: Value =
+        serde_json::from_slice(&operator.read_file(&format!("/root/{directory}/plan.json")).unwrap())
+            .unwrap();
+    let revision = plan.pointer("/etcd/snapshot/revision").and_then(Value::as_i64).unwrap();
+    let etcd = EtcdCluster::of(lab);
+    for member in etcd.members() {
+        let now = dump(&etcd, member, "");
+        assert!(now == lost.keys[&revision], "{}: other keys than at revision {revision}", member.name);
+        etcd.etcdctl(member, "put /after/restore/key value").unwrap();
+        etcd.etcdctl(member, "del /after/restore/key").unwrap();
+    }
+    assert!(etcd.revision(etcd.members()[0]).unwrap() > revision + 1_000_000_000);
+}
+
+/// Every key with its value and revisions.
+fn dump(etcd: &EtcdCluster<'_>, member: &Host, words: &str) -> Value {
+    let text = etcd.etcdctl(member, &format!("--write-out=json get '' --prefix {words}")).unwrap();
+    let mut found: Value = serde_json::from_str(&text).unwrap();
+    found["kvs"].take()
+}
+
+pub fn a_second_run_changes_nothing(lab: &Lab, operator: &Host, directory: &str) {
+    let pins = || -> Vec<String> {
+        let read = |host: &&Host| host.run("cat /etc/nightshift/ssh/known_hosts").unwrap().text();
+        managed(lab).iter().map(read).collect()
+    };
+    let before = pins();
+    let again =
+        operator.run_for(&format!("cd /root && nightshift restore apply {directory}"), APPLY).unwrap().text();
+    assert_eq!(before, pins());
+    let changed: Vec<&str> = again.lines().filter(|line| line.contains(": done")).collect();
+    assert!(changed.is_empty() && again.contains(": unchanged"), "{changed:#?}");
+}

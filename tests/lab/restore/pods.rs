@@ -1,0 +1,54 @@
+//! A control plane of static pods, in the layout of OpenShift 3.11.
+
+use kit::lab::{Host, Role, Topology, available, pods};
+
+use super::lost::{
+    Cluster, OPERATOR, a_second_run_changes_nothing, apply, check, every_key_is_back, files_are_back,
+    killed_after, new_machines, night_before, nights_are_complete, plan,
+};
+
+fn static_pods() -> Cluster {
+    let master = [Role::Master, Role::Etcd];
+    let topology = Topology::new()
+        .host("master1", &master)
+        .host("master2", &master)
+        .host("master3", &master)
+        .with(1, Role::Node)
+        .with(1, Role::BackupServer)
+        .host(OPERATOR, &[]);
+    Cluster { topology, control_plane: pods::instead_of_services }
+}
+
+#[test]
+fn a_cluster_of_static_pods_is_rebuilt_and_no_pod_starts_before_its_step() {
+    if !kit::require(available()) {
+        return;
+    }
+    let cluster = static_pods();
+    let lost = night_before(&cluster);
+    let lab = new_machines(&cluster);
+    let operator = lab.host(OPERATOR);
+    let directory = plan(operator, &lost);
+    check(operator, &directory);
+    killed_after(operator, &directory, "put etcd.s data in place: done");
+    no_pod_starts_at_boot(lab.host("master1"));
+    killed_after(operator, &directory, "master3.*start kubelet, /etc/origin/node/pods/etcd.yaml");
+    let api = lab.host("master3").try_run("systemctl is-active pod-master-api").unwrap();
+    assert_ne!(api.status, 0, "the API server runs before etcd was compared");
+    apply(&lab, &directory);
+    every_key_is_back(&lab, operator, &directory, &lost);
+    files_are_back(&lab, &lost);
+    for host in lab.with(Role::Master) {
+        let pods = "pod-master-etcd pod-master-api pod-master-controllers";
+        host.run(&format!("systemctl is-active {pods}")).unwrap_or_else(|error| panic!("{error}"));
+    }
+    nights_are_complete(&lab);
+    a_second_run_changes_nothing(&lab, operator, &directory);
+}
+
+/// The kubelet is held, so that an etcd without its data does not start.
+fn no_pod_starts_at_boot(master: &Host) {
+    master.reboot().unwrap();
+    let running = master.try_run(&format!("systemctl is-active {}; pgrep -x etcd", pods::UNIT)).unwrap();
+    assert_ne!(running.status, 0, "{}", running.text());
+}
