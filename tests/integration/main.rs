@@ -1,5 +1,6 @@
 //! The real binary with a real sshd and a real etcd on loopback; no root needed.
 
+mod api_server;
 mod by_hand;
 mod commands;
 mod crash;
@@ -16,6 +17,7 @@ mod peers;
 mod reload;
 mod restore;
 mod restore_act;
+mod restore_object;
 mod root;
 mod runbook;
 mod secrets;

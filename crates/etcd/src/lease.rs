@@ -1,4 +1,5 @@
-//! The requests of a lock in etcd: leases, one transaction, and moving the leader; and whether the store contains any key.
+//! The requests of a lock in etcd: leases, transactions that write an absent key, and moving the leader; and whether the store
+//! contains any key.
 //!
 //! The messages are written by hand from etcd's `api/etcdserverpb/rpc.proto` and `api/mvccpb/kv.proto`.
 
@@ -45,6 +46,12 @@ struct Compare {
     key: Vec<u8>,
     #[prost(int64, optional, tag = "5")]
     create_revision: Option<i64>,
+}
+
+impl Compare {
+    fn is_absent(key: Vec<u8>) -> Self {
+        Self { result: 0, target: CREATE, key, create_revision: Some(0) }
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -148,7 +155,7 @@ impl Client {
         let put = PutRequest { key: key.clone(), value: value.as_bytes().to_vec(), lease };
         let range = RangeRequest { key: key.clone(), ..RangeRequest::default() };
         let txn = TxnRequest {
-            compare: vec![Compare { result: 0, target: CREATE, key, create_revision: Some(0) }],
+            compare: vec![Compare::is_absent(key)],
             success: vec![RequestOp { put: Some(put), range: None }],
             failure: vec![RequestOp { range: Some(range), put: None }],
         };
@@ -159,6 +166,18 @@ impl Client {
         let existing =
             response.responses.into_iter().filter_map(|op| op.range).flat_map(|range| range.kvs).next();
         Ok(Err(existing.map_or_else(String::new, |kv| String::from_utf8_lossy(&kv.value).into_owned())))
+    }
+
+    /// Writes a key if it does not exist, in one transaction. False if it exists.
+    pub async fn put_if_absent(&self, key: &[u8], value: &[u8]) -> Result<bool, ClientError> {
+        let put = PutRequest { key: key.to_vec(), value: value.to_vec(), lease: 0 };
+        let txn = TxnRequest {
+            compare: vec![Compare::is_absent(key.to_vec())],
+            success: vec![RequestOp { put: Some(put), range: None }],
+            failure: Vec::new(),
+        };
+        let response: TxnResponse = self.request("Txn", "/etcdserverpb.KV/Txn", txn).await?;
+        Ok(response.succeeded)
     }
 
     /// Makes the leader, which must be the member of this client, pass its role to `target`. From etcd 3.3.

@@ -22,6 +22,7 @@ mod sets;
 mod status;
 mod trust;
 mod verify;
+mod yaml;
 
 use nightshift_engine::logging::begin_foreground;
 use nightshift_etcd::trial::child::become_program;

@@ -5,7 +5,7 @@ mod check;
 mod demo;
 mod error;
 mod fuzz;
-mod go_etcd;
+mod go_programs;
 mod house;
 mod lab;
 mod newer_etcd;
@@ -40,7 +40,8 @@ cargo xtask COMMAND
   lab up               boot a cluster of real hosts, which keeps running
   lab night            install nightshift on it and run a night
   lab exec HOST LINE   run a shell line on one of its hosts
-  lab down             stop it and remove it";
+  lab down             stop it and remove it
+  lab kubernetes       restore objects into a real API server, which is built first (10 minutes)";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -79,6 +80,7 @@ fn dispatch(words: &[&str]) -> Result<ExitCode> {
         ["lab", "night"] => lab::night()?,
         ["lab", "exec", host, line @ ..] if !line.is_empty() => return lab::exec(host, &line.join(" ")),
         ["lab", "down"] => lab::down()?,
+        ["lab", "kubernetes"] => test::kubernetes()?,
         ["help" | "--help" | "-h"] => println!("{USAGE}"),
         _ => return Err(Error::Usage(USAGE)),
     }

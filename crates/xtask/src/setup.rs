@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::run::{command, output, step, succeeds};
-use crate::{go_etcd, newer_etcd, tools};
+use crate::{go_programs, newer_etcd, tools};
 
 /// What building needs, and taking the program's symbols out.
 const BUILD: &[&str] = &["binutils", "gcc", "libc6-dev"];
@@ -24,7 +24,7 @@ const PIP: &[&str] = &["python3-pip"];
 
 pub fn everything() -> Result<()> {
     for_tests()?;
-    go_etcd::ensure("3.7")?;
+    go_programs::etcd("3.7")?;
     for_packages()
 }
 
@@ -35,7 +35,7 @@ pub fn for_tests() -> Result<()> {
         for_lab()?;
     }
     newer_etcd::ensure()?;
-    go_etcd::ensure("3.6")?;
+    go_programs::etcd("3.6")?;
     for_checks()
 }
 

@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode, Stdio};
 use crate::error::{Error, Result};
 use crate::run::{command, show, step, succeeds};
 use crate::times::Times;
-use crate::{fuzz, go_etcd, no_sync, setup, workspace};
+use crate::{fuzz, go_programs, no_sync, setup, workspace};
 
 pub fn run() -> Result<ExitCode> {
     let mut times = Times::start();
@@ -25,10 +25,19 @@ pub fn kit() -> Result<()> {
     step(command(&line).arg("--ignore-default-filter"))
 }
 
+/// The tests with a real API server.
+pub fn kubernetes() -> Result<()> {
+    setup::for_tests()?;
+    go_programs::kubernetes()?;
+    step(&mut command(&["cargo", "build", "--locked", "--workspace"]))?;
+    let line = ["cargo", "nextest", "run", "--locked", "--workspace", "--test", "kubernetes"];
+    step(command(&line).args(["--ignore-default-filter", "--success-output", "final"]))
+}
+
 /// The tests that depend on etcd, on every release of it that nightshift supports; prints a table.
 pub fn etcd() -> Result<ExitCode> {
     setup::for_tests()?;
-    go_etcd::ensure("3.7")?;
+    go_programs::etcd("3.7")?;
     build()?;
     let (mut rows, mut all_passed) = (Vec::new(), true);
     for release in [None, Some("3.5"), Some("3.6"), Some("3.7")] {

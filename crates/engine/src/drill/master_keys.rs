@@ -37,8 +37,8 @@ pub fn of_night(settings: &Settings, vault: &Vault, night: Night) -> MasterKeys 
     }
 }
 
-/// Adds the keys in the configuration that the API server's own configuration names, else those in any file that is one.
-fn of_set(directory: &Path, manifest: &Manifest, keyring: &mut Keyring) {
+/// Adds the keys of a master's set in `directory`: those in the configuration that the API server's own configuration names, else those in any file that is one.
+pub fn of_set(directory: &Path, manifest: &Manifest, keyring: &mut Keyring) {
     let text = |item: &Item| {
         let bytes = read_below(directory, &item.path, MAX_BYTES).inspect_err(|error| {
             tracing::warn!("cannot read {}: {}", item.path, nightshift_core::chain(error));

@@ -34,6 +34,11 @@ pub enum Restore {
         /// The directory of the plan
         plan: PathBuf,
     },
+    /// Restore objects, or a namespace, through the API server of a living cluster
+    ///
+    /// It runs on your machine, and uses your own kubectl with its credentials. The API server first checks each object without a
+    /// change (dryRun=All). What exists is left alone; of a namespace, what a controller makes again is skipped.
+    Object(RestoreObject),
 }
 
 #[derive(Debug, Args)]
@@ -48,7 +53,7 @@ pub struct RestorePlan {
 /// Where the sets come from.
 #[derive(Debug, Args)]
 pub struct Origin {
-    /// An archive file, or the directory of a vault
+    /// An archive file, or the directory of a vault; for objects also a snapshot file, or the directory of a plan
     #[arg(long, value_name = "ARCHIVE|VAULT")]
     pub from: PathBuf,
     /// A file with the age identity for an encrypted archive
@@ -74,4 +79,52 @@ pub struct Login {
     /// The configuration file of ssh [default: the operator's]
     #[arg(long, value_name = "FILE")]
     pub ssh_config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct RestoreObject {
+    /// Objects such as deployment/web, or keys such as /registry/deployments/shop/web
+    pub what: Vec<String>,
+    /// The namespace of these objects; without any, the namespace itself with all its objects
+    #[arg(long, short)]
+    pub namespace: Option<String>,
+    #[command(flatten)]
+    pub origin: Origin,
+    /// The API server's file with the encryption keys [default: that in the masters' sets]
+    #[arg(long, value_name = "FILE")]
+    pub encryption_config: Option<PathBuf>,
+    #[command(flatten)]
+    pub cluster: Cluster,
+    /// Restore an object whose owner is gone without the reference to the owner
+    #[arg(long)]
+    pub without_owners: bool,
+    /// Print each object as the API server would create it; the values of secrets are masked
+    #[arg(long)]
+    pub show: bool,
+    /// Write each object into a file of this new directory instead, secrets included
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["show", "to_etcd", "without_owners"])]
+    pub to: Option<PathBuf>,
+    /// Write keys into the etcd member of this host, if they do not exist there: for clusters without an API server
+    #[arg(long, conflicts_with_all = ["namespace", "show", "without_owners"])]
+    pub to_etcd: bool,
+    /// Do not ask for confirmation
+    #[arg(long)]
+    pub yes: bool,
+    /// The scratch directory for unpacking [default: $TMPDIR or /var/tmp]
+    #[arg(long, value_name = "DIR")]
+    pub scratch: Option<PathBuf>,
+}
+
+/// How the API server is reached: with the operator's own kubectl.
+#[derive(Debug, Args)]
+pub struct Cluster {
+    /// The program that connects to the API server: kubectl, or oc
+    #[arg(long, value_name = "PROGRAM", default_value = "kubectl")]
+    pub kubectl: PathBuf,
+    /// Its configuration file [default: its own]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The context in that file [default: the current one]
+    #[arg(long)]
+    pub context: Option<String>,
 }

@@ -12,6 +12,11 @@ use nightshift_engine::daemon::DaemonError;
 use nightshift_etcd::discover::DiscoverError;
 use nightshift_etcd::service::ServiceError;
 use nightshift_etcd::trial::child::FollowError;
+use nightshift_objects::api::ApiError;
+use nightshift_objects::files::FileError;
+use nightshift_objects::proxy::ProxyError;
+use nightshift_objects::restore::ObjectError;
+use nightshift_objects::source::SourceError;
 use nightshift_peers::CredentialsError;
 use nightshift_restore::error::RestoreError;
 use nightshift_restore::target::TargetError;
@@ -67,6 +72,7 @@ macro_rules! others {
 }
 others!(CredentialsError, IdentityError, KnownHostsError, DiscoverError, ServiceError);
 others!(ServeError, RecoverError, FollowError, PeerError, RestoreError);
+others!(ApiError, FileError, ObjectError, ProxyError, SourceError);
 
 impl CommandError {
     /// Adds what failed to an error that does not say it.

@@ -3,11 +3,11 @@
 mod archive;
 mod keys;
 mod list;
-mod opened;
+pub mod opened;
 mod pager;
 mod set;
 mod snapshot;
-mod target;
+pub mod target;
 mod value;
 
 use std::io::{self, Write};

@@ -1,11 +1,14 @@
-//! `nightshift restore`: the plan, the check of the machines, and the rebuild.
+//! `nightshift restore`: the plan, the check of the machines, and the rebuild; and single objects.
 
 mod act;
 mod apply;
 mod check;
+mod object;
+mod object_copy;
 mod origin;
 mod plan;
 mod status;
+mod to_etcd;
 
 use std::path::Path;
 
@@ -22,6 +25,7 @@ pub fn run(config: &Path, command: Restore) -> Result<Exit, CommandError> {
         }
         Restore::Apply { plan, login } => here(apply::run(&plan, &login.into())),
         Restore::Status { plan } => status::run(&plan),
+        Restore::Object(args) => object::run(config, &args),
     }
 }
 

@@ -39,6 +39,21 @@ pub struct Opened {
     ending: Option<Ending>,
 }
 
+impl Opened {
+    /// The snapshot, if its hash, its trailer and its metas are good.
+    pub fn verified(mut self) -> Result<Self, CommandError> {
+        let failed = CommandError::failed(format!("cannot compute the SHA-256 of {}", self.what));
+        let ending = self.ending.map_or_else(|| Ending::of(self.database.source()), Ok).map_err(failed)?;
+        self.add_faults(self.database.check_ending(&ending, false));
+        match self.faults.first() {
+            None => Ok(self),
+            Some(fault) => {
+                Err(CommandError::Absent(format!("{}: {fault}; use another copy or night", self.what)))
+            }
+        }
+    }
+}
+
 /// Opens the snapshot of a target.
 pub fn open(target: Target, choice: &Choice) -> Result<Opened, CommandError> {
     let scratch = choice.scratch.clone().unwrap_or_else(default_scratch);

@@ -10,8 +10,8 @@ use super::list::shown;
 use super::opened::Opened;
 use crate::args::Output;
 use crate::commands::CommandError;
-use crate::out::pretty;
-use crate::out::{self, is_harmless};
+use crate::commands::yaml::{is_text, yaml};
+use crate::out::{self, pretty};
 
 pub fn value(
     opened: &mut Opened,
@@ -54,10 +54,6 @@ pub fn value(
     out.write_all(text.as_ref().map_or(value, String::as_bytes)).map_err(CommandError::Output)
 }
 
-fn is_text(value: &[u8]) -> bool {
-    std::str::from_utf8(value).is_ok_and(|text| text.chars().all(|c| is_harmless(c) || "\n\r\t".contains(c)))
-}
-
 /// A value, or a description of it, as JSON or YAML.
 #[derive(Serialize)]
 #[serde(untagged)]
@@ -82,29 +78,5 @@ fn readable(value: &[u8], key: &[u8]) -> Result<Readable, CommandError> {
             "the value of `{}` is neither JSON nor a Kubernetes object; use --output raw for its bytes",
             shown(key)
         ))),
-    }
-}
-
-fn yaml(value: &Readable) -> Result<String, CommandError> {
-    let mut text = serde_saphyr::to_string(value)?;
-    // JSON is valid YAML, and can escape every character.
-    if !is_text(text.as_bytes()) {
-        return Ok(pretty(value)?);
-    }
-    if !text.ends_with('\n') {
-        text.push('\n');
-    }
-    Ok(text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn yaml_contains_no_control_characters() {
-        let text = yaml(&Readable::Json(serde_json::json!({ "name": "a\u{1b}[2J\u{202e}b\u{9b}" }))).unwrap();
-        assert!(text.chars().all(|c| c == '\n' || is_harmless(c)), "{text:?}");
-        assert_eq!(yaml(&Readable::Json(serde_json::json!({ "name": "web" }))).unwrap(), "name: web\n");
     }
 }

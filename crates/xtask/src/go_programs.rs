@@ -1,4 +1,5 @@
-//! etcd 3.6 and 3.7, which Debian 12 and 13 do not package: built from their published modules, pinned by `tests/go/*/go.sum`.
+//! Programs that Debian 12 and 13 do not package, built from their published modules, pinned by `tests/go/*/go.sum`: etcd 3.6 and 3.7,
+//! and Kubernetes.
 
 use std::fs;
 
@@ -6,29 +7,49 @@ use crate::error::{Error, Result};
 use crate::run::{command, output, step};
 use crate::workspace::{self, emptied};
 
-const PROGRAMS: [(&str, &str); 3] = [
+const ETCD: [(&str, &str); 3] = [
     ("etcd", "go.etcd.io/etcd/server/v3"),
     ("etcdctl", "go.etcd.io/etcd/etcdctl/v3"),
     ("etcdutl", "go.etcd.io/etcd/etcdutl/v3"),
 ];
+const KUBERNETES: [(&str, &str); 3] = [
+    ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
+    ("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
+    ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
+];
 
 /// Makes `target/tools/etcd-RELEASE/usr/bin`, or prints why it cannot; tests that need it fail or skip by themselves.
-pub fn ensure(release: &str) -> Result<()> {
-    let directory = workspace::tools().join(format!("etcd-{release}"));
+pub fn etcd(release: &str) -> Result<()> {
+    let name = format!("etcd-{release}");
+    match ensure(&name, &ETCD) {
+        Err(Error::Missing(reason)) => {
+            println!("skipping {name}: {reason}");
+            Ok(())
+        }
+        made => made,
+    }
+}
+
+/// Makes `target/tools/kubernetes/usr/bin`: 10 minutes of processor time, 200 MB.
+pub fn kubernetes() -> Result<()> {
+    ensure("kubernetes", &KUBERNETES)
+}
+
+fn ensure(name: &str, programs: &[(&str, &str)]) -> Result<()> {
+    let directory = workspace::tools().join(name);
     if directory.exists() {
         return Ok(());
     }
     let installed = output(&["go", "version"]);
     if !installed.as_deref().is_some_and(is_new_enough) {
         let found = installed.as_deref().unwrap_or("Go is not installed");
-        println!("skipping etcd {release}, which Go 1.26 or newer builds: {found}");
-        return Ok(());
+        return Err(Error::Missing(format!("{name} is built by Go 1.26 or newer: {found}")));
     }
-    println!("building etcd {release}");
-    let partial = directory.with_file_name(format!("etcd-{release}.partial"));
+    println!("building {name}");
+    let partial = directory.with_file_name(format!("{name}.partial"));
     emptied(&partial)?;
-    let module = workspace::root().join("tests/go").join(format!("etcd-{release}"));
-    for (program, package) in PROGRAMS {
+    let module = workspace::root().join("tests/go").join(name);
+    for (program, package) in programs {
         let mut build = command(&["go", "build", "-mod=readonly", "-trimpath", "-ldflags=-s -w", "-o"]);
         build.arg(partial.join("usr/bin").join(program)).arg(package);
         // Static programs, by the installed Go: the module files name no other toolchain.
