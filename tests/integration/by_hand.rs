@@ -10,7 +10,7 @@ use kit::lab::Role::{BackupServer, Etcd, Master};
 use kit::lab::cmd::{Cmd, poll};
 use kit::site::{Plan, Site};
 
-use crate::support::{SOON, archive_in, shell};
+use crate::support::{SOON, archive_in, good, shell};
 
 const MEMBERS: [&str; 2] = ["e1", "e2"];
 
@@ -121,6 +121,14 @@ fn the_commands_of_restore_txt_give_a_writable_etcd_with_the_keys_of_the_snapsho
     let expected =
         ["unpack", "snapshot", "stop", "data", "put", "start-etcd", "write", "program", "files", "start"];
     assert_eq!(names, expected);
+
+    // That the key opens the archive is known only once it was tried.
+    let [archive_at, key_at] = [&archive, &key].map(|path| path.to_str().unwrap().to_owned());
+    let never = site.run("m1", &["check"]).unwrap();
+    assert!(never.stderr.contains("no archive was ever opened with its real key"), "{never:?}");
+    good(site.run("m1", &["verify", &archive_at, "--identity", &key_at]).unwrap());
+    let opened = site.run("m1", &["check"]).unwrap();
+    assert!(opened.stdout.contains("was opened with its real key (age1"), "{opened:?}");
 
     // What is written after the night is lost.
     site.etcd[0].put("/registry/pods/ns/0", "written after the night").unwrap();

@@ -5,7 +5,11 @@ use std::io::{self, BufRead, BufReader, Read};
 use age::{Decryptor, Identity, IdentityFile};
 
 /// The private keys of an identity file.
-pub struct Identities(Vec<Box<dyn Identity>>);
+pub struct Identities {
+    keys: Vec<Box<dyn Identity>>,
+    /// Their public keys, as far as they are known without the program of a plugin.
+    pub recipients: Vec<String>,
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
@@ -21,7 +25,12 @@ impl Identities {
     /// Reads an identity file as `age-keygen` writes it.
     pub fn read(file: impl BufRead) -> Result<Self, IdentityError> {
         let file = IdentityFile::from_buffer(file).map_err(IdentityError::Read)?;
-        Ok(Self(file.into_identities().map_err(IdentityError::Keys)?))
+        let mut recipients = Vec::new();
+        if file.write_recipients_file(&mut recipients).is_err() {
+            recipients.clear();
+        }
+        let recipients = String::from_utf8_lossy(&recipients).lines().map(str::to_owned).collect();
+        Ok(Self { keys: file.into_identities().map_err(IdentityError::Keys)?, recipients })
     }
 }
 
@@ -36,6 +45,6 @@ pub fn open_encrypted<R: Read>(
     identities: &Identities,
 ) -> Result<impl Read + use<R>, IdentityError> {
     let decryptor = Decryptor::new_buffered(BufReader::new(reader)).map_err(IdentityError::Decrypt)?;
-    let keys = identities.0.iter().map(|identity| &**identity);
+    let keys = identities.keys.iter().map(|identity| &**identity);
     decryptor.decrypt(keys).map_err(IdentityError::Decrypt)
 }

@@ -158,6 +158,7 @@ tables! {
         members: Leaf<EtcdMembers>,
         slot: Leaf<String>,
         suspicious_below: Leaf<String>,
+        restore_tools: Leaf<String>,
     }
 
     Drill {

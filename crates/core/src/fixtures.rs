@@ -119,6 +119,7 @@ pub fn etcd_settings(conf: std::path::PathBuf) -> EtcdSettings {
         members: EtcdMembers::All,
         slot: Duration::ZERO,
         suspicious_below: 50,
+        restore_tools: None,
     }
 }
 

@@ -39,6 +39,9 @@ pub struct Record {
     pub sets: Vec<SetReport>,
     pub archives: Vec<Packed>,
     pub shipped: Vec<Shipment>,
+    /// The kit of this host, for each remote.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kits: Vec<Shipment>,
     /// For each other master: which of this host's etcd sets it has too.
     #[serde(default)]
     pub seen: BTreeMap<HostName, BTreeSet<SetId>>,
@@ -75,6 +78,7 @@ impl StageRecord {
     }
 }
 
+/// An archive on a remote; also this host's kit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Shipment {
     pub archive: String,
@@ -151,6 +155,7 @@ impl Record {
             sets: Vec::new(),
             archives: Vec::new(),
             shipped: Vec::new(),
+            kits: Vec::new(),
             seen: BTreeMap::new(),
             proofs: Vec::new(),
             secrets: Vec::new(),
@@ -189,6 +194,10 @@ impl Record {
                     reason: Some(reason),
                     stored_as: None,
                 });
+            }
+            Step::Kit(kit) => {
+                self.kits.retain(|known| known.remote != kit.remote);
+                self.kits.push(kit);
             }
             Step::Seen { master, sets } => self.seen.entry(master).or_default().extend(sets),
             Step::Proved(report) => self.proofs.push(report),

@@ -125,6 +125,8 @@ pub struct EtcdSettings {
     pub slot: Duration,
     /// Tonight's set is suspicious if it has less than this percentage of the last good set's keys or bytes.
     pub suspicious_below: u8,
+    /// The directory with the etcdutl for restores, which the kit contains.
+    pub restore_tools: Option<PathBuf>,
 }
 
 words! {
@@ -299,6 +301,16 @@ impl Paths {
         self.state.join("sent")
     }
 
+    /// The file that remembers when an archive was last opened with its real key.
+    pub fn opened(&self) -> PathBuf {
+        self.state.join("opened.json")
+    }
+
+    /// The kit of this host, and what is known of its deliveries.
+    pub fn kit(&self) -> PathBuf {
+        self.state.join("kit")
+    }
+
     /// The file that remembers that the vault was used.
     pub fn vault_mark(&self) -> PathBuf {
         self.state.join("vault.mark")
@@ -382,6 +394,7 @@ pub(crate) mod testing {
                 members: EtcdMembers::All,
                 slot: Duration::from_secs(180),
                 suspicious_below: 50,
+                restore_tools: None,
             },
             drill: DrillSettings {
                 hosts: Vec::new(),

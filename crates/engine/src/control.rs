@@ -49,6 +49,11 @@ pub enum ControlRequest {
     Accept {
         set: SetId,
     },
+    /// Remembers that an archive was opened with a key that belongs to this recipient of the configuration.
+    Opened {
+        archive: String,
+        recipient: String,
+    },
     /// Checks which of the configured files the daemon can read in its sandbox.
     Readable,
 }

@@ -5,6 +5,7 @@ mod actions;
 mod disk;
 mod drain;
 mod nights;
+mod opened;
 mod requests;
 mod slots;
 mod status_line;

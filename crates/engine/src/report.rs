@@ -3,7 +3,7 @@
 use nightshift_core::audit::{Event, Kind, Severity};
 use nightshift_core::outcome::Grade;
 use nightshift_core::proof::DrillVerdict;
-use nightshift_core::record::{Fate, ProofReport, SetReport, StartReason, Step};
+use nightshift_core::record::{Fate, ProofReport, SetReport, Shipment, StartReason, Step};
 use nightshift_core::secrets::SecretsReport;
 use nightshift_core::set_path::SetId;
 use nightshift_core::units;
@@ -40,6 +40,15 @@ impl StageContext {
     }
 }
 
+/// `status` has what it lacks.
+fn kit_of(kit: &Shipment) -> Option<Event> {
+    let (name, remote) = (kit.name_there(), &kit.remote);
+    let reason = kit.reason.as_ref().filter(|_| kit.verified.is_none())?;
+    let event =
+        Event::degraded(Kind::OperationFailed, format!("{name} not shipped to remote {remote}"), reason);
+    Some(Event { path: Some(name.to_owned()), ..event })
+}
+
 fn events(ctx: &StageContext, step: &Step) -> Vec<Event> {
     match step {
         Step::Set(report) => set(ctx, report),
@@ -65,6 +74,7 @@ fn events(ctx: &StageContext, step: &Step) -> Vec<Event> {
                 ),
             )
         }],
+        Step::Kit(kit) => kit_of(kit).into_iter().collect(),
         Step::NotShipped { archive, remote, reason } => vec![Event {
             path: Some(archive.clone()),
             ..Event::failed(

@@ -14,6 +14,7 @@ use nightshift_core::night::Night;
 use nightshift_core::outcome::Verdict;
 use nightshift_core::plan::NightPlan;
 use nightshift_core::record::Record;
+use nightshift_core::role::Role;
 use nightshift_core::settings::Settings;
 use nightshift_core::stage::Stage;
 use nightshift_core::summary::{self, Judgement};
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use etcd_state::EtcdState;
 
+use nightshift_etcd::restorer;
 use nightshift_store::records::Records;
 use nightshift_store::{StoreError, Vault};
 
@@ -57,6 +59,9 @@ pub struct Report {
     /// What an operator should look at beside the nights: an unreadable record, a record from the future.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// What a restore would lack. It is not a fault of a night.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// When the next night opens.
     pub opens: Timestamp,
 }
@@ -136,6 +141,7 @@ pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError>
         stale: stale(settings, now, restorable, known.clone().next().copied()),
         held: None,
         warnings: warnings.into_iter().collect(),
+        notes: notes(settings, night.as_ref().map(|night| &night.record)),
         night,
         before: before.map(|(_, verdict)| verdict),
         before_night: before.map(|(night, _)| night),
@@ -143,6 +149,18 @@ pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError>
         last_restorable: restorable,
         opens: window.opening(window.next_after(now)),
     })
+}
+
+/// Only masters ship a kit.
+fn notes(settings: &Settings, newest: Option<&Record>) -> Vec<String> {
+    let has_etcd = settings.inventory.with_role(Role::Etcd).next().is_some();
+    if settings.remotes.is_empty() || !settings.roles().has(Role::Master) {
+        return Vec::new();
+    }
+    let kits = newest.iter().flat_map(|record| &record.kits);
+    let lacking =
+        kits.filter_map(|kit| Some(format!("{} for {}: {}", kit.archive, kit.remote, kit.reason.as_ref()?)));
+    restorer::absent(settings).filter(|_| has_etcd).into_iter().chain(lacking).collect()
 }
 
 #[derive(Default)]
@@ -245,8 +263,6 @@ fn stale(
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use nightshift_core::role::Role;
-
     use super::*;
     use crate::testing;
 
@@ -266,6 +282,7 @@ mod tests {
             stale: None,
             held: None,
             warnings: Vec::new(),
+            notes: Vec::new(),
             opens: Timestamp::UNIX_EPOCH,
         };
         for (before, attention) in [

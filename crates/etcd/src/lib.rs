@@ -15,6 +15,7 @@ pub mod kept_tools;
 mod kv;
 mod lease;
 pub mod message;
+pub mod restorer;
 pub mod service;
 mod small_file;
 pub mod snapshot;

@@ -15,6 +15,7 @@ mod layout;
 mod mark;
 pub mod member_tar;
 pub mod offload;
+pub mod opened;
 pub mod outbox;
 mod owner;
 pub mod packing;

@@ -7,6 +7,7 @@ use crate::refusal::Refusal;
 use crate::units::{self, Percent};
 use crate::{check, defaults, raw, url};
 
+const NO_TOOLS: &str = "none, so the kit contains no etcdutl for restores";
 const DISCOVERED: &str = "read from etcd.conf or the static pod's manifest";
 
 pub(super) fn etcd(raw: &raw::Etcd, ledger: &mut Ledger<'_>) -> EtcdSettings {
@@ -30,6 +31,7 @@ pub(super) fn etcd(raw: &raw::Etcd, ledger: &mut Ledger<'_>) -> EtcdSettings {
                 units::percent(text)
             })
             .0,
+        restore_tools: ledger.take_optional("restore-tools", &raw.restore_tools, NO_TOOLS, check::path),
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::ProofReport;
+use super::{ProofReport, Shipment};
 use crate::digest::Digest;
 use crate::name::{HostName, RemoteName};
 use crate::night::Night;
@@ -55,6 +55,8 @@ pub enum Step {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         stored_as: Option<String>,
     },
+    /// The kit of this host on one remote, shipped or not.
+    Kit(Shipment),
     NotShipped {
         archive: String,
         remote: RemoteName,
@@ -95,6 +97,7 @@ impl Step {
     pub fn bounded(mut self) -> Self {
         let reasons: &mut [String] = match &mut self {
             Self::Set(SetReport { reason, .. }) | Self::Ended { reason, .. } => reason.as_mut_slice(),
+            Self::Kit(Shipment { reason, .. }) => reason.as_mut_slice(),
             Self::NotShipped { reason, .. } | Self::Pruned { reason, .. } => std::slice::from_mut(reason),
             Self::Packed(Packed { missing, .. }) => missing,
             Self::Closed { reasons, .. } => reasons,

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::accept::accept;
 use super::actions::{Daemon, Task, TaskOutput};
+use super::opened;
 use super::slots;
 use super::status_line::wait_of;
 use super::tonight::Tonight;
@@ -65,6 +66,10 @@ impl Daemon {
                 let (settings, audit) = (Arc::clone(self.agenda.settings()), self.audit.clone());
                 let tonight = self.nights.tonight().map(|tonight| (tonight.night, tonight.record.clone()));
                 return self.beside(reply, move || accept(&settings, &audit, tonight, set, who));
+            }
+            ControlRequest::Opened { archive, recipient } => {
+                let settings = Arc::clone(self.agenda.settings());
+                return self.beside(reply, move || opened::remember(&settings, archive, recipient));
             }
             ControlRequest::Readable => {
                 let settings = Arc::clone(self.agenda.settings());

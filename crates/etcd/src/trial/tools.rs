@@ -110,7 +110,7 @@ impl Tools {
 }
 
 impl Program {
-    async fn new(path: PathBuf, argument: &str, launch: Launch) -> Result<Self, Fault> {
+    pub(crate) async fn new(path: PathBuf, argument: &str, launch: Launch) -> Result<Self, Fault> {
         let doing = || format!("cannot get the version of {}", path.display());
         let mut command = launch.command(&path);
         command.arg(argument);

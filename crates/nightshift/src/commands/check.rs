@@ -6,6 +6,7 @@ mod etcd;
 mod etcd_data;
 mod line;
 mod machine;
+mod ready;
 
 use std::path::Path;
 
@@ -40,6 +41,7 @@ pub async fn run(config: &Path, args: &Check) -> Result<Exit, CommandError> {
     clock(settings).await;
     let mut good = vault(settings);
     good &= files(settings).await;
+    good &= ready::run(settings).await;
     if args.connect {
         good &= connect::run(settings).await;
     }

@@ -85,6 +85,9 @@ fn lines(report: &Report, zone: &TimeZone) -> Vec<String> {
     for warning in &report.warnings {
         lines.extend(wrapped("! ", warning));
     }
+    for note in &report.notes {
+        lines.extend(wrapped("note: ", note));
+    }
     if let Some(stale) = &report.stale {
         lines.extend(wrapped("", &format!("STALE: {stale}")));
     }

@@ -2,6 +2,7 @@
 
 mod archive;
 mod archived_sets;
+mod opened;
 pub mod signer;
 mod state;
 
@@ -42,7 +43,13 @@ pub fn run(config: &Path, args: &Verify) -> Result<Exit, CommandError> {
     let signers = signers(config, settings.as_ref(), args.known_hosts.as_deref());
     let mut worst = State::Verified;
     for archive in &archives {
-        let verified = archive::verify(Path::new(archive), args.identity.as_deref(), &signers);
+        let archive_path = Path::new(archive);
+        let verified = archive::verify(archive_path, args.identity.as_deref(), &signers);
+        if let (Ok(State::Verified | State::Unchecked), Some(settings), Some(identity)) =
+            (&verified, &settings, &args.identity)
+        {
+            opened::remember(settings, archive_path, identity)?;
+        }
         worst = worst.max(match verified {
             // It does not keep the others from being verified.
             Err(error) if args.what.len() > 1 => unchecked(archive, &error),

@@ -185,6 +185,13 @@ pub fn archive_details(record: &Record) -> Vec<String> {
             lines.extend(wrapped("  ", &format!("remote {}: {state}", shipment.remote)));
         }
     }
+    let kits = record.kits.iter().map(|kit| {
+        let state =
+            kit.verified.as_ref().map_or("missing".to_owned(), |verified| format!("verified ({verified})"));
+        let reason = kit.reason.as_ref().map(|reason| format!("; {reason}"));
+        format!("{} on remote {}: {state}{}", kit.name_there(), kit.remote, reason.unwrap_or_default())
+    });
+    lines.extend(section("kit", kits));
     lines
 }
 

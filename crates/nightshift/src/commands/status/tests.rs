@@ -34,6 +34,7 @@ fn record(host: &str, at: Timestamp) -> Record {
         sets: Vec::new(),
         archives: Vec::new(),
         shipped: Vec::new(),
+        kits: Vec::new(),
         seen: Default::default(),
         proofs: Vec::new(),
         secrets: Vec::new(),
@@ -77,6 +78,7 @@ fn report(host: &str, open: bool) -> Report {
             "night 2026-11-25: held since 2026-11-25 07:00 CET: the clock is not synchronised; start chronyd"
                 .into(),
         ),
+        notes: Vec::new(),
         warnings: vec![
             "cannot read the record /var/lib/nightshift/records/2026-11-20.json; move the file elsewhere"
                 .into(),
