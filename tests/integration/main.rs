@@ -17,6 +17,7 @@ mod peers;
 mod reload;
 mod restore;
 mod restore_act;
+mod restore_kit;
 mod restore_object;
 mod root;
 mod runbook;

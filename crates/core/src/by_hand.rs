@@ -73,7 +73,8 @@ impl ByHand<'_> {
         f.write_str(
             "With nightshift's package, `nightshift restore plan --from ARCHIVE` makes the plan, and says whether\n\
              it can carry it out. This is the way without it: with ssh, age, tar, sha256sum, ssh-keygen, etcdutl\n\
-             and etcdctl.\n\n\
+             and etcdctl. The kit beside the archives (kit_VERSION_HOST.tar) contains this text, the package's files,\n\
+             and etcd's programs as far as this host has them.\n\n\
              Lines between \"== commands\" and \"== end\" are commands for sh, in this order, in one shell, as root,\n\
              on a machine that only you use, in an empty directory of mode 0700. Stop at the first error.\n\
              Its ssh must log in to every host as root.\n\nYou need:\n",
@@ -86,7 +87,7 @@ impl ByHand<'_> {
         f.write_str(
             "- allowed_signers, in the current directory: it is beside this text. Who changed the archive could\n\
              \x20 also have changed that file in it: compare its key with the fingerprint that you noted\n\
-             \x20 (ssh-keygen -lf).\n\
+             \x20 (ssh-keygen -lf). The kit has it too.\n\
              - etcdutl 3.5.10 or later, not older than the members' etcd, and etcdctl\n",
         )
     }

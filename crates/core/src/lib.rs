@@ -19,6 +19,7 @@ pub mod etcd_facts;
 pub mod fixtures;
 pub mod hint;
 pub mod inventory;
+pub mod kit;
 pub mod manifest;
 pub mod name;
 pub mod named_paths;

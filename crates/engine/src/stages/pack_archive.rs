@@ -207,9 +207,13 @@ fn has_changed(ctx: &StageContext, record: Option<&Record>, set: &SetId) -> Resu
 
 fn publish(ctx: &StageContext, outbox: &Outbox, part: &Part, packed: &Packed) -> Result<(), StageError> {
     // Encryption to a public key does not prove who wrote the archive; the signature does.
-    let signature = Signer::from_host_key(&ctx.settings.ssh.host_key)?
-        .sign_digest(names::NAMESPACE, &sha512(&part.path)?)?;
+    let signature = signature(ctx, names::NAMESPACE, &part.path)?;
     Ok(outbox.publish(part, &packed.name, packed.sha256, Some(&signature))?)
+}
+
+/// The signature of a file by this host's key.
+pub(super) fn signature(ctx: &StageContext, namespace: &str, path: &Path) -> Result<String, StageError> {
+    Ok(Signer::from_host_key(&ctx.settings.ssh.host_key)?.sign_digest(namespace, &sha512(path)?)?)
 }
 
 fn sha512(path: &Path) -> Result<[u8; 64], StoreError> {

@@ -1,5 +1,6 @@
 //! `ship-archive`: the archives of the outbox to every remote, and verified there before they count as shipped.
 
+mod kit;
 mod lost;
 
 use futures_util::FutureExt as _;
@@ -27,6 +28,11 @@ pub async fn run(ctx: &StageContext) -> Result<StageEnd, StageError> {
     let shipped = join_all(shipping).await.into_iter().collect::<Result<Vec<Shipped>, _>>()?;
     ctx.board.end(ctx.stage);
     ctx.offload(move_delivered).await?;
+    // After the archives, and only where those arrived: a remote that is down costs no second wait.
+    let reached =
+        ctx.settings.remotes.iter().zip(&shipped).filter(|(_, shipped)| shipped.undelivered.is_empty());
+    let reached: Vec<&Remote> = reached.map(|(remote, _)| remote).collect();
+    kit::ship(ctx, &reached).await?;
     let is_delivered = shipped.iter().all(|shipped| shipped.undelivered.is_empty());
     let reasons: Vec<String> =
         shipped.into_iter().flat_map(|shipped| shipped.undelivered.into_iter().chain(shipped.lost)).collect();
