@@ -295,6 +295,8 @@ pub enum Keys {
         #[arg(long, value_name = "NAME")]
         remote: Option<RemoteName>,
     },
+    /// Print one page without secrets: what is needed to restore this cluster, to be printed on paper
+    RecoverySheet,
     /// Replace this master's SSH key, in two steps
     ///
     /// The first run creates a new key beside the old one and prints the lines that authorize it. Run it again when they are on

@@ -1,6 +1,7 @@
 //! `nightshift keys`: creates SSH keys, and prints the lines that authorize them.
 
 pub mod authorize;
+mod recovery_sheet;
 mod rotate;
 
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ pub fn run(config: &Path, keys: Keys) -> Result<Exit, CommandError> {
     match keys {
         Keys::Init => init(&settings),
         Keys::Authorize { agentless, remote } => authorize::authorize(&settings, agentless, remote.as_ref()),
+        Keys::RecoverySheet => recovery_sheet::print(&settings),
         Keys::Rotate { remote } => here(rotate::rotate(&settings, remote.as_ref())),
     }
 }
