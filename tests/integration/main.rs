@@ -19,6 +19,7 @@ mod restore;
 mod restore_act;
 mod restore_kit;
 mod restore_object;
+mod restore_refused;
 mod root;
 mod runbook;
 mod secrets;

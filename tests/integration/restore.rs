@@ -40,6 +40,7 @@ fn fingerprint(site: &Site) -> String {
 #[test]
 fn a_plan_names_what_is_restored_what_is_lost_and_the_acts_in_their_order() {
     let (site, archive) = after_a_night();
+    assert!(site.run("m1", &["status"]).unwrap().stdout.contains("\nrestorable: yes\n"));
     let (ran, parent) = plan(&site, &archive, &["--signer", &fingerprint(&site)]);
     let page = good(ran).stdout;
     println!("{page}");

@@ -33,6 +33,7 @@ pub mod proof;
 pub mod range_set;
 pub mod ranges;
 pub mod record;
+pub mod restorable;
 pub mod restore;
 pub mod retention;
 pub mod role;

@@ -12,6 +12,7 @@ use crate::digest::Digest;
 use crate::name::{HostName, RemoteName};
 use crate::night::Night;
 use crate::outcome::{Grade, Outcome, Verdict};
+use crate::restorable::Restorable;
 use crate::role::Role;
 use crate::secrets::SecretsReport;
 use crate::set_path::SetId;
@@ -50,6 +51,9 @@ pub struct Record {
     /// The encrypted values of sets, as this host checked them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<CheckedSecrets>,
+    /// Whether a restore from this host's vault is possible, by the plan that this host made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restorable: Option<Restorable>,
     pub pruned: Vec<Pruned>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed: Option<Closed>,
@@ -159,6 +163,7 @@ impl Record {
             seen: BTreeMap::new(),
             proofs: Vec::new(),
             secrets: Vec::new(),
+            restorable: None,
             pruned: Vec::new(),
             closed: None,
             newest: line.at,
@@ -202,6 +207,7 @@ impl Record {
             Step::Seen { master, sets } => self.seen.entry(master).or_default().extend(sets),
             Step::Proved(report) => self.proofs.push(report),
             Step::Secrets { set, report } => self.put_secrets(CheckedSecrets { set, report }),
+            Step::Restorable(restorable) => self.restorable = Some(restorable),
             Step::Pruned { what, reason } => self.pruned.push(Pruned { what, reason }),
             Step::Ended { stage, attempt, outcome, reason, duration_ms } => {
                 let entry = self.stages.entry(stage);

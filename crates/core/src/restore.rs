@@ -6,12 +6,14 @@
 
 pub mod act;
 mod certificates;
+pub mod contents;
 pub mod etcd;
 pub mod evidence;
 pub mod finding;
 pub mod id;
 pub mod machine;
 pub mod make;
+pub mod nightly;
 pub mod page;
 pub mod pods;
 pub mod steps;

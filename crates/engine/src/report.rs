@@ -90,7 +90,7 @@ fn events(ctx: &StageContext, step: &Step) -> Vec<Event> {
         }],
         // A packed archive is reported with events of its stage's.
         Step::Packed(_) | Step::Opened { .. } | Step::Started { .. } | Step::Seen { .. } => Vec::new(),
-        Step::Ended { .. } | Step::Closed { .. } => Vec::new(),
+        Step::Ended { .. } | Step::Closed { .. } | Step::Restorable(_) => Vec::new(),
     }
 }
 

@@ -18,6 +18,7 @@ pub mod compare;
 pub mod contents;
 pub mod etcd;
 pub mod fault;
+pub mod master_keys;
 pub mod restore;
 mod root_access;
 pub mod scratch;

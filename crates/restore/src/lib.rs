@@ -11,5 +11,6 @@ mod member;
 pub mod progress;
 pub mod ready;
 mod remote;
+pub mod snapshot;
 pub mod source;
 pub mod target;

@@ -102,6 +102,22 @@ fn in_use(found: &mut Found, facts: &Facts) {
     }
 }
 
+/// An etcd that no unit runs would not be stopped by the plan.
+fn runs_elsewhere(found: &mut Found, plan: &Plan, machine: &Machine, facts: &Facts) {
+    let etcd = units::names(&units::ETCD);
+    let is_of_a_unit = facts.units.iter().any(|unit| unit.active && etcd.contains(&unit.name));
+    let runs_as_a_unit =
+        plan.member(&machine.host).is_some_and(|member| matches!(member.runs, RunsAs::Unit(_)));
+    if runs_as_a_unit && !is_of_a_unit {
+        for data in facts.data.iter().filter(|data| data.in_use) {
+            found.reasons.push(format!(
+                "etcd runs there outside of its unit, with the data in {}; stop it",
+                data.path
+            ));
+        }
+    }
+}
+
 /// Where the files and the member's data need space.
 fn space(plan: &Plan, machine: &Machine) -> Vec<String> {
     let data = plan.member(&machine.host).map(|member| member.data.path.to_string());
@@ -217,6 +233,7 @@ fn judge(
     is_other_machine(found, machine, facts);
     units_missing(found, plan, machine, facts);
     in_use(found, facts);
+    runs_elsewhere(found, plan, machine, facts);
     older_etcd(found, plan, machine, facts);
     other_unit(found, plan, machine, facts);
     if let Some(system) = &machine.system {
@@ -265,3 +282,6 @@ fn older_etcd(found: &mut Found, plan: &Plan, machine: &Machine, facts: &Facts) 
         Some((text, None)) => found.notes.push(format!("etcd has an unknown version: {text}")),
     }
 }
+
+#[cfg(test)]
+mod tests;

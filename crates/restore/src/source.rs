@@ -3,7 +3,6 @@
 pub mod archive;
 pub mod vault;
 
-use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -11,8 +10,8 @@ use std::path::Path;
 use nightshift_core::manifest::Manifest;
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Grade;
-use nightshift_core::restore::evidence::{FoundSet, MAX_TEXT, is_read};
-use nightshift_store::read_bounded;
+use nightshift_core::restore::evidence::FoundSet;
+use nightshift_store::restorable::texts;
 
 use crate::directory::private_directory;
 use crate::error::{Doing as _, RestoreError};
@@ -32,11 +31,7 @@ pub fn found(sets: &Sets, directory: &Path) -> Result<Vec<FoundSet>, RestoreErro
         .iter()
         .map(|(manifest, grade)| {
             let id = manifest.id();
-            let set = directory.join(id.host.as_str()).join(id.dir_name());
-            let mut texts = BTreeMap::new();
-            for item in manifest.items.iter().filter(|item| is_read(id.role, item)) {
-                texts.insert(item.path.clone(), read_bounded(&set.join(&item.path), MAX_TEXT)?);
-            }
+            let texts = texts(&directory.join(id.host.as_str()).join(id.dir_name()), manifest)?;
             Ok(FoundSet { manifest: manifest.clone(), grade: *grade, texts })
         })
         .collect()

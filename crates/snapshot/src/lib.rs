@@ -31,6 +31,7 @@ mod source;
 mod survey;
 mod trailer;
 mod walk;
+mod webhooks;
 
 pub use change::{Change, Visitor};
 pub use cursor::Cursor;
@@ -61,3 +62,4 @@ pub use source::{ReadAt, read_up_to};
 pub use survey::survey;
 pub use trailer::{Ending, TRAILER_LEN, Trailer, TrailerCheck};
 pub use walk::{walk, walk_hashed, walk_member};
+pub use webhooks::{FoundWebhooks, Webhooks};

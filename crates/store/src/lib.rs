@@ -28,6 +28,7 @@ mod read;
 pub mod records;
 mod remove;
 mod replace;
+pub mod restorable;
 pub mod safe_open;
 pub mod space;
 pub mod spool;

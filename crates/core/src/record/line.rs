@@ -10,6 +10,7 @@ use crate::digest::Digest;
 use crate::name::{HostName, RemoteName};
 use crate::night::Night;
 use crate::outcome::{Grade, Outcome, Verdict};
+use crate::restorable::Restorable;
 use crate::role::Role;
 use crate::secrets::SecretsReport;
 use crate::set_path::SetId;
@@ -74,6 +75,8 @@ pub enum Step {
         #[serde(flatten)]
         report: SecretsReport,
     },
+    /// The plan of a restore was made from this host's vault.
+    Restorable(Restorable),
     Pruned {
         what: String,
         #[serde(rename = "because")]
@@ -102,7 +105,7 @@ impl Step {
             Self::Packed(Packed { missing, .. }) => missing,
             Self::Closed { reasons, .. } => reasons,
             Self::Opened { .. } | Self::Started { .. } | Self::Shipped { .. } => &mut [],
-            Self::Seen { .. } | Self::Proved(_) | Self::Secrets { .. } => &mut [],
+            Self::Seen { .. } | Self::Proved(_) | Self::Secrets { .. } | Self::Restorable(_) => &mut [],
         };
         reasons.iter_mut().for_each(|reason| *reason = one_line(reason));
         self

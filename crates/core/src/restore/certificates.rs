@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use self::files::MachineFiles;
-use self::named::{Named, Needed, Part, Place};
+use self::files::{MachineFiles, Place};
+use self::named::{Named, Needed, Part};
 use crate::certificate::{Certificate, WARNING_PERIOD, first_expiry};
 use crate::inventory::Host;
 use crate::restore::etcd::BY_HAND;

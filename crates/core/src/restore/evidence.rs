@@ -15,6 +15,8 @@ use crate::settings::Settings;
 
 /// Bytes of a configuration: a larger file is not read for the plan.
 pub const MAX_TEXT: u64 = 1 << 20;
+/// The name of nightshift's configuration, which every set contains.
+pub const CONFIGURATION: &str = "nightshift.toml";
 /// Files that a plan reads, by the ending of their path in the set: configurations and what they name.
 const READ: [&str; 11] =
     [".conf", ".yaml", ".yml", ".env", "/etcd", ".kubeconfig", ".crt", ".cert", ".cer", ".pem", ".key"];
@@ -50,6 +52,11 @@ pub fn is_read(role: Role, item: &Item) -> bool {
     matches!(item.kind, ItemKind::File { size, .. } if size <= MAX_TEXT)
         && READ.iter().any(|ending| item.path.ends_with(ending))
         && (role != Role::Node || READ_OF_NODES.iter().any(|directory| item.source.contains(directory)))
+}
+
+/// nightshift's own configuration in a set, by which the hosts of the cluster are known.
+pub fn configuration(manifest: &Manifest) -> Option<&Item> {
+    manifest.items.iter().find(|item| item.source.rsplit('/').next() == Some(CONFIGURATION))
 }
 
 impl Evidence<'_> {

@@ -9,9 +9,12 @@ use crate::role::Role;
 use crate::settings::Remote;
 use crate::text::Lines;
 
+/// How the one loss is named that every restore has.
+pub const AFTER_THE_SNAPSHOT: &str = "everything that was written to etcd after";
+
 /// An operator must not conclude from silence that these were checked.
-const NOT_CHECKED: &str = "not checked: whether the masters' encryption keys decrypt the snapshot (`nightshift \
-    status` of that night says so); webhooks that may block";
+const NOT_CHECKED: &str = "not checked: certificates that no configuration of etcd, the API server or a kubelet names (of load balancers, \
+    registries, users); whether a KMS and the services of webhooks run";
 
 pub fn make(evidence: &Evidence<'_>) -> Plan {
     let mut findings = Vec::new();
@@ -22,7 +25,7 @@ pub fn make(evidence: &Evidence<'_>) -> Plan {
         if let Some(set) = set {
             let at = set.manifest.made_at;
             findings.push(Finding::lost(format!(
-                "everything that was written to etcd after revision {} ({at}, {})",
+                "{AFTER_THE_SNAPSHOT} revision {} ({at}, {})",
                 plan.snapshot.revision, plan.snapshot.set
             )));
             let members = set.manifest.etcd.iter().flat_map(|facts| etcd::compare_members(facts, plan));

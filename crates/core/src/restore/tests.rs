@@ -69,7 +69,7 @@ pub(super) fn cluster() -> (Settings, Vec<FoundSet>) {
     (settings, sets)
 }
 
-fn plan(settings: &Settings, sets: Vec<FoundSet>) -> Plan {
+pub(super) fn plan(settings: &Settings, sets: Vec<FoundSet>) -> Plan {
     make(&Evidence {
         settings,
         night: NIGHT.parse().unwrap(),

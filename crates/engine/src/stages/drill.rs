@@ -1,9 +1,10 @@
 //! `drill`: a stored snapshot is restored into a scratch etcd and tested. One host does it; each master waits for its proof,
-//! checks whether the night's secrets decrypt, and which other masters have the night's snapshots.
+//! checks whether the night's secrets decrypt, which other masters have the night's snapshots, and whether the night is restorable.
 
 mod await_proof;
 mod elsewhere;
 mod prove;
+mod restorable;
 mod secrets;
 
 use nightshift_core::audit::{Event, Kind};
@@ -24,7 +25,9 @@ pub async fn run(ctx: &StageContext) -> Result<StageEnd, StageError> {
         let what = "cannot check which masters have tonight's etcd sets";
         ctx.log(Event::degraded(Kind::OperationFailed, what, chain(&error)));
     }
-    Ok(secrets::judge(ctx, end?).await?)
+    let end = secrets::judge(ctx, end?).await?;
+    restorable::check(ctx).await?;
+    Ok(end)
 }
 
 async fn prove_or_wait(ctx: &StageContext) -> Result<StageEnd, StageError> {

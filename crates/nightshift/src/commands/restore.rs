@@ -7,6 +7,7 @@ mod object;
 mod object_copy;
 mod origin;
 mod plan;
+mod progress;
 mod status;
 mod to_etcd;
 

@@ -7,7 +7,6 @@ use nightshift_core::digest::Hasher;
 use nightshift_core::manifest::{FILE, Manifest};
 use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
-use nightshift_core::outcome::Grade;
 use nightshift_core::role::Role;
 use nightshift_store::{Vault, open_below};
 
@@ -23,25 +22,17 @@ pub fn copy(
     night: Night,
     directory: &Path,
 ) -> Result<Sets, RestoreError> {
+    let found = vault.sets_to_restore(hosts, night)?;
     let mut sets = Vec::new();
-    let mut missing = Vec::new();
-    for (host, roles) in hosts {
-        for role in roles {
-            let mut best = vault.best(host, night, *role);
-            // A node's files may be older than the masters'.
-            if best.is_none() && *role == Role::Node {
-                let earlier = vault.earlier(host, night, *role, Grade::is_copy)?;
-                best = earlier.and_then(|earlier| vault.best(host, earlier.night, *role));
-            }
-            match best {
-                Some(best) => {
-                    copy_set(vault, &best.manifest, directory)?;
-                    sets.push((best.manifest, best.grade));
-                }
-                None => missing.push(format!("{host} {role}: no set of {night} in this vault")),
-            }
-        }
+    for set in found.sets {
+        copy_set(vault, &set.manifest, directory)?;
+        sets.push((set.manifest, set.grade));
     }
+    let missing = found
+        .missing
+        .iter()
+        .map(|(host, role)| format!("{host} {role}: no set of {night} in this vault"))
+        .collect();
     Ok(Sets { night, sets, missing })
 }
 
@@ -82,6 +73,7 @@ fn copy_set(vault: &Vault, manifest: &Manifest, directory: &Path) -> Result<(), 
 mod tests {
     #![allow(clippy::unwrap_used)]
     use nightshift_core::fixtures::{file, manifest};
+    use nightshift_core::outcome::Grade;
 
     use super::*;
 

@@ -1,4 +1,4 @@
-//! A machine's files by their paths on it, in its sets.
+//! A machine's files by their paths on it, in its sets, and what is embedded in one of them.
 
 use std::path::{Path, PathBuf};
 
@@ -8,6 +8,15 @@ use crate::restore::evidence::FoundSet;
 
 /// As the kernel has it (path_resolution(7)).
 const MAX_LINKS: usize = 40;
+
+/// Where a certificate, an authority or a key is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// A path on the machine.
+    File(String),
+    /// In another file, of which this is the path.
+    Inline { of: String, pem: Vec<u8> },
+}
 
 /// The sets of a machine, in the order in which their files take precedence.
 pub struct MachineFiles<'e>(pub Vec<&'e FoundSet>);

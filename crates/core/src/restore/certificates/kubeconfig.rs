@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use super::named::Place;
+use super::files::Place;
 use crate::etcd_config::yaml;
 use crate::named_paths::normal;
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::files::MachineFiles;
+use super::files::{MachineFiles, Place};
 use super::kubeconfig;
 use crate::api_server::{MASTER_CONFIG, POD};
 use crate::etcd_config::Options;
@@ -38,15 +38,6 @@ const KUBECONFIGS: [&str; 3] = ["kubeconfig", "authentication-kubeconfig", "auth
 const OPENSHIFT_AUTHORITIES: [&str; 3] = ["ca", "clientCA", "masterCA"];
 /// Certificates that other authorities sign, for the names of a load balancer.
 const PUBLIC: &str = "namedCertificates";
-
-/// Where a certificate, an authority or a key is.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
-    /// A path on the machine.
-    File(String),
-    /// In another file, of which this is the path.
-    Inline { of: String, pem: Vec<u8> },
-}
 
 /// The names for which a certificate must be.
 #[derive(Debug, Clone, PartialEq, Eq)]

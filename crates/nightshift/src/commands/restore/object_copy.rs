@@ -9,7 +9,7 @@ use nightshift_core::outcome::Grade;
 use nightshift_core::restore;
 use nightshift_core::restore::finding::FindingKind;
 use nightshift_core::role::Role;
-use nightshift_engine::drill::master_keys;
+use nightshift_etcd::trial::master_keys;
 use nightshift_restore::directory::Directory;
 use nightshift_snapshot::{Database, Keyring};
 use nightshift_store::packing::snapshot_of;

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use indicatif::ProgressBar;
 use nightshift_core::night::Night;
 use nightshift_core::restore::finding::Finding;
 use nightshift_core::role::Role;
@@ -12,6 +11,7 @@ use nightshift_peers::Signers;
 use nightshift_restore::source::{Sets, archive, vault};
 use nightshift_store::Vault;
 
+use super::progress::progress;
 use crate::args::Origin;
 use crate::commands::verify::signer;
 use crate::commands::{CommandError, archive_file};
@@ -66,8 +66,10 @@ fn from_archive(args: &Origin, directory: &Path) -> Result<Verified, CommandErro
             return Err(CommandError::failed(what)(error));
         }
     };
-    let reader = archive_file::open(path, &name, identity, &ProgressBar::hidden())?;
+    let progress = progress("unpacking and verifying", path);
+    let reader = archive_file::open(path, &name, identity, &progress)?;
     let sets = archive::unpack(reader, &name, path, directory)?;
+    progress.finish_and_clear();
     let source = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     Ok(Verified { sets, source, signed, doubts: Vec::new() })
 }
@@ -95,7 +97,8 @@ fn from_vault(config: &Path, args: &Origin, directory: &Path) -> Result<Verified
         match signer::of_set(&vault, manifest, &signers)? {
             Signed::By(_) => {}
             signed @ Signed::Refused(_) => {
-                doubts.push(Finding::refused(format!("{}: {signed}", manifest.id())));
+                let what = "use another vault or an archive";
+                doubts.push(Finding::refused(format!("{}: {signed}; {what}", manifest.id())));
             }
             signed if args.unsigned => {
                 unchecked += 1;
@@ -121,7 +124,7 @@ fn newest(vault: &Vault, settings: &Settings) -> Result<Night, CommandError> {
     let newest = vault.newest_copy(&hosts, Role::Etcd)?;
     newest.map(|judged| judged.manifest.night).ok_or_else(|| {
         CommandError::Absent(format!(
-            "{} has no etcd set; use another vault or an archive",
+            "{} has no etcd set that counts as a copy; use another vault or an archive, or name a night with --night",
             vault.root().display()
         ))
     })

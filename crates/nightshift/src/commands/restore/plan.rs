@@ -3,24 +3,22 @@
 use std::path::Path;
 
 use jiff::Timestamp;
-use nightshift_core::manifest::{Item, Manifest};
 use nightshift_core::outcome::Grade;
-use nightshift_core::restore::evidence::Evidence;
+use nightshift_core::restore::evidence::{CONFIGURATION, Evidence, configuration};
 use nightshift_core::restore::finding::Finding;
 use nightshift_core::restore::make::make;
 use nightshift_core::restore::page::Page;
 use nightshift_core::settings::Settings;
 use nightshift_restore::directory::Directory;
+use nightshift_restore::snapshot;
 use nightshift_restore::source::{Sets, found};
 
 use super::origin::{self, Verified};
+use super::progress::progress;
 use crate::args::RestorePlan;
 use crate::commands::CommandError;
 use crate::exit::Exit;
 use crate::{config_file, out};
-
-/// The name of nightshift's configuration, which every set contains.
-const CONFIG: &str = "nightshift.toml";
 
 pub fn run(config: &Path, args: &RestorePlan) -> Result<Exit, CommandError> {
     let directory = Directory::create(&args.parent)?;
@@ -60,6 +58,13 @@ fn planned(
         now: Timestamp::now(),
     };
     let mut plan = make(&evidence);
+    if let Some(etcd) = &plan.etcd {
+        let packed = directory.set(&etcd.snapshot.set).join(&etcd.snapshot.item);
+        let progress = progress("verifying the snapshot", &packed);
+        let findings = snapshot::check(directory, &sets, &etcd.snapshot, &mut |bytes| progress.inc(bytes))?;
+        progress.finish_and_clear();
+        plan.findings.extend(findings);
+    }
     plan.findings.extend(sets.missing.iter().map(Finding::missing));
     plan.findings.extend(doubts);
     Ok(plan)
@@ -68,19 +73,14 @@ fn planned(
 /// The cluster as it was, by the configuration in a set: a master's first.
 fn settings(sets: &Sets, directory: &Directory) -> Result<Settings, CommandError> {
     let copies = sets.sets.iter().filter(|(_, grade)| *grade > Grade::Bad);
-    let with_config = copies.filter_map(|(manifest, _)| Some((manifest, config_in(manifest)?)));
+    let with_config = copies.filter_map(|(manifest, _)| Some((manifest, configuration(manifest)?)));
     let first = with_config.min_by_key(|(manifest, _)| (manifest.role, manifest.host.clone()));
     let Some((manifest, item)) = first else {
         return Err(CommandError::Absent(format!(
-            "no set contains {CONFIG}, so the hosts of the cluster are unknown; use another archive"
+            "no set contains {CONFIGURATION}, so the hosts of the cluster are unknown; use another archive"
         )));
     };
     let path = directory.set(&manifest.id()).join(&item.path);
     let config_dir = Path::new(&item.source).parent().unwrap_or(Path::new("/"));
     Ok(config_file::load_as(&path, manifest.host.to_string(), config_dir)?.settings)
-}
-
-fn config_in(manifest: &Manifest) -> Option<&Item> {
-    let is_config = |item: &&Item| Path::new(&item.source).file_name().is_some_and(|name| name == CONFIG);
-    manifest.items.iter().find(is_config)
 }

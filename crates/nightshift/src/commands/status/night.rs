@@ -29,6 +29,9 @@ pub fn night_lines(night: &NightReport, zone: &TimeZone) -> Vec<String> {
     lines.push(String::new());
     lines.extend(stages(night, zone));
     lines.extend(sets::lines(night));
+    if let Some(restorable) = &night.record.restorable {
+        lines.extend(wrapped("", &format!("restorable: {}", restorable.summary())));
+    }
     lines
 }
 

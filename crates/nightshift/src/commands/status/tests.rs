@@ -38,6 +38,7 @@ fn record(host: &str, at: Timestamp) -> Record {
         seen: Default::default(),
         proofs: Vec::new(),
         secrets: Vec::new(),
+        restorable: None,
         pruned: Vec::new(),
         closed: None,
         newest: at,
