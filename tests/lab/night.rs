@@ -228,9 +228,13 @@ fn the_backup_server_holds_three_archives(lab: &Lab, key: &AgeIdentity, night: &
     let listing = backup.run(&format!("ls {home}")).unwrap().text();
     assert_eq!(
         listing.lines().count(),
-        3 * 3,
-        "an archive, its hash and its signature from each master: {listing}"
+        2 * 3 * 3,
+        "an archive and a kit, each with its hash and its signature, from each master: {listing}"
     );
+    let kit = backup.run(&format!("tar -tf {home}/kit_*_master1.lab.test.tar")).unwrap().text();
+    for file in ["/package/usr/bin/nightshift", "/RESTORE.txt", "/allowed_signers"] {
+        assert!(kit.lines().any(|line| line.ends_with(file)), "{file} is not in the kit:\n{kit}");
+    }
     backup.run(&format!("cd {home} && sha256sum --check *.sha256")).unwrap();
     let scratch = lab.folder().join("archives");
     fs::create_dir_all(&scratch).unwrap();
