@@ -134,13 +134,6 @@ impl Opened {
         if self.partly { " (but parts of the snapshot are damaged and were not read)" } else { "" }
     }
 
-    pub fn add_faults(&mut self, findings: Findings) {
-        self.faults.extend(findings.kept.iter().map(ToString::to_string));
-        if findings.further > 0 {
-            self.faults.push(format!("{} more findings of this kind", findings.further));
-        }
-    }
-
     /// The error for a key that was not found, with the likely reason.
     pub fn no_such_key(&self, key: &[u8], revision: Option<u64>) -> CommandError {
         let at = revision.map(|revision| format!(" at revision {revision}")).unwrap_or_default();

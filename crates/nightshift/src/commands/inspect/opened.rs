@@ -13,7 +13,7 @@ use nightshift_core::manifest::Manifest;
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_core::units::bytes;
-use nightshift_snapshot::{Database, Ending};
+use nightshift_snapshot::{Database, Ending, Findings};
 use nightshift_store::best;
 use nightshift_store::packing::{Packing, snapshot_of};
 use nightshift_store::spool::{SpoolError, Spooled, scratch_file, spool};
@@ -40,6 +40,13 @@ pub struct Opened {
 }
 
 impl Opened {
+    pub fn add_faults(&mut self, findings: Findings) {
+        self.faults.extend(findings.kept.iter().map(ToString::to_string));
+        if findings.further > 0 {
+            self.faults.push(format!("{} more findings of this kind", findings.further));
+        }
+    }
+
     /// The snapshot, if its hash, its trailer and its metas are good.
     pub fn verified(mut self) -> Result<Self, CommandError> {
         let failed = CommandError::failed(format!("cannot compute the SHA-256 of {}", self.what));
