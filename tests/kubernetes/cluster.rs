@@ -14,7 +14,7 @@ use serde_json::Value;
 const STARTS: Duration = Duration::from_secs(60);
 const ENDS: Duration = Duration::from_secs(60);
 /// Those that the tests need; others would find no nodes.
-const CONTROLLERS: &str = "namespace-controller,garbage-collector-controller,serviceaccount-controller,deployment-controller,\
+pub const CONTROLLERS: &str = "namespace-controller,garbage-collector-controller,serviceaccount-controller,deployment-controller,\
                            replicaset-controller,resourcequota-controller,root-ca-certificate-publisher-controller,\
                            persistentvolumeclaim-protection-controller";
 /// Fields that differ between an object and its restored copy.

@@ -2,3 +2,7 @@
 
 mod cluster;
 mod namespace;
+#[path = "../lab/site.rs"]
+#[allow(dead_code)]
+mod site;
+mod total_loss;

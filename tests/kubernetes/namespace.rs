@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::cluster::{Cluster, program};
 
 const SOON: Duration = Duration::from_secs(60);
-const ENCRYPTION: &str = "apiVersion: apiserver.config.k8s.io/v1
+pub const ENCRYPTION: &str = "apiVersion: apiserver.config.k8s.io/v1
 kind: EncryptionConfiguration
 resources:
 - resources: [secrets]
@@ -21,7 +21,7 @@ resources:
   - aescbc: { keys: [{ name: key1, secret: AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA= }] }
   - identity: {}
 ";
-const DEFINITION: &str = "apiVersion: apiextensions.k8s.io/v1
+pub const DEFINITION: &str = "apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
 metadata: { name: widgets.example.com }
 spec:
@@ -34,7 +34,7 @@ spec:
     storage: true
     schema: { openAPIV3Schema: { type: object, x-kubernetes-preserve-unknown-fields: true } }
 ";
-const SHOP: &str = "
+pub const SHOP: &str = "
 { apiVersion: v1, kind: Namespace, metadata: { name: shop, labels: { team: blue } } }
 ---
 { apiVersion: v1, kind: Secret, metadata: { name: db, namespace: shop }, stringData: { password: hunter2 } }

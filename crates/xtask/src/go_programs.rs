@@ -12,10 +12,11 @@ const ETCD: [(&str, &str); 3] = [
     ("etcdctl", "go.etcd.io/etcd/etcdctl/v3"),
     ("etcdutl", "go.etcd.io/etcd/etcdutl/v3"),
 ];
-const KUBERNETES: [(&str, &str); 3] = [
+const KUBERNETES: [(&str, &str); 4] = [
     ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
     ("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
     ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
+    ("informer", "./informer"),
 ];
 
 /// Makes `target/tools/etcd-RELEASE/usr/bin`, or prints why it cannot; tests that need it fail or skip by themselves.

@@ -41,7 +41,7 @@ cargo xtask COMMAND
   lab night            install nightshift on it and run a night
   lab exec HOST LINE   run a shell line on one of its hosts
   lab down             stop it and remove it
-  lab kubernetes       restore objects into a real API server, which is built first (10 minutes)";
+  lab kubernetes       restore objects and a lost cluster with a real API server, which is built first (10 minutes)";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
