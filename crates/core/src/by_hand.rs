@@ -4,48 +4,23 @@
 mod member;
 mod shell;
 mod steps;
+mod subject;
 
 use std::fmt::{self, Write as _};
 
 pub use member::{EtcdSet, Member};
+pub use steps::PUT_FILES;
 
-use crate::archive::ArchiveName;
-use crate::manifest::{Item, ItemKind};
-use crate::name::HostName;
+use crate::manifest::ItemKind;
 use crate::restore::etcd::BUMP;
 use crate::role::Role;
-use crate::set_path::SetId;
 use crate::settings::{Compression, Settings};
-use crate::system::ControlPlane;
 use crate::text::one_line;
-use shell::block;
+use shell::{block, title};
+pub use subject::{ByHand, Packed};
 
-/// Restores the files of a set on its host, by the manifest in the current directory.
-pub const PUT_FILES: &str = include_str!("by_hand/put_files.py");
 /// The maximum number of links that are listed. All of them are in the manifests.
 const MAX_LINKS: usize = 2_000;
-const RULER: &str = "------------------------------------------------------------------------------\n";
-
-/// What the text is made from.
-pub struct ByHand<'a> {
-    pub settings: &'a Settings,
-    /// The archive that contains the text; `None` in a kit, which is for any archive of its host.
-    pub archive: Option<Packed<'a>>,
-    pub control_plane: Option<ControlPlane>,
-    /// The members of etcd. Empty where no manifest lists them.
-    pub members: Vec<Member>,
-    /// Whether etcd has v2 keys, which a snapshot does not contain.
-    pub has_v2: bool,
-}
-
-/// The archive that contains the text.
-pub struct Packed<'a> {
-    pub name: &'a ArchiveName,
-    /// The best etcd set in it, and its snapshot's path in the set.
-    pub snapshot: Option<(SetId, String)>,
-    /// The symlinks that tar does not create, with their targets.
-    pub left_out: Vec<(HostName, &'a Item)>,
-}
 
 impl fmt::Display for ByHand<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -60,10 +35,6 @@ impl fmt::Display for ByHand<'_> {
         self.start(f)?;
         self.after(f)
     }
-}
-
-fn title(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    write!(f, "\n{RULER}{text}\n{RULER}\n")
 }
 
 impl ByHand<'_> {

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::digest::Digest;
 use crate::name::{HostName, RemoteName};
 use crate::night::Night;
 use crate::outcome::{Grade, Outcome, Verdict};
@@ -18,7 +17,7 @@ use crate::secrets::SecretsReport;
 use crate::set_path::SetId;
 use crate::stage::Stage;
 
-pub use line::{Expected, Fate, Line, Packed, SetReport, StartReason, Step};
+pub use line::{Expected, Fate, Line, Packed, SetReport, Shipment, StartReason, Step};
 pub use proof_report::ProofReport;
 
 /// The format that is written, and the newest one that is read.
@@ -79,30 +78,6 @@ pub struct StageRecord {
 impl StageRecord {
     const fn started(attempts: u32, started: Timestamp, why: StartReason) -> Self {
         Self { attempts, started, why, ended: None, outcome: None, reason: None, duration_ms: 0 }
-    }
-}
-
-/// An archive on a remote; also this host's kit.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Shipment {
-    pub archive: String,
-    pub remote: RemoteName,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sha256: Option<Digest>,
-    /// How it was verified on the remote; `None` if it was not shipped.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub verified: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// Its name on the remote, where its own name was taken there by other content.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stored_as: Option<String>,
-}
-
-impl Shipment {
-    /// Its name on the remote.
-    pub fn name_there(&self) -> &str {
-        self.stored_as.as_deref().unwrap_or(&self.archive)
     }
 }
 

@@ -1,8 +1,6 @@
 //! One archive for one remote: uploaded as a part file with resume, synced, verified there, then renamed.
 
-mod free_name;
-
-use std::time::Duration;
+mod small;
 
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
@@ -11,20 +9,13 @@ use nightshift_core::digest::Digest;
 use nightshift_core::range_set::RangeSet;
 use nightshift_core::settings::{Remote, Settings};
 use nightshift_core::units;
-use nightshift_ssh::session::exec::quote;
-use nightshift_ssh::{ExecError, Session, Sftp, SftpError, Space, Upload, UploadError, upload};
+use nightshift_ssh::{Session, Sftp, SftpError, Space, Upload, UploadError, upload};
 use nightshift_store::outbox::{Delivery, Outbox};
 use nightshift_store::{IoContext as _, StoreError, offload};
 
 use crate::credentials::{Credentials, CredentialsError, ReachError, remote_endpoint};
 use crate::sink::HashedSink;
-
-/// An archive contains every secret of the cluster.
-const MODE: u32 = 0o600;
-/// Temporary names that are tried for a small file.
-const MAX_NAMES: usize = 9;
-/// For the remote to hash an archive.
-const HASH_TIMEOUT: Duration = Duration::from_secs(3600);
+use small::{MODE, hash_by_command, short, write_new};
 
 #[derive(Debug, thiserror::Error)]
 pub enum DeliverError {
@@ -80,6 +71,15 @@ pub enum Delivered {
         /// Its name there, where its own name was taken.
         stored_as: Option<String>,
     },
+}
+
+/// What a remote has under a name.
+enum Found {
+    Nothing,
+    /// An earlier attempt renamed it and lost the connection before the response. It was verified again.
+    Ours(String),
+    /// It stays as it is: it may be of a night before this host was lost and made again.
+    Other,
 }
 
 /// What is delivered, and where to.
@@ -148,6 +148,66 @@ impl Deliver<'_> {
         self.store_progress(delivery).await?;
         session.close().await;
         Ok(Delivered::Now { bytes, sha256, verified, stored_as })
+    }
+
+    /// The first name that is free, or has this content already; then with how that was verified.
+    async fn free_name(
+        &self,
+        session: &Session,
+        sftp: &Sftp,
+        content: Content,
+    ) -> Result<(String, Option<String>), DeliverError> {
+        for name in &self.names {
+            match self.find(session, sftp, name, content).await? {
+                Found::Nothing => return Ok((name.clone(), None)),
+                Found::Ours(verified) => return Ok((name.clone(), Some(verified))),
+                Found::Other => tracing::debug!("{}: {name} has other content", self.remote.name),
+            }
+        }
+        let at = |name: Option<&String>| self.there(name.unwrap_or(&self.file));
+        Err(DeliverError::AllOccupied { first: at(self.names.first()), last: at(self.names.last()) })
+    }
+
+    async fn find(
+        &self,
+        session: &Session,
+        sftp: &Sftp,
+        name: &str,
+        content: Content,
+    ) -> Result<Found, DeliverError> {
+        let target = self.there(name);
+        let exists = match sftp.size(&target).await {
+            Ok(size) if size != content.bytes => return Ok(Found::Other),
+            Ok(_) => true,
+            Err(error) if error.is_gone() => false,
+            Err(error) => return Err(error.into()),
+        };
+        // Also cheaper than to hash the file, if that is another one.
+        if self.has_other_sidecar(sftp, name, content.sha256).await? {
+            return Ok(Found::Other);
+        }
+        if !exists {
+            return Ok(Found::Nothing);
+        }
+        match self.verify(session, sftp, &target, content.sha256).await {
+            Ok(verified) => Ok(Found::Ours(verified)),
+            Err(DeliverError::Content { .. }) => Ok(Found::Other),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn has_other_sidecar(&self, sftp: &Sftp, name: &str, sha256: Digest) -> Result<bool, DeliverError> {
+        for (extension, content) in self.sidecars(name, sha256).await? {
+            let path = format!("{}.{extension}", self.there(name));
+            match sftp.read_small(&path, content.len()).await {
+                Ok(there) if there != content => return Ok(true),
+                Ok(_) => {}
+                Err(SftpError::TooBig { .. }) => return Ok(true),
+                Err(error) if error.is_gone() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(false)
     }
 
     fn there(&self, name: &str) -> String {
@@ -328,50 +388,6 @@ impl Deliver<'_> {
     async fn store_progress(&self, delivery: Delivery) -> Result<(), StoreError> {
         let (outbox, file, name) = (self.outbox.clone(), self.file.clone(), self.remote.name.clone());
         offload::run(move || outbox.keep_delivery(&file, &name, &delivery)).await
-    }
-}
-
-/// Writes a small file under a temporary name, and returns the name. A login that may only add files cannot write one again that an
-/// earlier attempt created.
-async fn write_new(sftp: &Sftp, part: String, content: &[u8]) -> Result<String, SftpError> {
-    let mut others = (2..=MAX_NAMES).map(|number| format!("{part}.{number}"));
-    let mut path = part.clone();
-    loop {
-        let error = match sftp.write_file(&path, content, MODE).await {
-            Ok(()) => return Ok(path),
-            Err(error) => error,
-        };
-        let exists = error.is_denied() && sftp.size(&path).await.is_ok();
-        path = match others.next() {
-            Some(other) if exists => other,
-            _ => return Err(error),
-        };
-    }
-}
-
-/// Identifies a file's content in a temporary name.
-fn short(sha256: Digest) -> String {
-    sha256.to_string()[..16].to_owned()
-}
-
-/// `None` if the remote does not run this command.
-async fn hash_by_command(session: &Session, path: &str) -> Option<Digest> {
-    let command = format!("sha256sum -b -- {}", quote(path));
-    match session.exec(&command, 64 << 10, HASH_TIMEOUT).await {
-        Ok(output) if output.status == Some(0) => {
-            let text = String::from_utf8_lossy(&output.stdout);
-            // sha256sum writes a backslash before the hash if it had to escape the name.
-            text.trim_start_matches('\\').split_whitespace().next()?.parse().ok()
-        }
-        Ok(output) => {
-            tracing::debug!("sha256sum on the remote: exit status {:?}", output.status);
-            None
-        }
-        Err(ExecError::Forbidden { .. }) => None,
-        Err(error) => {
-            tracing::debug!("cannot run sha256sum on the remote: {error}");
-            None
-        }
     }
 }
 

@@ -1,6 +1,12 @@
-//! Words and blocks of sh. The names, URLs and paths in them come from other hosts.
+//! Titles, and words and blocks of sh. The names, URLs and paths in them come from other hosts.
 
 use std::fmt;
+
+const RULER: &str = "------------------------------------------------------------------------------\n";
+
+pub fn title(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    write!(f, "\n{RULER}{text}\n{RULER}\n")
+}
 
 /// Writes commands between markers, which a script can follow.
 pub fn block(f: &mut fmt::Formatter<'_>, name: &str, lines: &[String]) -> fmt::Result {

@@ -3,14 +3,16 @@
 use std::fmt;
 
 use super::member::Member;
-use super::shell::{block, is_word, on};
-use super::{ByHand, PUT_FILES, title};
+use super::shell::{block, is_word, on, title};
+use super::subject::ByHand;
 use crate::etcd_facts::RunsAs;
 use crate::restore::etcd::BUMP;
 use crate::restore::units::{API, CONTROLLERS};
 use crate::role::Role;
 use crate::system::{ControlPlane, KUBEADM_PODS, OPENSHIFT_PODS};
 
+/// Restores the files of a set on its host, by the manifest in the current directory.
+pub const PUT_FILES: &str = include_str!("put_files.py");
 /// Where the manifests of static pods are while the pods are stopped.
 const STOPPED: &str = "-stopped";
 

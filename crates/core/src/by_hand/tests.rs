@@ -2,10 +2,12 @@
 use jiff::Timestamp;
 
 use super::*;
+use crate::archive::ArchiveName;
 use crate::etcd_facts::{self, EtcdFacts, EtcdService, RunsAs};
 use crate::fixtures;
-use crate::manifest::{Manifest, SNAPSHOTS};
+use crate::manifest::{Item, Manifest, SNAPSHOTS};
 use crate::outcome::Grade;
+use crate::system::ControlPlane;
 
 const DOCS: &str = include_str!("../../../../docs/operations.md");
 

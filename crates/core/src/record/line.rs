@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{ProofReport, Shipment};
+use super::ProofReport;
 use crate::digest::Digest;
 use crate::name::{HostName, RemoteName};
 use crate::night::Night;
@@ -197,4 +197,28 @@ pub struct Packed {
     /// What the archive should contain but does not, with the reasons.
     pub missing: Vec<String>,
     pub encrypted: bool,
+}
+
+/// An archive on a remote; also this host's kit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Shipment {
+    pub archive: String,
+    pub remote: RemoteName,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Digest>,
+    /// How it was verified on the remote; `None` if it was not shipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Its name on the remote, where its own name was taken there by other content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored_as: Option<String>,
+}
+
+impl Shipment {
+    /// Its name on the remote.
+    pub fn name_there(&self) -> &str {
+        self.stored_as.as_deref().unwrap_or(&self.archive)
+    }
 }

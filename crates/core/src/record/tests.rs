@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
+use crate::digest::Digest;
 use crate::proof::DrillVerdict;
 
 fn night(expected: &[&str]) -> Record {
