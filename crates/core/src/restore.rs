@@ -6,7 +6,9 @@
 
 pub mod act;
 mod certificates;
+pub mod commands;
 pub mod contents;
+pub mod difference;
 pub mod etcd;
 pub mod evidence;
 pub mod finding;

@@ -1,15 +1,18 @@
 //! The directory of a restore on the operator's machine. It contains every secret of the cluster, so only its owner can enter it.
 
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use nightshift_core::name::HostName;
+use nightshift_core::restore::commands::Commands;
 use nightshift_core::restore::page::Page;
+use nightshift_core::restore::steps::{Step, groups};
 use nightshift_core::restore::{FILE, FORMAT, Plan};
 use nightshift_core::set_path::SetId;
-use nightshift_store::{AppendLog, open_own, read_bounded, replace_file};
+use nightshift_store::{AppendLog, open_own, read_bounded, remove_file, remove_tree, replace_file};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -80,7 +83,8 @@ impl Directory {
 
     /// Gives a new directory the plan's name, with the plan in it.
     pub fn publish(&self, plan: &Plan, parent: &Path) -> Result<Self, RestoreError> {
-        replace_file(&self.path.join(PAGE), Page(plan).to_string().as_bytes())?;
+        let page = format!("{}\n{}", Page(plan), Commands(plan));
+        replace_file(&self.path.join(PAGE), page.as_bytes())?;
         replace_file(&self.path.join(FILE), &serde_json::to_vec_pretty(plan)?)?;
         let path = parent.join(format!("restore-{}", plan.id));
         fs::rename(&self.path, &path).doing("rename the directory to", &path)?;
@@ -154,6 +158,37 @@ impl Directory {
 
     pub fn log(&self) -> Result<AppendLog<LogLine>, RestoreError> {
         Ok(AppendLog::open(&self.path.join(LOG), MAX_LOG)?.0)
+    }
+
+    /// The last line of each step, by its number and host.
+    pub fn last_lines(&self) -> Result<BTreeMap<(String, HostName), LogLine>, RestoreError> {
+        let lines = self.log_lines()?.into_iter();
+        Ok(lines.map(|line| ((line.step.clone(), line.host.clone()), line)).collect())
+    }
+
+    /// Whether the plan has begun, and how many of its steps are not done.
+    pub fn open_steps(&self, plan: &Plan) -> Result<(bool, usize), RestoreError> {
+        let last = self.last_lines()?;
+        let is_open = |step: &Step| {
+            let line = last.get(&(step.number.clone(), step.host.clone()));
+            !matches!(line.and_then(|line| line.end.as_ref()), Some(StepEnd::Done { .. }))
+        };
+        let open = groups(plan).iter().flat_map(|group| &group.steps).filter(|step| is_open(step)).count();
+        Ok((!last.is_empty(), open))
+    }
+
+    /// Removes the directory with all that is in it: the plan last, so that an interrupted removal is continued by another.
+    pub fn remove(&self) -> Result<(), RestoreError> {
+        for entry in fs::read_dir(&self.path).doing("list", &self.path)? {
+            let entry = entry.doing("list", &self.path)?;
+            let is_directory = entry.file_type().doing("look at", &entry.path())?.is_dir();
+            if is_directory {
+                remove_tree(&entry.path())?;
+            } else if entry.file_name() != FILE {
+                remove_file(&entry.path())?;
+            }
+        }
+        Ok(remove_tree(&self.path)?)
     }
 
     pub fn log_lines(&self) -> Result<Vec<LogLine>, RestoreError> {

@@ -4,6 +4,7 @@
 pub mod call;
 pub mod conductor;
 pub mod data;
+pub mod diff;
 pub mod directory;
 pub mod error;
 pub mod login;

@@ -19,6 +19,7 @@ mod finish;
 mod hold;
 mod host;
 mod journal;
+mod look;
 mod manifests;
 mod nightshift_acts;
 mod settle;
@@ -74,6 +75,7 @@ fn perform(request: &Request, exchange: &mut Exchange<'_>, host: &Host<'_>) -> R
         Act::Facts(wanted) => return facts::facts(host, wanted),
         _ if !host.is_root => return Err(TargetError::NotRoot),
         Act::HostKeys => return facts::host_keys(host),
+        Act::Look { files } => return look::look(host, files),
         Act::Await { units, ports, seconds } => {
             return start::wait(host, units, ports, Duration::from_secs(*seconds));
         }
@@ -98,6 +100,6 @@ fn act(call: &mut Call<'_, '_>, act: &Act) -> Result<Outcome, TargetError> {
         Act::Authorize { lines } => nightshift_acts::authorize(call, lines),
         Act::Night => nightshift_acts::night(call),
         Act::Finish => finish::finish(call),
-        Act::Facts(_) | Act::HostKeys | Act::Await { .. } => Ok(Outcome::default()),
+        Act::Facts(_) | Act::Look { .. } | Act::HostKeys | Act::Await { .. } => Ok(Outcome::default()),
     }
 }

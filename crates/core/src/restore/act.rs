@@ -8,6 +8,7 @@ use crate::access::Access;
 use crate::digest::Digest;
 use crate::etcd_facts::DataDirectory;
 use crate::owner::Owner;
+use crate::restore::difference::Difference;
 use crate::restore::id::PlanId;
 use crate::text::{Lines, Text};
 
@@ -16,6 +17,8 @@ pub const FORMAT: u32 = 1;
 /// The maximum length in bytes of a request, and of a line of the output. A machine has at most as many files as its sets have items.
 pub const MAX_REQUEST: u64 = 256 << 20;
 pub const MAX_REPLY: u64 = 4 << 20;
+/// The maximum number of files that one `Look` compares.
+pub const MAX_LOOK: usize = 500;
 
 /// One act of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +35,8 @@ pub struct Request {
 pub enum Act {
     /// What is on the machine. Changes nothing.
     Facts(Wanted),
+    /// Which of these files differ, at most [`MAX_LOOK`]. Changes nothing.
+    Look { files: Vec<FileSpec> },
     /// Keeps these units from starting until `Start` names them, also after a reboot.
     Hold { units: Vec<String> },
     /// Stops units, moves the manifests of static pods away, and checks that nothing of it runs.
@@ -77,6 +82,7 @@ impl Act {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Facts(_) => "facts",
+            Self::Look { .. } => "look",
             Self::Hold { .. } => "hold",
             Self::Stop { .. } => "stop",
             Self::PutData { .. } => "put-data",
@@ -160,6 +166,9 @@ pub struct Outcome {
     pub lines: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub facts: Option<Facts>,
+    /// Of `Look`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<Difference>,
 }
 
 /// What is on a machine.

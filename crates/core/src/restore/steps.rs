@@ -62,7 +62,7 @@ impl Action {
     /// What it does, for the page and the log.
     pub fn title(&self) -> String {
         match self {
-            Self::Act(Act::Facts(_)) => "look at the machine".to_owned(),
+            Self::Act(Act::Facts(_) | Act::Look { .. }) => "look at the machine".to_owned(),
             Self::Act(Act::Hold { units }) => format!("hold {}, also over a reboot", listed(units, &[])),
             Self::Act(Act::Stop { units, manifests, .. }) => format!("stop {}", listed(units, manifests)),
             Self::Act(Act::PutData { .. }) | Self::PutData => "put etcd's data in place".to_owned(),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
 
 #[derive(Debug, Subcommand)]
@@ -39,6 +40,23 @@ pub enum Restore {
     /// It runs on your machine, and uses your own kubectl with its credentials. The API server first checks each object without a
     /// change (dryRun=All). What exists is left alone; of a namespace, what a controller makes again is skipped.
     Object(RestoreObject),
+    /// Show what the plan would change on its machines, as a unified diff of text files
+    Diff {
+        /// The directory of the plan
+        plan: PathBuf,
+        /// Only this machine
+        host: Option<HostName>,
+        #[command(flatten)]
+        login: Login,
+    },
+    /// Remove the directory of a plan, which contains every secret of the cluster
+    Clean {
+        /// The directory of the plan
+        plan: PathBuf,
+        /// Also if the plan has begun and is not finished
+        #[arg(long)]
+        abandon: bool,
+    },
 }
 
 #[derive(Debug, Args)]

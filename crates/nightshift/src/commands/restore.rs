@@ -3,6 +3,8 @@
 mod act;
 mod apply;
 mod check;
+mod clean;
+mod diff;
 mod object;
 mod object_copy;
 mod origin;
@@ -27,6 +29,8 @@ pub fn run(config: &Path, command: Restore) -> Result<Exit, CommandError> {
         Restore::Apply { plan, login } => here(apply::run(&plan, &login.into())),
         Restore::Status { plan } => status::run(&plan),
         Restore::Object(args) => object::run(config, &args),
+        Restore::Diff { plan, host, login } => here(diff::run(&plan, host.as_ref(), &login.into())),
+        Restore::Clean { plan, abandon } => clean::run(&plan, abandon),
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, Write};
 
 use nightshift_core::restore::act::{Act, Wanted};
+use nightshift_core::restore::difference::Now;
 
 use super::ActiveState::{Active, Stopped};
 use super::crash;
@@ -376,4 +377,40 @@ fn holds_stops_and_starts_that_are_killed_at_any_change_end_the_same() {
             break;
         }
     }
+}
+
+#[test]
+fn a_look_at_files_names_what_differs_shows_small_texts_and_no_private_key_and_changes_nothing() {
+    let machine = Machine::new();
+    let put = |path: &str, content: &str| {
+        let at = machine.path(path);
+        fs::create_dir_all(at.parent().unwrap()).unwrap();
+        fs::write(at, content).unwrap();
+    };
+    put("/etc/same", "same");
+    put("/etc/text", "now");
+    put("/etc/large", &"x".repeat(100 << 10));
+    put("/etc/binary", "a\0b");
+    put("/etc/peer.key", "now");
+    put("/etc/kind/x", "a directory");
+    let wanted = ["same", "text", "large", "binary", "peer.key", "kind", "absent", "gone/x"];
+    let files = wanted.map(|name| file(&format!("/etc/{name}"), name)).into();
+    let outcome = machine.call("2", Act::Look { files }).unwrap();
+    let found: Vec<(&str, &Now)> =
+        outcome.differences.iter().map(|found| (found.path.as_str(), &found.now)).collect();
+    assert_eq!(
+        found,
+        [
+            ("/etc/text", &Now::Text("now".into())),
+            ("/etc/large", &Now::NotShown),
+            ("/etc/binary", &Now::NotShown),
+            ("/etc/peer.key", &Now::Secret),
+            ("/etc/kind", &Now::OtherKind),
+            ("/etc/absent", &Now::Absent),
+            ("/etc/gone/x", &Now::Absent),
+        ]
+    );
+    assert!(!outcome.changed && !machine.path("/var/lib/nightshift-restore").exists());
+    let many = vec![file("/etc/a", "a"); 501];
+    assert!(machine.call("2", Act::Look { files: many }).unwrap_err().contains("more than 500 files"));
 }

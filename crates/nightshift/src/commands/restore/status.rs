@@ -1,10 +1,9 @@
 //! `nightshift restore status`: how far a plan is, for a second terminal.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use nightshift_core::restore::steps::groups;
-use nightshift_restore::directory::{Directory, LogLine, StepEnd};
+use nightshift_restore::directory::{Directory, StepEnd};
 
 use crate::commands::CommandError;
 use crate::exit::Exit;
@@ -12,16 +11,13 @@ use crate::out;
 
 pub fn run(path: &Path) -> Result<Exit, CommandError> {
     let (directory, plan) = Directory::open(path)?;
-    let mut last: BTreeMap<(String, String), LogLine> = BTreeMap::new();
-    for line in directory.log_lines()? {
-        last.insert((line.step.clone(), line.host.to_string()), line);
-    }
+    let last = directory.last_lines()?;
     // A command that works on the plan has it locked.
     let is_worked_on = directory.lock().is_err();
     let mut rows = Vec::new();
     let (mut open, mut failed) = (0, false);
     for step in groups(&plan).into_iter().flat_map(|group| group.steps) {
-        let line = last.get(&(step.number.clone(), step.host.to_string()));
+        let line = last.get(&(step.number.clone(), step.host.clone()));
         let state = match line.map(|line| &line.end) {
             None => "waiting",
             Some(None) if is_worked_on => "running",

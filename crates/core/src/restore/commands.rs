@@ -1,0 +1,312 @@
+//! The acts of a plan as commands to type, for a restore without nightshift on the machines. A script can follow them literally: they
+//! are run in the directory of the plan, one after the other, with `ssh` logging in as root.
+
+use std::fmt;
+
+use crate::owner::Owner;
+use crate::restore::Plan;
+use crate::restore::act::{Act, FileKind};
+use crate::restore::etcd::{BUMP, EtcdPlan, Member};
+use crate::restore::machine::{Machine, PlannedFile};
+use crate::restore::steps::{Action, PodKind, Step, groups};
+
+/// On each machine: what is moved aside, and what keeps units from starting.
+const STATE: &str = "/var/lib/nightshift-restore";
+const DROP_IN: &str = "50-nightshift-restore.conf";
+/// A key that no program uses.
+const CANARY: &str = "/nightshift/restore-by-hand";
+
+pub struct Commands<'p>(pub &'p Plan);
+
+impl fmt::Display for Commands<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plan = self.0;
+        f.write_str(
+            "# The same by hand: each step as commands. Run them in this directory, one after the other. They need ssh as root to the\n\
+             # machines, and etcdutl 3.5.10 or newer here. Stop at the first one that fails.\n",
+        )?;
+        let mut is_data_made = false;
+        for step in groups(plan).into_iter().flat_map(|group| group.steps) {
+            let Some(machine) = plan.machine(&step.host) else { continue };
+            if let (Action::PutData, Some(etcd), false) = (&step.action, &plan.etcd, is_data_made) {
+                is_data_made = true;
+                f.write_str("\n# the data of all members, from the one snapshot\n")?;
+                make_data(f, plan, etcd)?;
+            }
+            writeln!(f, "\n# {} {}: {}", step.number, step.host, step.action.title())?;
+            By { plan, machine }.step(f, &step)?;
+        }
+        Ok(())
+    }
+}
+
+/// The snapshot is unpacked once, and each member's data is made of it with one description of the cluster.
+fn make_data(f: &mut fmt::Formatter<'_>, plan: &Plan, etcd: &EtcdPlan) -> fmt::Result {
+    let packed = quoted(&format!(
+        "sets/{}/{}/{}",
+        etcd.snapshot.set.host,
+        etcd.snapshot.set.dir_name(),
+        etcd.snapshot.item
+    ));
+    let unpack = if etcd.snapshot.item.ends_with(".zst") { "zstd -dc" } else { "gzip -dc" };
+    writeln!(f, "{unpack} {packed} > by-hand.db")?;
+    writeln!(f, "echo '{}  by-hand.db' | sha256sum -c -", etcd.snapshot.sha256)?;
+    for member in &etcd.members {
+        writeln!(
+            f,
+            "etcdutl snapshot restore by-hand.db --data-dir by-hand-{} --name {} --initial-cluster {} --initial-advertise-peer-urls {} \
+             --initial-cluster-token nightshift-{} --bump-revision {BUMP} --mark-compacted",
+            member.host,
+            quoted(&member.name),
+            quoted(&etcd.initial_cluster()),
+            quoted(&member.peer_urls),
+            plan.id
+        )?;
+    }
+    Ok(())
+}
+
+/// One machine of the plan.
+#[derive(Clone, Copy)]
+struct By<'p> {
+    plan: &'p Plan,
+    machine: &'p Machine,
+}
+
+impl By<'_> {
+    fn step(self, f: &mut fmt::Formatter<'_>, step: &Step) -> fmt::Result {
+        match &step.action {
+            Action::Act(act) => self.act(f, act),
+            // The kubelet starts whatever is in its directory.
+            Action::PutFiles => self
+                .files(f, |file| !self.machine.pods.as_ref().is_some_and(|pods| pods.has(&file.file.path))),
+            Action::PutPods(kind) => self.pods(f, *kind),
+            Action::PutData => self.member(|member| self.put_data(f, member)),
+            Action::Compare => self.member(|member| {
+                for words in [
+                    "member list",
+                    "endpoint status --cluster --write-out table",
+                    "endpoint hashkv --cluster",
+                    "alarm disarm",
+                ] {
+                    self.on(f, &self.etcdctl(member, words))?;
+                }
+                Ok(())
+            }),
+            Action::Write => self.member(|member| {
+                for words in [format!("put {CANARY} x"), format!("get {CANARY}"), format!("del {CANARY}")] {
+                    self.on(f, &self.etcdctl(member, &words))?;
+                }
+                Ok(())
+            }),
+            Action::Pin => self.on(f, "nightshift trust"),
+            Action::Authorize => {
+                f.write_str("# append the lines that `nightshift keys authorize` prints on each master:\n")?;
+                f.write_str("#   /var/lib/nightshift-peer/.ssh/authorized_keys\n")
+            }
+            Action::AuthorizeAtRemotes => {
+                for remote in &self.plan.remotes {
+                    let line = format!("nightshift keys authorize --remote {}", remote.name);
+                    writeln!(
+                        f,
+                        "# append this line to ~{}/.ssh/authorized_keys on {}:",
+                        remote.user, remote.address
+                    )?;
+                    self.on(f, &line)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn act(self, f: &mut fmt::Formatter<'_>, act: &Act) -> fmt::Result {
+        match act {
+            Act::Hold { units } => self.on(
+                f,
+                &format!(
+                    "mkdir -p {STATE} && touch {STATE}/hold && for unit in {}; do mkdir -p /etc/systemd/system/$unit.d && printf \
+                     \"[Unit]\\nAssertPathExists=!{STATE}/hold\\n\" > /etc/systemd/system/$unit.d/{DROP_IN}; done && systemctl daemon-reload",
+                    units.join(" ")
+                ),
+            ),
+            Act::Stop { units, manifests, ports, data } => {
+                for manifest in manifests {
+                    let aside = self.aside("manifests");
+                    self.on(f, &format!("mkdir -p {aside} && {{ [ ! -e {0} ] || mv {0} {aside}/; }}", quoted(manifest)))?;
+                }
+                // A unit that does not exist is none that runs.
+                if !units.is_empty() {
+                    let stop = format!("for unit in {}; do systemctl stop $unit 2>/dev/null || true; done", units.join(" "));
+                    self.on(f, &stop)?;
+                }
+                for port in ports.iter().filter_map(|address| address.rsplit_once(':')) {
+                    self.on(f, &format!("! ss -Hltn | grep -q \":{} \"", port.1))?;
+                }
+                for data in data {
+                    self.on(f, &format!("! fuser -s {}", quoted(&below(data, "member/snap/db"))))?;
+                }
+                Ok(())
+            }
+            Act::Settle { paths } => {
+                let paths: Vec<String> = paths.iter().map(|path| quoted(path)).collect();
+                self.on(f, &format!("! command -v restorecon || restorecon -R -- {}", paths.join(" ")))?;
+                self.on(f, "! command -v update-ca-trust || update-ca-trust; systemctl daemon-reload")
+            }
+            Act::Start { units, manifests } => self.start(f, units, manifests),
+            Act::Await { units, ports, seconds } => {
+                let active: Vec<String> =
+                    units.iter().map(|unit| format!("systemctl is-active --quiet {unit}")).collect();
+                if !active.is_empty() {
+                    let test = format!("timeout {seconds} sh -c \"until {}; do sleep 2; done\"", active.join(" || "));
+                    self.on(f, &test)?;
+                }
+                for (_, port) in ports.iter().filter_map(|address| address.rsplit_once(':')) {
+                    let test = format!("timeout {seconds} sh -c \"until ss -Hltn | grep -q :{port}; do sleep 2; done\"");
+                    self.on(f, &test)?;
+                }
+                Ok(())
+            }
+            Act::HostKeys => self.on(f, "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"),
+            Act::Identities { .. } => self.on(f, "nightshift keys init"),
+            Act::Night => self.on(f, "systemctl enable nightshift && nightshift run night --wait"),
+            Act::Finish => self.on(f, &format!("rm -f {STATE}/hold")),
+            // Not steps by themselves.
+            Act::Facts(_) | Act::Look { .. } | Act::PutData { .. } | Act::PutFiles { .. } | Act::Pin { .. } | Act::Authorize { .. } => Ok(()),
+        }
+    }
+
+    fn start(self, f: &mut fmt::Formatter<'_>, units: &[String], manifests: &[String]) -> fmt::Result {
+        if !units.is_empty() {
+            let all = units.join(" ");
+            self.on(
+                f,
+                &format!("for unit in {all}; do rm -f /etc/systemd/system/$unit.d/{DROP_IN}; done; systemctl daemon-reload"),
+            )?;
+        }
+        for manifest in manifests {
+            self.files(f, |file| file.file.path == *manifest)?;
+        }
+        match units {
+            [] => Ok(()),
+            [unit] => self.on(f, &format!("systemctl start --no-block {unit}")),
+            // Of the names that a unit may have, those that the machine uses.
+            units => self.on(
+                f,
+                &format!(
+                    "for unit in {}; do ! systemctl is-enabled --quiet $unit 2>/dev/null || systemctl start --no-block $unit; done",
+                    units.join(" ")
+                ),
+            ),
+        }
+    }
+
+    /// The files that are put in place now. Manifests of static pods follow in their own step.
+    fn files(self, f: &mut fmt::Formatter<'_>, wanted: impl Fn(&PlannedFile) -> bool) -> fmt::Result {
+        self.machine.files.iter().filter(|file| wanted(file)).try_for_each(|file| self.file(f, file))
+    }
+
+    fn pods(self, f: &mut fmt::Formatter<'_>, kind: PodKind) -> fmt::Result {
+        let pods = self.machine.pods.as_ref().map(|pods| match kind {
+            PodKind::Api => &pods.api,
+            PodKind::Controllers => &pods.controllers,
+        });
+        let manifests = pods.map(|pods| pods.manifests.as_slice()).unwrap_or_default();
+        self.files(f, |file| manifests.contains(&file.file.path))
+    }
+
+    fn file(self, f: &mut fmt::Formatter<'_>, planned: &PlannedFile) -> fmt::Result {
+        let file = &planned.file;
+        let (path, owner) = (quoted(&file.path), owner(&file.owner));
+        let before = self.aside("before");
+        match &file.kind {
+            FileKind::Directory => self
+                .on(f, &format!("mkdir -p {path} && chown {owner} {path} && chmod {:o} {path}", file.mode)),
+            FileKind::Symlink { target } => self.on(
+                f,
+                &format!(
+                    "mkdir -p \"$(dirname {path})\" && ln -sfn {} {path} && chown -h {owner} {path}",
+                    quoted(target)
+                ),
+            ),
+            FileKind::File { .. } => {
+                let put = format!(
+                    "mkdir -p {before}\"$(dirname {path})\" \"$(dirname {path})\" && {{ [ ! -e {path} ] || cp -a {path} {before}{path}; }} && cat > {path}.part && \
+                     chown {owner} {path}.part && chmod {:o} {path}.part && touch -d {} {path}.part && mv {path}.part {path}",
+                    file.mode, file.modified
+                );
+                let content =
+                    format!("sets/{}/{}/{}", planned.set.host, planned.set.dir_name(), planned.item);
+                writeln!(f, "{} {} < {}", self.ssh(""), quoted(&put), quoted(&content))
+            }
+        }
+    }
+
+    fn put_data(self, f: &mut fmt::Formatter<'_>, member: &Member) -> fmt::Result {
+        let (data, owner) = (quoted(member.data.path.trim_end_matches('/')), owner(&member.data.owner));
+        let before = format!("{data}/.nightshift-restore-by-hand");
+        let put = format!(
+            "mkdir -p {data} && {{ [ ! -e {data}/member ] || {{ mkdir -p {before} && mv {data}/member {before}/; }}; }} && tar -C {data} -xf - && \
+             chown {owner} {data} && chown -R {owner} {data}/member && chmod {:o} {data} && {{ ! command -v restorecon || restorecon -R {data}; }}",
+            member.data.mode
+        );
+        writeln!(f, "tar -C by-hand-{} -cf - member | {} {}", member.host, self.ssh(""), quoted(&put))
+    }
+
+    fn member(self, put: impl FnOnce(&Member) -> fmt::Result) -> fmt::Result {
+        self.plan.member(&self.machine.host).map_or(Ok(()), put)
+    }
+
+    /// With the certificates at their places on the machine.
+    fn etcdctl(self, member: &Member, words: &str) -> String {
+        let place = |item: &String| {
+            let file = self.machine.files.iter().find(|file| file.item == *item && file.set == member.set);
+            quoted(&file.map_or_else(|| format!("/{item}"), |file| file.file.path.clone()))
+        };
+        let mut line = format!("ETCDCTL_API=3 etcdctl --endpoints {}", quoted(&member.client_url));
+        if let Some([ca, cert, key]) = &member.tls {
+            let [ca, cert, key] = [ca, cert, key].map(place);
+            line += &format!(" --cacert {ca} --cert {cert} --key {key}");
+        }
+        line + " " + words
+    }
+
+    fn aside(self, kind: &str) -> String {
+        format!("{STATE}/{}/{kind}", self.plan.id)
+    }
+
+    fn ssh(self, flags: &str) -> String {
+        let Machine { address, port, .. } = self.machine;
+        let to = quoted(&format!("root@{address}"));
+        if *port == 22 { format!("ssh {flags}{to}") } else { format!("ssh {flags}-p {port} {to}") }
+    }
+
+    fn on(self, f: &mut fmt::Formatter<'_>, command: &str) -> fmt::Result {
+        // It must not read what the script is read from.
+        writeln!(f, "{} {}", self.ssh("-n "), quoted(command))
+    }
+}
+
+fn owner(owner: &Owner) -> String {
+    let name = |name: &Option<String>, id: u32| name.clone().unwrap_or_else(|| id.to_string());
+    quoted(&format!("{}:{}", name(&owner.user, owner.uid), name(&owner.group, owner.gid)))
+}
+
+fn below(directory: &str, name: &str) -> String {
+    format!("{}/{name}", directory.trim_end_matches('/'))
+}
+
+/// For a shell.
+fn quoted(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-:,=@+".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    let mut quoted = String::from("'");
+    for c in text.chars() {
+        match c {
+            '\'' => quoted.push_str("'\\''"),
+            c => quoted.push(c),
+        }
+    }
+    quoted + "'"
+}
