@@ -1,13 +1,14 @@
 //! A cluster that was lost, rebuilt on new machines from the remote's files, the age key and a login.
 
 mod lost;
+mod part;
 mod pods;
 
 use kit::lab::{Host, Role, Topology, available, openshift};
 
 use lost::{
     Cluster, OPERATOR, a_second_run_changes_nothing, apply, check, every_key_is_back, files_are_back,
-    killed_after, new_machines, night_before, nights_are_complete, plan,
+    hand_over, killed_after, new_machines, night_before, nights_are_complete, plan,
 };
 
 /// The services of OpenShift 3.9.
@@ -30,7 +31,9 @@ fn a_lost_cluster_is_rebuilt_on_new_machines_from_one_archive() {
     let lost = night_before(&cluster);
     let lab = new_machines(&cluster);
     let operator = lab.host(OPERATOR);
-    let directory = plan(operator, &lost);
+    hand_over(operator, &lost);
+    part::a_plan_is_undone(&lab, &lost);
+    let directory = plan(operator, &lost, "");
     check(operator, &directory);
     for step in ["3.12", "4.7", "6.1"] {
         killed_after(operator, &directory, &format!("^{step} "));
@@ -45,6 +48,8 @@ fn a_lost_cluster_is_rebuilt_on_new_machines_from_one_archive() {
     files_are_back(&lab, &lost);
     nights_are_complete(&lab);
     a_second_run_changes_nothing(&lab, operator, &directory);
+    part::one_file_is_put_in_place(&lab, &lost);
+    part::a_member_joins_the_others(&lab, &lost, "etcd3", "etcd.service");
 }
 
 /// Without the hold, a member with an emptied data directory would start as an empty etcd that accepts writes.

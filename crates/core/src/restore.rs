@@ -13,11 +13,14 @@ pub mod etcd;
 pub mod evidence;
 pub mod finding;
 pub mod id;
+pub mod join;
 pub mod machine;
 pub mod make;
 pub mod nightly;
 pub mod page;
+mod parts;
 pub mod pods;
+pub mod scope;
 pub mod steps;
 pub mod units;
 
@@ -28,7 +31,9 @@ use crate::name::{ClusterName, RemoteName};
 use crate::restore::etcd::EtcdPlan;
 use crate::restore::finding::{Finding, FindingKind};
 use crate::restore::id::PlanId;
+use crate::restore::join::Join;
 use crate::restore::machine::Machine;
+use crate::restore::scope::Scope;
 use crate::text::Text;
 
 /// The format that is written, and the newest one that is read.
@@ -43,6 +48,8 @@ pub struct Plan {
     pub id: PlanId,
     pub cluster: ClusterName,
     pub made_at: Timestamp,
+    #[serde(default, skip_serializing_if = "is_cluster")]
+    pub scope: Scope,
     /// Where the sets are from, as text: `master1_2026.11.28.tgz.age`, or a vault.
     pub source: Text,
     /// Who signed them, as far as it was checked.
@@ -51,8 +58,18 @@ pub struct Plan {
     pub remotes: Vec<RemoteLogin>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etcd: Option<EtcdPlan>,
+    /// The member that joins the others, if one host of a living cluster is restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub join: Option<Join>,
     pub machines: Vec<Machine>,
+    /// The hosts that run, without files: they get the new host keys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<Machine>,
     pub findings: Vec<Finding>,
+}
+
+fn is_cluster(scope: &Scope) -> bool {
+    *scope == Scope::Cluster
 }
 
 /// A remote, which still exists: the masters' new keys are authorized there.

@@ -14,6 +14,7 @@ pub mod health;
 pub mod kept_tools;
 mod kv;
 mod lease;
+mod membership;
 pub mod message;
 pub mod restorer;
 pub mod service;

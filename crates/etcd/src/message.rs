@@ -136,6 +136,21 @@ impl ListedMember {
     }
 }
 
+#[derive(Clone, PartialEq, Message)]
+pub struct MemberAddRequest {
+    #[prost(string, repeated, tag = "1")]
+    pub peer_urls: Vec<String>,
+    #[prost(bool, tag = "2")]
+    pub is_learner: bool,
+}
+
+/// Of `MemberRemove` and `MemberPromote`.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct MemberIdRequest {
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+}
+
 #[derive(Clone, Copy, PartialEq, Message)]
 pub struct HashKvRequest {
     /// 0 for the newest.

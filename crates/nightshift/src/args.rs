@@ -11,7 +11,7 @@ use nightshift_core::night::Night;
 use nightshift_core::set_path::SetId;
 
 use crate::commands::CommandError;
-pub use restore::{Cluster, Login, Origin, Restore, RestoreObject, RestorePlan};
+pub use restore::{Cluster, Login, Origin, Restore, RestoreFile, RestoreObject, RestorePlan};
 
 /// The config file of the installed service.
 pub const DEFAULT_CONFIG: &str = "/etc/nightshift/nightshift.toml";

@@ -1,6 +1,9 @@
 //! Carries a plan out: group by group, on all machines of a group at the same time. The same command continues an interrupted plan:
 //! each machine says whether an act was done.
 
+mod join;
+mod undo;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -10,7 +13,7 @@ use nightshift_core::chain;
 use nightshift_core::name::HostName;
 use nightshift_core::restore::act::{Act, FileKind, Outcome};
 use nightshift_core::restore::machine::{Machine, PlannedFile};
-use nightshift_core::restore::steps::{Action, PodKind, Step, groups};
+use nightshift_core::restore::steps::{Action, Group, PodKind, Step, groups};
 use nightshift_core::restore::{Plan, RemoteLogin};
 use nightshift_store::{AppendLog, replace_file};
 
@@ -59,9 +62,17 @@ struct Collected {
 
 impl Conductor<'_> {
     pub async fn apply(&self, progress: &mut dyn Progress) -> Result<Ending, RestoreError> {
+        self.carry_out(groups(self.plan), progress).await
+    }
+
+    async fn carry_out(
+        &self,
+        groups: Vec<Group>,
+        progress: &mut dyn Progress,
+    ) -> Result<Ending, RestoreError> {
         let mut log = self.directory.log()?;
         let mut collected = Collected::default();
-        for group in groups(self.plan) {
+        for group in groups {
             let steps: Vec<Step> =
                 group.steps.into_iter().filter(|step| !collected.later.contains(&step.host)).collect();
             for step in &steps {
@@ -127,6 +138,12 @@ impl Conductor<'_> {
             }
             Action::AuthorizeAtRemotes => return Ok(self.at_remotes(&step.host, collected).await),
             Action::Compare | Action::Write => return self.with_members(step).await,
+            Action::Replace | Action::Promote => return self.with_others(step).await,
+            Action::PutJoinConfig => self.join_config(machine).await?,
+            Action::PutConfig => {
+                let config = self.plan.join.as_ref().map(|join| join.config.as_str());
+                self.files(machine, |path| Some(path) == config)
+            }
         };
         call(self.login, machine, &self.plan.id, &step.number, act, content).await
     }
@@ -174,12 +191,15 @@ impl Conductor<'_> {
         pins
     }
 
+    fn members(&self) -> Members<'_> {
+        Members { login: self.login, directory: self.directory, plan: self.plan }
+    }
+
     async fn with_members(&self, step: &Step) -> Result<Outcome, CallError> {
-        let members = Members { login: self.login, directory: self.directory, plan: self.plan };
+        let members = self.members();
         let missing = || CallError::Failed("the plan has no etcd".to_owned());
-        let etcd = self.plan.etcd.as_ref().ok_or_else(missing)?;
         let notes = if step.action == Action::Compare {
-            members.compare(etcd).await.map_err(CallError::Failed)?
+            members.compare().await.map_err(CallError::Failed)?
         } else {
             let member = self.plan.member(&step.host).ok_or_else(missing)?;
             members.write(member).await.map_err(CallError::Failed)?;

@@ -26,6 +26,8 @@ const MAX_LOG: u64 = 64 << 20;
 const PAGE: &str = "page.txt";
 const CHECKED: &str = "check.json";
 const LOG: &str = "log";
+/// Exists once `undo` has begun.
+const UNDONE: &str = "undone";
 
 #[derive(Debug, Clone)]
 pub struct Directory {
@@ -143,6 +145,15 @@ impl Directory {
 
     pub fn set_checked(&self, checked: &Checked) -> Result<(), RestoreError> {
         self.write(CHECKED, checked)
+    }
+
+    /// Nothing of an undone plan is carried out any more.
+    pub fn is_undone(&self) -> bool {
+        self.path.join(UNDONE).exists()
+    }
+
+    pub fn set_undone(&self) -> Result<(), RestoreError> {
+        Ok(replace_file(&self.path.join(UNDONE), b"")?)
     }
 
     pub fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, RestoreError> {

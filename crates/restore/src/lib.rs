@@ -7,6 +7,7 @@ pub mod data;
 pub mod diff;
 pub mod directory;
 pub mod error;
+mod join;
 pub mod login;
 mod member;
 pub mod progress;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nightshift_core::chain;
 use nightshift_core::restore::Plan;
-use nightshift_core::restore::etcd::{BUMP, EtcdPlan, Member};
+use nightshift_core::restore::etcd::{BUMP, Member};
 use nightshift_etcd::client::Client;
 use nightshift_etcd::discover::{LocalMember, TlsFiles};
 use nightshift_etcd::error::ClientError;
@@ -36,7 +36,7 @@ pub struct Members<'a> {
 }
 
 impl Members<'_> {
-    async fn client(&self, member: &Member) -> Result<Client, ClientError> {
+    pub async fn client(&self, member: &Member) -> Result<Client, ClientError> {
         let set = self.directory.set(&member.set);
         let tls = member.tls.as_ref().map_or_else(TlsFiles::default, |[ca, cert, key]| TlsFiles {
             ca: Some(set.join(ca)),
@@ -56,18 +56,31 @@ impl Members<'_> {
     }
 
     /// Waits until every member has a leader, and compares all of them. Returns what was found, as notes.
-    pub async fn compare(&self, etcd: &EtcdPlan) -> Result<Vec<String>, String> {
-        let clients = self.started(etcd).await?;
-        require_list(etcd, &clients[0]).await.map_err(|error| chain(&error))??;
-        let mut notes = vec![self.agree(etcd, &clients).await?];
+    pub async fn compare(&self) -> Result<Vec<String>, String> {
+        let members = self.plan.members();
+        let clients = self.started(&members).await?;
+        let first = clients.first().ok_or("the plan has no members")?;
+        require_list(&members, first).await.map_err(|error| chain(&error))??;
+        let mut notes = vec![self.agree(&members, &clients).await?];
         notes.extend(disarm(&clients[0]).await.map_err(|error| chain(&error))?);
         Ok(notes)
     }
 
-    async fn started(&self, etcd: &EtcdPlan) -> Result<Vec<Client>, String> {
+    /// The highest revision of a member.
+    pub async fn newest_revision(&self) -> Result<i64, String> {
+        let mut newest = 0;
+        for member in self.plan.members() {
+            let failed = |error: ClientError| format!("{}: {}", member.host, chain(&error));
+            let status = self.client(member).await.map_err(failed)?.status().await.map_err(failed)?;
+            newest = newest.max(status.header.unwrap_or_default().revision);
+        }
+        Ok(newest)
+    }
+
+    async fn started(&self, members: &[&Member]) -> Result<Vec<Client>, String> {
         let until = Instant::now() + START_TIMEOUT;
         let mut clients = Vec::new();
-        for member in &etcd.members {
+        for member in members {
             loop {
                 let reason = match self.client(member).await {
                     Ok(client) => match client.status().await {
@@ -91,10 +104,11 @@ impl Members<'_> {
     }
 
     /// Members that were restored from different snapshots are all healthy and accept writes; only their content differs.
-    async fn agree(&self, etcd: &EtcdPlan, clients: &[Client]) -> Result<String, String> {
+    async fn agree(&self, members: &[&Member], clients: &[Client]) -> Result<String, String> {
         let until = Instant::now() + AGREE_TIMEOUT;
         loop {
-            let wanted = etcd.snapshot.revision + BUMP;
+            // Members that join have what the others have.
+            let wanted = self.plan.etcd.as_ref().map_or(0, |etcd| etcd.snapshot.revision + BUMP);
             let seen = match contents(clients, wanted).await {
                 Ok(seen) => seen,
                 // The API server compacts while it runs.
@@ -107,9 +121,7 @@ impl Members<'_> {
                 Err(error) => return Err(chain(&error)),
             };
             let [first, ..] = &seen[..] else { return Err("the plan has no members".to_owned()) };
-            if let Some((member, low)) =
-                etcd.members.iter().zip(&seen).find(|(_, seen)| seen.revision < wanted)
-            {
+            if let Some((member, low)) = members.iter().zip(&seen).find(|(_, seen)| seen.revision < wanted) {
                 return Err(format!(
                     "{}: revision {} is below {wanted}, so it does not have the restored data",
                     member.host, low.revision
@@ -126,8 +138,7 @@ impl Members<'_> {
                 ));
             }
             if Instant::now() >= until {
-                let each: Vec<String> = etcd
-                    .members
+                let each: Vec<String> = members
                     .iter()
                     .zip(&seen)
                     .map(|(member, seen)| format!("{}: {seen:?}", member.host))
@@ -190,10 +201,10 @@ async fn contents(clients: &[Client], raised: i64) -> Result<Vec<Contents>, Clie
     Ok(seen)
 }
 
-async fn require_list(etcd: &EtcdPlan, client: &Client) -> Result<Result<(), String>, ClientError> {
+async fn require_list(members: &[&Member], client: &Client) -> Result<Result<(), String>, ClientError> {
     let listed = client.members().await?.members;
     let mut found: Vec<&str> = listed.iter().map(|member| member.name.as_str()).collect();
-    let mut wanted: Vec<&str> = etcd.members.iter().map(|member| member.name.as_str()).collect();
+    let mut wanted: Vec<&str> = members.iter().map(|member| member.name.as_str()).collect();
     found.sort_unstable();
     wanted.sort_unstable();
     if found == wanted {

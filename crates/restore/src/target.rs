@@ -32,6 +32,7 @@ mod systemd;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod undo;
 mod unpack;
 mod usage;
 
@@ -92,6 +93,7 @@ fn act(call: &mut Call<'_, '_>, act: &Act) -> Result<Outcome, TargetError> {
         Act::Hold { units } => hold::hold(call, units),
         Act::Stop { units, manifests, ports, data } => stop::stop(call, units, manifests, ports, data),
         Act::PutData { directory, size, sha256 } => data::put(call, directory, *size, *sha256),
+        Act::SetAside { directory } => data::set_aside(call, directory),
         Act::PutFiles { files } => files::put(call, files),
         Act::Settle { paths } => settle::settle(call, paths),
         Act::Start { units, manifests } => start::start(call, units, manifests),
@@ -99,6 +101,11 @@ fn act(call: &mut Call<'_, '_>, act: &Act) -> Result<Outcome, TargetError> {
         Act::Identities { remotes } => nightshift_acts::identities(call, remotes),
         Act::Authorize { lines } => nightshift_acts::authorize(call, lines),
         Act::Night => nightshift_acts::night(call),
+        Act::UndoStop { units, manifests, ports, data } => {
+            undo::hold_and_stop(call, units, manifests, ports, data)
+        }
+        Act::Undo => undo::undo(call),
+        Act::UndoStart { units } => undo::start(call, units),
         Act::Finish => finish::finish(call),
         Act::Facts(_) | Act::Look { .. } | Act::HostKeys | Act::Await { .. } => Ok(Outcome::default()),
     }

@@ -72,10 +72,7 @@ pub fn night_before(cluster: &Cluster) -> Lost {
         age_key: fs::read(&site.key.path).unwrap(),
         signer,
         keys: keys.collect(),
-        listings: managed(&site.lab)
-            .into_iter()
-            .map(|host| (host.name.clone(), host.run(FILES).unwrap().text()))
-            .collect(),
+        listings: managed(&site.lab).into_iter().map(|host| (host.name.clone(), listing(host))).collect(),
     }
 }
 
@@ -113,23 +110,27 @@ pub fn new_machines(cluster: &Cluster) -> Lab {
     lab
 }
 
-/// Makes the plan, and returns its directory.
-pub fn plan(operator: &Host, lost: &Lost) -> String {
+/// Gives the operator what is left of the lost cluster.
+pub fn hand_over(operator: &Host, lost: &Lost) {
     for (name, content) in &lost.files {
         operator.write_file(&HostFile::new(format!("/root/{name}"), 0o600, content.clone())).unwrap();
     }
     operator.write_file(&HostFile::new("/root/age.txt", 0o600, lost.age_key.clone())).unwrap();
-    let planned = operator.try_run_for(
-        &format!(
-            "cd /root && nightshift restore plan --from {} --identity age.txt --signer {}",
-            lost.archive, lost.signer
-        ),
-        APPLY,
-    );
-    let planned = planned.unwrap();
+}
+
+pub fn origin(lost: &Lost) -> String {
+    format!("--from {} --identity age.txt --signer {}", lost.archive, lost.signer)
+}
+
+/// Makes the plan, and returns its directory.
+pub fn plan(operator: &Host, lost: &Lost, words: &str) -> String {
+    let line = format!("cd /root && nightshift restore plan {} {words}", origin(lost));
+    let planned = operator.try_run_for(&line, APPLY).unwrap();
     println!("{}\n{}", planned.text(), planned.stderr);
     assert_eq!(planned.status, 0);
-    operator.run("cd /root && echo restore-*").unwrap().text()
+    let text = planned.text();
+    let directory = text.rsplit_once("restore check ").map(|(_, directory)| directory.trim().to_owned());
+    directory.unwrap_or_else(|| panic!("{text}"))
 }
 
 /// Checks the machines, and makes the members' data.
@@ -147,16 +148,16 @@ pub fn apply(lab: &Lab, directory: &str) {
     println!("{}\n{}", applied.text(), applied.stderr);
     assert_eq!(applied.status, 0, "{}", managed(lab).into_iter().map(story).collect::<String>());
     println!("restored in {:.1} s", began.elapsed().as_secs_f64());
-    println!(
-        "LOG {}",
-        lab.host(OPERATOR).run(&format!("cut -c1-120 /root/{directory}/log | grep -v end")).unwrap().text()
-    );
+}
+
+pub fn listing(host: &Host) -> String {
+    host.run(FILES).unwrap().text()
 }
 
 /// Every file is as it was, nothing is held, and nightshift starts at boot.
 pub fn files_are_back(lab: &Lab, lost: &Lost) {
     for host in managed(lab) {
-        assert_eq!(host.run(FILES).unwrap().text(), lost.listings[&host.name], "{}", host.name);
+        assert_eq!(listing(host), lost.listings[&host.name], "{}", host.name);
         let enabled = host.run("systemctl is-enabled nightshift.service").unwrap().text();
         assert_eq!(enabled, "enabled", "{}", host.name);
         let held = host
@@ -184,11 +185,15 @@ pub fn killed_after(operator: &Host, directory: &str, step: &str) {
     println!("killed after: {}", killed.text());
 }
 
+/// The revision that the snapshot of a plan has.
+pub fn revision_of(operator: &Host, directory: &str) -> i64 {
+    let plan = operator.read_file(&format!("/root/{directory}/plan.json")).unwrap();
+    let plan: Value = serde_json::from_slice(&plan).unwrap();
+    plan.pointer("/etcd/snapshot/revision").and_then(Value::as_i64).unwrap()
+}
+
 pub fn every_key_is_back(lab: &Lab, operator: &Host, directory: &str, lost: &Lost) {
-    let plan: Value =
-        serde_json::from_slice(&operator.read_file(&format!("/root/{directory}/plan.json")).unwrap())
-            .unwrap();
-    let revision = plan.pointer("/etcd/snapshot/revision").and_then(Value::as_i64).unwrap();
+    let revision = revision_of(operator, directory);
     let etcd = EtcdCluster::of(lab);
     for member in etcd.members() {
         let now = dump(&etcd, member, "");

@@ -4,8 +4,9 @@ use kit::lab::{Host, Role, Topology, available, pods};
 
 use super::lost::{
     Cluster, OPERATOR, a_second_run_changes_nothing, apply, check, every_key_is_back, files_are_back,
-    killed_after, new_machines, night_before, nights_are_complete, plan,
+    hand_over, killed_after, new_machines, night_before, nights_are_complete, plan,
 };
+use super::part;
 
 fn static_pods() -> Cluster {
     let master = [Role::Master, Role::Etcd];
@@ -28,7 +29,8 @@ fn a_cluster_of_static_pods_is_rebuilt_and_no_pod_starts_before_its_step() {
     let lost = night_before(&cluster);
     let lab = new_machines(&cluster);
     let operator = lab.host(OPERATOR);
-    let directory = plan(operator, &lost);
+    hand_over(operator, &lost);
+    let directory = plan(operator, &lost, "");
     check(operator, &directory);
     killed_after(operator, &directory, "put etcd.s data in place: done");
     no_pod_starts_at_boot(lab.host("master1"));
@@ -44,6 +46,8 @@ fn a_cluster_of_static_pods_is_rebuilt_and_no_pod_starts_before_its_step() {
     }
     nights_are_complete(&lab);
     a_second_run_changes_nothing(&lab, operator, &directory);
+    part::a_member_joins_the_others(&lab, &lost, "master2", pods::UNIT);
+    part::all_members_go_back_to_the_snapshot(&lab, &lost);
 }
 
 /// The kubelet is held, so that an etcd without its data does not start.

@@ -50,6 +50,8 @@ pub enum Act {
     },
     /// Puts the data of a member in place. Its bytes are a tar of `member/`.
     PutData { directory: DataDirectory, size: u64, sha256: Digest },
+    /// Moves the data of a member aside, so that it starts with none.
+    SetAside { directory: DataDirectory },
     /// Puts files in place. Its bytes are the contents of all of them, one after the other.
     PutFiles { files: Vec<FileSpec> },
     /// What follows new files: labels, the trust store, systemd's units.
@@ -73,6 +75,12 @@ pub enum Act {
     Authorize { lines: Vec<String> },
     /// Starts nightshift, and runs an extra night on this host.
     Night,
+    /// Stops everything again and keeps it from starting, also what a step of the plan has started.
+    UndoStop { units: Vec<String>, manifests: Vec<String>, ports: Vec<String>, data: Vec<String> },
+    /// Moves back what the plan has moved aside, and aside what it has put in place.
+    Undo,
+    /// Lifts the hold of these units, and starts those that ran before the plan.
+    UndoStart { units: Vec<String> },
     /// Ends the plan on this machine: nothing of it is held any more.
     Finish,
 }
@@ -86,6 +94,7 @@ impl Act {
             Self::Hold { .. } => "hold",
             Self::Stop { .. } => "stop",
             Self::PutData { .. } => "put-data",
+            Self::SetAside { .. } => "set-aside",
             Self::PutFiles { .. } => "put-files",
             Self::Settle { .. } => "settle",
             Self::Start { .. } => "start",
@@ -95,6 +104,9 @@ impl Act {
             Self::Identities { .. } => "identities",
             Self::Authorize { .. } => "authorize",
             Self::Night => "night",
+            Self::UndoStop { .. } => "undo-stop",
+            Self::Undo => "undo",
+            Self::UndoStart { .. } => "undo-start",
             Self::Finish => "finish",
         }
     }

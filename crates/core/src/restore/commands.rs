@@ -7,6 +7,7 @@ use crate::owner::Owner;
 use crate::restore::Plan;
 use crate::restore::act::{Act, FileKind};
 use crate::restore::etcd::{BUMP, EtcdPlan, Member};
+use crate::restore::join::Join;
 use crate::restore::machine::{Machine, PlannedFile};
 use crate::restore::steps::{Action, PodKind, Step, groups};
 
@@ -99,6 +100,19 @@ impl By<'_> {
                 }
                 Ok(())
             }),
+            Action::Replace => self.replace(f),
+            Action::PutJoinConfig => self.joining(|join| {
+                writeln!(
+                    f,
+                    "# on {}, in {}: the initial cluster as `member add` has printed it, and `existing` as its state",
+                    self.machine.host, join.config
+                )
+            }),
+            Action::Promote => self.joining(|join| {
+                f.write_str("# a learner has to be promoted: `etcdctl member promote ID`\n")?;
+                self.on(f, &self.etcdctl(&join.member, "member list"))
+            }),
+            Action::PutConfig => self.joining(|join| self.files(f, |file| file.file.path == join.config)),
             Action::Pin => self.on(f, "nightshift trust"),
             Action::Authorize => {
                 f.write_str("# append the lines that `nightshift keys authorize` prints on each master:\n")?;
@@ -169,9 +183,17 @@ impl By<'_> {
             Act::HostKeys => self.on(f, "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"),
             Act::Identities { .. } => self.on(f, "nightshift keys init"),
             Act::Night => self.on(f, "systemctl enable nightshift && nightshift run night --wait"),
+            Act::SetAside { directory } => {
+                let data = quoted(directory.path.trim_end_matches('/'));
+                let before = format!("{data}/.nightshift-restore-by-hand");
+                self.on(f, &format!("mkdir -p {before} && {{ [ ! -e {data}/member ] || mv {data}/member {before}/; }}"))
+            }
             Act::Finish => self.on(f, &format!("rm -f {STATE}/hold")),
             // Not steps by themselves.
-            Act::Facts(_) | Act::Look { .. } | Act::PutData { .. } | Act::PutFiles { .. } | Act::Pin { .. } | Act::Authorize { .. } => Ok(()),
+            Act::UndoStop { .. }
+            | Act::Undo
+            | Act::UndoStart { .. }
+            | Act::Facts(_) | Act::Look { .. } | Act::PutData { .. } | Act::PutFiles { .. } | Act::Pin { .. } | Act::Authorize { .. } => Ok(()),
         }
     }
 
@@ -250,6 +272,31 @@ impl By<'_> {
             member.data.mode
         );
         writeln!(f, "tar -C by-hand-{} -cf - member | {} {}", member.host, self.ssh(""), quoted(&put))
+    }
+
+    fn joining(self, put: impl FnOnce(&Join) -> fmt::Result) -> fmt::Result {
+        self.plan.join.as_ref().map_or(Ok(()), put)
+    }
+
+    /// By way of another member.
+    fn replace(self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(join) = &self.plan.join else { return Ok(()) };
+        let Some((other, machine)) =
+            join.others.first().and_then(|other| Some((other, self.plan.machine(&other.host)?)))
+        else {
+            return Ok(());
+        };
+        let by = By { machine, ..self };
+        let (list, remove) = (by.etcdctl(other, "member list"), by.etcdctl(other, "member remove"));
+        let id =
+            format!("id=$({list} | grep -F {} | cut -d, -f1)", quoted(&format!(", {},", join.member.name)));
+        by.on(f, &format!("{id}; [ -z \"$id\" ] || {remove} $id"))?;
+        let add = format!(
+            "member add {} --peer-urls={}",
+            quoted(&join.member.name),
+            quoted(&join.member.peer_urls)
+        );
+        by.on(f, &by.etcdctl(other, &add))
     }
 
     fn member(self, put: impl FnOnce(&Member) -> fmt::Result) -> fmt::Result {

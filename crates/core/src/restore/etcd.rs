@@ -157,7 +157,7 @@ fn snapshot_of(manifest: &Manifest) -> Option<Snapshot> {
 }
 
 /// A member, from its set's manifest and its configuration in that set.
-fn member(evidence: &Evidence<'_>, host: &HostName) -> Result<Member, String> {
+pub fn member(evidence: &Evidence<'_>, host: &HostName) -> Result<Member, String> {
     let set = evidence
         .best(host, Role::Etcd)
         .ok_or("no etcd set of this host, so its configuration and its certificates are missing")?;
@@ -213,8 +213,31 @@ fn default_directory(path: &str, runs: &RunsAs) -> DataDirectory {
     DataDirectory { path: path.into(), owner, mode: 0o700, selinux: None }
 }
 
+/// Where etcd's configuration and certificates are on a host: files, and directories of certificates.
+pub fn files(evidence: &Evidence<'_>, host: &HostName) -> Vec<String> {
+    let Some(set) = evidence.best(host, Role::Etcd) else { return Vec::new() };
+    let configured = Configured::of(evidence, set);
+    let pod = match &configured.runs {
+        RunsAs::StaticPod(manifest) => Some(manifest.to_string()),
+        RunsAs::Unit(_) => None,
+    };
+    let directory = |path: &String| path.rsplit_once('/').map(|(directory, _)| format!("/{directory}"));
+    let certificates = configured.tls().into_iter().flatten().filter_map(|path| directory(&path));
+    certificates.chain(configured.path.clone()).chain(pod).chain(POD_MANIFESTS.map(str::to_owned)).collect()
+}
+
+/// The file of a member's set with its options: its absolute path, and its text.
+pub fn config(evidence: &Evidence<'_>, host: &HostName) -> Option<(String, String)> {
+    let set = evidence.best(host, Role::Etcd)?;
+    let path = Configured::of(evidence, set).path?;
+    let text = evidence.text(set, &path)?.into_owned();
+    Some((path, text))
+}
+
 /// A member's configuration in its set.
 pub(super) struct Configured {
+    /// Where its options are, if a file has them.
+    path: Option<String>,
     pub(super) options: Options,
     runs: RunsAs,
     /// The manifest of its static pod.
@@ -229,7 +252,7 @@ impl Configured {
         for path in confs {
             let read = evidence.text(set, path).and_then(|text| Options::read(&text).ok());
             if let Some(options) = read.filter(|options| options.iter().next().is_some()) {
-                return Self { options, runs: unit, pod: None };
+                return Self { path: Some(path.to_owned()), options, runs: unit, pod: None };
             }
         }
         for path in POD_MANIFESTS {
@@ -237,14 +260,17 @@ impl Configured {
             let Ok(pod) = Pod::parse(&text) else { continue };
             let Some(etcd) = pod.etcd() else { continue };
             let mut options = Options::default();
+            let mut of_options = path.to_owned();
             if let Some(sourced) = etcd.sourced() {
                 let sourced = etcd.on_host(sourced).display().to_string();
                 options.read_environment(&evidence.text(set, &sourced).unwrap_or_default());
+                of_options = sourced;
             }
             etcd.read_options(&mut options);
-            return Self { options, runs: RunsAs::StaticPod(path.into()), pod: Some(pod) };
+            let runs = RunsAs::StaticPod(path.into());
+            return Self { path: Some(of_options), options, runs, pod: Some(pod) };
         }
-        Self { options: Options::default(), runs: unit, pod: None }
+        Self { path: None, options: Options::default(), runs: unit, pod: None }
     }
 
     /// The host's path of a path in the configuration.

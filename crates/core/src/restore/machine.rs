@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::inventory::Host;
 use crate::manifest::{Item, ItemKind, Manifest};
 use crate::name::HostName;
 use crate::outcome::Grade;
@@ -89,16 +90,26 @@ pub fn plan(evidence: &Evidence<'_>, findings: &mut Vec<Finding>) -> Vec<Machine
             let is_master = host.roles.has(Role::Master);
             Machine {
                 pods: if is_master { pods::plan(evidence, &host.name, findings) } else { None },
-                host: host.name.clone(),
-                address: host.address.clone(),
-                port: host.port,
-                roles: host.roles.iter().collect(),
-                agentless: host.agentless,
                 system: sets.iter().find_map(|set| set.manifest.system.clone()),
                 files,
+                ..running(host)
             }
         })
         .collect()
+}
+
+/// A host as a plan needs it to log in.
+pub fn running(host: &Host) -> Machine {
+    Machine {
+        host: host.name.clone(),
+        address: host.address.clone(),
+        port: host.port,
+        roles: host.roles.iter().collect(),
+        agentless: host.agentless,
+        system: None,
+        pods: None,
+        files: Vec::new(),
+    }
 }
 
 /// Files of a set that does not count as a copy are not put in place. An etcd set may be so because of its snapshot, which is chosen elsewhere.

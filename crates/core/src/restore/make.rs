@@ -1,10 +1,12 @@
 //! Makes the plan. Pure: everything that it needs was read and verified before.
 
 use crate::digest::Digest;
-use crate::restore::evidence::Evidence;
+use crate::restore::evidence::{Evidence, FoundSet};
 use crate::restore::finding::Finding;
 use crate::restore::id::PlanId;
-use crate::restore::{FORMAT, Plan, RemoteLogin, certificates, etcd, machine};
+use crate::restore::machine::Machine;
+use crate::restore::scope::Scope;
+use crate::restore::{FORMAT, Plan, RemoteLogin, certificates, etcd, join, machine};
 use crate::role::Role;
 use crate::settings::Remote;
 use crate::text::Lines;
@@ -16,10 +18,40 @@ pub const AFTER_THE_SNAPSHOT: &str = "everything that was written to etcd after"
 const NOT_CHECKED: &str = "not checked: certificates that no configuration of etcd, the API server or a kubelet names (of load balancers, \
     registries, users); whether a KMS and the services of webhooks run";
 
+/// The plan for the whole cluster.
 pub fn make(evidence: &Evidence<'_>) -> Plan {
+    make_of(evidence, evidence, Scope::Cluster)
+}
+
+/// The plan for a part of the cluster.
+pub fn make_part(all: &Evidence<'_>, scope: Scope) -> Plan {
+    let settings = scope.narrowed(all.settings);
+    let is_included = |set: &&FoundSet| settings.inventory.get(&set.manifest.host).is_some();
+    let sets = all.sets.iter().filter(is_included).cloned().collect();
+    let (source, signed) = (all.source.clone(), all.signed.clone());
+    let part = Evidence { settings: &settings, night: all.night, source, signed, sets, now: all.now };
+    make_of(all, &part, scope)
+}
+
+fn make_of(all: &Evidence<'_>, evidence: &Evidence<'_>, scope: Scope) -> Plan {
     let mut findings = Vec::new();
-    let machines = machine::plan(evidence, &mut findings);
-    let etcd = etcd::plan(evidence, &mut findings);
+    let mut machines = machine::plan(evidence, &mut findings);
+    for machine in &mut machines {
+        let etcds = etcd::files(evidence, &machine.host);
+        machine.files.retain(|file| scope.restores(&file.file.path, &etcds));
+    }
+    let inventory = &evidence.settings.inventory;
+    let etcd = match scope {
+        Scope::Cluster | Scope::Etcd => etcd::plan(evidence, &mut findings),
+        Scope::Host(_) | Scope::Files { .. } => None,
+    };
+    let (mut join, mut others) = (None, Vec::new());
+    if let Scope::Host(host) = &scope {
+        join = inventory.has(host, Role::Etcd).then(|| join::plan(all, host, &mut findings)).flatten();
+        let running = all.settings.inventory.hosts().filter(|other| other.name != *host);
+        others = running.map(machine::running).collect();
+    }
+    findings.extend(nothing_to_do(&scope, &machines));
     if let Some(plan) = &etcd {
         let set = evidence.set(&plan.snapshot.set);
         if let Some(set) = set {
@@ -32,10 +64,14 @@ pub fn make(evidence: &Evidence<'_>) -> Plan {
             findings.extend(members.map(Finding::refused));
         }
     }
-    certificates::check(evidence, &mut findings);
+    if !matches!(scope, Scope::Files { .. }) {
+        certificates::check(evidence, &mut findings);
+    }
     other_nights(evidence, &mut findings);
-    findings.push(Finding::missing(NOT_CHECKED));
-    let agentless = evidence.settings.inventory.hosts().filter(|host| host.agentless);
+    if etcd.is_some() {
+        findings.push(Finding::missing(NOT_CHECKED));
+    }
+    let agentless = inventory.hosts().filter(|host| host.agentless && scope.has_new_machines());
     findings.extend(agentless.map(|host| {
         Finding::missing(format!(
             "{}: after the restore, authorize the masters' new keys by hand (`nightshift keys authorize --agentless`), and pin its host key",
@@ -48,12 +84,28 @@ pub fn make(evidence: &Evidence<'_>) -> Plan {
         id: PlanId { night: evidence.night, number: number(evidence) },
         cluster: evidence.settings.cluster.clone(),
         made_at: evidence.now,
+        scope,
         source: evidence.source.as_str().into(),
         signed: evidence.signed.as_str().into(),
         remotes: evidence.settings.remotes.iter().map(login).collect(),
         etcd,
+        join,
         machines,
+        others,
         findings,
+    }
+}
+
+/// An operator may have mistyped a host or a path.
+fn nothing_to_do(scope: &Scope, machines: &[Machine]) -> Option<Finding> {
+    match scope {
+        Scope::Host(host) | Scope::Files { host, .. } if machines.is_empty() => {
+            Some(Finding::refused(format!("{host} is not a host of the cluster's inventory")))
+        }
+        Scope::Files { host, path } if machines.iter().all(|machine| machine.files.is_empty()) => {
+            Some(Finding::refused(format!("no set of {host} has {path}")))
+        }
+        _ => None,
     }
 }
 
@@ -78,9 +130,8 @@ fn number(evidence: &Evidence<'_>) -> u32 {
 fn other_nights(evidence: &Evidence<'_>, findings: &mut Vec<Finding>) {
     let others = evidence.sets.iter().filter(|set| set.manifest.night != evidence.night);
     let (nodes, rest): (Vec<_>, Vec<_>) = others.partition(|set| set.manifest.role == Role::Node);
-    let ids = |sets: Vec<&super::evidence::FoundSet>| -> Lines {
-        sets.iter().map(|set| set.manifest.id().to_string()).collect()
-    };
+    let ids =
+        |sets: Vec<&FoundSet>| -> Lines { sets.iter().map(|set| set.manifest.id().to_string()).collect() };
     if !rest.is_empty() {
         let summary = ids(rest).summary();
         findings.push(Finding::refused(format!("sets of another night than {}: {summary}", evidence.night)));

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use crate::restore::finding::FindingKind;
+use crate::restore::scope::Scope;
 use crate::restore::steps::{Action, Group, groups};
 use crate::restore::{Plan, etcd};
 use crate::role::Role;
@@ -19,6 +20,8 @@ const TITLES: [&str; 7] = [
     "start the control plane, pin the new keys, run an extra night",
 ];
 
+const WITHOUT_SNAPSHOT: &str = "restore the etcd host; a member gets its data from the others";
+
 pub struct Page<'p>(pub &'p Plan);
 
 impl fmt::Display for Page<'_> {
@@ -26,6 +29,14 @@ impl fmt::Display for Page<'_> {
         let plan = self.0;
         writeln!(f, "restore of cluster {}, night {}, plan {}", plan.cluster, plan.id.night, plan.id)?;
         writeln!(f, "from {}, {}", plan.source, plan.signed)?;
+        match &plan.scope {
+            Scope::Cluster => {}
+            Scope::Etcd => {
+                writeln!(f, "only etcd: all members; the nodes and the masters' files stay as they are")?;
+            }
+            Scope::Host(host) => writeln!(f, "only {host}, of a cluster that runs")?,
+            Scope::Files { host, path } => writeln!(f, "only {path} on {host}; nothing is stopped")?,
+        }
         if let Some(etcd) = &plan.etcd {
             let etcd::Snapshot { set, revision, version, size, .. } = &etcd.snapshot;
             let members = count(etcd.members.len(), "member");
@@ -48,8 +59,13 @@ impl fmt::Display for Page<'_> {
         f.write_char('\n')?;
         let groups = groups(plan);
         for (number, title) in (1..).zip(TITLES) {
+            let of_step = || groups.iter().filter(|group| group.step == number);
+            if plan.scope != Scope::Cluster && of_step().next().is_none() {
+                continue;
+            }
+            let title = if number == 4 && plan.etcd.is_none() { WITHOUT_SNAPSHOT } else { title };
             writeln!(f, "{number}  {title}")?;
-            groups.iter().filter(|group| group.step == number).try_for_each(|group| line(f, plan, group))?;
+            of_step().try_for_each(|group| line(f, plan, group))?;
         }
         Ok(())
     }

@@ -6,7 +6,9 @@ use crate::name::HostName;
 use crate::restore::act::Act;
 use crate::restore::etcd::Member;
 use crate::restore::machine::Machine;
+use crate::restore::parts::{MachineKind, has_services};
 use crate::restore::pods::{Pods, StaticPods};
+use crate::restore::scope::Scope;
 use crate::restore::{Plan, units};
 use crate::role::Role;
 
@@ -43,6 +45,14 @@ pub enum Action {
     /// The operator's machine sends requests to this member.
     Compare,
     Write,
+    /// The operator's machine removes this member from the living cluster, and adds it again.
+    Replace,
+    /// etcd's configuration, with the options for the first start of a member that joins.
+    PutJoinConfig,
+    /// Waits until this member has the others' data, and makes it a voting member.
+    Promote,
+    /// etcd's configuration as the backup has it.
+    PutConfig,
     /// The keys that all machines have now are pinned on this one.
     Pin,
     /// The masters' keys are authorized on this one.
@@ -86,6 +96,16 @@ impl Action {
                 "authorize the masters' new keys".to_owned()
             }
             Self::AuthorizeAtRemotes => "authorize its new keys at the remotes".to_owned(),
+            Self::Replace => "remove the old member, and add it again".to_owned(),
+            Self::Act(Act::SetAside { .. }) => "move its old data aside".to_owned(),
+            Self::PutJoinConfig => "put etcd's configuration for joining in place".to_owned(),
+            Self::Promote => "wait until it has the others' data, and make it a voting member".to_owned(),
+            Self::PutConfig => "put etcd's own configuration back".to_owned(),
+            Self::Act(Act::UndoStop { units, manifests, .. }) => {
+                format!("hold and stop {}", listed(units, manifests))
+            }
+            Self::Act(Act::Undo) => "move everything back".to_owned(),
+            Self::Act(Act::UndoStart { .. }) => "start what ran before".to_owned(),
             Self::Compare => "compare all members: list, revision, counts, HashKV; disarm NOSPACE".to_owned(),
             Self::Write => "write a key through this member, read it, delete it".to_owned(),
         }
@@ -101,94 +121,41 @@ fn listed(units: &[String], manifests: &[String]) -> String {
 /// All groups of a plan, numbered.
 pub fn groups(plan: &Plan) -> Vec<Group> {
     let mut groups = Groups::default();
+    if let Scope::Files { .. } = plan.scope {
+        one_file(plan, &mut groups);
+        return groups.0;
+    }
     stop(plan, &mut groups);
     etcd(plan, &mut groups);
-    let files = |groups: &mut Groups, step, machines: &[&Machine]| {
-        groups.add(step, machines, |_| Action::PutFiles);
-        groups.add(step, machines, |machine| Action::Act(settle(machine)));
-    };
     files(&mut groups, 5, &plan.machines_of(MachineKind::Node));
     files(&mut groups, 6, &plan.machines_of(MachineKind::Master));
     start(plan, &mut groups);
     groups.0
 }
 
-/// When a machine's files are put in place: those of an etcd host before etcd starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MachineKind {
-    Etcd,
-    Node,
-    Master,
-}
-
-impl MachineKind {
-    fn of(machine: &Machine) -> Self {
-        if machine.has(Role::Etcd) {
-            Self::Etcd
-        } else if machine.has(Role::Master) {
-            Self::Master
-        } else {
-            Self::Node
-        }
+/// The groups that undo a plan: everything is stopped on all machines before anything is moved back, and nothing starts before that.
+pub fn undo(plan: &Plan) -> Vec<Group> {
+    let mut groups = Groups::default();
+    let all: Vec<&Machine> = plan.machines.iter().collect();
+    groups.add(1, &all, |machine| {
+        let member = plan.member(&machine.host);
+        Action::Act(Act::UndoStop {
+            units: [plan.held(machine), units::names(&units::ETCD)].concat(),
+            manifests: plan.manifests(machine),
+            ports: member.map(Member::addresses).unwrap_or_default(),
+            data: member.map(|member| member.data.path.to_string()).into_iter().collect(),
+        })
+    });
+    groups.add(2, &all, |_| Action::Act(Act::Undo));
+    groups.add(3, &all, |machine| {
+        Action::Act(Act::UndoStart { units: [plan.held(machine), units::names(&units::ETCD)].concat() })
+    });
+    groups.add(4, &[&all[..], &plan.managed_others()].concat(), |_| Action::Act(Act::Finish));
+    // In the log of the plan they are other steps than those of the runbook.
+    for step in groups.0.iter_mut().flat_map(|group| &mut group.steps) {
+        step.number = format!("undo-{}", step.number);
     }
-}
-
-impl Plan {
-    fn machines_of(&self, kind: MachineKind) -> Vec<&Machine> {
-        self.machines.iter().filter(|machine| MachineKind::of(machine) == kind).collect()
-    }
-
-    fn machines_with(&self, role: Role) -> Vec<&Machine> {
-        self.machines.iter().filter(|machine| machine.has(role)).collect()
-    }
-
-    pub fn machine(&self, host: &HostName) -> Option<&Machine> {
-        self.machines.iter().find(|machine| machine.host == *host)
-    }
-
-    pub fn member(&self, host: &HostName) -> Option<&Member> {
-        self.etcd.as_ref()?.members.iter().find(|member| member.host == *host)
-    }
-
-    /// The units that must not start before their step: exactly those that a later step starts.
-    pub fn held(&self, machine: &Machine) -> Vec<String> {
-        let mut units = Vec::new();
-        if !machine.agentless {
-            units.extend(units::names(&units::NIGHTSHIFT));
-        }
-        if has_services(machine) {
-            units.extend(units::names(&units::CONTROLLERS));
-            units.extend(units::names(&units::API));
-        }
-        let etcd_pod = self.etcd_pod(machine);
-        if machine.has(Role::Master) || machine.has(Role::Node) || etcd_pod.is_some() {
-            units.extend(units::names(&units::KUBELET));
-        }
-        if let Some(RunsAs::Unit(unit)) = self.member(&machine.host).map(|member| &member.runs) {
-            units.push(unit.to_string());
-        }
-        units
-    }
-
-    /// The manifests of static pods that are stopped before anything is replaced.
-    pub fn manifests(&self, machine: &Machine) -> Vec<String> {
-        let pods = machine.pods.iter().flat_map(|pods| [&pods.api, &pods.controllers]);
-        let pods = pods.flat_map(|pods| pods.manifests.iter().map(String::as_str));
-        pods.chain(self.etcd_pod(machine)).map(str::to_owned).collect()
-    }
-
-    /// The manifest of etcd's static pod.
-    pub fn etcd_pod(&self, machine: &Machine) -> Option<&str> {
-        match &self.member(&machine.host)?.runs {
-            RunsAs::StaticPod(manifest) => Some(manifest),
-            RunsAs::Unit(_) => None,
-        }
-    }
-
-    /// The machines with a daemon.
-    fn managed(&self) -> Vec<&Machine> {
-        self.machines.iter().filter(|machine| !machine.agentless).collect()
-    }
+    groups.0
 }
 
 #[derive(Debug, Default)]
@@ -208,10 +175,6 @@ impl Groups {
             self.0.push(Group { step, steps });
         }
     }
-}
-
-fn has_services(machine: &Machine) -> bool {
-    machine.has(Role::Master) && machine.pods.is_none()
 }
 
 /// In this order nothing that still runs loses what it needs without a notice: controllers, API, kubelets, etcd. A kubelet must run to stop
@@ -247,13 +210,34 @@ fn stop(plan: &Plan, groups: &mut Groups) {
     });
 }
 
+/// The files of machines that have some.
+fn files(groups: &mut Groups, step: u8, machines: &[&Machine]) {
+    let with_files: Vec<&Machine> =
+        machines.iter().filter(|machine| !machine.files.is_empty()).copied().collect();
+    groups.add(step, &with_files, |_| Action::PutFiles);
+    groups.add(step, &with_files, |machine| Action::Act(settle(machine)));
+}
+
+fn one_file(plan: &Plan, groups: &mut Groups) {
+    for (kind, step) in [(MachineKind::Etcd, 4), (MachineKind::Node, 5), (MachineKind::Master, 6)] {
+        let machines = plan.machines_of(kind);
+        files(groups, step, &machines);
+        groups.add(step, &machines, |_| Action::Act(Act::Finish));
+    }
+}
+
 fn etcd(plan: &Plan, groups: &mut Groups) {
     let machines = plan.machines_of(MachineKind::Etcd);
-    groups.add(4, &machines, |_| Action::PutFiles);
-    groups.add(4, &machines, |machine| Action::Act(settle(machine)));
+    files(groups, 4, &machines);
     let members: Vec<&Machine> =
         machines.into_iter().filter(|machine| plan.member(&machine.host).is_some()).collect();
-    groups.add(4, &members, |_| Action::PutData);
+    if let Some(join) = &plan.join {
+        groups.add(4, &members, |_| Action::Replace);
+        groups.add(4, &members, |_| Action::Act(Act::SetAside { directory: join.member.data.clone() }));
+        groups.add(4, &members, |_| Action::PutJoinConfig);
+    } else {
+        groups.add(4, &members, |_| Action::PutData);
+    }
     groups.add(4, &members, |machine| {
         let (units, manifests) = match plan.member(&machine.host).map(|member| &member.runs) {
             // Of the kubelet's pods, only etcd's manifest is in place.
@@ -263,6 +247,10 @@ fn etcd(plan: &Plan, groups: &mut Groups) {
         };
         Action::Act(Act::Start { units, manifests })
     });
+    if plan.join.is_some() {
+        groups.add(4, &members, |_| Action::Promote);
+        groups.add(4, &members, |_| Action::PutConfig);
+    }
     // One comparison of all, by way of the first.
     groups.add(4, &members[..members.len().min(1)], |_| Action::Compare);
     groups.add(4, &members, |_| Action::Write);
@@ -296,12 +284,20 @@ fn start(plan: &Plan, groups: &mut Groups) {
         machine.pods.as_ref().map_or_else(Vec::new, |all| pods(all).ports.clone())
     };
     groups.add(7, &with_pods, |_| Action::Act(start(&units::KUBELET)));
-    groups.add(7, &with_pods, |_| Action::PutPods(PodKind::Api));
+    // Where the masters' files stay as they are, their own manifests are moved back.
+    let pods = |machine: &Machine, kind, pods: fn(&StaticPods) -> &Pods| match plan.scope {
+        Scope::Etcd => Action::Act(Act::Start {
+            units: Vec::new(),
+            manifests: machine.pods.as_ref().map_or_else(Vec::new, |all| pods(all).manifests.clone()),
+        }),
+        _ => Action::PutPods(kind),
+    };
+    groups.add(7, &with_pods, |machine| pods(machine, PodKind::Api, |pods| &pods.api));
     groups.add(7, &with_services, |_| Action::Act(start(&units::API)));
     groups.add(7, &with_pods, |machine| wait(&[], &ports(machine, |pods| &pods.api)));
     groups.add(7, &with_services, |_| wait(&units::API, &[]));
     groups.add(7, &with_services, |_| Action::Act(start(&units::KUBELET)));
-    groups.add(7, &with_pods, |_| Action::PutPods(PodKind::Controllers));
+    groups.add(7, &with_pods, |machine| pods(machine, PodKind::Controllers, |pods| &pods.controllers));
     groups.add(7, &with_services, |_| Action::Act(start(&units::CONTROLLERS)));
     let listening: Vec<&Machine> = with_pods
         .into_iter()
@@ -314,15 +310,25 @@ fn start(plan: &Plan, groups: &mut Groups) {
         plan.machines_with(Role::Node).into_iter().filter(|machine| !machine.has(Role::Master)).collect();
     groups.add(7, &nodes, |_| Action::Act(start(&units::KUBELET)));
     let managed = plan.managed();
-    let remotes: Vec<String> = plan.remotes.iter().map(|remote| remote.name.to_string()).collect();
-    groups.add(7, &managed, |_| Action::Act(Act::HostKeys));
-    groups.add(7, &managed, |_| Action::Pin);
-    groups.add(7, &masters, |_| Action::Act(Act::Identities { remotes: remotes.clone() }));
-    groups.add(7, &managed, |_| Action::Authorize);
-    if !remotes.is_empty() {
-        groups.add(7, &masters, |_| Action::AuthorizeAtRemotes);
+    if plan.scope.has_new_machines() {
+        introduce(plan, groups);
     }
     groups.add(7, &managed, |_| Action::Act(start(&units::NIGHTSHIFT)));
     groups.add(7, &managed, |_| Action::Act(Act::Night));
-    groups.add(7, &all, |_| Action::Act(Act::Finish));
+    groups.add(7, &[&all[..], &plan.managed_others()].concat(), |_| Action::Act(Act::Finish));
+}
+
+/// New machines have new keys, which all hosts pin, and new masters have new keys of nightshift.
+fn introduce(plan: &Plan, groups: &mut Groups) {
+    let with_daemon = [plan.managed(), plan.managed_others()].concat();
+    let is_master = |machine: &&Machine| machine.has(Role::Master);
+    let masters: Vec<&Machine> = with_daemon.iter().copied().filter(is_master).collect();
+    let remotes: Vec<String> = plan.remotes.iter().map(|remote| remote.name.to_string()).collect();
+    groups.add(7, &with_daemon, |_| Action::Act(Act::HostKeys));
+    groups.add(7, &with_daemon, |_| Action::Pin);
+    groups.add(7, &masters, |_| Action::Act(Act::Identities { remotes: remotes.clone() }));
+    groups.add(7, &with_daemon, |_| Action::Authorize);
+    if !remotes.is_empty() {
+        groups.add(7, &plan.machines_with(Role::Master), |_| Action::AuthorizeAtRemotes);
+    }
 }

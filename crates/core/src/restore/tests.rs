@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use super::act::{Act, FileKind};
 use super::evidence::{Evidence, FoundSet};
 use super::finding::{Finding, FindingKind};
-use super::make::make;
+use super::make::{make, make_part};
 use super::page::Page;
+use super::scope::Scope;
 use super::steps::{Action, PodKind, Step, groups};
 use super::{Plan, etcd};
 use crate::digest::Digest;
@@ -69,15 +70,28 @@ pub(super) fn cluster() -> (Settings, Vec<FoundSet>) {
     (settings, sets)
 }
 
-pub(super) fn plan(settings: &Settings, sets: Vec<FoundSet>) -> Plan {
-    make(&Evidence {
+fn evidence(settings: &Settings, sets: Vec<FoundSet>) -> Evidence<'_> {
+    Evidence {
         settings,
         night: NIGHT.parse().unwrap(),
         source: "an archive".into(),
         signed: "signed".into(),
         sets,
         now: Timestamp::UNIX_EPOCH,
-    })
+    }
+}
+
+pub(super) fn plan(settings: &Settings, sets: Vec<FoundSet>) -> Plan {
+    make(&evidence(settings, sets))
+}
+
+fn part(only: &str) -> Plan {
+    let (settings, mut sets) = cluster();
+    for set in &mut sets[..3] {
+        let conf = set.texts.get_mut("etc/etcd/etcd.conf").unwrap();
+        conf.extend_from_slice(b"ETCD_INITIAL_CLUSTER=x\n");
+    }
+    make_part(&evidence(&settings, sets), only.parse().unwrap())
 }
 
 pub(super) fn refusals(plan: &Plan) -> String {
@@ -361,4 +375,85 @@ fn the_page_has_the_seven_steps_and_a_number_for_each_act() {
     }
     assert!(page.lines().count() <= 60, "it fits on a page:\n{page}");
     assert_eq!(etcd::BUMP, 1_000_000_000);
+}
+
+fn titles(plan: &Plan) -> Vec<String> {
+    steps(plan).iter().map(|step| format!("{} {}", step.host, step.action.title())).collect()
+}
+
+#[test]
+fn a_member_of_a_living_cluster_joins_the_others_without_a_snapshot() {
+    let plan = part("e2");
+    assert_eq!(refusals(&plan), "");
+    assert!(plan.etcd.is_none());
+    let join = plan.join.as_ref().unwrap();
+    let others: Vec<&str> = join.others.iter().map(|member| member.name.as_str()).collect();
+    assert_eq!((join.member.name.as_str(), others), ("e2", vec!["e1", "e3"]));
+    let titles = titles(&plan);
+    let of_others: Vec<&String> = titles.iter().filter(|title| !title.starts_with("e2 ")).collect();
+    assert!(
+        of_others.iter().all(|title| ["key", "end the restore"].iter().any(|word| title.contains(word))),
+        "{of_others:#?}"
+    );
+    let at =
+        |text: &str| titles.iter().position(|title| title.contains(text)).unwrap_or_else(|| panic!("{text}"));
+    let order = [
+        "stop etcd",
+        "remove the old member",
+        "old data aside",
+        "for joining",
+        "start etcd",
+        "voting",
+        "own configuration back",
+        "compare",
+    ];
+    assert!(order.map(at).is_sorted(), "{titles:#?}");
+}
+
+#[test]
+fn one_node_is_restored_without_the_rest_and_its_new_key_is_pinned_everywhere() {
+    let plan = part("n1");
+    assert_eq!(refusals(&plan), "");
+    assert!(plan.etcd.is_none() && plan.join.is_none());
+    let touched: Vec<String> = titles(&plan).into_iter().filter(|title| !title.starts_with("n1 ")).collect();
+    assert!(
+        touched.iter().all(|title| ["key", "end the restore"].iter().any(|word| title.contains(word))),
+        "{touched:#?}"
+    );
+    assert_eq!(touched.iter().filter(|title| title.contains("pin the new host keys")).count(), 4);
+    assert!(refusals(&part("n2")).contains("n2 is not a host of the cluster's inventory"));
+}
+
+#[test]
+fn etcd_alone_leaves_nodes_and_the_masters_files_as_they_are() {
+    let plan = part("etcd");
+    assert_eq!(refusals(&plan), "");
+    let hosts: Vec<&str> = plan.machines.iter().map(|machine| machine.host.as_str()).collect();
+    assert_eq!(hosts, ["e1", "e2", "e3", "m1"]);
+    let titles = titles(&plan);
+    assert!(
+        titles.iter().any(|title| title == "m1 stop API")
+            && titles.iter().any(|title| title == "m1 start API")
+    );
+    assert!(
+        !titles.iter().any(|title| title.starts_with("m1 put the files") || title.contains("pin")),
+        "{titles:#?}"
+    );
+    assert_eq!(titles.iter().filter(|title| title.contains("put etcd's data")).count(), 3);
+}
+
+#[test]
+fn a_single_file_is_put_in_place_and_nothing_is_stopped() {
+    let (settings, sets) = cluster();
+    let of = |path: &str| {
+        let scope = Scope::Files { host: "m1".parse().unwrap(), path: path.to_owned() };
+        make_part(&evidence(&settings, sets.clone()), scope)
+    };
+    let plan = of("/etc/origin/master/");
+    assert_eq!(refusals(&plan), "");
+    assert_eq!(
+        titles(&plan),
+        ["m1 put the files in place", "m1 labels, trust store, systemd's units", "m1 end the restore"]
+    );
+    assert!(refusals(&of("/etc/origin/mast")).contains("no set of m1 has /etc/origin/mast"));
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
+use nightshift_core::restore::scope::Scope;
 
 #[derive(Debug, Subcommand)]
 pub enum Restore {
@@ -30,6 +31,18 @@ pub enum Restore {
         #[command(flatten)]
         login: Login,
     },
+    /// Undo a plan: stop what it has started, and move everything back
+    Undo {
+        /// The directory of the plan
+        plan: PathBuf,
+        /// Also if etcd has accepted writes since it was restored: they are lost
+        #[arg(long)]
+        discard_writes: bool,
+        #[command(flatten)]
+        login: Login,
+    },
+    /// Put one file or directory of a host in place, or write it to a directory of this machine
+    File(RestoreFile),
     /// Show how far a plan is
     Status {
         /// The directory of the plan
@@ -63,9 +76,27 @@ pub enum Restore {
 pub struct RestorePlan {
     #[command(flatten)]
     pub origin: Origin,
+    /// Restore less than all: one host of a cluster that runs, or `etcd` for the data of all members
+    #[arg(long, value_name = "HOST|etcd")]
+    pub only: Option<Scope>,
     /// The directory in which the plan's directory is made
     #[arg(long = "in", value_name = "DIR", default_value = ".")]
     pub parent: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct RestoreFile {
+    /// The host whose file it is
+    pub host: HostName,
+    /// The absolute path of the file or directory
+    pub path: String,
+    #[command(flatten)]
+    pub origin: Origin,
+    /// Write it below this directory of this machine, and leave the host alone
+    #[arg(long, value_name = "DIR")]
+    pub to: Option<PathBuf>,
+    #[command(flatten)]
+    pub login: Login,
 }
 
 /// Where the sets come from.

@@ -5,6 +5,7 @@ mod apply;
 mod check;
 mod clean;
 mod diff;
+mod file;
 mod object;
 mod object_copy;
 mod origin;
@@ -12,6 +13,7 @@ mod plan;
 mod progress;
 mod status;
 mod to_etcd;
+mod undo;
 
 use std::path::Path;
 
@@ -27,6 +29,10 @@ pub fn run(config: &Path, command: Restore) -> Result<Exit, CommandError> {
             here(check::run(&plan, etcd_tools.as_deref(), &login.into()))
         }
         Restore::Apply { plan, login } => here(apply::run(&plan, &login.into())),
+        Restore::Undo { plan, discard_writes, login } => {
+            here(undo::run(&plan, discard_writes, &login.into()))
+        }
+        Restore::File(args) => file::run(config, args),
         Restore::Status { plan } => status::run(&plan),
         Restore::Object(args) => object::run(config, &args),
         Restore::Diff { plan, host, login } => here(diff::run(&plan, host.as_ref(), &login.into())),

@@ -48,11 +48,14 @@ fn plan() -> Plan {
         id: "2026-11-28-00000001".parse().unwrap(),
         cluster: "prod".parse().unwrap(),
         made_at: Timestamp::UNIX_EPOCH,
+        scope: nightshift_core::restore::scope::Scope::Cluster,
         source: "x".into(),
         signed: "x".into(),
         remotes: Vec::new(),
         etcd: Some(EtcdPlan { snapshot, members: vec![member] }),
+        join: None,
         machines: vec![machine],
+        others: Vec::new(),
         findings: Vec::new(),
     }
 }

@@ -23,6 +23,8 @@ pub enum Kind {
     Before,
     /// The manifest of a static pod, until the pod is started again.
     Manifests,
+    /// The plan had put it in place, and is undone.
+    Undone,
 }
 
 impl Kind {
@@ -30,6 +32,7 @@ impl Kind {
         match self {
             Self::Before => "before",
             Self::Manifests => "manifests",
+            Self::Undone => "undone",
         }
     }
 }

@@ -42,10 +42,7 @@ impl Attributes<'_> {
 
     /// Sets them on an opened file or directory, the time last.
     pub fn set(&self, file: &File, at: &Path, modified: Option<Timestamp>) -> Result<(), StoreError> {
-        let (user, group) = self.owner;
-        rustix::fs::fchown(file, Some(user), Some(group)).on("change the owner of", at)?;
-        // After the owner, whose change clears the set-id bits and the capability.
-        rustix::fs::fchmod(file, Mode::from_raw_mode(self.mode)).on("chmod", at)?;
+        set_owner_and_mode(file, at, self.owner, self.mode)?;
         let Access { acl, default_acl, capability } = self.access;
         set(file, ACCESS_ACL, acl.as_ref().map(Acl::to_xattr)).on("set the ACL of", at)?;
         set(file, DEFAULT_ACL, default_acl.as_ref().map(Acl::to_xattr)).on("set the ACL of", at)?;
@@ -59,6 +56,17 @@ impl Attributes<'_> {
         }
         Ok(())
     }
+}
+
+pub fn set_owner_and_mode(
+    file: &File,
+    at: &Path,
+    (user, group): (Uid, Gid),
+    mode: u32,
+) -> Result<(), StoreError> {
+    rustix::fs::fchown(file, Some(user), Some(group)).on("change the owner of", at)?;
+    // After the owner, whose change clears the set-id bits and the capability.
+    rustix::fs::fchmod(file, Mode::from_raw_mode(mode)).on("chmod", at)
 }
 
 /// Sets an extended attribute, or removes it.

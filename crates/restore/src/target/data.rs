@@ -34,17 +34,7 @@ pub fn put(
         return Ok(call.outcome());
     }
     require_unused(call, path)?;
-    for name in unknown(call.host.accounts, &directory.owner) {
-        call.note(format!("{name} does not exist here; the data gets its number as owner"));
-    }
-    let owner =
-        DataOwner { owner: ids(call.host.accounts, &directory.owner), selinux: directory.selinux.as_deref() };
-    let data = Dir::make(&call.host.root, path, None)?;
-    let access = Access::default();
-    let attributes = owner.attributes(directory.mode, &access);
-    if !attributes.are_those_of(&data.file, &data.stat()?) {
-        attributes.set(&data.file, &data.path, None)?;
-    }
+    let (data, owner) = prepare(call, directory, path)?;
     let work = work_name(call);
     let work = data.make_child(OsStr::new(&work), 0o700)?.require_own()?;
     call.log(Event::Unpacking { path: at.clone() })?;
@@ -59,6 +49,50 @@ pub fn put(
     work.remove_tree(unpacked)?;
     call.changed = true;
     Ok(call.outcome())
+}
+
+/// Moves the data of a member aside, so that it starts with none.
+pub fn set_aside(call: &mut Call<'_, '_>, directory: &DataDirectory) -> Result<Outcome, TargetError> {
+    let path = relative(&directory.path)?;
+    if call.was_done() {
+        return Ok(call.outcome());
+    }
+    require_unused(call, path)?;
+    let (data, _) = prepare(call, directory, path)?;
+    let name = OsStr::new(MEMBER);
+    if let Some(stat) = data.entry(name)? {
+        let work = data.make_child(OsStr::new(&work_name(call)), 0o700)?.require_own()?;
+        let before = work.make_child(OsStr::new("before"), 0o700)?;
+        let (aside, _) = free_name(&before, name, &stat)?;
+        let to = call.shown(&before.path.join(&aside));
+        call.log(Event::MovedAside { path: format!("/{path}/{MEMBER}"), to: to.clone() })?;
+        data.rename(name, &before, &aside)?;
+        before.sync()?;
+        data.sync()?;
+        call.note(format!("the data that was there is kept at {to}"));
+        call.changed = true;
+    }
+    Ok(call.outcome())
+}
+
+/// The data directory with its owner and mode.
+fn prepare<'d>(
+    call: &mut Call<'_, '_>,
+    directory: &'d DataDirectory,
+    path: &str,
+) -> Result<(Dir, DataOwner<'d>), TargetError> {
+    for name in unknown(call.host.accounts, &directory.owner) {
+        call.note(format!("{name} does not exist here; the data gets its number as owner"));
+    }
+    let owner =
+        DataOwner { owner: ids(call.host.accounts, &directory.owner), selinux: directory.selinux.as_deref() };
+    let data = Dir::make(&call.host.root, path, None)?;
+    let access = Access::default();
+    let attributes = owner.attributes(directory.mode, &access);
+    if !attributes.are_those_of(&data.file, &data.stat()?) {
+        attributes.set(&data.file, &data.path, None)?;
+    }
+    Ok((data, owner))
 }
 
 /// Whether this data is in place: the journal has it as placed, and it is not where it was unpacked any more. The inode of the

@@ -34,16 +34,23 @@ pub fn hold(call: &mut Call<'_, '_>, units: &[String]) -> Result<Outcome, Target
             first_of(&lifted, ", ")
         ));
     }
-    if held.is_empty() {
-        return Ok(call.outcome());
+    if !held.is_empty() {
+        hold_all(call, held)?;
     }
+    Ok(call.outcome())
+}
+
+/// Keeps units from starting, whether or not a step of the plan has started them.
+pub fn hold_all<'u>(
+    call: &mut Call<'_, '_>,
+    units: impl IntoIterator<Item = &'u String>,
+) -> Result<(), TargetError> {
     // First, so that a drop-in is never without effect.
     call.changed |= call.state.hold()?;
-    for unit in held {
+    for unit in units {
         call.changed |= put(&call.host.root, unit)?;
     }
-    call.host.systemd.daemon_reload()?;
-    Ok(call.outcome())
+    Ok(call.host.systemd.daemon_reload()?)
 }
 
 fn put(root: &Path, unit: &str) -> Result<bool, StoreError> {

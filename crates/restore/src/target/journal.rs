@@ -32,6 +32,10 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         manifests: Vec<String>,
     },
+    /// A unit that runs is stopped next.
+    Stopping {
+        unit: String,
+    },
     /// Something is put at this path next. What was there before is at `before`.
     Placed {
         path: String,
@@ -57,6 +61,10 @@ pub enum Event {
     MovedAside {
         path: String,
         to: String,
+    },
+    /// The change of this line of the journal is undone.
+    Undone {
+        line: usize,
     },
     Done {
         changed: bool,
@@ -99,6 +107,39 @@ impl Journal {
             Event::Begun { units, manifests } if line.act == "start" => Some((units, manifests)),
             _ => None,
         })
+    }
+
+    /// The units that ran when the plan began.
+    pub fn stopped(&self) -> BTreeSet<String> {
+        let stopping =
+            self.lines.iter().filter(|line| line.act == "stop").filter_map(|line| match &line.event {
+                Event::Stopping { unit } => Some(unit.clone()),
+                _ => None,
+            });
+        stopping.collect()
+    }
+
+    /// What was changed and is not undone, from the last change to the first, each with its line.
+    pub fn to_undo(&self) -> Vec<(usize, Event)> {
+        let undone: BTreeSet<usize> = self
+            .lines
+            .iter()
+            .filter_map(|line| match line.event {
+                Event::Undone { line } => Some(line),
+                _ => None,
+            })
+            .collect();
+        let is_change = |event: &Event| {
+            matches!(event, Event::Placed { .. } | Event::MovedAside { .. } | Event::Adjusted { .. })
+        };
+        let lines = self.lines.iter().map(|line| &line.event).enumerate().rev();
+        let changes = lines.filter(|(line, event)| is_change(event) && !undone.contains(line));
+        changes.map(|(line, event)| (line, event.clone())).collect()
+    }
+
+    /// Whether everything was moved back.
+    pub fn is_undone(&self) -> bool {
+        self.lines.iter().any(|line| line.act == "undo" && matches!(line.event, Event::Done { .. }))
     }
 
     /// Whether this step has ended well.

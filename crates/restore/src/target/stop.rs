@@ -8,6 +8,7 @@ use nightshift_core::text::first_of;
 
 use super::call::Call;
 use super::error::TargetError;
+use super::journal::Event;
 use super::manifests;
 use super::systemd::{ActiveState, require_units};
 use super::usage::wait_until_stopped;
@@ -32,19 +33,30 @@ pub fn stop(
     let units: Vec<&String> = units.iter().filter(|name| !is_started(name)).collect();
     let manifests: Vec<&String> = manifests.iter().filter(|name| !is_started(name)).collect();
     manifests::move_away(call, &manifests)?;
-    // A kubelet that is stopped stops no pod, so it comes after the pods.
-    let kubelets = names(&KUBELET);
-    let (last, first): (Vec<&String>, Vec<&String>) =
-        units.into_iter().partition(|unit| !manifests.is_empty() && kubelets.contains(unit));
-    stop_units(call, &first)?;
-    if runs_again.is_empty() {
-        wait_until_stopped(&call.host.root, ports, data, STOPPED_TIMEOUT)?;
-    } else {
+    let (ports, data) = if runs_again.is_empty() { (ports, data) } else { Default::default() };
+    stop_all(call, &units, !manifests.is_empty(), ports, data)?;
+    if !runs_again.is_empty() {
         let started = first_of(&runs_again, ", ");
         call.note(format!("not stopped again, because a later step has started it: {started}"));
     }
-    stop_units(call, &last)?;
     Ok(call.outcome())
+}
+
+/// Stops units, and waits until nothing runs that their ports or databases show. A kubelet that is stopped stops no pod, so it is the last
+/// one where there are pods.
+pub fn stop_all(
+    call: &mut Call<'_, '_>,
+    units: &[&String],
+    has_pods: bool,
+    ports: &[String],
+    data: &[String],
+) -> Result<(), TargetError> {
+    let kubelets = names(&KUBELET);
+    let (last, first): (Vec<&String>, Vec<&String>) =
+        units.iter().partition(|unit| has_pods && kubelets.contains(unit));
+    stop_units(call, &first)?;
+    wait_until_stopped(&call.host.root, ports, data, STOPPED_TIMEOUT)?;
+    stop_units(call, &last)
 }
 
 fn stop_units(call: &mut Call<'_, '_>, units: &[&String]) -> Result<(), TargetError> {
@@ -55,6 +67,9 @@ fn stop_units(call: &mut Call<'_, '_>, units: &[&String]) -> Result<(), TargetEr
         // A failed one may be about to be restarted.
         if state.active == ActiveState::Stopped {
             continue;
+        }
+        if state.active == ActiveState::Active {
+            call.log(Event::Stopping { unit: (*unit).clone() })?;
         }
         systemd.stop(unit)?;
         call.changed |= !is_stopped(state.active);

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
+use nightshift_core::restore::scope::Scope;
 use nightshift_core::restore::steps::{Action, Step};
 use nightshift_restore::conductor::{Conductor, Ending};
 use nightshift_restore::data;
@@ -23,6 +24,9 @@ pub async fn run(path: &Path, login: &Login) -> Result<Exit, CommandError> {
     let _lock = directory.lock()?;
     let shown = path.display();
     match directory.checked()? {
+        _ if directory.is_undone() => {
+            return Err(CommandError::Absent(format!("{shown} is undone; make a new plan")));
+        }
         _ if plan.is_refused() => {
             return Err(CommandError::Absent(format!("{shown}: the plan is refused; see {shown}/page.txt")));
         }
@@ -46,42 +50,50 @@ pub async fn run(path: &Path, login: &Login) -> Result<Exit, CommandError> {
     let data = data::ensure(&directory, &plan, None).await?;
     let began = Instant::now();
     let conductor = Conductor { login, directory: &directory, plan: &plan, data: data.as_ref() };
-    match conductor.apply(&mut Lines).await? {
+    let ending = conductor.apply(&mut Lines).await?;
+    let what = match &plan.scope {
+        Scope::Cluster => format!("cluster {}", plan.cluster),
+        Scope::Etcd => format!("etcd of cluster {}", plan.cluster),
+        Scope::Host(host) | Scope::Files { host, .. } => host.to_string(),
+    };
+    let restored = format!("{what} is restored, after {} s", began.elapsed().as_secs());
+    Ok(report(ending, &restored, &format!("`nightshift restore apply {shown}` continues")))
+}
+
+/// Prints how a plan ended.
+pub fn report(ending: Ending, complete: &str, next: &str) -> Exit {
+    match ending {
         Ending::Complete => {
-            out::print(format!(
-                "cluster {} is restored, after {} s",
-                plan.cluster,
-                began.elapsed().as_secs()
-            ));
-            Ok(Exit::Good)
+            out::print(complete);
+            Exit::Good
         }
         Ending::Degraded(reasons) => {
             for reason in reasons {
                 out::print(reason);
             }
-            out::print(format!("cluster {} is restored, but its first night is not complete", plan.cluster));
-            Ok(Exit::Degraded)
+            out::print(format!("{complete}, but the first night is not complete"));
+            Exit::Degraded
         }
         Ending::Later(hosts) => {
             for host in hosts {
                 out::print(format!(
-                    "{host} is not restored; run the same command again when it is reachable and its error is mended"
+                    "{host} is left out; run the same command again when it is reachable and its error is mended"
                 ));
             }
-            Ok(Exit::Degraded)
+            Exit::Degraded
         }
         Ending::Failed(reasons) => {
             for reason in reasons {
                 out::print_error(&format!("nightshift: {reason}"));
             }
-            out::print_error(&format!("nightshift: stopped; `nightshift restore apply {shown}` continues"));
-            Ok(Exit::Failed)
+            out::print_error(&format!("nightshift: stopped; {next}"));
+            Exit::Failed
         }
     }
 }
 
 /// One line for each step.
-struct Lines;
+pub struct Lines;
 
 impl Progress for Lines {
     fn note(&mut self, text: &str) {
@@ -92,7 +104,7 @@ impl Progress for Lines {
         let (result, notes) = match end {
             StepEnd::Done { changed: true, notes } => ("done", notes.join("; ")),
             StepEnd::Done { changed: false, notes } => {
-                let verified = matches!(step.action, Action::Compare | Action::Write);
+                let verified = matches!(step.action, Action::Compare | Action::Write | Action::Promote);
                 (if verified { "verified" } else { "unchanged" }, notes.join("; "))
             }
             StepEnd::Failed { reason } => ("failed", reason.clone()),

@@ -4,10 +4,12 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use nightshift_core::outcome::Grade;
+use nightshift_core::restore::Plan;
 use nightshift_core::restore::evidence::{CONFIGURATION, Evidence, configuration};
 use nightshift_core::restore::finding::Finding;
-use nightshift_core::restore::make::make;
+use nightshift_core::restore::make::{make, make_part};
 use nightshift_core::restore::page::Page;
+use nightshift_core::restore::scope::Scope;
 use nightshift_core::settings::Settings;
 use nightshift_restore::directory::Directory;
 use nightshift_restore::snapshot;
@@ -15,14 +17,15 @@ use nightshift_restore::source::{Sets, found};
 
 use super::origin::{self, Verified};
 use super::progress::progress;
-use crate::args::RestorePlan;
+use crate::args::{Origin, RestorePlan};
 use crate::commands::CommandError;
 use crate::exit::Exit;
 use crate::{config_file, out};
 
 pub fn run(config: &Path, args: &RestorePlan) -> Result<Exit, CommandError> {
     let directory = Directory::create(&args.parent)?;
-    let made = planned(config, args, &directory)
+    let scope = args.only.clone().unwrap_or_default();
+    let made = planned(config, &args.origin, scope, &directory)
         .and_then(|plan| Ok((directory.publish(&plan, &args.parent)?, plan)));
     let (directory, plan) = match made {
         Ok(made) => made,
@@ -42,12 +45,14 @@ pub fn run(config: &Path, args: &RestorePlan) -> Result<Exit, CommandError> {
     Ok(Exit::Good)
 }
 
-fn planned(
+/// The plan for a part of the cluster, with its sets in the directory.
+pub fn planned(
     config: &Path,
-    args: &RestorePlan,
+    origin: &Origin,
+    scope: Scope,
     directory: &Directory,
-) -> Result<nightshift_core::restore::Plan, CommandError> {
-    let Verified { sets, source, signed, doubts } = origin::read(config, &args.origin, &directory.sets())?;
+) -> Result<Plan, CommandError> {
+    let Verified { sets, source, signed, doubts } = origin::read(config, origin, &directory.sets())?;
     let settings = settings(&sets, directory)?;
     let evidence = Evidence {
         settings: &settings,
@@ -57,7 +62,10 @@ fn planned(
         sets: found(&sets, &directory.sets())?,
         now: Timestamp::now(),
     };
-    let mut plan = make(&evidence);
+    let mut plan = match scope {
+        Scope::Cluster => make(&evidence),
+        part => make_part(&evidence, part),
+    };
     if let Some(etcd) = &plan.etcd {
         let packed = directory.set(&etcd.snapshot.set).join(&etcd.snapshot.item);
         let progress = progress("verifying the snapshot", &packed);

@@ -1,0 +1,103 @@
+//! The machines and members of a plan, and what runs on them.
+
+use crate::etcd_facts::RunsAs;
+use crate::name::HostName;
+use crate::restore::etcd::Member;
+use crate::restore::machine::Machine;
+use crate::restore::{Plan, units};
+use crate::role::Role;
+
+/// When a machine's files are put in place: those of an etcd host before etcd starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MachineKind {
+    Etcd,
+    Node,
+    Master,
+}
+
+impl MachineKind {
+    pub fn of(machine: &Machine) -> Self {
+        if machine.has(Role::Etcd) {
+            Self::Etcd
+        } else if machine.has(Role::Master) {
+            Self::Master
+        } else {
+            Self::Node
+        }
+    }
+}
+
+impl Plan {
+    pub fn machines_of(&self, kind: MachineKind) -> Vec<&Machine> {
+        self.machines.iter().filter(|machine| MachineKind::of(machine) == kind).collect()
+    }
+
+    pub fn machines_with(&self, role: Role) -> Vec<&Machine> {
+        self.machines.iter().filter(|machine| machine.has(role)).collect()
+    }
+
+    pub fn machine(&self, host: &HostName) -> Option<&Machine> {
+        self.machines.iter().chain(&self.others).find(|machine| machine.host == *host)
+    }
+
+    /// A member whose data is replaced.
+    pub fn member(&self, host: &HostName) -> Option<&Member> {
+        let all = self.etcd.iter().flat_map(|etcd| &etcd.members);
+        all.chain(self.join.iter().map(|join| &join.member)).find(|member| member.host == *host)
+    }
+
+    /// All members of the restored cluster.
+    pub fn members(&self) -> Vec<&Member> {
+        let joined = self.join.iter().flat_map(|join| join.others.iter().chain([&join.member]));
+        self.etcd.iter().flat_map(|etcd| &etcd.members).chain(joined).collect()
+    }
+
+    /// The units that must not start before their step: exactly those that a later step starts.
+    pub fn held(&self, machine: &Machine) -> Vec<String> {
+        let mut units = Vec::new();
+        if !machine.agentless {
+            units.extend(units::names(&units::NIGHTSHIFT));
+        }
+        if has_services(machine) {
+            units.extend(units::names(&units::CONTROLLERS));
+            units.extend(units::names(&units::API));
+        }
+        let etcd_pod = self.etcd_pod(machine);
+        if machine.has(Role::Master) || machine.has(Role::Node) || etcd_pod.is_some() {
+            units.extend(units::names(&units::KUBELET));
+        }
+        if let Some(RunsAs::Unit(unit)) = self.member(&machine.host).map(|member| &member.runs) {
+            units.push(unit.to_string());
+        }
+        units
+    }
+
+    /// The manifests of static pods that are stopped before anything is replaced.
+    pub fn manifests(&self, machine: &Machine) -> Vec<String> {
+        let pods = machine.pods.iter().flat_map(|pods| [&pods.api, &pods.controllers]);
+        let pods = pods.flat_map(|pods| pods.manifests.iter().map(String::as_str));
+        pods.chain(self.etcd_pod(machine)).map(str::to_owned).collect()
+    }
+
+    /// The manifest of etcd's static pod.
+    pub fn etcd_pod(&self, machine: &Machine) -> Option<&str> {
+        match &self.member(&machine.host)?.runs {
+            RunsAs::StaticPod(manifest) => Some(manifest),
+            RunsAs::Unit(_) => None,
+        }
+    }
+
+    /// The machines with a daemon.
+    pub fn managed(&self) -> Vec<&Machine> {
+        self.machines.iter().filter(|machine| !machine.agentless).collect()
+    }
+
+    pub fn managed_others(&self) -> Vec<&Machine> {
+        self.others.iter().filter(|machine| !machine.agentless).collect()
+    }
+}
+
+/// Whether its control plane runs as services.
+pub fn has_services(machine: &Machine) -> bool {
+    machine.has(Role::Master) && machine.pods.is_none()
+}

@@ -1,0 +1,150 @@
+//! One member of a living cluster joins the others again: removed, added, and supplied with data by them.
+
+use std::time::Duration;
+
+use nightshift_core::chain;
+use nightshift_core::restore::etcd::Member;
+use nightshift_core::restore::join::Join;
+use nightshift_core::units::count;
+use nightshift_etcd::client::Client;
+use nightshift_etcd::message::ListedMember;
+use nightshift_etcd::trial::tools::Version;
+use tokio::time::{Instant, sleep};
+
+use crate::member::Members;
+
+/// How long a member may take to get all data: 8 GiB, the largest database that etcd supports, at 10 MiB/s.
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// The first version with learners.
+const LEARNERS: Version = Version { major: 3, minor: 4, patch: 0 };
+
+impl Members<'_> {
+    /// Removes the old member, and adds it again. A repetition finds it added.
+    pub async fn replace(&self, join: &Join) -> Result<Vec<String>, String> {
+        let (clients, mut reasons) = self.running(join).await;
+        let Some(client) = clients.first() else {
+            return Err(format!("no other member answers: {}", reasons.join("; ")));
+        };
+        let listed = list(client).await?;
+        let own = listed.iter().find(|listed| is_own(listed, &join.member));
+        if own.is_some_and(|own| own.name.is_empty()) {
+            return Ok(vec!["it was added before".to_owned()]);
+        }
+        let voters =
+            listed.iter().filter(|listed| !listed.is_learner && !is_own(listed, &join.member)).count();
+        // Without a majority that runs, the cluster accepts no write after the removal.
+        let members = voters + 1;
+        let quorum = members / 2 + 1;
+        if clients.len() < quorum.min(voters) {
+            reasons.insert(0, format!("only {} of the other {} run", clients.len(), count(voters, "member")));
+            return Err(format!(
+                "{}; start them, or restore etcd as a whole with `--only etcd`",
+                reasons.join("; ")
+            ));
+        }
+        let mut notes = Vec::new();
+        if let Some(own) = own {
+            client.remove_member(own.id).await.map_err(|error| chain(&error))?;
+            notes.push(format!("the old member {:x} is removed", own.id));
+        }
+        let is_learner = have_learners(&clients).await?;
+        let urls = join.member.peer_urls.split(',').map(str::to_owned).collect();
+        client.add_member(urls, is_learner).await.map_err(|error| chain(&error))?;
+        notes.push(if is_learner { "added as a learner" } else { "added as a voting member" }.to_owned());
+        Ok(notes)
+    }
+
+    /// `--initial-cluster` for the member's first start.
+    pub async fn initial_cluster(&self, join: &Join) -> Result<String, String> {
+        let client = self.any(join).await?;
+        let mut pairs = Vec::new();
+        for listed in list(&client).await? {
+            let name = if is_own(&listed, &join.member) { &join.member.name } else { &listed.name };
+            if name.is_empty() {
+                return Err(format!("the member {:x} has never started; remove it, or start it", listed.id));
+            }
+            pairs.extend(listed.peer_urls.iter().map(|url| format!("{name}={url}")));
+        }
+        Ok(pairs.join(","))
+    }
+
+    /// Waits until the member has the others' data and votes.
+    pub async fn promote(&self, join: &Join) -> Result<Vec<String>, String> {
+        let client = self.any(join).await?;
+        let wanted = revision(&client).await?;
+        let until = Instant::now() + CATCH_UP_TIMEOUT;
+        loop {
+            let reason = match self.advance(join, &client, wanted).await {
+                Ok(()) => return Ok(vec![format!("it votes, and has revision {wanted} of the others")]),
+                Err(reason) => reason,
+            };
+            if Instant::now() >= until {
+                let seconds = CATCH_UP_TIMEOUT.as_secs();
+                return Err(format!("not a voting member within {seconds} s: {reason}"));
+            }
+            sleep(POLL_INTERVAL).await;
+        }
+    }
+
+    async fn advance(&self, join: &Join, client: &Client, wanted: i64) -> Result<(), String> {
+        let listed = list(client).await?;
+        let own = listed.iter().find(|listed| is_own(listed, &join.member));
+        let own = own.ok_or("it is not in the list of members")?;
+        if own.is_learner {
+            client.promote_member(own.id).await.map_err(|error| chain(&error))?;
+        }
+        let member = self.client(&join.member).await.map_err(|error| chain(&error))?;
+        let reached = revision(&member).await?;
+        if reached < wanted { Err(format!("it is at revision {reached} of {wanted}")) } else { Ok(()) }
+    }
+
+    async fn any(&self, join: &Join) -> Result<Client, String> {
+        let (clients, reasons) = self.running(join).await;
+        clients.into_iter().next().ok_or_else(|| format!("no other member answers: {}", reasons.join("; ")))
+    }
+
+    /// The other members that have a leader, and why some do not count.
+    async fn running(&self, join: &Join) -> (Vec<Client>, Vec<String>) {
+        let (mut clients, mut reasons) = (Vec::new(), Vec::new());
+        for member in &join.others {
+            let tried = async {
+                let client = self.client(member).await?;
+                let leader = client.status().await?.leader;
+                Ok::<_, nightshift_etcd::error::ClientError>((client, leader))
+            };
+            match tried.await {
+                Ok((client, leader)) if leader != 0 => clients.push(client),
+                Ok(_) => reasons.push(format!("{}: it has no leader", member.host)),
+                Err(error) => reasons.push(format!("{}: {}", member.host, chain(&error))),
+            }
+        }
+        (clients, reasons)
+    }
+}
+
+async fn list(client: &Client) -> Result<Vec<ListedMember>, String> {
+    client.members().await.map(|response| response.members).map_err(|error| chain(&error))
+}
+
+async fn revision(client: &Client) -> Result<i64, String> {
+    let status = client.status().await.map_err(|error| chain(&error))?;
+    Ok(status.header.unwrap_or_default().revision)
+}
+
+/// By its peer URLs: it has no name until it has started.
+fn is_own(listed: &ListedMember, member: &Member) -> bool {
+    member.peer_urls.split(',').any(|url| listed.peer_urls.iter().any(|other| other == url))
+}
+
+async fn have_learners(clients: &[Client]) -> Result<bool, String> {
+    for client in clients {
+        let status = client.status().await.map_err(|error| chain(&error))?;
+        if Version::find(&status.version)
+            .is_none_or(|version| version.minor_version() < LEARNERS.minor_version())
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

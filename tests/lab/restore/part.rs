@@ -1,0 +1,99 @@
+//! Less than a whole cluster: one member, one file, etcd alone; and a plan that is undone.
+
+use kit::lab::etcd::EtcdCluster;
+use kit::lab::nightshift::managed;
+use kit::lab::{Host, Lab};
+
+use super::lost::{
+    APPLY, Lost, OPERATOR, apply, check, every_key_is_back, killed_after, listing, origin, plan,
+};
+
+/// A plan that was carried out as far as the members, and is undone: the machines are as they were, by hashes.
+pub fn a_plan_is_undone(lab: &Lab, lost: &Lost) {
+    let operator = lab.host(OPERATOR);
+    let etcd = EtcdCluster::of(lab);
+    etcd.etcdctl(etcd.members()[0], "put /of/the/new/cluster value").unwrap();
+    let before: Vec<String> = managed(lab).into_iter().map(listing).collect();
+    let directory = plan(operator, lost, "");
+    check(operator, &directory);
+    killed_after(operator, &directory, "etcd1.*write a key through this member.*: verified");
+    etcd.etcdctl(etcd.members()[0], "put /written/since value").unwrap();
+    let refused =
+        operator.try_run_for(&format!("cd /root && nightshift restore undo {directory}"), APPLY).unwrap();
+    assert!(refused.status != 0 && refused.stderr.contains("--discard-writes"), "{}", refused.stderr);
+    let line = format!("cd /root && nightshift restore undo {directory} --discard-writes");
+    let undone = operator.run_for(&line, APPLY).unwrap_or_else(|error| panic!("{error}"));
+    println!("{}", undone.text());
+    for (host, before) in managed(lab).into_iter().zip(before) {
+        assert_eq!(listing(host), before, "{}", host.name);
+    }
+    etcd.wait_healthy().unwrap();
+    for member in etcd.members() {
+        let keys = etcd.etcdctl(member, "get '' --prefix --keys-only").unwrap();
+        assert_eq!(keys.trim(), "/of/the/new/cluster", "{}", member.name);
+    }
+    let again = operator.try_run(&format!("cd /root && nightshift restore apply {directory}")).unwrap();
+    assert!(again.status != 0 && again.stderr.contains("is undone"), "{}", again.stderr);
+}
+
+/// A file and its directory are damaged on a host that runs; nothing else of it is touched.
+pub fn one_file_is_put_in_place(lab: &Lab, lost: &Lost) {
+    let (operator, node) = (lab.host(OPERATOR), lab.host("node1"));
+    let path = "/etc/origin/node/node-config.yaml";
+    node.run(&format!("echo damaged > {path} && echo own >> /etc/dnsmasq.conf")).unwrap();
+    let line = format!("cd /root && nightshift restore file {} {path} {}", node.name, origin(lost));
+    let restored = operator.run_for(&line, APPLY).unwrap_or_else(|error| panic!("{error}"));
+    println!("{}", restored.text());
+    let here = operator
+        .run(&format!(
+            "cd /root && nightshift restore file {} {path} {} --to files && cat files{path}",
+            node.name,
+            origin(lost)
+        ))
+        .unwrap();
+    let there = node.run(&format!("cat {path}")).unwrap().text();
+    assert!(here.text().contains(&there) && !there.contains("damaged"), "{there}");
+    assert_eq!(listing(node), lost.listings[&node.name], "its time, owner and mode");
+    assert!(node.run("tail -n 1 /etc/dnsmasq.conf").unwrap().text().contains("own"), "the rest is untouched");
+    assert!(!operator.run("ls -a /root").unwrap().text().contains(".restore-"), "its secrets are removed");
+}
+
+/// A member whose data and files are lost joins the others, which are written to meanwhile and are not touched.
+pub fn a_member_joins_the_others(lab: &Lab, lost: &Lost, name: &str, unit: &str) {
+    let (operator, member) = (lab.host(OPERATOR), lab.host(name));
+    let etcd = EtcdCluster::of(lab);
+    let others: Vec<&Host> = etcd.members().iter().copied().filter(|host| host.name != member.name).collect();
+    member.run(&format!("systemctl stop nightshift {unit} 'pod-*'; sleep 1; rm -rf /var/lib/etcd/member /etc/etcd/etcd.conf")).unwrap();
+    let running = |host: &&Host| host.run("pgrep -x etcd").unwrap().text();
+    let before: Vec<(String, String)> = others.iter().map(|host| (listing(host), running(host))).collect();
+    let load = etcd.write_load(others[0]).unwrap();
+    let directory = plan(operator, lost, &format!("--only {}", member.name));
+    check(operator, &directory);
+    killed_after(operator, &directory, "remove the old member, and add it again: done");
+    apply(lab, &directory);
+    drop(load);
+    etcd.wait_healthy().unwrap();
+    let listed = etcd.etcdctl(others[0], "member list").unwrap();
+    assert_eq!(
+        listed.lines().filter(|line| line.contains("started") && line.ends_with("false")).count(),
+        3,
+        "{listed}"
+    );
+    assert_eq!(listing(member), lost.listings[&member.name]);
+    let after: Vec<(String, String)> = others.iter().map(|host| (listing(host), running(host))).collect();
+    assert_eq!(before, after, "the others' files and processes");
+}
+
+/// Keys that were written since are lost; the files of masters and nodes stay as they are.
+pub fn all_members_go_back_to_the_snapshot(lab: &Lab, lost: &Lost) {
+    let (operator, node) = (lab.host(OPERATOR), lab.host("node1"));
+    node.run("echo own >> /etc/dnsmasq.conf").unwrap();
+    let directory = plan(operator, lost, "--only etcd");
+    check(operator, &directory);
+    apply(lab, &directory);
+    every_key_is_back(lab, operator, &directory, lost);
+    assert!(
+        node.run("tail -n 1 /etc/dnsmasq.conf").unwrap().text().contains("own"),
+        "the nodes are untouched"
+    );
+}
