@@ -62,7 +62,7 @@ pub struct Plan {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub join: Option<Join>,
     pub machines: Vec<Machine>,
-    /// The hosts that run, without files: they get the new host keys.
+    /// Hosts that run and have to do with one that is restored, without files: they get its new host key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<Machine>,
     pub findings: Vec<Finding>,

@@ -1,6 +1,8 @@
 //! Makes the plan. Pure: everything that it needs was read and verified before.
 
 use crate::digest::Digest;
+use crate::inventory::{Host, Inventory};
+use crate::name::HostName;
 use crate::restore::evidence::{Evidence, FoundSet};
 use crate::restore::finding::Finding;
 use crate::restore::id::PlanId;
@@ -48,8 +50,8 @@ fn make_of(all: &Evidence<'_>, evidence: &Evidence<'_>, scope: Scope) -> Plan {
     let (mut join, mut others) = (None, Vec::new());
     if let Scope::Host(host) = &scope {
         join = inventory.has(host, Role::Etcd).then(|| join::plan(all, host, &mut findings)).flatten();
-        let running = all.settings.inventory.hosts().filter(|other| other.name != *host);
-        others = running.map(machine::running).collect();
+        let hosts = all.settings.inventory.hosts();
+        others = hosts.filter(|other| concerns(host, inventory, other)).map(machine::running).collect();
     }
     findings.extend(nothing_to_do(&scope, &machines));
     if let Some(plan) = &etcd {
@@ -94,6 +96,16 @@ fn make_of(all: &Evidence<'_>, evidence: &Evidence<'_>, scope: Scope) -> Plan {
         others,
         findings,
     }
+}
+
+/// Whether a host that runs has something to do with one that is restored: the masters log in to it, a new master logs in to all of them,
+/// and a member joins the other members.
+fn concerns(restored: &HostName, inventory: &Inventory, other: &Host) -> bool {
+    let is = |role| inventory.has(restored, role);
+    other.name != *restored
+        && (is(Role::Master)
+            || other.roles.has(Role::Master)
+            || is(Role::Etcd) && other.roles.has(Role::Etcd))
 }
 
 /// An operator may have mistyped a host or a path.
