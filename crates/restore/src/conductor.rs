@@ -13,6 +13,7 @@ use nightshift_core::chain;
 use nightshift_core::name::HostName;
 use nightshift_core::restore::act::{Act, FileKind, Outcome};
 use nightshift_core::restore::machine::{Machine, PlannedFile};
+use nightshift_core::restore::scope::Scope;
 use nightshift_core::restore::steps::{Action, Group, PodKind, Step, groups};
 use nightshift_core::restore::{Plan, RemoteLogin};
 use nightshift_store::{AppendLog, replace_file};
@@ -62,6 +63,12 @@ struct Collected {
 
 impl Conductor<'_> {
     pub async fn apply(&self, progress: &mut dyn Progress) -> Result<Ending, RestoreError> {
+        if let Some(join) =
+            self.plan.join.as_ref().filter(|_| self.directory.log_lines().is_ok_and(|lines| lines.is_empty()))
+        {
+            // Before anything is stopped: its own member may be the one that makes the majority.
+            self.members().require_quorum(join).await.map_err(RestoreError::Refused)?;
+        }
         self.carry_out(groups(self.plan), progress).await
     }
 
@@ -120,7 +127,9 @@ impl Conductor<'_> {
         let (act, content) = match &step.action {
             Action::Act(act) => (act.clone(), Vec::new()),
             Action::PutFiles => {
-                let is_late = |path: &str| machine.pods.as_ref().is_some_and(|pods| pods.has(path));
+                // Where nothing is stopped, no step follows for the manifests.
+                let stops = !matches!(self.plan.scope, Scope::Files { .. });
+                let is_late = |path: &str| stops && machine.pods.as_ref().is_some_and(|pods| pods.has(path));
                 self.files(machine, |path| !is_late(path))
             }
             Action::PutPods(kind) => {

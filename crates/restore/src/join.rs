@@ -20,19 +20,37 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 const LEARNERS: Version = Version { major: 3, minor: 4, patch: 0 };
 
 impl Members<'_> {
-    /// Removes the old member, and adds it again. A repetition finds it added.
-    pub async fn replace(&self, join: &Join) -> Result<Vec<String>, String> {
+    /// Whether the others stay a majority while this member is replaced, and are those of the plan.
+    pub async fn require_quorum(&self, join: &Join) -> Result<(), String> {
+        self.quorum(join).await.map(drop)
+    }
+
+    /// The other members that run, and all that are listed.
+    async fn quorum(&self, join: &Join) -> Result<(Vec<Client>, Vec<ListedMember>), String> {
         let (clients, mut reasons) = self.running(join).await;
         let Some(client) = clients.first() else {
             return Err(format!("no other member answers: {}", reasons.join("; ")));
         };
         let listed = list(client).await?;
+        let others: Vec<&ListedMember> =
+            listed.iter().filter(|listed| !is_own(listed, &join.member)).collect();
         let own = listed.iter().find(|listed| is_own(listed, &join.member));
-        if own.is_some_and(|own| own.name.is_empty()) {
-            return Ok(vec!["it was added before".to_owned()]);
+        if let Some(own) = own.filter(|own| !own.name.is_empty() && own.name != join.member.name) {
+            return Err(format!(
+                "{} belongs to the member `{}` now, not to `{}`; nothing is removed",
+                join.member.peer_urls, own.name, join.member.name
+            ));
         }
-        let voters =
-            listed.iter().filter(|listed| !listed.is_learner && !is_own(listed, &join.member)).count();
+        if let Some(unknown) =
+            others.iter().find(|listed| join.others.iter().all(|other| other.name != listed.name))
+        {
+            return Err(format!(
+                "the cluster has a member `{}` ({}) that the plan does not know; use a newer night, or replace the member by hand",
+                unknown.name,
+                unknown.peer_urls.join(",")
+            ));
+        }
+        let voters = others.iter().filter(|listed| !listed.is_learner).count();
         // Without a majority that runs, the cluster accepts no write after the removal.
         let members = voters + 1;
         let quorum = members / 2 + 1;
@@ -42,6 +60,17 @@ impl Members<'_> {
                 "{}; start them, or restore etcd as a whole with `--only etcd`",
                 reasons.join("; ")
             ));
+        }
+        Ok((clients, listed))
+    }
+
+    /// Removes the old member, and adds it again. A repetition finds it added.
+    pub async fn replace(&self, join: &Join) -> Result<Vec<String>, String> {
+        let (clients, listed) = self.quorum(join).await?;
+        let Some(client) = clients.first() else { return Ok(Vec::new()) };
+        let own = listed.iter().find(|listed| is_own(listed, &join.member));
+        if own.is_some_and(|own| own.name.is_empty()) {
+            return Ok(vec!["it was added before".to_owned()]);
         }
         let mut notes = Vec::new();
         if let Some(own) = own {

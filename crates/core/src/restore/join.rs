@@ -22,7 +22,13 @@ pub fn plan(evidence: &Evidence<'_>, host: &HostName, findings: &mut Vec<Finding
     let mut refuse = |reason: String| findings.push(Finding::refused(format!("{host}: {reason}")));
     let member = etcd::member(evidence, host).map_err(&mut refuse).ok()?;
     let hosts = evidence.settings.inventory.with_role(Role::Etcd).filter(|other| other.name != *host);
-    let others: Vec<Member> = hosts.filter_map(|other| etcd::member(evidence, &other.name).ok()).collect();
+    let mut others = Vec::new();
+    for other in hosts {
+        match etcd::member(evidence, &other.name) {
+            Ok(member) => others.push(member),
+            Err(reason) => refuse(format!("the other member {}: {reason}", other.name)),
+        }
+    }
     if others.is_empty() {
         refuse("no set describes another member, so it has none to join; restore etcd as a whole with `--only etcd`".to_owned());
         return None;

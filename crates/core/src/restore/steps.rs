@@ -133,6 +133,12 @@ pub fn groups(plan: &Plan) -> Vec<Group> {
     groups.0
 }
 
+/// Where the pods of a control plane accept connections.
+fn pod_ports(machine: &Machine) -> impl Iterator<Item = String> + '_ {
+    let kinds = machine.pods.iter().flat_map(|pods| [&pods.api, &pods.controllers]);
+    kinds.flat_map(|pods| pods.ports.iter().cloned())
+}
+
 /// The groups that undo a plan: everything is stopped on all machines before anything is moved back, and nothing starts before that.
 pub fn undo(plan: &Plan) -> Vec<Group> {
     let mut groups = Groups::default();
@@ -142,7 +148,7 @@ pub fn undo(plan: &Plan) -> Vec<Group> {
         Action::Act(Act::UndoStop {
             units: [plan.held(machine), units::names(&units::ETCD)].concat(),
             manifests: plan.manifests(machine),
-            ports: member.map(Member::addresses).unwrap_or_default(),
+            ports: member.map(Member::addresses).into_iter().flatten().chain(pod_ports(machine)).collect(),
             data: member.map(|member| member.data.path.to_string()).into_iter().collect(),
         })
     });

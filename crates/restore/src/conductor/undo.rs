@@ -5,6 +5,7 @@ use nightshift_core::restore::etcd::BUMP;
 use nightshift_core::restore::steps::{Action, Step, groups, undo};
 
 use super::{Conductor, Ending};
+use crate::call::call;
 use crate::directory::{LogLine, StepEnd};
 use crate::error::RestoreError;
 use crate::progress::Progress;
@@ -16,18 +17,45 @@ impl Conductor<'_> {
         discard_writes: bool,
         progress: &mut dyn Progress,
     ) -> Result<Ending, RestoreError> {
-        if self.plan.join.is_some() {
+        if self.plan.join.is_some() && self.has_begun(&|step| step.action == Action::Replace)? {
             return Err(RestoreError::Refused(
                 "a member that has joined a living cluster is not undone: its old data is older than what the cluster has accepted since"
                     .to_owned(),
             ));
         }
         // Once it has begun, etcd is stopped.
-        if !discard_writes && !self.directory.is_undone() {
+        let has_stopped = self.is_stopped()?;
+        if !discard_writes && !has_stopped {
             self.require_no_writes().await?;
         }
         self.directory.set_undone()?;
         self.carry_out(undo(self.plan), progress).await
+    }
+
+    /// Whether a step of the plan has begun.
+    fn has_begun(&self, is_it: &dyn Fn(&Step) -> bool) -> Result<bool, RestoreError> {
+        let lines = self.directory.log_lines()?;
+        let mut steps = groups(self.plan).into_iter().flat_map(|group| group.steps).filter(is_it);
+        Ok(steps.any(|step| lines.iter().any(|line| line.step == step.number)))
+    }
+
+    /// Whether an undo has stopped everything.
+    fn is_stopped(&self) -> Result<bool, RestoreError> {
+        let lines = self.directory.log_lines()?;
+        let is_done = |step: &Step| {
+            lines
+                .iter()
+                .any(|line| line.step == step.number && matches!(line.end, Some(StepEnd::Done { .. })))
+        };
+        Ok(undo(self.plan).first().is_some_and(|group| group.steps.iter().all(is_done)))
+    }
+
+    /// Ends a plan that is not continued, as far as its machines can be reached.
+    pub async fn release(&self) {
+        for machine in &self.plan.machines {
+            let _best_effort =
+                call(self.login, machine, &self.plan.id, "release", Act::Finish, Vec::new()).await;
+        }
     }
 
     /// Undoing loses what was written since. Only the writes of this plan's own test are known.

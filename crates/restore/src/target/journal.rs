@@ -109,14 +109,24 @@ impl Journal {
         })
     }
 
-    /// The units that ran when the plan began.
+    /// The units that ran when the plan began: those that it has stopped, and those that ran when it was undone without having been started
+    /// by it.
     pub fn stopped(&self) -> BTreeSet<String> {
-        let stopping =
-            self.lines.iter().filter(|line| line.act == "stop").filter_map(|line| match &line.event {
-                Event::Stopping { unit } => Some(unit.clone()),
-                _ => None,
-            });
+        let started = self.started();
+        let stopping = self.lines.iter().filter_map(|line| match &line.event {
+            Event::Stopping { unit } if line.act == "stop" || !started.contains(unit.as_str()) => {
+                Some(unit.clone())
+            }
+            _ => None,
+        });
         stopping.collect()
+    }
+
+    /// Whether something was moved there.
+    pub fn has_moved(&self, to: &str) -> bool {
+        self.lines
+            .iter()
+            .any(|line| matches!(&line.event, Event::MovedAside { to: moved, .. } if moved == to))
     }
 
     /// What was changed and is not undone, from the last change to the first, each with its line.

@@ -14,8 +14,14 @@ pub fn move_away(call: &mut Call<'_, '_>, manifests: &[&String]) -> Result<(), T
         let (above, name) = split(path);
         let Some(parent) = Dir::find(&call.host.root, above)? else { continue };
         let Some(stat) = parent.entry(name)? else {
-            // A call that was killed may have moved it, and not have synced that.
+            // A call that was killed may have moved it, and neither have synced nor logged that.
             parent.sync()?;
+            if let Some(found) = call.aside().newest(Kind::Manifests, path, &parent)? {
+                let to = call.shown(&found.path());
+                if !call.state.journal.has_moved(&to) {
+                    call.log(Event::MovedAside { path: (*manifest).clone(), to })?;
+                }
+            }
             continue;
         };
         if !file_type(&stat).is_file() {

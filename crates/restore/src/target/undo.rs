@@ -24,10 +24,12 @@ pub fn hold_and_stop(
     data: &[String],
 ) -> Result<Outcome, TargetError> {
     require_units(units)?;
-    hold::hold_all(call, units)?;
-    if !call.state.journal.is_undone() {
-        manifests::move_away(call, &pods.iter().collect::<Vec<_>>())?;
+    // What runs then is what ran before the plan.
+    if call.state.journal.is_undone() {
+        return Ok(call.outcome());
     }
+    hold::hold_all(call, units)?;
+    manifests::move_away(call, &pods.iter().collect::<Vec<_>>())?;
     stop::stop_all(call, &units.iter().collect::<Vec<_>>(), !pods.is_empty(), ports, data)?;
     Ok(call.outcome())
 }
@@ -201,6 +203,23 @@ mod tests {
         assert_eq!(machine.systemd.state("etcd.service"), Active, "it ran before");
         assert_eq!(machine.systemd.state("api.service"), Stopped, "it did not");
         assert!(!machine.path("/var/lib/nightshift-restore/hold").exists());
+    }
+
+    #[test]
+    fn what_the_plan_had_not_reached_runs_again_after_the_undo_and_a_repetition_stops_nothing() {
+        let machine = Machine::with(&[("etcd.service", Active), ("api.service", Active)]);
+        machine.call("3.1", Act::Hold { units: units() }).unwrap();
+        undo(&machine).unwrap();
+        assert!(UNITS.iter().all(|unit| machine.systemd.state(unit) == Active));
+        machine.systemd.take_requests();
+        undo(&machine).unwrap();
+        let stops: Vec<String> = machine
+            .systemd
+            .take_requests()
+            .into_iter()
+            .filter(|request| request.starts_with("stop"))
+            .collect();
+        assert!(stops.is_empty(), "{stops:?}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::Path;
 use nightshift_core::restore::Plan;
 use nightshift_core::restore::act::FileKind;
 use nightshift_core::restore::scope::Scope;
-use nightshift_restore::conductor::Conductor;
+use nightshift_restore::conductor::{Conductor, Ending};
 use nightshift_restore::directory::Directory;
 use nightshift_restore::login::Login;
 use nightshift_store::sync_file;
@@ -20,6 +20,12 @@ use crate::exit::Exit;
 use crate::out;
 
 pub fn run(config: &Path, args: RestoreFile) -> Result<Exit, CommandError> {
+    if !args.path.starts_with('/') || args.path.trim_end_matches('/').is_empty() {
+        return Err(CommandError::Usage(format!(
+            "`{}` is not the absolute path of a file or a directory; the whole host is restored by `restore plan --only`",
+            args.path
+        )));
+    }
     let scope = Scope::Files { host: args.host, path: args.path };
     let parent = Path::new(".");
     let directory = Directory::create(parent)?;
@@ -43,6 +49,10 @@ pub fn run(config: &Path, args: RestoreFile) -> Result<Exit, CommandError> {
 async fn put(plan: &Plan, directory: &Directory, login: &Login) -> Result<Exit, CommandError> {
     let conductor = Conductor { login, directory, plan, data: None };
     let ending = conductor.apply(&mut Lines).await?;
+    if let Ending::Failed(_) = &ending {
+        // A repetition is another plan, which the machine would refuse.
+        conductor.release().await;
+    }
     Ok(report(ending, "the files are in place", "repeat the command"))
 }
 
