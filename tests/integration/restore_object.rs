@@ -224,7 +224,7 @@ fn objects_become_files_or_absent_keys_of_etcd() {
     let before = site.etcd[0].etcdctl(&["get", "--print-value-only", &key]).unwrap().stdout;
     site.etcd[0].etcdctl(&["del", &key]).unwrap();
     let refused = ends_with(run(&["deployment/web", "--to-etcd", "--unsigned"]), 2);
-    assert!(refused.stderr.contains("--to-etcd takes keys"), "{refused:?}");
+    assert!(refused.stderr.contains("--to-etcd needs keys"), "{refused:?}");
     let created = good(run(&[&key, "--to-etcd", "--unsigned", "--yes"]));
     assert!(created.stdout.ends_with("deployments/shop/web: created"), "{created:?}");
     assert_eq!(site.etcd[0].etcdctl(&["get", "--print-value-only", &key]).unwrap().stdout, before);

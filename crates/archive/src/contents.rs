@@ -87,7 +87,7 @@ pub struct Attached {
 impl ArchivedSet {
     /// The set's directory, relative to the archive's top directory.
     pub fn dir_name(&self) -> String {
-        directory_of(&self.id)
+        self.id.in_night()
     }
 
     /// Whether a file that no manifest names can belong to the set: a reader may join its path to a directory.
@@ -99,11 +99,6 @@ impl ArchivedSet {
             && host == self.id.host.as_str()
             && (is_signature || directory.ends_with(".proofs"))
     }
-}
-
-/// The directory of a set in the archive's top directory. The night is in the archive's own name.
-pub(crate) fn directory_of(set: &SetId) -> String {
-    format!("{}/{}", set.host, set.dir_name())
 }
 
 /// The name under which an archive was packed that is now called `name` and begins with the entry `path`: its own, or that of an

@@ -14,7 +14,7 @@ use nightshift_core::manifest::{self, Item, ItemKind, Manifest, Owner};
 use nightshift_core::proof::{EXTENSION, SIGNATURE_EXTENSION};
 use nightshift_core::read_bounded;
 
-use crate::contents::{ArchivedSet, Attached, Contents, Rules, directory_of};
+use crate::contents::{ArchivedSet, Attached, Contents, Rules};
 use crate::damage::Damage;
 use crate::error::PackError;
 use crate::request::{OwnFile, PackRequest, StoredSet};
@@ -121,8 +121,7 @@ impl<'a> PlannedSet<'a> {
         if Manifest::decode(&bytes).ok().as_ref() != Some(&stored.manifest) {
             return Err(stored.damaged(manifest::FILE, Damage::OtherManifest));
         }
-        let own =
-            |name: &str, bytes: &[u8]| attachment(format!("{}/{name}", directory_of(&stored.id)), bytes);
+        let own = |name: &str, bytes: &[u8]| attachment(format!("{}/{name}", stored.id.in_night()), bytes);
         let manifest = own(manifest::FILE, &bytes);
         let mut attached = Vec::new();
         if stored.directory.join(manifest::SIGNATURE_FILE).symlink_metadata().is_ok() {

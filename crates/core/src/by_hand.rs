@@ -56,8 +56,8 @@ impl ByHand<'_> {
             archive.recipients.iter().try_for_each(|recipient| writeln!(f, "    {recipient}"))?;
         }
         f.write_str(
-            "- allowed_signers, in the current directory: it is beside this text. Who changed the archive could\n\
-             \x20 also have changed that file in it: compare its key with the fingerprint that you noted\n\
+            "- allowed_signers, in the current directory: it is beside this text. An attacker who changed the archive\n\
+             \x20 could also have changed that file: compare its key with the fingerprint that you noted\n\
              \x20 (ssh-keygen -lf). The kit has it too.\n\
              - etcdutl 3.5.10 or later, not older than the members' etcd, and etcdctl\n",
         )
@@ -76,8 +76,8 @@ impl ByHand<'_> {
         self.members.iter().try_for_each(|member| writeln!(f, "{member}"))?;
         if self.members.is_empty() {
             f.write_str(
-                "The members of etcd are not known here: no manifest lists them. Use the values in each member's\n\
-                 configuration, which is in its set.\n",
+                "No manifest lists the members of etcd. Use the values in each member's configuration, which is in\n\
+                 its set.\n",
             )?;
         }
         f.write_str(
@@ -145,7 +145,7 @@ impl ByHand<'_> {
                 .to_owned(),
         ];
         block(f, "snapshot", &lines)?;
-        f.write_str("Any other set whose grade in archive.json is good will do, too.\n")?;
+        f.write_str("You can also use any other etcd set whose grade in archive.json is good.\n")?;
         if self.has_v2 {
             f.write_str(
                 "\netcd has v2 keys, which a snapshot does not contain. They are in the set with member.tar.gz (the whole\n\

@@ -42,6 +42,7 @@ pub mod secret;
 pub mod secrets;
 pub mod set_path;
 pub mod settings;
+pub mod shell;
 pub mod signed;
 pub mod stage;
 pub mod summary;

@@ -186,6 +186,11 @@ impl Manifest {
         self.etcd.is_some() && self.etcd_copies().iter().any(|(.., contained)| *contained)
     }
 
+    /// The packed snapshot of an etcd set.
+    pub fn snapshot(&self) -> Option<&Item> {
+        self.files().map(|(item, ..)| item).find(|item| SNAPSHOTS.contains(&item.path.as_str()))
+    }
+
     pub fn has_snapshot(&self) -> bool {
         self.has_data(|path| SNAPSHOTS.contains(&path))
     }

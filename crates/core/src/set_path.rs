@@ -45,6 +45,11 @@ impl SetId {
         SetDirName { role: self.role, attempt: self.attempt }.to_string()
     }
 
+    /// Its directory, relative to that of a night: in an archive, and in the directory of a restore.
+    pub fn in_night(&self) -> String {
+        format!("{}/{}", self.host, self.dir_name())
+    }
+
     /// Its directory, relative to the vault.
     pub fn path(&self) -> PathBuf {
         PathBuf::from(self.host.as_str()).join(self.night.to_string()).join(self.dir_name())

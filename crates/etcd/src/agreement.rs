@@ -131,7 +131,7 @@ async fn common_revision(voters: &[&MemberStatus]) -> i64 {
     for Response { client, .. } in voters.iter().filter_map(|member| member.response.as_ref().ok()) {
         // If a member has just failed, the request for its hash reports it.
         let Ok(status) = client.status().await else { continue };
-        let revision = status.header.unwrap_or_default().revision;
+        let revision = status.revision();
         lowest = Some(lowest.map_or(revision, |lowest| lowest.min(revision)));
     }
     lowest.unwrap_or(0)

@@ -67,6 +67,13 @@ pub struct StatusResponse {
     pub is_learner: bool,
 }
 
+impl StatusResponse {
+    /// The newest one that the member has.
+    pub fn revision(&self) -> i64 {
+        self.header.unwrap_or_default().revision
+    }
+}
+
 /// With its defaults it requests all alarms: see [`Empty`].
 #[derive(Clone, Copy, PartialEq, Message)]
 pub struct AlarmRequest {

@@ -9,7 +9,7 @@ use crate::trial::fault::Fault;
 use crate::trial::tools::{Program, ProgramName, Version, trusted};
 
 /// The first with `--bump-revision` and `--mark-compacted` (docs/facts/etcd.md#restore).
-const OLDEST: Version = Version { major: 3, minor: 5, patch: 10 };
+pub const OLDEST: Version = Version { major: 3, minor: 5, patch: 10 };
 const REMEDY: &str = "unpack an etcd of 3.5.10 or later, and set `restore-tools` in [etcd] to its directory";
 
 /// Finds it, and its version. The error says what to do.

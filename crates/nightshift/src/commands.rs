@@ -14,6 +14,7 @@ mod inspect;
 mod keys;
 mod nights;
 mod plan;
+mod progress;
 mod reload;
 mod restore;
 mod run;

@@ -150,6 +150,11 @@ impl Response {
         Err(ApiError::Refused { request: self.request.clone(), status: self.status, message: self.message() })
     }
 
+    /// The response to a request for something that may be absent.
+    pub fn if_found<T: DeserializeOwned>(&self) -> Result<Option<T>, ApiError> {
+        if self.status == StatusCode::NOT_FOUND { Ok(None) } else { self.require().map(Some) }
+    }
+
     /// Why a request was refused: the message of a `Status`, else the text of the response.
     pub fn message(&self) -> Text {
         let status: Option<Value> = serde_json::from_slice(&self.body).ok();

@@ -93,11 +93,8 @@ impl Discovery {
         if !self.known.contains_key(api_version) {
             let mut groups = Vec::new();
             for path in paths(api_version) {
-                let response = api.get(&path).await?;
-                if response.status != http::StatusCode::NOT_FOUND {
-                    let ResourceList { resources } = response.require()?;
-                    groups.push(Group { path, resources });
-                }
+                let found = api.get(&path).await?.if_found()?;
+                groups.extend(found.map(|ResourceList { resources }| Group { path, resources }));
             }
             self.known.insert(api_version.to_owned(), groups);
         }

@@ -5,14 +5,12 @@
 
 use std::collections::BTreeMap;
 
+use nightshift_snapshot::{ObjectType, PROTOBUF, Unknown};
 use prost::Message;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::wire::{self, Edited, Malformed};
-
-/// The prefix of every object that is stored as protobuf.
-const PROTOBUF: &[u8] = b"k8s\0";
 
 /// Field numbers: `runtime.Unknown.raw`, the metadata of every kind, and the fields of `ObjectMeta` and `OwnerReference`.
 const RAW: u64 = 2;
@@ -106,7 +104,7 @@ pub fn read(body: &[u8]) -> Option<Metadata> {
 
 fn of_protobuf(message: &[u8]) -> Option<Metadata> {
     let Unknown { type_meta, raw } = Unknown::decode(message).ok()?;
-    let TypeMeta { api_version, kind } = type_meta?;
+    let ObjectType { api_version, kind } = type_meta?;
     let meta = Raw::decode(raw.as_slice()).ok()?.metadata?;
     let spec = wire::content(&raw, SPEC).ok()?.filter(|_| kind == "Service");
     let selector = spec.and_then(|spec| wire::content(spec, SELECTOR).ok()?);
@@ -117,7 +115,7 @@ fn of_protobuf(message: &[u8]) -> Option<Metadata> {
         name: meta.name,
         uid: meta.uid,
         is_being_deleted: meta.deletion_timestamp.is_some(),
-        annotations: meta.annotations.into_iter().collect(),
+        annotations: meta.annotations,
         owners: meta.owner_references,
         selects_pods: selector.is_some(),
     })
@@ -195,23 +193,6 @@ fn in_metadata(body: &[u8], edit: &mut dyn FnMut(&[u8]) -> Edited) -> Result<Vec
     Ok([PROTOBUF, &edited].concat())
 }
 
-/// `runtime.Unknown`
-#[derive(Clone, PartialEq, Message)]
-struct Unknown {
-    #[prost(message, optional, tag = "1")]
-    type_meta: Option<TypeMeta>,
-    #[prost(bytes = "vec", tag = "2")]
-    raw: Vec<u8>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct TypeMeta {
-    #[prost(string, tag = "1")]
-    api_version: String,
-    #[prost(string, tag = "2")]
-    kind: String,
-}
-
 /// Any kind: its metadata is its first field.
 #[derive(Clone, PartialEq, Message)]
 struct Raw {
@@ -229,8 +210,8 @@ struct ObjectMeta {
     uid: String,
     #[prost(message, optional, tag = "9")]
     deletion_timestamp: Option<Time>,
-    #[prost(map = "string, string", tag = "12")]
-    annotations: std::collections::HashMap<String, String>,
+    #[prost(btree_map = "string, string", tag = "12")]
+    annotations: BTreeMap<String, String>,
     #[prost(message, repeated, tag = "13")]
     owner_references: Vec<Owner>,
 }

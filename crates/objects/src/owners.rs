@@ -93,10 +93,6 @@ impl Owners {
 
 /// The uid of the object at a path, if there is one.
 pub async fn uid_at(api: &Api, path: &str) -> Result<Option<String>, ApiError> {
-    let response = api.get(path).await?;
-    if response.status == http::StatusCode::NOT_FOUND {
-        return Ok(None);
-    }
-    let object: Value = response.require()?;
-    Ok(object.pointer("/metadata/uid").and_then(Value::as_str).map(str::to_owned))
+    let object: Option<Value> = api.get(path).await?.if_found()?;
+    Ok(object.and_then(|object| object.pointer("/metadata/uid")?.as_str().map(str::to_owned)))
 }

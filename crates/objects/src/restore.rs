@@ -248,18 +248,14 @@ impl<'s, S: ReadAt> Restore<'s, S> {
             return Ok(*known);
         }
         let resource = self.discovery.resource(&self.api, "v1", "Namespace").await?;
-        let state = match resource {
+        let object: Option<Value> = match resource {
+            None => None,
+            Some(resource) => self.api.get(&resource.item("", name)).await?.if_found()?,
+        };
+        let state = match object {
             None => Namespace::Absent,
-            Some(resource) => {
-                let response = self.api.get(&resource.item("", name)).await?;
-                if response.status == http::StatusCode::NOT_FOUND {
-                    Namespace::Absent
-                } else {
-                    let object: Value = response.require()?;
-                    let is_marked = object.pointer("/metadata/deletionTimestamp").is_some();
-                    if is_marked { Namespace::Terminating } else { Namespace::Active }
-                }
-            }
+            Some(object) if object.pointer("/metadata/deletionTimestamp").is_some() => Namespace::Terminating,
+            Some(_) => Namespace::Active,
         };
         self.namespaces.insert(name.to_owned(), state);
         Ok(state)

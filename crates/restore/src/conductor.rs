@@ -12,9 +12,9 @@ use jiff::Timestamp;
 use nightshift_core::chain;
 use nightshift_core::name::HostName;
 use nightshift_core::restore::act::{Act, FileKind, Outcome};
+use nightshift_core::restore::join::Join;
 use nightshift_core::restore::machine::{Machine, PlannedFile};
-use nightshift_core::restore::scope::Scope;
-use nightshift_core::restore::steps::{Action, Group, PodKind, Step, groups};
+use nightshift_core::restore::steps::{Action, Group, Step, groups};
 use nightshift_core::restore::{Plan, RemoteLogin};
 use nightshift_store::{AppendLog, replace_file};
 
@@ -63,8 +63,8 @@ struct Collected {
 
 impl Conductor<'_> {
     pub async fn apply(&self, progress: &mut dyn Progress) -> Result<Ending, RestoreError> {
-        if let Some(join) =
-            self.plan.join.as_ref().filter(|_| self.directory.log_lines().is_ok_and(|lines| lines.is_empty()))
+        if let Some(join) = &self.plan.join
+            && self.directory.log_lines()?.is_empty()
         {
             // Before anything is stopped: its own member may be the one that makes the majority.
             self.members().require_quorum(join).await.map_err(RestoreError::Refused)?;
@@ -126,17 +126,9 @@ impl Conductor<'_> {
         let machine = machine.ok_or_else(|| CallError::Failed("the plan has no such machine".to_owned()))?;
         let (act, content) = match &step.action {
             Action::Act(act) => (act.clone(), Vec::new()),
-            Action::PutFiles => {
-                // Where nothing is stopped, no step follows for the manifests.
-                let stops = !matches!(self.plan.scope, Scope::Files { .. });
-                let is_late = |path: &str| stops && machine.pods.as_ref().is_some_and(|pods| pods.has(path));
-                self.files(machine, |path| !is_late(path))
-            }
+            Action::PutFiles => self.files(machine, |path| !self.plan.is_put_later(machine, path)),
             Action::PutPods(kind) => {
-                let pods = machine.pods.as_ref().map(|pods| match kind {
-                    PodKind::Api => &pods.api,
-                    PodKind::Controllers => &pods.controllers,
-                });
+                let pods = machine.pods.as_ref().map(|pods| pods.of(*kind));
                 self.files(machine, |path| pods.is_some_and(|pods| pods.has(path)))
             }
             Action::PutData => self.member_data(machine)?,
@@ -148,7 +140,9 @@ impl Conductor<'_> {
             Action::AuthorizeAtRemotes => return Ok(self.at_remotes(&step.host, collected).await),
             Action::Compare | Action::Write => return self.with_members(step).await,
             Action::Replace | Action::Promote => return self.with_others(step).await,
-            Action::PutJoinConfig => self.join_config(machine).await?,
+            Action::PutJoinConfig => {
+                join::put_config(&self.members(), self.directory, self.join()?, machine).await?
+            }
             Action::PutConfig => {
                 let config = self.plan.join.as_ref().map(|join| join.config.as_str());
                 self.files(machine, |path| Some(path) == config)
@@ -200,6 +194,13 @@ impl Conductor<'_> {
         pins
     }
 
+    /// Whether a run of this plan has begun such a step.
+    fn has_begun(&self, is_it: impl Fn(&Step) -> bool) -> Result<bool, RestoreError> {
+        let last = self.directory.last_lines()?;
+        let mut steps = groups(self.plan).into_iter().flat_map(|group| group.steps).filter(is_it);
+        Ok(steps.any(|step| last.contains_key(&(step.number, step.host))))
+    }
+
     fn members(&self) -> Members<'_> {
         Members { login: self.login, directory: self.directory, plan: self.plan }
     }
@@ -215,6 +216,27 @@ impl Conductor<'_> {
             Vec::new()
         };
         Ok(Outcome { changed: false, notes: notes.into_iter().collect(), ..Outcome::default() })
+    }
+
+    fn join(&self) -> Result<&Join, CallError> {
+        let missing = || CallError::Failed("the plan has no member that joins".to_owned());
+        self.plan.join.as_ref().ok_or_else(missing)
+    }
+
+    /// By way of the other members.
+    async fn with_others(&self, step: &Step) -> Result<Outcome, CallError> {
+        let join = self.join()?;
+        if step.action == Action::Promote {
+            let notes = self.members().promote(join).await.map_err(CallError::Failed)?;
+            return Ok(Outcome { notes: notes.into_iter().collect(), ..Outcome::default() });
+        }
+        // From then on it is the new member that would be removed.
+        let has_begun = self.has_begun(|other| other.host == step.host && other.is_etcd_start());
+        if has_begun.map_err(|error| CallError::Failed(chain(&error)))? {
+            return Ok(Outcome::default());
+        }
+        let notes = self.members().replace(join).await.map_err(CallError::Failed)?;
+        Ok(Outcome { changed: true, notes: notes.into_iter().collect(), ..Outcome::default() })
     }
 
     /// Those files of a machine that are put in place in this step.

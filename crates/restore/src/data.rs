@@ -9,6 +9,7 @@ use nightshift_core::digest::{Digest, HashedWriter, Written};
 use nightshift_core::name::HostName;
 use nightshift_core::restore::Plan;
 use nightshift_core::restore::etcd::{BUMP, EtcdPlan, Snapshot};
+use nightshift_etcd::restorer::OLDEST;
 use nightshift_etcd::trial::canary::{self, AlarmRule};
 use nightshift_etcd::trial::child::Launch;
 use nightshift_etcd::trial::contents::{self, Source};
@@ -30,8 +31,6 @@ use crate::error::{Doing as _, RestoreError};
 
 /// The file that describes the finished data.
 const MADE: &str = "data.json";
-/// The first version with `--bump-revision` (docs/facts/etcd.md#restore).
-const OLDEST_TOOL: Version = Version { major: 3, minor: 5, patch: 10 };
 
 /// The tar of each member's data directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,11 +120,11 @@ fn require(tools: &Tools, of_member: &str) -> Result<(), Fault> {
     let tool = &tools.restorer;
     let wanted = Version::find(of_member);
     let is_older = wanted.is_some_and(|wanted| tool.version.minor_version() < wanted.minor_version());
-    if tool.version >= OLDEST_TOOL && !is_older {
+    if tool.version >= OLDEST && !is_older {
         return Ok(());
     }
     Err(Fault::Here(format!(
-        "{} has version {}, but the snapshot of etcd {of_member} needs etcdutl {OLDEST_TOOL} or newer, and not older than the \
+        "{} has version {}, but the snapshot of etcd {of_member} needs etcdutl {OLDEST} or newer, and not older than the \
          member's minor version; name a directory with etcd and etcdutl with --etcd-tools",
         tool.path.display(),
         tool.version
@@ -153,7 +152,7 @@ async fn test(
     let mut server = Server::start(tools, scratch, start).await?;
     let client = server.client.clone();
     let failed = |error| Fault::Copy(format!("the restored etcd: {}", nightshift_core::chain(&error)));
-    let revision = client.status().await.map_err(failed)?.header.unwrap_or_default().revision;
+    let revision = client.status().await.map_err(failed)?.revision();
     if revision < contents.revision + BUMP {
         return Err(Fault::Here(format!("{} did not raise the revision: {revision}", tools.restorer.name())));
     }

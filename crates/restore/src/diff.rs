@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use nightshift_core::restore::Plan;
 use nightshift_core::restore::act::{Act, FileKind, MAX_LOOK};
-use nightshift_core::restore::difference::{Difference, Now, is_secret};
+use nightshift_core::restore::difference::{Difference, MAX_SHOWN, Now, is_secret};
 use nightshift_core::restore::machine::{Machine, PlannedFile};
 use nightshift_core::secret::masked;
 use nightshift_core::text::is_harmless;
@@ -15,8 +15,6 @@ use crate::call::{CallError, call};
 use crate::directory::Directory;
 use crate::login::Login;
 
-/// Of a file whose differences are shown, in bytes, as on the machine.
-const MAX_TEXT: u64 = 64 << 10;
 /// Lines around a change.
 const CONTEXT: usize = 3;
 
@@ -44,7 +42,7 @@ fn one(text: &mut String, directory: &Directory, planned: &PlannedFile, differen
     let path = &difference.path;
     let line = match (&difference.now, &planned.file.kind) {
         (Now::Text(now), FileKind::File { .. }) => {
-            let stored = read_below(&directory.set(&planned.set), &planned.item, MAX_TEXT);
+            let stored = read_below(&directory.set(&planned.set), &planned.item, MAX_SHOWN);
             match stored
                 .ok()
                 .filter(|stored| !is_secret(path, stored))

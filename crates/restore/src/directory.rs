@@ -127,7 +127,7 @@ impl Directory {
 
     /// Where a set is unpacked.
     pub fn set(&self, set: &SetId) -> PathBuf {
-        self.sets().join(set.host.as_str()).join(set.dir_name())
+        self.sets().join(set.in_night())
     }
 
     pub fn sets(&self) -> PathBuf {
@@ -192,7 +192,7 @@ impl Directory {
     pub fn remove(&self) -> Result<(), RestoreError> {
         for entry in fs::read_dir(&self.path).doing("list", &self.path)? {
             let entry = entry.doing("list", &self.path)?;
-            let is_directory = entry.file_type().doing("look at", &entry.path())?.is_dir();
+            let is_directory = entry.file_type().doing("read the type of", &entry.path())?.is_dir();
             if is_directory {
                 remove_tree(&entry.path())?;
             } else if entry.file_name() != FILE {

@@ -29,7 +29,7 @@ impl Members<'_> {
     async fn quorum(&self, join: &Join) -> Result<(Vec<Client>, Vec<ListedMember>), String> {
         let (clients, mut reasons) = self.running(join).await;
         let Some(client) = clients.first() else {
-            return Err(format!("no other member answers: {}", reasons.join("; ")));
+            return Err(no_other(&reasons));
         };
         let listed = list(client).await?;
         let others: Vec<&ListedMember> =
@@ -130,7 +130,7 @@ impl Members<'_> {
 
     async fn any(&self, join: &Join) -> Result<Client, String> {
         let (clients, reasons) = self.running(join).await;
-        clients.into_iter().next().ok_or_else(|| format!("no other member answers: {}", reasons.join("; ")))
+        clients.into_iter().next().ok_or_else(|| no_other(&reasons))
     }
 
     /// The other members that have a leader, and why some do not count.
@@ -157,8 +157,11 @@ async fn list(client: &Client) -> Result<Vec<ListedMember>, String> {
 }
 
 async fn revision(client: &Client) -> Result<i64, String> {
-    let status = client.status().await.map_err(|error| chain(&error))?;
-    Ok(status.header.unwrap_or_default().revision)
+    client.status().await.map(|status| status.revision()).map_err(|error| chain(&error))
+}
+
+fn no_other(reasons: &[String]) -> String {
+    format!("no other member responds: {}; start one of them", reasons.join("; "))
 }
 
 /// By its peer URLs: it has no name until it has started.

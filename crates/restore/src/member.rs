@@ -72,7 +72,7 @@ impl Members<'_> {
         for member in self.plan.members() {
             let failed = |error: ClientError| format!("{}: {}", member.host, chain(&error));
             let status = self.client(member).await.map_err(failed)?.status().await.map_err(failed)?;
-            newest = newest.max(status.header.unwrap_or_default().revision);
+            newest = newest.max(status.revision());
         }
         Ok(newest)
     }
@@ -182,7 +182,7 @@ struct Contents {
 async fn contents(clients: &[Client], raised: i64) -> Result<Vec<Contents>, ClientError> {
     let mut newest = Vec::new();
     for client in clients {
-        newest.push(client.status().await?.header.unwrap_or_default().revision);
+        newest.push(client.status().await?.revision());
     }
     let common = newest.iter().copied().min().unwrap_or_default();
     // Up to the raised revision everything counts as compacted. There, nothing was written yet, so the newest ones must be the same: etcd

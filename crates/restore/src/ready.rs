@@ -18,7 +18,7 @@ use crate::call::{PARALLEL, call};
 use crate::data::Data;
 use crate::directory::Checked;
 use crate::login::Login;
-use crate::target::GIVE_UP;
+use crate::target::other_plan;
 
 /// A clock that is further off makes certificates invalid and etcd's leases wrong.
 const MAX_CLOCK_DIFFERENCE: SignedDuration = SignedDuration::from_secs(60);
@@ -36,6 +36,12 @@ pub struct Found {
     /// It is a node that cannot be reached.
     pub later: bool,
     pub machine_id: Option<String>,
+}
+
+impl Found {
+    fn of(host: &HostName) -> Self {
+        Self { host: host.clone(), reasons: Vec::new(), notes: Vec::new(), later: false, machine_id: None }
+    }
 }
 
 /// Looks at all machines.
@@ -136,13 +142,7 @@ pub fn summary(found: &[Found], now: Timestamp) -> Checked {
 async fn look(login: &Login, plan: &Plan, machine: &Machine, data: Option<&Data>) -> Found {
     let member = plan.member(&machine.host);
     let wanted = Wanted {
-        units: plan
-            .held(machine)
-            .into_iter()
-            .chain(units::names(&units::ETCD))
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .collect(),
+        units: plan.units(machine).into_iter().collect::<BTreeSet<_>>().into_iter().collect(),
         manifests: plan.manifests(machine),
         data: member.map(|member| member.data.path.to_string()).into_iter().collect(),
         space: space(plan, machine),
@@ -152,13 +152,7 @@ async fn look(login: &Login, plan: &Plan, machine: &Machine, data: Option<&Data>
     let before = Timestamp::now();
     let called = call(login, machine, &plan.id, "2", Act::Facts(wanted), Vec::new()).await;
     let after = Timestamp::now();
-    let mut found = Found {
-        host: machine.host.clone(),
-        reasons: Vec::new(),
-        notes: Vec::new(),
-        later: false,
-        machine_id: None,
-    };
+    let mut found = Found::of(&machine.host);
     match called {
         Ok(outcome) => match outcome.facts {
             Some(facts) => {
@@ -197,7 +191,7 @@ fn judge(
         ));
     }
     if let Some(other) = facts.plan.as_ref().filter(|other| **other != plan.id) {
-        refuse(format!("plan {other} is not finished there; continue it, or, to give it up, {GIVE_UP}"));
+        refuse(other_plan("there", other));
     }
     let early = facts.now < before.saturating_sub(MAX_CLOCK_DIFFERENCE).unwrap_or(before);
     if early || facts.now > after.saturating_add(MAX_CLOCK_DIFFERENCE).unwrap_or(after) {

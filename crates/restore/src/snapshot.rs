@@ -13,7 +13,7 @@ use nightshift_core::role::Role;
 use nightshift_core::text::summary;
 use nightshift_etcd::trial::master_keys;
 use nightshift_etcd::trial::secrets::MasterKeys;
-use nightshift_snapshot::{Keyring, Tally, Webhooks, walk_hashed};
+use nightshift_snapshot::{Tally, Webhooks, walk_hashed};
 use nightshift_store::open_below;
 use nightshift_store::packing::Packing;
 use nightshift_store::spool::{SpoolError, spool};
@@ -88,15 +88,11 @@ fn contents(
 
 /// The keys in the sets of the masters.
 fn keys(directory: &Directory, sets: &[(Manifest, Grade)]) -> MasterKeys {
-    let mut keyring = Keyring::default();
     let masters =
         sets.iter().filter(|(manifest, grade)| manifest.role == Role::Master && *grade != Grade::Bad);
-    let mut found = false;
-    for (manifest, _) in masters {
-        master_keys::of_set(&directory.set(&manifest.id()), manifest, &mut keyring);
-        found = true;
-    }
-    if found { MasterKeys::Known(keyring) } else { MasterKeys::Unknown("there is no master set".to_owned()) }
+    let masters = masters.map(|(manifest, _)| (directory.set(&manifest.id()), manifest));
+    let unknown = || MasterKeys::Unknown("the night has no master set".to_owned());
+    master_keys::of_sets(masters).map_or_else(unknown, MasterKeys::Known)
 }
 
 struct Counted<'c, R> {

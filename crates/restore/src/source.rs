@@ -31,7 +31,7 @@ pub fn found(sets: &Sets, directory: &Path) -> Result<Vec<FoundSet>, RestoreErro
         .iter()
         .map(|(manifest, grade)| {
             let id = manifest.id();
-            let texts = texts(&directory.join(id.host.as_str()).join(id.dir_name()), manifest)?;
+            let texts = texts(&directory.join(id.in_night()), manifest)?;
             Ok(FoundSet { manifest: manifest.clone(), grade: *grade, texts })
         })
         .collect()

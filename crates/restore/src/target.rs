@@ -44,7 +44,7 @@ use nightshift_core::restore::act::{Act, Outcome, Reply, Request};
 
 pub use self::accounts::{Accounts, SystemAccounts};
 use self::call::Call;
-pub use self::error::{GIVE_UP, TargetError};
+pub use self::error::{TargetError, other_plan};
 use self::exchange::Exchange;
 pub use self::host::{Host, Nightshift};
 pub use self::journal::{Event, JournalLine};

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::encrypted::Encrypted;
 
 /// The prefix of every object that is stored as protobuf.
-const PROTOBUF: &[u8] = b"k8s\0";
+pub const PROTOBUF: &[u8] = b"k8s\0";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stored {
@@ -89,20 +89,20 @@ fn json(value: &[u8]) -> Option<Object> {
 
 /// `runtime.Unknown`
 #[derive(Clone, PartialEq, Message)]
-struct Unknown {
+pub struct Unknown {
     #[prost(message, optional, tag = "1")]
-    type_meta: Option<ObjectType>,
+    pub type_meta: Option<ObjectType>,
     #[prost(bytes = "vec", tag = "2")]
-    raw: Vec<u8>,
+    pub raw: Vec<u8>,
 }
 
 /// `runtime.TypeMeta`
 #[derive(Clone, PartialEq, Message)]
-struct ObjectType {
+pub struct ObjectType {
     #[prost(string, tag = "1")]
-    api_version: String,
+    pub api_version: String,
     #[prost(string, tag = "2")]
-    kind: String,
+    pub kind: String,
 }
 
 /// Any kind whose metadata is its first field.

@@ -49,7 +49,7 @@ pub use index::{
     IndexBuilder, IndexError, IndexOptions, Key, KeyIndex, KeyRevision, KeyRevisions, Keys, ValueHash,
 };
 pub use key_value::{KeyValue, KeyValueError};
-pub use kubernetes::{Encoding, Envelope, Stored};
+pub use kubernetes::{Encoding, Envelope, ObjectType, PROTOBUF, Stored, Unknown};
 pub use lookup::{Found, compacted, get, history, scan};
 pub use meta::{Meta, MetaError, find_page_size};
 pub use page::Fault;

@@ -3,11 +3,10 @@
 use std::fmt;
 
 use super::shell::is_word;
-use crate::etcd_config::pod::Pod;
-use crate::etcd_config::{CONF_FILES, Options, POD_MANIFESTS};
 use crate::etcd_facts::{self, DataDirectory, RunsAs};
 use crate::inventory::Host;
 use crate::manifest::Manifest;
+use crate::restore::etcd::Configured;
 use crate::role::Role;
 use crate::settings::{EtcdSettings, Settings};
 
@@ -58,7 +57,7 @@ impl fmt::Display for Member {
 
 impl Member {
     /// The members that the newest list has, each with what the set of its own host says about it. `read` reads a file of a set by its
-    /// absolute path on the host. Empty if there is no list, or if one of its texts cannot be in a command.
+    /// absolute path on the host. Empty without a list, or if one of its texts cannot be in a command.
     pub fn all(
         settings: &Settings,
         sets: &[EtcdSet<'_>],
@@ -97,7 +96,7 @@ impl Member {
             client_url: reachable(&listed.client_urls)?,
             data: data.map_or_else(|| DATA_DIRECTORY.to_owned(), path),
             wal: service.and_then(|service| service.wal.as_ref()).map(path),
-            owner: data.map_or_else(|| default_owner(runs.as_ref()), owner),
+            owner: data.map_or_else(|| default_owner(runs.as_ref()), |data| data.owner.to_string()),
             runs: runs.unwrap_or_else(|| RunsAs::Unit(UNIT.into())),
             tls: set.and_then(|set| client_files(&settings.etcd, set, |path| read(set, path))),
         };
@@ -153,13 +152,6 @@ fn host_of(settings: &Settings, listed: &etcd_facts::Member) -> Option<String> {
     Some(known.map_or_else(|| address.to_owned(), |host| host.name.to_string()))
 }
 
-fn owner(data: &DataDirectory) -> String {
-    let owner = &data.owner;
-    let user = owner.user.clone().unwrap_or_else(|| owner.uid.to_string());
-    let group = owner.group.clone().unwrap_or_else(|| owner.gid.to_string());
-    format!("{user}:{group}")
-}
-
 /// As packages create it; a static pod runs as root.
 fn default_owner(runs: Option<&RunsAs>) -> String {
     if matches!(runs, Some(RunsAs::StaticPod(_))) { "root:root" } else { "etcd:etcd" }.to_owned()
@@ -175,7 +167,7 @@ fn client_files(
         let path = |path: &Option<std::path::PathBuf>| Some(path.as_ref()?.display().to_string());
         Some([path(&settings.ca)?, path(&settings.cert)?, path(&settings.key)?])
     };
-    let paths = set_by_hand().or_else(|| configured_files(settings, read))?;
+    let paths = set_by_hand().or_else(|| Configured::of(&settings.conf, read).tls())?;
     let in_set = |path: String| {
         let mut items = set.manifest.items.iter();
         let item = items.find(|item| item.source == path)?;
@@ -183,28 +175,4 @@ fn client_files(
     };
     let [ca, cert, key] = paths.map(in_set);
     Some([ca?, cert?, key?])
-}
-
-fn configured_files(settings: &EtcdSettings, read: impl Fn(&str) -> Option<String>) -> Option<[String; 3]> {
-    let conf = settings.conf.display().to_string();
-    let confs = std::iter::once(conf.as_str()).chain(CONF_FILES);
-    let from_conf = confs.filter_map(|path| Options::read(&read(path)?).ok());
-    let from_conf =
-        from_conf.filter(|options| options.iter().next().is_some()).map(|options| (options, None));
-    let pods = POD_MANIFESTS.iter().filter_map(|path| Pod::parse(&read(path)?).ok());
-    let from_pod = pods.filter_map(|pod| {
-        let mut options = Options::default();
-        pod.etcd()?.read_options(&mut options);
-        Some((options, Some(pod)))
-    });
-    let (options, pod) = from_conf.chain(from_pod).next()?;
-    let on_host = |path: &str| match pod.as_ref().and_then(Pod::etcd) {
-        Some(container) => container.on_host(path.as_ref()).display().to_string(),
-        None => path.to_owned(),
-    };
-    let ca = on_host(options.first(&Options::CA)?);
-    let pair =
-        |[cert, key]: &[&str; 2]| Some([on_host(options.first(&[cert])?), on_host(options.first(&[key])?)]);
-    let [cert, key] = options.client_pairs().iter().find_map(pair)?;
-    Some([ca, cert, key])
 }

@@ -56,7 +56,7 @@ impl ByHand<'_> {
     pub(super) fn etcd(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         title(f, "4. etcd: the data of the one snapshot on every member, then all members together")?;
         if self.members.is_empty() {
-            return f.write_str("The members are not known here: see above.\n");
+            return f.write_str("No manifest lists the members: see \"The cluster\".\n");
         }
         let initial = |member: &Member| {
             let urls = member.peer_urls.split(',').map(|url| format!("{}={url}", member.name));

@@ -98,7 +98,7 @@ fn a_name_that_sh_would_run_is_in_no_command() {
     let settings = settings();
     let text = text(&settings, members(&manifest(["e1;reboot", "e2"])), None);
     assert!(!text.contains("reboot"), "{text}");
-    assert!(text.contains("The members of etcd are not known here"), "{text}");
+    assert!(text.contains("No manifest lists the members of etcd"), "{text}");
 }
 
 #[test]

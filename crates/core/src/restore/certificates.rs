@@ -113,7 +113,7 @@ struct Check<'c, 'e> {
     found: Found,
 }
 
-impl Check<'_, '_> {
+impl<'e> Check<'_, 'e> {
     fn certificate(&mut self, named: &Named) {
         let place = shown(&named.certificate);
         let chain = match self.chain(&named.certificate) {
@@ -137,7 +137,7 @@ impl Check<'_, '_> {
     fn authority(&mut self, place: &Place) {
         let name = shown(place);
         let Some(bytes) = self.read(place) else { return self.unchecked(&name, "it is not in the sets") };
-        match first_expiry(&bytes, self.now) {
+        match first_expiry(bytes, self.now) {
             Some(end) => self.validity(&name, Timestamp::MIN, end),
             None => self.unchecked(&name, "it contains no certificate"),
         }
@@ -158,7 +158,7 @@ impl Check<'_, '_> {
 
     fn key(&mut self, place: &str, certificate: &Certificate, key: &Place) {
         let name = shown(key);
-        match self.read(key).map(|pem| certificate.fits(&pem)) {
+        match self.read(key).map(|pem| certificate.fits(pem)) {
             Some(Ok(true)) => {}
             Some(Ok(false)) => {
                 self.found.refused.insert(format!("{place} does not fit its key {name}"));
@@ -189,7 +189,7 @@ impl Check<'_, '_> {
     fn signer(&mut self, place: &str, chain: &[Certificate], authorities: &[Place]) {
         let read = authorities.iter().filter_map(|place| self.read(place));
         let known: Vec<Certificate> = read
-            .flat_map(|pem| Certificate::all_in(&pem).filter_map(Result::ok).collect::<Vec<_>>())
+            .flat_map(|pem| Certificate::all_in(pem).filter_map(Result::ok).collect::<Vec<_>>())
             .collect();
         if known.is_empty() {
             return self.unchecked(place, "the authority that its configuration names is not in the sets");
@@ -206,7 +206,7 @@ impl Check<'_, '_> {
             }
         }
         if unknown {
-            return self.unchecked(place, "its signature has an algorithm that is not supported");
+            return self.unchecked(place, "the algorithm of its signature is unsupported");
         }
         let names: Vec<Cow<'_, str>> = authorities.iter().map(shown).collect();
         let names = crate::text::first_of(&names, ", ");
@@ -215,17 +215,17 @@ impl Check<'_, '_> {
 
     fn chain(&self, place: &Place) -> Result<Vec<Certificate>, String> {
         let bytes = self.read(place).ok_or("it is not in the sets")?;
-        let all: Result<Vec<_>, _> = Certificate::all_in(&bytes).collect();
+        let all: Result<Vec<_>, _> = Certificate::all_in(bytes).collect();
         all.map_err(|error| error.to_string())
     }
 
-    fn read<'p>(&self, place: &'p Place) -> Option<Cow<'p, [u8]>>
+    fn read<'p>(&self, place: &'p Place) -> Option<&'p [u8]>
     where
-        Self: 'p,
+        'e: 'p,
     {
         match place {
-            Place::File(path) => self.files.read(path).map(|bytes| Cow::Owned(bytes.to_vec())),
-            Place::Inline { pem, .. } => Some(Cow::Borrowed(pem)),
+            Place::File(path) => self.files.read(path),
+            Place::Inline { pem, .. } => Some(pem),
         }
     }
 

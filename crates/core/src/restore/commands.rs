@@ -3,13 +3,14 @@
 
 use std::fmt;
 
-use crate::owner::Owner;
 use crate::restore::Plan;
 use crate::restore::act::{Act, FileKind};
 use crate::restore::etcd::{BUMP, EtcdPlan, Member};
 use crate::restore::join::Join;
 use crate::restore::machine::{Machine, PlannedFile};
-use crate::restore::steps::{Action, PodKind, Step, groups};
+use crate::restore::pods::PodKind;
+use crate::restore::steps::{Action, Step, groups};
+use crate::shell::quote;
 
 /// On each machine: what is moved aside, and what keeps units from starting.
 const STATE: &str = "/var/lib/nightshift-restore";
@@ -78,9 +79,9 @@ impl By<'_> {
     fn step(self, f: &mut fmt::Formatter<'_>, step: &Step) -> fmt::Result {
         match &step.action {
             Action::Act(act) => self.act(f, act),
-            // The kubelet starts whatever is in its directory.
-            Action::PutFiles => self
-                .files(f, |file| !self.machine.pods.as_ref().is_some_and(|pods| pods.has(&file.file.path))),
+            Action::PutFiles => {
+                self.files(f, |file| !self.plan.is_put_later(self.machine, &file.file.path))
+            }
             Action::PutPods(kind) => self.pods(f, *kind),
             Action::PutData => self.member(|member| self.put_data(f, member)),
             Action::Compare => self.member(|member| {
@@ -157,7 +158,7 @@ impl By<'_> {
                     self.on(f, &format!("! ss -Hltn | grep -q \":{} \"", port.1))?;
                 }
                 for data in data {
-                    self.on(f, &format!("! fuser -s {}", quoted(&below(data, "member/snap/db"))))?;
+                    self.on(f, &format!("! fuser -s {}", quoted(&format!("{}/member/snap/db", data.trim_end_matches('/')))))?;
                 }
                 Ok(())
             }
@@ -185,7 +186,7 @@ impl By<'_> {
             Act::Night => self.on(f, "systemctl enable nightshift && nightshift run night --wait"),
             Act::SetAside { directory } => {
                 let data = quoted(directory.path.trim_end_matches('/'));
-                let before = format!("{data}/.nightshift-restore-by-hand");
+                let before = before(&data);
                 self.on(f, &format!("mkdir -p {before} && {{ [ ! -e {data}/member ] || mv {data}/member {before}/; }}"))
             }
             Act::Finish => self.on(f, &format!("rm -f {STATE}/hold")),
@@ -228,17 +229,13 @@ impl By<'_> {
     }
 
     fn pods(self, f: &mut fmt::Formatter<'_>, kind: PodKind) -> fmt::Result {
-        let pods = self.machine.pods.as_ref().map(|pods| match kind {
-            PodKind::Api => &pods.api,
-            PodKind::Controllers => &pods.controllers,
-        });
-        let manifests = pods.map(|pods| pods.manifests.as_slice()).unwrap_or_default();
-        self.files(f, |file| manifests.contains(&file.file.path))
+        let pods = self.machine.pods.as_ref().map(|pods| pods.of(kind));
+        self.files(f, |file| pods.is_some_and(|pods| pods.has(&file.file.path)))
     }
 
     fn file(self, f: &mut fmt::Formatter<'_>, planned: &PlannedFile) -> fmt::Result {
         let file = &planned.file;
-        let (path, owner) = (quoted(&file.path), owner(&file.owner));
+        let (path, owner) = (quoted(&file.path), quoted(&file.owner.to_string()));
         let before = self.aside("before");
         match &file.kind {
             FileKind::Directory => self
@@ -264,8 +261,9 @@ impl By<'_> {
     }
 
     fn put_data(self, f: &mut fmt::Formatter<'_>, member: &Member) -> fmt::Result {
-        let (data, owner) = (quoted(member.data.path.trim_end_matches('/')), owner(&member.data.owner));
-        let before = format!("{data}/.nightshift-restore-by-hand");
+        let (data, owner) =
+            (quoted(member.data.path.trim_end_matches('/')), quoted(&member.data.owner.to_string()));
+        let before = before(&data);
         let put = format!(
             "mkdir -p {data} && {{ [ ! -e {data}/member ] || {{ mkdir -p {before} && mv {data}/member {before}/; }}; }} && tar -C {data} -xf - && \
              chown {owner} {data} && chown -R {owner} {data}/member && chmod {:o} {data} && {{ ! command -v restorecon || restorecon -R {data}; }}",
@@ -333,13 +331,9 @@ impl By<'_> {
     }
 }
 
-fn owner(owner: &Owner) -> String {
-    let name = |name: &Option<String>, id: u32| name.clone().unwrap_or_else(|| id.to_string());
-    quoted(&format!("{}:{}", name(&owner.user, owner.uid), name(&owner.group, owner.gid)))
-}
-
-fn below(directory: &str, name: &str) -> String {
-    format!("{}/{name}", directory.trim_end_matches('/'))
+/// Where a member's data is moved.
+fn before(data: &str) -> String {
+    format!("{data}/.nightshift-restore-by-hand")
 }
 
 /// For a shell.
@@ -348,12 +342,5 @@ fn quoted(text: &str) -> String {
     if !text.is_empty() && text.chars().all(is_plain) {
         return text.to_owned();
     }
-    let mut quoted = String::from("'");
-    for c in text.chars() {
-        match c {
-            '\'' => quoted.push_str("'\\''"),
-            c => quoted.push(c),
-        }
-    }
-    quoted + "'"
+    quote(text)
 }

@@ -52,15 +52,17 @@ impl SnapshotContents {
 impl Webhooks {
     fn finding(&self) -> Option<Finding> {
         let Self { configurations, fail, unknown } = self;
-        let looked_at = count(*configurations, "configuration");
+        let total = count(*configurations, "configuration");
         let doubt = if *unknown > 0 { format!("; {unknown} could not be read") } else { String::new() };
         if fail.is_empty() {
-            let text = format!("of {looked_at} of webhooks in the snapshot, {unknown} could not be read");
+            let text = format!(
+                "{unknown} of {total} of webhooks in the snapshot are unreadable, so they may block; review them after the restore"
+            );
             return (*unknown > 0).then(|| Finding::missing(text));
         }
         Some(Finding::missing(format!(
             "webhooks that may block: until their pods run, the API server refuses what they must review. If pods do not start, delete \
-             {} (failurePolicy Fail; {looked_at} in the snapshot{doubt}) and create them again afterwards",
+             {} (failurePolicy Fail; {total} in the snapshot{doubt}) and create them again afterwards",
             summary(fail)
         )))
     }

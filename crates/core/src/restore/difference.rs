@@ -26,6 +26,9 @@ pub enum Now {
     NotShown,
 }
 
+/// Of a text that is sent and shown, in bytes.
+pub const MAX_SHOWN: u64 = 64 << 10;
+
 /// Whether a file contains a private key, by its name and its content.
 pub fn is_secret(path: &str, content: &[u8]) -> bool {
     let has = |part: &[u8]| content.windows(part.len()).any(|window| window == part);

@@ -1,12 +1,15 @@
 //! The etcd part of a plan: the one snapshot, and the members that all get its data.
 
+use std::borrow::Cow;
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::etcd_config::pod::Pod;
 use crate::etcd_config::{CONF_FILES, Options, POD_MANIFESTS};
 use crate::etcd_facts::{DataDirectory, EtcdFacts, RunsAs};
-use crate::manifest::{Manifest, SNAPSHOTS};
+use crate::manifest::Manifest;
 use crate::name::HostName;
 use crate::outcome::Grade;
 use crate::owner::Owner;
@@ -94,7 +97,7 @@ impl EtcdPlan {
     }
 }
 
-/// The plan for etcd. `None` if there is no snapshot or a member cannot be restored; the findings have the reasons.
+/// The plan for etcd. `None` without a snapshot, or if a member cannot be restored; the findings have the reasons.
 pub fn plan(evidence: &Evidence<'_>, findings: &mut Vec<Finding>) -> Option<EtcdPlan> {
     let snapshot = choose(evidence, findings);
     let hosts = evidence.settings.inventory.with_role(Role::Etcd);
@@ -144,7 +147,7 @@ fn choose(evidence: &Evidence<'_>, findings: &mut Vec<Finding>) -> Option<Snapsh
 }
 
 fn snapshot_of(manifest: &Manifest) -> Option<Snapshot> {
-    let (item, ..) = manifest.files().find(|(item, ..)| SNAPSHOTS.contains(&item.path.as_str()))?;
+    let item = manifest.snapshot()?;
     let facts = manifest.etcd.as_ref()?;
     Some(Snapshot {
         set: manifest.id(),
@@ -162,7 +165,7 @@ pub fn member(evidence: &Evidence<'_>, host: &HostName) -> Result<Member, String
         .best(host, Role::Etcd)
         .ok_or("no etcd set of this host, so its configuration and its certificates are missing")?;
     let facts = set.manifest.etcd.as_ref();
-    let config = Configured::of(evidence, set);
+    let config = configured(evidence, set);
     let option = |names: &[&str]| config.options.first(names).map(str::to_owned);
     let name = option(&["ETCD_NAME"])
         .or_else(|| facts.map(|facts| facts.member_name.to_string()).filter(|name| !name.is_empty()))
@@ -186,7 +189,8 @@ pub fn member(evidence: &Evidence<'_>, host: &HostName) -> Result<Member, String
             "its write-ahead log has a directory of its own, which a restore does not support yet".to_owned()
         );
     }
-    let tls = config.tls();
+    let in_set = |path: String| path.trim_start_matches('/').to_owned();
+    let tls = config.tls().map(|paths| paths.map(in_set));
     let is_in_set = |path: &String| set.manifest.files().any(|(item, ..)| item.path == *path);
     if let Some(absent) = tls.iter().flatten().find(|path| !is_in_set(path)) {
         return Err(format!("its configuration names /{absent}, which is not in its set; use another night"));
@@ -213,15 +217,20 @@ fn default_directory(path: &str, runs: &RunsAs) -> DataDirectory {
     DataDirectory { path: path.into(), owner, mode: 0o700, selinux: None }
 }
 
+/// A member's configuration in its set.
+pub(super) fn configured(evidence: &Evidence<'_>, set: &FoundSet) -> Configured {
+    Configured::of(&evidence.settings.etcd.conf, |path| evidence.text(set, path).map(Cow::into_owned))
+}
+
 /// Where etcd's configuration and certificates are on a host: files, and directories of certificates.
 pub fn files(evidence: &Evidence<'_>, host: &HostName) -> Vec<String> {
     let Some(set) = evidence.best(host, Role::Etcd) else { return Vec::new() };
-    let configured = Configured::of(evidence, set);
+    let configured = configured(evidence, set);
     let pod = match &configured.runs {
         RunsAs::StaticPod(manifest) => Some(manifest.to_string()),
         RunsAs::Unit(_) => None,
     };
-    let directory = |path: &String| path.rsplit_once('/').map(|(directory, _)| format!("/{directory}"));
+    let directory = |path: &String| path.rsplit_once('/').map(|(directory, _)| directory.to_owned());
     let certificates = configured.tls().into_iter().flatten().filter_map(|path| directory(&path));
     certificates.chain(configured.path.clone()).chain(pod).chain(POD_MANIFESTS.map(str::to_owned)).collect()
 }
@@ -229,13 +238,13 @@ pub fn files(evidence: &Evidence<'_>, host: &HostName) -> Vec<String> {
 /// The file of a member's set with its options: its absolute path, and its text.
 pub fn config(evidence: &Evidence<'_>, host: &HostName) -> Option<(String, String)> {
     let set = evidence.best(host, Role::Etcd)?;
-    let path = Configured::of(evidence, set).path?;
+    let path = configured(evidence, set).path?;
     let text = evidence.text(set, &path)?.into_owned();
     Some((path, text))
 }
 
 /// A member's configuration in its set.
-pub(super) struct Configured {
+pub(crate) struct Configured {
     /// Where its options are, if a file has them.
     path: Option<String>,
     pub(super) options: Options,
@@ -245,25 +254,26 @@ pub(super) struct Configured {
 }
 
 impl Configured {
-    pub(super) fn of(evidence: &Evidence<'_>, set: &FoundSet) -> Self {
-        let conf = evidence.settings.etcd.conf.display().to_string();
+    /// `read` reads a file of the host by its absolute path.
+    pub(crate) fn of(conf: &Path, read: impl Fn(&str) -> Option<String>) -> Self {
+        let conf = conf.display().to_string();
         let confs = std::iter::once(conf.as_str()).chain(CONF_FILES);
         let unit = RunsAs::Unit(format!("{}.service", units::ETCD[0]).into());
         for path in confs {
-            let read = evidence.text(set, path).and_then(|text| Options::read(&text).ok());
-            if let Some(options) = read.filter(|options| options.iter().next().is_some()) {
+            let found = read(path).and_then(|text| Options::read(&text).ok());
+            if let Some(options) = found.filter(|options| options.iter().next().is_some()) {
                 return Self { path: Some(path.to_owned()), options, runs: unit, pod: None };
             }
         }
         for path in POD_MANIFESTS {
-            let Some(text) = evidence.text(set, path) else { continue };
+            let Some(text) = read(path) else { continue };
             let Ok(pod) = Pod::parse(&text) else { continue };
             let Some(etcd) = pod.etcd() else { continue };
             let mut options = Options::default();
             let mut of_options = path.to_owned();
             if let Some(sourced) = etcd.sourced() {
                 let sourced = etcd.on_host(sourced).display().to_string();
-                options.read_environment(&evidence.text(set, &sourced).unwrap_or_default());
+                options.read_environment(&read(&sourced).unwrap_or_default());
                 of_options = sourced;
             }
             etcd.read_options(&mut options);
@@ -279,15 +289,12 @@ impl Configured {
         etcd.map_or_else(|| path.to_owned(), |etcd| etcd.on_host(path.as_ref()).display().to_string())
     }
 
-    /// What a client on the member itself uses.
-    fn tls(&self) -> Option<[String; 3]> {
-        let in_set = |names: &[&str]| {
-            let path = self.on_host(self.options.first(names)?);
-            Some(path.trim_start_matches('/').to_owned())
-        };
-        let ca = in_set(&Options::CA)?;
+    /// What a client on the member itself uses, as paths on the host: CA, certificate, key.
+    pub(crate) fn tls(&self) -> Option<[String; 3]> {
+        let file = |names: &[&str]| Some(self.on_host(self.options.first(names)?));
+        let ca = file(&Options::CA)?;
         let pairs = self.options.client_pairs();
-        let [cert, key] = pairs.iter().find_map(|[cert, key]| Some([in_set(&[cert])?, in_set(&[key])?]))?;
+        let [cert, key] = pairs.iter().find_map(|[cert, key]| Some([file(&[cert])?, file(&[key])?]))?;
         Some([ca, cert, key])
     }
 }

@@ -3,6 +3,7 @@
 use crate::digest::Digest;
 use crate::inventory::{Host, Inventory};
 use crate::name::HostName;
+use crate::restore::etcd::EtcdPlan;
 use crate::restore::evidence::{Evidence, FoundSet};
 use crate::restore::finding::Finding;
 use crate::restore::id::PlanId;
@@ -39,7 +40,10 @@ fn make_of(all: &Evidence<'_>, evidence: &Evidence<'_>, scope: Scope) -> Plan {
     let mut findings = Vec::new();
     let mut machines = machine::plan(evidence, &mut findings);
     for machine in &mut machines {
-        let etcds = etcd::files(evidence, &machine.host);
+        let etcds = match scope {
+            Scope::Etcd => etcd::files(evidence, &machine.host),
+            _ => Vec::new(),
+        };
         machine.files.retain(|file| scope.restores(&file.file.path, &etcds));
     }
     let inventory = &evidence.settings.inventory;
@@ -54,18 +58,7 @@ fn make_of(all: &Evidence<'_>, evidence: &Evidence<'_>, scope: Scope) -> Plan {
         others = hosts.filter(|other| concerns(host, inventory, other)).map(machine::running).collect();
     }
     findings.extend(nothing_to_do(&scope, &machines));
-    if let Some(plan) = &etcd {
-        let set = evidence.set(&plan.snapshot.set);
-        if let Some(set) = set {
-            let at = set.manifest.made_at;
-            findings.push(Finding::lost(format!(
-                "{AFTER_THE_SNAPSHOT} revision {} ({at}, {})",
-                plan.snapshot.revision, plan.snapshot.set
-            )));
-            let members = set.manifest.etcd.iter().flat_map(|facts| etcd::compare_members(facts, plan));
-            findings.extend(members.map(Finding::refused));
-        }
-    }
+    findings.extend(etcd.iter().flat_map(|etcd| of_snapshot(evidence, etcd)));
     if !matches!(scope, Scope::Files { .. }) {
         certificates::check(evidence, &mut findings);
     }
@@ -106,6 +99,17 @@ fn concerns(restored: &HostName, inventory: &Inventory, other: &Host) -> bool {
         && (is(Role::Master)
             || other.roles.has(Role::Master)
             || is(Role::Etcd) && other.roles.has(Role::Etcd))
+}
+
+/// What the one snapshot does not have, and members that the inventory does not have.
+fn of_snapshot(evidence: &Evidence<'_>, plan: &EtcdPlan) -> Vec<Finding> {
+    let Some(set) = evidence.set(&plan.snapshot.set) else { return Vec::new() };
+    let lost = Finding::lost(format!(
+        "{AFTER_THE_SNAPSHOT} revision {} ({}, {})",
+        plan.snapshot.revision, set.manifest.made_at, plan.snapshot.set
+    ));
+    let unknown = set.manifest.etcd.iter().flat_map(|facts| etcd::compare_members(facts, plan));
+    std::iter::once(lost).chain(unknown.map(Finding::refused)).collect()
 }
 
 /// An operator may have mistyped a host or a path.

@@ -4,6 +4,8 @@ use crate::etcd_facts::RunsAs;
 use crate::name::HostName;
 use crate::restore::etcd::Member;
 use crate::restore::machine::Machine;
+use crate::restore::pods::StaticPods;
+use crate::restore::scope::Scope;
 use crate::restore::{Plan, units};
 use crate::role::Role;
 
@@ -72,11 +74,21 @@ impl Plan {
         units
     }
 
+    /// The units that may run what is replaced: those that are held, and etcd under each of its names.
+    pub fn units(&self, machine: &Machine) -> Vec<String> {
+        [self.held(machine), units::names(&units::ETCD)].concat()
+    }
+
     /// The manifests of static pods that are stopped before anything is replaced.
     pub fn manifests(&self, machine: &Machine) -> Vec<String> {
-        let pods = machine.pods.iter().flat_map(|pods| [&pods.api, &pods.controllers]);
+        let pods = machine.pods.iter().flat_map(StaticPods::all);
         let pods = pods.flat_map(|pods| pods.manifests.iter().map(String::as_str));
         pods.chain(self.etcd_pod(machine)).map(str::to_owned).collect()
+    }
+
+    /// Whether a file follows in a later step: the kubelet starts whatever is in its directory. Where nothing is stopped, no step follows.
+    pub fn is_put_later(&self, machine: &Machine, path: &str) -> bool {
+        !matches!(self.scope, Scope::Files { .. }) && machine.pods.as_ref().is_some_and(|pods| pods.has(path))
     }
 
     /// The manifest of etcd's static pod.

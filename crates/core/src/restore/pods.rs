@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::api_server::MASTER_CONFIG;
 use crate::etcd_config::pod::{Pod, PodContainer};
 use crate::etcd_config::yaml;
 use crate::manifest::{Item, ItemKind};
@@ -13,7 +14,6 @@ use crate::system::{ControlPlane, KUBEADM_PODS, OPENSHIFT_PODS};
 /// The names of the containers (docs/facts/openshift.md#versions).
 const API: [&str; 2] = ["kube-apiserver", "api"];
 const CONTROLLERS: [&str; 3] = ["kube-controller-manager", "kube-scheduler", "controllers"];
-const MASTER_CONFIG: &str = "/etc/origin/master/master-config.yaml";
 /// Where the API server listens unless it is configured.
 const KUBERNETES_PORT: &str = "6443";
 const OPENSHIFT_PORT: &str = "8443";
@@ -35,9 +35,27 @@ pub struct Pods {
     pub ports: Vec<String>,
 }
 
+/// Pods that start in the same step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PodKind {
+    Api,
+    Controllers,
+}
+
 impl StaticPods {
+    pub fn of(&self, kind: PodKind) -> &Pods {
+        match kind {
+            PodKind::Api => &self.api,
+            PodKind::Controllers => &self.controllers,
+        }
+    }
+
+    pub fn all(&self) -> [&Pods; 2] {
+        [&self.api, &self.controllers]
+    }
+
     pub fn has(&self, manifest: &str) -> bool {
-        self.api.has(manifest) || self.controllers.has(manifest)
+        self.all().iter().any(|pods| pods.has(manifest))
     }
 }
 

@@ -7,7 +7,7 @@ use crate::restore::act::Act;
 use crate::restore::etcd::Member;
 use crate::restore::machine::Machine;
 use crate::restore::parts::{MachineKind, has_services};
-use crate::restore::pods::{Pods, StaticPods};
+use crate::restore::pods::{PodKind, Pods, StaticPods};
 use crate::restore::scope::Scope;
 use crate::restore::{Plan, units};
 use crate::role::Role;
@@ -61,11 +61,11 @@ pub enum Action {
     AuthorizeAtRemotes,
 }
 
-/// Pods that start in the same step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PodKind {
-    Api,
-    Controllers,
+impl Step {
+    /// Whether it is the start of a member.
+    pub fn is_etcd_start(&self) -> bool {
+        self.number.starts_with("4.") && matches!(self.action, Action::Act(Act::Start { .. }))
+    }
 }
 
 impl Action {
@@ -133,29 +133,22 @@ pub fn groups(plan: &Plan) -> Vec<Group> {
     groups.0
 }
 
-/// Where the pods of a control plane accept connections.
-fn pod_ports(machine: &Machine) -> impl Iterator<Item = String> + '_ {
-    let kinds = machine.pods.iter().flat_map(|pods| [&pods.api, &pods.controllers]);
-    kinds.flat_map(|pods| pods.ports.iter().cloned())
-}
-
 /// The groups that undo a plan: everything is stopped on all machines before anything is moved back, and nothing starts before that.
 pub fn undo(plan: &Plan) -> Vec<Group> {
     let mut groups = Groups::default();
     let all: Vec<&Machine> = plan.machines.iter().collect();
     groups.add(1, &all, |machine| {
         let member = plan.member(&machine.host);
+        let of_pods = machine.pods.iter().flat_map(StaticPods::all).flat_map(|pods| pods.ports.clone());
         Action::Act(Act::UndoStop {
-            units: [plan.held(machine), units::names(&units::ETCD)].concat(),
+            units: plan.units(machine),
             manifests: plan.manifests(machine),
-            ports: member.map(Member::addresses).into_iter().flatten().chain(pod_ports(machine)).collect(),
+            ports: member.map(Member::addresses).into_iter().flatten().chain(of_pods).collect(),
             data: member.map(|member| member.data.path.to_string()).into_iter().collect(),
         })
     });
     groups.add(2, &all, |_| Action::Act(Act::Undo));
-    groups.add(3, &all, |machine| {
-        Action::Act(Act::UndoStart { units: [plan.held(machine), units::names(&units::ETCD)].concat() })
-    });
+    groups.add(3, &all, |machine| Action::Act(Act::UndoStart { units: plan.units(machine) }));
     groups.add(4, &[&all[..], &plan.managed_others()].concat(), |_| Action::Act(Act::Finish));
     // In the log of the plan they are other steps than those of the runbook.
     for step in groups.0.iter_mut().flat_map(|group| &mut group.steps) {
@@ -183,19 +176,24 @@ impl Groups {
     }
 }
 
+/// The static pods of a kind; none where services run.
+fn pods(machine: &Machine, kind: PodKind) -> Pods {
+    machine.pods.as_ref().map(|pods| pods.of(kind).clone()).unwrap_or_default()
+}
+
 /// In this order nothing that still runs loses what it needs without a notice: controllers, API, kubelets, etcd. A kubelet must run to stop
 /// its static pods.
 fn stop(plan: &Plan, groups: &mut Groups) {
     let all: Vec<&Machine> = plan.machines.iter().collect();
     groups.add(3, &all, |machine| Action::Act(Act::Hold { units: plan.held(machine) }));
     let masters = plan.machines_with(Role::Master);
-    let stop_pods = |machine: &Machine, names: &[&str], pods: fn(&StaticPods) -> &Pods| {
-        let Pods { manifests, ports } = machine.pods.as_ref().map(pods).cloned().unwrap_or_default();
+    let stop_kind = |machine: &Machine, names: &[&str], kind| {
+        let Pods { manifests, ports } = pods(machine, kind);
         let units = if has_services(machine) { units::names(names) } else { Vec::new() };
         Action::Act(Act::Stop { units, manifests, ports, data: Vec::new() })
     };
-    groups.add(3, &masters, |machine| stop_pods(machine, &units::CONTROLLERS, |pods| &pods.controllers));
-    groups.add(3, &masters, |machine| stop_pods(machine, &units::API, |pods| &pods.api));
+    groups.add(3, &masters, |machine| stop_kind(machine, &units::CONTROLLERS, PodKind::Controllers));
+    groups.add(3, &masters, |machine| stop_kind(machine, &units::API, PodKind::Api));
     let daemons = |machine: &Machine| match plan.etcd_pod(machine) {
         Some(_) => units::names(&units::NIGHTSHIFT[..1]),
         None => units::names(&[&units::NIGHTSHIFT[..1], &units::KUBELET].concat()),
@@ -286,30 +284,26 @@ fn start(plan: &Plan, groups: &mut Groups) {
     };
     let (with_pods, with_services): (Vec<&Machine>, Vec<&Machine>) =
         masters.iter().partition(|machine| machine.pods.is_some());
-    let ports = |machine: &Machine, pods: fn(&StaticPods) -> &Pods| {
-        machine.pods.as_ref().map_or_else(Vec::new, |all| pods(all).ports.clone())
-    };
     groups.add(7, &with_pods, |_| Action::Act(start(&units::KUBELET)));
     // Where the masters' files stay as they are, their own manifests are moved back.
-    let pods = |machine: &Machine, kind, pods: fn(&StaticPods) -> &Pods| match plan.scope {
-        Scope::Etcd => Action::Act(Act::Start {
-            units: Vec::new(),
-            manifests: machine.pods.as_ref().map_or_else(Vec::new, |all| pods(all).manifests.clone()),
-        }),
+    let start_pods = |machine: &Machine, kind| match plan.scope {
+        Scope::Etcd => {
+            Action::Act(Act::Start { units: Vec::new(), manifests: pods(machine, kind).manifests })
+        }
         _ => Action::PutPods(kind),
     };
-    groups.add(7, &with_pods, |machine| pods(machine, PodKind::Api, |pods| &pods.api));
+    groups.add(7, &with_pods, |machine| start_pods(machine, PodKind::Api));
     groups.add(7, &with_services, |_| Action::Act(start(&units::API)));
-    groups.add(7, &with_pods, |machine| wait(&[], &ports(machine, |pods| &pods.api)));
+    groups.add(7, &with_pods, |machine| wait(&[], &pods(machine, PodKind::Api).ports));
     groups.add(7, &with_services, |_| wait(&units::API, &[]));
     groups.add(7, &with_services, |_| Action::Act(start(&units::KUBELET)));
-    groups.add(7, &with_pods, |machine| pods(machine, PodKind::Controllers, |pods| &pods.controllers));
+    groups.add(7, &with_pods, |machine| start_pods(machine, PodKind::Controllers));
     groups.add(7, &with_services, |_| Action::Act(start(&units::CONTROLLERS)));
     let listening: Vec<&Machine> = with_pods
         .into_iter()
-        .filter(|machine| machine.pods.as_ref().is_some_and(|pods| !pods.controllers.ports.is_empty()))
+        .filter(|machine| !pods(machine, PodKind::Controllers).ports.is_empty())
         .collect();
-    groups.add(7, &listening, |machine| wait(&[], &ports(machine, |pods| &pods.controllers)));
+    groups.add(7, &listening, |machine| wait(&[], &pods(machine, PodKind::Controllers).ports));
     groups.add(7, &with_services, |_| wait(&units::CONTROLLERS, &[]));
     // Last, so that a node that does not start keeps no master waiting.
     let nodes: Vec<&Machine> =

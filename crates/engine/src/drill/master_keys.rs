@@ -4,28 +4,18 @@ use nightshift_core::night::Night;
 use nightshift_core::outcome::Grade;
 use nightshift_core::role::Role;
 use nightshift_core::settings::Settings;
-use nightshift_etcd::trial::master_keys::of_set;
+use nightshift_etcd::trial::master_keys::of_sets;
 use nightshift_etcd::trial::secrets::MasterKeys;
-use nightshift_snapshot::Keyring;
 use nightshift_store::Vault;
 
 /// The keys of all masters whose set of this night is in this vault. Blocks.
 pub fn of_night(settings: &Settings, vault: &Vault, night: Night) -> MasterKeys {
-    let mut keyring = Keyring::default();
-    let mut found = false;
-    for master in settings.inventory.with_role(Role::Master) {
-        let best = vault.best(&master.name, night, Role::Master);
-        if let Some(judged) = best.filter(|set| set.grade != Grade::Bad) {
-            found = true;
-            let directory = vault.directory(&judged.manifest.id());
-            of_set(&directory, &judged.manifest, &mut keyring);
-        }
-    }
-    if found {
-        MasterKeys::Known(keyring)
-    } else {
-        MasterKeys::Unknown(format!("{} has no master set of night {night}", settings.this))
-    }
+    let masters = settings.inventory.with_role(Role::Master);
+    let best = masters.filter_map(|master| vault.best(&master.name, night, Role::Master));
+    let best: Vec<_> = best.filter(|set| set.grade != Grade::Bad).collect();
+    let sets = best.iter().map(|set| (vault.directory(&set.manifest.id()), &set.manifest));
+    let unknown = || MasterKeys::Unknown(format!("{} has no master set of night {night}", settings.this));
+    of_sets(sets).map_or_else(unknown, MasterKeys::Known)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use nightshift_archive::StoredSet;
 use nightshift_core::by_hand::{ByHand, EtcdSet, Member, Packed};
 use nightshift_core::role::Role;
-use nightshift_store::{Vault, read_bounded};
+use nightshift_store::{Vault, read_below};
 
 use crate::context::StageContext;
 
@@ -13,12 +13,8 @@ const MAX_CONFIG: u64 = 1 << 20;
 /// The text of an archive with these sets, or of a kit. Blocks.
 pub fn text(ctx: &StageContext, sets: &[StoredSet], archive: Option<Packed<'_>>) -> String {
     let with_etcd = sets.iter().filter(|set| set.manifest.etcd.is_some());
-    let etcd: Vec<EtcdSet<'_>> = with_etcd
-        .map(|set| EtcdSet {
-            manifest: &set.manifest,
-            directory: format!("{}/{}", set.id.host, set.id.dir_name()),
-        })
-        .collect();
+    let etcd: Vec<EtcdSet<'_>> =
+        with_etcd.map(|set| EtcdSet { manifest: &set.manifest, directory: set.id.in_night() }).collect();
     let data = etcd.iter().filter_map(|set| set.manifest.etcd.as_ref()?.data.as_ref());
     let masters = sets.iter().filter(|set| set.id.role == Role::Master);
     let by_hand = ByHand {
@@ -34,6 +30,6 @@ pub fn text(ctx: &StageContext, sets: &[StoredSet], archive: Option<Packed<'_>>)
 /// A file of a set by its path on the host.
 fn read(vault: &Vault, set: &EtcdSet<'_>, path: &str) -> Option<String> {
     let item = set.manifest.files().find(|(item, ..)| item.source == path)?.0;
-    let stored = vault.directory(&set.manifest.id()).join(&item.path);
-    Some(String::from_utf8_lossy(&read_bounded(&stored, MAX_CONFIG).ok()?).into_owned())
+    let directory = vault.directory(&set.manifest.id());
+    Some(String::from_utf8_lossy(&read_below(&directory, &item.path, MAX_CONFIG).ok()?).into_owned())
 }

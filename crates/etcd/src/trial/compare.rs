@@ -54,7 +54,7 @@ fn judge(compared: &[Comparison], compared_elsewhere: bool) -> Result<(), Fault>
 
 impl Expected<'_> {
     async fn compare(self, client: &Client, compared: &mut Vec<Comparison>) -> Result<(), ClientError> {
-        let revision = client.status().await?.header.unwrap_or_default().revision;
+        let revision = client.status().await?.revision();
         if let Some(contents) = self.contents {
             // An empty store has revision 1; one that is compacted beyond its last key has the compacted revision.
             let expected = contents.revision.max(contents.compacted).max(1);

@@ -1,6 +1,6 @@
-//! The encryption keys in the set of a master.
+//! The encryption keys in the sets of masters.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nightshift_core::api_server::{MASTER_CONFIG, POD, named_by_master_config, named_by_pod};
 use nightshift_core::manifest::{Item, ItemKind, Manifest};
@@ -13,8 +13,17 @@ const MAX_BYTES: u64 = 256 << 10;
 /// The maximum number of files of one set that are read in a search.
 const MAX_FILES: usize = 500;
 
+/// The keys of these sets, each with its directory; `None` without a set. Blocks.
+pub fn of_sets<'m>(sets: impl IntoIterator<Item = (PathBuf, &'m Manifest)>) -> Option<Keyring> {
+    let mut keyring = None;
+    for (directory, manifest) in sets {
+        of_set(&directory, manifest, keyring.get_or_insert_default());
+    }
+    keyring
+}
+
 /// Adds the keys in the configuration that the API server's own configuration names, else those in any file that is one.
-pub fn of_set(directory: &Path, manifest: &Manifest, keyring: &mut Keyring) {
+fn of_set(directory: &Path, manifest: &Manifest, keyring: &mut Keyring) {
     let text = |item: &Item| {
         let bytes = read_below(directory, &item.path, MAX_BYTES).inspect_err(|error| {
             tracing::warn!("cannot read {}: {}", item.path, nightshift_core::chain(error));

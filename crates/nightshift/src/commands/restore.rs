@@ -10,7 +10,6 @@ mod object;
 mod object_copy;
 mod origin;
 mod plan;
-mod progress;
 mod status;
 mod to_etcd;
 mod undo;

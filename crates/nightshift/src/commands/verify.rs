@@ -48,7 +48,10 @@ pub fn run(config: &Path, args: &Verify) -> Result<Exit, CommandError> {
         if let (Ok(State::Verified | State::Unchecked), Some(settings), Some(identity)) =
             (&verified, &settings, &args.identity)
         {
-            opened::remember(settings, archive_path, identity)?;
+            // A stamp that cannot be written does not make the archive bad.
+            if let Err(error) = opened::remember(settings, archive_path, identity) {
+                out::print_error(&format!("note: {archive}: {}", report::in_full(&error)));
+            }
         }
         worst = worst.max(match verified {
             // It does not keep the others from being verified.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nightshift_core::digest::Digest;
-use nightshift_ssh::session::exec::quote;
+use nightshift_core::shell::quote;
 use nightshift_ssh::{ExecError, Session, Sftp, SftpError};
 
 /// An archive contains every secret of the cluster.

@@ -95,13 +95,7 @@ fn reasons(change: impl Fn(&mut Facts)) -> String {
     let machine = &plan.machines[0];
     let made = MemberData { size: SIZE, sha256: Digest::of(b"") };
     let data = Data { tools: "etcdutl".into(), members: [(machine.host.clone(), made)].into() };
-    let mut found = Found {
-        host: machine.host.clone(),
-        reasons: Vec::new(),
-        notes: Vec::new(),
-        later: false,
-        machine_id: None,
-    };
+    let mut found = Found::of(&machine.host);
     let now = Timestamp::from_second(NOW).unwrap();
     judge(&mut found, &plan, machine, Some(&data), &facts, now, now);
     found.reasons.join("; ")
@@ -142,7 +136,7 @@ fn a_machine_that_is_not_ready_is_refused_with_what_to_do() {
     );
     contains(
         &|facts| facts.plan = Some("2026-11-27-00000002".parse().unwrap()),
-        "plan 2026-11-27-00000002 is not finished there",
+        "the restore 2026-11-27-00000002 is not finished there",
     );
 }
 

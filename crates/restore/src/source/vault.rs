@@ -39,7 +39,7 @@ pub fn copy(
 fn copy_set(vault: &Vault, manifest: &Manifest, directory: &Path) -> Result<(), RestoreError> {
     let id = manifest.id();
     let from = vault.directory(&id);
-    let to = directory.join(id.host.as_str()).join(id.dir_name());
+    let to = directory.join(id.in_night());
     let own =
         nightshift_store::read_bounded(&from.join(FILE), nightshift_core::manifest::max_bytes(id.role))?;
     let path = to.join(FILE);

@@ -17,7 +17,7 @@ use super::journal::Event;
 use super::unpack::{DataOwner, unpack};
 use super::usage::is_in_use;
 
-const MEMBER: &str = "member";
+pub(super) const MEMBER: &str = "member";
 const UNPACKED: &str = "new";
 
 pub fn put(

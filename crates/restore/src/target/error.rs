@@ -8,9 +8,14 @@ use nightshift_core::text::InvalidJson;
 use nightshift_store::StoreError;
 use nightshift_store::process::ProcessError;
 
-/// What ends a plan that cannot be continued. Nothing is held any more then, and what was moved aside stays.
-pub const GIVE_UP: &str = "remove the files `hold` and `current` in /var/lib/nightshift-restore there, and \
-    50-nightshift-restore.conf in the directories /etc/systemd/system/*.d, then run `systemctl daemon-reload`";
+/// Two plans at the same time are refused, with what ends the first. Nothing is held any more then, and what was moved aside stays.
+pub fn other_plan(place: &str, other: &PlanId) -> String {
+    format!(
+        "the restore {other} is not finished {place}; continue it with `nightshift restore apply`, or end it with `nightshift restore \
+         undo`; if its directory is lost, remove the files `hold` and `current` in /var/lib/nightshift-restore, and \
+         50-nightshift-restore.conf in the directories /etc/systemd/system/*.d, then run `systemctl daemon-reload`"
+    )
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
@@ -31,9 +36,7 @@ pub enum TargetError {
         "another act of a restore runs on this machine (`pgrep -f 'restore act'`); retry when it has ended, or end it if its client is gone"
     )]
     Busy,
-    #[error(
-        "the restore {0} is not finished on this machine; continue it with `nightshift restore apply`, or, to give it up, {GIVE_UP}"
-    )]
+    #[error("{}", other_plan("on this machine", .0))]
     OtherPlan(PlanId),
     #[error("{0}")]
     Refused(String),

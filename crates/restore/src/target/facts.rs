@@ -14,6 +14,7 @@ use nightshift_core::text::{Lines, Text};
 use nightshift_store::process::{self, Limits};
 use nightshift_store::{IoContext as _, list, read_bounded, read_if_exists};
 
+use super::data::MEMBER;
 use super::dir::{Dir, relative};
 use super::error::TargetError;
 use super::host::Host;
@@ -78,7 +79,7 @@ fn unit_facts(host: &Host<'_>, name: &str) -> Result<UnitFacts, TargetError> {
 
 fn data_facts(host: &Host<'_>, path: &str) -> Result<DataFacts, TargetError> {
     let directory = Dir::find(&host.root, relative(path)?)?;
-    let member = directory.as_ref().map(|directory| directory.entry(OsStr::new("member"))).transpose()?;
+    let member = directory.as_ref().map(|directory| directory.entry(OsStr::new(MEMBER))).transpose()?;
     let marker = Some(COLD_COPY).filter(|path| host.path(path).exists());
     Ok(DataFacts {
         path: path.to_owned(),

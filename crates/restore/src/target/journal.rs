@@ -130,7 +130,7 @@ impl Journal {
     }
 
     /// What was changed and is not undone, from the last change to the first, each with its line.
-    pub fn to_undo(&self) -> Vec<(usize, Event)> {
+    pub fn to_undo(&self) -> Vec<(usize, JournalLine)> {
         let undone: BTreeSet<usize> = self
             .lines
             .iter()
@@ -139,12 +139,12 @@ impl Journal {
                 _ => None,
             })
             .collect();
-        let is_change = |event: &Event| {
-            matches!(event, Event::Placed { .. } | Event::MovedAside { .. } | Event::Adjusted { .. })
+        let is_change = |line: &JournalLine| {
+            matches!(line.event, Event::Placed { .. } | Event::MovedAside { .. } | Event::Adjusted { .. })
         };
-        let lines = self.lines.iter().map(|line| &line.event).enumerate().rev();
-        let changes = lines.filter(|(line, event)| is_change(event) && !undone.contains(line));
-        changes.map(|(line, event)| (line, event.clone())).collect()
+        let lines = self.lines.iter().enumerate().rev();
+        let changes = lines.filter(|(number, line)| is_change(line) && !undone.contains(number));
+        changes.map(|(number, line)| (number, line.clone())).collect()
     }
 
     /// Whether everything was moved back.

@@ -5,15 +5,14 @@ use std::path::Path;
 
 use nightshift_core::digest::{Digest, Hasher};
 use nightshift_core::restore::act::{FileKind, FileSpec, MAX_LOOK, Outcome};
-use nightshift_core::restore::difference::{Difference, Now, is_secret};
+use nightshift_core::restore::difference::{Difference, MAX_SHOWN, Now, is_secret};
 use nightshift_store::IoContext as _;
 
 use super::dir::{Dir, file_type, relative, split};
 use super::error::TargetError;
 use super::host::Host;
 
-/// Of one file that is shown, and of all of one call, in bytes. In JSON they may be twice as long.
-const MAX_TEXT: u64 = 64 << 10;
+/// Of all that one call shows, in bytes. In JSON they may be twice as long.
 const MAX_TEXTS: u64 = 1 << 20;
 const CHUNK: usize = 256 << 10;
 
@@ -47,7 +46,7 @@ fn differs(root: &Path, file: &FileSpec, left: &mut u64) -> Result<Option<Now>, 
         FileKind::File { size, sha256 } if there.is_file() => {
             let length = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
             // A file of another size is read only to show it.
-            if length != *size && length > MAX_TEXT {
+            if length != *size && length > MAX_SHOWN {
                 return Ok(Some(Now::NotShown));
             }
             let (digest, start) = read(&directory, name)?;
@@ -68,7 +67,7 @@ fn read(directory: &Dir, name: &std::ffi::OsStr) -> Result<(Digest, Vec<u8>), Ta
             return Ok((hasher.finish(), start));
         }
         hasher.update(&buffer[..length]);
-        if (start.len() as u64) < MAX_TEXT {
+        if (start.len() as u64) < MAX_SHOWN {
             start.extend_from_slice(&buffer[..length]);
         }
     }
@@ -79,7 +78,7 @@ fn shown(path: &str, content: Vec<u8>, length: u64, left: &mut u64) -> Now {
         return Now::Secret;
     }
     match String::from_utf8(content) {
-        Ok(text) if length <= MAX_TEXT && length <= *left && !text.contains('\0') => {
+        Ok(text) if length <= MAX_SHOWN && length <= *left && !text.contains('\0') => {
             *left -= length;
             Now::Text(text)
         }

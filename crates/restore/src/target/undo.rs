@@ -1,7 +1,5 @@
 //! The inverses of a plan's acts, from the last to the first. What the plan has put in place is moved aside too, so that nothing is lost.
 
-use std::ffi::OsStr;
-
 use nightshift_core::restore::act::Outcome;
 use nightshift_core::text::first_of;
 use rustix::fs::{Gid, Uid};
@@ -11,7 +9,7 @@ use super::attributes::set_owner_and_mode;
 use super::call::Call;
 use super::dir::{Dir, file_type, relative, split};
 use super::error::TargetError;
-use super::journal::Event;
+use super::journal::{Event, JournalLine};
 use super::systemd::{ActiveState, require_units};
 use super::{hold, manifests, stop};
 
@@ -36,10 +34,12 @@ pub fn hold_and_stop(
 
 pub fn undo(call: &mut Call<'_, '_>) -> Result<Outcome, TargetError> {
     let mut left = Vec::new();
-    for (line, event) in call.state.journal.to_undo() {
+    for (line, JournalLine { act, event, .. }) in call.state.journal.to_undo() {
         match event {
             Event::Placed { path, before, .. } => {
-                call.changed |= take_back(call, &path, before.as_deref(), &mut left)?;
+                // A member's data is a directory that is moved as a whole.
+                let is_data = act == "put-data";
+                call.changed |= take_back(call, &path, before.as_deref(), is_data, &mut left)?;
             }
             Event::MovedAside { path, to } => call.changed |= move_back(call, &path, &to)?,
             Event::Adjusted { path, uid, gid, mode } => call.changed |= adjust(call, &path, uid, gid, mode)?,
@@ -63,6 +63,7 @@ fn take_back(
     call: &mut Call<'_, '_>,
     path: &str,
     before: Option<&str>,
+    is_data: bool,
     left: &mut Vec<String>,
 ) -> Result<bool, TargetError> {
     // Without it, this was undone by a call that was killed.
@@ -76,7 +77,7 @@ fn take_back(
     let Some(parent) = Dir::find(&call.host.root, above)? else { return Ok(false) };
     let mut changed = false;
     if let Some(stat) = parent.entry(name)? {
-        if before.is_none() && file_type(&stat).is_dir() && !is_data(path) {
+        if before.is_none() && file_type(&stat).is_dir() && !is_data {
             parent.remove_if_empty(name)?;
             if parent.entry(name)?.is_some() {
                 left.push(path.to_owned());
@@ -93,11 +94,6 @@ fn take_back(
     }
     parent.sync()?;
     Ok(changed)
-}
-
-/// A member's data is a directory that is moved as a whole.
-fn is_data(path: &str) -> bool {
-    split(path).1 == OsStr::new("member")
 }
 
 fn exists(call: &Call<'_, '_>, path: &str) -> Result<bool, TargetError> {

@@ -140,19 +140,3 @@ fn first_line(text: &[u8]) -> String {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
     Text::new(line).to_string()
 }
-
-/// Quotes one argument for a POSIX shell.
-pub fn quote(argument: &str) -> String {
-    format!("'{}'", argument.replace('\'', r"'\''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_quoted_argument_is_not_changed_by_the_shell() {
-        assert_eq!(quote("a b"), "'a b'");
-        assert_eq!(quote("$(reboot); it's"), r"'$(reboot); it'\''s'");
-    }
-}

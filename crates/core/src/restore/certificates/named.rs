@@ -11,7 +11,7 @@ use crate::etcd_config::Options;
 use crate::etcd_config::pod::Pod;
 use crate::etcd_config::yaml;
 use crate::named_paths::normal;
-use crate::restore::etcd::Configured;
+use crate::restore::etcd::{Configured, configured};
 use crate::restore::evidence::Evidence;
 use crate::role::Role;
 use crate::system::KUBEADM_PODS;
@@ -76,7 +76,7 @@ pub fn of_machine(
 ) -> (Vec<Named>, Vec<Place>) {
     let mut found = Vec::new();
     if let Some(set) = files.0.iter().find(|set| set.manifest.role == Role::Etcd) {
-        found.push(etcd(&Configured::of(evidence, set)));
+        found.push(etcd(&configured(evidence, set)));
     }
     for (path, part) in [(MASTER_CONFIG, Part::ControlPlane), (NODE_CONFIG, Part::Kubelet)] {
         let config = files.text(path).and_then(|text| yaml::parse::<Value>(text).ok());

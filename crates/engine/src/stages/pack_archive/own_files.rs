@@ -3,14 +3,13 @@
 use nightshift_archive::{OwnFile, StoredSet, left_out};
 use nightshift_core::archive::{ALLOWED_SIGNERS, ArchiveName, RESTORE_TEXT};
 use nightshift_core::by_hand::Packed;
-use nightshift_core::manifest::SNAPSHOTS;
 
 use crate::context::StageContext;
 use crate::stages::{by_hand, host_keys};
 
 pub fn of(ctx: &StageContext, name: &ArchiveName, sets: &[StoredSet]) -> Vec<OwnFile> {
     let snapshot = |set: &StoredSet| {
-        let (item, ..) = set.manifest.files().find(|(item, ..)| SNAPSHOTS.contains(&item.path.as_str()))?;
+        let item = set.manifest.snapshot()?;
         let revision = set.manifest.etcd.as_ref()?.last_revision();
         Some((set.grade, revision, set.id.clone(), item.path.clone()))
     };

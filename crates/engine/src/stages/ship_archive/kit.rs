@@ -3,7 +3,8 @@
 
 mod content;
 
-use std::io::{self, Read, Take, Write};
+use std::io::{self, Read, Seek as _, Take, Write};
+use std::path::Path;
 
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
@@ -63,7 +64,7 @@ async fn ship_to(ctx: &StageContext, remote: &Remote, made: &Made) -> Shipment {
     let outbox = outbox(ctx);
     let names = kit::names_on_remote(VERSION, &ctx.settings.this);
     let deliver = Deliver { settings: &ctx.settings, remote, outbox: &outbox, file: name.clone(), names };
-    let reason = (!lacks.is_empty()).then(|| format!("it lacks {}", lacks.join("; ")));
+    let reason = (!lacks.is_empty()).then(|| format!("not in the kit: {}", lacks.join("; ")));
     let delivered = match deliver.run().await {
         Ok(delivered) => delivered,
         Err(error) => return failed(chain(&error)),
@@ -110,17 +111,21 @@ fn make(ctx: &StageContext, etcdutl: Result<std::path::PathBuf, String>) -> Resu
     if known.is_some() && has_etcd && !is_listed {
         return Ok(lacks);
     }
+    let top = kit::top_directory(VERSION, &ctx.settings.this);
+    let unreadable = ctx.settings.paths.kit().join(&name);
+    let same = write(&top, &mut files, io::sink()).on("make", &unreadable)?;
+    if known == Some(same) {
+        return Ok(lacks);
+    }
+    for file in &mut files {
+        file.source.rewind().on("read", Path::new(&file.path))?;
+    }
     let need = files.iter().map(|file| file.size).sum();
     nightshift_store::create_directories(&ctx.settings.paths.kit())?;
     space::require(&ctx.settings.paths.kit(), need, 8, ctx.settings.vault.min_free)
         .map_err(|source| StageError::Space { what: "the kit", source })?;
     let part = outbox.begin(&name)?;
-    let sha256 = write(&kit::top_directory(VERSION, &ctx.settings.this), &mut files, &part.file)
-        .on("write", &part.path)?;
-    if known == Some(sha256) {
-        nightshift_store::remove_file(&part.path)?;
-        return Ok(lacks);
-    }
+    let sha256 = write(&top, &mut files, &part.file).on("write", &part.path)?;
     let signature = pack_archive::signature(ctx, NAMESPACE, &part.path)?;
     outbox.publish(&part, &name, sha256, Some(&signature))?;
     Ok(lacks)

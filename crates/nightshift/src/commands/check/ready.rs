@@ -47,7 +47,7 @@ fn key(settings: &Settings) {
         }
         Ok(None) => warn("no archive was ever opened with its real key".to_owned()),
         Err(error) => warn(format!(
-            "whether an archive was ever opened with its real key is unknown: {}",
+            "cannot read when an archive was last opened with its real key: {}",
             report::in_full(&error)
         )),
     }

@@ -10,10 +10,9 @@ use nightshift_core::units::count;
 use serde_json::json;
 
 use super::list::shown;
-use super::opened::progress;
 use super::set::{files, summary};
 use crate::args::Choice;
-use crate::commands::{CommandError, archive_file};
+use crate::commands::{CommandError, archive_file, progress};
 use crate::out::pretty;
 
 /// Reads the whole archive and shows its content. Damage in it is an error.
@@ -24,7 +23,7 @@ pub fn show(
     json: bool,
     out: &mut dyn Write,
 ) -> Result<(), CommandError> {
-    let progress = progress(std::fs::metadata(path).map_or(0, |metadata| metadata.len()));
+    let progress = progress::of_file("unpacking", path);
     let reader = archive_file::open(path, name, choice.identity.as_deref(), &progress)?;
     let mut overview = Overview { name, contents: None, sets: Vec::new() };
     let visited = visit_blocking(reader, name, &mut overview);

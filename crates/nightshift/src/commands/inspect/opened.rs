@@ -5,7 +5,6 @@ use std::io::{self, Read, Seek as _};
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use nightshift_archive::Contents;
 use nightshift_core::archive::ArchiveName;
 use nightshift_core::digest::Digest;
@@ -20,10 +19,10 @@ use nightshift_store::spool::{SpoolError, Spooled, scratch_file, spool};
 
 use super::target::Target;
 use crate::args::Choice;
-use crate::commands::CommandError;
 use crate::commands::archive_file::{self, Extracted};
 use crate::commands::content::{self, Plain};
 use crate::commands::scratch::default_scratch;
+use crate::commands::{CommandError, progress};
 use crate::out;
 
 pub struct Opened {
@@ -99,7 +98,7 @@ fn of_archive(
     scratch: PathBuf,
 ) -> Result<Opened, CommandError> {
     let what = |set: &SetId| format!("{set} in {name}");
-    let progress = progress(std::fs::metadata(path).map_or(0, |metadata| metadata.len()));
+    let progress = progress::of_file("unpacking", path);
     let begin = |manifest: &Manifest| {
         let what = what(&manifest.id());
         let (item, _, size) = snapshot_of(manifest).ok_or_else(|| no_snapshot(&what))?;
@@ -155,7 +154,7 @@ fn unpack(
     scratch: &Path,
     raw_size: Option<u64>,
 ) -> Result<Spooled, CommandError> {
-    let progress = progress(length);
+    let progress = progress::of_bytes("unpacking", length);
     let spooled = spool(progress.wrap_read(packed), packing, scratch, raw_size);
     progress.finish_and_clear();
     spooled.map_err(|source| unpack_error(what, scratch, source))
@@ -200,11 +199,6 @@ fn differences(manifest: &Manifest, spooled: &Spooled) -> Vec<String> {
 
 fn no_snapshot(what: &str) -> CommandError {
     CommandError::Absent(format!("{what} has no etcd snapshot; only sets of the role etcd have one"))
-}
-
-pub fn progress(length: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("unpacking {bar:30} {bytes}/{total_bytes} {eta}");
-    ProgressBar::new(length).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 /// Runs a query, and adds the faults of the snapshots to `faults` even if the query fails. A file that was not unpacked is

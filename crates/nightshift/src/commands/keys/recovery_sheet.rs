@@ -1,4 +1,4 @@
-//! `nightshift keys recovery-sheet`: one page for the drawer, without secrets. It is what is left when every host is lost.
+//! `nightshift keys recovery-sheet`: one page to print, without secrets, for a restore after the loss of every host.
 
 use std::fmt::Write as _;
 

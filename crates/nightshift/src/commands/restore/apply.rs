@@ -77,7 +77,7 @@ pub fn report(ending: Ending, complete: &str, next: &str) -> Exit {
         Ending::Later(hosts) => {
             for host in hosts {
                 out::print(format!(
-                    "{host} is left out; run the same command again when it is reachable and its error is mended"
+                    "{host} is skipped; run the same command again when it is reachable and its error is mended"
                 ));
             }
             Exit::Degraded

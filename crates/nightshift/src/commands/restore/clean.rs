@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use nightshift_restore::directory::Directory;
-use nightshift_restore::target::GIVE_UP;
 
 use crate::commands::CommandError;
 use crate::exit::Exit;
@@ -14,11 +13,11 @@ pub fn run(path: &Path, abandon: bool) -> Result<Exit, CommandError> {
     let lock = directory.lock()?;
     let (began, open) = directory.open_steps(&plan)?;
     if began && open > 0 && !abandon {
+        let shown = path.display();
         return Err(CommandError::Absent(format!(
-            "plan {} is not finished: {open} steps are open; continue with `nightshift restore apply {}`, or give it up: {GIVE_UP}; then use \
-             --abandon",
-            plan.id,
-            path.display()
+            "plan {} is not finished: {open} steps are open; continue it with `nightshift restore apply {shown}`, or end it with \
+             `nightshift restore undo {shown}` and then use --abandon",
+            plan.id
         )));
     }
     directory.remove()?;

@@ -42,7 +42,7 @@ pub fn run(config: &Path, args: RestoreFile) -> Result<Exit, CommandError> {
         }
     });
     // It contains secrets of the cluster. What was replaced is kept on the host.
-    let _reported_by_the_result = fs::remove_dir_all(directory.path());
+    let _reported_by_the_result = directory.remove();
     result
 }
 

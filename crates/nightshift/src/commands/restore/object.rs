@@ -188,7 +188,10 @@ async fn write(
     let mut converter = match converter {
         Ok(converter) => Some(converter),
         Err(error) => {
-            out::print_error(&format!("no API server: {}", report::in_full(&error)));
+            out::print_error(&format!(
+                "cannot use an API server: {}; objects that are stored as protobuf are written as stored",
+                report::in_full(&error)
+            ));
             None
         }
     };

@@ -115,8 +115,7 @@ fn of_plan(path: &Path) -> Result<Unpacked, CommandError> {
 
 fn of_sets(unpacked: &Unpacked, scratch: &Path) -> Result<Copy, CommandError> {
     let copies = || unpacked.sets.iter().filter(|(_, grade)| *grade > Grade::Bad);
-    let directory =
-        |manifest: &Manifest| unpacked.directory.join(manifest.host.as_str()).join(manifest.id().dir_name());
+    let directory = |manifest: &Manifest| unpacked.directory.join(manifest.id().in_night());
     let revision = |manifest: &Manifest| manifest.etcd.as_ref().map(EtcdFacts::last_revision);
     let best = copies()
         .filter(|(manifest, _)| snapshot_of(manifest).is_some())
@@ -130,10 +129,9 @@ fn of_sets(unpacked: &Unpacked, scratch: &Path) -> Result<Copy, CommandError> {
     if !grade.is_copy() {
         out::print_error(&format!("{} is {grade}: {}", manifest.id(), manifest.notes.summary()));
     }
-    let mut keyring = Keyring::default();
-    for (master, _) in copies().filter(|(manifest, _)| manifest.role == Role::Master) {
-        master_keys::of_set(&directory(master), master, &mut keyring);
-    }
+    let masters = copies().filter(|(manifest, _)| manifest.role == Role::Master);
+    let masters = masters.map(|(manifest, _)| (directory(manifest), manifest));
+    let keyring = master_keys::of_sets(masters).unwrap_or_default();
     let target = Target::Set { directory: directory(manifest), manifest: Box::new(manifest.clone()) };
     let choice = Choice { host: None, set: None, identity: None, scratch: Some(scratch.to_owned()) };
     let opened = opened::open(target, &choice)?.verified()?;

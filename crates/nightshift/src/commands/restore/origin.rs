@@ -11,10 +11,9 @@ use nightshift_peers::Signers;
 use nightshift_restore::source::{Sets, archive, vault};
 use nightshift_store::Vault;
 
-use super::progress::progress;
 use crate::args::Origin;
 use crate::commands::verify::signer;
-use crate::commands::{CommandError, archive_file};
+use crate::commands::{CommandError, archive_file, progress};
 use crate::{config_file, report};
 
 /// The sets of a night, unpacked, and what is known about their origin.
@@ -66,7 +65,7 @@ fn from_archive(args: &Origin, directory: &Path) -> Result<Verified, CommandErro
             return Err(CommandError::failed(what)(error));
         }
     };
-    let progress = progress("unpacking and verifying", path);
+    let progress = progress::of_file("unpacking and verifying", path);
     let reader = archive_file::open(path, &name, identity, &progress)?;
     let sets = archive::unpack(reader, &name, path, directory)?;
     progress.finish_and_clear();

@@ -16,9 +16,8 @@ use nightshift_restore::snapshot;
 use nightshift_restore::source::{Sets, found};
 
 use super::origin::{self, Verified};
-use super::progress::progress;
 use crate::args::{Origin, RestorePlan};
-use crate::commands::CommandError;
+use crate::commands::{CommandError, progress};
 use crate::exit::Exit;
 use crate::{config_file, out};
 
@@ -31,7 +30,7 @@ pub fn run(config: &Path, args: &RestorePlan) -> Result<Exit, CommandError> {
         Ok(made) => made,
         Err(error) => {
             // It may contain secrets of the cluster, decrypted.
-            let _reported_by_the_error = std::fs::remove_dir_all(directory.path());
+            let _reported_by_the_error = directory.remove();
             return Err(error);
         }
     };
@@ -68,7 +67,7 @@ pub fn planned(
     };
     if let Some(etcd) = &plan.etcd {
         let packed = directory.set(&etcd.snapshot.set).join(&etcd.snapshot.item);
-        let progress = progress("verifying the snapshot", &packed);
+        let progress = progress::of_file("verifying the snapshot", &packed);
         let findings = snapshot::check(directory, &sets, &etcd.snapshot, &mut |bytes| progress.inc(bytes))?;
         progress.finish_and_clear();
         plan.findings.extend(findings);

@@ -29,7 +29,9 @@ pub fn keys(wanted: &Wanted) -> Result<Vec<Vec<u8>>, CommandError> {
             .collect(),
     };
     keys.ok_or_else(|| {
-        CommandError::Usage("--to-etcd takes keys such as /registry/deployments/shop/web".to_owned())
+        CommandError::Usage(
+            "--to-etcd needs keys; name them such as /registry/deployments/shop/web".to_owned(),
+        )
     })
 }
 

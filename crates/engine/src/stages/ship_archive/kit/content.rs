@@ -1,7 +1,7 @@
 //! The files of a kit.
 
 use std::fs;
-use std::io::{self, BufReader, Cursor, Read, Seek as _};
+use std::io::{self, BufReader, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use nightshift_archive::StoredSet;
@@ -55,8 +55,13 @@ pub struct File {
     /// In bytes.
     pub size: u64,
     /// At its start.
-    pub source: Box<dyn Read>,
+    pub source: Box<dyn ReadSeek>,
 }
+
+/// It is read twice: for its hash, and for the kit if that is another one.
+pub trait ReadSeek: Read + Seek {}
+
+impl<T: Read + Seek> ReadSeek for T {}
 
 impl Content {
     fn text(&mut self, path: impl Into<String>, text: String) {

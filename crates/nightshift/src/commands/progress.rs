@@ -4,11 +4,13 @@ use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// How many bytes of a file are read.
-pub fn progress(what: &'static str, path: &Path) -> ProgressBar {
-    let total = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+pub fn of_file(what: &'static str, path: &Path) -> ProgressBar {
+    of_bytes(what, std::fs::metadata(path).map_or(0, |metadata| metadata.len()))
+}
+
+pub fn of_bytes(what: &'static str, length: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes} {eta}");
-    ProgressBar::new(total)
+    ProgressBar::new(length)
         .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         .with_message(what)
 }
