@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kit::etcd::Release;
 use kit::lab::cmd::poll;
 use kit::lab::etcd::EtcdCluster;
 use kit::lab::nightshift::{self, AgeIdentity};
@@ -16,11 +17,16 @@ pub struct Site {
 impl Site {
     /// Hosts with their files, their etcd, the package, its config, keys and pins; nothing of it started.
     pub fn up(name: &str, topology: &Topology, schedule: &Schedule) -> Self {
+        Self::on_etcd(&Release::default(), name, topology, schedule)
+    }
+
+    /// The same with an etcd of this release.
+    pub fn on_etcd(release: &Release, name: &str, topology: &Topology, schedule: &Schedule) -> Self {
         let deb = package().unwrap();
         let lab = Lab::up(name, topology).unwrap();
         openshift::lay(&lab).unwrap();
         if !lab.with(Role::Etcd).is_empty() {
-            EtcdCluster::found(&lab).unwrap();
+            EtcdCluster::found_of(&lab, release).unwrap();
         }
         let key = AgeIdentity::create(&lab).unwrap();
         let site = Self { lab, key };

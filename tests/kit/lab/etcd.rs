@@ -40,6 +40,11 @@ pub struct EtcdCluster<'lab> {
 impl<'lab> EtcdCluster<'lab> {
     /// Makes one cluster of the lab's etcd hosts, and waits until every member takes part.
     pub fn found(lab: &'lab Lab) -> Result<Self> {
+        Self::found_of(lab, &Release::default())
+    }
+
+    /// The same, of a release.
+    pub fn found_of(lab: &'lab Lab, release: &Release) -> Result<Self> {
         let members = lab.with(Role::Etcd);
         let authority = Authority::of_lab(lab, AUTHORITY)?;
         let peers: Vec<String> =
@@ -48,7 +53,7 @@ impl<'lab> EtcdCluster<'lab> {
         side_by_side(&members, |host| {
             host.write_files(&member_files(host, &authority, &initial_cluster)?)?;
             host.run("chown etcd:etcd /etc/etcd /var/lib/etcd && chmod 0700 /var/lib/etcd")?;
-            use_chosen_release(host)?;
+            use_release(host, release)?;
             host.systemctl("enable --quiet etcd.service")?;
             // It reports ready only when there is a leader, so the members must start side by side.
             host.systemctl("start etcd.service")
@@ -117,9 +122,8 @@ impl<'lab> EtcdCluster<'lab> {
     }
 }
 
-/// The programs of the chosen release in place of the installed ones.
-fn use_chosen_release(host: &Host) -> Result<()> {
-    let release = Release::default();
+/// The programs of a release in place of the installed ones.
+fn use_release(host: &Host, release: &Release) -> Result<()> {
     if release.folder().is_none() {
         return Ok(());
     }
