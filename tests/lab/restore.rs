@@ -4,30 +4,19 @@ mod lost;
 mod part;
 mod pods;
 
-use kit::lab::{Host, Role, Topology, available, openshift};
+use kit::lab::{Host, available};
 
 use lost::{
     Cluster, OPERATOR, a_second_run_changes_nothing, apply, check, every_key_is_back, files_are_back,
     hand_over, killed_after, new_machines, night_before, nights_are_complete, plan,
 };
 
-/// The services of OpenShift 3.9.
-fn services() -> Cluster {
-    let topology = Topology::new()
-        .with(3, Role::Master)
-        .with(3, Role::Etcd)
-        .with(2, Role::Node)
-        .with(1, Role::BackupServer)
-        .host(OPERATOR, &[]);
-    Cluster { topology, control_plane: openshift::services }
-}
-
 #[test]
 fn a_lost_cluster_is_rebuilt_on_new_machines_from_one_archive() {
     if !kit::require(available()) {
         return;
     }
-    let cluster = services();
+    let cluster = Cluster::of_services();
     let lost = night_before(&cluster);
     let lab = new_machines(&cluster);
     let operator = lab.host(OPERATOR);

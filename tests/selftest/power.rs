@@ -32,6 +32,24 @@ fn loses_what_was_not_synced(lab_name: &str, file_system: FileSystem) {
 }
 
 #[test]
+fn a_power_cut_of_a_whole_host_loses_what_was_not_synced_anywhere() {
+    if !kit::require(available()) {
+        return;
+    }
+    let disk = DiskSpec { file_system: FileSystem::Ext4, mib: 1024 };
+    let lab = Lab::up("whole", &Topology::new().with(1, Role::Node).host_disk(disk)).unwrap();
+    let node = lab.host("node1");
+    node.run("sync && echo changed > /etc/issue && sync /etc/issue && mkdir /srv/new && sync /srv && echo lost > /etc/motd").unwrap();
+    for _ in 0..2 {
+        node.power_cut().unwrap();
+        node.start().unwrap();
+    }
+    let kept = node.run("hostname; cat /etc/issue; ls -d /srv/new; cat /etc/motd").unwrap().text();
+    assert!(kept.starts_with("node1.lab.test\nchanged\n/srv/new"), "{kept}");
+    assert!(!kept.contains("lost"), "what was not synced came back: {kept}");
+}
+
+#[test]
 fn a_kill_keeps_what_was_written() {
     if !kit::require(available()) {
         return;

@@ -41,6 +41,7 @@ cargo xtask COMMAND
   lab night            install nightshift on it and run a night
   lab exec HOST LINE   run a shell line on one of its hosts
   lab down             stop it and remove it
+  lab restore          restore a lost cluster that is interrupted after each act, and by power cuts; prints a table (30 minutes)
   lab kubernetes       restore objects and a lost cluster with a real API server, which is built first (10 minutes)";
 
 fn main() -> ExitCode {
@@ -80,6 +81,7 @@ fn dispatch(words: &[&str]) -> Result<ExitCode> {
         ["lab", "night"] => lab::night()?,
         ["lab", "exec", host, line @ ..] if !line.is_empty() => return lab::exec(host, &line.join(" ")),
         ["lab", "down"] => lab::down()?,
+        ["lab", "restore"] => test::interrupted_restores()?,
         ["lab", "kubernetes"] => test::kubernetes()?,
         ["help" | "--help" | "-h"] => println!("{USAGE}"),
         _ => return Err(Error::Usage(USAGE)),

@@ -34,6 +34,14 @@ pub fn kubernetes() -> Result<()> {
     step(command(&line).args(["--ignore-default-filter", "--success-output", "final"]))
 }
 
+/// Restores of a lost cluster that are killed after each act, or lose a machine's power. What they print is shown at once.
+pub fn interrupted_restores() -> Result<()> {
+    setup::for_tests()?;
+    step(&mut command(&["cargo", "build", "--locked", "--workspace"]))?;
+    let line = ["cargo", "nextest", "run", "--locked", "--workspace", "--test", "interruptions"];
+    step(command(&line).args(["--ignore-default-filter", "--no-capture"]))
+}
+
 /// The tests that depend on etcd, on every release of it that nightshift supports; prints a table.
 pub fn etcd() -> Result<ExitCode> {
     setup::for_tests()?;

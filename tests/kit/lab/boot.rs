@@ -5,7 +5,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::cmd::{Cmd, poll};
-use super::disk;
 use super::error::{Error, Result};
 use super::host::Host;
 
@@ -16,12 +15,12 @@ impl Host {
     /// Prepares disks, cable and identity, and boots for the first time.
     pub(super) fn boot(&self, image: &Path, etc_hosts: &str) -> Result<()> {
         fs::create_dir_all(&self.folder).map_err(Error::io(format!("making {}", self.folder.display())))?;
-        let root = disk::mount_overlay(image, &self.folder)?;
         if let Some(disk) = &self.disk {
             disk.create()?;
         }
+        self.mount_root(image)?;
         self.link.plug()?;
-        self.lay_identity(&root, etc_hosts)?;
+        self.lay_identity(&self.root(), etc_hosts)?;
         self.start()
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::cgroup::Cgroup;
 use super::cmd::side_by_side;
-use super::disk::{self, StateDisk};
+use super::disk::{self, Disk};
 use super::error::{Error, Result};
 use super::host::Host;
 use super::network::Network;
@@ -55,7 +55,7 @@ impl Lab {
             Host {
                 cgroup: Cgroup::named(format!("{}{short_name}", prefix(id))),
                 link: network.link(number, short_name),
-                disk: topology.state_disk.map(|spec| StateDisk::of_host(&folder, spec)),
+                disk: topology.disk.map(|spec| Disk::of_host(&folder, spec, topology.is_disk_whole)),
                 container: Mutex::new(None),
                 name: spec.name.clone(),
                 roles: spec.roles.clone(),

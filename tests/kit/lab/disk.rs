@@ -1,5 +1,5 @@
-//! A host's disks: an overlay over the shared image, and the small file system that a power cut takes back to what was
-//! on the platter.
+//! A host's disks: an overlay over the shared image, and the file system that a power cut takes back to what was on the
+//! platter.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -10,16 +10,15 @@ use serde::{Deserialize, Serialize};
 use super::cmd::{Cmd, poll};
 use super::error::{Error, Result};
 
-/// Lays the host's own layer over the image; what the host writes lands in `folder/upper`.
-pub fn mount_overlay(image: &Path, folder: &Path) -> Result<PathBuf> {
-    let [upper, work, root] = ["upper", "work", "root"].map(|name| folder.join(name));
-    for folder in [&upper, &work, &root] {
+/// Lays the host's own layer over the image; what the host writes lands in `layer/upper`.
+pub fn mount_overlay(image: &Path, layer: &Path, root: &Path) -> Result<()> {
+    let [upper, work] = ["upper", "work"].map(|name| layer.join(name));
+    for folder in [&upper, &work, root] {
         fs::create_dir_all(folder).map_err(Error::io(format!("making {}", folder.display())))?;
     }
     let options =
         format!("lowerdir={},upperdir={},workdir={}", image.display(), upper.display(), work.display());
-    Cmd::new("mount").args(["-t", "overlay", "overlay", "-o", &options]).arg(&root).run()?;
-    Ok(root)
+    Cmd::new("mount").args(["-t", "overlay", "overlay", "-o", &options]).arg(root).run().map(drop)
 }
 
 /// Unmounts everything below a folder, the innermost first; loop devices go with their mounts.
@@ -34,7 +33,7 @@ pub fn unmount_all_below(folder: &Path) -> Result<()> {
 }
 
 /// The last process of a dead host may hold its mounts for some milliseconds.
-fn unmount(point: &Path) -> Result<()> {
+pub fn unmount(point: &Path) -> Result<()> {
     poll(&format!("unmounting {}", point.display()), Duration::from_secs(10), || {
         (Cmd::new("umount").arg(point).run()).map_err(|error| error.to_string())
     })
@@ -48,23 +47,25 @@ pub enum FileSystem {
     Xfs,
 }
 
-/// What lies under `/var/lib/nightshift` of a host.
+/// What is under `/var/lib/nightshift` of a host, or all that the host writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskSpec {
     pub file_system: FileSystem,
     pub mib: u64,
 }
 
-/// A file system in a file, mounted beside the host and bound into it.
-pub struct StateDisk {
+/// A file system in a file, mounted beside the host.
+pub struct Disk {
     spec: DiskSpec,
     backing: PathBuf,
     pub mount_point: PathBuf,
+    /// Whether the host's layer over the image is on it; otherwise it is bound into the host.
+    pub is_whole: bool,
 }
 
-impl StateDisk {
-    pub fn of_host(folder: &Path, spec: DiskSpec) -> Self {
-        Self { spec, backing: folder.join("state.img"), mount_point: folder.join("state") }
+impl Disk {
+    pub fn of_host(folder: &Path, spec: DiskSpec, is_whole: bool) -> Self {
+        Self { spec, backing: folder.join("disk.img"), mount_point: folder.join("disk"), is_whole }
     }
 
     pub fn create(&self) -> Result<()> {
@@ -81,10 +82,11 @@ impl StateDisk {
     }
 
     /// Keeps what had reached the disk and forgets what was only in memory: the backing file is copied while the file
-    /// system, its writers already dead, is still mounted and has not been told to finish.
-    pub fn lose_what_was_in_memory(&self) -> Result<()> {
+    /// system, its writers already dead, is still mounted and has not been told to finish. `release` unmounts what is on it.
+    pub fn lose_what_was_in_memory(&self, release: impl FnOnce() -> Result<()>) -> Result<()> {
         let copy = self.backing.with_extension("cut");
         Cmd::new("cp").arg("--sparse=always").args([&self.backing, &copy]).run()?;
+        release()?;
         unmount(&self.mount_point)?;
         fs::rename(&copy, &self.backing)
             .map_err(Error::io(format!("swapping {}", self.backing.display())))?;

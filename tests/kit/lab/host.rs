@@ -2,14 +2,15 @@
 
 use std::fs::File;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::cgroup::Cgroup;
 use super::cmd::Cmd;
-use super::disk::StateDisk;
+use super::disk::{self, Disk};
 use super::error::{Error, Result};
+use super::image;
 use super::network::Link;
 use super::topology::Role;
 
@@ -24,7 +25,7 @@ pub struct Host {
     pub(super) folder: PathBuf,
     pub(super) cgroup: Cgroup,
     pub(super) link: Link,
-    pub(super) disk: Option<StateDisk>,
+    pub(super) disk: Option<Disk>,
     /// The container as this process started it; none if another did.
     pub(super) container: Mutex<Option<Child>>,
 }
@@ -82,10 +83,10 @@ impl Host {
         ]
         .map(str::to_owned)
         .into();
-        line.push(format!("--directory={}", self.folder.join("root").display()));
+        line.push(format!("--directory={}", self.root().display()));
         line.push(format!("--machine={}", self.link.namespace));
         line.push(format!("--network-namespace-path=/run/netns/{}", self.link.namespace));
-        if let Some(disk) = &self.disk {
+        if let Some(disk) = self.disk.as_ref().filter(|disk| !disk.is_whole) {
             line.push(format!("--bind={}:/var/lib/nightshift", disk.mount_point.display()));
         }
         line
@@ -114,17 +115,31 @@ impl Host {
         Ok(())
     }
 
-    /// The cord is pulled: everything is killed, and `/var/lib/nightshift` keeps only what had reached its disk.
-    /// `start` boots from that.
+    /// The cord is pulled: everything is killed, and the disk keeps only what had reached it. `start` boots from that.
     pub fn power_cut(&self) -> Result<()> {
         let Some(disk) = &self.disk else {
             return Err(Error::Refused(format!(
-                "{} has no state disk: ask for one with Topology::state_disk",
+                "{} has no disk of its own: give it one with Topology::state_disk or Topology::host_disk",
                 self.name
             )));
         };
         self.kill()?;
-        disk.lose_what_was_in_memory()
+        if !disk.is_whole {
+            return disk.lose_what_was_in_memory(|| Ok(()));
+        }
+        disk.lose_what_was_in_memory(|| disk::unmount(&self.root()))?;
+        self.mount_root(&image::ensure()?)
+    }
+
+    /// The host's files as this machine sees them.
+    pub fn root(&self) -> PathBuf {
+        self.folder.join("root")
+    }
+
+    pub(super) fn mount_root(&self, image: &Path) -> Result<()> {
+        let whole = self.disk.as_ref().filter(|disk| disk.is_whole);
+        let layer = whole.map_or(&self.folder, |disk| &disk.mount_point);
+        disk::mount_overlay(image, layer, &self.root())
     }
 
     /// Gives what runs in units whose names begin so, and all that it starts, so much memory and no more; says how many

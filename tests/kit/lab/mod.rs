@@ -16,6 +16,7 @@ mod journal;
 mod network;
 pub mod nightshift;
 pub mod openshift;
+pub mod operator;
 mod package;
 pub mod pods;
 mod schedule;

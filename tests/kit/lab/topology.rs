@@ -37,7 +37,8 @@ pub struct HostSpec {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Topology {
     pub(super) hosts: Vec<HostSpec>,
-    pub(super) state_disk: Option<DiskSpec>,
+    pub(super) disk: Option<DiskSpec>,
+    pub(super) is_disk_whole: bool,
 }
 
 impl Topology {
@@ -70,8 +71,12 @@ impl Topology {
     }
 
     /// Gives every host a disk of its own under `/var/lib/nightshift`: what a power cut needs.
-    pub fn state_disk(mut self, disk: DiskSpec) -> Self {
-        self.state_disk = Some(disk);
-        self
+    pub fn state_disk(self, disk: DiskSpec) -> Self {
+        Self { disk: Some(disk), is_disk_whole: false, ..self }
+    }
+
+    /// Gives every host a disk that has all that the host writes: for power cuts of the whole machine.
+    pub fn host_disk(self, disk: DiskSpec) -> Self {
+        Self { disk: Some(disk), is_disk_whole: true, ..self }
     }
 }

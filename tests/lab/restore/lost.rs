@@ -5,15 +5,15 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use kit::lab::etcd::EtcdCluster;
-use kit::lab::nightshift::{self, enable, managed};
-use kit::lab::{Host, HostFile, Lab, Result, Role, Schedule, Topology, openshift, package};
+use kit::lab::nightshift::{enable, managed};
+pub use kit::lab::operator::OPERATOR;
+use kit::lab::{Host, HostFile, Lab, Result, Role, Schedule, Topology, openshift, operator, package, pods};
 use serde_json::Value;
 
 use crate::site::{Site, Status, story, wait_settled};
 
 pub const NIGHT: Duration = Duration::from_secs(300);
 pub const APPLY: Duration = Duration::from_secs(600);
-pub const OPERATOR: &str = "operator";
 /// What a host's files are, apart from the times of directories, in which files were replaced.
 pub const FILES: &str = "for path in /etc/origin /etc/etcd /etc/sysconfig /etc/dnsmasq.d /etc/ansible /var/spool/cron/root; do \
      [ ! -e $path ] || find $path -type d -printf '%p d %u:%g %m\\n' -o -printf '%p %y %u:%g %m %T@ %l ' -exec sha256sum {} ';'; \
@@ -23,6 +23,32 @@ pub const FILES: &str = "for path in /etc/origin /etc/etcd /etc/sysconfig /etc/d
 pub struct Cluster {
     pub topology: Topology,
     pub control_plane: fn(&Lab) -> Result<()>,
+}
+
+impl Cluster {
+    /// The services of OpenShift 3.9.
+    pub fn of_services() -> Self {
+        let topology = Topology::new()
+            .with(3, Role::Master)
+            .with(3, Role::Etcd)
+            .with(2, Role::Node)
+            .with(1, Role::BackupServer)
+            .host(OPERATOR, &[]);
+        Self { topology, control_plane: openshift::services }
+    }
+
+    /// The static pods of OpenShift 3.11.
+    pub fn of_static_pods() -> Self {
+        let master = [Role::Master, Role::Etcd];
+        let topology = Topology::new()
+            .host("master1", &master)
+            .host("master2", &master)
+            .host("master3", &master)
+            .with(1, Role::Node)
+            .with(1, Role::BackupServer)
+            .host(OPERATOR, &[]);
+        Self { topology, control_plane: pods::instead_of_services }
+    }
 }
 
 /// What was on the lost cluster.
@@ -78,36 +104,7 @@ pub fn night_before(cluster: &Cluster) -> Lost {
 
 /// Machines with the same names and addresses, and other keys: installed again, with an empty cluster that runs on them.
 pub fn new_machines(cluster: &Cluster) -> Lab {
-    let deb = package().unwrap();
-    let lab = Lab::up("new", &cluster.topology).unwrap();
-    openshift::lay(&lab).unwrap();
-    EtcdCluster::found(&lab).unwrap();
-    (cluster.control_plane)(&lab).unwrap();
-    nightshift::install(&lab, &deb).unwrap();
-    let operator = lab.host(OPERATOR);
-    operator.push(&deb, "/root/nightshift.deb").unwrap();
-    operator.run_for("dpkg --install /root/nightshift.deb", Duration::from_secs(120)).unwrap();
-    operator
-        .run("mkdir -p -m 0700 /root/.ssh && ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519")
-        .unwrap();
-    let key = operator.read_file("/root/.ssh/id_ed25519.pub").unwrap();
-    let mut pins = String::new();
-    for host in lab.hosts() {
-        let of = if host.has(Role::BackupServer) { "cloud-user" } else { "root" };
-        let home = if of == "root" { "/root" } else { "/home/cloud-user" };
-        host.run(&format!("install -d -m 0700 -o {of} -g {of} {home}/.ssh")).unwrap();
-        let file = HostFile::new(format!("{home}/.ssh/authorized_keys"), 0o600, key.clone());
-        host.write_file(&if of == "root" { file } else { file.owned_by("cloud-user:cloud-user") }).unwrap();
-        let public = host.run("cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub").unwrap().text();
-        pins += &format!("{},{} {public}\n", host.name, host.address());
-    }
-    operator.write_file(&HostFile::new("/root/.ssh/known_hosts", 0o600, pins)).unwrap();
-    let tools = kit::etcd::Release::named("3.5").unwrap();
-    for program in ["etcd", "etcdutl", "etcdctl"] {
-        operator.push(&tools.program(program), &format!("/root/etcd/{program}")).unwrap();
-    }
-    operator.run("chmod 0755 /root/etcd/*").unwrap();
-    lab
+    operator::new_machines("new", &cluster.topology, cluster.control_plane, &package().unwrap()).unwrap()
 }
 
 /// Gives the operator what is left of the lost cluster.

@@ -1,6 +1,6 @@
 //! A control plane of static pods, in the layout of OpenShift 3.11.
 
-use kit::lab::{Host, Role, Topology, available, pods};
+use kit::lab::{Host, Role, available, pods};
 
 use super::lost::{
     Cluster, OPERATOR, a_second_run_changes_nothing, apply, check, every_key_is_back, files_are_back,
@@ -8,24 +8,12 @@ use super::lost::{
 };
 use super::part;
 
-fn static_pods() -> Cluster {
-    let master = [Role::Master, Role::Etcd];
-    let topology = Topology::new()
-        .host("master1", &master)
-        .host("master2", &master)
-        .host("master3", &master)
-        .with(1, Role::Node)
-        .with(1, Role::BackupServer)
-        .host(OPERATOR, &[]);
-    Cluster { topology, control_plane: pods::instead_of_services }
-}
-
 #[test]
 fn a_cluster_of_static_pods_is_rebuilt_and_no_pod_starts_before_its_step() {
     if !kit::require(available()) {
         return;
     }
-    let cluster = static_pods();
+    let cluster = Cluster::of_static_pods();
     let lost = night_before(&cluster);
     let lab = new_machines(&cluster);
     let operator = lab.host(OPERATOR);

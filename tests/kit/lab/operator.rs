@@ -1,0 +1,59 @@
+//! The operator's machine in a restore: the package, etcd's programs, and a login to each host.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::cluster::Lab;
+use super::error::{Error, Result};
+use super::etcd::EtcdCluster;
+use super::inside::HostFile;
+use super::topology::{Role, Topology};
+use super::{nightshift, openshift};
+use crate::etcd::Release;
+
+/// The name of the host.
+pub const OPERATOR: &str = "operator";
+/// With these etcd's data is made: a release that can raise the revision.
+pub const ETCD_TOOLS: &str = "/root/etcd";
+const RELEASE: &str = "3.5";
+
+/// Machines that were installed again, with other keys and an empty cluster that runs on them, and the operator's machine.
+pub fn new_machines(
+    name: &str,
+    topology: &Topology,
+    control_plane: fn(&Lab) -> Result<()>,
+    deb: &Path,
+) -> Result<Lab> {
+    let lab = Lab::up(name, topology)?;
+    openshift::lay(&lab)?;
+    EtcdCluster::found(&lab)?;
+    control_plane(&lab)?;
+    nightshift::install(&lab, deb)?;
+    prepare(&lab, deb)?;
+    Ok(lab)
+}
+
+/// Installs the package and the programs, creates a key, authorizes it on each host, and pins all host keys.
+fn prepare(lab: &Lab, deb: &Path) -> Result<()> {
+    let operator = lab.host(OPERATOR);
+    operator.push(deb, "/root/nightshift.deb")?;
+    operator.run_for("dpkg --install /root/nightshift.deb", Duration::from_secs(120))?;
+    operator.run("mkdir -p -m 0700 /root/.ssh && ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519")?;
+    let key = operator.read_file("/root/.ssh/id_ed25519.pub")?;
+    let mut pins = String::new();
+    for host in lab.hosts() {
+        let of = if host.has(Role::BackupServer) { "cloud-user" } else { "root" };
+        let home = if of == "root" { "/root" } else { "/home/cloud-user" };
+        host.run(&format!("install -d -m 0700 -o {of} -g {of} {home}/.ssh"))?;
+        let file = HostFile::new(format!("{home}/.ssh/authorized_keys"), 0o600, key.clone());
+        host.write_file(&if of == "root" { file } else { file.owned_by("cloud-user:cloud-user") })?;
+        let public = host.run("cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub")?.text();
+        pins += &format!("{},{} {public}\n", host.name, host.address());
+    }
+    operator.write_file(&HostFile::new("/root/.ssh/known_hosts", 0o600, pins))?;
+    let tools = Release::named(RELEASE).map_err(Error::Refused)?;
+    for program in ["etcd", "etcdutl", "etcdctl"] {
+        operator.push(&tools.program(program), &format!("{ETCD_TOOLS}/{program}"))?;
+    }
+    operator.run(&format!("chmod 0755 {ETCD_TOOLS}/*")).map(drop)
+}
