@@ -62,6 +62,10 @@ pub enum Event {
         path: String,
         to: String,
     },
+    /// The extra night has ended, and the daemon has reported this.
+    Night {
+        report: Text,
+    },
     /// The change of this line of the journal is undone.
     Undone {
         line: usize,
@@ -188,6 +192,14 @@ impl Journal {
             _ => None,
         });
         placed.collect()
+    }
+
+    /// What the daemon has reported on the extra night.
+    pub fn night(&self) -> Option<&Text> {
+        self.lines.iter().rev().find_map(|line| match &line.event {
+            Event::Night { report } => Some(report),
+            _ => None,
+        })
     }
 
     /// The tar of the data that was put at this path last. None while other data is unpacked for it.

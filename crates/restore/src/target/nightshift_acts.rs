@@ -4,6 +4,7 @@ use nightshift_core::restore::act::Outcome;
 
 use super::call::Call;
 use super::error::TargetError;
+use super::journal::Event;
 
 const UNIT: &str = "nightshift.service";
 
@@ -31,9 +32,10 @@ pub fn authorize(call: &mut Call<'_, '_>, lines: &[String]) -> Result<Outcome, T
     Ok(call.outcome())
 }
 
-/// One extra night is enough: a repetition does not open another.
+/// One extra night is enough: a repetition does not open another, and returns the same report.
 pub fn night(call: &mut Call<'_, '_>) -> Result<Outcome, TargetError> {
     if call.was_done() {
+        call.notes.extend(call.state.journal.night().cloned());
         return Ok(call.outcome());
     }
     // The cluster had nights, and its package leaves that to an operator.
@@ -42,6 +44,7 @@ pub fn night(call: &mut Call<'_, '_>) -> Result<Outcome, TargetError> {
     }
     call.host.systemd.start_no_block(&[UNIT])?;
     let report = call.host.nightshift.night().map_err(failed("the extra night failed"))?;
+    call.log(Event::Night { report: report.clone().into() })?;
     call.changed = true;
     call.note(report);
     Ok(call.outcome())
