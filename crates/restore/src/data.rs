@@ -5,10 +5,11 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use nightshift_core::digest::{Digest, HashedWriter, Written};
 use nightshift_core::name::HostName;
 use nightshift_core::restore::Plan;
-use nightshift_core::restore::etcd::{BUMP, EtcdPlan, Snapshot};
+use nightshift_core::restore::etcd::{BUMP, EtcdPlan, Member, Snapshot};
 use nightshift_etcd::restorer::OLDEST;
 use nightshift_etcd::trial::canary::{self, AlarmRule};
 use nightshift_etcd::trial::child::Launch;
@@ -29,6 +30,8 @@ use serde::{Deserialize, Serialize};
 use crate::directory::{Directory, private_directory};
 use crate::error::{Doing as _, RestoreError};
 
+/// How many members' data are made at the same time: each takes as much memory as the snapshot has bytes.
+const PARALLEL: usize = 3;
 /// The file that describes the finished data.
 const MADE: &str = "data.json";
 
@@ -94,25 +97,40 @@ async fn make(
         MasterKeys::default(),
     )
     .await?;
-    test(&tools, &scratch, &db, etcd, &contents).await?;
-    let token = format!("nightshift-{}", plan.id);
-    let initial_cluster = etcd.initial_cluster();
-    let mut members = BTreeMap::new();
-    for member in &etcd.members {
-        let data = scratch.path("member-data");
+    let made = Making { directory, etcd, tools: &tools, db: &db, token: format!("nightshift-{}", plan.id) };
+    let members = stream::iter(&etcd.members).map(|member| made.member(member)).buffer_unordered(PARALLEL);
+    let tested = test(&tools, &scratch, &db, etcd, &contents);
+    let ((), members) = tokio::try_join!(tested, members.try_collect())?;
+    Ok(Data { tools: tools.to_string(), members })
+}
+
+/// The data of all members, each made beside the others.
+struct Making<'m> {
+    directory: &'m Directory,
+    etcd: &'m EtcdPlan,
+    tools: &'m Tools,
+    db: &'m Path,
+    token: String,
+}
+
+impl Making<'_> {
+    async fn member(&self, member: &Member) -> Result<(HostName, MemberData), Fault> {
+        let here = |error: RestoreError| Fault::Here(nightshift_core::chain(&error));
+        let scratch = Scratch::create(&self.directory.data(), &format!("new-{}", member.host))
+            .here(|| "cannot create a scratch directory".to_owned())?;
+        let data = scratch.path("data");
         let of = NewMember {
             name: &member.name,
-            initial_cluster: &initial_cluster,
+            initial_cluster: &self.etcd.initial_cluster(),
             peer_urls: &member.peer_urls,
-            token: &token,
+            token: &self.token,
             bump: Some(BUMP),
         };
-        restore(&tools, &scratch, &db, &data, of).await?;
-        let tar = file(directory, &member.host);
+        restore(self.tools, &scratch, self.db, &data, of).await?;
+        let tar = file(self.directory, &member.host);
         let packed = offload::run(move || pack(&data, &tar)).await.map_err(here)?;
-        members.insert(member.host.clone(), MemberData { size: packed.size, sha256: packed.sha256 });
+        Ok((member.host.clone(), MemberData { size: packed.size, sha256: packed.sha256 }))
     }
-    Ok(Data { tools: tools.to_string(), members })
 }
 
 /// The tool raises the revision, and knows the format of the member's version.
