@@ -7,6 +7,7 @@ mod accounts;
 mod aside;
 mod attributes;
 mod call;
+mod containers;
 #[cfg(test)]
 mod crash;
 mod data;

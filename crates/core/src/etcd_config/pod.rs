@@ -40,6 +40,22 @@ struct Container {
     env: Vec<Variable>,
     #[serde(default)]
     volume_mounts: Vec<Mount>,
+    #[serde(default)]
+    liveness_probe: Option<Probe>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Probe {
+    #[serde(default)]
+    http_get: Option<HttpGet>,
+}
+
+#[derive(Debug, Deserialize)]
+struct HttpGet {
+    /// A number, or the name of a port of the container.
+    #[serde(default)]
+    port: serde_json::Value,
 }
 
 #[derive(Debug, Deserialize)]
@@ -133,6 +149,11 @@ impl PodContainer<'_> {
     /// The last value of a flag.
     pub fn flag(&self, name: &str) -> Option<&str> {
         self.flags().into_iter().rfind(|(flag, _)| *flag == name).map(|(_, value)| value)
+    }
+
+    /// Where the kubelet tests whether it is alive.
+    pub fn probed_port(&self) -> Option<u64> {
+        self.container.liveness_probe.as_ref()?.http_get.as_ref()?.port.as_u64()
     }
 
     /// Its flags that have a value, `--flag=value` or `--flag value`.

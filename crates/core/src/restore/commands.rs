@@ -144,24 +144,7 @@ impl By<'_> {
                     units.join(" ")
                 ),
             ),
-            Act::Stop { units, manifests, ports, data } => {
-                for manifest in manifests {
-                    let aside = self.aside("manifests");
-                    self.on(f, &format!("mkdir -p {aside} && {{ [ ! -e {0} ] || mv {0} {aside}/; }}", quoted(manifest)))?;
-                }
-                // A unit that does not exist is none that runs.
-                if !units.is_empty() {
-                    let stop = format!("for unit in {}; do systemctl stop $unit 2>/dev/null || true; done", units.join(" "));
-                    self.on(f, &stop)?;
-                }
-                for port in ports.iter().filter_map(|address| address.rsplit_once(':')) {
-                    self.on(f, &format!("! ss -Hltn | grep -q \":{} \"", port.1))?;
-                }
-                for data in data {
-                    self.on(f, &format!("! fuser -s {}", quoted(&format!("{}/member/snap/db", data.trim_end_matches('/')))))?;
-                }
-                Ok(())
-            }
+            Act::Stop { units, manifests, ports, data } => self.stop(f, units, manifests, ports, data),
             Act::Settle { paths } => {
                 let paths: Vec<String> = paths.iter().map(|path| quoted(path)).collect();
                 self.on(f, &format!("! command -v restorecon || restorecon -R -- {}", paths.join(" ")))?;
@@ -196,6 +179,45 @@ impl By<'_> {
             | Act::UndoStart { .. }
             | Act::Facts(_) | Act::Look { .. } | Act::PutData { .. } | Act::PutFiles { .. } | Act::Pin { .. } | Act::Authorize { .. } => Ok(()),
         }
+    }
+
+    fn stop(
+        self,
+        f: &mut fmt::Formatter<'_>,
+        units: &[String],
+        manifests: &[String],
+        ports: &[String],
+        data: &[String],
+    ) -> fmt::Result {
+        for manifest in manifests {
+            let aside = self.aside("manifests");
+            self.on(
+                f,
+                &format!("mkdir -p {aside} && {{ [ ! -e {0} ] || mv {0} {aside}/; }}", quoted(manifest)),
+            )?;
+        }
+        // A kubelet needs some seconds to end a pod, and one that is stopped ends none.
+        let of_pods = if manifests.is_empty() { &[] } else { ports };
+        for (_, port) in of_pods.iter().filter_map(|address| address.rsplit_once(':')) {
+            let end = format!("timeout 120 sh -c \"while ss -Hltn | grep -q ':{port} '; do sleep 2; done\"");
+            self.on(f, &end)?;
+        }
+        // A unit that does not exist is none that runs.
+        if !units.is_empty() {
+            let stop =
+                format!("for unit in {}; do systemctl stop $unit 2>/dev/null || true; done", units.join(" "));
+            self.on(f, &stop)?;
+        }
+        for port in ports.iter().filter_map(|address| address.rsplit_once(':')) {
+            self.on(f, &format!("! ss -Hltn | grep -q \":{} \"", port.1))?;
+        }
+        for data in data {
+            self.on(
+                f,
+                &format!("! fuser -s {}", quoted(&format!("{}/member/snap/db", data.trim_end_matches('/')))),
+            )?;
+        }
+        Ok(())
     }
 
     fn start(self, f: &mut fmt::Formatter<'_>, units: &[String], manifests: &[String]) -> fmt::Result {

@@ -82,7 +82,9 @@ pub fn plan(evidence: &Evidence<'_>, host: &HostName, findings: &mut Vec<Finding
             let container = |names: &[&str]| names.iter().find_map(|name| pod.as_ref()?.container(name));
             if let Some(container) = container(&CONTROLLERS) {
                 pods.controllers.manifests.push(path.clone());
-                pods.controllers.ports.extend(port(&container, None));
+                // kubeadm's have no such flag, and other ports in other releases.
+                let probed = container.probed_port().map(|port| port.to_string());
+                pods.controllers.ports.extend(port(&container, probed.as_deref()));
             } else {
                 pods.api.manifests.push(path.clone());
                 if let Some(container) = container(&API) {

@@ -5,6 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use super::act::{Act, FileKind};
+use super::commands::Commands;
 use super::evidence::{Evidence, FoundSet};
 use super::finding::{Finding, FindingKind};
 use super::make::{make, make_part};
@@ -197,6 +198,7 @@ fn kubeadm() -> (Settings, Vec<FoundSet>) {
         ("etcd", ETCD_POD.to_owned()),
         ("kube-apiserver", pod("kube-apiserver", "- '--bind-address=::'")),
         ("kube-scheduler", pod("kube-scheduler", "- --secure-port=10259\n    - --bind-address=127.0.0.1")),
+        ("kube-controller-manager", pod("kube-controller-manager", "- --bind-address=127.0.0.1") + PROBE),
         ("proxy", pod("haproxy", "- x")),
     ];
     let path = |name: &str| format!("etc/kubernetes/manifests/{name}.yaml");
@@ -222,8 +224,23 @@ fn kubeadm() -> (Settings, Vec<FoundSet>) {
     (settings, vec![master, etcd])
 }
 
+const PROBE: &str =
+    "    livenessProbe: { httpGet: { host: 127.0.0.1, path: /healthz, port: 10257, scheme: HTTPS } }\n";
+
 fn pod(container: &str, flags: &str) -> String {
     format!("spec:\n  containers:\n  - name: {container}\n    command:\n    - {container}\n    {flags}\n")
+}
+
+#[test]
+fn by_hand_the_kubelet_of_static_pods_is_stopped_when_etcd_has_ended() {
+    let (settings, sets) = kubeadm();
+    let by_hand = Commands(&plan(&settings, sets)).to_string();
+    let manifest = "/etc/kubernetes/manifests/etcd.yaml";
+    let step =
+        by_hand.split("\n\n").find(|step| step.contains(&format!("stop etcd, kubelet, {manifest}"))).unwrap();
+    let at = |words: &str| step.find(words).unwrap_or_else(|| panic!("{words}\n{step}"));
+    assert!(at(&format!("mv {manifest}")) < at("while ss -Hltn"), "{step}");
+    assert!(at("while ss -Hltn") < at("systemctl stop"), "{step}");
 }
 
 #[test]
@@ -237,7 +254,10 @@ fn static_pods_are_stopped_by_their_manifests_and_started_one_kind_after_the_oth
     assert_eq!(pods.api.ports, ["127.0.0.1:6443"]);
     assert_eq!(
         (pods.controllers.manifests, pods.controllers.ports),
-        (vec![at("kube-scheduler")], vec!["127.0.0.1:10259".to_owned()])
+        (
+            vec![at("kube-scheduler"), at("kube-controller-manager")],
+            vec!["127.0.0.1:10259".to_owned(), "127.0.0.1:10257".to_owned()]
+        )
     );
     let steps = steps(&plan);
     let position =

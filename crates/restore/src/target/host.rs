@@ -2,9 +2,13 @@
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::accounts::{Accounts, SystemAccounts};
 use super::systemd::{Systemctl, Systemd};
+
+/// A kubelet notices within 20 s that a manifest is gone, and gives the pod 30 s.
+const POD_TIMEOUT: Duration = Duration::from_secs(60);
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -15,6 +19,8 @@ pub struct Host<'a> {
     pub systemd: &'a dyn Systemd,
     pub accounts: &'a dyn Accounts,
     pub nightshift: &'a dyn Nightshift,
+    /// How long a kubelet may take to end a pod.
+    pub pod_timeout: Duration,
 }
 
 impl<'a> Host<'a> {
@@ -26,6 +32,7 @@ impl<'a> Host<'a> {
             systemd: &Systemctl,
             accounts: &SystemAccounts,
             nightshift,
+            pod_timeout: POD_TIMEOUT,
         }
     }
 

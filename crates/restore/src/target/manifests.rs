@@ -3,6 +3,7 @@
 
 use super::aside::Kind;
 use super::call::Call;
+use super::containers::PodName;
 use super::dir::{Dir, file_type, relative, split};
 use super::error::TargetError;
 use super::journal::Event;
@@ -36,6 +37,18 @@ pub fn move_away(call: &mut Call<'_, '_>, manifests: &[&String]) -> Result<(), T
         call.log(Event::MovedAside { path: (*manifest).clone(), to })?;
     }
     Ok(())
+}
+
+/// The pods of manifests that were moved away.
+pub fn pods(call: &Call<'_, '_>, manifests: &[&String]) -> Result<Vec<PodName>, TargetError> {
+    let mut pods = Vec::new();
+    for manifest in manifests {
+        let path = relative(manifest)?;
+        let Some(parent) = Dir::find(&call.host.root, split(path).0)? else { continue };
+        let found = call.aside().newest(Kind::Manifests, path, &parent)?;
+        pods.extend(found.and_then(|found| PodName::read(&found.path())));
+    }
+    Ok(pods)
 }
 
 /// Whether a manifest is in its place, or can be moved back there.

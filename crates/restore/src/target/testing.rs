@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use nightshift_core::access::Access;
@@ -210,6 +211,7 @@ impl Machine {
             systemd: &self.systemd,
             accounts: &FakeAccounts,
             nightshift: &self.nightshift,
+            pod_timeout: Duration::from_millis(300),
         };
         run(input, output, &host)
     }

@@ -2,6 +2,9 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::Command;
+use std::thread;
 
 use nightshift_core::restore::act::{Act, Wanted};
 use nightshift_core::restore::difference::Now;
@@ -204,6 +207,39 @@ fn manifests_are_moved_away_before_the_kubelet_is_stopped_and_back_in_their_step
     assert!(!machine.call("4.1", start(&["kubelet.service"], &[PODS])).unwrap().changed);
     assert!(!machine.call("3.1", stop(&["kubelet.service"], &[PODS])).unwrap().changed);
     assert_eq!(machine.read(PODS), "kind: Pod");
+}
+
+/// A kubelet that has not reached its API server since it started ends no pod.
+#[test]
+fn the_processes_of_a_pod_that_its_kubelet_does_not_end_are_ended_and_no_others() {
+    const POD: &str = "/etc/kubernetes/manifests/etcd.yaml";
+    let (of_pod, of_other) = ("5899e29a2350d559", "a176b613d8ab283b");
+    let machine = Machine::with(&[("kubelet.service", Active)]);
+    let manifest =
+        "metadata: { name: etcd, namespace: kube-system }\nspec: { containers: [{ name: etcd }] }\n";
+    machine.write(POD, manifest);
+    let run = |id: &str, log: &str| {
+        let process = Command::new("sleep").arg("1000").spawn().unwrap();
+        machine.write(&format!("/proc/{}/cgroup", process.id()), &format!("8:pids:/k8s.io/{id}\n0::/\n"));
+        machine.write(&format!("/var/log/containers/{log}-{id}.log"), "");
+        process
+    };
+    let mut etcd = run(of_pod, "etcd-m1.example.com_kube-system_etcd");
+    let mut other = run(of_other, "etcd-m1.example.com_shop_etcd");
+    let ended = machine.path(&format!("/proc/{}", etcd.id()));
+    let stopped = thread::scope(|scope| {
+        scope.spawn(|| {
+            assert_eq!(etcd.wait().unwrap().signal(), Some(15));
+            fs::remove_dir_all(ended).unwrap();
+        });
+        machine.call("3.1", stop(&[], &[POD])).unwrap()
+    });
+    assert_eq!(other.try_wait().unwrap(), None, "a pod of another namespace");
+    other.kill().unwrap();
+    other.wait().unwrap();
+    // Otherwise it would start the container again.
+    assert_eq!(machine.systemd.state("kubelet.service"), Stopped);
+    assert!(stopped.changed && stopped.notes.summary().contains("did not end its pods"), "{stopped:?}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::dir::{Dir, file_type, relative, split};
 use super::error::TargetError;
 use super::journal::{Event, JournalLine};
 use super::systemd::{ActiveState, require_units};
-use super::{hold, manifests, stop};
+use super::{hold, stop};
 
 /// Stops everything and keeps it from starting, whether or not a step of the plan has started it.
 pub fn hold_and_stop(
@@ -27,8 +27,8 @@ pub fn hold_and_stop(
         return Ok(call.outcome());
     }
     hold::hold_all(call, units)?;
-    manifests::move_away(call, &pods.iter().collect::<Vec<_>>())?;
-    stop::stop_all(call, &units.iter().collect::<Vec<_>>(), !pods.is_empty(), ports, data)?;
+    let (units, manifests): (Vec<_>, Vec<_>) = (units.iter().collect(), pods.iter().collect());
+    stop::stop_all(call, &units, &manifests, ports, data)?;
     Ok(call.outcome())
 }
 

@@ -1,4 +1,4 @@
-//! Proof that etcd is stopped: its ports refuse connections, and no process has its database open.
+//! Proof that something is stopped: its ports refuse connections, no process has its database open, and none is in its container.
 
 use std::ffi::OsStr;
 use std::fs::TryLockError;
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use nightshift_store::IoContext as _;
 
+use super::containers::{PodName, processes};
 use super::dir::{Dir, file_type, relative};
 use super::error::TargetError;
 
@@ -31,34 +32,41 @@ pub fn is_in_use(root: &Path, data: &str) -> Result<bool, TargetError> {
     }
 }
 
-/// Waits until every port refuses connections and no database is open.
-pub fn wait_until_stopped(
-    root: &Path,
-    ports: &[String],
-    data: &[String],
-    timeout: Duration,
-) -> Result<(), TargetError> {
-    let until = Instant::now() + timeout;
-    while let Some(reason) = reason(root, ports, data)? {
-        if Instant::now() >= until {
-            return Err(TargetError::refused(format!(
-                "not stopped within {} s: {reason}; stop it by hand, then repeat the step",
-                timeout.as_secs()
-            )));
-        }
-        thread::sleep(POLL_INTERVAL);
-    }
-    Ok(())
+/// What shows that something runs.
+#[derive(Debug)]
+pub struct Signs<'a> {
+    pub root: &'a Path,
+    pub ports: &'a [String],
+    pub data: &'a [String],
+    pub pods: &'a [PodName],
 }
 
-/// Why something may still run.
-fn reason(root: &Path, ports: &[String], data: &[String]) -> Result<Option<String>, TargetError> {
-    for data in data {
-        if is_in_use(root, data)? {
-            return Ok(Some(format!("a process has {}/member/snap/db open", data.trim_end_matches('/'))));
+impl Signs<'_> {
+    /// Waits until every port refuses connections, no database is open, and no process of a pod runs. Returns why something may
+    /// still run then.
+    pub fn wait(&self, timeout: Duration) -> Result<Option<String>, TargetError> {
+        let until = Instant::now() + timeout;
+        while let Some(reason) = self.reason()? {
+            if Instant::now() >= until {
+                return Ok(Some(reason));
+            }
+            thread::sleep(POLL_INTERVAL);
         }
+        Ok(None)
     }
-    Ok(ports.iter().find_map(|port| listens(port)))
+
+    fn reason(&self) -> Result<Option<String>, TargetError> {
+        for data in self.data {
+            if is_in_use(self.root, data)? {
+                return Ok(Some(format!("a process has {}/member/snap/db open", data.trim_end_matches('/'))));
+            }
+        }
+        let of_pod = || {
+            let process = processes(self.root, self.pods).into_iter().next()?;
+            Some(format!("process {} of a static pod runs", process.as_raw_nonzero()))
+        };
+        Ok(self.ports.iter().find_map(|port| listens(port)).or_else(of_pod))
+    }
 }
 
 /// Whether something accepts a connection there.
@@ -96,16 +104,15 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let ports = [listener.local_addr().unwrap().to_string()];
         let data = ["/var/lib/etcd/".to_owned()];
-        let check = |within| {
-            wait_until_stopped(root.path(), &ports, &data, within).map_err(|error| error.to_string())
-        };
+        let signs = Signs { root: root.path(), ports: &ports, data: &data, pods: &[] };
+        let check = |within| signs.wait(within).unwrap();
 
-        assert!(check(Duration::ZERO).unwrap_err().contains("/var/lib/etcd/member/snap/db open"));
+        assert!(check(Duration::ZERO).unwrap().contains("/var/lib/etcd/member/snap/db open"));
         drop(database);
-        assert!(check(Duration::ZERO).unwrap_err().contains(&format!("something listens at {}", ports[0])));
+        assert!(check(Duration::ZERO).unwrap().contains(&format!("something listens at {}", ports[0])));
         drop(listener);
-        check(Duration::from_secs(5)).unwrap();
-        let nowhere = wait_until_stopped(root.path(), &["none.invalid:1".to_owned()], &[], Duration::ZERO);
-        assert!(nowhere.is_err(), "what cannot be checked is not stopped");
+        assert_eq!(check(Duration::from_secs(5)), None);
+        let nowhere = Signs { ports: &["none.invalid:1".to_owned()], data: &[], ..signs };
+        assert!(nowhere.wait(Duration::ZERO).unwrap().is_some(), "what cannot be checked is not stopped");
     }
 }
