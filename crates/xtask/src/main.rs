@@ -42,7 +42,7 @@ cargo xtask COMMAND
   lab exec HOST LINE   run a shell line on one of its hosts
   lab down             stop it and remove it
   lab restore          restore a lost cluster that is interrupted after each act, and by power cuts; prints a table (30 minutes)
-  lab kubernetes       restore objects and a lost cluster with a real API server, which is built first (10 minutes)";
+  lab kubernetes       restore objects and lost clusters with a real API server and kubelet, which are built first (11 minutes)";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

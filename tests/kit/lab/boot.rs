@@ -12,14 +12,21 @@ const BOOT: Duration = Duration::from_secs(90);
 const SHUTDOWN: Duration = Duration::from_secs(40);
 
 impl Host {
-    /// Prepares disks, cable and identity, and boots for the first time.
+    /// Lays its cable, and boots for the first time.
     pub(super) fn boot(&self, image: &Path, etc_hosts: &str) -> Result<()> {
-        fs::create_dir_all(&self.folder).map_err(Error::io(format!("making {}", self.folder.display())))?;
+        self.link.plug()?;
+        self.install(image, etc_hosts)
+    }
+
+    /// Prepares disks and identity, and boots for the first time.
+    pub(super) fn install(&self, image: &Path, etc_hosts: &str) -> Result<()> {
+        for folder in [&self.folder].into_iter().chain(&self.containers) {
+            fs::create_dir_all(folder).map_err(Error::io(format!("making {}", folder.display())))?;
+        }
         if let Some(disk) = &self.disk {
             disk.create()?;
         }
         self.mount_root(image)?;
-        self.link.plug()?;
         self.lay_identity(&self.root(), etc_hosts)?;
         self.start()
     }

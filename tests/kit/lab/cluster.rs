@@ -24,6 +24,7 @@ const LOCK: &str = "lock";
 pub struct Lab {
     id: String,
     hosts: Vec<Host>,
+    containers: bool,
     ends_with_us: bool,
     /// Held while this process lives: other labs sweep what nobody holds.
     _lock: Option<File>,
@@ -56,17 +57,27 @@ impl Lab {
                 cgroup: Cgroup::named(format!("{}{short_name}", prefix(id))),
                 link: network.link(number, short_name),
                 disk: topology.disk.map(|spec| Disk::of_host(&folder, spec, topology.is_disk_whole)),
+                containers: topology.containers.then(|| folder.join("containerd")),
                 container: Mutex::new(None),
                 name: spec.name.clone(),
                 roles: spec.roles.clone(),
                 folder,
             }
         });
-        Ok(Self { id: id.to_owned(), hosts: hosts.collect(), ends_with_us: false, _lock: None })
+        Ok(Self {
+            id: id.to_owned(),
+            hosts: hosts.collect(),
+            containers: topology.containers,
+            ends_with_us: false,
+            _lock: None,
+        })
     }
 
     pub(super) fn boot(&self) -> Result<()> {
-        let image = image::ensure()?;
+        let image = image::ensure(self.containers)?;
+        if self.containers {
+            allow_watches()?;
+        }
         Network::named(&prefix(&self.id)).create()?;
         let etc_hosts = self.etc_hosts();
         let start = Instant::now();
@@ -81,6 +92,15 @@ impl Lab {
         })?;
         print_times(&self.hosts, &times);
         Ok(())
+    }
+
+    /// A new machine in the place of this one, with its name and address: an empty disk, other keys, another machine-id.
+    pub fn reinstall(&self, host: &Host) -> Result<()> {
+        host.kill()?;
+        disk::unmount_all_below(&host.folder)?;
+        let what = || format!("removing {}", host.folder.display());
+        fs::remove_dir_all(&host.folder).map_err(Error::io(what()))?;
+        host.install(&image::ensure(self.containers)?, &self.etc_hosts())
     }
 
     pub fn hosts(&self) -> &[Host] {
@@ -197,6 +217,17 @@ pub(super) fn end(id: &str) -> Result<()> {
 
 fn prefix(id: &str) -> String {
     format!("lab-{id}-")
+}
+
+/// Each kubelet and each systemd has some of the machine's inotify instances, of which root has 128 unless that is raised.
+fn allow_watches() -> Result<()> {
+    const INSTANCES: u32 = 1024;
+    let path = "/proc/sys/fs/inotify/max_user_instances";
+    let text = fs::read_to_string(path).map_err(Error::io(format!("reading {path}")))?;
+    if text.trim().parse::<u32>().is_ok_and(|instances| instances >= INSTANCES) {
+        return Ok(());
+    }
+    fs::write(path, INSTANCES.to_string()).map_err(Error::io(format!("writing {path}")))
 }
 
 fn print_times(hosts: &[Host], times: &[Duration]) {

@@ -26,6 +26,8 @@ pub struct Host {
     pub(super) cgroup: Cgroup,
     pub(super) link: Link,
     pub(super) disk: Option<Disk>,
+    /// What containerd stores, where it runs: it has overlays of its own, which cannot be on the host's overlay.
+    pub(super) containers: Option<PathBuf>,
     /// The container as this process started it; none if another did.
     pub(super) container: Mutex<Option<Child>>,
 }
@@ -55,7 +57,11 @@ impl Host {
             .map_err(Error::io(format!("opening {}", console_path.display())))?;
         let complaints =
             console.try_clone().map_err(Error::io(format!("opening {}", console_path.display())))?;
-        let child = Cmd::new("sh")
+        let mut shell = Cmd::new("sh");
+        if self.containers.is_some() {
+            shell = shell.env("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "yes");
+        }
+        let child = shell
             .args(["-c", ENTER_AND_EXEC, "sh"])
             .args(entrances)
             .arg("--")
@@ -86,6 +92,10 @@ impl Host {
         line.push(format!("--directory={}", self.root().display()));
         line.push(format!("--machine={}", self.link.namespace));
         line.push(format!("--network-namespace-path=/run/netns/{}", self.link.namespace));
+        if let Some(folder) = &self.containers {
+            line.push(format!("--bind={}:/var/lib/containerd", folder.display()));
+            line.extend(["--capability=all", "--system-call-filter=@keyring bpf"].map(str::to_owned));
+        }
         if let Some(disk) = self.disk.as_ref().filter(|disk| !disk.is_whole) {
             line.push(format!("--bind={}:/var/lib/nightshift", disk.mount_point.display()));
         }
@@ -128,7 +138,7 @@ impl Host {
             return disk.lose_what_was_in_memory(|| Ok(()));
         }
         disk.lose_what_was_in_memory(|| disk::unmount(&self.root()))?;
-        self.mount_root(&image::ensure()?)
+        self.mount_root(&image::ensure(self.containers.is_some())?)
     }
 
     /// The host's files as this machine sees them.

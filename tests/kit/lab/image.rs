@@ -33,6 +33,9 @@ const PACKAGES: &[&str] = &[
     "zstd",
 ];
 
+/// What runs containers.
+const CONTAINERS: &[&str] = &["containerd", "runc"];
+
 /// What a host in a namespace doesn't need, or what would wake up in the middle of a test.
 const MASKED: &[&str] = &[
     "apt-daily-upgrade.timer",
@@ -68,8 +71,9 @@ printf 'UseDNS no\n' > "$1"/etc/ssh/sshd_config.d/lab.conf
 "#;
 
 /// The image's root folder; made first if it isn't there.
-pub fn ensure() -> Result<PathBuf> {
-    let recipe = Recipe::of_this_machine()?;
+pub fn ensure(containers: bool) -> Result<PathBuf> {
+    let packages = [PACKAGES, if containers { CONTAINERS } else { &[] }].concat();
+    let recipe = Recipe::of_this_machine(&packages.join(","))?;
     let root = folder().join(format!("image-{}", recipe.hash()));
     if root.exists() {
         return Ok(root);
@@ -86,15 +90,18 @@ pub fn ensure() -> Result<PathBuf> {
 
 struct Recipe {
     release: String,
+    /// Separated by commas.
+    packages: String,
     sources: Vec<PathBuf>,
     apt_options: Vec<String>,
     customize: String,
 }
 
 impl Recipe {
-    fn of_this_machine() -> Result<Self> {
+    fn of_this_machine(packages: &str) -> Result<Self> {
         let release = release()?;
         Ok(Self {
+            packages: packages.to_owned(),
             sources: sources(&release)?,
             apt_options: apt_options()?,
             customize: format!("{CUSTOMIZE}systemctl --root=\"$1\" --quiet mask {}\n", MASKED.join(" ")),
@@ -103,7 +110,7 @@ impl Recipe {
     }
 
     fn hash(&self) -> String {
-        let text = [&self.release, &PACKAGES.join(","), &self.customize].map(String::as_str).join("\n");
+        let text = [&self.release, &self.packages, &self.customize].map(String::as_str).join("\n");
         Sha256::digest(text).iter().take(6).fold(String::new(), |mut hash, byte| {
             let _ = write!(hash, "{byte:02x}");
             hash
@@ -118,7 +125,7 @@ impl Recipe {
         }
         Cmd::new("mmdebstrap")
             .args(["--variant=minbase", "--mode=root", "--quiet"])
-            .arg(format!("--include={}", PACKAGES.join(",")))
+            .arg(format!("--include={}", self.packages))
             .args(self.apt_options.iter().map(|option| format!("--aptopt={option}")))
             .arg(format!("--customize-hook={}", self.customize))
             .arg(&self.release)

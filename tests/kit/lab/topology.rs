@@ -39,6 +39,8 @@ pub struct Topology {
     pub(super) hosts: Vec<HostSpec>,
     pub(super) disk: Option<DiskSpec>,
     pub(super) is_disk_whole: bool,
+    #[serde(default)]
+    pub(super) containers: bool,
 }
 
 impl Topology {
@@ -78,5 +80,11 @@ impl Topology {
     /// Gives every host a disk that has all that the host writes: for power cuts of the whole machine.
     pub fn host_disk(self, disk: DiskSpec) -> Self {
         Self { disk: Some(disk), is_disk_whole: true, ..self }
+    }
+
+    /// Hosts on which containerd runs containers: with all capabilities, and control groups that they can write to.
+    pub fn with_containers(mut self) -> Self {
+        self.containers = true;
+        self
     }
 }
