@@ -37,7 +37,9 @@ unshare -rm sh -ec '
 mount -t tmpfs none /var/lib; mount -t tmpfs none /etc/systemd/system
 trap "kill \$(cat \"$STOP\")" EXIT
 cd "$1"; sed -n "/^# The same by hand/,/^# 5[.]/p" page.txt > steps; sh -e steps
-ETCDCTL_API=3 etcdctl --endpoints "$CLIENT" get /registry/secrets/ns/a --write-out=json
+export ETCDCTL_API=3
+timeout 20 etcdctl --endpoints "$CLIENT" watch --prefix / --rev="$LATER" 2>&1 || true
+etcdctl --endpoints "$CLIENT" get /registry/secrets/ns/a --write-out=json
 ' sh "$1"
 "#;
 
@@ -58,6 +60,7 @@ fn the_commands_on_the_page_followed_literally_give_a_writable_etcd_with_a_raise
     shell(PROGRAMS, &[&parent]);
     let plan: Value = serde_json::from_slice(&fs::read(directory.join("plan.json")).unwrap()).unwrap();
     let member = |name: &str| plan["etcd"]["members"][0][name].as_str().unwrap().to_owned();
+    let revision = plan.pointer("/etcd/snapshot/revision").and_then(Value::as_i64).unwrap();
     let path = [
         parent.join("bin"),
         own.folder().unwrap_or(Path::new("/usr/bin")).to_owned(),
@@ -72,6 +75,7 @@ fn the_commands_on_the_page_followed_literally_give_a_writable_etcd_with_a_raise
         .env("NAME", member("name"))
         .env("CLIENT", member("client_url"))
         .env("PEER", member("peer_urls"))
+        .env("LATER", (revision + 1).to_string())
         .output()
         .unwrap();
     let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
@@ -80,6 +84,7 @@ fn the_commands_on_the_page_followed_literally_give_a_writable_etcd_with_a_raise
         "{out}\n{err}\n{}",
         fs::read_to_string(directory.join("page.txt")).unwrap()
     );
+    assert!(out.contains("compacted"), "a client that has seen later writes gets an error: {out}");
     let found: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
     assert_eq!(found["kvs"][0]["value"], "b25l", "`one`");
     assert!(found["header"]["revision"].as_i64().unwrap() > 1_000_000_000, "{found}");
@@ -228,4 +233,36 @@ fn a_surviving_vault_gives_the_same_plan_and_a_damaged_file_in_it_is_refused() {
     let refused = ends_with(ran, 1);
     assert!(refused.stderr.contains("snapshot.db.gz differs from its manifest"), "{refused:?}");
     assert_eq!(names(&parent), [""; 0]);
+}
+
+#[test]
+fn the_archive_of_the_known_signer_is_taken_from_a_remote_by_the_operators_own_sftp() {
+    let (site, _) = after_a_night();
+    let (master, backup) = (site.host("m1"), site.host("backup"));
+    let at = tempfile::tempdir().unwrap();
+    let config = at.path().join("ssh_config");
+    let identity = master.remote_identity();
+    let text =
+        format!("IdentityFile {}\nUserKnownHostsFile {}\n", identity.display(), site.known_hosts().display());
+    fs::write(&config, text).unwrap();
+    let url = format!("sftp://{}@127.0.0.1:{}{}", site.user(), backup.port(), site.inbox().display());
+    let (config, from) = (config.display().to_string(), Path::new(&url));
+    let signer = fingerprint(&site);
+    let (ran, parent) = plan(&site, from, &["--ssh-config", &config, "--signer", &signer]);
+    let page = good(ran).stdout;
+    assert!(page.contains(&format!("of {url}, signed by {signer}")), "{page}");
+    let directory = parent.join(&names(&parent)[0]);
+    assert!(!names(&directory).contains(&"archive".to_owned()), "the copy is removed once it is unpacked");
+
+    let refused = |words: &[&str], code, reason: &str| {
+        let (ran, parent) = plan(&site, from, &[&["--ssh-config", &config], words].concat());
+        let ran = ends_with(ran, code);
+        assert!(ran.stderr.contains(reason), "{reason}: {}", ran.stderr);
+        assert!(names(&parent).is_empty());
+    };
+    refused(&[], 2, "with --signer, name the fingerprint of the master");
+    refused(&["--signer", "SHA256:other"], 1, "by SHA256:other: it has m1.site.test_");
+    refused(&["--signer", &signer, "--night", "2020-01-01"], 1, "has no archive of 2020-01-01");
+    shell("mv \"$1\" \"$1.away\"", &[&site.inbox()]);
+    refused(&["--signer", &signer], 1, "cannot list");
 }

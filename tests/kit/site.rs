@@ -358,7 +358,12 @@ impl Host {
         self.roles.iter().any(|role| matches!(role, Role::Master | Role::Etcd | Role::Node))
     }
 
-    fn port(&self) -> u16 {
+    /// The key with which it logs in to the remote.
+    pub fn remote_identity(&self) -> PathBuf {
+        self.folder.join("id_backup_server")
+    }
+
+    pub fn port(&self) -> u16 {
         self.proxy.as_ref().map_or(self.sshd.port, |proxy| proxy.port)
     }
 

@@ -5,8 +5,10 @@ use std::time::Duration;
 use kit::lab::cmd::poll;
 use kit::lab::etcd::EtcdCluster;
 use kit::lab::nightshift::enable;
-use kit::lab::{DiskSpec, FileSystem, Host, HostFile, Role, Schedule, Topology, available};
+use kit::lab::operator::login;
+use kit::lab::{DiskSpec, FileSystem, Host, HostFile, Role, Schedule, Topology, available, openshift};
 
+use crate::restore::lost::APPLY;
 use crate::site::{Site, story};
 
 /// A member has to be back within it, whatever was killed.
@@ -39,6 +41,7 @@ fn a_cold_copy_under_load_leaves_no_member_stopped_whatever_is_killed() {
         .with(3, Role::Etcd)
         .state_disk(DiskSpec { file_system: FileSystem::Ext4, mib: 4096 });
     let site = Site::up("coldcopy", &topology, &Schedule::due_in(120));
+    openshift::services(&site.lab).unwrap();
     let etcd = EtcdCluster::of(&site.lab);
     let other_than =
         |host: &Host| etcd.members().iter().find(|other| other.name != host.name).copied().unwrap();
@@ -51,7 +54,7 @@ fn a_cold_copy_under_load_leaves_no_member_stopped_whatever_is_killed() {
     without_consent_it_says_what_is_missing(member);
     consent(&site);
     let witness = other_than(member);
-    let _load = etcd.write_load(witness).unwrap();
+    let load = etcd.write_load(witness).unwrap();
 
     let run = begin_copy(member);
     kill_helper(member);
@@ -82,6 +85,9 @@ fn a_cold_copy_under_load_leaves_no_member_stopped_whatever_is_killed() {
     the_copy_restores(&etcd, member);
     the_copy_is_proved(member);
     the_others_say_whose_turn_it_was(witness, member);
+    drop(load);
+    the_master_pulls_all_sets(&site, &[member, witness]);
+    the_copy_is_restored_with_its_v2_keys(&site);
 }
 
 #[test]
@@ -309,4 +315,49 @@ fn told(host: &Host) -> String {
         journal(host, "'nightshift-cold-copy*'"),
         host.run("systemctl status --no-pager --lines=20 etcd.service || true").unwrap().text()
     )
+}
+
+fn the_master_pulls_all_sets(site: &Site, have: &[&Host]) {
+    let etcd = EtcdCluster::of(&site.lab);
+    for member in etcd.members().iter().filter(|member| have.iter().all(|other| other.name != member.name)) {
+        member.run_for("nightshift run snapshot-etcd --wait", COPY).unwrap();
+    }
+    for stage in ["pull-etcd", "collect-master"] {
+        let ran = site.host("master1").run_for(&format!("nightshift run {stage} --wait"), COPY);
+        println!("{}", ran.unwrap_or_else(|error| panic!("{error}")).text());
+    }
+}
+
+/// By one plan from the master's own vault: the member gets its copy back, and the others join it one after the other.
+fn the_copy_is_restored_with_its_v2_keys(site: &Site) {
+    let master = site.host("master1");
+    let etcd = EtcdCluster::of(&site.lab);
+    etcd.etcdctl2(etcd.members()[0], "set /openshift.io/later lost").unwrap();
+    login(&site.lab, master).unwrap();
+    let run = |words: &str| {
+        let ran = master.try_run_for(&format!("cd /root && nightshift restore {words}"), APPLY).unwrap();
+        println!("{}\n{}", ran.text(), ran.stderr);
+        assert_eq!(ran.status, 0, "{words}: {}", story(master));
+        ran.text()
+    };
+    let planned = run("plan --from /var/lib/nightshift/vault --only etcd");
+    assert!(
+        planned.contains("etcd: the cold copy of") && planned.contains("restart every client"),
+        "{planned}"
+    );
+    let directory = planned.rsplit_once("restore check ").unwrap().1.trim().to_owned();
+    run(&format!("check {directory}"));
+    run(&format!("apply {directory}"));
+    for member in etcd.members() {
+        assert_eq!(
+            etcd.etcdctl2(member, "get /openshift.io/old").unwrap().trim(),
+            "from-v2",
+            "{}",
+            member.name
+        );
+        assert!(etcd.etcdctl2(member, "get /openshift.io/later").is_err(), "{}", member.name);
+        let fill =
+            etcd.etcdctl(member, "get /kubernetes.io/secrets/fill/ --prefix --keys-only --limit=1").unwrap();
+        assert!(fill.contains("fill"), "{}", member.name);
+    }
 }

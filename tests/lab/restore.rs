@@ -1,6 +1,6 @@
 //! A cluster that was lost, rebuilt on new machines from the remote's files, the age key and a login.
 
-mod lost;
+pub mod lost;
 mod part;
 mod pods;
 
@@ -39,6 +39,8 @@ fn a_lost_cluster_is_rebuilt_on_new_machines_from_one_archive() {
     a_second_run_changes_nothing(&lab, operator, &directory);
     part::one_file_is_put_in_place(&lab, &lost);
     part::a_member_joins_the_others(&lab, &lost, "etcd3", "etcd.service");
+    let directory = part::the_survivors_data_is_restored_when_the_quorum_is_lost(&lab, &lost);
+    part::a_member_of_another_snapshot_is_noticed(&lab, &directory);
 }
 
 /// Without the hold, a member with an emptied data directory would start as an empty etcd that accepts writes.

@@ -28,10 +28,18 @@ pub use crate::diagnostic::{Diagnostic, Diagnostics, Place, Severity};
 pub use crate::show::{Origin, Origins};
 pub use crate::socket::socket;
 pub use crate::sources::Source;
+pub use crate::url::SftpUrl;
 
 use crate::ledger::Ledger;
 use crate::refusal::Refusal;
 use crate::sources::Sources;
+
+/// The URL of a remote, as in a config. The error says what is wrong, and what to write.
+pub fn sftp_url(text: &str) -> Result<SftpUrl, String> {
+    url::sftp(text).map_err(|refusal| {
+        std::iter::once(refusal.message).chain(refusal.help).collect::<Vec<_>>().join("; ")
+    })
+}
 
 /// A valid config.
 #[derive(Debug, Clone, PartialEq)]

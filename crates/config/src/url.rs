@@ -6,11 +6,11 @@ use crate::show::Shown;
 
 /// The URL of a remote.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SftpUrl {
-    pub(crate) user: String,
-    pub(crate) address: String,
-    pub(crate) port: Option<u16>,
-    pub(crate) path: String,
+pub struct SftpUrl {
+    pub user: String,
+    pub address: String,
+    pub port: Option<u16>,
+    pub path: String,
     /// As in the config.
     pub(crate) text: String,
 }

@@ -6,8 +6,10 @@
 
 pub mod act;
 mod certificates;
+pub mod choice;
 pub mod commands;
 pub mod contents;
+pub mod copy;
 pub mod difference;
 pub mod etcd;
 pub mod evidence;
@@ -58,9 +60,9 @@ pub struct Plan {
     pub remotes: Vec<RemoteLogin>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etcd: Option<EtcdPlan>,
-    /// The member that joins the others, if one host of a living cluster is restored.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub join: Option<Join>,
+    /// Members that join others: the one of a living cluster that is restored alone, or all but the first one of `etcd`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub joins: Vec<Join>,
     pub machines: Vec<Machine>,
     /// Hosts that run and have to do with one that is restored, without files: they get its new host key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

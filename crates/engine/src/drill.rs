@@ -10,7 +10,6 @@ mod handover;
 pub mod job;
 mod log;
 pub mod master_keys;
-mod member;
 pub mod message;
 pub mod perform;
 mod programs;

@@ -14,6 +14,7 @@ use nightshift_core::night::Night;
 use nightshift_core::outcome::Verdict;
 use nightshift_core::plan::NightPlan;
 use nightshift_core::record::Record;
+use nightshift_core::restorable::Restorable;
 use nightshift_core::role::Role;
 use nightshift_core::settings::Settings;
 use nightshift_core::stage::Stage;
@@ -48,7 +49,7 @@ pub struct Report {
     /// The newest scheduled night that is complete. It may still be open, if all its stages are done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_complete: Option<Night>,
-    /// The newest scheduled night that is closed and restorable.
+    /// The newest scheduled night that is closed and restorable: by its verdict, and by the plan that a master made of it.
     #[serde(rename = "last_good")]
     pub last_restorable: Option<Night>,
     /// Why the last restorable night is too old.
@@ -181,7 +182,9 @@ impl LastNights {
             if !is_newest {
                 self.before.get_or_insert((night, closed.verdict));
             }
-            if closed.verdict.is_restorable() {
+            // The plan is made on masters, since it is made at all.
+            let has_plan = record.restorable.as_ref().is_none_or(Restorable::is_restorable);
+            if closed.verdict.is_restorable() && has_plan {
                 self.restorable.get_or_insert(night);
             }
         }
@@ -340,6 +343,20 @@ mod tests {
         assert_eq!((report.last_restorable, report.last_complete), (None, None));
         assert!(report.night.is_none() && report.stale.is_some());
         assert!(matches!(&report.warnings[..], [warning] if warning.contains("2036-12-27")));
+    }
+
+    #[test]
+    fn a_night_whose_plan_is_refused_is_not_the_last_restorable_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = host(dir.path(), &["2026-01-01"]);
+        let records = Records::new(settings.paths.records());
+        let mut refused = records.read("2026-01-01".parse().unwrap()).unwrap().unwrap();
+        refused.night = "2026-01-02".parse().unwrap();
+        refused.restorable = Some(Restorable::unknown("m2: no master set of this night"));
+        records.close(&refused).unwrap();
+        let report = report(&settings, Timestamp::now()).unwrap();
+        assert_eq!(report.last_restorable, Some("2026-01-01".parse().unwrap()));
+        assert_eq!(report.last_complete, Some("2026-01-02".parse().unwrap()));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::message::{
-    DeleteRangeRequest, DeleteRangeResponse, Empty, PutRequest, RangeRequest, RangeResponse,
+    DeleteRangeRequest, DeleteRangeResponse, PutRequest, PutResponse, RangeRequest, RangeResponse,
 };
 
 const RANGE: &str = "/etcdserverpb.KV/Range";
@@ -25,9 +25,18 @@ impl Client {
         Ok(response.kvs.into_iter().next().map(|found| found.value))
     }
 
-    pub async fn put(&self, key: &[u8], value: &[u8]) -> Result<(), ClientError> {
+    /// The revision of the last change of a key.
+    pub async fn changed_at(&self, key: &[u8]) -> Result<Option<i64>, ClientError> {
+        let request = RangeRequest { key: key.to_vec(), ..RangeRequest::default() };
+        let response: RangeResponse = self.request("Range", RANGE, request).await?;
+        Ok(response.kvs.first().map(|found| found.mod_revision))
+    }
+
+    /// Returns the revision of the write.
+    pub async fn put(&self, key: &[u8], value: &[u8]) -> Result<i64, ClientError> {
         let request = PutRequest { key: key.to_vec(), value: value.to_vec(), lease: 0 };
-        self.request::<_, Empty>("Put", "/etcdserverpb.KV/Put", request).await.map(drop)
+        let response: PutResponse = self.request("Put", "/etcdserverpb.KV/Put", request).await?;
+        Ok(response.header.unwrap_or_default().revision)
     }
 
     /// Deletes one key, and returns the number of deleted keys.

@@ -151,6 +151,14 @@ pub struct MemberAddRequest {
     pub is_learner: bool,
 }
 
+#[derive(Clone, PartialEq, Message)]
+pub struct MemberUpdateRequest {
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    #[prost(string, repeated, tag = "2")]
+    pub peer_urls: Vec<String>,
+}
+
 /// Of `MemberRemove` and `MemberPromote`.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub struct MemberIdRequest {
@@ -198,6 +206,12 @@ pub struct RangeRequest {
     pub count_only: bool,
 }
 
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct PutResponse {
+    #[prost(message, optional, tag = "1")]
+    pub header: Option<ResponseHeader>,
+}
+
 #[derive(Clone, PartialEq, Message)]
 pub struct RangeResponse {
     #[prost(message, repeated, tag = "2")]
@@ -209,6 +223,8 @@ pub struct RangeResponse {
 /// `mvccpb.KeyValue`, as far as it is read here.
 #[derive(Clone, PartialEq, Message)]
 pub struct StoredKeyValue {
+    #[prost(int64, tag = "3")]
+    pub mod_revision: i64,
     #[prost(bytes = "vec", tag = "5")]
     pub value: Vec<u8>,
 }

@@ -19,6 +19,7 @@ pub mod contents;
 pub mod etcd;
 pub mod fault;
 pub mod master_keys;
+pub mod member;
 pub mod restore;
 mod root_access;
 pub mod scratch;

@@ -136,7 +136,7 @@ async fn receive(output: impl AsyncRead + Unpin, address: &str) -> Result<Option
 }
 
 /// The first bytes of what ssh and the program print; the rest is read and dropped.
-async fn tail(mut errors: impl AsyncRead + Unpin) -> String {
+pub async fn tail(mut errors: impl AsyncRead + Unpin) -> String {
     let mut first = Vec::new();
     let _unreadable = (&mut errors).take(MAX_ERRORS).read_to_end(&mut first).await;
     let _unreadable = tokio::io::copy(&mut errors, &mut tokio::io::sink()).await;

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use nightshift_core::chain;
 use nightshift_core::name::HostName;
 use nightshift_core::restore::act::{Act, FileKind, Outcome};
+use nightshift_core::restore::copy::CopyKind;
 use nightshift_core::restore::join::Join;
 use nightshift_core::restore::machine::{Machine, PlannedFile};
 use nightshift_core::restore::steps::{Action, Group, Step, groups};
@@ -63,13 +64,27 @@ struct Collected {
 
 impl Conductor<'_> {
     pub async fn apply(&self, progress: &mut dyn Progress) -> Result<Ending, RestoreError> {
-        if let Some(join) = &self.plan.join
+        if let Some(join) = self.plan.joins_living()
             && self.directory.log_lines()?.is_empty()
         {
             // Before anything is stopped: its own member may be the one that makes the majority.
             self.members().require_quorum(join).await.map_err(RestoreError::Refused)?;
         }
+        if self.directory.log_lines()?.is_empty() {
+            self.require_lost_quorum().await?;
+        }
         self.carry_out(groups(self.plan), progress).await
+    }
+
+    /// The data of a survivor replaces that of all members only while none of them has a leader. Before the first stop, this may have changed
+    /// since the plan was made.
+    pub async fn require_lost_quorum(&self) -> Result<(), RestoreError> {
+        match &self.plan.etcd {
+            Some(etcd) if etcd.copy.kind == CopyKind::Survivor => {
+                self.members().require_no_leader().await.map_err(RestoreError::Refused)
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn carry_out(
@@ -141,10 +156,10 @@ impl Conductor<'_> {
             Action::Compare | Action::Write => return self.with_members(step).await,
             Action::Replace | Action::Promote => return self.with_others(step).await,
             Action::PutJoinConfig => {
-                join::put_config(&self.members(), self.directory, self.join()?, machine).await?
+                join::put_config(&self.members(), self.directory, self.join(step)?, machine).await?
             }
             Action::PutConfig => {
-                let config = self.plan.join.as_ref().map(|join| join.config.as_str());
+                let config = self.plan.join_of(&step.host).map(|join| join.config.as_str());
                 self.files(machine, |path| Some(path) == config)
             }
         };
@@ -202,7 +217,8 @@ impl Conductor<'_> {
     }
 
     fn members(&self) -> Members<'_> {
-        Members { login: self.login, directory: self.directory, plan: self.plan }
+        let revision = self.data.map_or(0, |data| data.revision);
+        Members { login: self.login, directory: self.directory, plan: self.plan, revision }
     }
 
     async fn with_members(&self, step: &Step) -> Result<Outcome, CallError> {
@@ -218,14 +234,14 @@ impl Conductor<'_> {
         Ok(Outcome { changed: false, notes: notes.into_iter().collect(), ..Outcome::default() })
     }
 
-    fn join(&self) -> Result<&Join, CallError> {
+    fn join(&self, step: &Step) -> Result<&Join, CallError> {
         let missing = || CallError::Failed("the plan has no member that joins".to_owned());
-        self.plan.join.as_ref().ok_or_else(missing)
+        self.plan.join_of(&step.host).ok_or_else(missing)
     }
 
     /// By way of the other members.
     async fn with_others(&self, step: &Step) -> Result<Outcome, CallError> {
-        let join = self.join()?;
+        let join = self.join(step)?;
         if step.action == Action::Promote {
             let notes = self.members().promote(join).await.map_err(CallError::Failed)?;
             return Ok(Outcome { notes: notes.into_iter().collect(), ..Outcome::default() });
@@ -235,7 +251,16 @@ impl Conductor<'_> {
         if has_begun.map_err(|error| CallError::Failed(chain(&error)))? {
             return Ok(Outcome::default());
         }
-        let notes = self.members().replace(join).await.map_err(CallError::Failed)?;
+        let members = self.members();
+        // An interrupted run has added it: before etcd 3.4, a single other one waits for it, without a leader.
+        if members.is_added(join).await.unwrap_or(false) {
+            return Ok(Outcome::default());
+        }
+        if self.plan.etcd.is_some() {
+            // They were started just now.
+            members.wait_for(&join.others).await.map_err(CallError::Failed)?;
+        }
+        let notes = members.replace(join).await.map_err(CallError::Failed)?;
         Ok(Outcome { changed: true, notes: notes.into_iter().collect(), ..Outcome::default() })
     }
 

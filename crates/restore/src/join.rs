@@ -15,6 +15,8 @@ use crate::member::Members;
 
 /// How long a member may take to get all data: 8 GiB, the largest database that etcd supports, at 10 MiB/s.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+/// How long etcd may refuse a new member because others have started just now.
+const ADD_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// The first version with learners.
 const LEARNERS: Version = Version { major: 3, minor: 4, patch: 0 };
@@ -64,22 +66,24 @@ impl Members<'_> {
         Ok((clients, listed))
     }
 
-    /// Removes the old member, and adds it again. A repetition finds it added.
+    /// Whether the member is in the list and was never started: an interrupted run has added it.
+    pub async fn is_added(&self, join: &Join) -> Result<bool, String> {
+        let listed = list(&self.any(join).await?).await?;
+        Ok(listed.iter().any(|listed| is_own(listed, &join.member) && listed.name.is_empty()))
+    }
+
+    /// Removes the old member, and adds it again.
     pub async fn replace(&self, join: &Join) -> Result<Vec<String>, String> {
         let (clients, listed) = self.quorum(join).await?;
         let Some(client) = clients.first() else { return Ok(Vec::new()) };
         let own = listed.iter().find(|listed| is_own(listed, &join.member));
-        if own.is_some_and(|own| own.name.is_empty()) {
-            return Ok(vec!["it was added before".to_owned()]);
-        }
         let mut notes = Vec::new();
         if let Some(own) = own {
             client.remove_member(own.id).await.map_err(|error| chain(&error))?;
             notes.push(format!("the old member {:x} is removed", own.id));
         }
         let is_learner = have_learners(&clients).await?;
-        let urls = join.member.peer_urls.split(',').map(str::to_owned).collect();
-        client.add_member(urls, is_learner).await.map_err(|error| chain(&error))?;
+        add(client, &join.member, is_learner).await?;
         notes.push(if is_learner { "added as a learner" } else { "added as a voting member" }.to_owned());
         Ok(notes)
     }
@@ -100,12 +104,11 @@ impl Members<'_> {
 
     /// Waits until the member has the others' data and votes.
     pub async fn promote(&self, join: &Join) -> Result<Vec<String>, String> {
-        let client = self.any(join).await?;
-        let wanted = revision(&client).await?;
+        let mut wanted = None;
         let until = Instant::now() + CATCH_UP_TIMEOUT;
         loop {
-            let reason = match self.advance(join, &client, wanted).await {
-                Ok(()) => return Ok(vec![format!("it votes, and has revision {wanted} of the others")]),
+            let reason = match self.advance(join, &mut wanted).await {
+                Ok(wanted) => return Ok(vec![format!("it votes, and has revision {wanted} of the others")]),
                 Err(reason) => reason,
             };
             if Instant::now() >= until {
@@ -116,8 +119,14 @@ impl Members<'_> {
         }
     }
 
-    async fn advance(&self, join: &Join, client: &Client, wanted: i64) -> Result<(), String> {
-        let listed = list(client).await?;
+    /// `wanted` is the revision that the others had at first.
+    async fn advance(&self, join: &Join, wanted: &mut Option<i64>) -> Result<i64, String> {
+        let client = self.any(join).await?;
+        let wanted = match *wanted {
+            Some(wanted) => wanted,
+            None => *wanted.insert(revision(&client).await?),
+        };
+        let listed = list(&client).await?;
         let own = listed.iter().find(|listed| is_own(listed, &join.member));
         let own = own.ok_or("it is not in the list of members")?;
         if own.is_learner {
@@ -125,16 +134,32 @@ impl Members<'_> {
         }
         let member = self.client(&join.member).await.map_err(|error| chain(&error))?;
         let reached = revision(&member).await?;
-        if reached < wanted { Err(format!("it is at revision {reached} of {wanted}")) } else { Ok(()) }
+        if reached < wanted { Err(format!("it is at revision {reached} of {wanted}")) } else { Ok(wanted) }
     }
 
+    /// Another member that responds. It may have no leader: before etcd 3.4 a second voter that is added to a single one counts for the quorum
+    /// before it starts.
     async fn any(&self, join: &Join) -> Result<Client, String> {
-        let (clients, reasons) = self.running(join).await;
-        clients.into_iter().next().ok_or_else(|| no_other(&reasons))
+        let (clients, reasons) = self.responding(join).await;
+        clients.into_iter().next().map(|(client, _)| client).ok_or_else(|| no_other(&reasons))
     }
 
     /// The other members that have a leader, and why some do not count.
     async fn running(&self, join: &Join) -> (Vec<Client>, Vec<String>) {
+        let (responding, mut reasons) = self.responding(join).await;
+        let mut clients = Vec::new();
+        for (client, leader) in responding {
+            if leader == 0 {
+                reasons.push(format!("{}: it has no leader", client.endpoint()));
+            } else {
+                clients.push(client);
+            }
+        }
+        (clients, reasons)
+    }
+
+    /// The other members that respond, with their leaders, and why others do not.
+    async fn responding(&self, join: &Join) -> (Vec<(Client, u64)>, Vec<String>) {
         let (mut clients, mut reasons) = (Vec::new(), Vec::new());
         for member in &join.others {
             let tried = async {
@@ -143,12 +168,27 @@ impl Members<'_> {
                 Ok::<_, nightshift_etcd::error::ClientError>((client, leader))
             };
             match tried.await {
-                Ok((client, leader)) if leader != 0 => clients.push(client),
-                Ok(_) => reasons.push(format!("{}: it has no leader", member.host)),
+                Ok(responding) => clients.push(responding),
                 Err(error) => reasons.push(format!("{}: {}", member.host, chain(&error))),
             }
         }
         (clients, reasons)
+    }
+}
+
+/// etcd refuses another member until all that vote have been connected for 5 s.
+async fn add(client: &Client, member: &Member, is_learner: bool) -> Result<(), String> {
+    let until = Instant::now() + ADD_TIMEOUT;
+    loop {
+        let urls = member.peer_urls.split(',').map(str::to_owned).collect();
+        let Err(error) = client.add_member(urls, is_learner).await else { return Ok(()) };
+        let reason = chain(&error);
+        let is_early =
+            ["unhealthy cluster", "not enough started members"].iter().any(|words| reason.contains(words));
+        if !is_early || Instant::now() >= until {
+            return Err(reason);
+        }
+        sleep(POLL_INTERVAL).await;
     }
 }
 

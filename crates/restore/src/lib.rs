@@ -3,6 +3,7 @@
 
 pub mod call;
 pub mod conductor;
+mod copy;
 pub mod data;
 pub mod diff;
 pub mod directory;
@@ -15,4 +16,5 @@ pub mod ready;
 mod remote;
 pub mod snapshot;
 pub mod source;
+pub mod survivor;
 pub mod target;

@@ -35,36 +35,69 @@ pub struct Login {
     pub config: Option<PathBuf>,
 }
 
+/// A directory of a remote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemotePlace {
+    pub user: String,
+    pub address: String,
+    /// ssh's configuration decides if it is `None`.
+    pub port: Option<u16>,
+    pub path: String,
+}
+
 /// The name of a host in known_hosts.
 pub fn known_as(name: &str, port: u16) -> String {
     if port == SSH_PORT { name.to_owned() } else { format!("[{name}]:{port}") }
 }
 
 impl Login {
-    fn ssh(&self, port: u16, user: Option<&str>) -> Command {
-        let mut command = Command::new("ssh");
+    /// A program of OpenSSH's, whose result is read.
+    fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(name);
         if let Some(config) = &self.config {
             command.arg("-F").arg(config);
         }
         for option in OPTIONS {
             command.args(["-o", option]);
         }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+    }
+
+    /// sftp, which reads its commands from standard input.
+    pub fn sftp(&self, place: &RemotePlace) -> Command {
+        let mut command = self.program("sftp");
+        if let Some(port) = place.port {
+            command.args(["-P", &port.to_string()]);
+        }
+        let address = &place.address;
+        let address = if address.contains(':') { format!("[{address}]") } else { address.clone() };
+        command.args(["-q", "-b", "-", "--", &format!("{}@{address}", place.user)]);
+        command
+    }
+
+    fn ssh(&self, port: u16, user: Option<&str>) -> Command {
+        let mut command = self.program("ssh");
         if port != SSH_PORT {
             command.args(["-p", &port.to_string()]);
         }
         if let Some(user) = user {
             command.args(["-l", user]);
         }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command
     }
 
     /// One act on the machine.
     pub fn act(&self, machine: &Machine) -> Command {
+        self.as_root(machine, "nightshift restore act")
+    }
+
+    /// A program with its arguments, for the machine's shell.
+    pub fn as_root(&self, machine: &Machine, line: &str) -> Command {
         let mut command = self.ssh(machine.port, self.user.as_deref());
         let is_root = self.user.as_deref().is_none_or(|user| user == "root");
-        let program = if is_root { "nightshift restore act" } else { "sudo -n nightshift restore act" };
-        command.args(["-T", "--", &machine.address, program]);
+        let line = if is_root { line.to_owned() } else { format!("sudo -n {line}") };
+        command.args(["-T", "--", &machine.address, &line]);
         command
     }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use nightshift_core::chain;
 use nightshift_core::restore::Plan;
-use nightshift_core::restore::etcd::{BUMP, Member};
+use nightshift_core::restore::etcd::Member;
+use nightshift_core::restore::machine::Machine;
 use nightshift_etcd::client::Client;
 use nightshift_etcd::discover::{LocalMember, TlsFiles};
 use nightshift_etcd::error::ClientError;
@@ -33,37 +34,39 @@ pub struct Members<'a> {
     pub login: &'a Login,
     pub directory: &'a Directory,
     pub plan: &'a Plan,
+    /// With which the restored members have started; 0 if they have joined others.
+    pub revision: i64,
 }
 
 impl Members<'_> {
     pub async fn client(&self, member: &Member) -> Result<Client, ClientError> {
-        let set = self.directory.set(&member.set);
-        let tls = member.tls.as_ref().map_or_else(TlsFiles::default, |[ca, cert, key]| TlsFiles {
-            ca: Some(set.join(ca)),
-            cert: Some(set.join(cert)),
-            key: Some(set.join(key)),
-        });
-        let local = LocalMember { endpoint: member.client_url.clone(), tls, ..LocalMember::default() };
-        let machine = self.plan.machine(&member.host).cloned();
-        let (login, to) = (self.login.clone(), member.client_address());
-        Client::connect_by(&local, REQUEST_TIMEOUT, move || {
-            let missing = || io::Error::other("the plan has no address for this member");
-            let machine = machine.as_ref().ok_or_else(missing)?;
-            let child = login.forward(machine, to.as_deref().ok_or_else(missing)?).spawn()?;
-            Forwarded::new(child)
-        })
-        .await
+        connect(self.login, self.directory, self.plan.machine(&member.host), member).await
     }
 
     /// Waits until every member has a leader, and compares all of them. Returns what was found, as notes.
     pub async fn compare(&self) -> Result<Vec<String>, String> {
         let members = self.plan.members();
-        let clients = self.started(&members).await?;
+        let clients = self.started(members.iter().copied()).await?;
         let first = clients.first().ok_or("the plan has no members")?;
         require_list(&members, first).await.map_err(|error| chain(&error))??;
         let mut notes = vec![self.agree(&members, &clients).await?];
+        self.write_reaches_all(&members, &clients).await?;
         notes.extend(disarm(&clients[0]).await.map_err(|error| chain(&error))?);
         Ok(notes)
+    }
+
+    /// Refuses if a member has a leader, so that the quorum is not lost.
+    pub async fn require_no_leader(&self) -> Result<(), String> {
+        for member in self.plan.members() {
+            let Ok(client) = self.client(member).await else { continue };
+            if client.status().await.is_ok_and(|status| status.leader != 0) {
+                return Err(format!(
+                    "etcd on {} has a leader, so the quorum is not lost any more, and it may have accepted writes; restore single members with `--only HOST`",
+                    member.host
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// The highest revision of a member.
@@ -77,7 +80,12 @@ impl Members<'_> {
         Ok(newest)
     }
 
-    async fn started(&self, members: &[&Member]) -> Result<Vec<Client>, String> {
+    /// Waits until each of these members has a leader.
+    pub async fn wait_for(&self, members: &[Member]) -> Result<(), String> {
+        self.started(members.iter()).await.map(drop)
+    }
+
+    async fn started(&self, members: impl Iterator<Item = &Member>) -> Result<Vec<Client>, String> {
         let until = Instant::now() + START_TIMEOUT;
         let mut clients = Vec::new();
         for member in members {
@@ -107,8 +115,7 @@ impl Members<'_> {
     async fn agree(&self, members: &[&Member], clients: &[Client]) -> Result<String, String> {
         let until = Instant::now() + AGREE_TIMEOUT;
         loop {
-            // Members that join have what the others have.
-            let wanted = self.plan.etcd.as_ref().map_or(0, |etcd| etcd.snapshot.revision + BUMP);
+            let wanted = self.revision;
             let seen = match contents(clients, wanted).await {
                 Ok(seen) => seen,
                 // The API server compacts while it runs.
@@ -149,6 +156,28 @@ impl Members<'_> {
         }
     }
 
+    /// A member with another snapshot applies the others' writes to its own data. Where it has what they have at the revision at which
+    /// all were compared, a new write gets another revision there.
+    async fn write_reaches_all(&self, members: &[&Member], clients: &[Client]) -> Result<(), String> {
+        let key = format!("/nightshift/restore/{}/all", self.plan.id);
+        let failed = |member: &Member, error: &ClientError| format!("{}: {}", member.host, chain(error));
+        let (Some(first), Some(member)) = (clients.first(), members.first()) else { return Ok(()) };
+        let written = first.put(key.as_bytes(), b"").await.map_err(|error| failed(member, &error))?;
+        let mut result = Ok(());
+        for (client, member) in clients.iter().zip(members) {
+            let seen = client.changed_at(key.as_bytes()).await.map_err(|error| failed(member, &error))?;
+            if seen != Some(written) && result.is_ok() {
+                let seen = seen.map_or_else(|| "none".to_owned(), |revision| revision.to_string());
+                result = Err(format!(
+                    "the members contain different data: the same write has revision {written} on {}, and {seen} on {}",
+                    members[0].host, member.host
+                ));
+            }
+        }
+        first.delete(key.as_bytes()).await.map_err(|error| failed(member, &error))?;
+        result
+    }
+
     /// Health checks do not show whether a member accepts writes.
     pub async fn write(&self, member: &Member) -> Result<(), String> {
         let client = self.client(member).await.map_err(|error| chain(&error))?;
@@ -166,6 +195,29 @@ impl Members<'_> {
             Err(error) => Err(format!("{}: {}", member.host, chain(&error))),
         }
     }
+}
+
+/// A client of this member, by way of its machine.
+pub async fn connect(
+    login: &Login,
+    directory: &Directory,
+    machine: Option<&Machine>,
+    member: &Member,
+) -> Result<Client, ClientError> {
+    let set = directory.set(&member.set);
+    let tls = member.tls.as_ref().map_or_else(TlsFiles::default, |[ca, cert, key]| TlsFiles {
+        ca: Some(set.join(ca)),
+        cert: Some(set.join(cert)),
+        key: Some(set.join(key)),
+    });
+    let local = LocalMember { endpoint: member.client_url.clone(), tls, ..LocalMember::default() };
+    let (login, machine, to) = (login.clone(), machine.cloned(), member.client_address());
+    Client::connect_by(&local, REQUEST_TIMEOUT, move || {
+        let missing = || io::Error::other("the plan has no address for this member");
+        let machine = machine.as_ref().ok_or_else(missing)?;
+        Forwarded::new(login.forward(machine, to.as_deref().ok_or_else(missing)?).spawn()?)
+    })
+    .await
 }
 
 /// What a member contains.

@@ -13,6 +13,7 @@ use nightshift_core::restore::machine::Machine;
 use nightshift_core::restore::units;
 use nightshift_core::role::Role;
 use nightshift_core::units::bytes;
+use nightshift_etcd::trial::tools::Version;
 
 use crate::call::{PARALLEL, call};
 use crate::data::Data;
@@ -259,17 +260,24 @@ fn older_etcd(found: &mut Found, plan: &Plan, machine: &Machine, facts: &Facts) 
     // A pod has the version that its manifest names, which is restored.
     let runs_as_unit = plan.member(&machine.host).is_some() && plan.etcd_pod(machine).is_none();
     let Some(etcd) = plan.etcd.as_ref().filter(|_| runs_as_unit) else { return };
-    let version = nightshift_etcd::trial::tools::Version::find;
+    let version = Version::find;
     match facts.etcd.as_deref().map(|text| (text, version(text))) {
         // In a container it is not found on the host.
         None => found.notes.push("the version of its etcd is unknown".to_owned()),
         Some((text, Some(installed))) => {
-            let older = version(&etcd.snapshot.version)
-                .is_some_and(|wanted| installed.minor_version() < wanted.minor_version());
+            let wanted = version(&etcd.copy.version).map(Version::minor_version);
+            if etcd.copy.v2 && wanted.is_some_and(|wanted| installed.minor_version() != wanted) {
+                found.reasons.push(format!(
+                    "etcd {text} has another minor version than the copy with v2 keys ({0}); install etcd {0}",
+                    etcd.copy.version
+                ));
+                return;
+            }
+            let older = wanted.is_some_and(|wanted| installed.minor_version() < wanted);
             if older {
                 found.reasons.push(format!(
-                    "etcd {text} is older than the snapshot's ({0}); install etcd {0} or newer",
-                    etcd.snapshot.version
+                    "etcd {text} is older than that of the copy ({0}); install etcd {0} or newer",
+                    etcd.copy.version
                 ));
             }
         }

@@ -1,17 +1,20 @@
 //! The remotes, which survived the cluster: the masters' new keys are authorized there by the operator's own login, and the remotes' host
 //! keys are those that the operator's ssh knows.
 
+use std::io;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use nightshift_core::restore::RemoteLogin;
 use nightshift_core::text::one_line;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::login::{Login, known_as};
 
+/// Of a program, in bytes.
+const MAX_OUTPUT: u64 = 16 << 20;
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// Appends the line of its input, once.
 const APPEND: &str = "umask 077; line=$(cat) && mkdir -p .ssh && \
@@ -60,7 +63,8 @@ fn expanded(file: &str) -> String {
     }
 }
 
-async fn run(command: &mut Command, input: &str) -> Result<Output, String> {
+/// Runs a program with this input. It ends after a minute, and if it prints more than is read.
+pub async fn run(command: &mut Command, input: &str) -> Result<Output, String> {
     let program = command.as_std().get_program().to_string_lossy().into_owned();
     let mut child = command
         .stdin(Stdio::piped())
@@ -72,8 +76,21 @@ async fn run(command: &mut Command, input: &str) -> Result<Output, String> {
     if let Some(mut stdin) = child.stdin.take() {
         let _closed_by_the_program = stdin.write_all(input.as_bytes()).await;
     }
-    timeout(TIMEOUT, child.wait_with_output())
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let ended = async {
+        let (stdout, stderr) = tokio::try_join!(bounded(stdout), bounded(stderr))?;
+        Ok::<_, io::Error>(Output { status: child.wait().await?, stdout, stderr })
+    };
+    timeout(TIMEOUT, ended)
         .await
         .map_err(|_| format!("no result within {} s", TIMEOUT.as_secs()))?
         .map_err(|error| error.to_string())
+}
+
+async fn bounded(pipe: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
+    let mut read = Vec::new();
+    if let Some(pipe) = pipe {
+        pipe.take(MAX_OUTPUT).read_to_end(&mut read).await?;
+    }
+    Ok(read)
 }

@@ -1,6 +1,7 @@
 //! Where the sets of a night come from. Every byte is verified by its manifest while it is copied to the restore's own directory.
 
 pub mod archive;
+pub mod remote;
 pub mod vault;
 
 use std::fs::{File, OpenOptions};
@@ -38,7 +39,7 @@ pub fn found(sets: &Sets, directory: &Path) -> Result<Vec<FoundSet>, RestoreErro
 }
 
 /// A new file in the directory of a set, which no other user can read.
-fn create(path: &Path) -> Result<File, RestoreError> {
+pub(crate) fn create(path: &Path) -> Result<File, RestoreError> {
     path.parent().map_or(Ok(()), private_directory)?;
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).doing("create", path)
 }

@@ -19,6 +19,7 @@ mod files;
 mod finish;
 mod hold;
 mod host;
+pub mod idle;
 mod journal;
 mod look;
 mod manifests;

@@ -136,6 +136,11 @@ pub fn signer_of(namespace: &str, digest: &Sha512Digest, pem: &str) -> Result<St
     of_digest(&signature, &key, namespace, digest)
 }
 
+/// The fingerprint of the key in a signature, which was not checked.
+pub fn claimed_signer(namespace: &str, pem: &str) -> Result<String, SignatureError> {
+    read(namespace, pem).map(|(_, key)| fingerprint(key.key_data()))
+}
+
 fn of_digest(
     signature: &SshSig,
     key: &PublicKey,

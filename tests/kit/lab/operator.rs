@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::cluster::Lab;
 use super::error::{Error, Result};
 use super::etcd::EtcdCluster;
+use super::host::Host;
 use super::inside::HostFile;
 use super::topology::{Role, Topology};
 use super::{nightshift, openshift};
@@ -33,11 +34,21 @@ pub fn new_machines(
     Ok(lab)
 }
 
-/// Installs the package and the programs, creates a key, authorizes it on each host, and pins all host keys.
+/// Installs the package and the programs.
 fn prepare(lab: &Lab, deb: &Path) -> Result<()> {
     let operator = lab.host(OPERATOR);
     operator.push(deb, "/root/nightshift.deb")?;
     operator.run_for("dpkg --install /root/nightshift.deb", Duration::from_secs(120))?;
+    let tools = Release::named(RELEASE).map_err(Error::Refused)?;
+    for program in ["etcd", "etcdutl", "etcdctl"] {
+        operator.push(&tools.program(program), &format!("{ETCD_TOOLS}/{program}"))?;
+    }
+    operator.run(&format!("chmod 0755 {ETCD_TOOLS}/*"))?;
+    login(lab, operator)
+}
+
+/// Creates a key on this host, authorizes it on all others, and pins all host keys.
+pub fn login(lab: &Lab, operator: &Host) -> Result<()> {
     operator.run("mkdir -p -m 0700 /root/.ssh && ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519")?;
     let key = operator.read_file("/root/.ssh/id_ed25519.pub")?;
     let mut pins = String::new();
@@ -50,10 +61,5 @@ fn prepare(lab: &Lab, deb: &Path) -> Result<()> {
         let public = host.run("cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub")?.text();
         pins += &format!("{},{} {public}\n", host.name, host.address());
     }
-    operator.write_file(&HostFile::new("/root/.ssh/known_hosts", 0o600, pins))?;
-    let tools = Release::named(RELEASE).map_err(Error::Refused)?;
-    for program in ["etcd", "etcdutl", "etcdctl"] {
-        operator.push(&tools.program(program), &format!("{ETCD_TOOLS}/{program}"))?;
-    }
-    operator.run(&format!("chmod 0755 {ETCD_TOOLS}/*")).map(drop)
+    operator.write_file(&HostFile::new("/root/.ssh/known_hosts", 0o600, pins))
 }

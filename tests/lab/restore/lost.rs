@@ -132,7 +132,12 @@ pub fn plan(operator: &Host, lost: &Lost, words: &str) -> String {
 
 /// Checks the machines, and makes the members' data.
 pub fn check(operator: &Host, directory: &str) {
-    let line = format!("cd /root && nightshift restore check {directory} --etcd-tools /root/etcd");
+    check_with(operator, directory, operator::ETCD_TOOLS);
+}
+
+/// With the programs in this directory.
+pub fn check_with(operator: &Host, directory: &str, tools: &str) {
+    let line = format!("cd /root && nightshift restore check {directory} --etcd-tools {tools}");
     let checked = operator.run_for(&line, APPLY).unwrap_or_else(|error| panic!("{error}"));
     println!("{}", checked.text());
 }
@@ -197,6 +202,10 @@ pub fn every_key_is_back(lab: &Lab, operator: &Host, directory: &str, lost: &Los
         assert!(now == lost.keys[&revision], "{}: other keys than at revision {revision}", member.name);
         etcd.etcdctl(member, "put /after/restore/key value").unwrap();
         etcd.etcdctl(member, "del /after/restore/key").unwrap();
+        // A client that has seen writes of after the snapshot must not wait without an error.
+        let watch = etcd.etcdctl(member, &format!("watch --prefix / --rev={}", revision + 1));
+        let ended = watch.map_or_else(|error| error.to_string(), |seen| format!("it was not ended: {seen}"));
+        assert!(ended.contains("compacted"), "{}: {ended}", member.name);
     }
     assert!(etcd.revision(etcd.members()[0]).unwrap() > revision + 1_000_000_000);
 }

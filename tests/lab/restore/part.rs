@@ -5,7 +5,7 @@ use kit::lab::nightshift::managed;
 use kit::lab::{Host, Lab};
 
 use super::lost::{
-    APPLY, Lost, OPERATOR, apply, check, every_key_is_back, killed_after, listing, origin, plan,
+    APPLY, Lost, OPERATOR, apply, check, check_with, every_key_is_back, killed_after, listing, origin, plan,
 };
 
 /// A plan that was carried out as far as the members, and is undone: the machines are as they were, by hashes.
@@ -96,4 +96,89 @@ pub fn all_members_go_back_to_the_snapshot(lab: &Lab, lost: &Lost) {
         node.run("tail -n 1 /etc/dnsmasq.conf").unwrap().text().contains("own"),
         "the nodes are untouched"
     );
+}
+
+/// Puts data in the place of a member's that is stopped. `$1` is the snapshot, `$2` the host.
+const BY_HAND: &str = r#"
+put() {
+    cp "$1" by-hand.db
+    sh -e -c "$(grep "^etcdutl .* by-hand-$2 " page.txt | sed 's/ --bump-revision .*//')"
+    tar -C "by-hand-$2" -cf - member |
+        ssh "$2" 'rm -rf /var/lib/etcd/member && tar -C /var/lib/etcd -xf - && chown -R etcd: /var/lib/etcd/member'
+}
+"#;
+
+/// By hand, one member gets a newer snapshot than the others: all are healthy, accept writes, and contain different data.
+pub fn a_member_of_another_snapshot_is_noticed(lab: &Lab, directory: &str) {
+    let operator = lab.host(OPERATOR);
+    let etcd = EtcdCluster::of(lab);
+    let first = etcd.members()[0];
+    for name in ["one", "other"] {
+        etcd.etcdctl(first, &format!("put /newer/{name} value")).unwrap();
+        etcd.etcdctl(first, &format!("snapshot save /root/{name}.db")).unwrap();
+    }
+    let mut line = format!(
+        "set -e; cd /root/{directory}; PATH=/root/etcd:$PATH; scp {0}:/root/one.db {0}:/root/other.db .\n{BY_HAND}",
+        first.name
+    );
+    for member in etcd.members() {
+        member.run("systemctl stop etcd").unwrap();
+    }
+    for (member, snapshot) in etcd.members().iter().zip(["one", "one", "other"]) {
+        line += &format!("put {snapshot}.db {}\n", member.name);
+    }
+    operator.run_for(&line, APPLY).unwrap_or_else(|error| panic!("{error}"));
+    for member in etcd.members() {
+        member.run("systemctl start --no-block etcd").unwrap();
+    }
+    etcd.wait_healthy().unwrap();
+    for member in etcd.members() {
+        etcd.etcdctl(member, "put /written value").unwrap();
+    }
+    let again =
+        operator.try_run_for(&format!("cd /root && nightshift restore apply {directory}"), APPLY).unwrap();
+    let output = format!("{}\n{}", again.text(), again.stderr);
+    println!("{output}");
+    assert!(again.status != 0 && again.stderr.contains("the members contain different data"), "{output}");
+}
+
+/// Two of three members are lost, and the third one has what no snapshot has. It was started again, so that it serves nothing.
+/// Returns the directory of the plan.
+pub fn the_survivors_data_is_restored_when_the_quorum_is_lost(lab: &Lab, lost: &Lost) -> String {
+    let operator = lab.host(OPERATOR);
+    let etcd = EtcdCluster::of(lab);
+    let survivor = etcd.members()[0];
+    etcd.etcdctl(survivor, "put /newer/than/every/snapshot value").unwrap();
+    let only = format!("--only etcd --survivor {}", survivor.name);
+    let refused = |reason: &str| {
+        let line = format!("cd /root && nightshift restore plan {} {only}", origin(lost));
+        let planned = operator.try_run_for(&line, APPLY).unwrap();
+        assert!(planned.status != 0 && planned.stderr.contains(reason), "{}", planned.stderr);
+    };
+    refused("has a leader, so the quorum is not lost");
+    let before = etcd.etcdctl(survivor, "get / --prefix").unwrap();
+    for member in &etcd.members()[1..] {
+        member.run("systemctl stop nightshift etcd && rm -rf /var/lib/etcd/member").unwrap();
+    }
+    survivor
+        .run(
+            "systemctl kill --signal=KILL etcd; systemctl reset-failed etcd; systemctl start --no-block etcd",
+        )
+        .unwrap();
+    refused("stop etcd there (`systemctl stop etcd.service`)");
+    survivor.run("systemctl stop etcd").unwrap();
+    let directory = plan(operator, lost, &only);
+    // Its own etcd replays its log.
+    let tools = format!(
+        "mkdir /root/own && cp /root/etcd/etcdutl /root/own/ && scp {0}:$(ssh {0} command -v etcd) /root/own/etcd",
+        survivor.name
+    );
+    operator.run(&tools).unwrap();
+    check_with(operator, &directory, "/root/own");
+    killed_after(operator, &directory, "put etcd.s data in place: done");
+    apply(lab, &directory);
+    for member in etcd.members() {
+        assert_eq!(etcd.etcdctl(member, "get / --prefix").unwrap(), before, "{}", member.name);
+    }
+    directory
 }

@@ -1,16 +1,18 @@
 //! The acts of a plan as commands to type, for a restore without nightshift on the machines. A script can follow them literally: they
 //! are run in the directory of the plan, one after the other, with `ssh` logging in as root.
 
+mod data;
+
 use std::fmt;
 
 use crate::restore::Plan;
 use crate::restore::act::{Act, FileKind};
-use crate::restore::etcd::{BUMP, EtcdPlan, Member};
+use crate::restore::etcd::Member;
 use crate::restore::join::Join;
 use crate::restore::machine::{Machine, PlannedFile};
 use crate::restore::pods::PodKind;
 use crate::restore::steps::{Action, Step, groups};
-use crate::shell::quote;
+use crate::shell::word as quoted;
 
 /// On each machine: what is moved aside, and what keeps units from starting.
 const STATE: &str = "/var/lib/nightshift-restore";
@@ -32,40 +34,13 @@ impl fmt::Display for Commands<'_> {
             let Some(machine) = plan.machine(&step.host) else { continue };
             if let (Action::PutData, Some(etcd), false) = (&step.action, &plan.etcd, is_data_made) {
                 is_data_made = true;
-                f.write_str("\n# the data of all members, from the one snapshot\n")?;
-                make_data(f, plan, etcd)?;
+                data::write(f, plan, etcd)?;
             }
             writeln!(f, "\n# {} {}: {}", step.number, step.host, step.action.title())?;
             By { plan, machine }.step(f, &step)?;
         }
         Ok(())
     }
-}
-
-/// The snapshot is unpacked once, and each member's data is made of it with one description of the cluster.
-fn make_data(f: &mut fmt::Formatter<'_>, plan: &Plan, etcd: &EtcdPlan) -> fmt::Result {
-    let packed = quoted(&format!(
-        "sets/{}/{}/{}",
-        etcd.snapshot.set.host,
-        etcd.snapshot.set.dir_name(),
-        etcd.snapshot.item
-    ));
-    let unpack = if etcd.snapshot.item.ends_with(".zst") { "zstd -dc" } else { "gzip -dc" };
-    writeln!(f, "{unpack} {packed} > by-hand.db")?;
-    writeln!(f, "echo '{}  by-hand.db' | sha256sum -c -", etcd.snapshot.sha256)?;
-    for member in &etcd.members {
-        writeln!(
-            f,
-            "etcdutl snapshot restore by-hand.db --data-dir by-hand-{} --name {} --initial-cluster {} --initial-advertise-peer-urls {} \
-             --initial-cluster-token nightshift-{} --bump-revision {BUMP} --mark-compacted",
-            member.host,
-            quoted(&member.name),
-            quoted(&etcd.initial_cluster()),
-            quoted(&member.peer_urls),
-            plan.id
-        )?;
-    }
-    Ok(())
 }
 
 /// One machine of the plan.
@@ -103,11 +78,14 @@ impl By<'_> {
             }),
             Action::Replace => self.replace(f),
             Action::PutJoinConfig => self.joining(|join| {
-                writeln!(
-                    f,
-                    "# on {}, in {}: the initial cluster as `member add` has printed it, and `existing` as its state",
-                    self.machine.host, join.config
-                )
+                let (config, list) = (quoted(&join.config), join.initial_cluster());
+                if !self.machine.files.iter().any(|file| file.file.path == join.config) || join.config.ends_with(".yaml") {
+                    return writeln!(f, "# on {}, in {config}: {list} as the initial cluster, `existing` as its state", self.machine.host);
+                }
+                self.on(f, &format!(
+                    "sed -i -e \"s|^ETCD_INITIAL_CLUSTER=.*|ETCD_INITIAL_CLUSTER={list}|\" -e /^ETCD_INITIAL_CLUSTER_STATE=/d {config} && \
+                     echo ETCD_INITIAL_CLUSTER_STATE=existing >> {config}"
+                ))
             }),
             Action::Promote => self.joining(|join| {
                 f.write_str("# a learner has to be promoted: `etcdctl member promote ID`\n")?;
@@ -295,18 +273,21 @@ impl By<'_> {
     }
 
     fn joining(self, put: impl FnOnce(&Join) -> fmt::Result) -> fmt::Result {
-        self.plan.join.as_ref().map_or(Ok(()), put)
+        self.plan.join_of(&self.machine.host).map_or(Ok(()), put)
     }
 
     /// By way of another member.
     fn replace(self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(join) = &self.plan.join else { return Ok(()) };
+        let Some(join) = self.plan.join_of(&self.machine.host) else { return Ok(()) };
         let Some((other, machine)) =
             join.others.first().and_then(|other| Some((other, self.plan.machine(&other.host)?)))
         else {
             return Ok(());
         };
         let by = By { machine, ..self };
+        // Those that were started just now, and 5 s more: etcd refuses another member before.
+        let health = by.etcdctl(other, "endpoint health --cluster");
+        by.on(f, &format!("timeout 180 sh -c \"until {health}; do sleep 2; done\"; sleep 6"))?;
         let (list, remove) = (by.etcdctl(other, "member list"), by.etcdctl(other, "member remove"));
         let id =
             format!("id=$({list} | grep -F {} | cut -d, -f1)", quoted(&format!(", {},", join.member.name)));
@@ -356,13 +337,4 @@ impl By<'_> {
 /// Where a member's data is moved.
 fn before(data: &str) -> String {
     format!("{data}/.nightshift-restore-by-hand")
-}
-
-/// For a shell.
-fn quoted(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-:,=@+".contains(c);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        return text.to_owned();
-    }
-    quote(text)
 }

@@ -1,6 +1,6 @@
 //! What the one snapshot contains, read key by key when the plan is made.
 
-use crate::restore::etcd::Snapshot;
+use crate::restore::copy::EtcdCopy;
 use crate::restore::finding::Finding;
 use crate::secrets::SecretsReport;
 use crate::text::summary;
@@ -26,8 +26,8 @@ pub struct Webhooks {
 
 impl SnapshotContents {
     /// What an operator must know of it before anything is changed.
-    pub fn findings(&self, snapshot: &Snapshot) -> Vec<Finding> {
-        let set = &snapshot.set;
+    pub fn findings(&self, copy: &EtcdCopy) -> Vec<Finding> {
+        let set = &copy.set;
         let mut findings = Vec::new();
         let SecretsReport { values, not_checkable, unchecked, .. } = &self.secrets;
         if let Some(problem) = self.secrets.problem() {
@@ -73,18 +73,21 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::digest::Digest;
+    use crate::restore::copy::CopyKind;
     use crate::restore::finding::FindingKind;
 
     fn texts(contents: &SnapshotContents) -> Vec<(FindingKind, String)> {
-        let snapshot = Snapshot {
+        let copy = EtcdCopy {
             set: "e1/2026-11-28/etcd".parse().unwrap(),
             item: "snapshot.db.gz".into(),
+            kind: CopyKind::Snapshot,
+            v2: false,
             sha256: Digest::of(b""),
             size: 1,
             revision: 7,
             version: "3.4.23".into(),
         };
-        contents.findings(&snapshot).into_iter().map(|finding| (finding.kind, finding.text)).collect()
+        contents.findings(&copy).into_iter().map(|finding| (finding.kind, finding.text)).collect()
     }
 
     #[test]

@@ -1,24 +1,22 @@
-//! The etcd part of a plan: the one snapshot, and the members that all get its data.
+//! The etcd part of a plan: the one copy of its keys, and the members that all get its data.
 
 use std::borrow::Cow;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::Digest;
 use crate::etcd_config::pod::Pod;
 use crate::etcd_config::{CONF_FILES, Options, POD_MANIFESTS};
 use crate::etcd_facts::{DataDirectory, EtcdFacts, RunsAs};
-use crate::manifest::Manifest;
 use crate::name::HostName;
-use crate::outcome::Grade;
 use crate::owner::Owner;
+use crate::restore::copy::EtcdCopy;
 use crate::restore::evidence::{Evidence, FoundSet};
 use crate::restore::finding::Finding;
-use crate::restore::units;
+use crate::restore::{choice, units};
 use crate::role::Role;
 use crate::set_path::SetId;
-use crate::text::{Lines, Text};
+use crate::text::Lines;
 
 /// The revision is raised by so much, so that no client that watches from a revision of before misses an event without an error: enough
 /// for a week at 1,500 writes a second (docs/facts/etcd.md#restore).
@@ -32,23 +30,10 @@ const RANCHER: &str = "/var/lib/rancher/";
 /// etcd as it will be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EtcdPlan {
-    pub snapshot: Snapshot,
+    /// From it the data of every member is made, or that of the first one.
+    #[serde(rename = "snapshot")]
+    pub copy: EtcdCopy,
     pub members: Vec<Member>,
-}
-
-/// The snapshot that every member gets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Snapshot {
-    pub set: SetId,
-    /// Its path in the set.
-    pub item: String,
-    /// Of the unpacked snapshot, with its trailer.
-    pub sha256: Digest,
-    /// In bytes.
-    pub size: u64,
-    pub revision: i64,
-    /// The version of the member that it was taken of.
-    pub version: Text,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +58,11 @@ impl Member {
         address(&self.client_url)
     }
 
+    /// Its part of `--initial-cluster`.
+    pub fn pairs(&self) -> impl Iterator<Item = String> {
+        self.peer_urls.split(',').map(|url| format!("{}={url}", self.name))
+    }
+
     /// What refuses connections while it is stopped.
     pub fn addresses(&self) -> Vec<String> {
         std::iter::once(self.client_url.as_str())
@@ -89,17 +79,13 @@ fn address(url: &str) -> Option<String> {
 impl EtcdPlan {
     /// The same text for all members: `--initial-cluster`.
     pub fn initial_cluster(&self) -> String {
-        let one = |member: &Member| {
-            let urls = member.peer_urls.split(',').map(|url| format!("{}={url}", member.name));
-            urls.collect::<Vec<_>>().join(",")
-        };
-        self.members.iter().map(one).collect::<Vec<_>>().join(",")
+        self.members.iter().flat_map(Member::pairs).collect::<Vec<_>>().join(",")
     }
 }
 
-/// The plan for etcd. `None` without a snapshot, or if a member cannot be restored; the findings have the reasons.
+/// The plan for etcd. `None` without a copy, or if a member cannot be restored; the findings have the reasons.
 pub fn plan(evidence: &Evidence<'_>, findings: &mut Vec<Finding>) -> Option<EtcdPlan> {
-    let snapshot = choose(evidence, findings);
+    let copy = choice::choose(evidence, findings);
     let hosts = evidence.settings.inventory.with_role(Role::Etcd);
     let members: Vec<Option<Member>> = hosts
         .map(|host| match member(evidence, &host.name) {
@@ -110,7 +96,7 @@ pub fn plan(evidence: &Evidence<'_>, findings: &mut Vec<Finding>) -> Option<Etcd
             }
         })
         .collect();
-    let members: Vec<Member> = members.into_iter().collect::<Option<_>>()?;
+    let mut members: Vec<Member> = members.into_iter().collect::<Option<_>>()?;
     for (index, member) in members.iter().enumerate() {
         if let Some(other) = members[..index].iter().find(|other| other.name == member.name) {
             findings.push(Finding::refused(format!(
@@ -119,44 +105,12 @@ pub fn plan(evidence: &Evidence<'_>, findings: &mut Vec<Finding>) -> Option<Etcd
             )));
         }
     }
-    Some(EtcdPlan { snapshot: snapshot?, members })
-}
-
-/// The snapshot with the best grade, and among those the one with the highest revision.
-fn choose(evidence: &Evidence<'_>, findings: &mut Vec<Finding>) -> Option<Snapshot> {
-    let sets = evidence.sets.iter().filter_map(|set| Some((set, snapshot_of(&set.manifest)?)));
-    let best = sets
-        .filter(|(set, _)| set.grade > Grade::Bad)
-        .max_by_key(|(set, snapshot)| (set.grade, snapshot.revision, snapshot.set.clone()));
-    let Some((set, snapshot)) = best else {
-        findings.push(Finding::refused(format!(
-            "no etcd set of {} has a snapshot that can be restored; use another night",
-            evidence.night
-        )));
-        return None;
-    };
-    if !set.grade.is_copy() {
-        findings.push(Finding::refused(format!(
-            "{} is {}: {}; use another night, or review it and accept it with `nightshift sets accept`",
-            snapshot.set,
-            set.grade,
-            set.manifest.notes.summary()
-        )));
+    let copy = copy?;
+    if copy.v2 {
+        // The first one gets the data, which is of this member.
+        members.sort_by_key(|member| member.host != copy.set.host);
     }
-    Some(snapshot)
-}
-
-fn snapshot_of(manifest: &Manifest) -> Option<Snapshot> {
-    let item = manifest.snapshot()?;
-    let facts = manifest.etcd.as_ref()?;
-    Some(Snapshot {
-        set: manifest.id(),
-        item: item.path.clone(),
-        sha256: facts.raw_sha256,
-        size: facts.raw_size,
-        revision: facts.last_revision(),
-        version: facts.version.clone(),
-    })
+    Some(EtcdPlan { copy, members })
 }
 
 /// A member, from its set's manifest and its configuration in that set.

@@ -9,6 +9,7 @@ use crate::manifest::{Item, ItemKind, Manifest};
 use crate::name::HostName;
 use crate::night::Night;
 use crate::outcome::Grade;
+use crate::restore::copy::EtcdCopy;
 use crate::role::Role;
 use crate::set_path::SetId;
 use crate::settings::Settings;
@@ -34,6 +35,8 @@ pub struct Evidence<'a> {
     /// Who signed them, as text.
     pub signed: String,
     pub sets: Vec<FoundSet>,
+    /// The data of a member that survived the loss of the quorum, which is restored instead of a snapshot.
+    pub survivor: Option<EtcdCopy>,
     pub now: Timestamp,
 }
 

@@ -1,4 +1,4 @@
-//! One member of a living cluster: it is removed, added again, and gets its data from the others. No snapshot is involved.
+//! A member that joins others: it is removed, added again, and gets its data from them. No snapshot is involved.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,10 +11,18 @@ use crate::role::Role;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Join {
     pub member: Member,
-    /// The members that run.
+    /// The members that run by then.
     pub others: Vec<Member>,
     /// The absolute path of the configuration with the options for a member's first start.
     pub config: String,
+}
+
+impl Join {
+    /// The list of members for its first start, as the plan knows them.
+    pub fn initial_cluster(&self) -> String {
+        let pairs = self.others.iter().chain([&self.member]).flat_map(Member::pairs);
+        pairs.collect::<Vec<_>>().join(",")
+    }
 }
 
 /// How a member joins the others. The findings have the reason if it cannot.
@@ -33,7 +41,18 @@ pub fn plan(evidence: &Evidence<'_>, host: &HostName, findings: &mut Vec<Finding
         refuse("no set describes another member, so it has none to join; restore etcd as a whole with `--only etcd`".to_owned());
         return None;
     }
-    let Some((config, text)) = etcd::config(evidence, host) else {
+    of(evidence, member, others, findings)
+}
+
+/// How this member joins these.
+fn of(
+    evidence: &Evidence<'_>,
+    member: Member,
+    others: Vec<Member>,
+    findings: &mut Vec<Finding>,
+) -> Option<Join> {
+    let mut refuse = |reason: String| findings.push(Finding::refused(format!("{}: {reason}", member.host)));
+    let Some((config, text)) = etcd::config(evidence, &member.host) else {
         refuse("its sets have no configuration of etcd; use another night".to_owned());
         return None;
     };
@@ -42,6 +61,14 @@ pub fn plan(evidence: &Evidence<'_>, host: &HostName, findings: &mut Vec<Finding
         return None;
     }
     Some(Join { member, others, config })
+}
+
+/// The members after the first one join it, one after the other, because only one member can start on a copy with v2 keys.
+pub fn grow(evidence: &Evidence<'_>, members: &[Member], findings: &mut Vec<Finding>) -> Vec<Join> {
+    let numbered = members.iter().enumerate().skip(1);
+    numbered
+        .filter_map(|(index, member)| of(evidence, member.clone(), members[..index].to_vec(), findings))
+        .collect()
 }
 
 /// How an option of etcd is written: in an environment file, as a flag in a manifest, in etcd's own YAML.

@@ -3,10 +3,12 @@
 use crate::digest::Digest;
 use crate::inventory::{Host, Inventory};
 use crate::name::HostName;
+use crate::restore::copy::CopyKind;
 use crate::restore::etcd::EtcdPlan;
 use crate::restore::evidence::{Evidence, FoundSet};
 use crate::restore::finding::Finding;
 use crate::restore::id::PlanId;
+use crate::restore::join::Join;
 use crate::restore::machine::Machine;
 use crate::restore::scope::Scope;
 use crate::restore::{FORMAT, Plan, RemoteLogin, certificates, etcd, join, machine};
@@ -16,6 +18,10 @@ use crate::text::Lines;
 
 /// How the one loss is named that every restore has.
 pub const AFTER_THE_SNAPSHOT: &str = "everything that was written to etcd after";
+
+/// Only what is made from a snapshot can have a higher revision.
+const NOT_RAISED: &str = "etcd's revisions are not raised, because its copy has v2 keys: clients that keep running may miss events without \
+    an error, so restart every client of the API and of etcd that the plan does not restart: SDN, routers, registries, operators";
 
 /// An operator must not conclude from silence that these were checked.
 const NOT_CHECKED: &str = "not checked: certificates that no configuration of etcd, the API server or a kubelet names (of load balancers, \
@@ -32,7 +38,15 @@ pub fn make_part(all: &Evidence<'_>, scope: Scope) -> Plan {
     let is_included = |set: &&FoundSet| settings.inventory.get(&set.manifest.host).is_some();
     let sets = all.sets.iter().filter(is_included).cloned().collect();
     let (source, signed) = (all.source.clone(), all.signed.clone());
-    let part = Evidence { settings: &settings, night: all.night, source, signed, sets, now: all.now };
+    let part = Evidence {
+        settings: &settings,
+        night: all.night,
+        source,
+        signed,
+        sets,
+        survivor: all.survivor.clone(),
+        now: all.now,
+    };
     make_of(all, &part, scope)
 }
 
@@ -47,13 +61,22 @@ fn make_of(all: &Evidence<'_>, evidence: &Evidence<'_>, scope: Scope) -> Plan {
         machine.files.retain(|file| scope.restores(&file.file.path, &etcds));
     }
     let inventory = &evidence.settings.inventory;
+    let has_etcd = inventory.with_role(Role::Etcd).next().is_some();
     let etcd = match scope {
+        // Its etcd may be another team's.
+        Scope::Cluster if !has_etcd => {
+            findings.push(Finding::lost("etcd's keys: the inventory has no etcd host"));
+            None
+        }
         Scope::Cluster | Scope::Etcd => etcd::plan(evidence, &mut findings),
         Scope::Host(_) | Scope::Files { .. } => None,
     };
-    let (mut join, mut others) = (None, Vec::new());
+    let with_v2 = etcd.iter().filter(|etcd| etcd.copy.v2);
+    let mut joins: Vec<Join> =
+        with_v2.flat_map(|etcd| join::grow(evidence, &etcd.members, &mut findings)).collect();
+    let mut others = Vec::new();
     if let Scope::Host(host) = &scope {
-        join = inventory.has(host, Role::Etcd).then(|| join::plan(all, host, &mut findings)).flatten();
+        joins.extend(inventory.has(host, Role::Etcd).then(|| join::plan(all, host, &mut findings)).flatten());
         let hosts = all.settings.inventory.hosts();
         others = hosts.filter(|other| concerns(host, inventory, other)).map(machine::running).collect();
     }
@@ -84,7 +107,7 @@ fn make_of(all: &Evidence<'_>, evidence: &Evidence<'_>, scope: Scope) -> Plan {
         signed: evidence.signed.as_str().into(),
         remotes: evidence.settings.remotes.iter().map(login).collect(),
         etcd,
-        join,
+        joins,
         machines,
         others,
         findings,
@@ -101,15 +124,27 @@ fn concerns(restored: &HostName, inventory: &Inventory, other: &Host) -> bool {
             || is(Role::Etcd) && other.roles.has(Role::Etcd))
 }
 
-/// What the one snapshot does not have, and members that the inventory does not have.
+/// What the one copy does not have, and members that the inventory does not have.
 fn of_snapshot(evidence: &Evidence<'_>, plan: &EtcdPlan) -> Vec<Finding> {
-    let Some(set) = evidence.set(&plan.snapshot.set) else { return Vec::new() };
-    let lost = Finding::lost(format!(
-        "{AFTER_THE_SNAPSHOT} revision {} ({}, {})",
-        plan.snapshot.revision, set.manifest.made_at, plan.snapshot.set
-    ));
+    let copy = &plan.copy;
+    let Some(set) = evidence.set(&copy.set) else { return Vec::new() };
+    let lost = match copy.kind {
+        CopyKind::Survivor => {
+            format!("what {} did not know to be committed when the quorum was lost", copy.set.host)
+        }
+        CopyKind::Snapshot => {
+            format!(
+                "{AFTER_THE_SNAPSHOT} revision {} ({}, {})",
+                copy.revision, set.manifest.made_at, copy.set
+            )
+        }
+        CopyKind::ColdCopy | CopyKind::V2Backup => {
+            format!("{AFTER_THE_SNAPSHOT} the copy of {} ({})", copy.set, set.manifest.made_at)
+        }
+    };
+    let clients = copy.v2.then(|| Finding::missing(NOT_RAISED));
     let unknown = set.manifest.etcd.iter().flat_map(|facts| etcd::compare_members(facts, plan));
-    std::iter::once(lost).chain(unknown.map(Finding::refused)).collect()
+    std::iter::once(Finding::lost(lost)).chain(clients).chain(unknown.map(Finding::refused)).collect()
 }
 
 /// An operator may have mistyped a host or a path.

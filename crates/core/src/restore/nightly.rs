@@ -19,7 +19,7 @@ pub fn judge(plan: &Plan, record: Option<&Record>, secrets: Option<&SecretsRepor
     let lacks = texts(FindingKind::Lost).filter(|text| !text.starts_with(super::make::AFTER_THE_SNAPSHOT));
     let mut verified = Text::default();
     if let (Some(etcd), Some(record)) = (&plan.etcd, record) {
-        let set = &etcd.snapshot.set;
+        let set = &etcd.copy.set;
         let proofs = || record.proofs.iter().filter(|proof| proof.set == *set);
         let not = proofs().filter(|proof| proof.verdict == DrillVerdict::NotRestorable);
         reasons.extend(not.map(|proof| format!("{set} did not restore in the drill of {}", proof.by)));

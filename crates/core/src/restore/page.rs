@@ -2,10 +2,11 @@
 
 use std::fmt::{self, Write as _};
 
+use crate::restore::Plan;
+use crate::restore::copy::{CopyKind, EtcdCopy};
 use crate::restore::finding::FindingKind;
 use crate::restore::scope::Scope;
 use crate::restore::steps::{Action, Group, groups};
-use crate::restore::{Plan, etcd};
 use crate::role::Role;
 use crate::units::{bytes, count};
 
@@ -20,6 +21,7 @@ const TITLES: [&str; 7] = [
     "start the control plane, pin the new keys, run an extra night",
 ];
 
+const GROWN: &str = "restore etcd: one member from the copy; the others join it";
 const WITHOUT_SNAPSHOT: &str = "restore the etcd host; a member gets its data from the others";
 
 pub struct Page<'p>(pub &'p Plan);
@@ -38,9 +40,16 @@ impl fmt::Display for Page<'_> {
             Scope::Files { host, path } => writeln!(f, "only {path} on {host}; nothing is stopped")?,
         }
         if let Some(etcd) = &plan.etcd {
-            let etcd::Snapshot { set, revision, version, size, .. } = &etcd.snapshot;
+            let EtcdCopy { set, kind, revision, version, size, .. } = &etcd.copy;
             let members = count(etcd.members.len(), "member");
-            writeln!(f, "etcd: {set}, revision {revision}, etcd {version}, {}, {members}", bytes(*size))?;
+            let what = match kind {
+                CopyKind::Snapshot => set.to_string(),
+                CopyKind::ColdCopy => format!("the cold copy of {set}"),
+                CopyKind::V2Backup => format!("the v2 backup of {set}"),
+                CopyKind::Survivor => format!("the data of {}, which survived", set.host),
+            };
+            let revision = if *revision > 0 { format!("revision {revision}, ") } else { String::new() };
+            writeln!(f, "etcd: {what}, {revision}etcd {version}, {}, {members}", bytes(*size))?;
         }
         for role in [Role::Master, Role::Etcd, Role::Node] {
             let hosts: Vec<&str> = plan
@@ -63,7 +72,11 @@ impl fmt::Display for Page<'_> {
             if plan.scope != Scope::Cluster && of_step().next().is_none() {
                 continue;
             }
-            let title = if number == 4 && plan.etcd.is_none() { WITHOUT_SNAPSHOT } else { title };
+            let title = match &plan.etcd {
+                None if number == 4 => WITHOUT_SNAPSHOT,
+                Some(etcd) if number == 4 && etcd.copy.v2 => GROWN,
+                _ => title,
+            };
             writeln!(f, "{number}  {title}")?;
             of_step().try_for_each(|group| line(f, plan, group))?;
         }

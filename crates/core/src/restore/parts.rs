@@ -3,6 +3,7 @@
 use crate::etcd_facts::RunsAs;
 use crate::name::HostName;
 use crate::restore::etcd::Member;
+use crate::restore::join::Join;
 use crate::restore::machine::Machine;
 use crate::restore::pods::StaticPods;
 use crate::restore::scope::Scope;
@@ -45,13 +46,25 @@ impl Plan {
     /// A member whose data is replaced.
     pub fn member(&self, host: &HostName) -> Option<&Member> {
         let all = self.etcd.iter().flat_map(|etcd| &etcd.members);
-        all.chain(self.join.iter().map(|join| &join.member)).find(|member| member.host == *host)
+        all.chain(self.joins.iter().map(|join| &join.member)).find(|member| member.host == *host)
     }
 
     /// All members of the restored cluster.
     pub fn members(&self) -> Vec<&Member> {
-        let joined = self.join.iter().flat_map(|join| join.others.iter().chain([&join.member]));
-        self.etcd.iter().flat_map(|etcd| &etcd.members).chain(joined).collect()
+        match &self.etcd {
+            Some(etcd) => etcd.members.iter().collect(),
+            None => self.joins.iter().flat_map(|join| join.others.iter().chain([&join.member])).collect(),
+        }
+    }
+
+    /// The member that joins a cluster which runs.
+    pub fn joins_living(&self) -> Option<&Join> {
+        self.joins.first().filter(|_| self.etcd.is_none())
+    }
+
+    /// How this member joins others.
+    pub fn join_of(&self, host: &HostName) -> Option<&Join> {
+        self.joins.iter().find(|join| join.member.host == *host)
     }
 
     /// The units that must not start before their step: exactly those that a later step starts.

@@ -235,29 +235,34 @@ fn etcd(plan: &Plan, groups: &mut Groups) {
     files(groups, 4, &machines);
     let members: Vec<&Machine> =
         machines.into_iter().filter(|machine| plan.member(&machine.host).is_some()).collect();
-    if let Some(join) = &plan.join {
-        groups.add(4, &members, |_| Action::Replace);
-        groups.add(4, &members, |_| Action::Act(Act::SetAside { directory: join.member.data.clone() }));
-        groups.add(4, &members, |_| Action::PutJoinConfig);
-    } else {
-        groups.add(4, &members, |_| Action::PutData);
-    }
-    groups.add(4, &members, |machine| {
-        let (units, manifests) = match plan.member(&machine.host).map(|member| &member.runs) {
-            // Of the kubelet's pods, only etcd's manifest is in place.
-            Some(RunsAs::StaticPod(manifest)) => (units::names(&units::KUBELET), vec![manifest.to_string()]),
-            Some(RunsAs::Unit(unit)) => (vec![unit.to_string()], Vec::new()),
-            None => (Vec::new(), Vec::new()),
-        };
-        Action::Act(Act::Start { units, manifests })
-    });
-    if plan.join.is_some() {
-        groups.add(4, &members, |_| Action::Promote);
-        groups.add(4, &members, |_| Action::PutConfig);
+    let (joining, alone): (Vec<&Machine>, Vec<&Machine>) =
+        members.iter().partition(|machine| plan.join_of(&machine.host).is_some());
+    groups.add(4, &alone, |_| Action::PutData);
+    groups.add(4, &alone, |machine| start_member(plan, machine));
+    // A member joins when the one before it votes: etcd accepts one change of its members at a time.
+    for join in &plan.joins {
+        let member: Vec<&Machine> =
+            joining.iter().copied().filter(|machine| machine.host == join.member.host).collect();
+        groups.add(4, &member, |_| Action::Replace);
+        groups.add(4, &member, |_| Action::Act(Act::SetAside { directory: join.member.data.clone() }));
+        groups.add(4, &member, |_| Action::PutJoinConfig);
+        groups.add(4, &member, |machine| start_member(plan, machine));
+        groups.add(4, &member, |_| Action::Promote);
+        groups.add(4, &member, |_| Action::PutConfig);
     }
     // One comparison of all, by way of the first.
     groups.add(4, &members[..members.len().min(1)], |_| Action::Compare);
     groups.add(4, &members, |_| Action::Write);
+}
+
+fn start_member(plan: &Plan, machine: &Machine) -> Action {
+    let (units, manifests) = match plan.member(&machine.host).map(|member| &member.runs) {
+        // Of the kubelet's pods, only etcd's manifest is in place.
+        Some(RunsAs::StaticPod(manifest)) => (units::names(&units::KUBELET), vec![manifest.to_string()]),
+        Some(RunsAs::Unit(unit)) => (vec![unit.to_string()], Vec::new()),
+        None => (Vec::new(), Vec::new()),
+    };
+    Action::Act(Act::Start { units, manifests })
 }
 
 fn settle(machine: &Machine) -> Act {

@@ -72,13 +72,14 @@ pub(super) fn cluster() -> (Settings, Vec<FoundSet>) {
     (settings, sets)
 }
 
-fn evidence(settings: &Settings, sets: Vec<FoundSet>) -> Evidence<'_> {
+pub(super) fn evidence(settings: &Settings, sets: Vec<FoundSet>) -> Evidence<'_> {
     Evidence {
         settings,
         night: NIGHT.parse().unwrap(),
         source: "an archive".into(),
         signed: "signed".into(),
         sets,
+        survivor: None,
         now: Timestamp::UNIX_EPOCH,
     }
 }
@@ -110,7 +111,7 @@ fn all_members_get_the_newest_snapshot_and_one_description_of_the_cluster() {
     let plan = plan(&settings, sets);
     assert_eq!(refusals(&plan), "");
     let etcd = plan.etcd.as_ref().unwrap();
-    assert_eq!((etcd.snapshot.set.to_string().as_str(), etcd.snapshot.revision), ("e2/2026-11-28/etcd", 52));
+    assert_eq!((etcd.copy.set.to_string().as_str(), etcd.copy.revision), ("e2/2026-11-28/etcd", 52));
     assert_eq!(etcd.initial_cluster(), "e1=https://e1:2380,e2=https://e2:2380,e3=https://e3:2380");
     let member = plan.member(&"e3".parse().unwrap()).unwrap();
     assert_eq!(member.addresses(), ["e3:2379", "e3:2380"]);
@@ -134,7 +135,7 @@ fn a_diverged_a_suspicious_and_a_bad_snapshot_are_not_restored_where_a_good_one_
     };
     let good = graded([Grade::Good, Grade::Diverged, Grade::Suspicious]);
     assert_eq!(
-        good.etcd.as_ref().unwrap().snapshot.revision,
+        good.etcd.as_ref().unwrap().copy.revision,
         50,
         "the one good snapshot, though others are newer"
     );
@@ -398,7 +399,7 @@ fn the_page_has_the_seven_steps_and_a_number_for_each_act() {
     assert_eq!(etcd::BUMP, 1_000_000_000);
 }
 
-fn titles(plan: &Plan) -> Vec<String> {
+pub(super) fn titles(plan: &Plan) -> Vec<String> {
     steps(plan).iter().map(|step| format!("{} {}", step.host, step.action.title())).collect()
 }
 
@@ -407,7 +408,7 @@ fn a_member_of_a_living_cluster_joins_the_others_without_a_snapshot() {
     let plan = part("e2");
     assert_eq!(refusals(&plan), "");
     assert!(plan.etcd.is_none());
-    let join = plan.join.as_ref().unwrap();
+    let join = plan.joins_living().unwrap();
     let others: Vec<&str> = join.others.iter().map(|member| member.name.as_str()).collect();
     assert_eq!((join.member.name.as_str(), others), ("e2", vec!["e1", "e3"]));
     let titles = titles(&plan);
@@ -435,7 +436,7 @@ fn a_member_of_a_living_cluster_joins_the_others_without_a_snapshot() {
 fn one_node_is_restored_without_the_rest_and_the_masters_pin_its_new_key() {
     let plan = part("n1");
     assert_eq!(refusals(&plan), "");
-    assert!(plan.etcd.is_none() && plan.join.is_none());
+    assert!(plan.etcd.is_none() && plan.joins.is_empty());
     let touched: Vec<String> = titles(&plan).into_iter().filter(|title| !title.starts_with("n1 ")).collect();
     assert!(
         touched.iter().all(|title| ["key", "end the restore"].iter().any(|word| title.contains(word))),
@@ -445,6 +446,16 @@ fn one_node_is_restored_without_the_rest_and_the_masters_pin_its_new_key() {
     assert!(touched.contains(&"m1 pin the new host keys".to_owned()), "{touched:#?}");
     assert_eq!(part("m1").others.len(), 4, "a new master logs in to all hosts");
     assert!(refusals(&part("n2")).contains("n2 is not a host of the cluster's inventory"));
+}
+
+#[test]
+fn a_cluster_without_etcd_hosts_gets_its_files_back() {
+    let (mut settings, sets) = cluster();
+    settings.inventory = Inventory::new(settings.inventory.hosts().skip(3).cloned());
+    let plan = plan(&settings, sets.into_iter().skip(3).collect());
+    assert_eq!(refusals(&plan), "");
+    assert!(plan.etcd.is_none());
+    assert!(plan.findings.iter().any(|finding| finding.text.contains("the inventory has no etcd host")));
 }
 
 #[test]

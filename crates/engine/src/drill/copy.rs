@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use nightshift_core::etcd_facts::{ColdCopy, EtcdFacts};
 use nightshift_core::units;
 use nightshift_etcd::trial::fault::{Fault, Here as _};
+use nightshift_etcd::trial::member;
 use nightshift_etcd::trial::unpack::{self, Stated};
 use nightshift_snapshot::Ending;
 use nightshift_store::packing::Packing;
 use nightshift_store::{offload, space};
 
-use super::member;
 use super::rate::RateLimiter;
 
 /// The write-ahead log of a restored member, in bytes: etcd preallocates two segments of 64 MB, and for a moment a third one.
@@ -45,6 +45,7 @@ pub async fn member(
     rate: u64,
     expected: Option<ColdCopy>,
 ) -> Result<(), Fault> {
-    let (limiter, _stop) = RateLimiter::new(rate);
-    offload::run(move || member::unpack(file, packing, &to, expected.as_ref(), limiter)).await
+    let (mut limiter, _stop) = RateLimiter::new(rate);
+    let stated = expected.map(|copy| Stated { size: copy.raw_size, sha256: copy.raw_sha256 });
+    offload::run(move || member::unpack(file, packing, &to, stated, |bytes| limiter.moved(bytes))).await
 }

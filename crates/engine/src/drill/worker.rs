@@ -12,8 +12,9 @@ use nightshift_core::proof::DrillReport;
 use nightshift_etcd::trial::canary::{self, AlarmRule};
 use nightshift_etcd::trial::compare::{Expected, compare};
 use nightshift_etcd::trial::contents::{self, Contents, Source};
-use nightshift_etcd::trial::etcd::{Origin, Start};
+use nightshift_etcd::trial::etcd::{NAME, Origin, Start};
 use nightshift_etcd::trial::fault::{Fault, Here as _};
+use nightshift_etcd::trial::member;
 use nightshift_etcd::trial::restore::{NewMember, restore};
 use nightshift_etcd::trial::scratch::{DRILL, Scratch, ScratchError};
 use nightshift_etcd::trial::secrets::MasterKeys;
@@ -106,13 +107,13 @@ async fn drill(job: &mut Job, files: JobFiles, log: &mut DrillLog<'_>) -> Result
             let expected = data_of(job).and_then(|data| data.cold_copy.clone());
             let unpacked = copy::member(copy, packing, data.clone(), job.rate, expected);
             log.step("unpack", unpacked).await?;
-            require_member(&data, &job.copy)?;
+            member::require(&data, &job.copy)?;
             let contents = log.step("walk", walk_member(keys, &data, &scratch)).await?;
             log.secrets = contents.as_ref().map(|contents| contents.secrets.clone());
             (contents, Origin::ForceNewCluster)
         }
     };
-    let start = Start { data: &data, db_size, origin };
+    let start = Start { name: NAME, data: &data, db_size, origin };
     let mut server = log.step("start", Server::start(&tools, &scratch, start)).await?;
     // The manifest's facts are about the snapshot, not about the other copies in the set.
     let facts = job.facts.as_ref().filter(|_| matches!(job.stored, Stored::Snapshot { .. }));
@@ -148,21 +149,6 @@ fn alarm_rule(job: &Job) -> AlarmRule {
         agreement.diverged().iter().any(|member| member.member_id == facts.member_id)
     });
     if diverged { AlarmRule::Diverged } else { AlarmRule::Member(facts.member_id.to_string()) }
-}
-
-/// Refuses a directory that is not a member's: etcd would start a new, empty cluster in it, and accept a write.
-fn require_member(data: &Path, copy: &str) -> Result<(), Fault> {
-    let has = |directory: &str, extension: &str| {
-        let entries = std::fs::read_dir(data.join(directory)).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path()).any(|path| path.extension().is_some_and(|found| found == extension))
-    };
-    if data.join("member/snap/db").is_file() || has("member/snap", "snap") || has("member/wal", "wal") {
-        return Ok(());
-    }
-    Err(Fault::Copy(format!(
-        "{copy} contains no data of an etcd member: neither member/snap/db nor a .snap or .wal file; a data directory is the one \
-         that contains member/"
-    )))
 }
 
 /// A drill that was stopped just now may still be cleaning up.

@@ -25,6 +25,8 @@ const MAX_OUTPUT: u64 = 64 << 10;
 /// What etcd is started on.
 #[derive(Debug, Clone, Copy)]
 pub struct Start<'a> {
+    /// Of the member, as it publishes it.
+    pub name: &'a str,
     pub data: &'a Path,
     /// In bytes.
     pub db_size: u64,
@@ -89,7 +91,7 @@ impl Etcd {
         let mut command = launch.logged(etcd, &log.file).here(doing)?;
         let [client, peer, listen_client, listen_peer] = listen.urls();
         command.current_dir(scratch.directory()).arg("--data-dir").arg(start.data);
-        command.args(["--name", NAME, "--initial-cluster", &format!("{NAME}={peer}")]);
+        command.args(["--name", start.name, "--initial-cluster", &format!("{}={peer}", start.name)]);
         command.args(["--initial-advertise-peer-urls", &peer, "--listen-peer-urls", &listen_peer]);
         command.args(["--advertise-client-urls", &client, "--listen-client-urls", &listen_client]);
         if let Listen::Loopback { flags, .. } = listen {

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::client::{V2Client, V2Error};
 use crate::trial::child::Launch;
-use crate::trial::etcd::{CLIENT_SOCKET, Etcd, Listen, Origin, Start};
+use crate::trial::etcd::{CLIENT_SOCKET, Etcd, Listen, NAME, Origin, Start};
 use crate::trial::fault::{Fault, Here as _};
 use crate::trial::scratch::{REPLAY, Scratch};
 
@@ -44,7 +44,7 @@ pub async fn replay(etcd: &Path, data_dir: &Path, scratch: &Path, within: Durati
 async fn count(etcd: &Path, scratch: &Scratch, within: Duration) -> Result<u64, Fault> {
     let until = Instant::now() + within;
     let data = scratch.path("data");
-    let start = Start { data: &data, db_size: 0, origin: Origin::ForceNewCluster };
+    let start = Start { name: NAME, data: &data, db_size: 0, origin: Origin::ForceNewCluster };
     // The unit of the daemon kills what a killed daemon leaves.
     let mut etcd = Etcd::start(Launch::Direct, etcd, scratch, start, &Listen::Sockets)?;
     let v2 = V2Client::on_socket(&scratch.path(CLIENT_SOCKET), REQUEST_TIMEOUT);

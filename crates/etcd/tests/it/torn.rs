@@ -17,7 +17,7 @@ use nightshift_etcd::trial::canary::{self, AlarmRule};
 use nightshift_etcd::trial::child::Launch;
 use nightshift_etcd::trial::compare::{Expected, compare};
 use nightshift_etcd::trial::contents::{self, Source};
-use nightshift_etcd::trial::etcd::{Origin, Start};
+use nightshift_etcd::trial::etcd::{NAME, Origin, Start};
 use nightshift_etcd::trial::restore::{NewMember, restore};
 use nightshift_etcd::trial::scratch::{DRILL, Scratch};
 use nightshift_etcd::trial::secrets::MasterKeys;
@@ -249,7 +249,8 @@ async fn restored(file: &Path, packing: Packing, root: &Path) {
         .await
         .unwrap();
     restore(&tools, &scratch, &db, &data, NewMember::alone()).await.unwrap();
-    let start = Start { data: &data, db_size: db.metadata().unwrap().len(), origin: Origin::Restored };
+    let start =
+        Start { name: NAME, data: &data, db_size: db.metadata().unwrap().len(), origin: Origin::Restored };
     let mut server = Server::start(&tools, &scratch, start).await.unwrap();
     let expected = Expected {
         origin: Origin::Restored,

@@ -79,6 +79,11 @@ pub struct RestorePlan {
     /// Restore less than all: one host of a cluster that runs, or `etcd` for the data of all members
     #[arg(long, value_name = "HOST|etcd")]
     pub only: Option<Scope>,
+    /// After the loss of the quorum: restore the data of this member, which survived and is stopped, instead of a snapshot
+    #[arg(long, value_name = "HOST")]
+    pub survivor: Option<HostName>,
+    #[command(flatten)]
+    pub login: Login,
     /// The directory in which the plan's directory is made
     #[arg(long = "in", value_name = "DIR", default_value = ".")]
     pub parent: PathBuf,
@@ -102,8 +107,8 @@ pub struct RestoreFile {
 /// Where the sets come from.
 #[derive(Debug, Args)]
 pub struct Origin {
-    /// An archive file, or the directory of a vault; for objects also a snapshot file, or the directory of a plan
-    #[arg(long, value_name = "ARCHIVE|VAULT")]
+    /// An archive file, the directory of a vault, or a remote as sftp://USER@HOST/DIRECTORY; for objects also a snapshot file, or the directory of a plan
+    #[arg(long, value_name = "ARCHIVE|VAULT|REMOTE")]
     pub from: PathBuf,
     /// A file with the age identity for an encrypted archive
     #[arg(long, value_name = "FILE")]
@@ -114,7 +119,7 @@ pub struct Origin {
     /// Use an archive without a valid signature
     #[arg(long, conflicts_with = "signer")]
     pub unsigned: bool,
-    /// Of a vault: the night [default: the newest with an etcd set]
+    /// Of a vault or a remote: the night [default: the newest; of a vault, with an etcd set]
     #[arg(long)]
     pub night: Option<Night>,
 }

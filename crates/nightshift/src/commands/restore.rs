@@ -10,6 +10,7 @@ mod object;
 mod object_copy;
 mod origin;
 mod plan;
+mod remote;
 mod status;
 mod to_etcd;
 mod undo;
@@ -23,7 +24,7 @@ use crate::exit::Exit;
 pub fn run(config: &Path, command: Restore) -> Result<Exit, CommandError> {
     match command {
         Restore::Act => act::run(config),
-        Restore::Plan(args) => plan::run(config, &args),
+        Restore::Plan(args) => plan::run(config, args),
         Restore::Check { plan, etcd_tools, login } => {
             here(check::run(&plan, etcd_tools.as_deref(), &login.into()))
         }

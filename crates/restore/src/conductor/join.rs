@@ -1,4 +1,4 @@
-//! The steps of a member that joins the others of a living cluster.
+//! The steps of a member that joins others.
 
 use nightshift_core::chain;
 use nightshift_core::digest::Digest;
@@ -13,9 +13,6 @@ use crate::directory::Directory;
 use crate::error::RestoreError;
 use crate::member::Members;
 
-/// etcd's configuration with which a member joins.
-const JOIN: &str = "join.conf";
-
 /// Puts the configuration with which a member joins in place.
 pub async fn put_config(
     members: &Members<'_>,
@@ -27,7 +24,7 @@ pub async fn put_config(
     let missing = || CallError::Failed("the plan has no configuration for a member that joins".to_owned());
     let planned =
         machine.files.iter().find(|planned| planned.file.path == join.config).ok_or_else(missing)?;
-    let file = directory.path().join(JOIN);
+    let file = directory.path().join(format!("join-{}.conf", machine.host));
     // The first run's: while the member is added, the list of members changes.
     if !file.exists() {
         let initial_cluster = members.initial_cluster(join).await.map_err(CallError::Failed)?;

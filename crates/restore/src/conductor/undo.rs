@@ -1,7 +1,6 @@
 //! Undoing a plan.
 
 use nightshift_core::restore::act::Act;
-use nightshift_core::restore::etcd::BUMP;
 use nightshift_core::restore::steps::{Action, Step, groups, undo};
 
 use super::{Conductor, Ending};
@@ -17,7 +16,7 @@ impl Conductor<'_> {
         discard_writes: bool,
         progress: &mut dyn Progress,
     ) -> Result<Ending, RestoreError> {
-        if self.plan.join.is_some() && self.has_begun(|step| step.action == Action::Replace)? {
+        if self.plan.joins_living().is_some() && self.has_begun(|step| step.action == Action::Replace)? {
             return Err(RestoreError::Refused(
                 "a member that has joined a living cluster is not undone: its old data is older than what the cluster has accepted since; to go back to a \
                  snapshot, restore etcd as a whole with `restore plan --only etcd`"
@@ -51,13 +50,20 @@ impl Conductor<'_> {
 
     /// Undoing loses what was written since. Only the writes of this plan's own test are known.
     async fn require_no_writes(&self) -> Result<(), RestoreError> {
-        let Some(etcd) = &self.plan.etcd else { return Ok(()) };
-        if !self.has_begun(Step::is_etcd_start)? {
+        if self.plan.etcd.is_none() || !self.has_begun(Step::is_etcd_start)? {
             return Ok(());
         }
+        if self.plan.etcd.as_ref().is_some_and(|etcd| etcd.copy.v2) {
+            return Err(RestoreError::Refused(
+                "etcd has v2 keys, and whether they were written since is unknown; to undo the plan and lose what was written, use --discard-writes"
+                    .to_owned(),
+            ));
+        }
         let steps = groups(self.plan).into_iter().flat_map(|group| group.steps);
-        let writes: Vec<String> =
-            steps.filter(|step| step.action == Action::Write).map(|step| step.number).collect();
+        let writes: Vec<String> = steps
+            .filter(|step| matches!(step.action, Action::Compare | Action::Write))
+            .map(|step| step.number)
+            .collect();
         // A key is written and deleted. Of a step that was interrupted it is unknown.
         let is_ended =
             |line: &&LogLine| writes.contains(&line.step) && matches!(line.end, Some(StepEnd::Done { .. }));
@@ -72,7 +78,7 @@ impl Conductor<'_> {
             self.members().newest_revision().await.map_err(|reason| {
                 refused(format!("cannot check whether etcd has accepted writes: {reason}"))
             })?;
-        let expected = etcd.snapshot.revision + BUMP + own;
+        let expected = self.data.map_or(0, |data| data.revision) + own;
         if newest > expected {
             return Err(refused(format!(
                 "etcd has accepted writes since it was restored: it is at revision {newest}, and this plan itself has written up to {expected}"

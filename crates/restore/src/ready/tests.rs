@@ -3,7 +3,8 @@ use nightshift_core::digest::Digest;
 use nightshift_core::etcd_facts::DataDirectory;
 use nightshift_core::owner::Owner;
 use nightshift_core::restore::act::DataFacts;
-use nightshift_core::restore::etcd::{EtcdPlan, Member, Snapshot};
+use nightshift_core::restore::copy::{CopyKind, EtcdCopy};
+use nightshift_core::restore::etcd::{EtcdPlan, Member};
 use nightshift_core::text::Lines;
 
 use super::*;
@@ -25,7 +26,9 @@ fn plan() -> Plan {
         data: DataDirectory { path: "/var/lib/etcd".into(), owner, mode: 0o700, selinux: None },
         tls: None,
     };
-    let snapshot = Snapshot {
+    let copy = EtcdCopy {
+        kind: CopyKind::Snapshot,
+        v2: false,
         set: member.set.clone(),
         item: "snapshot.db.gz".into(),
         sha256: Digest::of(b""),
@@ -52,8 +55,8 @@ fn plan() -> Plan {
         source: "x".into(),
         signed: "x".into(),
         remotes: Vec::new(),
-        etcd: Some(EtcdPlan { snapshot, members: vec![member] }),
-        join: None,
+        etcd: Some(EtcdPlan { copy, members: vec![member] }),
+        joins: Vec::new(),
         machines: vec![machine],
         others: Vec::new(),
         findings: Vec::new(),
@@ -94,7 +97,7 @@ fn reasons(change: impl Fn(&mut Facts)) -> String {
     change(&mut facts);
     let machine = &plan.machines[0];
     let made = MemberData { size: SIZE, sha256: Digest::of(b"") };
-    let data = Data { tools: "etcdutl".into(), members: [(machine.host.clone(), made)].into() };
+    let data = Data { revision: 1, tools: "etcdutl".into(), members: [(machine.host.clone(), made)].into() };
     let mut found = Found::of(&machine.host);
     let now = Timestamp::from_second(NOW).unwrap();
     judge(&mut found, &plan, machine, Some(&data), &facts, now, now);
@@ -120,7 +123,7 @@ fn a_machine_that_is_not_ready_is_refused_with_what_to_do() {
     }
     contains(
         &|facts| facts.etcd = Some("3.3.11".into()),
-        "etcd 3.3.11 is older than the snapshot's (3.4.23); install",
+        "etcd 3.3.11 is older than that of the copy (3.4.23); install",
     );
     contains(&|facts| facts.is_root = false, "the login is not root");
     contains(&|facts| facts.version = "0.0.1".into(), "install the same version on both");

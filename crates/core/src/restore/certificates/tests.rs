@@ -26,6 +26,7 @@ fn plan_at(settings: &Settings, sets: Vec<FoundSet>, now: i64) -> Plan {
         source: "an archive".into(),
         signed: "signed".into(),
         sets,
+        survivor: None,
         now: Timestamp::from_second(now).unwrap(),
     })
 }

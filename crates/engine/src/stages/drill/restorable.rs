@@ -51,11 +51,12 @@ fn plan(ctx: &StageContext) -> Result<Restorable, String> {
         source: format!("the vault of {}", settings.this),
         signed: String::new(),
         sets,
+        survivor: None,
         now: Timestamp::now(),
     });
     Ok(ctx.record.look(|record| {
         let secrets = plan.etcd.as_ref().zip(record).and_then(|(etcd, record)| {
-            record.secrets_of(&etcd.snapshot.set, |host| settings.inventory.has(host, Role::Master))
+            record.secrets_of(&etcd.copy.set, |host| settings.inventory.has(host, Role::Master))
         });
         nightly::judge(&plan, record, secrets)
     }))

@@ -24,7 +24,7 @@ impl Writer {
     }
 
     pub async fn put(&self, key: &str, value: Vec<u8>) -> Result<(), ClientError> {
-        self.0.put(key.as_bytes(), &value).await
+        self.0.put(key.as_bytes(), &value).await.map(drop)
     }
 
     /// Writes objects until there are `bytes` of them, 64 at a time.

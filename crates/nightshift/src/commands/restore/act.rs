@@ -1,8 +1,9 @@
 //! `nightshift restore act`: one act of a plan on this machine, started over ssh by the operator's machine.
 
 use std::error::Error;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use nightshift_core::role::Role;
 use nightshift_core::settings::Settings;
 use nightshift_engine::control::{ClientError, ControlRequest, ControlResponse, send};
 use nightshift_restore::conductor::DEGRADED;
+use nightshift_restore::target::idle::{self, UntilIdle};
 use nightshift_restore::target::{self, Host, Nightshift};
 use nightshift_ssh::known_hosts;
 use nightshift_store::{IoContext as _, read_if_exists, sync_file};
@@ -36,7 +38,10 @@ type Failure = Box<dyn Error + Send + Sync>;
 
 pub fn run(config: &Path) -> Result<Exit, CommandError> {
     survive_hangup()?;
-    target::run(io::stdin().lock(), io::stdout(), &Host::here(&Configured { config }))?;
+    let input = io::stdin().as_fd().try_clone_to_owned();
+    let input = File::from(input.map_err(CommandError::failed("cannot use standard input"))?);
+    let input = UntilIdle::new(input, idle::LIMIT);
+    target::run(input, io::stdout(), &Host::here(&Configured { config }))?;
     Ok(Exit::Good)
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use jiff::Timestamp;
+use nightshift_restore::conductor::Conductor;
 use nightshift_restore::data;
 use nightshift_restore::directory::Directory;
 use nightshift_restore::login::Login;
@@ -35,7 +36,12 @@ pub async fn run(path: &Path, tools: Option<&Path>, login: &Login) -> Result<Exi
         let details: Vec<&str> = machine.reasons.iter().chain(&machine.notes).map(String::as_str).collect();
         out::print(format!("{:<8} {}  {}", state, machine.host, details.join("; ")).trim_end());
     }
-    let checked = ready::summary(&found, Timestamp::now());
+    let mut checked = ready::summary(&found, Timestamp::now());
+    let conductor = Conductor { login, directory: &directory, plan: &plan, data: data.as_ref() };
+    if let Err(error) = conductor.require_lost_quorum().await {
+        out::print(format!("FAIL     {error}"));
+        checked.reasons.push(error.to_string());
+    }
     directory.set_checked(&checked)?;
     if !checked.reasons.is_empty() {
         out::print("the machines are not ready; nothing was changed");

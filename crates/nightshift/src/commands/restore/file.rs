@@ -13,7 +13,7 @@ use nightshift_restore::login::Login;
 use nightshift_store::sync_file;
 
 use super::apply::{Lines, report};
-use super::plan::planned;
+use super::plan::{PlanInput, planned};
 use crate::args::RestoreFile;
 use crate::commands::{CommandError, here};
 use crate::exit::Exit;
@@ -29,7 +29,9 @@ pub fn run(config: &Path, args: RestoreFile) -> Result<Exit, CommandError> {
     let scope = Scope::Files { host: args.host, path: args.path };
     let parent = Path::new(".");
     let directory = Directory::create(parent)?;
-    let result = planned(config, &args.origin, scope, &directory).and_then(|plan| {
+    let login = args.login.into();
+    let from = PlanInput { origin: &args.origin, survivor: None, login: &login };
+    let result = planned(config, &from, scope, &directory).and_then(|plan| {
         if plan.is_refused() {
             for finding in plan.refusals() {
                 out::print(format!("refused: {}", finding.text));
@@ -38,7 +40,7 @@ pub fn run(config: &Path, args: RestoreFile) -> Result<Exit, CommandError> {
         }
         match &args.to {
             Some(to) => write(&plan, &directory, to),
-            None => here(put(&plan, &directory, &args.login.into())),
+            None => here(put(&plan, &directory, &login)),
         }
     });
     // It contains secrets of the cluster. What was replaced is kept on the host.

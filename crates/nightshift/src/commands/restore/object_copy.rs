@@ -11,6 +11,7 @@ use nightshift_core::restore::finding::FindingKind;
 use nightshift_core::role::Role;
 use nightshift_etcd::trial::master_keys;
 use nightshift_restore::directory::Directory;
+use nightshift_restore::login::Login;
 use nightshift_snapshot::{Database, Keyring};
 use nightshift_store::packing::snapshot_of;
 use nightshift_store::{IoContext as _, list, read_bounded};
@@ -83,7 +84,8 @@ fn of_file(args: &RestoreObject, scratch: PathBuf) -> Result<Copy, CommandError>
 }
 
 fn unpack(config: &Path, args: &RestoreObject, directory: &Directory) -> Result<Unpacked, CommandError> {
-    let Verified { sets, source, signed, doubts } = origin::read(config, &args.origin, &directory.sets())?;
+    let Verified { sets, source, signed, doubts } =
+        origin::read(config, &args.origin, &Login::default(), &directory.sets())?;
     for doubt in doubts {
         match doubt.kind {
             FindingKind::Refused => return Err(CommandError::Absent(doubt.text)),
@@ -110,7 +112,11 @@ fn of_plan(path: &Path) -> Result<Unpacked, CommandError> {
             }
         }
     }
-    Ok(Unpacked { directory: root, sets, origin: format!("{}, {}", plan.source, plan.signed) })
+    let mut origin = format!("{}, {}", plan.source, plan.signed);
+    if plan.etcd.is_some_and(|etcd| !etcd.copy.kind.is_snapshot()) {
+        origin += ", A SNAPSHOT OF THE NIGHT, NOT THE COPY THAT THE PLAN RESTORES";
+    }
+    Ok(Unpacked { directory: root, sets, origin })
 }
 
 fn of_sets(unpacked: &Unpacked, scratch: &Path) -> Result<Copy, CommandError> {

@@ -1,5 +1,6 @@
 //! The sets that a restore reads: unpacked from an archive or copied from a vault, with every byte verified and their signatures checked.
 
+use std::fs;
 use std::path::Path;
 
 use nightshift_core::night::Night;
@@ -8,12 +9,14 @@ use nightshift_core::role::Role;
 use nightshift_core::settings::Settings;
 use nightshift_core::signed::Signed;
 use nightshift_peers::Signers;
+use nightshift_restore::login::Login;
 use nightshift_restore::source::{Sets, archive, vault};
-use nightshift_store::Vault;
+use nightshift_store::{IoContext as _, Vault};
 
+use super::remote;
 use crate::args::Origin;
 use crate::commands::verify::signer;
-use crate::commands::{CommandError, archive_file, progress};
+use crate::commands::{CommandError, archive_file, here, progress};
 use crate::{config_file, report};
 
 /// The sets of a night, unpacked, and what is known about their origin.
@@ -28,12 +31,28 @@ pub struct Verified {
 }
 
 /// Unpacks the sets into `directory`, and verifies every byte of them.
-pub fn read(config: &Path, origin: &Origin, directory: &Path) -> Result<Verified, CommandError> {
-    if origin.from.is_dir() { from_vault(config, origin, directory) } else { from_archive(origin, directory) }
+pub fn read(
+    config: &Path,
+    origin: &Origin,
+    login: &Login,
+    directory: &Path,
+) -> Result<Verified, CommandError> {
+    if let Some(url) = origin.from.to_str().filter(|from| from.starts_with(remote::SCHEME)) {
+        let fetched = directory.with_file_name("archive");
+        let path = here(remote::fetch(url, origin, login, &fetched))?;
+        let verified = from_archive(&path, origin, directory)?;
+        fs::remove_dir_all(&fetched).on("remove", &fetched)?;
+        return Ok(Verified { source: format!("{} of {url}", verified.source), ..verified });
+    }
+    if origin.from.is_dir() {
+        from_vault(config, origin, directory)
+    } else {
+        from_archive(&origin.from, origin, directory)
+    }
 }
 
-fn from_archive(args: &Origin, directory: &Path) -> Result<Verified, CommandError> {
-    let (path, identity) = (&args.from, args.identity.as_deref());
+fn from_archive(path: &Path, args: &Origin, directory: &Path) -> Result<Verified, CommandError> {
+    let identity = args.identity.as_deref();
     let name = archive_file::require_name(path, identity)?;
     let signed = match signer::of_archive(path, &name) {
         Ok(fingerprint) => match &args.signer {

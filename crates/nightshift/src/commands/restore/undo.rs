@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use nightshift_restore::conductor::Conductor;
+use nightshift_restore::data;
 use nightshift_restore::directory::Directory;
 use nightshift_restore::login::Login;
 
@@ -19,7 +20,8 @@ pub async fn run(path: &Path, discard_writes: bool, login: &Login) -> Result<Exi
             path.display()
         )));
     }
-    let conductor = Conductor { login, directory: &directory, plan: &plan, data: None };
+    let data = data::made(&directory)?;
+    let conductor = Conductor { login, directory: &directory, plan: &plan, data: data.as_ref() };
     let ending = conductor.undo(discard_writes, &mut Lines).await?;
     let undone = format!("plan {} is undone; what it had put in place is kept on each machine", plan.id);
     Ok(report(ending, &undone, &format!("`nightshift restore undo {}` continues", path.display())))

@@ -5,30 +5,44 @@ use std::io::{self, Read, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use nightshift_core::etcd_facts::ColdCopy;
-use nightshift_etcd::trial::fault::{Fault, Here as _};
 use nightshift_store::member_tar::{MemberEntry, read_member};
 use nightshift_store::packing::Packing;
 
-use super::rate::RateLimiter;
+use super::fault::{Fault, Here as _};
+use super::unpack::Stated;
 
-/// Unpacks the tar, and checks its size and hash against its manifest.
+/// Unpacks the tar, and checks its size and hash against its manifest. `moved` gets the number of bytes of each piece, and may delay
+/// the next one.
 pub fn unpack(
     file: File,
     packing: Packing,
     data: &Path,
-    expected: Option<&ColdCopy>,
-    limiter: RateLimiter,
+    stated: Option<Stated>,
+    moved: impl FnMut(u64) -> io::Result<()>,
 ) -> Result<(), Fault> {
-    let raw_size = expected.map(|expected| expected.raw_size);
-    let plain = packing.unpack(file, raw_size).map_err(|error| unreadable(&error))?;
-    let unpacked = read_member(Limited { plain, limiter }, Fault::Copy, |entry| write(entry, data))?;
-    match expected {
-        Some(expected) if (unpacked.size, unpacked.sha256) != (expected.raw_size, expected.raw_sha256) => {
-            Err(Fault::Copy("it does not unpack to the cold copy in its manifest".to_owned()))
+    let plain = packing.unpack(file, stated.map(|stated| stated.size)).map_err(|error| unreadable(&error))?;
+    let unpacked = read_member(Counted { plain, moved }, Fault::Copy, |entry| write(entry, data))?;
+    match stated {
+        Some(stated) if (unpacked.size, unpacked.sha256) != (stated.size, stated.sha256) => {
+            Err(Fault::Copy("its tar file does not have the size and hash that were recorded".to_owned()))
         }
         _ => Ok(()),
     }
+}
+
+/// Refuses a directory that is not a member's: etcd would start a new, empty cluster in it, and accept a write.
+pub fn require(data: &Path, copy: &str) -> Result<(), Fault> {
+    let has = |directory: &str, extension: &str| {
+        let entries = std::fs::read_dir(data.join(directory)).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).any(|path| path.extension().is_some_and(|found| found == extension))
+    };
+    if data.join("member/snap/db").is_file() || has("member/snap", "snap") || has("member/wal", "wal") {
+        return Ok(());
+    }
+    Err(Fault::Copy(format!(
+        "{copy} contains no data of an etcd member: neither member/snap/db nor a .snap or .wal file; a data directory is the one \
+         that contains member/"
+    )))
 }
 
 fn unreadable(error: &io::Error) -> Fault {
@@ -61,15 +75,15 @@ fn copy(content: &mut dyn Read, target: &mut File, path: &Path) -> Result<(), Fa
     }
 }
 
-struct Limited<R> {
+struct Counted<R, F> {
     plain: R,
-    limiter: RateLimiter,
+    moved: F,
 }
 
-impl<R: Read> Read for Limited<R> {
+impl<R: Read, F: FnMut(u64) -> io::Result<()>> Read for Counted<R, F> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.plain.read(buffer)?;
-        self.limiter.moved(read as u64)?;
+        (self.moved)(read as u64)?;
         Ok(read)
     }
 }
@@ -95,32 +109,26 @@ mod tests {
         tar.into_inner().unwrap()
     }
 
-    fn unpacked(bytes: &[u8], expected: Option<&ColdCopy>) -> (tempfile::TempDir, Result<(), Fault>) {
+    fn unpacked(bytes: &[u8], stated: Option<Stated>) -> (tempfile::TempDir, Result<(), Fault>) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("member.tar");
-        let (limiter, _stop) = RateLimiter::new(u64::MAX);
         std::fs::write(&path, bytes).unwrap();
         let result =
-            unpack(File::open(&path).unwrap(), Packing::Plain, &dir.path().join("data"), expected, limiter);
+            unpack(File::open(&path).unwrap(), Packing::Plain, &dir.path().join("data"), stated, |_| Ok(()));
         (dir, result)
     }
 
     #[test]
     fn a_member_is_unpacked_and_another_copy_is_refused() {
         let tar = tar_of(&[("member/", EntryType::Directory), ("member/db", EntryType::Regular)]);
-        let copy = ColdCopy {
-            item: "member.tar.gz".into(),
-            raw_size: tar.len() as u64,
-            raw_sha256: Digest::of(&tar),
-            stopped_ms: 1,
-        };
-        let (dir, result) = unpacked(&tar, Some(&copy));
+        let copy = Stated { size: tar.len() as u64, sha256: Digest::of(&tar) };
+        let (dir, result) = unpacked(&tar, Some(copy));
         assert_eq!(result, Ok(()));
         assert_eq!(std::fs::read(dir.path().join("data/member/db")).unwrap(), b"data");
-        let other = ColdCopy { raw_sha256: Digest::of(b"other"), ..copy.clone() };
-        assert!(matches!(unpacked(&tar, Some(&other)).1, Err(Fault::Copy(_))));
-        let shorter = ColdCopy { raw_size: 700, ..copy };
-        assert!(matches!(unpacked(&tar, Some(&shorter)).1, Err(Fault::Copy(_))));
+        let other = Stated { sha256: Digest::of(b"other"), ..copy };
+        assert!(matches!(unpacked(&tar, Some(other)).1, Err(Fault::Copy(_))));
+        let shorter = Stated { size: 700, ..copy };
+        assert!(matches!(unpacked(&tar, Some(shorter)).1, Err(Fault::Copy(_))));
     }
 
     #[test]
