@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use kit::etcd::Release;
 use kit::lab::cmd::{Running, poll};
-use kit::lab::{Host, HostFile, Lab, Role, package};
+pub use kit::lab::operator::OPERATOR;
+use kit::lab::{Host, HostFile, Lab, operator, package};
 use serde_json::Value;
 
 use crate::cluster::program;
@@ -17,7 +18,6 @@ use crate::site::Site;
 /// A night, a step of a restore, or its whole.
 pub const LONG: Duration = Duration::from_secs(600);
 pub const SOON: Duration = Duration::from_secs(120);
-pub const OPERATOR: &str = "operator";
 const KINDS: &str = "namespaces,secrets,configmaps,serviceaccounts,roles,rolebindings,services,resourcequotas,\
                      persistentvolumeclaims,widgets,deployments,replicasets,pods";
 /// Pods that a kubelet makes of its manifests, and makes again while it starts.
@@ -34,42 +34,20 @@ impl<'l> Operator<'l> {
     /// With nightshift, and programs of etcd that can raise a revision. `files` are those of the kubeconfig, which is `config`.
     pub fn new(lab: &'l Lab, tools: &Release, files: &[(&str, Vec<u8>)]) -> Self {
         let host = lab.host(OPERATOR);
-        host.push(&package().unwrap(), "/root/nightshift.deb").unwrap();
-        host.run_for("dpkg --install /root/nightshift.deb", SOON).unwrap();
+        operator::prepare(lab, &package().unwrap(), tools).unwrap();
         for name in ["kubectl", "informer"] {
             host.push(&program(name), &format!("/root/kube/{name}")).unwrap();
         }
-        for name in ["etcd", "etcdutl", "etcdctl"] {
-            host.push(&tools.program(name), &format!("/root/etcd/{name}")).unwrap();
-        }
-        host.run("chmod 0755 /root/etcd/* /root/kube/*").unwrap();
+        host.run("chmod 0755 /root/kube/*").unwrap();
         for (name, content) in files {
             host.write_file(&HostFile::new(format!("/root/kube/{name}"), 0o600, content.as_slice())).unwrap();
         }
-        host.run("mkdir -p -m 0700 /root/.ssh && ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519")
-            .unwrap();
-        let operator = Self { host, lab, read: Cell::new(0) };
-        operator.is_authorized();
-        operator
+        Self { host, lab, read: Cell::new(0) }
     }
 
-    /// Every machine lets the operator in, and the operator knows the keys of each.
+    /// After machines were installed again.
     pub fn is_authorized(&self) {
-        let key = self.host.read_file("/root/.ssh/id_ed25519.pub").unwrap();
-        let mut pins = String::new();
-        for host in self.lab.hosts() {
-            let backup = host.has(Role::BackupServer);
-            let (of, home) = if backup { ("cloud-user", "/home/cloud-user") } else { ("root", "/root") };
-            host.write_file(&HostFile::new("/tmp/key", 0o600, key.clone())).unwrap();
-            host.run(&format!(
-                "install -d -m 0700 -o {of} -g {of} {home}/.ssh && cat /tmp/key >> {home}/.ssh/authorized_keys && \
-                 chown {of}:{of} {home}/.ssh/authorized_keys && chmod 0600 {home}/.ssh/authorized_keys"
-            ))
-            .unwrap();
-            let public = host.run("cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub").unwrap().text();
-            pins += &format!("{},{} {public}\n", host.name, host.address());
-        }
-        self.host.write_file(&HostFile::new("/root/.ssh/known_hosts", 0o600, pins)).unwrap();
+        operator::authorize(self.lab, self.host).unwrap();
     }
 
     fn kubectl(&self, words: &str) -> Result<String, String> {

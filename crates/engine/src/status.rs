@@ -182,7 +182,7 @@ impl LastNights {
             if !is_newest {
                 self.before.get_or_insert((night, closed.verdict));
             }
-            // The plan is made on masters, since it is made at all.
+            // Other hosts than masters, and earlier versions, make no plan.
             let has_plan = record.restorable.as_ref().is_none_or(Restorable::is_restorable);
             if closed.verdict.is_restorable() && has_plan {
                 self.restorable.get_or_insert(night);

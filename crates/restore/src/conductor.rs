@@ -64,13 +64,12 @@ struct Collected {
 
 impl Conductor<'_> {
     pub async fn apply(&self, progress: &mut dyn Progress) -> Result<Ending, RestoreError> {
-        if let Some(join) = self.plan.joins_living()
-            && self.directory.log_lines()?.is_empty()
-        {
-            // Before anything is stopped: its own member may be the one that makes the majority.
-            self.members().require_quorum(join).await.map_err(RestoreError::Refused)?;
-        }
+        // Before anything is stopped.
         if self.directory.log_lines()?.is_empty() {
+            if let Some(join) = self.plan.joins_living() {
+                // Its own member may be the one that makes the majority.
+                self.members().require_quorum(join).await.map_err(RestoreError::Refused)?;
+            }
             self.require_lost_quorum().await?;
         }
         self.carry_out(groups(self.plan), progress).await
@@ -243,25 +242,14 @@ impl Conductor<'_> {
     async fn with_others(&self, step: &Step) -> Result<Outcome, CallError> {
         let join = self.join(step)?;
         if step.action == Action::Promote {
-            let notes = self.members().promote(join).await.map_err(CallError::Failed)?;
-            return Ok(Outcome { notes: notes.into_iter().collect(), ..Outcome::default() });
+            return join::promote(&self.members(), join).await;
         }
         // From then on it is the new member that would be removed.
         let has_begun = self.has_begun(|other| other.host == step.host && other.is_etcd_start());
         if has_begun.map_err(|error| CallError::Failed(chain(&error)))? {
             return Ok(Outcome::default());
         }
-        let members = self.members();
-        // An interrupted run has added it: before etcd 3.4, a single other one waits for it, without a leader.
-        if members.is_added(join).await.unwrap_or(false) {
-            return Ok(Outcome::default());
-        }
-        if self.plan.etcd.is_some() {
-            // They were started just now.
-            members.wait_for(&join.others).await.map_err(CallError::Failed)?;
-        }
-        let notes = members.replace(join).await.map_err(CallError::Failed)?;
-        Ok(Outcome { changed: true, notes: notes.into_iter().collect(), ..Outcome::default() })
+        join::replace(&self.members(), join).await
     }
 
     /// Those files of a machine that are put in place in this step.

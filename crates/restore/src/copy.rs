@@ -34,7 +34,7 @@ pub async fn snapshot(
     copy: &EtcdCopy,
     db: &Path,
 ) -> Result<Ending, Fault> {
-    if copy.kind == CopyKind::Snapshot {
+    if copy.kind.is_snapshot() {
         let (file, packing) = open(directory, copy)?;
         return unpacked(file, packing, db, Some(stated(copy))).await;
     }
@@ -80,9 +80,7 @@ pub async fn start(
     }
     member::require(data, &copy.set.to_string())?;
     // On a database without its log, etcd begins another log, and skips writes until that one has as many entries (docs/facts/etcd.md).
-    let log = data.join("member/wal");
-    let entries = fs::read_dir(&log).into_iter().flatten().flatten().map(|entry| entry.path());
-    if !entries.into_iter().any(|path| path.extension().is_some_and(|extension| extension == "wal")) {
+    if !member::has_log(data) {
         return Err(Fault::Copy(format!("{} has no write-ahead log (member/wal)", copy.set)));
     }
     let start = Start { name, data, db_size: copy.size, origin: Origin::ForceNewCluster };

@@ -10,7 +10,7 @@ use nightshift_core::digest::{Digest, HashedWriter, Written};
 use nightshift_core::etcd_facts::DataFound;
 use nightshift_core::name::HostName;
 use nightshift_core::restore::Plan;
-use nightshift_core::restore::copy::{CopyKind, EtcdCopy};
+use nightshift_core::restore::copy::EtcdCopy;
 use nightshift_core::restore::etcd::{BUMP, EtcdPlan, Member};
 use nightshift_etcd::error::ClientError;
 use nightshift_etcd::restorer::OLDEST;
@@ -92,9 +92,9 @@ async fn make(
     let root = directory.data();
     // What a killed run left is made again.
     if root.exists() {
-        fs::remove_dir_all(&root).doing("remove", &root).map_err(here)?;
+        fs::remove_dir_all(&root).doing("remove", &root)?;
     }
-    private_directory(&root).map_err(here)?;
+    private_directory(&root)?;
     // The copy, its database, that of the test, and the data of each member, packed and unpacked.
     let copies = 4 + 2 * u64::try_from(etcd.members.len()).unwrap_or(u64::MAX);
     space::require(&root, etcd.copy.size.saturating_mul(copies), MAX_FILES, 0)
@@ -105,10 +105,6 @@ async fn make(
     } else {
         all(directory, plan, etcd, &tools, &scratch).await
     }
-}
-
-fn here(error: RestoreError) -> Fault {
-    Fault::Here(nightshift_core::chain(&error))
 }
 
 /// The data of all members, from one snapshot.
@@ -190,7 +186,7 @@ async fn first(
 }
 
 async fn packed(data: PathBuf, tar: PathBuf) -> Result<MemberData, Fault> {
-    let packed = offload::run(move || pack(&data, &tar)).await.map_err(here)?;
+    let packed = offload::run(move || pack(&data, &tar)).await?;
     Ok(MemberData { size: packed.size, sha256: packed.sha256 })
 }
 
@@ -200,8 +196,7 @@ fn require(tools: &Tools, copy: &EtcdCopy) -> Result<(), Fault> {
     let version = &copy.version;
     let wanted = Version::find(version).map(Version::minor_version);
     let (etcd, restorer) = (&tools.etcd, &tools.restorer);
-    if copy.kind != CopyKind::Snapshot && wanted.is_some_and(|wanted| etcd.version.minor_version() != wanted)
-    {
+    if !copy.kind.is_snapshot() && wanted.is_some_and(|wanted| etcd.version.minor_version() != wanted) {
         return Err(unfit(etcd, version, "etcd of the same minor version"));
     }
     let is_older = wanted.is_some_and(|wanted| restorer.version.minor_version() < wanted);

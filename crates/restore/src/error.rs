@@ -4,6 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use nightshift_archive::ListError;
+use nightshift_core::chain;
+use nightshift_etcd::trial::fault::Fault;
 use nightshift_store::StoreError;
 
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +22,12 @@ pub enum RestoreError {
     NotARestore { path: PathBuf, reason: String },
     #[error("{0}")]
     Refused(String),
+}
+
+impl From<RestoreError> for Fault {
+    fn from(error: RestoreError) -> Self {
+        Self::Here(chain(&error))
+    }
 }
 
 pub trait Doing<T> {

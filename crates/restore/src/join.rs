@@ -1,4 +1,4 @@
-//! One member of a living cluster joins the others again: removed, added, and supplied with data by them.
+//! A member joins others: it is removed, added, and gets its data from them.
 
 use std::time::Duration;
 

@@ -260,12 +260,11 @@ fn older_etcd(found: &mut Found, plan: &Plan, machine: &Machine, facts: &Facts) 
     // A pod has the version that its manifest names, which is restored.
     let runs_as_unit = plan.member(&machine.host).is_some() && plan.etcd_pod(machine).is_none();
     let Some(etcd) = plan.etcd.as_ref().filter(|_| runs_as_unit) else { return };
-    let version = Version::find;
-    match facts.etcd.as_deref().map(|text| (text, version(text))) {
+    match facts.etcd.as_deref().map(|text| (text, Version::find(text))) {
         // In a container it is not found on the host.
         None => found.notes.push("the version of its etcd is unknown".to_owned()),
         Some((text, Some(installed))) => {
-            let wanted = version(&etcd.copy.version).map(Version::minor_version);
+            let wanted = Version::find(&etcd.copy.version).map(Version::minor_version);
             if etcd.copy.v2 && wanted.is_some_and(|wanted| installed.minor_version() != wanted) {
                 found.reasons.push(format!(
                     "etcd {text} has another minor version than the copy with v2 keys ({0}); install etcd {0}",

@@ -1,7 +1,7 @@
 //! The one copy of etcd's keys of a plan, read when the plan is made: a torn or damaged one is refused before there are machines.
 
 use std::fs::File;
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read};
 
 use nightshift_core::chain;
 use nightshift_core::digest::Digest;
@@ -12,8 +12,9 @@ use nightshift_core::restore::copy::{CopyKind, EtcdCopy};
 use nightshift_core::restore::finding::Finding;
 use nightshift_core::role::Role;
 use nightshift_core::text::summary;
-use nightshift_etcd::trial::master_keys;
+use nightshift_etcd::trial::fault::{Fault, Here as _};
 use nightshift_etcd::trial::secrets::MasterKeys;
+use nightshift_etcd::trial::{master_keys, member};
 use nightshift_snapshot::{Ending, Tally, Webhooks, walk_hashed, walk_member};
 use nightshift_store::member_tar::{MemberEntry, read_member};
 use nightshift_store::open_below;
@@ -22,10 +23,8 @@ use nightshift_store::spool::{SpoolError, scratch_file, spool};
 
 use crate::copy::packing;
 use crate::directory::Directory;
-use crate::error::RestoreError;
+use crate::error::{Doing as _, RestoreError};
 use crate::source::Sets;
-
-const CHUNK: usize = 256 << 10;
 
 /// What was found in the copy.
 #[derive(Debug, Default)]
@@ -45,7 +44,7 @@ pub fn check(
 ) -> Result<Checked, RestoreError> {
     match contents(directory, sets, copy, read) {
         Ok(checked) => Ok(checked),
-        Err(Fault::Here(error)) => Err(error),
+        Err(Fault::Here(reason)) => Err(RestoreError::Refused(reason)),
         Err(Fault::Copy(reason)) => {
             let what = if copy.kind.is_snapshot() { "snapshot" } else { "data" };
             let finding = Finding::refused(format!(
@@ -55,11 +54,6 @@ pub fn check(
             Ok(Checked { findings: vec![finding], revision: None })
         }
     }
-}
-
-enum Fault {
-    Copy(String),
-    Here(RestoreError),
 }
 
 /// A database, unpacked into a file without a name. A snapshot has an ending.
@@ -82,9 +76,7 @@ fn contents(
         Some(ending) => walk_hashed(&database.file, ending, &mut visitors),
         None => walk_member(&database.file, &mut visitors),
     };
-    let report = walked.map_err(|error| {
-        Fault::Here(RestoreError::Refused(format!("cannot read the database: {}", chain(&error))))
-    })?;
+    let report = walked.here(|| "cannot read the database".to_owned())?;
     if !report.is_sound() {
         let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
         return Err(Fault::Copy(summary(&findings)));
@@ -112,18 +104,16 @@ fn database(
         return Ok(None);
     }
     let set = directory.set(&copy.set);
-    let packed = open_below(&set, &copy.item).map_err(|source| {
-        Fault::Here(RestoreError::Io { doing: "open", path: set.join(&copy.item), source })
-    })?;
+    let packed = open_below(&set, &copy.item).doing("open", &set.join(&copy.item))?;
     let counted = Counted { inner: packed, read };
     let packing = packing(copy);
-    if copy.kind != CopyKind::Snapshot {
+    if !copy.kind.is_snapshot() {
         return of_member(counted, packing, directory, copy);
     }
     let spooled =
         spool(counted, packing, directory.path(), Some(copy.size)).map_err(|error| match error {
             SpoolError::Unpack(error) => Fault::Copy(chain(&error)),
-            error => Fault::Here(RestoreError::Refused(chain(&error))),
+            error => Fault::Here(chain(&error)),
         })?;
     if spooled.ending.length != copy.size || copy.sha256 != Digest::from(spooled.ending.sha256) {
         return Err(Fault::Copy("it does not unpack to what its manifest says".to_owned()));
@@ -138,8 +128,8 @@ fn of_member(
     directory: &Directory,
     copy: &EtcdCopy,
 ) -> Result<Option<Database>, Fault> {
-    let refused = |reason: String| Fault::Here(RestoreError::Refused(reason));
-    let mut file = scratch_file(directory.path(), copy.size).map_err(|error| refused(chain(&error)))?;
+    let mut file =
+        scratch_file(directory.path(), copy.size).here(|| "cannot unpack the database".to_owned())?;
     let mut has_database = false;
     let plain = packing.unpack(packed, Some(copy.size)).map_err(|error| Fault::Copy(chain(&error)))?;
     let written = read_member(plain, Fault::Copy, |entry| {
@@ -147,16 +137,7 @@ fn of_member(
         if std::mem::replace(&mut has_database, true) {
             return Err(Fault::Copy("it contains two databases".to_owned()));
         }
-        let mut buffer = vec![0; CHUNK];
-        loop {
-            let read = content.read(&mut buffer).map_err(|error| Fault::Copy(chain(&error)))?;
-            if read == 0 {
-                return Ok(());
-            }
-            let unwritable =
-                |error: io::Error| refused(format!("cannot unpack the database: {}", chain(&error)));
-            file.write_all(&buffer[..read]).map_err(unwritable)?;
-        }
+        member::copy(content, &mut file, directory.path())
     })?;
     if (written.size, written.sha256) != (copy.size, copy.sha256) {
         return Err(Fault::Copy("it does not unpack to what was stored".to_owned()));

@@ -82,7 +82,7 @@ impl Disk {
     }
 
     /// Keeps what had reached the disk and forgets what was only in memory: the backing file is copied while the file
-    /// system, its writers already dead, is still mounted and has not been told to finish. `release` unmounts what is on it.
+    /// system, its writers already dead, is still mounted, so that it has written nothing more. `release` unmounts what is on it.
     pub fn lose_what_was_in_memory(&self, release: impl FnOnce() -> Result<()>) -> Result<()> {
         let copy = self.backing.with_extension("cut");
         Cmd::new("cp").arg("--sparse=always").args([&self.backing, &copy]).run()?;

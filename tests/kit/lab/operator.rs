@@ -30,16 +30,15 @@ pub fn new_machines(
     EtcdCluster::found(&lab)?;
     control_plane(&lab)?;
     nightshift::install(&lab, deb)?;
-    prepare(&lab, deb)?;
+    prepare(&lab, deb, &Release::named(RELEASE).map_err(Error::Refused)?)?;
     Ok(lab)
 }
 
-/// Installs the package and the programs.
-fn prepare(lab: &Lab, deb: &Path) -> Result<()> {
+/// Installs the package and these programs of etcd, and lets the operator in everywhere.
+pub fn prepare(lab: &Lab, deb: &Path, tools: &Release) -> Result<()> {
     let operator = lab.host(OPERATOR);
     operator.push(deb, "/root/nightshift.deb")?;
     operator.run_for("dpkg --install /root/nightshift.deb", Duration::from_secs(120))?;
-    let tools = Release::named(RELEASE).map_err(Error::Refused)?;
     for program in ["etcd", "etcdutl", "etcdctl"] {
         operator.push(&tools.program(program), &format!("{ETCD_TOOLS}/{program}"))?;
     }
@@ -50,14 +49,21 @@ fn prepare(lab: &Lab, deb: &Path) -> Result<()> {
 /// Creates a key on this host, authorizes it on all others, and pins all host keys.
 pub fn login(lab: &Lab, operator: &Host) -> Result<()> {
     operator.run("mkdir -p -m 0700 /root/.ssh && ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519")?;
+    authorize(lab, operator)
+}
+
+/// Every machine lets the operator in, and the operator knows the keys of each. Machines may have been installed again.
+pub fn authorize(lab: &Lab, operator: &Host) -> Result<()> {
     let key = operator.read_file("/root/.ssh/id_ed25519.pub")?;
     let mut pins = String::new();
     for host in lab.hosts() {
-        let of = if host.has(Role::BackupServer) { "cloud-user" } else { "root" };
-        let home = if of == "root" { "/root" } else { "/home/cloud-user" };
-        host.run(&format!("install -d -m 0700 -o {of} -g {of} {home}/.ssh"))?;
-        let file = HostFile::new(format!("{home}/.ssh/authorized_keys"), 0o600, key.clone());
-        host.write_file(&if of == "root" { file } else { file.owned_by("cloud-user:cloud-user") })?;
+        let backup = host.has(Role::BackupServer);
+        let (of, home) = if backup { ("cloud-user", "/home/cloud-user") } else { ("root", "/root") };
+        host.write_file(&HostFile::new("/tmp/key", 0o600, key.clone()))?;
+        host.run(&format!(
+            "install -d -m 0700 -o {of} -g {of} {home}/.ssh && cat /tmp/key >> {home}/.ssh/authorized_keys && \
+             chown {of}:{of} {home}/.ssh/authorized_keys && chmod 0600 {home}/.ssh/authorized_keys"
+        ))?;
         let public = host.run("cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub")?.text();
         pins += &format!("{},{} {public}\n", host.name, host.address());
     }

@@ -12,7 +12,7 @@ use crate::restore::join::Join;
 use crate::restore::machine::{Machine, PlannedFile};
 use crate::restore::pods::PodKind;
 use crate::restore::steps::{Action, Step, groups};
-use crate::shell::word as quoted;
+use crate::shell::word;
 
 /// On each machine: what is moved aside, and what keeps units from starting.
 const STATE: &str = "/var/lib/nightshift-restore";
@@ -78,8 +78,8 @@ impl By<'_> {
             }),
             Action::Replace => self.replace(f),
             Action::PutJoinConfig => self.joining(|join| {
-                let (config, list) = (quoted(&join.config), join.initial_cluster());
-                if !self.machine.files.iter().any(|file| file.file.path == join.config) || join.config.ends_with(".yaml") {
+                let (config, list) = (word(&join.config), join.initial_cluster());
+                if join.config.ends_with(".yaml") {
                     return writeln!(f, "# on {}, in {config}: {list} as the initial cluster, `existing` as its state", self.machine.host);
                 }
                 self.on(f, &format!(
@@ -124,7 +124,7 @@ impl By<'_> {
             ),
             Act::Stop { units, manifests, ports, data } => self.stop(f, units, manifests, ports, data),
             Act::Settle { paths } => {
-                let paths: Vec<String> = paths.iter().map(|path| quoted(path)).collect();
+                let paths: Vec<String> = paths.iter().map(|path| word(path)).collect();
                 self.on(f, &format!("! command -v restorecon || restorecon -R -- {}", paths.join(" ")))?;
                 self.on(f, "! command -v update-ca-trust || update-ca-trust; systemctl daemon-reload")
             }
@@ -146,7 +146,7 @@ impl By<'_> {
             Act::Identities { .. } => self.on(f, "nightshift keys init"),
             Act::Night => self.on(f, "systemctl enable nightshift && nightshift run night --wait"),
             Act::SetAside { directory } => {
-                let data = quoted(directory.path.trim_end_matches('/'));
+                let data = word(directory.path.trim_end_matches('/'));
                 let before = before(&data);
                 self.on(f, &format!("mkdir -p {before} && {{ [ ! -e {data}/member ] || mv {data}/member {before}/; }}"))
             }
@@ -171,7 +171,7 @@ impl By<'_> {
             let aside = self.aside("manifests");
             self.on(
                 f,
-                &format!("mkdir -p {aside} && {{ [ ! -e {0} ] || mv {0} {aside}/; }}", quoted(manifest)),
+                &format!("mkdir -p {aside} && {{ [ ! -e {0} ] || mv {0} {aside}/; }}", word(manifest)),
             )?;
         }
         // A kubelet needs some seconds to end a pod, and one that is stopped ends none.
@@ -192,7 +192,7 @@ impl By<'_> {
         for data in data {
             self.on(
                 f,
-                &format!("! fuser -s {}", quoted(&format!("{}/member/snap/db", data.trim_end_matches('/')))),
+                &format!("! fuser -s {}", word(&format!("{}/member/snap/db", data.trim_end_matches('/')))),
             )?;
         }
         Ok(())
@@ -235,7 +235,7 @@ impl By<'_> {
 
     fn file(self, f: &mut fmt::Formatter<'_>, planned: &PlannedFile) -> fmt::Result {
         let file = &planned.file;
-        let (path, owner) = (quoted(&file.path), quoted(&file.owner.to_string()));
+        let (path, owner) = (word(&file.path), word(&file.owner.to_string()));
         let before = self.aside("before");
         match &file.kind {
             FileKind::Directory => self
@@ -244,7 +244,7 @@ impl By<'_> {
                 f,
                 &format!(
                     "mkdir -p \"$(dirname {path})\" && ln -sfn {} {path} && chown -h {owner} {path}",
-                    quoted(target)
+                    word(target)
                 ),
             ),
             FileKind::File { .. } => {
@@ -255,21 +255,21 @@ impl By<'_> {
                 );
                 let content =
                     format!("sets/{}/{}/{}", planned.set.host, planned.set.dir_name(), planned.item);
-                writeln!(f, "{} {} < {}", self.ssh(""), quoted(&put), quoted(&content))
+                writeln!(f, "{} {} < {}", self.ssh(""), word(&put), word(&content))
             }
         }
     }
 
     fn put_data(self, f: &mut fmt::Formatter<'_>, member: &Member) -> fmt::Result {
         let (data, owner) =
-            (quoted(member.data.path.trim_end_matches('/')), quoted(&member.data.owner.to_string()));
+            (word(member.data.path.trim_end_matches('/')), word(&member.data.owner.to_string()));
         let before = before(&data);
         let put = format!(
             "mkdir -p {data} && {{ [ ! -e {data}/member ] || {{ mkdir -p {before} && mv {data}/member {before}/; }}; }} && tar -C {data} -xf - && \
              chown {owner} {data} && chown -R {owner} {data}/member && chmod {:o} {data} && {{ ! command -v restorecon || restorecon -R {data}; }}",
             member.data.mode
         );
-        writeln!(f, "tar -C by-hand-{} -cf - member | {} {}", member.host, self.ssh(""), quoted(&put))
+        writeln!(f, "tar -C by-hand-{} -cf - member | {} {}", member.host, self.ssh(""), word(&put))
     }
 
     fn joining(self, put: impl FnOnce(&Join) -> fmt::Result) -> fmt::Result {
@@ -290,13 +290,10 @@ impl By<'_> {
         by.on(f, &format!("timeout 180 sh -c \"until {health}; do sleep 2; done\"; sleep 6"))?;
         let (list, remove) = (by.etcdctl(other, "member list"), by.etcdctl(other, "member remove"));
         let id =
-            format!("id=$({list} | grep -F {} | cut -d, -f1)", quoted(&format!(", {},", join.member.name)));
+            format!("id=$({list} | grep -F {} | cut -d, -f1)", word(&format!(", {},", join.member.name)));
         by.on(f, &format!("{id}; [ -z \"$id\" ] || {remove} $id"))?;
-        let add = format!(
-            "member add {} --peer-urls={}",
-            quoted(&join.member.name),
-            quoted(&join.member.peer_urls)
-        );
+        let add =
+            format!("member add {} --peer-urls={}", word(&join.member.name), word(&join.member.peer_urls));
         by.on(f, &by.etcdctl(other, &add))
     }
 
@@ -308,9 +305,9 @@ impl By<'_> {
     fn etcdctl(self, member: &Member, words: &str) -> String {
         let place = |item: &String| {
             let file = self.machine.files.iter().find(|file| file.item == *item && file.set == member.set);
-            quoted(&file.map_or_else(|| format!("/{item}"), |file| file.file.path.clone()))
+            word(&file.map_or_else(|| format!("/{item}"), |file| file.file.path.clone()))
         };
-        let mut line = format!("ETCDCTL_API=3 etcdctl --endpoints {}", quoted(&member.client_url));
+        let mut line = format!("ETCDCTL_API=3 etcdctl --endpoints {}", word(&member.client_url));
         if let Some([ca, cert, key]) = &member.tls {
             let [ca, cert, key] = [ca, cert, key].map(place);
             line += &format!(" --cacert {ca} --cert {cert} --key {key}");
@@ -324,13 +321,13 @@ impl By<'_> {
 
     fn ssh(self, flags: &str) -> String {
         let Machine { address, port, .. } = self.machine;
-        let to = quoted(&format!("root@{address}"));
+        let to = word(&format!("root@{address}"));
         if *port == 22 { format!("ssh {flags}{to}") } else { format!("ssh {flags}-p {port} {to}") }
     }
 
     fn on(self, f: &mut fmt::Formatter<'_>, command: &str) -> fmt::Result {
         // It must not read what the script is read from.
-        writeln!(f, "{} {}", self.ssh("-n "), quoted(command))
+        writeln!(f, "{} {}", self.ssh("-n "), word(command))
     }
 }
 

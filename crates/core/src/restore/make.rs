@@ -81,7 +81,7 @@ fn make_of(all: &Evidence<'_>, evidence: &Evidence<'_>, scope: Scope) -> Plan {
         others = hosts.filter(|other| concerns(host, inventory, other)).map(machine::running).collect();
     }
     findings.extend(nothing_to_do(&scope, &machines));
-    findings.extend(etcd.iter().flat_map(|etcd| of_snapshot(evidence, etcd)));
+    findings.extend(etcd.iter().flat_map(|etcd| of_copy(evidence, etcd)));
     if !matches!(scope, Scope::Files { .. }) {
         certificates::check(evidence, &mut findings);
     }
@@ -125,7 +125,7 @@ fn concerns(restored: &HostName, inventory: &Inventory, other: &Host) -> bool {
 }
 
 /// What the one copy does not have, and members that the inventory does not have.
-fn of_snapshot(evidence: &Evidence<'_>, plan: &EtcdPlan) -> Vec<Finding> {
+fn of_copy(evidence: &Evidence<'_>, plan: &EtcdPlan) -> Vec<Finding> {
     let copy = &plan.copy;
     let Some(set) = evidence.set(&copy.set) else { return Vec::new() };
     let lost = match copy.kind {

@@ -32,17 +32,23 @@ pub fn unpack(
 
 /// Refuses a directory that is not a member's: etcd would start a new, empty cluster in it, and accept a write.
 pub fn require(data: &Path, copy: &str) -> Result<(), Fault> {
-    let has = |directory: &str, extension: &str| {
-        let entries = std::fs::read_dir(data.join(directory)).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path()).any(|path| path.extension().is_some_and(|found| found == extension))
-    };
-    if data.join("member/snap/db").is_file() || has("member/snap", "snap") || has("member/wal", "wal") {
+    if data.join("member/snap/db").is_file() || has(data, "member/snap", "snap") || has_log(data) {
         return Ok(());
     }
     Err(Fault::Copy(format!(
         "{copy} contains no data of an etcd member: neither member/snap/db nor a .snap or .wal file; a data directory is the one \
          that contains member/"
     )))
+}
+
+/// Whether it has a write-ahead log.
+pub fn has_log(data: &Path) -> bool {
+    has(data, "member/wal", "wal")
+}
+
+fn has(data: &Path, directory: &str, extension: &str) -> bool {
+    let entries = std::fs::read_dir(data.join(directory)).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).any(|path| path.extension().is_some_and(|found| found == extension))
 }
 
 fn unreadable(error: &io::Error) -> Fault {
@@ -64,8 +70,8 @@ fn write(entry: MemberEntry<'_>, data: &Path) -> Result<(), Fault> {
     }
 }
 
-/// A failed read is the copy's fault, a failed write is this host's.
-fn copy(content: &mut dyn Read, target: &mut File, path: &Path) -> Result<(), Fault> {
+/// Copies a file of the tar. A failed read is the copy's fault, a failed write is this host's.
+pub fn copy(content: &mut dyn Read, target: &mut File, path: &Path) -> Result<(), Fault> {
     let mut buffer = vec![0; 256 << 10];
     loop {
         match content.read(&mut buffer).map_err(|error| unreadable(&error))? {

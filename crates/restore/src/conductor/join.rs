@@ -2,7 +2,7 @@
 
 use nightshift_core::chain;
 use nightshift_core::digest::Digest;
-use nightshift_core::restore::act::{Act, FileKind, FileSpec};
+use nightshift_core::restore::act::{Act, FileKind, FileSpec, Outcome};
 use nightshift_core::restore::evidence::MAX_TEXT;
 use nightshift_core::restore::join::{Join, joining};
 use nightshift_core::restore::machine::Machine;
@@ -12,6 +12,25 @@ use crate::call::{CallError, Content};
 use crate::directory::Directory;
 use crate::error::RestoreError;
 use crate::member::Members;
+
+/// Removes the old member, and adds it again.
+pub async fn replace(members: &Members<'_>, join: &Join) -> Result<Outcome, CallError> {
+    // An interrupted run has added it: before etcd 3.4, a single other one waits for it, without a leader.
+    if members.is_added(join).await.unwrap_or(false) {
+        return Ok(Outcome::default());
+    }
+    if members.plan.etcd.is_some() {
+        // They were started just now.
+        members.wait_for(&join.others).await.map_err(CallError::Failed)?;
+    }
+    let notes = members.replace(join).await.map_err(CallError::Failed)?;
+    Ok(Outcome { changed: true, notes: notes.into_iter().collect(), ..Outcome::default() })
+}
+
+pub async fn promote(members: &Members<'_>, join: &Join) -> Result<Outcome, CallError> {
+    let notes = members.promote(join).await.map_err(CallError::Failed)?;
+    Ok(Outcome { notes: notes.into_iter().collect(), ..Outcome::default() })
+}
 
 /// Puts the configuration with which a member joins in place.
 pub async fn put_config(

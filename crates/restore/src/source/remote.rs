@@ -35,8 +35,8 @@ pub async fn list(login: &Login, place: &RemotePlace) -> Result<Vec<ArchiveName>
     Ok(String::from_utf8_lossy(&output.stdout).lines().filter_map(|line| line.trim().parse().ok()).collect())
 }
 
-/// Copies a file of the remote to the directory `to`; false if it does not exist there. An error if it has more than `max` bytes. `arrived` gets the number of its bytes from time to
-/// time.
+/// Copies a file of the remote to the directory `to`; false if it does not exist there. An error if it has more than `max` bytes. `arrived`
+/// gets the number of its bytes from time to time.
 pub async fn fetch(
     login: &Login,
     place: &RemotePlace,

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::restore::Plan;
 use crate::restore::copy::{CopyKind, EtcdCopy};
 use crate::restore::etcd::{BUMP, EtcdPlan, Member};
-use crate::shell::word as quoted;
+use crate::shell::word;
 
 /// Where a scratch etcd is reached: a socket in this directory, which only its owner can enter. It serves every secret of the cluster.
 const SCRATCH: &str = "unix://by-hand:1";
@@ -19,9 +19,9 @@ pub fn write(f: &mut fmt::Formatter<'_>, plan: &Plan, etcd: &EtcdPlan) -> fmt::R
             start(f, copy)?;
             writeln!(
                 f,
-                "id=$({}) && etcdctl --endpoints {SCRATCH} member update \"$id\" --peer-urls={}",
-                id_of_the_only_member(),
-                quoted(&first.peer_urls)
+                "id=$(etcdctl --endpoints {SCRATCH} member list | cut -d, -f1) && \
+                 etcdctl --endpoints {SCRATCH} member update \"$id\" --peer-urls={}",
+                word(&first.peer_urls)
             )?;
             stop(f)?;
             return writeln!(f, "mv by-hand-copy by-hand-{}", first.host);
@@ -47,9 +47,9 @@ fn restore(f: &mut fmt::Formatter<'_>, plan: &Plan, etcd: &EtcdPlan, member: &Me
         "etcdutl snapshot restore by-hand.db --data-dir by-hand-{} --name {} --initial-cluster {} --initial-advertise-peer-urls {} \
          --initial-cluster-token nightshift-{} --bump-revision {BUMP} --mark-compacted",
         member.host,
-        quoted(&member.name),
-        quoted(&etcd.initial_cluster()),
-        quoted(&member.peer_urls),
+        word(&member.name),
+        word(&etcd.initial_cluster()),
+        word(&member.peer_urls),
         plan.id
     )
 }
@@ -85,14 +85,10 @@ fn stop(f: &mut fmt::Formatter<'_>) -> fmt::Result {
     f.write_str("kill $etcd; wait $etcd || true\n")
 }
 
-fn id_of_the_only_member() -> String {
-    format!("etcdctl --endpoints {SCRATCH} member list | cut -d, -f1")
-}
-
 fn unpacker(copy: &EtcdCopy) -> &'static str {
     if copy.item.ends_with(".zst") { "zstd -dc" } else { "gzip -dc" }
 }
 
 fn path(copy: &EtcdCopy) -> String {
-    quoted(&format!("sets/{}/{}/{}", copy.set.host, copy.set.dir_name(), copy.item))
+    word(&format!("sets/{}/{}/{}", copy.set.host, copy.set.dir_name(), copy.item))
 }
