@@ -9,7 +9,7 @@ use kit::lab::operator::login;
 use kit::lab::{DiskSpec, FileSystem, Host, HostFile, Role, Schedule, Topology, available, openshift};
 
 use crate::restore::lost::APPLY;
-use crate::site::{Site, story};
+use crate::site::{Site, Status, story};
 
 /// A member has to be back within it, whatever was killed.
 const BACK: Duration = Duration::from_secs(60);
@@ -348,6 +348,10 @@ fn the_copy_is_restored_with_its_v2_keys(site: &Site) {
     let directory = planned.rsplit_once("restore check ").unwrap().1.trim().to_owned();
     run(&format!("check {directory}"));
     run(&format!("apply {directory}"));
+    // The night that was open has sets of before: another one proves the restored members.
+    let extra = Status::of(master);
+    assert!(extra.night().ends_with(".1"), "{}", extra.night());
+    assert_eq!(extra.verdict(), "complete", "{}\n{}", extra.reasons(), story(master));
     for member in etcd.members() {
         assert_eq!(
             etcd.etcdctl2(member, "get /openshift.io/old").unwrap().trim(),

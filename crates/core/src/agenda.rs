@@ -14,8 +14,8 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
 
 pub use clock::{Clock, SYNCHRONISE};
 pub use event::{Action, Event, Held, ManualRequest, Refusal, StageResult, Start};
@@ -26,6 +26,9 @@ use crate::plan::NightPlan;
 use crate::record::Record;
 use crate::settings::Settings;
 use crate::stage::Stage;
+
+/// How long the pulls of a whole extra night wait for a set: a snapshot of 8 GiB takes less, and whoever requested the night waits.
+const PULL_TIME: SignedDuration = SignedDuration::from_mins(15);
 
 #[derive(Debug)]
 pub struct Agenda {
@@ -64,6 +67,11 @@ impl Agenda {
 
     pub fn night(&self) -> Option<&NightPlan> {
         self.open.as_ref().map(|open| &open.plan)
+    }
+
+    /// Whether the open night closes before its time.
+    pub fn is_closing(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.early().is_some())
     }
 
     /// Whether a stage neither runs nor waits. A pull that has ended may still retry for missing sets.
@@ -113,11 +121,18 @@ impl Agenda {
         }
         let mut actions = Vec::new();
         match request {
-            ManualRequest::Night { night, again } => {
+            ManualRequest::Night { night, again, stages: wanted } => {
                 let roles = self.settings.roles();
-                let making = Stage::ALL.into_iter().filter(|it| it.makes().is_some() && it.runs_on(roles));
-                let open =
-                    self.open_for(clock.now, Some(night), &making.collect::<Vec<_>>(), &mut actions)?;
+                let stages = Stage::ALL.into_iter().filter(|it| it.runs_on(roles));
+                let is_wanted = |it: &Stage| {
+                    if wanted.is_empty() { it.makes().is_some() } else { wanted.contains(it) }
+                };
+                let stages: Vec<_> = stages.filter(is_wanted).collect();
+                if self.open.is_none() {
+                    let plan = self.extra_plan(night, clock.now, &stages)?.pulling_for(PULL_TIME);
+                    actions.push(self.begin(plan));
+                }
+                let open = self.open_for(clock.now, Some(night), &stages, &mut actions)?;
                 open.hasten(clock.now);
                 if again {
                     open.demand(&open.made(), clock.now, true)?;
@@ -139,6 +154,11 @@ impl Agenda {
                 Some(open) => return Err(Refusal::Scheduled(open.plan.night)),
                 None => return Err(Refusal::NoExtraNight),
             },
+            ManualRequest::Restored => {
+                if let Some(open) = self.open.as_mut().filter(|open| !open.plan.night.is_extra()) {
+                    open.close_early("the cluster was restored; an extra night follows".into());
+                }
+            }
         }
         actions.extend(self.advance(clock));
         Ok(actions)
@@ -160,14 +180,23 @@ impl Agenda {
             return Err(Refusal::OtherNightOpen(open.plan.night));
         }
         if self.open.is_none() {
-            let night = match wanted.ok_or(Refusal::NoNight)? {
-                Some(night) => self.admit(night, now)?,
-                None => self.next_extra(now)?,
-            };
-            let plan = NightPlan::extra(&self.settings, night, now, stages);
+            let plan = self.extra_plan(wanted.ok_or(Refusal::NoNight)?, now, stages)?;
             actions.push(self.begin(plan));
         }
         self.open.as_mut().ok_or(Refusal::NoNight)
+    }
+
+    fn extra_plan(
+        &self,
+        night: Option<Night>,
+        now: Timestamp,
+        stages: &[Stage],
+    ) -> Result<NightPlan, Refusal> {
+        let night = match night {
+            Some(night) => self.admit(night, now)?,
+            None => self.next_extra(now)?,
+        };
+        Ok(NightPlan::extra(&self.settings, night, now, stages))
     }
 
     /// Which nights a request may open: an extra night of today or yesterday that has no record.

@@ -1,7 +1,7 @@
 //! The plan of a night on one host, as a value: `nightshift plan` prints the same value that the daemon runs.
 
-use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::backoff;
@@ -75,6 +75,15 @@ impl NightPlan {
             })
             .collect();
         Self { night, host: settings.this.clone(), opens: now, closes, next_opens: closes, stages }
+    }
+
+    /// Its pulls wait so long for the peers' sets, which were requested at the same time.
+    pub fn pulling_for(mut self, time: SignedDuration) -> Self {
+        let until = self.opens.checked_add(time).unwrap_or(self.closes).min(self.closes);
+        for planned in self.stages.iter_mut().filter(|planned| planned.stage.pulls().is_some()) {
+            planned.until = until;
+        }
+        self
     }
 
     pub fn stage(&self, stage: Stage) -> Option<&PlannedStage> {

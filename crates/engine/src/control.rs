@@ -42,9 +42,14 @@ pub enum ControlRequest {
         night: Option<Night>,
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         again: bool,
+        /// The stages of a new extra night; without them, those that make a set.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        stages: Vec<Stage>,
     },
     /// Closes the open extra night.
     CloseNight,
+    /// Closes the open night of the schedule, because the cluster was restored.
+    Restored,
     /// Marks a suspicious or diverged set as reviewed and good.
     Accept {
         set: SetId,

@@ -92,6 +92,25 @@ impl ClientError {
     pub fn is_unimplemented(&self) -> bool {
         matches!(self, Self::Refused { code: Code::Unimplemented, .. })
     }
+
+    /// Whether the member does not know what the request names.
+    pub const fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused { code: Code::NotFound, .. })
+    }
+
+    /// Whether the same request may succeed a moment later: a leader was being elected, or the member was busy.
+    pub const fn is_temporary(&self) -> bool {
+        match self {
+            Self::Refused { code, .. } => {
+                matches!(
+                    code,
+                    Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Aborted
+                )
+            }
+            Self::TimedOut { .. } | Self::Lost { .. } | Self::NotListening { .. } => true,
+            _ => false,
+        }
+    }
 }
 
 /// What an error may have to name: the endpoint, and the files that were used.

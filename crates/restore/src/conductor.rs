@@ -299,7 +299,7 @@ impl Conductor<'_> {
                 let keys = outcome.lines.iter().filter(|line| is_key(line));
                 collected.pins.extend(keys.map(|key| format!("{names} {key}")));
             }
-            Action::Act(Act::Night) => {
+            Action::Act(Act::Night { .. }) => {
                 let notes = outcome.notes.iter().filter(|note| note.starts_with(DEGRADED));
                 collected.degraded.extend(notes.map(|note| format!("{}: {note}", step.host)));
             }

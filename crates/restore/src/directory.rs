@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use nightshift_core::name::HostName;
@@ -28,10 +30,16 @@ const CHECKED: &str = "check.json";
 const LOG: &str = "log";
 /// Exists once `undo` has begun.
 const UNDONE: &str = "undone";
+/// Begins the name of a directory until its plan is made.
+const BEING_MADE: &str = ".restore-";
+/// A directory that is younger may not be locked yet.
+const MIN_AGE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone)]
 pub struct Directory {
     path: PathBuf,
+    /// Of a directory whose plan is being made: without the lock, the next command removes it.
+    _making: Option<Arc<File>>,
 }
 
 /// What a check of the machines found. `apply` requires one without reasons.
@@ -74,13 +82,16 @@ pub enum StepEnd {
 impl Directory {
     /// A new directory beside which the plan's own is made when the plan has its name.
     pub fn create(parent: &Path) -> Result<Self, RestoreError> {
+        remove_interrupted(parent)?;
         let private = fs::Permissions::from_mode(0o700);
         let path = tempfile::Builder::new()
-            .prefix(".restore-")
+            .prefix(BEING_MADE)
             .permissions(private)
             .tempdir_in(parent)
             .doing("create a directory in", parent)?;
-        Ok(Self { path: path.keep() })
+        let directory = Self { path: path.keep(), _making: None };
+        let lock = directory.lock()?;
+        Ok(Self { _making: Some(Arc::new(lock)), ..directory })
     }
 
     /// Gives a new directory the plan's name, with the plan in it.
@@ -91,7 +102,7 @@ impl Directory {
         let path = parent.join(format!("restore-{}", plan.id));
         fs::rename(&self.path, &path).doing("rename the directory to", &path)?;
         nightshift_store::sync_directory(parent).doing("sync", parent)?;
-        Ok(Self { path })
+        Ok(Self { path, _making: None })
     }
 
     /// The directory of a plan, and the plan.
@@ -103,7 +114,7 @@ impl Directory {
             return Err(not(format!("its plan has format {}; use a newer nightshift", plan.format)));
         }
         // etcd's programs run in another working directory.
-        Ok((Self { path: path.canonicalize().doing("open", path)? }, plan))
+        Ok((Self { path: path.canonicalize().doing("open", path)?, _making: None }, plan))
     }
 
     pub fn path(&self) -> &Path {
@@ -207,7 +218,48 @@ impl Directory {
     }
 }
 
+/// Removes what plans that were interrupted while they were made have left: it has secrets, and no name that an operator sees. One that
+/// cannot be read or is another user's stays.
+fn remove_interrupted(parent: &Path) -> Result<(), RestoreError> {
+    for entry in fs::read_dir(parent).doing("list", parent)? {
+        let entry = entry.doing("list", parent)?;
+        if !entry.file_name().to_string_lossy().starts_with(BEING_MADE) {
+            continue;
+        }
+        let Ok(file) = open_own(&entry.path()) else { continue };
+        let age = file.metadata().and_then(|metadata| metadata.modified()).map(|at| at.elapsed());
+        let is_old = age.is_ok_and(|age| age.is_ok_and(|age| age > MIN_AGE));
+        if is_old && file.try_lock().is_ok() {
+            remove_tree(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// A directory that only its owner can enter, and those above it.
 pub fn private_directory(path: &Path) -> Result<(), RestoreError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).doing("create", path)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn the_next_plan_removes_what_an_interrupted_one_has_left_and_nothing_that_is_in_use() {
+        let parent = tempfile::tempdir().unwrap();
+        let [used, left, young] = [(); 3].map(|()| Directory::create(parent.path()).unwrap());
+        let unlocked = [left, young].map(|directory| directory.path().to_owned());
+        let old = SystemTime::now() - 2 * MIN_AGE;
+        for path in [used.path(), &unlocked[0]] {
+            fs::write(path.join("secret"), "").unwrap();
+            File::open(path).unwrap().set_modified(old).unwrap();
+        }
+        let next = Directory::create(parent.path()).unwrap();
+        let exists = [used.path(), &unlocked[0], &unlocked[1], next.path()].map(Path::exists);
+        assert_eq!(exists, [true, false, true, true]);
+    }
 }

@@ -11,7 +11,7 @@ use nightshift_etcd::message::ListedMember;
 use nightshift_etcd::trial::tools::Version;
 use tokio::time::{Instant, sleep};
 
-use crate::member::Members;
+use crate::member::{Members, patiently};
 
 /// How long a member may take to get all data: 8 GiB, the largest database that etcd supports, at 10 MiB/s.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(15 * 60);
@@ -79,7 +79,7 @@ impl Members<'_> {
         let own = listed.iter().find(|listed| is_own(listed, &join.member));
         let mut notes = Vec::new();
         if let Some(own) = own {
-            client.remove_member(own.id).await.map_err(|error| chain(&error))?;
+            remove(client, own.id).await?;
             notes.push(format!("the old member {:x} is removed", own.id));
         }
         let is_learner = have_learners(&clients).await?;
@@ -129,6 +129,9 @@ impl Members<'_> {
         let listed = list(&client).await?;
         let own = listed.iter().find(|listed| is_own(listed, &join.member));
         let own = own.ok_or("it is not in the list of members")?;
+        if own.name.is_empty() {
+            return Err("it is not started yet".to_owned());
+        }
         if own.is_learner {
             client.promote_member(own.id).await.map_err(|error| chain(&error))?;
         }
@@ -176,6 +179,15 @@ impl Members<'_> {
     }
 }
 
+async fn remove(client: &Client, id: u64) -> Result<(), String> {
+    let removed = patiently(async || match client.remove_member(id).await {
+        // By the request before, whose response did not come.
+        Err(error) if error.is_not_found() => Ok(()),
+        removed => removed,
+    });
+    removed.await.map_err(|error| chain(&error))
+}
+
 /// etcd refuses another member until all that vote have been connected for 5 s.
 async fn add(client: &Client, member: &Member, is_learner: bool) -> Result<(), String> {
     let until = Instant::now() + ADD_TIMEOUT;
@@ -185,15 +197,19 @@ async fn add(client: &Client, member: &Member, is_learner: bool) -> Result<(), S
         let reason = chain(&error);
         let is_early =
             ["unhealthy cluster", "not enough started members"].iter().any(|words| reason.contains(words));
-        if !is_early || Instant::now() >= until {
+        if !(is_early || error.is_temporary()) || Instant::now() >= until {
             return Err(reason);
         }
         sleep(POLL_INTERVAL).await;
+        // A request whose response did not come may have been carried out.
+        if list(client).await.is_ok_and(|listed| listed.iter().any(|listed| is_own(listed, member))) {
+            return Ok(());
+        }
     }
 }
 
 async fn list(client: &Client) -> Result<Vec<ListedMember>, String> {
-    client.members().await.map(|response| response.members).map_err(|error| chain(&error))
+    patiently(|| client.members()).await.map(|response| response.members).map_err(|error| chain(&error))
 }
 
 async fn revision(client: &Client) -> Result<i64, String> {

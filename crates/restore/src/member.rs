@@ -48,10 +48,10 @@ impl Members<'_> {
         let members = self.plan.members();
         let clients = self.started(members.iter().copied()).await?;
         let first = clients.first().ok_or("the plan has no members")?;
-        require_list(&members, first).await.map_err(|error| chain(&error))??;
+        patiently(|| require_list(&members, first)).await.map_err(|error| chain(&error))??;
         let mut notes = vec![self.agree(&members, &clients).await?];
         self.write_reaches_all(&members, &clients).await?;
-        notes.extend(disarm(&clients[0]).await.map_err(|error| chain(&error))?);
+        notes.extend(patiently(|| disarm(first)).await.map_err(|error| chain(&error))?);
         Ok(notes)
     }
 
@@ -119,9 +119,7 @@ impl Members<'_> {
             let seen = match contents(clients, wanted).await {
                 Ok(seen) => seen,
                 // The API server compacts while it runs.
-                Err(ClientError::Refused { message, .. })
-                    if message.contains("compacted") && Instant::now() < until =>
-                {
+                Err(error) if (is_compacted(&error) || error.is_temporary()) && Instant::now() < until => {
                     sleep(POLL_INTERVAL).await;
                     continue;
                 }
@@ -162,10 +160,12 @@ impl Members<'_> {
         let key = format!("/nightshift/restore/{}/all", self.plan.id);
         let failed = |member: &Member, error: &ClientError| format!("{}: {}", member.host, chain(error));
         let (Some(first), Some(member)) = (clients.first(), members.first()) else { return Ok(()) };
-        let written = first.put(key.as_bytes(), b"").await.map_err(|error| failed(member, &error))?;
+        let put = || first.put(key.as_bytes(), b"");
+        let written = patiently(put).await.map_err(|error| failed(member, &error))?;
         let mut result = Ok(());
         for (client, member) in clients.iter().zip(members) {
-            let seen = client.changed_at(key.as_bytes()).await.map_err(|error| failed(member, &error))?;
+            let seen = patiently(|| client.changed_at(key.as_bytes())).await;
+            let seen = seen.map_err(|error| failed(member, &error))?;
             if seen != Some(written) && result.is_ok() {
                 let seen = seen.map_or_else(|| "none".to_owned(), |revision| revision.to_string());
                 result = Err(format!(
@@ -174,27 +174,45 @@ impl Members<'_> {
                 ));
             }
         }
-        first.delete(key.as_bytes()).await.map_err(|error| failed(member, &error))?;
+        let delete = || first.delete(key.as_bytes());
+        patiently(delete).await.map_err(|error| failed(member, &error))?;
         result
     }
 
     /// Health checks do not show whether a member accepts writes.
     pub async fn write(&self, member: &Member) -> Result<(), String> {
-        let client = self.client(member).await.map_err(|error| chain(&error))?;
         let key = format!("/nightshift/restore/{}/{}", self.plan.id, member.host);
         let value = self.plan.id.to_string();
-        let written = async {
+        let written = async || {
+            let client = self.client(member).await?;
             client.put(key.as_bytes(), value.as_bytes()).await?;
             let read = client.get(key.as_bytes()).await?;
             client.delete(key.as_bytes()).await?;
             Ok::<_, ClientError>(read)
         };
-        match written.await {
+        match patiently(written).await {
             Ok(Some(read)) if read == value.as_bytes() => Ok(()),
             Ok(_) => Err(format!("{}: it accepted a write and did not return it", member.host)),
             Err(error) => Err(format!("{}: {}", member.host, chain(&error))),
         }
     }
+}
+
+/// The same request again while its error is one that passes, such as an election of a leader.
+pub async fn patiently<T>(
+    mut request: impl AsyncFnMut() -> Result<T, ClientError>,
+) -> Result<T, ClientError> {
+    let until = Instant::now() + AGREE_TIMEOUT;
+    loop {
+        match request().await {
+            Err(error) if error.is_temporary() && Instant::now() < until => sleep(POLL_INTERVAL).await,
+            response => return response,
+        }
+    }
+}
+
+fn is_compacted(error: &ClientError) -> bool {
+    matches!(error, ClientError::Refused { message, .. } if message.contains("compacted"))
 }
 
 /// A client of this member, by way of its machine.

@@ -102,7 +102,7 @@ fn act(call: &mut Call<'_, '_>, act: &Act) -> Result<Outcome, TargetError> {
         Act::Pin { lines } => nightshift_acts::pin(call, lines),
         Act::Identities { remotes } => nightshift_acts::identities(call, remotes),
         Act::Authorize { lines } => nightshift_acts::authorize(call, lines),
-        Act::Night => nightshift_acts::night(call),
+        Act::Night { stages } => nightshift_acts::night(call, stages),
         Act::UndoStop { units, manifests, ports, data } => {
             undo::hold_and_stop(call, units, manifests, ports, data)
         }

@@ -41,10 +41,13 @@ pub enum ManualRequest {
     /// Start these stages now, in the open night or in the named extra night. With `again`, stages that make a set make
     /// another one if tonight's exists.
     Stages { stages: Vec<Stage>, night: Option<Night>, again: bool },
-    /// Start all stages now: the waiting ones of the open night, or those that make a set in a new extra night.
-    Night { night: Option<Night>, again: bool },
+    /// Start all stages now: the waiting ones of the open night; or, in a new extra night, those of `stages` that this host runs. Without
+    /// `stages` they are those that make a set.
+    Night { night: Option<Night>, again: bool, stages: Vec<Stage> },
     /// Close the open extra night.
     Close,
+    /// The cluster was restored: close the open night of the schedule, whose sets may be of before. An extra night stays open.
+    Restored,
 }
 
 /// Why a manual request is refused.

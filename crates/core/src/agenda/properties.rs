@@ -26,6 +26,7 @@ enum Move {
     /// A stage is requested in the open night, or in an extra night so many days from now.
     ManualRequest(prop::sample::Index, Option<(i16, u16)>),
     CloseNight,
+    Restored,
     Synchronise(bool),
     /// The daemon is killed and started again.
     Restart,
@@ -45,6 +46,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         1 => (any::<prop::sample::Index>(), prop::option::of((-3i16..400, 0u16..3)))
             .prop_map(|(which, night)| Move::ManualRequest(which, night)),
         1 => Just(Move::CloseNight),
+        1 => Just(Move::Restored),
         1 => any::<bool>().prop_map(Move::Synchronise),
         1 => Just(Move::Restart),
         1 => (-20i8..20).prop_map(Move::Reload),
@@ -204,8 +206,11 @@ impl Watch {
                 self.step(Event::Tick);
             }
             Move::Restart => self.restart(),
-            Move::AskNight => self.ask(ManualRequest::Night { night: None, again: false }),
+            Move::AskNight => {
+                self.ask(ManualRequest::Night { night: None, again: false, stages: Vec::new() })
+            }
             Move::CloseNight => self.ask(ManualRequest::Close),
+            Move::Restored => self.ask(ManualRequest::Restored),
             Move::ManualRequest(which, night) => {
                 let stage = Stage::ALL[which.index(Stage::ALL.len())];
                 let night = night.map(|(days, extra)| {

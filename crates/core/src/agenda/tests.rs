@@ -426,7 +426,7 @@ fn an_extra_night_follows_the_same_rule_of_reloads() {
     let extra: Night = "2026-11-22.1".parse().unwrap();
     let actions = world
         .agenda
-        .request(world.clock(), ManualRequest::Night { night: Some(extra), again: false })
+        .request(world.clock(), ManualRequest::Night { night: Some(extra), again: false, stages: Vec::new() })
         .unwrap();
     world.take(actions);
     reload(&mut world, edited());
@@ -445,8 +445,10 @@ fn an_extra_night_follows_the_same_rule_of_reloads() {
 fn a_requested_night_keeps_its_times_over_a_reload() {
     let mut world = World::at("2026-11-22T21:00:30Z", all_roles());
     world.run_until("2026-11-22T21:01:00Z");
-    let actions =
-        world.agenda.request(world.clock(), ManualRequest::Night { night: None, again: false }).unwrap();
+    let actions = world
+        .agenda
+        .request(world.clock(), ManualRequest::Night { night: None, again: false, stages: Vec::new() })
+        .unwrap();
     world.take(actions);
     reload(&mut world, edited());
     world.run_until("2026-11-22T21:15:00Z");
@@ -518,7 +520,7 @@ fn an_extra_night_creates_this_hosts_sets_and_closes() {
     let extra: Night = "2026-11-22.1".parse().unwrap();
     let actions = world
         .agenda
-        .request(world.clock(), ManualRequest::Night { night: Some(extra), again: false })
+        .request(world.clock(), ManualRequest::Night { night: Some(extra), again: false, stages: Vec::new() })
         .unwrap();
     world.take(actions);
     world.run_until("2026-11-22T13:00:00Z");
@@ -533,8 +535,10 @@ fn an_extra_night_creates_this_hosts_sets_and_closes() {
 fn an_operator_can_start_all_stages_of_the_night_at_once() {
     let mut world = World::at("2026-11-22T21:00:30Z", all_roles());
     world.run_until("2026-11-22T21:01:00Z");
-    let actions =
-        world.agenda.request(world.clock(), ManualRequest::Night { night: None, again: false }).unwrap();
+    let actions = world
+        .agenda
+        .request(world.clock(), ManualRequest::Night { night: None, again: false, stages: Vec::new() })
+        .unwrap();
     world.take(actions);
     world.run_until("2026-11-22T21:10:00Z");
     assert_eq!(world.starts().len(), Stage::ALL.len());
@@ -695,7 +699,7 @@ fn a_closed_night_stays_closed_after_an_extra_night() {
     let extra: Night = "2026-11-22.1".parse().unwrap();
     let actions = world
         .agenda
-        .request(world.clock(), ManualRequest::Night { night: Some(extra), again: false })
+        .request(world.clock(), ManualRequest::Night { night: Some(extra), again: false, stages: Vec::new() })
         .unwrap();
     world.take(actions);
     world.run_until("2026-11-23T02:50:00Z");

@@ -10,6 +10,7 @@ use crate::etcd_facts::DataDirectory;
 use crate::owner::Owner;
 use crate::restore::difference::Difference;
 use crate::restore::id::PlanId;
+use crate::stage::Stage;
 use crate::text::{Lines, Text};
 
 /// The format of requests and replies: both sides must have the same one.
@@ -73,8 +74,12 @@ pub enum Act {
     Identities { remotes: Vec<String> },
     /// Authorizes these keys for the masters' login.
     Authorize { lines: Vec<String> },
-    /// Starts nightshift, and runs an extra night on this host.
-    Night,
+    /// Starts nightshift, and runs an extra night on this host: of these stages, after the open night of the schedule was closed, because its sets
+    /// may be of before. Without stages, what is left of the open night, or this host's own sets.
+    Night {
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        stages: Vec<Stage>,
+    },
     /// Stops everything again and keeps it from starting, also what a step of the plan has started.
     UndoStop { units: Vec<String>, manifests: Vec<String>, ports: Vec<String>, data: Vec<String> },
     /// Moves back what the plan has moved aside, and aside what it has put in place.
@@ -103,7 +108,7 @@ impl Act {
             Self::Pin { .. } => "pin",
             Self::Identities { .. } => "identities",
             Self::Authorize { .. } => "authorize",
-            Self::Night => "night",
+            Self::Night { .. } => "night",
             Self::UndoStop { .. } => "undo-stop",
             Self::Undo => "undo",
             Self::UndoStart { .. } => "undo-start",

@@ -144,7 +144,7 @@ impl By<'_> {
             }
             Act::HostKeys => self.on(f, "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"),
             Act::Identities { .. } => self.on(f, "nightshift keys init"),
-            Act::Night => self.on(f, "systemctl enable nightshift && nightshift run night --wait"),
+            Act::Night { .. } => self.on(f, "systemctl enable nightshift && nightshift run night --wait"),
             Act::SetAside { directory } => {
                 let data = word(directory.path.trim_end_matches('/'));
                 let before = before(&data);

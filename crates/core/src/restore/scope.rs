@@ -8,6 +8,7 @@ use crate::inventory::{Host, Inventory};
 use crate::name::{HostName, NameError};
 use crate::role::Role;
 use crate::settings::Settings;
+use crate::stage::Stage;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -58,6 +59,18 @@ impl Scope {
     /// Whether the machines are new, so that their keys are pinned and the masters' keys are authorized.
     pub const fn has_new_machines(&self) -> bool {
         matches!(self, Self::Cluster | Self::Host(_))
+    }
+
+    /// The stages of the extra night that proves the restored cluster, on each of its hosts. None where the cluster's other hosts take no
+    /// part in it: a master would wait for their sets.
+    pub fn night(&self) -> Vec<Stage> {
+        let is_of_nodes =
+            |stage: &Stage| stage.makes() == Some(Role::Node) || stage.pulls() == Some(Role::Node);
+        match self {
+            Self::Cluster => Stage::ALL.to_vec(),
+            Self::Etcd => Stage::ALL.into_iter().filter(|stage| !is_of_nodes(stage)).collect(),
+            Self::Host(_) | Self::Files { .. } => Vec::new(),
+        }
     }
 }
 

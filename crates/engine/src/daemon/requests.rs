@@ -57,11 +57,12 @@ impl Daemon {
                 let request = ManualRequest::Stages { stages: stages.clone(), night, again };
                 return self.run_manually(request, stages, wait, &who, reply).await;
             }
-            ControlRequest::RunNight { wait, night, again } => {
-                let request = ManualRequest::Night { night, again };
+            ControlRequest::RunNight { wait, night, again, stages } => {
+                let request = ManualRequest::Night { night, again, stages };
                 return self.run_manually(request, Vec::new(), wait, &who, reply).await;
             }
-            ControlRequest::CloseNight => self.close_night(&who).await,
+            ControlRequest::CloseNight => self.close_night(ManualRequest::Close, &who).await,
+            ControlRequest::Restored => self.close_night(ManualRequest::Restored, &who).await,
             ControlRequest::Accept { set } => {
                 let (settings, audit) = (Arc::clone(self.agenda.settings()), self.audit.clone());
                 let tonight = self.nights.tonight().map(|tonight| (tonight.night, tonight.record.clone()));
@@ -221,21 +222,28 @@ impl Daemon {
         }
     }
 
-    /// Closes the open extra night. Its stages wait for nothing but their own end.
-    async fn close_night(&mut self, who: &str) -> ControlResponse {
+    /// Closes the open night. Its stages wait for nothing but their own end.
+    async fn close_night(&mut self, request: ManualRequest, who: &str) -> ControlResponse {
         let clock = self.clock.read();
-        let night = self.agenda.night().map(|plan| plan.night.to_string()).unwrap_or_default();
-        match self.agenda.request(clock, ManualRequest::Close) {
+        let before = self.agenda.night().map(|plan| plan.night);
+        match self.agenda.request(clock, request) {
             Ok(actions) => {
                 self.act(actions, clock).await;
                 let stopping: Vec<_> = self.running_stages().map(|stage| stage.to_string()).collect();
-                let message = if stopping.is_empty() {
-                    format!("night {night} is closed (requested by {who})")
-                } else {
-                    let stages = stopping.join(", ");
-                    format!(
-                        "night {night} closes as soon as its stages have stopped (requested by {who}): {stages}"
-                    )
+                let message = match before {
+                    None => "no night is open".to_owned(),
+                    Some(night) if !self.agenda.is_closing() && self.agenda.night().is_some() => {
+                        format!("night {night} stays open")
+                    }
+                    Some(night) if stopping.is_empty() => {
+                        format!("night {night} is closed (requested by {who})")
+                    }
+                    Some(night) => {
+                        let stages = stopping.join(", ");
+                        format!(
+                            "night {night} closes as soon as its stages have stopped (requested by {who}): {stages}"
+                        )
+                    }
                 };
                 tracing::info!("{message}");
                 ControlResponse::Done { message }

@@ -144,6 +144,9 @@ pub struct RestoreObject {
     pub namespace: Option<String>,
     #[command(flatten)]
     pub origin: Origin,
+    /// Of a remote: the configuration file of ssh [default: the operator's]
+    #[arg(long, value_name = "FILE")]
+    pub ssh_config: Option<PathBuf>,
     /// The API server's file with the encryption keys [default: that in the masters' sets]
     #[arg(long, value_name = "FILE")]
     pub encryption_config: Option<PathBuf>,

@@ -4,6 +4,8 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nightshift_core::stage::Stage;
+
 use super::accounts::{Accounts, SystemAccounts};
 use super::systemd::{Systemctl, Systemd};
 
@@ -54,6 +56,6 @@ pub trait Nightshift {
     /// Adds lines to the peers' `authorized_keys`. False if it has them.
     fn authorize(&self, lines: &[String]) -> Result<bool, Failure>;
 
-    /// Runs an extra night, and returns the daemon's report on it.
-    fn night(&self) -> Result<String, Failure>;
+    /// Runs an extra night of these stages, and returns the daemon's report on it.
+    fn night(&self, stages: &[Stage]) -> Result<String, Failure>;
 }

@@ -1,6 +1,7 @@
 //! The last acts, on nightshift's own configuration: the program gives what they do.
 
 use nightshift_core::restore::act::Outcome;
+use nightshift_core::stage::Stage;
 
 use super::call::Call;
 use super::error::TargetError;
@@ -33,7 +34,7 @@ pub fn authorize(call: &mut Call<'_, '_>, lines: &[String]) -> Result<Outcome, T
 }
 
 /// One extra night is enough: a repetition does not open another, and returns the same report.
-pub fn night(call: &mut Call<'_, '_>) -> Result<Outcome, TargetError> {
+pub fn night(call: &mut Call<'_, '_>, stages: &[Stage]) -> Result<Outcome, TargetError> {
     if call.was_done() {
         call.notes.extend(call.state.journal.night().cloned());
         return Ok(call.outcome());
@@ -43,7 +44,7 @@ pub fn night(call: &mut Call<'_, '_>) -> Result<Outcome, TargetError> {
         call.host.systemd.enable(UNIT)?;
     }
     call.host.systemd.start_no_block(&[UNIT])?;
-    let report = call.host.nightshift.night().map_err(failed("the extra night failed"))?;
+    let report = call.host.nightshift.night(stages).map_err(failed("the extra night failed"))?;
     call.log(Event::Night { report: report.clone().into() })?;
     call.changed = true;
     call.note(report);

@@ -12,6 +12,7 @@ use nightshift_core::access::Access;
 use nightshift_core::digest::Digest;
 use nightshift_core::owner::Owner;
 use nightshift_core::restore::act::{Act, FORMAT, FileKind, FileSpec, Outcome, Reply, Request};
+use nightshift_core::stage::Stage;
 use nightshift_store::process::ProcessError;
 use tempfile::TempDir;
 
@@ -112,7 +113,7 @@ impl Nightshift for FakeNightshift {
         Ok(true)
     }
 
-    fn night(&self) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+    fn night(&self, _stages: &[Stage]) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
         self.nights.set(self.nights.get() + 1);
         Ok("night 2026-11-29.1: complete".to_owned())
     }

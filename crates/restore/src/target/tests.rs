@@ -8,6 +8,7 @@ use std::thread;
 
 use nightshift_core::restore::act::{Act, Wanted};
 use nightshift_core::restore::difference::Now;
+use nightshift_core::stage::Stage;
 
 use super::ActiveState::{Active, Stopped};
 use super::crash;
@@ -59,7 +60,7 @@ fn without_roots_rights_only_the_facts_are_shown() {
     let machine = Machine { is_root: false, ..Machine::new() };
     let facts = machine.call("2", Act::Facts(Wanted::default())).unwrap().facts.unwrap();
     assert!(!facts.is_root);
-    for act in [Act::Finish, Act::HostKeys, hold(&[ETCD]), Act::Night] {
+    for act in [Act::Finish, Act::HostKeys, hold(&[ETCD]), Act::Night { stages: Vec::new() }] {
         let error = machine.call("3.1", act).unwrap_err();
         assert!(error.contains("needs root's rights"), "{error}");
     }
@@ -372,10 +373,10 @@ fn the_last_acts_are_those_of_the_program_and_one_extra_night_is_enough() {
     assert_eq!((keys.changed, keys.lines), (true, units(&["offsite"])));
     assert!(machine.call("7.3", Act::Authorize { lines: Vec::new() }).unwrap().changed);
     machine.systemd.disabled.borrow_mut().insert("nightshift.service".to_owned());
-    let night = machine.call("7.4", Act::Night).unwrap();
+    let night = machine.call("7.4", Act::Night { stages: Stage::ALL.to_vec() }).unwrap();
     assert_eq!(machine.systemd.take_requests(), ["enable nightshift.service", "start nightshift.service"]);
     assert!(night.changed && night.notes.summary().contains("complete"));
-    let again = machine.call("7.4", Act::Night).unwrap();
+    let again = machine.call("7.4", Act::Night { stages: Stage::ALL.to_vec() }).unwrap();
     // A night that was not complete stays so.
     assert!(!again.changed && again.notes.summary().contains("complete"), "{:?}", again.notes);
     assert_eq!(machine.nightshift.nights.get(), 1);

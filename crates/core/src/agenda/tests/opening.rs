@@ -45,7 +45,7 @@ fn a_request_may_open_only_an_extra_night_of_today_or_yesterday_without_a_record
         for request in [
             stages(&[Stage::CollectMaster], Some(night)),
             stages(&[Stage::ShipArchive], Some(night)),
-            ManualRequest::Night { night: Some(night.parse().unwrap()), again: false },
+            ManualRequest::Night { night: Some(night.parse().unwrap()), again: false, stages: Vec::new() },
         ] {
             let refusal = world.ask(request).unwrap_err();
             assert!(refusal.to_string().contains(refused), "{night}: {refusal}");
@@ -66,7 +66,8 @@ fn a_night_by_hand_is_refused_where_no_name_is_left_and_names_no_recorded_night(
     let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
     world.ask(stages(&[Stage::CollectMaster], Some("2026-11-22.65535"))).unwrap();
     world.run_until("2026-11-22T12:10:00Z");
-    let refused = world.ask(ManualRequest::Night { night: None, again: false }).unwrap_err();
+    let refused =
+        world.ask(ManualRequest::Night { night: None, again: false, stages: Vec::new() }).unwrap_err();
     assert!(refused.to_string().contains("--night 2026-11-22.2"), "{refused}");
     world.ask(stages(&[Stage::CollectMaster], Some("2026-11-22.2"))).unwrap();
     assert_eq!(world.opened(), ["2026-11-22.65535", "2026-11-22.2"]);
@@ -76,12 +77,12 @@ fn a_night_by_hand_is_refused_where_no_name_is_left_and_names_no_recorded_night(
 fn a_night_by_hand_takes_the_named_extra_night_or_the_next_free_one() {
     let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
     let named = Some("2026-11-22.4".parse().unwrap());
-    world.ask(ManualRequest::Night { night: named, again: false }).unwrap();
+    world.ask(ManualRequest::Night { night: named, again: false, stages: Vec::new() }).unwrap();
     let other = Some("2026-11-22.5".parse().unwrap());
-    let refused = world.ask(ManualRequest::Night { night: other, again: false });
+    let refused = world.ask(ManualRequest::Night { night: other, again: false, stages: Vec::new() });
     assert!(matches!(refused, Err(Refusal::OtherNightOpen(open)) if Some(open) == named), "{refused:?}");
     world.run_until("2026-11-22T13:00:00Z");
-    world.ask(ManualRequest::Night { night: None, again: false }).unwrap();
+    world.ask(ManualRequest::Night { night: None, again: false, stages: Vec::new() }).unwrap();
     world.run_until("2026-11-22T14:00:00Z");
     assert_eq!(world.opened(), ["2026-11-22.4", "2026-11-22.5"]);
 }
@@ -244,7 +245,7 @@ fn a_set_is_made_again_only_on_request_and_also_in_the_retry_of_that_request() {
     let starts = again(&world);
     assert_eq!(starts[..3], [false, false, true]);
     assert!(starts.len() > 3 && starts[3..].iter().all(|again| *again), "{starts:?}");
-    world.ask(ManualRequest::Night { night: None, again: true }).unwrap();
+    world.ask(ManualRequest::Night { night: None, again: true, stages: Vec::new() }).unwrap();
     assert!(started_again(&world, Stage::CollectNode));
 }
 
@@ -262,4 +263,36 @@ fn a_waiting_stage_names_the_stages_that_it_needs() {
     world.takes = SignedDuration::from_hours(2);
     world.run_until("2026-11-22T22:46:00Z");
     assert_eq!(world.agenda.waits_for(Stage::MirrorMasters), [Stage::PullEtcd, Stage::PullNodes]);
+}
+
+#[test]
+fn after_a_restore_the_night_of_the_schedule_closes_and_a_whole_extra_night_follows() {
+    let mut world = World::at("2026-11-22T21:00:30Z", all_roles());
+    world.run_until("2026-11-22T22:30:00Z");
+    let made_before = world.starts().len();
+    assert!(made_before > 0);
+    world.ask(ManualRequest::Restored).unwrap();
+    world.run_until("2026-11-22T22:31:00Z");
+    let whole = ManualRequest::Night { night: None, again: false, stages: Stage::ALL.to_vec() };
+    world.ask(whole.clone()).unwrap();
+    world.ask(ManualRequest::Restored).unwrap();
+    world.ask(whole).unwrap();
+    assert_eq!(world.opened(), ["2026-11-22", "2026-11-22.1"], "the extra night is not closed");
+    world.run_until("2026-11-22T23:30:00Z");
+    let stages: Vec<_> = world.starts().into_iter().skip(made_before).map(|(_, stage, _)| stage).collect();
+    assert_eq!(stages, Stage::ALL);
+    world.run_until("2026-11-23T12:00:00Z");
+    assert_eq!(world.opened().len(), 2, "the night of the schedule does not open again");
+}
+
+#[test]
+fn the_pulls_of_a_whole_extra_night_wait_a_quarter_of_an_hour_for_sets() {
+    let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
+    world.ask(ManualRequest::Night { night: None, again: false, stages: Stage::ALL.to_vec() }).unwrap();
+    let plan = world.agenda.night().unwrap();
+    for stage in Stage::ALL {
+        let planned = plan.stage(stage).unwrap();
+        let minutes = planned.until.duration_since(planned.at).as_mins();
+        assert_eq!(minutes == 15, stage.pulls().is_some(), "{stage}: {minutes}");
+    }
 }

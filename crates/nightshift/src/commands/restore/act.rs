@@ -11,6 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use nightshift_core::role::Role;
 use nightshift_core::settings::Settings;
+use nightshift_core::stage::Stage;
 use nightshift_engine::control::{ClientError, ControlRequest, ControlResponse, send};
 use nightshift_restore::conductor::DEGRADED;
 use nightshift_restore::target::idle::{self, UntilIdle};
@@ -88,8 +89,8 @@ impl Nightshift for Configured<'_> {
         authorize(Path::new(AUTHORIZED_KEYS), lines)
     }
 
-    fn night(&self) -> Result<String, Failure> {
-        let response = here(run_night(&socket(self.config)))?;
+    fn night(&self, stages: &[Stage]) -> Result<String, Failure> {
+        let response = here(run_night(&socket(self.config), stages))?;
         match response {
             ControlResponse::Done { message } => Ok(message),
             ControlResponse::Degraded { message } => Ok(format!("{DEGRADED}{message}")),
@@ -103,12 +104,29 @@ impl Nightshift for Configured<'_> {
 }
 
 /// Requests the night once the daemon is there, and waits for its end.
-async fn run_night(socket: &Path) -> Result<ControlResponse, CommandError> {
-    let request = ControlRequest::RunNight { wait: true, night: None, again: false };
+async fn run_night(socket: &Path, stages: &[Stage]) -> Result<ControlResponse, CommandError> {
     let until = Instant::now() + START_TIMEOUT;
+    if !stages.is_empty() {
+        accepted(socket, &ControlRequest::Restored, until).await?;
+    }
+    let request = ControlRequest::RunNight { wait: true, night: None, again: false, stages: stages.to_vec() };
+    accepted(socket, &request, until).await
+}
+
+/// The daemon may be starting, and a night that closes waits for its stages.
+async fn accepted(
+    socket: &Path,
+    request: &ControlRequest,
+    until: Instant,
+) -> Result<ControlResponse, CommandError> {
     loop {
-        match send(socket, &request).await {
-            Err(ClientError::Away { .. }) if Instant::now() < until => sleep(POLL_INTERVAL).await,
+        match send(socket, request).await {
+            Err(ClientError::Away { .. })
+            | Ok(ControlResponse::Refused { .. } | ControlResponse::Busy { .. })
+                if Instant::now() < until =>
+            {
+                sleep(POLL_INTERVAL).await;
+            }
             sent => return Ok(sent?),
         }
     }

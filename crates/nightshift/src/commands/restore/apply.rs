@@ -71,7 +71,7 @@ pub fn report(ending: Ending, complete: &str, next: &str) -> Exit {
             for reason in reasons {
                 out::print(reason);
             }
-            out::print(format!("{complete}, but the first night is not complete"));
+            out::print(format!("{complete}, but the extra night is not complete"));
             Exit::Degraded
         }
         Ending::Later(hosts) => {

@@ -84,8 +84,9 @@ fn of_file(args: &RestoreObject, scratch: PathBuf) -> Result<Copy, CommandError>
 }
 
 fn unpack(config: &Path, args: &RestoreObject, directory: &Directory) -> Result<Unpacked, CommandError> {
+    let login = Login { config: args.ssh_config.clone(), ..Login::default() };
     let Verified { sets, source, signed, doubts } =
-        origin::read(config, &args.origin, &Login::default(), &directory.sets())?;
+        origin::read(config, &args.origin, &login, &directory.sets())?;
     for doubt in doubts {
         match doubt.kind {
             FindingKind::Refused => return Err(CommandError::Absent(doubt.text)),
