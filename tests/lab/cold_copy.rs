@@ -16,7 +16,7 @@ const BACK: Duration = Duration::from_secs(60);
 const COPY: Duration = Duration::from_secs(240);
 /// A lock outlives its dead holder by a minute.
 const LOCK: Duration = Duration::from_secs(90);
-const MEMBER_DATA: u64 = 160 << 20;
+const MEMBER_DATA: u64 = 80 << 20;
 
 /// Asks the helper as the daemon does, and prints what it says.
 const CLIENT: &str = r#"use Socket;
@@ -99,7 +99,7 @@ fn of_two_members_started_in_the_same_second_one_is_copied() {
     let site = Site::up("coldtwo", &topology, &Schedule::due_in(120));
     let etcd = EtcdCluster::of(&site.lab);
     etcd.etcdctl2(etcd.members()[0], "set /openshift.io/old from-v2").unwrap();
-    etcd.fill(etcd.members()[0], MEMBER_DATA / 4).unwrap();
+    etcd.fill(etcd.members()[0], MEMBER_DATA / 2).unwrap();
     for host in etcd.members() {
         host.systemctl("enable --now --quiet nightshift-cold-copy.socket").unwrap();
         host.write_file(&HostFile::new("/root/ask.pl", 0o600, CLIENT)).unwrap();
