@@ -14,8 +14,8 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use jiff::civil::Date;
-use jiff::{SignedDuration, Timestamp};
 
 pub use clock::{Clock, SYNCHRONISE};
 pub use event::{Action, Event, Held, ManualRequest, Refusal, StageResult, Start};
@@ -26,9 +26,6 @@ use crate::plan::NightPlan;
 use crate::record::Record;
 use crate::settings::Settings;
 use crate::stage::Stage;
-
-/// How long the pulls of a whole extra night wait for a set: a snapshot of 8 GiB takes less, and whoever requested the night waits.
-const PULL_TIME: SignedDuration = SignedDuration::from_mins(15);
 
 #[derive(Debug)]
 pub struct Agenda {
@@ -121,7 +118,7 @@ impl Agenda {
         }
         let mut actions = Vec::new();
         match request {
-            ManualRequest::Night { night, again, stages: wanted } => {
+            ManualRequest::Night { night, again, stages: wanted, restored } => {
                 let roles = self.settings.roles();
                 let stages = Stage::ALL.into_iter().filter(|it| it.runs_on(roles));
                 let is_wanted = |it: &Stage| {
@@ -129,7 +126,7 @@ impl Agenda {
                 };
                 let stages: Vec<_> = stages.filter(is_wanted).collect();
                 if self.open.is_none() {
-                    let plan = self.extra_plan(night, clock.now, &stages)?.pulling_for(PULL_TIME);
+                    let plan = self.extra_plan(night, clock.now, &stages)?.proving(restored);
                     actions.push(self.begin(plan));
                 }
                 let open = self.open_for(clock.now, Some(night), &stages, &mut actions)?;

@@ -10,6 +10,9 @@ use crate::owner::Owner;
 use crate::text::{Lines, Text, at_most};
 use crate::words::words;
 
+/// The key in etcd that a member has which is stopped for a cold copy. A cold copy contains it.
+pub const COLD_COPY_LOCK: &str = "/nightshift/cold-copy-lock";
+
 /// The maximum number of members in an agreement; etcd recommends at most seven.
 const MAX_MEMBERS: usize = 100;
 

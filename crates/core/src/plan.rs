@@ -10,6 +10,10 @@ use crate::name::HostName;
 use crate::night::Night;
 use crate::settings::Settings;
 use crate::stage::Stage;
+use crate::text::Text;
+
+/// How long the pulls of a night that proves a restore wait for a set: a snapshot of 8 GiB takes less, and the operator waits.
+const PULL_TIME: SignedDuration = SignedDuration::from_mins(15);
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct NightPlan {
@@ -20,6 +24,8 @@ pub struct NightPlan {
     /// Until when an archive that is already packed may continue shipping.
     pub next_opens: Timestamp,
     pub stages: Vec<PlannedStage>,
+    /// The plan of the restore that this night proves.
+    pub restored: Option<Text>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -58,6 +64,7 @@ impl NightPlan {
             closes,
             next_opens: date.tomorrow().map_or(closes, |next| window.opening(next)),
             stages,
+            restored: None,
         }
     }
 
@@ -74,12 +81,24 @@ impl NightPlan {
                 peers: peers(settings, *stage),
             })
             .collect();
-        Self { night, host: settings.this.clone(), opens: now, closes, next_opens: closes, stages }
+        Self {
+            night,
+            host: settings.this.clone(),
+            opens: now,
+            closes,
+            next_opens: closes,
+            stages,
+            restored: None,
+        }
     }
 
-    /// Its pulls wait so long for the peers' sets, which were requested at the same time.
-    pub fn pulling_for(mut self, time: SignedDuration) -> Self {
-        let until = self.opens.checked_add(time).unwrap_or(self.closes).min(self.closes);
+    /// A night that proves a restored cluster: its pulls do not wait for long, because all hosts were requested at the same time.
+    pub fn proving(mut self, restored: Option<Text>) -> Self {
+        if restored.is_none() {
+            return self;
+        }
+        self.restored = restored;
+        let until = self.opens.checked_add(PULL_TIME).unwrap_or(self.closes).min(self.closes);
         for planned in self.stages.iter_mut().filter(|planned| planned.stage.pulls().is_some()) {
             planned.until = until;
         }

@@ -16,6 +16,7 @@ use crate::role::Role;
 use crate::secrets::SecretsReport;
 use crate::set_path::SetId;
 use crate::stage::Stage;
+use crate::text::Text;
 
 pub use line::{Expected, Fate, Line, Packed, SetReport, Shipment, StartReason, Step};
 pub use proof_report::ProofReport;
@@ -35,6 +36,9 @@ pub struct Record {
     pub expected: Vec<Expected>,
     pub planned: Vec<Stage>,
     pub remotes: Vec<RemoteName>,
+    /// The plan of the restore that the night proves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored: Option<Text>,
     pub stages: BTreeMap<Stage, StageRecord>,
     pub sets: Vec<SetReport>,
     pub archives: Vec<Packed>,
@@ -116,7 +120,8 @@ impl Record {
     }
 
     fn opened(line: Line) -> Option<Self> {
-        let Step::Opened { format, night, host, version, closes, expected, stages, remotes } = line.step
+        let Step::Opened { format, night, host, version, closes, expected, stages, remotes, restored } =
+            line.step
         else {
             return None;
         };
@@ -130,6 +135,7 @@ impl Record {
             expected,
             planned: stages,
             remotes,
+            restored,
             stages: BTreeMap::new(),
             sets: Vec::new(),
             archives: Vec::new(),

@@ -13,6 +13,7 @@ use nightshift_core::outcome::Outcome;
 use nightshift_core::record::{StartReason, Step};
 use nightshift_core::settings::{Settings, StageSettings};
 use nightshift_core::stage::Stage;
+use nightshift_core::text::Text;
 use nightshift_store::records::RecordLog;
 use nightshift_store::{StoreError, Vault, offload};
 
@@ -103,6 +104,11 @@ impl StageEnd {
 }
 
 impl StageContext {
+    /// The plan of the restore that tonight proves.
+    pub fn restored_by(&self) -> Option<Text> {
+        self.record.look(|record| record.and_then(|record| record.restored.clone()))
+    }
+
     pub fn stage_settings(&self) -> &StageSettings {
         self.settings.stages.get(self.stage)
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nightshift_core::night::Night;
 use nightshift_core::set_path::SetId;
 use nightshift_core::stage::Stage;
-use nightshift_core::text::InvalidJson;
+use nightshift_core::text::{InvalidJson, Text};
 use serde::{Deserialize, Serialize};
 
 pub use client::{ClientError, send};
@@ -45,6 +45,9 @@ pub enum ControlRequest {
         /// The stages of a new extra night; without them, those that make a set.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         stages: Vec<Stage>,
+        /// The plan of the restore that the night proves. What it has changed in etcd is no reason to doubt a set.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        restored: Option<Text>,
     },
     /// Closes the open extra night.
     CloseNight,

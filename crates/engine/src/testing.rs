@@ -62,6 +62,7 @@ pub fn context(settings: Settings, night: &str, stage: Stage) -> StageContext {
             expected: vec![],
             stages: vec![stage],
             remotes: vec![],
+            restored: None,
         })
         .unwrap();
     StageContext {

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use nightshift_core::chain;
+use nightshift_core::etcd_facts::COLD_COPY_LOCK;
 use nightshift_core::restore::Plan;
 use nightshift_core::restore::etcd::Member;
 use nightshift_core::restore::machine::Machine;
@@ -52,6 +53,10 @@ impl Members<'_> {
         let mut notes = vec![self.agree(&members, &clients).await?];
         self.write_reaches_all(&members, &clients).await?;
         notes.extend(patiently(|| disarm(first)).await.map_err(|error| chain(&error))?);
+        // Of the night in which the data was copied. Nobody has the lock now: nightshift is held on all members.
+        if self.plan.etcd.is_some() {
+            patiently(|| first.delete(COLD_COPY_LOCK.as_bytes())).await.map_err(|error| chain(&error))?;
+        }
         Ok(notes)
     }
 

@@ -12,6 +12,7 @@ use crate::plan::NightPlan;
 use crate::record::StartReason;
 use crate::settings::Settings;
 use crate::stage::Stage;
+use crate::text::Text;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
@@ -42,8 +43,8 @@ pub enum ManualRequest {
     /// another one if tonight's exists.
     Stages { stages: Vec<Stage>, night: Option<Night>, again: bool },
     /// Start all stages now: the waiting ones of the open night; or, in a new extra night, those of `stages` that this host runs. Without
-    /// `stages` they are those that make a set.
-    Night { night: Option<Night>, again: bool, stages: Vec<Stage> },
+    /// `stages` they are those that make a set. The night may prove a cluster that was `restored` by this plan.
+    Night { night: Option<Night>, again: bool, stages: Vec<Stage>, restored: Option<Text> },
     /// Close the open extra night.
     Close,
     /// The cluster was restored: close the open night of the schedule, whose sets may be of before. An extra night stays open.

@@ -206,9 +206,12 @@ impl Watch {
                 self.step(Event::Tick);
             }
             Move::Restart => self.restart(),
-            Move::AskNight => {
-                self.ask(ManualRequest::Night { night: None, again: false, stages: Vec::new() })
-            }
+            Move::AskNight => self.ask(ManualRequest::Night {
+                night: None,
+                again: false,
+                stages: Vec::new(),
+                restored: None,
+            }),
             Move::CloseNight => self.ask(ManualRequest::Close),
             Move::Restored => self.ask(ManualRequest::Restored),
             Move::ManualRequest(which, night) => {
@@ -259,6 +262,7 @@ fn opened(plan: &NightPlan) -> Step {
         expected: vec![],
         stages: plan.stages.iter().map(|planned| planned.stage).collect(),
         remotes: vec![],
+        restored: None,
     }
 }
 
@@ -273,6 +277,7 @@ fn lines_of(record: &Record) -> Vec<Line> {
         expected: vec![],
         stages: record.planned.clone(),
         remotes: vec![],
+        restored: None,
     };
     let mut lines = vec![Line { at: record.opened, step: opened }];
     for (stage, state) in &record.stages {

@@ -426,7 +426,10 @@ fn an_extra_night_follows_the_same_rule_of_reloads() {
     let extra: Night = "2026-11-22.1".parse().unwrap();
     let actions = world
         .agenda
-        .request(world.clock(), ManualRequest::Night { night: Some(extra), again: false, stages: Vec::new() })
+        .request(
+            world.clock(),
+            ManualRequest::Night { night: Some(extra), again: false, stages: Vec::new(), restored: None },
+        )
         .unwrap();
     world.take(actions);
     reload(&mut world, edited());
@@ -447,7 +450,10 @@ fn a_requested_night_keeps_its_times_over_a_reload() {
     world.run_until("2026-11-22T21:01:00Z");
     let actions = world
         .agenda
-        .request(world.clock(), ManualRequest::Night { night: None, again: false, stages: Vec::new() })
+        .request(
+            world.clock(),
+            ManualRequest::Night { night: None, again: false, stages: Vec::new(), restored: None },
+        )
         .unwrap();
     world.take(actions);
     reload(&mut world, edited());
@@ -466,6 +472,7 @@ fn record_of(lines: Vec<(&str, Step)>) -> Record {
         expected: vec![],
         stages: Stage::ALL.to_vec(),
         remotes: vec![],
+        restored: None,
     };
     let lines = [("2026-11-22T21:00:00Z", opened)].into_iter().chain(lines);
     Record::from_lines(lines.map(|(at, step)| Line { at: at.parse().unwrap(), step })).unwrap()
@@ -520,7 +527,10 @@ fn an_extra_night_creates_this_hosts_sets_and_closes() {
     let extra: Night = "2026-11-22.1".parse().unwrap();
     let actions = world
         .agenda
-        .request(world.clock(), ManualRequest::Night { night: Some(extra), again: false, stages: Vec::new() })
+        .request(
+            world.clock(),
+            ManualRequest::Night { night: Some(extra), again: false, stages: Vec::new(), restored: None },
+        )
         .unwrap();
     world.take(actions);
     world.run_until("2026-11-22T13:00:00Z");
@@ -537,7 +547,10 @@ fn an_operator_can_start_all_stages_of_the_night_at_once() {
     world.run_until("2026-11-22T21:01:00Z");
     let actions = world
         .agenda
-        .request(world.clock(), ManualRequest::Night { night: None, again: false, stages: Vec::new() })
+        .request(
+            world.clock(),
+            ManualRequest::Night { night: None, again: false, stages: Vec::new(), restored: None },
+        )
         .unwrap();
     world.take(actions);
     world.run_until("2026-11-22T21:10:00Z");
@@ -699,7 +712,10 @@ fn a_closed_night_stays_closed_after_an_extra_night() {
     let extra: Night = "2026-11-22.1".parse().unwrap();
     let actions = world
         .agenda
-        .request(world.clock(), ManualRequest::Night { night: Some(extra), again: false, stages: Vec::new() })
+        .request(
+            world.clock(),
+            ManualRequest::Night { night: Some(extra), again: false, stages: Vec::new(), restored: None },
+        )
         .unwrap();
     world.take(actions);
     world.run_until("2026-11-23T02:50:00Z");

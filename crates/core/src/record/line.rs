@@ -15,7 +15,7 @@ use crate::role::Role;
 use crate::secrets::SecretsReport;
 use crate::set_path::SetId;
 use crate::stage::Stage;
-use crate::text::one_line;
+use crate::text::{Text, one_line};
 
 /// One line of an open record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,6 +38,9 @@ pub enum Step {
         expected: Vec<Expected>,
         stages: Vec<Stage>,
         remotes: Vec<RemoteName>,
+        /// The plan of the restore that the night proves.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        restored: Option<Text>,
     },
     Started {
         stage: Stage,

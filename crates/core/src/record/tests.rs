@@ -17,6 +17,7 @@ fn night(expected: &[&str]) -> Record {
         expected,
         stages: vec![],
         remotes: vec![],
+        restored: None,
     };
     Record::from_lines([Line { at: Timestamp::UNIX_EPOCH, step }]).unwrap()
 }

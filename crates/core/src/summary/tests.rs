@@ -23,6 +23,7 @@ fn night(expect: Vec<Expected>, steps: Vec<Step>) -> Judgement {
         expected: expect,
         stages: Stage::ALL.to_vec(),
         remotes: vec!["backup".parse().unwrap()],
+        restored: None,
     };
     judge(&Record::from_lines([opened].into_iter().chain(steps).map(line)).unwrap())
 }

@@ -9,7 +9,7 @@ use nightshift_etcd::client::Client;
 use nightshift_etcd::error::ClientError;
 use tokio::time::{Instant, sleep_until};
 
-pub const KEY: &str = "/nightshift/cold-copy-lock";
+pub use nightshift_core::etcd_facts::COLD_COPY_LOCK as KEY;
 /// The time after which the lock expires without its owner.
 const TTL: Duration = Duration::from_secs(60);
 const RENEW_INTERVAL: Duration = Duration::from_secs(10);

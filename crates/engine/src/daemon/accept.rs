@@ -1,11 +1,9 @@
 //! An operator's acceptance of a suspicious or diverged set: written beside the set, and reported.
 
-use jiff::Timestamp;
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Grade;
-use nightshift_core::proof::{FORMAT, Proof, Statement};
 use nightshift_core::record::Step;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
@@ -75,17 +73,7 @@ fn write(settings: &Settings, audit: &Audit, set: SetId, who: String) -> Result<
     if !judged.grade.awaits_acceptance() {
         return Err(AcceptError::NotNeeded(set, judged.grade));
     }
-    let proof = Proof {
-        format: FORMAT,
-        cluster: settings.cluster.clone(),
-        manifest: vault.manifest_digest(&set)?,
-        set,
-        by: settings.this.clone(),
-        at: Timestamp::now(),
-        with: env!("CARGO_PKG_VERSION").into(),
-        statement: Statement::Accepted { who: who.into() },
-    };
-    vault.put_proof(&proofs::signed(settings, audit, proof)?)?;
+    proofs::put_acceptance(settings, audit, set, who)?;
     Ok(judged)
 }
 

@@ -57,8 +57,8 @@ impl Daemon {
                 let request = ManualRequest::Stages { stages: stages.clone(), night, again };
                 return self.run_manually(request, stages, wait, &who, reply).await;
             }
-            ControlRequest::RunNight { wait, night, again, stages } => {
-                let request = ManualRequest::Night { night, again, stages };
+            ControlRequest::RunNight { wait, night, again, stages, restored } => {
+                let request = ManualRequest::Night { night, again, stages, restored };
                 return self.run_manually(request, Vec::new(), wait, &who, reply).await;
             }
             ControlRequest::CloseNight => self.close_night(ManualRequest::Close, &who).await,

@@ -4,18 +4,19 @@
 use std::collections::BTreeSet;
 use std::io;
 
+use jiff::Timestamp;
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
 use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
-use nightshift_core::proof::{MAX_PER_HOST, NAMESPACE, Proof, StoredProof};
+use nightshift_core::proof::{FORMAT, MAX_PER_HOST, NAMESPACE, Proof, Statement, StoredProof};
 use nightshift_core::record::{ProofReport, Step};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
 use nightshift_peers::{PeerProofError, PeerVault};
 use nightshift_ssh::Signer;
-use nightshift_store::{IoContext as _, Judge, StoreError};
+use nightshift_store::{IoContext as _, Judge, Judged, StoreError, Vault};
 
 use crate::audit::Audit;
 use crate::context::StageContext;
@@ -83,6 +84,32 @@ pub async fn copy(
         }
     }
     Ok(())
+}
+
+/// Judges a set. Of the night that proves a restore, one that awaits an acceptance is accepted: the plan is the reason. Blocks.
+pub fn accept_restored(ctx: &StageContext, set: &SetId) -> Result<Judged, StoreError> {
+    let judged = ctx.vault.judge(set)?;
+    let Some(plan) = ctx.restored_by().filter(|_| judged.awaits && set.night == ctx.night) else {
+        return Ok(judged);
+    };
+    put_acceptance(&ctx.settings, &ctx.audit, set.clone(), format!("restore plan {plan}"))?;
+    ctx.vault.judge(set)
+}
+
+/// Stores that a set counts as good. Blocks.
+pub fn put_acceptance(settings: &Settings, audit: &Audit, set: SetId, who: String) -> Result<(), StoreError> {
+    let vault = Vault::of(settings);
+    let proof = Proof {
+        format: FORMAT,
+        cluster: settings.cluster.clone(),
+        manifest: vault.manifest_digest(&set)?,
+        set,
+        by: settings.this.clone(),
+        at: Timestamp::now(),
+        with: env!("CARGO_PKG_VERSION").into(),
+        statement: Statement::Accepted { who: who.into() },
+    };
+    vault.put_proof(&signed(settings, audit, proof)?)
 }
 
 /// Signs a proof with this host's key. Without the key it is published unsigned, and logged.

@@ -56,6 +56,6 @@ pub trait Nightshift {
     /// Adds lines to the peers' `authorized_keys`. False if it has them.
     fn authorize(&self, lines: &[String]) -> Result<bool, Failure>;
 
-    /// Runs an extra night of these stages, and returns the daemon's report on it.
-    fn night(&self, stages: &[Stage]) -> Result<String, Failure>;
+    /// Runs an extra night of these stages, which proves what this plan has restored, and returns the daemon's report on it.
+    fn night(&self, plan: &str, stages: &[Stage]) -> Result<String, Failure>;
 }

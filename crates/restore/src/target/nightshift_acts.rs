@@ -44,7 +44,11 @@ pub fn night(call: &mut Call<'_, '_>, stages: &[Stage]) -> Result<Outcome, Targe
         call.host.systemd.enable(UNIT)?;
     }
     call.host.systemd.start_no_block(&[UNIT])?;
-    let report = call.host.nightshift.night(stages).map_err(failed("the extra night failed"))?;
+    let report = call
+        .host
+        .nightshift
+        .night(&call.state.plan.to_string(), stages)
+        .map_err(failed("the extra night failed"))?;
     call.log(Event::Night { report: report.clone().into() })?;
     call.changed = true;
     call.note(report);

@@ -113,7 +113,11 @@ impl Nightshift for FakeNightshift {
         Ok(true)
     }
 
-    fn night(&self, _stages: &[Stage]) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+    fn night(
+        &self,
+        _plan: &str,
+        _stages: &[Stage],
+    ) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
         self.nights.set(self.nights.get() + 1);
         Ok("night 2026-11-29.1: complete".to_owned())
     }

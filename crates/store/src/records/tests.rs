@@ -21,6 +21,7 @@ fn opened(night: Night) -> Step {
         expected: vec![],
         stages: vec![Stage::CollectNode],
         remotes: vec![],
+        restored: None,
     }
 }
 

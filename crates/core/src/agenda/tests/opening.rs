@@ -45,7 +45,12 @@ fn a_request_may_open_only_an_extra_night_of_today_or_yesterday_without_a_record
         for request in [
             stages(&[Stage::CollectMaster], Some(night)),
             stages(&[Stage::ShipArchive], Some(night)),
-            ManualRequest::Night { night: Some(night.parse().unwrap()), again: false, stages: Vec::new() },
+            ManualRequest::Night {
+                night: Some(night.parse().unwrap()),
+                again: false,
+                stages: Vec::new(),
+                restored: None,
+            },
         ] {
             let refusal = world.ask(request).unwrap_err();
             assert!(refusal.to_string().contains(refused), "{night}: {refusal}");
@@ -66,8 +71,9 @@ fn a_night_by_hand_is_refused_where_no_name_is_left_and_names_no_recorded_night(
     let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
     world.ask(stages(&[Stage::CollectMaster], Some("2026-11-22.65535"))).unwrap();
     world.run_until("2026-11-22T12:10:00Z");
-    let refused =
-        world.ask(ManualRequest::Night { night: None, again: false, stages: Vec::new() }).unwrap_err();
+    let refused = world
+        .ask(ManualRequest::Night { night: None, again: false, stages: Vec::new(), restored: None })
+        .unwrap_err();
     assert!(refused.to_string().contains("--night 2026-11-22.2"), "{refused}");
     world.ask(stages(&[Stage::CollectMaster], Some("2026-11-22.2"))).unwrap();
     assert_eq!(world.opened(), ["2026-11-22.65535", "2026-11-22.2"]);
@@ -77,12 +83,17 @@ fn a_night_by_hand_is_refused_where_no_name_is_left_and_names_no_recorded_night(
 fn a_night_by_hand_takes_the_named_extra_night_or_the_next_free_one() {
     let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
     let named = Some("2026-11-22.4".parse().unwrap());
-    world.ask(ManualRequest::Night { night: named, again: false, stages: Vec::new() }).unwrap();
+    world
+        .ask(ManualRequest::Night { night: named, again: false, stages: Vec::new(), restored: None })
+        .unwrap();
     let other = Some("2026-11-22.5".parse().unwrap());
-    let refused = world.ask(ManualRequest::Night { night: other, again: false, stages: Vec::new() });
+    let refused =
+        world.ask(ManualRequest::Night { night: other, again: false, stages: Vec::new(), restored: None });
     assert!(matches!(refused, Err(Refusal::OtherNightOpen(open)) if Some(open) == named), "{refused:?}");
     world.run_until("2026-11-22T13:00:00Z");
-    world.ask(ManualRequest::Night { night: None, again: false, stages: Vec::new() }).unwrap();
+    world
+        .ask(ManualRequest::Night { night: None, again: false, stages: Vec::new(), restored: None })
+        .unwrap();
     world.run_until("2026-11-22T14:00:00Z");
     assert_eq!(world.opened(), ["2026-11-22.4", "2026-11-22.5"]);
 }
@@ -245,7 +256,7 @@ fn a_set_is_made_again_only_on_request_and_also_in_the_retry_of_that_request() {
     let starts = again(&world);
     assert_eq!(starts[..3], [false, false, true]);
     assert!(starts.len() > 3 && starts[3..].iter().all(|again| *again), "{starts:?}");
-    world.ask(ManualRequest::Night { night: None, again: true, stages: Vec::new() }).unwrap();
+    world.ask(ManualRequest::Night { night: None, again: true, stages: Vec::new(), restored: None }).unwrap();
     assert!(started_again(&world, Stage::CollectNode));
 }
 
@@ -273,7 +284,8 @@ fn after_a_restore_the_night_of_the_schedule_closes_and_a_whole_extra_night_foll
     assert!(made_before > 0);
     world.ask(ManualRequest::Restored).unwrap();
     world.run_until("2026-11-22T22:31:00Z");
-    let whole = ManualRequest::Night { night: None, again: false, stages: Stage::ALL.to_vec() };
+    let whole =
+        ManualRequest::Night { night: None, again: false, stages: Stage::ALL.to_vec(), restored: None };
     world.ask(whole.clone()).unwrap();
     world.ask(ManualRequest::Restored).unwrap();
     world.ask(whole).unwrap();
@@ -288,7 +300,9 @@ fn after_a_restore_the_night_of_the_schedule_closes_and_a_whole_extra_night_foll
 #[test]
 fn the_pulls_of_a_whole_extra_night_wait_a_quarter_of_an_hour_for_sets() {
     let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
-    world.ask(ManualRequest::Night { night: None, again: false, stages: Stage::ALL.to_vec() }).unwrap();
+    world
+        .ask(ManualRequest::Night { night: None, again: false, stages: Stage::ALL.to_vec(), restored: None })
+        .unwrap();
     let plan = world.agenda.night().unwrap();
     for stage in Stage::ALL {
         let planned = plan.stage(stage).unwrap();

@@ -10,7 +10,7 @@ use nightshift_peers::{Credentials, FetchError, Fetched, PeerVault, Space, Trust
 use nightshift_store::StoreError;
 
 use crate::context::StageContext;
-use crate::stages::{free_space, stored_sets};
+use crate::stages::{free_space, proofs, stored_sets};
 
 /// Fetches a set and reports it. A refusal is reported too; the peer's other sets may still be good.
 pub async fn fetch(
@@ -52,7 +52,7 @@ async fn report_stored(
         Some(manifest) => {
             log_other_machine(ctx, fetched.previous_machine, manifest);
             let of = set.clone();
-            let judged = ctx.offload(move |ctx| ctx.vault.judge(&of)).await?;
+            let judged = ctx.offload(move |ctx| proofs::accept_restored(ctx, &of)).await?;
             (Some(judged.grade), judged.reason())
         }
         None => {

@@ -119,6 +119,10 @@ pub async fn doubt(ctx: &StageContext, draft: &mut Draft) -> Result<(), StoreErr
         return Ok(());
     }
     let reason = format!("{} ({})", doubts.join("; "), before.id());
+    if let Some(plan) = ctx.restored_by() {
+        draft.notes.push(format!("accepted, because etcd was restored by plan {plan}: {reason}"));
+        return Ok(());
+    }
     ctx.log(Event {
         role: Some(Role::Etcd),
         outcome: Some("suspicious"),

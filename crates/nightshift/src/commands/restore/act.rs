@@ -89,8 +89,8 @@ impl Nightshift for Configured<'_> {
         authorize(Path::new(AUTHORIZED_KEYS), lines)
     }
 
-    fn night(&self, stages: &[Stage]) -> Result<String, Failure> {
-        let response = here(run_night(&socket(self.config), stages))?;
+    fn night(&self, plan: &str, stages: &[Stage]) -> Result<String, Failure> {
+        let response = here(run_night(&socket(self.config), plan, stages))?;
         match response {
             ControlResponse::Done { message } => Ok(message),
             ControlResponse::Degraded { message } => Ok(format!("{DEGRADED}{message}")),
@@ -104,12 +104,14 @@ impl Nightshift for Configured<'_> {
 }
 
 /// Requests the night once the daemon is there, and waits for its end.
-async fn run_night(socket: &Path, stages: &[Stage]) -> Result<ControlResponse, CommandError> {
+async fn run_night(socket: &Path, plan: &str, stages: &[Stage]) -> Result<ControlResponse, CommandError> {
     let until = Instant::now() + START_TIMEOUT;
     if !stages.is_empty() {
         accepted(socket, &ControlRequest::Restored, until).await?;
     }
-    let request = ControlRequest::RunNight { wait: true, night: None, again: false, stages: stages.to_vec() };
+    let restored = (!stages.is_empty()).then(|| plan.into());
+    let stages = stages.to_vec();
+    let request = ControlRequest::RunNight { wait: true, night: None, again: false, stages, restored };
     accepted(socket, &request, until).await
 }
 

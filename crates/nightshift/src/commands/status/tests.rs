@@ -30,6 +30,7 @@ fn record(host: &str, at: Timestamp) -> Record {
         expected: [Role::Etcd, Role::Master, Role::Node].map(expected).into(),
         planned: Stage::ALL.into(),
         remotes: Vec::new(),
+        restored: None,
         stages: Stage::ALL.map(|name| (name, stage.clone())).into(),
         sets: Vec::new(),
         archives: Vec::new(),
