@@ -11,6 +11,7 @@ use futures_util::stream::{self, StreamExt as _};
 use jiff::Timestamp;
 use nightshift_core::chain;
 use nightshift_core::name::HostName;
+use nightshift_core::night::Night;
 use nightshift_core::restore::act::{Act, FileKind, Outcome};
 use nightshift_core::restore::copy::CopyKind;
 use nightshift_core::restore::join::Join;
@@ -27,6 +28,9 @@ use crate::login::{Login, known_as};
 use crate::member::Members;
 use crate::progress::Progress;
 use crate::remote;
+
+/// The file with the extra night that all hosts run.
+const NIGHT: &str = "night.json";
 
 /// How the note of a night that is not complete begins.
 pub const DEGRADED: &str = "degraded: ";
@@ -58,6 +62,8 @@ struct Collected {
     /// Of each master: the line that authorizes it for its peers, then those for the remotes in their order.
     keys: BTreeMap<HostName, Vec<String>>,
     later: Vec<HostName>,
+    /// The name of the extra night.
+    night: Option<Night>,
     /// What the first nights lack.
     degraded: Vec<String>,
 }
@@ -99,6 +105,9 @@ impl Conductor<'_> {
             for step in &steps {
                 append(&mut log, step, None)?;
             }
+            if steps.iter().any(is_common_night) {
+                collected.night = self.common_night(&steps).await?;
+            }
             let perform = |step| {
                 let collected = &collected;
                 async move { (step, self.perform(step, collected).await) }
@@ -139,6 +148,9 @@ impl Conductor<'_> {
         let machine = self.plan.machine(&step.host);
         let machine = machine.ok_or_else(|| CallError::Failed("the plan has no such machine".to_owned()))?;
         let (act, content) = match &step.action {
+            Action::Act(Act::Night { stages, .. }) => {
+                (Act::Night { stages: stages.clone(), night: collected.night }, Vec::new())
+            }
             Action::Act(act) => (act.clone(), Vec::new()),
             Action::PutFiles => self.files(machine, |path| !self.plan.is_put_later(machine, path)),
             Action::PutPods(kind) => {
@@ -163,6 +175,25 @@ impl Conductor<'_> {
             }
         };
         call(self.login, machine, &self.plan.id, &step.number, act, content).await
+    }
+
+    /// The extra night that all these hosts run: its name is free on each of them. A run that continues another keeps it.
+    async fn common_night(&self, steps: &[Step]) -> Result<Option<Night>, RestoreError> {
+        if let Some(night) = self.directory.read(NIGHT)? {
+            return Ok(Some(night));
+        }
+        let free = |step: &Step| {
+            let (machine, number) = (self.plan.machine(&step.host), step.number.clone());
+            async move {
+                let called = call(self.login, machine?, &self.plan.id, &number, Act::FreeNight, Vec::new());
+                // A machine that does not respond has its own failure in this step.
+                called.await.ok()?.lines.first()?.parse::<Night>().ok()
+            }
+        };
+        let nights: Vec<_> = stream::iter(steps.iter().map(free)).buffer_unordered(PARALLEL).collect().await;
+        let night = nights.into_iter().flatten().max();
+        night.map(|night| self.directory.write(NIGHT, &night)).transpose()?;
+        Ok(night)
     }
 
     /// The operator may have no shell at a remote: then the line is added by hand.
@@ -311,6 +342,11 @@ impl Conductor<'_> {
             _ => {}
         }
     }
+}
+
+/// Whether it is an extra night in which all hosts take part.
+fn is_common_night(step: &Step) -> bool {
+    matches!(&step.action, Action::Act(Act::Night { stages, .. }) if !stages.is_empty())
 }
 
 fn group_reads_keys<R, E>(ended: &[(&Step, R, E)]) -> bool {

@@ -78,6 +78,7 @@ fn perform(request: &Request, exchange: &mut Exchange<'_>, host: &Host<'_>) -> R
         Act::Facts(wanted) => return facts::facts(host, wanted),
         _ if !host.is_root => return Err(TargetError::NotRoot),
         Act::HostKeys => return facts::host_keys(host),
+        Act::FreeNight => return nightshift_acts::free_night(host),
         Act::Look { files } => return look::look(host, files),
         Act::Await { units, ports, seconds } => {
             return start::wait(host, units, ports, Duration::from_secs(*seconds));
@@ -102,13 +103,15 @@ fn act(call: &mut Call<'_, '_>, act: &Act) -> Result<Outcome, TargetError> {
         Act::Pin { lines } => nightshift_acts::pin(call, lines),
         Act::Identities { remotes } => nightshift_acts::identities(call, remotes),
         Act::Authorize { lines } => nightshift_acts::authorize(call, lines),
-        Act::Night { stages } => nightshift_acts::night(call, stages),
+        Act::Night { stages, night } => nightshift_acts::night(call, stages, *night),
         Act::UndoStop { units, manifests, ports, data } => {
             undo::hold_and_stop(call, units, manifests, ports, data)
         }
         Act::Undo => undo::undo(call),
         Act::UndoStart { units } => undo::start(call, units),
         Act::Finish => finish::finish(call),
-        Act::Facts(_) | Act::Look { .. } | Act::HostKeys | Act::Await { .. } => Ok(Outcome::default()),
+        Act::Facts(_) | Act::Look { .. } | Act::HostKeys | Act::FreeNight | Act::Await { .. } => {
+            Ok(Outcome::default())
+        }
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::access::Access;
 use crate::digest::Digest;
 use crate::etcd_facts::DataDirectory;
+use crate::night::Night;
 use crate::owner::Owner;
 use crate::restore::difference::Difference;
 use crate::restore::id::PlanId;
@@ -79,7 +80,12 @@ pub enum Act {
     Night {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         stages: Vec<Stage>,
+        /// Its name, which all hosts share.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        night: Option<Night>,
     },
+    /// The next extra night whose name is free on this host.
+    FreeNight,
     /// Stops everything again and keeps it from starting, also what a step of the plan has started.
     UndoStop { units: Vec<String>, manifests: Vec<String>, ports: Vec<String>, data: Vec<String> },
     /// Moves back what the plan has moved aside, and aside what it has put in place.
@@ -108,6 +114,7 @@ impl Act {
             Self::Pin { .. } => "pin",
             Self::Identities { .. } => "identities",
             Self::Authorize { .. } => "authorize",
+            Self::FreeNight => "free-night",
             Self::Night { .. } => "night",
             Self::UndoStop { .. } => "undo-stop",
             Self::Undo => "undo",
@@ -178,7 +185,7 @@ pub struct Outcome {
     /// What an operator should know, such as what was moved aside.
     #[serde(default, skip_serializing_if = "Lines::is_empty")]
     pub notes: Lines,
-    /// Of `HostKeys` and `Identities`.
+    /// Of `HostKeys`, `Identities` and `FreeNight`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lines: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -152,7 +152,8 @@ impl By<'_> {
             }
             Act::Finish => self.on(f, &format!("rm -f {STATE}/hold")),
             // Not steps by themselves.
-            Act::UndoStop { .. }
+            Act::FreeNight
+            | Act::UndoStop { .. }
             | Act::Undo
             | Act::UndoStart { .. }
             | Act::Facts(_) | Act::Look { .. } | Act::PutData { .. } | Act::PutFiles { .. } | Act::Pin { .. } | Act::Authorize { .. } => Ok(()),

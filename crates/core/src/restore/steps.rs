@@ -89,6 +89,7 @@ impl Action {
             }
             Self::Act(Act::HostKeys) => "read the host keys".to_owned(),
             Self::Act(Act::Identities { .. }) => "create nightshift's keys".to_owned(),
+            Self::Act(Act::FreeNight) => "read the recorded nights".to_owned(),
             Self::Act(Act::Night { .. }) => "run an extra night".to_owned(),
             Self::Act(Act::Finish) => "end the restore".to_owned(),
             Self::Act(Act::Pin { .. }) | Self::Pin => "pin the new host keys".to_owned(),
@@ -319,7 +320,7 @@ fn start(plan: &Plan, groups: &mut Groups) {
         introduce(plan, groups);
     }
     groups.add(7, &managed, |_| Action::Act(start(&units::NIGHTSHIFT)));
-    groups.add(7, &managed, |_| Action::Act(Act::Night { stages: plan.scope.night() }));
+    groups.add(7, &managed, |_| Action::Act(Act::Night { stages: plan.scope.night(), night: None }));
     groups.add(7, &[&all[..], &plan.managed_others()].concat(), |_| Action::Act(Act::Finish));
 }
 

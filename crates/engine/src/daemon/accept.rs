@@ -80,6 +80,7 @@ fn write(settings: &Settings, audit: &Audit, set: SetId, who: String) -> Result<
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
+    use nightshift_core::proof::Statement;
     use nightshift_core::role::Role;
 
     use super::*;

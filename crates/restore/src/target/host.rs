@@ -4,6 +4,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nightshift_core::night::Night;
 use nightshift_core::stage::Stage;
 
 use super::accounts::{Accounts, SystemAccounts};
@@ -56,6 +57,9 @@ pub trait Nightshift {
     /// Adds lines to the peers' `authorized_keys`. False if it has them.
     fn authorize(&self, lines: &[String]) -> Result<bool, Failure>;
 
+    /// The next extra night of today that is not recorded here.
+    fn free_night(&self) -> Result<Night, Failure>;
+
     /// Runs an extra night of these stages, which proves what this plan has restored, and returns the daemon's report on it.
-    fn night(&self, plan: &str, stages: &[Stage]) -> Result<String, Failure>;
+    fn night(&self, plan: &str, stages: &[Stage], night: Option<Night>) -> Result<String, Failure>;
 }

@@ -1,10 +1,12 @@
 //! The last acts, on nightshift's own configuration: the program gives what they do.
 
+use nightshift_core::night::Night;
 use nightshift_core::restore::act::Outcome;
 use nightshift_core::stage::Stage;
 
 use super::call::Call;
 use super::error::TargetError;
+use super::host::Host;
 use super::journal::Event;
 
 const UNIT: &str = "nightshift.service";
@@ -33,8 +35,17 @@ pub fn authorize(call: &mut Call<'_, '_>, lines: &[String]) -> Result<Outcome, T
     Ok(call.outcome())
 }
 
+pub fn free_night(host: &Host<'_>) -> Result<Outcome, TargetError> {
+    let night = host.nightshift.free_night().map_err(failed("cannot read the recorded nights"))?;
+    Ok(Outcome { lines: vec![night.to_string().into()], ..Outcome::default() })
+}
+
 /// One extra night is enough: a repetition does not open another, and returns the same report.
-pub fn night(call: &mut Call<'_, '_>, stages: &[Stage]) -> Result<Outcome, TargetError> {
+pub fn night(
+    call: &mut Call<'_, '_>,
+    stages: &[Stage],
+    night: Option<Night>,
+) -> Result<Outcome, TargetError> {
     if call.was_done() {
         call.notes.extend(call.state.journal.night().cloned());
         return Ok(call.outcome());
@@ -47,7 +58,7 @@ pub fn night(call: &mut Call<'_, '_>, stages: &[Stage]) -> Result<Outcome, Targe
     let report = call
         .host
         .nightshift
-        .night(&call.state.plan.to_string(), stages)
+        .night(&call.state.plan.to_string(), stages, night)
         .map_err(failed("the extra night failed"))?;
     call.log(Event::Night { report: report.clone().into() })?;
     call.changed = true;

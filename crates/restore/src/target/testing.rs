@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use nightshift_core::access::Access;
 use nightshift_core::digest::Digest;
+use nightshift_core::night::Night;
 use nightshift_core::owner::Owner;
 use nightshift_core::restore::act::{Act, FORMAT, FileKind, FileSpec, Outcome, Reply, Request};
 use nightshift_core::stage::Stage;
@@ -113,10 +114,15 @@ impl Nightshift for FakeNightshift {
         Ok(true)
     }
 
+    fn free_night(&self) -> Result<Night, Box<dyn std::error::Error + Send + Sync>> {
+        Ok("2026-11-29.1".parse()?)
+    }
+
     fn night(
         &self,
         _plan: &str,
         _stages: &[Stage],
+        _night: Option<Night>,
     ) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
         self.nights.set(self.nights.get() + 1);
         Ok("night 2026-11-29.1: complete".to_owned())

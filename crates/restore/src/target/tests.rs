@@ -60,7 +60,7 @@ fn without_roots_rights_only_the_facts_are_shown() {
     let machine = Machine { is_root: false, ..Machine::new() };
     let facts = machine.call("2", Act::Facts(Wanted::default())).unwrap().facts.unwrap();
     assert!(!facts.is_root);
-    for act in [Act::Finish, Act::HostKeys, hold(&[ETCD]), Act::Night { stages: Vec::new() }] {
+    for act in [Act::Finish, Act::HostKeys, hold(&[ETCD]), Act::Night { stages: Vec::new(), night: None }] {
         let error = machine.call("3.1", act).unwrap_err();
         assert!(error.contains("needs root's rights"), "{error}");
     }
@@ -373,10 +373,10 @@ fn the_last_acts_are_those_of_the_program_and_one_extra_night_is_enough() {
     assert_eq!((keys.changed, keys.lines), (true, units(&["offsite"])));
     assert!(machine.call("7.3", Act::Authorize { lines: Vec::new() }).unwrap().changed);
     machine.systemd.disabled.borrow_mut().insert("nightshift.service".to_owned());
-    let night = machine.call("7.4", Act::Night { stages: Stage::ALL.to_vec() }).unwrap();
+    let night = machine.call("7.4", Act::Night { stages: Stage::ALL.to_vec(), night: None }).unwrap();
     assert_eq!(machine.systemd.take_requests(), ["enable nightshift.service", "start nightshift.service"]);
     assert!(night.changed && night.notes.summary().contains("complete"));
-    let again = machine.call("7.4", Act::Night { stages: Stage::ALL.to_vec() }).unwrap();
+    let again = machine.call("7.4", Act::Night { stages: Stage::ALL.to_vec(), night: None }).unwrap();
     // A night that was not complete stays so.
     assert!(!again.changed && again.notes.summary().contains("complete"), "{:?}", again.notes);
     assert_eq!(machine.nightshift.nights.get(), 1);

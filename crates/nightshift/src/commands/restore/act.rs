@@ -9,6 +9,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use nightshift_core::night::Night;
+use nightshift_core::outcome::Verdict;
 use nightshift_core::role::Role;
 use nightshift_core::settings::Settings;
 use nightshift_core::stage::Stage;
@@ -17,6 +19,7 @@ use nightshift_restore::conductor::DEGRADED;
 use nightshift_restore::target::idle::{self, UntilIdle};
 use nightshift_restore::target::{self, Host, Nightshift};
 use nightshift_ssh::known_hosts;
+use nightshift_store::records::Records;
 use nightshift_store::{IoContext as _, read_if_exists, sync_file};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep};
@@ -64,6 +67,15 @@ impl Configured<'_> {
     fn settings(&self) -> Result<Settings, CommandError> {
         config_file::settings(self.config)
     }
+
+    /// The report on a night that an interrupted act has run.
+    fn ended(&self, night: Night) -> Result<Option<String>, Failure> {
+        let record = Records::new(self.settings()?.paths.records()).read(night)?;
+        Ok(record.and_then(|record| record.closed).map(|closed| match closed.verdict {
+            Verdict::Complete => format!("night {night} has ended"),
+            verdict => format!("{DEGRADED}night {night} is {verdict}: {}", closed.reasons.join("; ")),
+        }))
+    }
 }
 
 impl Nightshift for Configured<'_> {
@@ -89,8 +101,20 @@ impl Nightshift for Configured<'_> {
         authorize(Path::new(AUTHORIZED_KEYS), lines)
     }
 
-    fn night(&self, plan: &str, stages: &[Stage]) -> Result<String, Failure> {
-        let response = here(run_night(&socket(self.config), plan, stages))?;
+    fn free_night(&self) -> Result<Night, Failure> {
+        let settings = self.settings()?;
+        let date = settings.window.today(Timestamp::now());
+        let recorded = Records::new(settings.paths.records()).nights()?;
+        let last = recorded.into_iter().filter(|night| night.date == date).map(|night| night.extra).max();
+        let extra = last.unwrap_or(0).checked_add(1).ok_or("no name is left for an extra night of today")?;
+        Ok(Night { date, extra })
+    }
+
+    fn night(&self, plan: &str, stages: &[Stage], night: Option<Night>) -> Result<String, Failure> {
+        if let Some(ended) = night.map(|night| self.ended(night)).transpose()?.flatten() {
+            return Ok(ended);
+        }
+        let response = here(run_night(&socket(self.config), plan, stages, night))?;
         match response {
             ControlResponse::Done { message } => Ok(message),
             ControlResponse::Degraded { message } => Ok(format!("{DEGRADED}{message}")),
@@ -104,14 +128,19 @@ impl Nightshift for Configured<'_> {
 }
 
 /// Requests the night once the daemon is there, and waits for its end.
-async fn run_night(socket: &Path, plan: &str, stages: &[Stage]) -> Result<ControlResponse, CommandError> {
+async fn run_night(
+    socket: &Path,
+    plan: &str,
+    stages: &[Stage],
+    night: Option<Night>,
+) -> Result<ControlResponse, CommandError> {
     let until = Instant::now() + START_TIMEOUT;
     if !stages.is_empty() {
         accepted(socket, &ControlRequest::Restored, until).await?;
     }
     let restored = (!stages.is_empty()).then(|| plan.into());
     let stages = stages.to_vec();
-    let request = ControlRequest::RunNight { wait: true, night: None, again: false, stages, restored };
+    let request = ControlRequest::RunNight { wait: true, night, again: false, stages, restored };
     accepted(socket, &request, until).await
 }
 
