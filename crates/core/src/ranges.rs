@@ -1,5 +1,9 @@
 //! Host ranges in the syntax of an Ansible inventory: `node[01:40].example.com`, `db[a:f]`, `web[1:9:2]`.
 
+mod fold;
+
+pub use fold::fold;
+
 /// The maximum number of hosts of one pattern: a typo must not fill the memory.
 const MAX_HOSTS: usize = 10_000;
 
@@ -57,6 +61,8 @@ fn values(range: &str) -> Result<Vec<String>, RangeError> {
     if step == 0 {
         return Err(malformed());
     }
+    // As in Ansible: `[:3]` starts at 0.
+    let first = if first.is_empty() { "0" } else { first };
     if let ([from], [to]) = (first.as_bytes(), last.as_bytes())
         && from.is_ascii_alphabetic()
         && to.is_ascii_alphabetic()
@@ -92,6 +98,7 @@ mod tests {
         assert_eq!(expand("a.b").unwrap(), ["a.b"]);
         assert_eq!(expand("m[1:3].x").unwrap(), ["m1.x", "m2.x", "m3.x"]);
         assert_eq!(expand("n[08:10]").unwrap(), ["n08", "n09", "n10"]);
+        assert_eq!(expand("z[:2]").unwrap(), ["z0", "z1", "z2"]);
         assert_eq!(expand("d[a:c]").unwrap(), ["da", "db", "dc"]);
         assert_eq!(expand("w[1:5:2]").unwrap(), ["w1", "w3", "w5"]);
         assert_eq!(expand("r[1:2]n[1:2]").unwrap(), ["r1n1", "r1n2", "r2n1", "r2n2"]);
