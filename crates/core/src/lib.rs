@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod agenda;
+pub mod ansible;
 pub mod api_server;
 pub mod archive;
 pub mod audit;
