@@ -8,6 +8,7 @@ mod drill;
 mod drill_worker;
 mod etcd;
 mod hostile;
+mod init;
 mod inspect;
 mod journal;
 mod links;

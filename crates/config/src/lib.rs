@@ -7,6 +7,7 @@ mod check;
 mod context;
 mod defaults;
 mod diagnostic;
+mod first;
 mod ledger;
 mod nearest;
 mod raw;
@@ -25,6 +26,7 @@ use nightshift_core::settings::Settings;
 
 pub use crate::context::Context;
 pub use crate::diagnostic::{Diagnostic, Diagnostics, Place, Severity};
+pub use crate::first::first_config;
 pub use crate::show::{Origin, Origins};
 pub use crate::socket::socket;
 pub use crate::sources::Source;

@@ -14,6 +14,7 @@ pub mod by_hand;
 pub mod certificate;
 mod chain;
 pub mod digest;
+pub mod draft;
 pub mod etcd_config;
 pub mod etcd_facts;
 #[cfg(any(test, feature = "fixtures"))]

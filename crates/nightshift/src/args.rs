@@ -104,6 +104,11 @@ pub enum Command {
     /// command continues.
     #[command(subcommand)]
     Restore(Restore),
+    /// Print a first config, filled in from an Ansible inventory, from a cluster's list of nodes, or for this host
+    ///
+    /// It is the commented config that the package installs. Each value that was filled in has a comment that says where it is
+    /// from. Of an inventory only names, addresses and ports are used; passwords are not read.
+    Init(Init),
     /// Create SSH keys, and print the lines that authorize them
     #[command(subcommand)]
     Keys(Keys),
@@ -314,6 +319,29 @@ pub enum ColdCopy {
     Serve,
     /// Start a member that a cold copy left stopped
     Recover,
+}
+
+#[derive(Debug, Args)]
+pub struct Init {
+    #[command(flatten)]
+    pub from: InitFrom,
+    /// Write the config to this file, which must not exist yet [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct InitFrom {
+    /// An Ansible inventory (INI or YAML), or the output of `ansible-inventory --list`; - is standard input
+    #[arg(long = "from-ansible", value_name = "FILE|-")]
+    pub ansible: Option<PathBuf>,
+    /// The output of `kubectl get nodes -o json`; - is standard input
+    #[arg(long = "from-nodes", value_name = "FILE|-")]
+    pub nodes: Option<PathBuf>,
+    /// This host alone, by what is installed on it
+    #[arg(long = "from-host")]
+    pub host: bool,
 }
 
 #[derive(Debug, Args)]

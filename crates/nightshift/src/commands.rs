@@ -10,6 +10,7 @@ mod drill_worker;
 mod error;
 mod generate;
 mod here;
+mod init;
 mod inspect;
 mod keys;
 mod nights;
@@ -66,6 +67,7 @@ pub fn run(cli: Cli) -> Result<Exit, CommandError> {
         Command::DrillSweep { scratch } => Ok(sweep(&scratch).map(|()| Exit::Good)?),
         Command::Inspect(args) => inspect::run(&config, args),
         Command::Restore(command) => restore::run(&config, command),
+        Command::Init(args) => init::run(&args),
         Command::Keys(keys) => keys::run(&config, keys),
         Command::Trust(args) => here(trust::run(&config, &args)),
         Command::ColdCopy(command) => here(cold_copy::run(&config, command)),

@@ -8,6 +8,7 @@ use nightshift_config::{Context, Loaded, Source};
 use nightshift_core::settings::Settings;
 use nightshift_store::open_regular;
 
+use crate::args::DEFAULT_CONFIG;
 use crate::commands::CommandError;
 use crate::out;
 
@@ -20,14 +21,23 @@ pub fn load(path: &Path) -> Result<Loaded, CommandError> {
 
 /// The config of another host, of which this is a copy. `config_dir` is the directory on that host.
 pub fn load_as(path: &Path, hostname: String, config_dir: &Path) -> Result<Loaded, CommandError> {
-    let sources = sources(path)?;
+    load_sources(&sources(path)?, hostname, config_dir)
+}
+
+/// A config that is not written yet. Diagnostics name it as `name`.
+pub fn load_text(name: &str, text: &str, hostname: String) -> Result<Loaded, CommandError> {
+    let source = Source { name: name.to_owned(), text: text.to_owned() };
+    load_sources(&[source], hostname, dir_of(Path::new(DEFAULT_CONFIG)))
+}
+
+fn load_sources(sources: &[Source], hostname: String, config_dir: &Path) -> Result<Loaded, CommandError> {
     let context = Context {
         hostname,
         system_zone: TimeZone::system(),
         zone_lookup: &|name| TimeZone::get(name).ok(),
         config_dir: config_dir.to_owned(),
     };
-    nightshift_config::load(&sources, &context)
+    nightshift_config::load(sources, &context)
         .map_err(|diagnostics| CommandError::Config(diagnostics.to_string()))
 }
 

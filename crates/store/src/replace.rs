@@ -20,6 +20,15 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     sync_directory(directory).on("sync", directory)
 }
 
+/// Creates a small file, whole or not at all. An error of the kind `AlreadyExists` if there is one of this name, which stays.
+pub fn create_file(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let directory =
+        path.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let file = write_aside(directory, path, bytes)?;
+    file.persist_noclobber(path).map_err(|error| error.error).on("create", path)?;
+    sync_directory(directory).on("sync", directory)
+}
+
 /// Writes the content of a small file under a temporary name in its directory, synced.
 pub fn write_aside(directory: &Path, path: &Path, bytes: &[u8]) -> Result<NamedTempFile, StoreError> {
     let mut builder = tempfile::Builder::new();
