@@ -293,6 +293,9 @@ pub enum Keys {
     Init,
     /// Print the authorized_keys line for this master's SSH key
     Authorize {
+        /// For every host and remote of the config: the file, and the line that belongs in it
+        #[arg(long, conflicts_with_all = ["agentless", "remote"])]
+        all: bool,
         /// The line for an agentless host: with it, this master can read the whole host
         #[arg(long, conflicts_with = "remote")]
         agentless: bool,

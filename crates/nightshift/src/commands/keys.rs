@@ -20,7 +20,10 @@ pub fn run(config: &Path, keys: Keys) -> Result<Exit, CommandError> {
     let settings = config_file::settings(config)?;
     match keys {
         Keys::Init => init(&settings),
-        Keys::Authorize { agentless, remote } => authorize::authorize(&settings, agentless, remote.as_ref()),
+        Keys::Authorize { all: true, .. } => authorize::all(&settings),
+        Keys::Authorize { agentless, remote, .. } => {
+            authorize::authorize(&settings, agentless, remote.as_ref())
+        }
         Keys::RecoverySheet => recovery_sheet::print(&settings),
         Keys::Rotate { remote } => here(rotate::rotate(&settings, remote.as_ref())),
     }
@@ -40,7 +43,7 @@ fn init(settings: &Settings) -> Result<Exit, CommandError> {
         out::print(format!("{}: {state}, {}", path.display(), identity.fingerprint()));
     }
     out::print(
-        "next: authorize them with the lines that `nightshift keys authorize` and `nightshift keys authorize --remote NAME` print",
+        "next: authorize them with the lines that `nightshift keys authorize --all` prints for each host and remote",
     );
     Ok(Exit::Good)
 }

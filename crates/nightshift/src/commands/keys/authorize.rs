@@ -10,6 +10,12 @@ use crate::commands::CommandError;
 use crate::exit::Exit;
 use crate::out;
 
+/// The user that the package creates for the logins of masters.
+const PEER: &str = "nightshift-peer";
+const PEER_FILE: &str = "/var/lib/nightshift-peer/.ssh/authorized_keys";
+/// What a master may run on an agentless host.
+const AGENTLESS: &str = "internal-sftp -R";
+
 pub fn authorize(
     settings: &Settings,
     agentless: bool,
@@ -37,6 +43,32 @@ pub fn authorize(
     Ok(Exit::Good)
 }
 
+/// Prints, for every other host and every remote, the file and its line. A file is named in a comment, so a block can be pasted.
+pub fn all(settings: &Settings) -> Result<Exit, CommandError> {
+    let identity = Identity::load(&settings.ssh.identity)?;
+    let (peer, agentless) = (peer_line(&identity), line_of(AGENTLESS, &identity));
+    for host in settings.inventory.hosts().filter(|host| host.name != settings.this) {
+        let file = authorized_keys(&host.user);
+        if host.agentless {
+            out::print(format!("# {}: {file} (with it, this master can READ THE WHOLE HOST)", host.name));
+        } else {
+            out::print(format!("# {}: {file}", host.name));
+        }
+        out::print(if host.agentless { &agentless } else { &peer });
+    }
+    for remote in &settings.remotes {
+        let file = authorized_keys(&remote.user);
+        out::print(format!("# remote {}: {file} on {}", remote.name, remote.address));
+        out::print(remote_line(&Identity::load(&remote.identity)?));
+    }
+    Ok(Exit::Good)
+}
+
+/// The file that lets keys in as a user. That of the package's user is below its home, which belongs to root.
+fn authorized_keys(user: &str) -> String {
+    if user == PEER { PEER_FILE.to_owned() } else { format!("~{user}/.ssh/authorized_keys") }
+}
+
 pub fn find_remote<'a>(settings: &'a Settings, name: &RemoteName) -> Result<&'a Remote, CommandError> {
     let known = settings.remotes.iter().find(|remote| remote.name == *name);
     known.ok_or_else(|| CommandError::Usage(format!("the config has no remote `{name}`")))
@@ -62,13 +94,11 @@ pub fn print_agentless_line(identity: &Identity) {
     out::print_error(
         "add this line to root's authorized_keys on the agentless host. With it, this master can READ THE WHOLE HOST:",
     );
-    out::print(line_of("internal-sftp -R", identity));
+    out::print(line_of(AGENTLESS, identity));
 }
 
 pub fn print_peer_line(identity: &Identity) {
-    out::print_error(
-        "add this line to /var/lib/nightshift-peer/.ssh/authorized_keys on every other host that runs the daemon:",
-    );
+    out::print_error(&format!("add this line to {PEER_FILE} on every other host that runs the daemon:"));
     out::print(peer_line(identity));
 }
 
