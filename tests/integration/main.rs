@@ -15,6 +15,7 @@ mod links;
 mod night;
 mod opening;
 mod peers;
+mod pins;
 mod reload;
 mod restore;
 mod restore_act;

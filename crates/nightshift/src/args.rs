@@ -354,6 +354,14 @@ pub struct Trust {
     /// Pin only the key with this fingerprint (SHA256:…), without confirmation
     #[arg(long)]
     pub fingerprint: Option<String>,
+    /// Pin the keys that have their fingerprint in this file, without confirmation: lines `host SHA256:…`
+    ///
+    /// A host by its name in the config, a remote by its address. `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` prints it.
+    #[arg(long, value_name = "FILE", conflicts_with = "fingerprint")]
+    pub fingerprints: Option<PathBuf>,
+    /// Pin the keys that an existing known_hosts file has for these hosts, without a connection to them
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["fingerprint", "fingerprints"])]
+    pub known_hosts: Option<PathBuf>,
     /// Pin the keys that these hosts show now instead of the pinned ones, after they were reinstalled or their keys changed
     ///
     /// The pinned keys are kept in known_hosts as former ones: what they signed before stays verified. Not for a key that was

@@ -13,7 +13,7 @@ use crate::session::ConnectError;
 use crate::session::connect::{HOST_KEY_TYPES, base_config, open_stream};
 use crate::session::greeting::Greeted;
 
-/// One key of a host. The host has proved that it has the private key.
+/// One key of a host. If it is from a scan, the host has proved that it has the private key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OfferedKey {
     /// Such as `ssh-ed25519`.
@@ -70,7 +70,7 @@ async fn query(
     };
     match tokio::time::timeout(timeouts.connect, attempt).await {
         Err(_) => Err(ConnectError::Timeout { peer, seconds: timeouts.connect.as_secs(), during: DURING }),
-        Ok(Err(QueryEnd::Key(key))) => Ok(Some(describe(&key))),
+        Ok(Err(QueryEnd::Key(key))) => Ok(Some((*key).into())),
         Ok(
             Ok(())
             | Err(QueryEnd::Failed(russh::Error::NoCommonAlgo { kind: russh::AlgorithmKind::Key, .. })),
@@ -88,11 +88,9 @@ fn peer(address: &str, port: u16) -> String {
     endpoint.to_string().trim_start_matches('@').to_owned()
 }
 
-fn describe(key: &PublicKey) -> OfferedKey {
-    OfferedKey {
-        key_type: key.algorithm().to_string(),
-        fingerprint: fingerprint(key.key_data()),
-        key: key.clone(),
+impl From<PublicKey> for OfferedKey {
+    fn from(key: PublicKey) -> Self {
+        Self { key_type: key.algorithm().to_string(), fingerprint: fingerprint(key.key_data()), key }
     }
 }
 

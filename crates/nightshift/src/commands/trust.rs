@@ -1,5 +1,9 @@
 //! `nightshift trust`: shows the host keys of hosts, and pins them after the operator has compared them.
 
+mod fingerprints;
+mod from_file;
+
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,9 +26,25 @@ pub async fn run(config: &Path, args: &Trust) -> Result<Exit, CommandError> {
         [] => all_endpoints(&settings),
         hosts => hosts.iter().map(|host| find(&settings, host)).collect::<Result<_, _>>()?,
     };
+    if let Some(file) = &args.known_hosts {
+        return from_file::pin(&settings, &endpoints, file, args.replace);
+    }
+    let listed = args.fingerprints.as_deref().map(fingerprints::read).transpose()?;
     let mut worst = Exit::Good;
+    let mut unlisted = Vec::new();
     for endpoint in endpoints {
-        match trust(&settings, &endpoint, args).await {
+        let wanted = match (&listed, &args.fingerprint) {
+            (Some(listed), _) => match listed.of(&label(&endpoint)) {
+                Some(wanted) => Wanted::These(wanted.clone()),
+                None => {
+                    unlisted.push(label(&endpoint));
+                    continue;
+                }
+            },
+            (None, Some(fingerprint)) => Wanted::These(BTreeSet::from([fingerprint.clone()])),
+            (None, None) => Wanted::Confirmed,
+        };
+        match trust(&settings, &endpoint, &wanted, args.replace).await {
             Ok(Exit::Good) => {}
             Ok(exit) => worst = exit,
             // A host that is down must not prevent the pinning of the others.
@@ -34,7 +54,37 @@ pub async fn run(config: &Path, args: &Trust) -> Result<Exit, CommandError> {
             }
         }
     }
+    if let (Some(file), false) = (&args.fingerprints, unlisted.is_empty()) {
+        out::print_error(&format!(
+            "{} has no line for: {}; add lines `host SHA256:…`, or run `nightshift trust HOST`",
+            file.display(),
+            unlisted.join(", ")
+        ));
+        worst = if worst == Exit::Good { Exit::Degraded } else { worst };
+    }
     Ok(worst)
+}
+
+/// Which new keys are pinned.
+enum Wanted {
+    /// Those that the operator confirms on the terminal.
+    Confirmed,
+    /// Those with one of these fingerprints.
+    These(BTreeSet<String>),
+}
+
+impl Wanted {
+    fn has(&self, key: &OfferedKey) -> bool {
+        match self {
+            Self::Confirmed => true,
+            Self::These(fingerprints) => fingerprints.contains(&key.fingerprint),
+        }
+    }
+}
+
+/// The name of a host or the address of a remote.
+fn label(endpoint: &Endpoint) -> String {
+    endpoint.names().first().cloned().unwrap_or_else(|| endpoint.address.clone())
 }
 
 fn all_endpoints(settings: &Settings) -> Vec<Endpoint> {
@@ -67,42 +117,48 @@ fn parse_port(word: &str, port: &str) -> Result<u16, CommandError> {
     })
 }
 
-async fn trust(settings: &Settings, endpoint: &Endpoint, args: &Trust) -> Result<Exit, CommandError> {
+async fn trust(
+    settings: &Settings,
+    endpoint: &Endpoint,
+    wanted: &Wanted,
+    replace: bool,
+) -> Result<Exit, CommandError> {
     let path = &settings.ssh.known_hosts;
-    let name = endpoint.names().first().cloned().unwrap_or_else(|| endpoint.address.clone());
+    let name = label(endpoint);
     let offered = scan(&endpoint.address, endpoint.port, SCAN_TIMEOUT)
         .await
         .map_err(CommandError::failed(format!("{name}: cannot query its host keys")))?;
     let known = if path.exists() { KnownHosts::load(path)? } else { KnownHosts::parse("")? };
-    let Sorted { pinned, new } = match sort(&name, path, &known, endpoint, offered, args.replace) {
+    let Sorted { pinned, new } = match sort(path, &known, endpoint, offered, wanted, replace) {
         Ok(sorted) => sorted,
         Err(refusal) => {
             out::print_error(&refusal);
             return Ok(Exit::Failed);
         }
     };
-    let wanted = args.fingerprint.as_deref();
-    let is_wanted = |key: &OfferedKey| wanted.is_none_or(|wanted| key.fingerprint == wanted);
-    let keys: Vec<OfferedKey> = new.into_iter().filter(is_wanted).collect();
-    if keys.is_empty() {
-        let Some(wanted) = wanted else { return Ok(Exit::Good) };
+    if new.is_empty() {
+        let Wanted::These(fingerprints) = wanted else { return Ok(Exit::Good) };
+        if pinned.iter().any(|key| wanted.has(key)) {
+            return Ok(Exit::Good);
+        }
+        let fingerprints = fingerprints.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
         out::print_error(&format!(
-            "{name}: none of its new keys has the fingerprint {wanted}; nothing pinned"
+            "{name}: none of its new keys has the fingerprint {fingerprints}; nothing pinned"
         ));
         return Ok(Exit::Failed);
     }
-    for key in &keys {
+    for key in &new {
         out::print(format!("{name}: new key {} {}", key.key_type, key.fingerprint));
     }
-    if wanted.is_none() && !confirmed(&name, args.replace) {
+    if matches!(wanted, Wanted::Confirmed) && !confirmed(&name, replace) {
         return Ok(Exit::Failed);
     }
-    if args.replace {
-        let keys: Vec<_> = keys.iter().chain(&pinned).map(|key| &key.key).collect();
+    if replace {
+        let keys: Vec<_> = new.iter().chain(&pinned).map(|key| &key.key).collect();
         let replaced = known_hosts::replace(path, endpoint.names(), endpoint.port, &keys, Timestamp::now())?;
         out::print(format!("{name}: {} kept as former in {}", count(replaced, "key"), path.display()));
     } else {
-        for key in &keys {
+        for key in &new {
             known_hosts::pin(path, &name, endpoint.port, &key.key)?;
         }
     }
@@ -114,18 +170,20 @@ async fn trust(settings: &Settings, endpoint: &Endpoint, args: &Trust) -> Result
 #[derive(Default)]
 struct Sorted {
     pinned: Vec<OfferedKey>,
+    /// Those that are wanted.
     new: Vec<OfferedKey>,
 }
 
-/// Sorts the keys that a host offers. An error if one is revoked, or is not the pinned one and none is to be replaced.
+/// Sorts the keys that a host offers. An error if one is revoked, or a wanted one is not the pinned one and none is to be replaced.
 fn sort(
-    name: &str,
     path: &Path,
     known: &KnownHosts,
     endpoint: &Endpoint,
     offered: Vec<OfferedKey>,
+    wanted: &Wanted,
     replace: bool,
 ) -> Result<Sorted, String> {
+    let name = label(endpoint);
     let mut sorted = Sorted::default();
     for key in offered {
         let (key_type, fingerprint) = (&key.key_type, &key.fingerprint);
@@ -140,6 +198,7 @@ fn sort(
                     path.display()
                 ));
             }
+            _ if !wanted.has(&key) => {}
             HostKeyVerdict::Changed { expected } if !replace => {
                 return Err(format!(
                     "{name}: {key_type} {fingerprint} is NOT the pinned key ({}); if the host was reinstalled or its keys changed, \

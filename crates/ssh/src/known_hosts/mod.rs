@@ -16,7 +16,7 @@ use thiserror::Error;
 
 pub(crate) use certificate::CertificateVerdict;
 use entry::{Entry, Marker};
-pub use pin::{pin, pin_lines, replace};
+pub use pin::{Pin, pin, pin_all, pin_lines, replace};
 
 /// OpenSSH's default port. A name that is pinned for another port is written as `[name]:port`.
 const SSH_PORT: u16 = 22;
@@ -151,6 +151,23 @@ impl KnownHosts {
                 (key.algorithm().to_string(), key.public_key_base64())
             })
             .collect();
+        keys.sort();
+        keys.dedup();
+        keys
+    }
+
+    /// The plain keys by which OpenSSH would know a host: those for its port, else those for its bare name. Revoked ones are left out.
+    pub fn plain_keys<N: AsRef<str>>(&self, names: &[N], port: u16) -> Vec<PublicKey> {
+        let (of_port, of_name) = (lookups(names, port), lookups(names, SSH_PORT));
+        let of = |lookups| -> Vec<PublicKey> {
+            let keys = self.keys(lookups, Marker::None);
+            let keys = keys.filter(|key| !self.is_revoked(&of_port, key) && !self.is_revoked(&of_name, key));
+            keys.cloned().map(PublicKey::from).collect()
+        };
+        let mut keys = of(&of_port);
+        if keys.is_empty() {
+            keys = of(&of_name);
+        }
         keys.sort();
         keys.dedup();
         keys

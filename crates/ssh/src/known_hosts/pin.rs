@@ -26,6 +26,30 @@ pub fn pin(path: &Path, name: &str, port: u16, key: &PublicKey) -> Result<bool, 
     Ok(true)
 }
 
+/// A key to pin for a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pin {
+    pub name: String,
+    pub port: u16,
+    pub key: PublicKey,
+}
+
+/// As [`pin`] for the keys of many hosts, with one replacement of the file.
+pub fn pin_all(path: &Path, pins: &[Pin]) -> Result<(), KnownHostsError> {
+    for pin in pins {
+        require_single(&pin.name)?;
+    }
+    let failed = |source| KnownHostsError::Write { path: path.to_owned(), source };
+    let (target, mut text) = open(path)?;
+    let known = KnownHosts::parse_from(path, &text)?;
+    for Pin { name, port, key } in pins {
+        if known.check_as(&lookups(&[name], *port), key.key_data()) != HostKeyVerdict::Trusted {
+            add(&mut text, name, *port, key);
+        }
+    }
+    write(&target, text.as_bytes()).map_err(failed)
+}
+
 /// Pins these keys instead of all that are pinned for a host under its names and this port. Those stay as former keys, so that
 /// what they signed before `now` is still verified. Returns how many were replaced.
 pub fn replace<N: AsRef<str>>(

@@ -8,7 +8,9 @@ use russh::keys::key::safe_rng;
 use russh::keys::ssh_key::certificate::{Builder, CertType};
 use russh::keys::{Algorithm, Certificate, PrivateKey, PublicKey};
 
-use super::{CertificateVerdict, HostKeyVerdict, KnownHosts, KnownHostsError, pin, pin_lines, replace};
+use super::{
+    CertificateVerdict, HostKeyVerdict, KnownHosts, KnownHostsError, Pin, pin, pin_all, pin_lines, replace,
+};
 
 const A: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBMXLeJXyW8erkak5HOWAhUynBigd/4tT3y3XcoUgmJC";
 const B: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFvYPtc7BuX2EKMJ5ajforusyNnsE4z1XokLGXj/6Fs9";
@@ -367,6 +369,31 @@ fn the_pinned_keys_of_a_host_are_listed_once_without_revoked_ones_and_authoritie
     };
     assert_eq!(lines(22), [A]);
     assert_eq!(lines(2222), [ECDSA, A]);
+}
+
+#[test]
+fn the_keys_for_a_port_are_preferred_to_those_of_the_bare_name() {
+    let text =
+        format!("{HASHED_A} {A}\nnode07.example.com {RSA}\n[10.0.0.7]:2222 {ECDSA}\n@revoked * {RSA}\n");
+    let known = KnownHosts::parse(&text).unwrap();
+    let keys = |port| known.plain_keys(&["node07.example.com", "10.0.0.7"], port);
+    assert_eq!((keys(22), keys(2222), keys(2200)), (vec![key(A)], vec![key(ECDSA)], vec![key(A)]));
+    assert!(known.plain_keys(&["node08.example.com"], 22).is_empty());
+}
+
+#[test]
+fn many_keys_are_pinned_at_once_and_what_is_pinned_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("known_hosts");
+    fs::write(&path, format!("# kept\nmaster1 {A}")).unwrap();
+    let of = |name: &str, port, line| Pin { name: name.to_owned(), port, key: key(line) };
+    pin_all(&path, &[of("master1", 22, A), of("node1", 2222, B), of("node1", 2222, RSA)]).unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    assert_eq!(text.lines().count(), 4, "{text}");
+    assert!(text.starts_with(&format!("# kept\nmaster1 {A}\n[node1]:2222 ")), "{text}");
+    assert_eq!(verdict(&text, "node1", 2222, RSA), Trusted);
+    pin_all(&path, &[of("node*", 22, A)]).unwrap_err();
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
 }
 
 #[test]
