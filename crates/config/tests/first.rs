@@ -13,11 +13,12 @@ use nightshift_core::{ansible, draft::DraftError};
 use serde_json::Value;
 use support::{load_sources, read, repository, sources};
 
-const INVENTORIES: [&str; 6] = [
+const INVENTORIES: [&str; 7] = [
     "groups.ini",
     "kubespray.ini",
     "kubespray.yaml",
     "kubespray-2.9.ini",
+    "order.yaml",
     "openshift-3.ini",
     "openshift-3-single.ini",
 ];

@@ -10,6 +10,8 @@ const MAX_HOSTS: usize = 20_000;
 const MAX_GROUPS: usize = 2_000;
 /// Of hosts in groups, and of groups in groups: twenty for each host.
 const MAX_MEMBERS: usize = 400_000;
+/// Of hosts in groups with variables, those of groups in groups included.
+const MAX_APPLIED: usize = 4_000_000;
 /// Every host is in it, also without being listed there.
 const ALL: &str = "all";
 const UNGROUPED: &str = "ungrouped";
@@ -115,14 +117,16 @@ impl Inventory {
         vars: &Vars,
     ) -> Result<(), InventoryError> {
         let Pattern { names, port } = Pattern::parse(pattern).map_err(InventoryError::whole)?;
-        let mut own = Vars::default();
-        if let Some(port) = port {
-            own.set("ansible_port", Value::Text(port.to_string()));
-        }
-        own.overlay(vars);
         for name in &names {
+            // As in Ansible, the port counts where the host is listed first.
+            let port = port.filter(|_| !self.hosts.contains_key(name));
             self.add_host(group, name)?;
-            self.add_host_vars(name, &own)?;
+            if let Some(port) = port {
+                let mut own = Vars::default();
+                own.set("ansible_port", Value::Text(port.to_string()));
+                self.add_host_vars(name, &own)?;
+            }
+            self.add_host_vars(name, vars)?;
         }
         Ok(())
     }
@@ -156,13 +160,19 @@ impl Inventory {
         let mut order = self.depths()?.into_iter().map(|(name, depth)| (depth, name)).collect::<Vec<_>>();
         order.sort();
         let mut complete: BTreeMap<String, Vars> = BTreeMap::new();
+        let mut applied = 0;
         for (_, name) in &order {
             let vars = &self.groups[*name].vars;
             let hosts = match *name {
                 _ if vars.is_empty() => continue,
-                ALL => self.hosts().collect(),
+                ALL => self.hosts().collect::<BTreeSet<_>>(),
                 name => self.hosts_of(name),
             };
+            applied += hosts.len();
+            if applied > MAX_APPLIED {
+                let problem = format!("its groups with variables have more than {MAX_APPLIED} members");
+                return Err(InventoryError::whole(problem));
+            }
             for host in hosts {
                 complete.entry(host.to_owned()).or_default().overlay(vars);
             }

@@ -110,13 +110,20 @@ fn host(line: &str, group: &str, inventory: &mut Inventory) -> Result<(), Invent
     inventory.add_pattern(group, pattern, &vars)
 }
 
-/// A value is a Python literal, else a text: `"10.0.0.1"` has quotes of Python's own, and a comment may follow a number.
+/// A value is a Python literal, else a text. A literal may be followed by a comment, which is part of a text.
 fn literal(value: &str) -> Value {
-    let unquoted = ['"', '\''].into_iter().find_map(|quote| {
-        let inner = value.strip_prefix(quote)?.strip_suffix(quote)?;
-        (!inner.contains([quote, '\\'])).then_some(inner)
+    let is_end = |rest: &str| rest.trim_start().is_empty() || rest.trim_start().starts_with('#');
+    let quoted = ['"', '\''].into_iter().find_map(|quote| {
+        let (inner, rest) = value.strip_prefix(quote)?.split_once(quote)?;
+        (is_end(rest) && !inner.contains('\\')).then_some(inner)
     });
-    let number = value.split('#').next().unwrap_or_default().trim_end();
-    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-    Value::of(unquoted.unwrap_or(if is_number { number } else { value }))
+    let digits = value.trim_start_matches(|c: char| c.is_ascii_digit());
+    let number = &value[..value.len() - digits.len()];
+    match value {
+        "True" => Value::of("true"),
+        "False" => Value::of("false"),
+        "None" => Value::Unknown,
+        _ if !number.is_empty() && is_end(digits) => Value::of(number),
+        value => Value::of(quoted.unwrap_or(value)),
+    }
 }

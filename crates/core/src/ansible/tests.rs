@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn hosts(text: &str) -> Vec<String> {
@@ -128,6 +130,14 @@ fn an_inventory_that_would_fill_the_memory_is_refused() {
     assert!(error(&deep).contains("not an inventory in YAML"), "{}", error(&deep));
     let bomb = format!("{}{}", "{\"a\":".repeat(200_000), "}".repeat(200_000));
     assert!(error(&bomb).contains("JSON"), "{}", error(&bomb));
+    let vars: String =
+        (0..1_000).map(|n| format!("[g{n}:children]\ng{}\n[g{n}:vars]\nip=1\n", n + 1)).collect();
+    let wide = format!("{vars}[g1000]\nx[0:9999]\n");
+    assert!(
+        error(&wide).contains("groups with variables have more than 4000000 members"),
+        "{}",
+        error(&wide)
+    );
     let chain: String = (0..1_999).map(|n| format!("[g{n}:children]\ng{}\n", n + 1)).collect();
     assert_eq!(hosts(&format!("{chain}[g1999]\nm1\n")), ["m1"]);
 }
@@ -149,6 +159,7 @@ fn hosts_groups_and_variables_are_those_that_ansible_inventory_reads() {
         "kubespray.ini" with "kubespray.ini.list.json",
         "kubespray.yaml" with "kubespray.yaml.list.json",
         "kubespray-2.9.ini",
+        "order.yaml",
         "openshift-3.ini",
         "openshift-3-single.ini"
     ) {
@@ -176,5 +187,14 @@ fn hosts_groups_and_variables_are_those_that_ansible_inventory_reads() {
                 assert_eq!(serde_json::json!(of_group), *hosts, "{name}: {group}");
             }
         }
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_read_or_refused(
+        text in "([\\[\\]:=#'\"{},a-c1-3 \\\\\né-]|children|vars|hosts|all:|\n  |masters|ansible_host|\\{\\{){0,80}"
+    ) {
+        let _read = parse(&text).map(|inventory| crate::draft::of_inventory(&inventory));
     }
 }

@@ -1,30 +1,27 @@
 //! The YAML format: groups with `hosts`, `children` and `vars`.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_saphyr::Spanned;
 
 use super::groups::{Inventory, InventoryError};
 use super::vars::Vars;
 
-type Groups = BTreeMap<String, Option<Group>>;
+/// In the order of the file: of two values of one variable, the later one counts.
+struct Groups(Vec<(String, Option<Group>)>);
 
-/// Further keys are skipped, as Ansible does.
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Group {
-    hosts: Option<Hosts>,
-    children: Option<Children>,
-    vars: Option<Vars>,
+struct Group(Vec<Section>);
+
+enum Section {
+    Hosts(Hosts),
+    Children(Groups),
+    Vars(Vars),
 }
 
-/// Patterns with the variables of their hosts, and the line of each.
+/// Patterns with their lines and the variables of their hosts.
 struct Hosts(Vec<(Spanned<String>, Vars)>);
-
-struct Children(Groups);
 
 pub(super) fn read(text: &str) -> Result<Inventory, InventoryError> {
     // For 20,000 hosts with ten variables each, and all that is skipped.
@@ -46,29 +43,59 @@ pub(super) fn read(text: &str) -> Result<Inventory, InventoryError> {
         InventoryError::whole(problem).on(line.filter(|line| *line > 0))
     })?;
     let mut inventory = Inventory::default();
-    // A stack, because groups are nested.
-    let mut open: Vec<(&str, &Option<Group>)> = pairs(&groups).collect();
-    while let Some((name, group)) = open.pop() {
-        inventory.add_group(name)?;
-        let Some(group) = group else { continue };
-        for (pattern, vars) in group.hosts.iter().flat_map(|hosts| &hosts.0) {
-            let line = usize::try_from(pattern.referenced.line()).ok().filter(|line| *line > 0);
-            inventory.add_pattern(name, &pattern.value, vars).map_err(|error| error.on(line))?;
-        }
-        if let Some(vars) = &group.vars {
-            inventory.add_group_vars(name, vars)?;
-        }
-        for (child, group) in group.children.iter().flat_map(|children| pairs(&children.0)) {
-            inventory.add_child(name, child)?;
-            open.push((child, group));
-        }
+    for (name, group) in &groups.0 {
+        add(&mut inventory, name, group.as_ref())?;
     }
     inventory.complete()
 }
 
-/// In the order in which a stack gives back the first one first.
-fn pairs(groups: &Groups) -> impl Iterator<Item = (&str, &Option<Group>)> {
-    groups.iter().rev().map(|(name, group)| (name.as_str(), group))
+/// Adds a group and those in it, as deep as `max_depth` allows.
+fn add(inventory: &mut Inventory, name: &str, group: Option<&Group>) -> Result<(), InventoryError> {
+    inventory.add_group(name)?;
+    for section in group.into_iter().flat_map(|group| &group.0) {
+        match section {
+            Section::Vars(vars) => inventory.add_group_vars(name, vars)?,
+            Section::Hosts(hosts) => {
+                for (pattern, vars) in &hosts.0 {
+                    let line = usize::try_from(pattern.referenced.line()).ok().filter(|line| *line > 0);
+                    inventory.add_pattern(name, &pattern.value, vars).map_err(|error| error.on(line))?;
+                }
+            }
+            Section::Children(children) => {
+                for (child, group) in &children.0 {
+                    inventory.add_child(name, child)?;
+                    add(inventory, child, group.as_ref())?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+impl<'de> Deserialize<'de> for Group {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Table;
+        impl<'de> Visitor<'de> for Table {
+            type Value = Group;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a group")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Group, A::Error> {
+                let mut sections = Vec::new();
+                while let Some(key) = map.next_key::<String>()? {
+                    match key.as_str() {
+                        "hosts" => sections.extend(map.next_value::<Option<_>>()?.map(Section::Hosts)),
+                        "children" => sections.extend(map.next_value::<Option<_>>()?.map(Section::Children)),
+                        "vars" => sections.extend(map.next_value::<Option<_>>()?.map(Section::Vars)),
+                        // Ansible skips it too.
+                        _ => _ = map.next_value::<IgnoredAny>()?,
+                    }
+                }
+                Ok(Group(sections))
+            }
+        }
+        deserializer.deserialize_map(Table)
+    }
 }
 
 impl<'de> Deserialize<'de> for Hosts {
@@ -97,24 +124,24 @@ impl<'de> Deserialize<'de> for Hosts {
     }
 }
 
-impl<'de> Deserialize<'de> for Children {
+impl<'de> Deserialize<'de> for Groups {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Table;
         impl<'de> Visitor<'de> for Table {
-            type Value = Children;
+            type Value = Groups;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("groups")
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Children, A::Error> {
-                let mut groups = Groups::new();
-                while let Some((name, group)) = map.next_entry()? {
-                    groups.insert(name, group);
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Groups, A::Error> {
+                let mut groups = Vec::new();
+                while let Some(group) = map.next_entry()? {
+                    groups.push(group);
                 }
-                Ok(Children(groups))
+                Ok(Groups(groups))
             }
             /// One group alone.
-            fn visit_str<E>(self, name: &str) -> Result<Children, E> {
-                Ok(Children(Groups::from([(name.to_owned(), None)])))
+            fn visit_str<E>(self, name: &str) -> Result<Groups, E> {
+                Ok(Groups(vec![(name.to_owned(), None)]))
             }
         }
         deserializer.deserialize_any(Table)
