@@ -30,9 +30,9 @@ pub(super) fn complete(
 ) -> Inventory {
     let mut different: BTreeMap<&HostName, Host> = BTreeMap::new();
     for (key, table) in &raw.host {
-        let name = key.get_ref().to_ascii_lowercase();
-        let Some((name, roles)) = roles.iter().find(|(known, _)| known.as_str() == name) else {
-            unlisted(key, &name, roles, ledger);
+        let listed = key.get_ref().parse().ok().and_then(|name: HostName| roles.get_key_value(&name));
+        let Some((name, roles)) = listed else {
+            unlisted(key, &key.get_ref().to_ascii_lowercase(), roles, ledger);
             continue;
         };
         let host = overlay(plain(name, *roles, defaults), table, ledger);
