@@ -75,6 +75,7 @@ tables! {
         archive: Table<Archive>,
         remote: Vec<Spanned<Table<Remote>>>,
         ssh: Table<Ssh>,
+        metrics: Table<Metrics>,
         paths: Table<Paths>,
     }
 
@@ -209,6 +210,10 @@ tables! {
         host_key: Leaf<String>,
         connect_timeout: Leaf<String>,
         idle_timeout: Leaf<String>,
+    }
+
+    Metrics {
+        textfile: Leaf<String>,
     }
 
     Paths {

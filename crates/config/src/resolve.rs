@@ -7,6 +7,7 @@ mod file_rule;
 mod files;
 mod host;
 mod hosts;
+mod metrics;
 mod night;
 mod places;
 mod stages;
@@ -60,6 +61,7 @@ pub(crate) fn settings(
         archive,
         remotes,
         ssh: ssh.settings,
+        metrics: metrics::metrics(&raw.metrics, ledger),
         paths,
     };
     archive::check_names(&settings, raw, ledger);

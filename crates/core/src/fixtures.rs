@@ -24,8 +24,8 @@ use crate::retention::Keep;
 use crate::role::{Role, Roles};
 use crate::set_path::SetId;
 use crate::settings::{
-    ArchiveSettings, Compression, DrillSettings, EtcdData, EtcdMembers, EtcdSettings, EtcdTools, Paths,
-    Settings, SshSettings, StageSettings, VaultSettings,
+    ArchiveSettings, Compression, DrillSettings, EtcdData, EtcdMembers, EtcdSettings, EtcdTools,
+    MetricsSettings, Paths, Settings, SshSettings, StageSettings, VaultSettings,
 };
 use crate::stage::PerStage;
 use crate::text::{Lines, Text};
@@ -100,6 +100,7 @@ pub fn settings(dir: &Path, hosts: Vec<Host>, now: Timestamp) -> Settings {
             connect_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(1),
         },
+        metrics: MetricsSettings::default(),
         paths: Paths { config: dir.join("etc"), state: dir.join("state"), run: dir.join("run") },
     }
 }

@@ -238,6 +238,8 @@ impl DrillReport {
 }
 
 impl DrillVerdict {
+    pub const ALL: [Self; 3] = [Self::Proved, Self::NotRestorable, Self::NotProved];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Proved => "proved",

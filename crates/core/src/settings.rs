@@ -34,6 +34,7 @@ pub struct Settings {
     pub archive: ArchiveSettings,
     pub remotes: Vec<Remote>,
     pub ssh: SshSettings,
+    pub metrics: MetricsSettings,
     pub paths: Paths,
 }
 
@@ -276,6 +277,13 @@ pub struct SshSettings {
     pub idle_timeout: Duration,
 }
 
+/// Where metrics are written, beside what answers on request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MetricsSettings {
+    /// A file for node_exporter's textfile collector.
+    pub textfile: Option<PathBuf>,
+}
+
 /// The file name of the control socket in the run directory.
 pub const CONTROL_SOCKET: &str = "control.sock";
 
@@ -299,6 +307,11 @@ impl Paths {
 
     pub fn sent(&self) -> PathBuf {
         self.state.join("sent")
+    }
+
+    /// The newest status report without the record of its night: all that the metrics' unit can read.
+    pub fn status_report(&self) -> PathBuf {
+        self.state.join("metrics/status.json")
     }
 
     /// The file that remembers when an archive was last opened with its real key.
@@ -426,6 +439,7 @@ pub(crate) mod testing {
                 connect_timeout: Duration::from_secs(10),
                 idle_timeout: Duration::from_secs(60),
             },
+            metrics: MetricsSettings::default(),
             paths: Paths { config: "/etc".into(), state: "/state".into(), run: "/run".into() },
         }
     }

@@ -25,7 +25,11 @@ const MAX_RESPONSE_LEN: u64 = 64 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ControlRequest {
-    Status,
+    Status {
+        /// With the facts that metrics are made of.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        facts: bool,
+    },
     Reload,
     /// Runs these stages now.
     Run {
@@ -71,8 +75,8 @@ impl ControlRequest {
     const fn time_limit(&self) -> Option<Duration> {
         match self {
             Self::Run { wait: true, .. } | Self::RunNight { wait: true, .. } => None,
-            // Without the daemon `status` reads the records itself.
-            Self::Status => Some(Duration::from_secs(10)),
+            // Without the daemon the commands read the records themselves.
+            Self::Status { .. } => Some(Duration::from_secs(10)),
             // The daemon reads files for a client for at most a minute.
             _ => Some(Duration::from_secs(70)),
         }

@@ -4,6 +4,7 @@ mod accept;
 mod actions;
 mod disk;
 mod drain;
+mod metrics;
 mod nights;
 mod opened;
 mod requests;
@@ -94,6 +95,7 @@ async fn serve(
             () = heartbeat.beat() => {
                 daemon.turn(Event::Tick).await;
                 daemon.write_hint();
+                daemon.write_metrics_if_due();
             }
             () = tokio::time::sleep(sleep) => daemon.turn(Event::Tick).await,
             ended = daemon.supervisor.next() => daemon.ended(ended).await,

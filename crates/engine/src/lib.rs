@@ -14,6 +14,7 @@ mod heartbeat;
 pub mod hint_file;
 pub mod logging;
 pub mod machine;
+pub mod metrics_file;
 mod once;
 mod report;
 mod runner;

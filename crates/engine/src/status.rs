@@ -2,6 +2,8 @@
 //! is available without the daemon.
 
 mod etcd_state;
+mod facts;
+mod stored;
 
 use std::collections::BTreeSet;
 
@@ -9,7 +11,6 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use nightshift_core::agenda::Held;
 use nightshift_core::chain;
-use nightshift_core::name::{ClusterName, HostName};
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Verdict;
 use nightshift_core::plan::NightPlan;
@@ -17,93 +18,15 @@ use nightshift_core::record::Record;
 use nightshift_core::restorable::Restorable;
 use nightshift_core::role::Role;
 use nightshift_core::settings::Settings;
-use nightshift_core::stage::Stage;
+pub use nightshift_core::status::{EtcdState, NightReport, Report};
 use nightshift_core::summary::{self, Judgement};
 use nightshift_core::units::local_time;
-use serde::{Deserialize, Serialize};
-
-pub use etcd_state::EtcdState;
-
 use nightshift_etcd::restorer;
 use nightshift_store::records::Records;
 use nightshift_store::{StoreError, Vault};
 
 use crate::state_lock::first_started;
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Report {
-    pub cluster: ClusterName,
-    pub host: HostName,
-    pub roles: String,
-    /// The version of the daemon that answered; `None` if it is not running.
-    pub daemon: Option<String>,
-    pub at: Timestamp,
-    /// The newest night, open or closed.
-    pub night: Option<NightReport>,
-    /// The result of the last closed scheduled night before that one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub before: Option<Verdict>,
-    /// Which night `before` belongs to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub before_night: Option<Night>,
-    /// The newest scheduled night that is complete. It may still be open, if all its stages are done.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_complete: Option<Night>,
-    /// The newest scheduled night that is closed and restorable: by its verdict, and by the plan that a master made of it.
-    #[serde(rename = "last_good")]
-    pub last_restorable: Option<Night>,
-    /// Why the last restorable night is too old.
-    pub stale: Option<String>,
-    /// Why the night that is due does not open, or why the last one never did. Only a running daemon knows it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub held: Option<String>,
-    /// What an operator should look at beside the nights: an unreadable record, a record from the future.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub warnings: Vec<String>,
-    /// What a restore would lack. It is not a fault of a night.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub notes: Vec<String>,
-    /// When the next night opens.
-    pub opens: Timestamp,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct NightReport {
-    pub open: bool,
-    /// All planned stages have ended. Until the night closes, retries may still improve the result.
-    pub settled: bool,
-    pub verdict: Verdict,
-    pub reasons: Vec<String>,
-    pub record: Record,
-    /// The progress of running stages, such as `pull-nodes` and `3/8`.
-    pub progress: Vec<(String, String)>,
-    /// What the waiting stages wait for. Only a running daemon knows it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub waits: Vec<(Stage, String)>,
-    /// The etcd sets of this night in this host's vault.
-    #[serde(default)]
-    pub etcd: Vec<EtcdState>,
-    /// What of them cannot be read, and why.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unreadable: Vec<String>,
-}
-
-impl Report {
-    /// Whether an operator should act: the daemon does not run, a night does not open, the last finished night is not
-    /// complete, or the backups are stale.
-    pub fn needs_attention(&self) -> bool {
-        let settled = self.night.as_ref().filter(|night| night.settled);
-        // While a night is running, the night before it is the last finished one. An extra night does not replace it.
-        let replaces = settled.is_some_and(|night| !night.record.night.is_extra());
-        let before = self.before.filter(|_| !replaces);
-        let verdicts = settled.map(|night| night.verdict).into_iter().chain(before);
-        self.daemon.is_none()
-            || self.held.is_some()
-            || self.stale.is_some()
-            || !self.warnings.is_empty()
-            || verdicts.into_iter().any(|verdict| verdict != Verdict::Complete)
-    }
-}
+pub use facts::with_facts;
 
 pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError> {
     let records = Records::new(settings.paths.records());
@@ -149,6 +72,7 @@ pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError>
         last_complete: complete,
         last_restorable: restorable,
         opens: window.opening(window.next_after(now)),
+        facts: None,
     })
 }
 
@@ -266,39 +190,10 @@ fn stale(
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use nightshift_core::stage::Stage;
+
     use super::*;
     use crate::testing;
-
-    #[test]
-    fn while_a_night_is_running_the_result_of_the_night_before_decides_whether_an_operator_should_act() {
-        let report = |before| Report {
-            cluster: "prod".parse().unwrap(),
-            host: "m1".parse().unwrap(),
-            roles: "master".into(),
-            daemon: Some("1".into()),
-            at: Timestamp::UNIX_EPOCH,
-            night: None,
-            before,
-            before_night: None,
-            last_complete: None,
-            last_restorable: None,
-            stale: None,
-            held: None,
-            warnings: Vec::new(),
-            notes: Vec::new(),
-            opens: Timestamp::UNIX_EPOCH,
-        };
-        for (before, attention) in [
-            (None, false),
-            (Some(Verdict::Complete), false),
-            (Some(Verdict::Degraded), true),
-            (Some(Verdict::Failed), true),
-        ] {
-            assert_eq!(report(before).needs_attention(), attention, "{before:?}");
-        }
-        assert!(Report { daemon: None, ..report(None) }.needs_attention(), "no daemon opens the next night");
-        assert!(Report { held: Some("the clock".into()), ..report(None) }.needs_attention());
-    }
 
     /// A host whose daemon first started four days ago, with the records of these nights.
     fn host(dir: &std::path::Path, nights: &[&str]) -> Settings {

@@ -55,6 +55,11 @@ pub enum Command {
         #[arg(long, help = JSON)]
         json: bool,
     },
+    /// Print the metrics of this host for Prometheus
+    ///
+    /// They are complete also if the daemon does not run. nightshift-metrics.socket serves them over HTTP, and with `textfile` in
+    /// [metrics] the daemon writes them for node_exporter.
+    Metrics,
     /// Start stages now, or the whole night
     ///
     /// In the open night, `run night` starts everything that still waits. If no night is open, it opens an extra night, such
@@ -117,7 +122,7 @@ pub enum Command {
     /// Make or recover a cold copy (started by systemd)
     #[command(hide = true, subcommand)]
     ColdCopy(ColdCopy),
-    /// Write man pages, completions and the journal's message catalog
+    /// Write man pages, completions, the journal's message catalog, alert rules and the board
     #[command(hide = true)]
     Generate { directory: PathBuf },
     /// Run one drill: the job is on standard input (started by the daemon and the drill's unit)
@@ -135,6 +140,15 @@ pub enum Command {
         #[arg(last = true, required = true)]
         program: Vec<OsString>,
     },
+    /// Answer one HTTP request on standard input with the metrics (started by systemd)
+    #[command(hide = true)]
+    MetricsServe {
+        /// The status report that the daemon wrote
+        report: PathBuf,
+    },
+    /// Write in the files of metrics that the daemon has ended (started by systemd)
+    #[command(hide = true)]
+    MetricsStopped,
     /// Remove scratch directories of killed drills
     #[command(hide = true)]
     DrillSweep { scratch: PathBuf },

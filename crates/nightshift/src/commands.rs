@@ -13,6 +13,7 @@ mod here;
 mod init;
 mod inspect;
 mod keys;
+mod metrics;
 mod nights;
 mod plan;
 mod progress;
@@ -52,6 +53,9 @@ pub fn run(cli: Cli) -> Result<Exit, CommandError> {
         Command::Check(args) => here(check::run(&config, &args)),
         Command::Plan { night, json } => plan::run(&config, night, json),
         Command::Status { json } => here(status::run(&config, json)),
+        Command::Metrics => here(metrics::run(&config)),
+        Command::MetricsServe { report } => metrics::serve(&report),
+        Command::MetricsStopped => metrics::stopped(&config),
         Command::Run(args) => here(run::run(&config, args)),
         Command::Reload => here(reload::run(&config)),
         Command::Nights { command: Some(Nights::Close), .. } => here(nights::close(&config)),

@@ -139,13 +139,7 @@ impl Deliver<'_> {
         }
         self.store_mark().await?;
         let stored_as = (name != self.file).then_some(name);
-        let delivery = Delivery {
-            sha256,
-            done: RangeSet::new(),
-            verified: Some(verified.clone()),
-            stored_as: stored_as.clone(),
-        };
-        self.store_progress(delivery).await?;
+        self.store_progress(Delivery::verified(sha256, verified.clone(), stored_as.clone())).await?;
         session.close().await;
         Ok(Delivered::Now { bytes, sha256, verified, stored_as })
     }

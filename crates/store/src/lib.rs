@@ -50,5 +50,5 @@ pub use owner::become_owner_of;
 pub use partial::{Guard, Partial, hash_file};
 pub use proofs::StoredProofs;
 pub use read::{open_below, open_regular, read_below, read_bounded, read_if_exists, read_tail};
-pub use replace::{create_file, replace_file};
+pub use replace::{create_file, replace_file, replace_public_file};
 pub use sync::{sync_directory, sync_file};

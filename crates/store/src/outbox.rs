@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use nightshift_core::archive::{self as names, ArchiveName};
 use nightshift_core::digest::Digest;
 use nightshift_core::name::RemoteName;
@@ -50,10 +51,23 @@ pub struct Delivery {
     pub stored_as: Option<String>,
 }
 
+/// The archive that was verified last on one remote. It is remembered longer than the delivery, which is removed with the archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastDelivery {
+    pub archive: String,
+    pub at: Timestamp,
+    pub bytes: u64,
+}
+
 impl Delivery {
     /// Nothing of this content was delivered yet.
     pub fn of(sha256: Digest) -> Self {
         Self { sha256, done: RangeSet::new(), verified: None, stored_as: None }
+    }
+
+    /// The remote has all of this content, as was verified there.
+    pub fn verified(sha256: Digest, verified: String, stored_as: Option<String>) -> Self {
+        Self { verified: Some(verified), stored_as, ..Self::of(sha256) }
     }
 }
 
@@ -153,6 +167,29 @@ impl Outbox {
             return Ok(());
         }
         replace_file(&self.mark_path(remote), location.as_bytes())
+    }
+
+    /// The archive that was verified last on this remote; `None` if none was, or if the file cannot be read.
+    pub fn last_delivery(&self, remote: &RemoteName) -> Option<LastDelivery> {
+        let bytes = read_bounded(&self.last_path(remote), MAX_LEN).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    /// Remembers that an archive was verified on this remote now.
+    pub fn keep_last_delivery(
+        &self,
+        remote: &RemoteName,
+        archive: &str,
+        bytes: u64,
+    ) -> Result<(), StoreError> {
+        let path = self.last_path(remote);
+        let last = LastDelivery { archive: archive.to_owned(), at: Timestamp::now(), bytes };
+        let bytes = serde_json::to_vec(&last).map_err(io::Error::from).on("write", &path)?;
+        replace_file(&path, &bytes)
+    }
+
+    fn last_path(&self, remote: &RemoteName) -> PathBuf {
+        self.directory.join(format!(".{remote}.last"))
     }
 
     fn mark_path(&self, remote: &RemoteName) -> PathBuf {

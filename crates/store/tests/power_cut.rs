@@ -18,7 +18,6 @@ use nightshift_core::manifest::{Item, ItemKind, Owner};
 use nightshift_core::night::Night;
 use nightshift_core::outcome::{Grade, Verdict};
 use nightshift_core::proof::{DrillVerdict, StoredProof};
-use nightshift_core::range_set::RangeSet;
 use nightshift_core::record::{StartReason, Step};
 use nightshift_core::set_path::SetId;
 use nightshift_core::signed::Signed;
@@ -196,8 +195,7 @@ fn an_archive_survives_a_power_cut_in_the_outbox_and_in_sent() {
     part.file.write_all(&b"an archive".repeat(200_000)).unwrap();
     let sha256 = hash_file(&part.path).unwrap().sha256;
     disk.outbox().publish(&part, &archive, sha256, Some("a signature")).unwrap();
-    let delivery =
-        Delivery { sha256, done: RangeSet::new(), verified: Some("read back".into()), stored_as: None };
+    let delivery = Delivery::verified(sha256, "read back".into(), None);
     let remote = "backup".parse().unwrap();
     disk.outbox().keep_delivery(&archive, &remote, &delivery).unwrap();
 

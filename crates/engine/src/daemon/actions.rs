@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::disk::Disk;
+use super::metrics::MetricsClock;
 use super::nights::Nights;
 use super::status_line::status_line;
 use super::sweep::sweep;
@@ -50,6 +51,8 @@ pub(super) enum Task {
     Response,
     /// Writes `now.json`.
     Hint,
+    /// Writes what metrics are made of.
+    Metrics,
     /// Prunes when a night opens, so that there is space for its sets.
     OpeningPrune,
     /// Queries whether the clock is synchronised; this may take seconds.
@@ -64,6 +67,7 @@ impl fmt::Display for Task {
             Self::Client { uid, .. } => write!(f, "a control request of the user with the id {uid}"),
             Self::Response => f.write_str("the response to a control request"),
             Self::Hint => f.write_str("the update of now.json"),
+            Self::Metrics => f.write_str("the update of the metrics"),
             Self::OpeningPrune => f.write_str("the prune at the opening of the night"),
             Self::ClockQuery => f.write_str("the query of the clock"),
         }
@@ -97,6 +101,9 @@ pub(super) struct Daemon {
     pub disk: Disk,
     /// `now.json` has to be written again, because the daemon's state changed while it was written.
     hint_is_old: bool,
+    /// The last reload was refused.
+    pub reload_refused: bool,
+    pub metrics: MetricsClock,
     wake: Timestamp,
 }
 
@@ -132,6 +139,8 @@ impl Daemon {
             requests,
             disk: Disk::new(),
             hint_is_old: false,
+            reload_refused: false,
+            metrics: MetricsClock::default(),
         })
     }
 
@@ -148,6 +157,7 @@ impl Daemon {
         }
         self.turn(AgendaEvent::Tick).await;
         self.write_hint();
+        self.write_metrics();
     }
 
     pub fn notify_systemd(&mut self) {
@@ -189,6 +199,7 @@ impl Daemon {
                 Action::Open(plan) => {
                     if self.nights.open(Arc::clone(self.agenda.settings()), plan).await {
                         self.write_hint();
+                        self.write_metrics();
                     }
                     self.prune_at_opening(clock);
                 }
@@ -203,6 +214,7 @@ impl Daemon {
                     self.nights.close(early).await;
                     self.waiting.release(&self.agenda, &self.nights);
                     self.write_hint();
+                    self.write_metrics();
                 }
                 Action::Hold(held) => {
                     let what = format!("night {} is due and does not open yet", held.night);
@@ -270,6 +282,9 @@ impl Daemon {
         if ended.name == Task::Hint && self.hint_is_old {
             self.write_hint();
         }
+        if ended.name == Task::Metrics && self.metrics.is_old {
+            self.write_metrics();
+        }
         let Ended { end, beside } = match (&ended.name, ended.result) {
             (_, Ok(TaskOutput::Nothing | TaskOutput::Beside(false))) => return,
             (_, Ok(TaskOutput::Beside(true))) => return self.turn(AgendaEvent::LateSet).await,
@@ -289,6 +304,7 @@ impl Daemon {
         let event = StageResult { stage, outcome: end.outcome, retry: end.retry, gained: end.gained };
         self.turn(AgendaEvent::StageEnded(event)).await;
         self.write_hint();
+        self.write_metrics();
         self.waiting.release(&self.agenda, &self.nights);
     }
 

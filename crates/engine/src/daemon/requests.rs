@@ -8,7 +8,7 @@ use nightshift_core::audit::{Event, Kind};
 use nightshift_core::settings::Settings;
 use nightshift_core::stage::Stage;
 use nightshift_core::{chain, units};
-use nightshift_store::Vault;
+use nightshift_store::{StoreError, Vault};
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -22,8 +22,8 @@ use super::tonight::Tonight;
 use super::waiting::WaitingClient;
 use crate::collect::{self, gaps};
 use crate::control::{ControlRequest, ControlResponse, Pending, refuse_client, serve_client};
-use crate::status::held_reason;
-use crate::{machine, status};
+use crate::status::{Report, held_reason};
+use crate::{machine, metrics_file, status};
 
 impl Daemon {
     pub fn accept_client(&mut self, stream: UnixStream) {
@@ -51,7 +51,7 @@ impl Daemon {
     pub async fn respond(&mut self, pending: Pending) {
         let Pending { request, who, reply } = pending;
         let response = match request {
-            ControlRequest::Status => return self.report(reply),
+            ControlRequest::Status { facts } => return self.report(facts, reply),
             ControlRequest::Reload => self.reload(&who).await,
             ControlRequest::Run { stages, night, wait, again } => {
                 let request = ManualRequest::Stages { stages: stages.clone(), night, again };
@@ -97,26 +97,40 @@ impl Daemon {
         self.supervisor.start(Task::Response, CancellationToken::new(), task);
     }
 
-    fn report(&mut self, reply: oneshot::Sender<ControlResponse>) {
-        let settings = Arc::clone(self.agenda.settings());
-        let (held, unrecorded, waits) = (self.held(), self.unrecorded(), self.waits());
-        let (working, board) =
-            (self.is_working(), self.nights.tonight().map(|tonight| tonight.board.clone()));
-        self.beside(reply, move || match status::report(&settings, Timestamp::now()) {
-            Ok(mut report) => {
-                report.daemon = Some(env!("CARGO_PKG_VERSION").to_owned());
-                report.held = held;
-                report.warnings.extend(unrecorded);
-                if let (Some(night), Some(board)) = (&mut report.night, board) {
-                    night.settled &= !working;
-                    let progress = |stage: Stage| Some((stage.to_string(), board.progress(stage)?));
-                    night.progress = Stage::ALL.into_iter().filter_map(progress).collect();
-                    night.waits = waits;
-                }
-                ControlResponse::Status(Box::new(report))
-            }
+    fn report(&mut self, facts: bool, reply: oneshot::Sender<ControlResponse>) {
+        let report = self.status(facts);
+        self.beside(reply, move || match report() {
+            Ok(report) => ControlResponse::Status(Box::new(report)),
             Err(error) => ControlResponse::Failed { message: chain(&error) },
         });
+    }
+
+    /// What reads the status from files, and adds what only the daemon knows.
+    pub(super) fn status(&self, facts: bool) -> impl FnOnce() -> Result<Report, StoreError> + Send + use<> {
+        let settings = Arc::clone(self.agenda.settings());
+        let (held, unrecorded, waits) = (self.held(), self.unrecorded(), self.waits());
+        let (working, reload_refused) = (self.is_working(), self.reload_refused);
+        let board = self.nights.tonight().map(|tonight| tonight.board.clone());
+        move || {
+            let now = Timestamp::now();
+            let mut report = status::report(&settings, now)?;
+            if facts {
+                report = status::with_facts(&settings, report, now)?;
+            }
+            if let Some(facts) = &mut report.facts {
+                facts.reload_refused = reload_refused;
+            }
+            report.daemon = Some(env!("CARGO_PKG_VERSION").to_owned());
+            report.held = held;
+            report.warnings.extend(unrecorded);
+            if let (Some(night), Some(board)) = (&mut report.night, board) {
+                night.settled &= !working;
+                let progress = |stage: Stage| Some((stage.to_string(), board.progress(stage)?));
+                night.progress = Stage::ALL.into_iter().filter_map(progress).collect();
+                night.waits = waits;
+            }
+            Ok(report)
+        }
     }
 
     /// Why the night that is due does not open, or why the last one never did.
@@ -157,7 +171,8 @@ impl Daemon {
             Ok(fresh) => same_host(self.agenda.settings(), &fresh).map(|()| fresh),
             Err(diagnostics) => Err(diagnostics),
         };
-        match fresh {
+        self.reload_refused = fresh.is_err();
+        let response = match fresh {
             Ok(fresh) => {
                 let message = format!("configuration reloaded (requested by {who})");
                 self.audit.emit(&Event::info(Kind::ConfigReloaded, message));
@@ -176,7 +191,9 @@ impl Daemon {
                 });
                 ControlResponse::ConfigRefused { diagnostics }
             }
-        }
+        };
+        self.write_metrics();
+        response
     }
 
     async fn run_manually(
@@ -271,6 +288,7 @@ fn readable(settings: &Settings) -> ControlResponse {
         let new: Vec<String> = gaps.into_iter().filter(|gap| !notes.contains(gap)).collect();
         notes.extend(new);
     }
+    notes.extend(metrics_file::obstacle(settings));
     if let Err(error) = std::fs::File::open(&settings.ssh.host_key) {
         faults.push(format!("{}: {error}", settings.ssh.host_key.display()));
     }

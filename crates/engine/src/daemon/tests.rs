@@ -167,7 +167,7 @@ async fn a_request_for_a_file_that_does_not_respond_does_not_stop_the_daemons_lo
     let blocked = host_key.clone();
     let soon = Duration::from_secs(20);
     let mut responses = Vec::new();
-    for request in [ControlRequest::Readable, ControlRequest::Status] {
+    for request in [ControlRequest::Readable, ControlRequest::Status { facts: false }] {
         let (reply, response) = tokio::sync::oneshot::channel();
         let pending = Pending { request, who: "test".into(), reply };
         tokio::time::timeout(soon, daemon.respond(pending)).await.unwrap();

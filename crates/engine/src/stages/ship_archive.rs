@@ -100,6 +100,8 @@ async fn ship_to(
         match deliver.run().await {
             Ok(Delivered::Already) => {}
             Ok(Delivered::Now { bytes, sha256, verified, stored_as }) => {
+                let (name, file) = (to.clone(), archive.clone());
+                ctx.offload(move |ctx| self::outbox(ctx).keep_last_delivery(&name, &file, bytes)).await?;
                 ctx.report(Step::Shipped { archive, remote: to, bytes, sha256, verified, stored_as }).await?;
             }
             Err(error) => {

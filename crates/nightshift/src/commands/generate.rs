@@ -1,10 +1,11 @@
-//! `nightshift generate DIR`: writes the man pages, completions and message catalog for the packages.
+//! `nightshift generate DIR`: writes the man pages, completions, message catalog, alert rules and board for the packages.
 
 use std::path::Path;
 use std::{fs, io};
 
 use clap::CommandFactory as _;
 use clap_complete::Shell;
+use nightshift_core::metrics::{alerts, board};
 
 use super::CommandError;
 use crate::args::Cli;
@@ -19,9 +20,9 @@ pub fn run(directory: &Path) -> Result<Exit, CommandError> {
 }
 
 fn write(directory: &Path) -> io::Result<()> {
-    let (man, completions, catalog) =
-        (directory.join("man"), directory.join("completions"), directory.join("catalog"));
-    for subdirectory in [&man, &completions, &catalog] {
+    let [man, completions, catalog, metrics] =
+        ["man", "completions", "catalog", "metrics"].map(|name| directory.join(name));
+    for subdirectory in [&man, &completions, &catalog, &metrics] {
         fs::create_dir_all(subdirectory)?;
     }
     clap_mangen::generate_to(Cli::command(), &man)?;
@@ -29,6 +30,8 @@ fn write(directory: &Path) -> io::Result<()> {
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         clap_complete::generate_to(shell, &mut visible(), "nightshift", &completions)?;
     }
+    fs::write(metrics.join("alerts.yml"), alerts::rules())?;
+    fs::write(metrics.join("nightshift.json"), format!("{:#}\n", board::board()))?;
     fs::write(catalog.join("nightshift.catalog"), nightshift_core::audit::catalog())
 }
 

@@ -12,9 +12,11 @@ use std::path::Path;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use nightshift_core::outcome::Verdict;
+use nightshift_core::settings::Settings;
 use nightshift_core::units::local_time;
 use nightshift_engine::control::{ClientError, ControlRequest, ControlResponse, send};
 use nightshift_engine::status::{self, Report};
+use nightshift_store::StoreError;
 
 use super::CommandError;
 use crate::args::DEFAULT_CONFIG;
@@ -26,25 +28,9 @@ pub use night::{details, night_lines};
 
 pub async fn run(config: &Path, json: bool) -> Result<Exit, CommandError> {
     let settings = config_file::settings(config)?;
-    let from_disk = |warning: String| {
-        let report = status::report(&settings, Timestamp::now());
-        report.map(|report| Report { warnings: [report.warnings, vec![warning]].concat(), ..report })
-    };
-    let mut report = match send(&settings.paths.socket(), &ControlRequest::Status).await {
-        Ok(ControlResponse::Status(report)) => *report,
-        Ok(ControlResponse::Busy { message }) => {
-            Report { daemon: Some("busy".to_owned()), ..from_disk(message)? }
-        }
-        Ok(other) => return Ok(super::run::print_response(other)),
-        Err(error @ ClientError::Silent(_)) => {
-            Report { daemon: Some("not responding".to_owned()), ..from_disk(error.to_string())? }
-        }
-        // A daemon that ends during the request counts as not running.
-        Err(ClientError::Away { .. } | ClientError::BrokenOff(_)) => from_disk(
-            "the daemon does not run, so no night opens; start it: systemctl enable --now nightshift"
-                .to_owned(),
-        )?,
-        Err(error) => return Err(error.into()),
+    let mut report = match current(&settings, false).await? {
+        Ok(report) => report,
+        Err(other) => return Ok(super::run::print_response(other)),
     };
     // Another configuration is that of a daemon that an operator starts by hand.
     if report.daemon.is_some() && config == Path::new(DEFAULT_CONFIG) && unit::is_disabled(Path::new("/")) {
@@ -57,6 +43,36 @@ pub async fn run(config: &Path, json: bool) -> Result<Exit, CommandError> {
         out::print_text(&lines(&report, &settings.window.zone).join("\n"));
     }
     Ok(if report.needs_attention() { Exit::Degraded } else { Exit::Good })
+}
+
+/// The status from the daemon, or from the files if it does not run or does not respond; else what the daemon responded.
+pub async fn current(
+    settings: &Settings,
+    facts: bool,
+) -> Result<Result<Report, ControlResponse>, CommandError> {
+    let from_disk = |daemon: Option<&str>, warning: String| {
+        let now = Timestamp::now();
+        let mut report = status::report(settings, now)?;
+        if facts {
+            report = status::with_facts(settings, report, now)?;
+        }
+        report.warnings.push(warning);
+        Ok::<_, StoreError>(Report { daemon: daemon.map(str::to_owned), ..report })
+    };
+    let report = match send(&settings.paths.socket(), &ControlRequest::Status { facts }).await {
+        Ok(ControlResponse::Status(report)) => *report,
+        Ok(ControlResponse::Busy { message }) => from_disk(Some("busy"), message)?,
+        Ok(other) => return Ok(Err(other)),
+        Err(error @ ClientError::Silent(_)) => from_disk(Some("not responding"), error.to_string())?,
+        // A daemon that ends during the request counts as not running.
+        Err(ClientError::Away { .. } | ClientError::BrokenOff(_)) => from_disk(
+            None,
+            "the daemon does not run, so no night opens; start it: systemctl enable --now nightshift"
+                .to_owned(),
+        )?,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Ok(report))
 }
 
 fn lines(report: &Report, zone: &TimeZone) -> Vec<String> {

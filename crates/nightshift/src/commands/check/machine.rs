@@ -31,6 +31,10 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
     warnings.extend(vault(settings));
     warnings.extend(pins(settings));
     warnings.extend(drill(settings));
+    // Whether the daemon may write there is the daemon's answer; that the directory is absent is seen without it.
+    let absent = |path: &&Path| path.parent().is_none_or(|directory| !directory.is_dir());
+    let textfile = settings.metrics.textfile.as_deref().filter(absent);
+    warnings.extend(textfile.and_then(|_| nightshift_engine::metrics_file::obstacle(settings)));
     let owner = |path: &Path| fs::metadata(path).map(|found| found.uid()).ok();
     let scratch = settings.drill.scratch.as_deref();
     warnings

@@ -86,6 +86,7 @@ fn report(host: &str, open: bool) -> Report {
                 .into(),
         ],
         opens: at,
+        facts: None,
     }
 }
 

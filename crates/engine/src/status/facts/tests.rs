@@ -1,0 +1,174 @@
+#![allow(clippy::unwrap_used)]
+use std::fs;
+use std::path::Path;
+
+use nightshift_core::fixtures;
+use nightshift_core::metrics::{families, render};
+use nightshift_core::outcome::{Grade, Outcome, Verdict};
+use nightshift_core::proof::DrillVerdict;
+use nightshift_core::record::{Expected, Line, Step};
+use nightshift_core::role::Roles;
+use nightshift_core::set_path::SetId;
+
+use super::*;
+use crate::status::report;
+use crate::testing::{host, publish, put_proof, settings};
+
+/// A master that is an etcd host, with its own sets of two nights and a record of each, and a node.
+fn master(dir: &Path) -> Settings {
+    let mut m1 = host("m1", Role::Master);
+    m1.roles = Roles::NONE.with(Role::Master).with(Role::Etcd);
+    let settings = settings(dir, vec![m1, host("n1", Role::Node), host("n2", Role::Node)]);
+    let vault = Vault::of(&settings);
+    fs::create_dir_all(settings.paths.records()).unwrap();
+    for night in ["2026-01-01", "2026-01-02"] {
+        for (host, role) in [("m1", Role::Etcd), ("m1", Role::Master), ("n1", Role::Node)] {
+            publish(&vault, &set(host, night, role), Grade::Good);
+        }
+        record(&settings, night);
+    }
+    settings
+}
+
+fn set(host: &str, night: &str, role: Role) -> SetId {
+    SetId { host: host.parse().unwrap(), night: night.parse().unwrap(), role, attempt: 1 }
+}
+
+/// A closed record of a night in which the node n2 delivered nothing.
+fn record(settings: &Settings, night: &str) {
+    let opened: Timestamp = format!("{night}T21:00:00Z").parse().unwrap();
+    let expected = |host: &str, role| Expected { host: host.parse().unwrap(), role, new: false, any: false };
+    let stored = |host: &str, role| {
+        let report = nightshift_core::record::SetReport {
+            set: set(host, night, role),
+            fate: nightshift_core::record::Fate::Pulled,
+            grade: Some(Grade::Good),
+            from: None,
+            bytes: 1,
+            sha256: None,
+            reason: None,
+            verified: None,
+        };
+        Step::Set(report)
+    };
+    let steps = [
+        Step::Opened {
+            format: 1,
+            night: night.parse().unwrap(),
+            host: "m1".parse().unwrap(),
+            version: "1".into(),
+            closes: opened,
+            expected: [("m1", Role::Etcd), ("n1", Role::Node), ("n2", Role::Node)]
+                .map(|(host, role)| expected(host, role))
+                .into(),
+            stages: vec![Stage::PullNodes],
+            remotes: Vec::new(),
+        },
+        stored("m1", Role::Etcd),
+        stored("n1", Role::Node),
+        Step::Seen { master: "m2".parse().unwrap(), sets: [set("m1", night, Role::Etcd)].into() },
+        Step::Ended {
+            stage: Stage::PullNodes,
+            attempt: 1,
+            outcome: Outcome::Degraded,
+            reason: None,
+            duration_ms: 2500,
+        },
+        Step::Closed { verdict: Verdict::Degraded, reasons: Vec::new() },
+    ];
+    let lines = steps.map(|step| Line { at: opened, step });
+    let record = Record::from_lines(lines).unwrap();
+    Records::new(settings.paths.records()).close(&record).unwrap();
+}
+
+fn facts_of(settings: &Settings) -> Facts {
+    let now = Timestamp::now();
+    with_facts(settings, report(settings, now).unwrap(), now).unwrap().facts.unwrap()
+}
+
+#[test]
+fn the_facts_are_those_of_the_records_and_of_the_vault() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = master(dir.path());
+    let facts = facts_of(&settings);
+    let sets: Vec<String> = facts.sets.iter().map(|set| format!("{} {}", set.host, set.role)).collect();
+    assert_eq!(sets, ["m1 master", "m1 etcd", "n1 node"], "n2 has none");
+    assert_eq!(facts.missing, [(Role::Etcd, 0), (Role::Node, 1)].into());
+    assert_eq!(facts.awaiting.values().sum::<u32>(), 0);
+    let [snapshot] = &facts.snapshots[..] else { panic!("{:?}", facts.snapshots) };
+    assert_eq!((snapshot.copies, snapshot.revision > 0), (Some(2), true));
+    let closed = facts.last_closed.unwrap();
+    assert_eq!((closed.verdict, closed.at.to_string()), (Verdict::Degraded, "2026-01-02T21:00:00Z".into()));
+    assert_eq!(facts.last_restorable.unwrap().to_string(), "2026-01-02T21:00:00Z");
+    let run = facts.stages[&Stage::PullNodes];
+    assert_eq!((run.outcome, run.duration_ms), (Outcome::Degraded, 2500));
+    assert!(facts.stale_from.unwrap() < Timestamp::now() && facts.openings.len() == OPENINGS);
+    assert!(facts.vault.is_some_and(|space| space.free <= space.total));
+    assert_eq!(facts_of(&settings).sets, facts.sets, "a restart changes nothing");
+}
+
+#[test]
+fn a_suspicious_set_awaits_and_the_last_good_one_stays_the_older_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = master(dir.path());
+    let before = facts_of(&settings);
+    publish(&Vault::of(&settings), &set("n1", "2026-01-03", Role::Node), Grade::Suspicious);
+    let facts = facts_of(&settings);
+    assert_eq!(facts.awaiting[&Role::Node], 1);
+    assert_eq!(facts.sets, before.sets);
+}
+
+#[test]
+fn a_drill_that_fails_later_is_the_last_verdict_and_the_proof_before_it_stays_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = master(dir.path());
+    assert!(facts_of(&settings).drills.is_empty());
+    let vault = Vault::of(&settings);
+    let prove = |night: &str, verdict, seconds| {
+        let set = set("m1", night, Role::Etcd);
+        let mut proof = fixtures::proof(&set, vault.manifest_digest(&set).unwrap(), verdict);
+        proof.at = Timestamp::from_second(seconds).unwrap();
+        put_proof(&vault, proof);
+    };
+    prove("2026-01-01", DrillVerdict::Proved, 1_767_300_000);
+    prove("2026-01-02", DrillVerdict::NotRestorable, 1_767_400_000);
+    let [drill] = &facts_of(&settings).drills[..] else { panic!() };
+    assert_eq!(drill.verdict, DrillVerdict::NotRestorable);
+    assert_eq!(drill.proved.unwrap().as_second(), 1_767_300_000);
+}
+
+#[test]
+fn backups_are_stale_from_the_moment_that_status_calls_them_stale() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = master(dir.path());
+    let from = facts_of(&settings).stale_from.unwrap();
+    let second = jiff::SignedDuration::from_secs(1);
+    assert!(report(&settings, from - second).unwrap().stale.is_none());
+    assert!(report(&settings, from).unwrap().stale.is_some());
+}
+
+#[test]
+fn the_metrics_of_1000_hosts_are_read_and_written_within_a_minute() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = master(dir.path());
+    let nodes: Vec<String> = (0..1000).map(|number| format!("node{number}")).collect();
+    let hosts = nodes.iter().map(|name| host(name, Role::Node));
+    settings.inventory = nightshift_core::inventory::Inventory::new(
+        settings.inventory.hosts().cloned().chain(hosts).collect::<Vec<_>>(),
+    );
+    let vault = Vault::of(&settings);
+    nodes.iter().for_each(|name| publish(&vault, &set(name, "2026-01-02", Role::Node), Grade::Good));
+    let begun = std::time::Instant::now();
+    let now = Timestamp::now();
+    let report = with_facts(&settings, report(&settings, now).unwrap(), now).unwrap();
+    let read = begun.elapsed();
+    crate::metrics_file::write(&settings, report.clone()).unwrap();
+    let text = render(families(&report, "1", now)).unwrap();
+    let series = text.lines().filter(|line| !line.starts_with('#')).count();
+    let file = fs::metadata(settings.paths.status_report()).unwrap().len();
+    println!(
+        "{series} series of 1003 hosts: read in {read:?}, with files in {:?}; report {file} bytes",
+        begun.elapsed()
+    );
+    assert!((2000..=5000).contains(&series) && begun.elapsed().as_secs() < 60, "{series}");
+}
