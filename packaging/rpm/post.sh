@@ -8,6 +8,6 @@ if [ -d /run/systemd/system ]; then
         echo "nightshift: the daemon did not restart; see: journalctl -u nightshift" >&2
 fi
 if [ "$1" -eq 1 ]; then
-    systemctl --no-reload preset nightshift.service nightshift-cold-copy.socket nightshift-cold-copy-recover.service
+    systemctl --no-reload preset nightshift.service nightshift-cold-copy.socket nightshift-cold-copy-recover.service nightshift-metrics.socket
     echo "nightshift: edit /etc/nightshift/nightshift.toml, then: systemctl enable --now nightshift"
 fi

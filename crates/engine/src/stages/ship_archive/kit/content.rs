@@ -19,7 +19,7 @@ use crate::context::StageContext;
 use crate::stages::{by_hand, host_keys};
 
 /// What the package installs for the program to run.
-const PACKAGE: [&str; 12] = [
+const PACKAGE: [&str; 14] = [
     "/usr/bin/nightshift",
     "/usr/lib/systemd/system/nightshift.service",
     "/usr/lib/systemd/system/nightshift-cold-copy.socket",
@@ -27,6 +27,8 @@ const PACKAGE: [&str; 12] = [
     "/usr/lib/systemd/system/nightshift-cold-copy-recover.service",
     "/usr/lib/systemd/system/nightshift-drill.socket",
     "/usr/lib/systemd/system/nightshift-drill@.service",
+    "/usr/lib/systemd/system/nightshift-metrics.socket",
+    "/usr/lib/systemd/system/nightshift-metrics@.service",
     "/usr/lib/systemd/system-preset/80-nightshift.preset",
     "/usr/lib/sysusers.d/nightshift.conf",
     "/usr/lib/tmpfiles.d/nightshift.conf",
@@ -233,9 +235,15 @@ mod tests {
     #[test]
     fn the_kit_has_what_the_package_installs_and_names_what_is_absent() {
         let packaged = include_str!("../../../../../../packaging/nfpm.yaml");
-        // What only documents the program or completes its name is in the package alone.
-        let without =
-            ["/usr/share/man/", "completion", "/site-functions/", "/usr/share/licenses/", "/usr/share/doc/"];
+        // What only documents the program, completes its name or is read by other programs is in the package alone.
+        let without = [
+            "/usr/share/man/",
+            "completion",
+            "/site-functions/",
+            "/usr/share/licenses/",
+            "/usr/share/doc/",
+            "/usr/share/nightshift/",
+        ];
         let installed =
             packaged.lines().filter_map(|line| line.split_once("dst: ")?.1.split([',', ' ']).next());
         for path in installed.filter(|path| !without.iter().any(|part| path.contains(part))) {
@@ -254,6 +262,6 @@ mod tests {
         assert_eq!(config.path, "package/etc/nightshift/nightshift.toml");
         assert_eq!((&*file.path, file.mode, file.size), ("package/usr/bin/nightshift", 0o755, 7));
         let [lacks] = &content.lacks[..] else { panic!("{:?}", content.lacks) };
-        assert!(lacks.contains("nightshift.service") && lacks.ends_with(" and 10 more"), "{lacks}");
+        assert!(lacks.contains("nightshift.service") && lacks.ends_with(" and 12 more"), "{lacks}");
     }
 }
