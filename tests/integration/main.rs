@@ -12,6 +12,7 @@ mod init;
 mod inspect;
 mod journal;
 mod links;
+mod metrics;
 mod night;
 mod opening;
 mod peers;

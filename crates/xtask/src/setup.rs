@@ -11,10 +11,24 @@ const BUILD: &[&str] = &["binutils", "gcc", "libc6-dev"];
 const FUZZING: &[&str] = &["g++"];
 
 /// What the integration tests run for real.
-const SERVERS: &[&str] = &["age", "etcd-client", "etcd-server", "openssh-client", "openssh-server"];
+const SERVERS: &[&str] = &[
+    "age",
+    "curl",
+    "etcd-client",
+    "etcd-server",
+    "openssh-client",
+    "openssh-server",
+    "prometheus",
+    "prometheus-node-exporter",
+];
 
 /// Services that those packages enable; the tests need the programs only.
-const SERVICES: &[(&str, &str)] = &[("etcd-server", "etcd.service"), ("openssh-server", "ssh.service")];
+const SERVICES: &[(&str, &str)] = &[
+    ("etcd-server", "etcd.service"),
+    ("openssh-server", "ssh.service"),
+    ("prometheus", "prometheus.service"),
+    ("prometheus-node-exporter", "prometheus-node-exporter.service"),
+];
 
 /// What reads and installs the .rpm.
 const RPM: &[&str] = &["rpm"];
