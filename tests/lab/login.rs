@@ -30,20 +30,20 @@ fn a_peers_login_reads_the_vault_and_nothing_else() {
         assert!(reads(master, peer, at_other, &format!("{set}/{shared}")), "{shared} cannot be pulled");
     }
     let kept: Vec<String> = other
-        .run("find /var/lib/nightshift/sent /var/lib/nightshift/outbox /var/lib/nightshift/records /etc/nightshift -type f")
+        .run("find /var/lib/nightshift/sent /var/lib/nightshift/outbox /var/lib/nightshift/records /var/lib/nightshift/metrics /etc/nightshift -type f")
         .unwrap()
         .text()
         .lines()
         .map(str::to_owned)
         .chain(["/etc/shadow", "/etc/ssh/ssh_host_ed25519_key", "/etc/origin/master/ca.key"].map(str::to_owned))
         .collect();
-    for kind in ["sent/", "records/", "ssh/id_ed25519", "nightshift.toml"] {
+    for kind in ["sent/", "records/", "metrics/", "ssh/id_ed25519", "nightshift.toml"] {
         assert!(kept.iter().any(|path| path.contains(kind)), "nothing to be refused in {kind}: {kept:?}");
     }
     for secret in &kept {
         assert!(!reads(master, peer, at_other, secret), "a peer's login reads {secret}");
     }
-    for folder in ["outbox", "sent", "records"].map(|name| format!("/var/lib/nightshift/{name}")) {
+    for folder in ["outbox", "sent", "records", "metrics"].map(|name| format!("/var/lib/nightshift/{name}")) {
         assert!(!sftp(master, peer, at_other, &format!("ls {folder}")), "a peer's login lists {folder}");
     }
     for change in [
