@@ -169,7 +169,7 @@ fn a_night_whose_stored_copy_does_not_restore_has_failed() {
     assert_eq!((code, verdict(&status)), (3, "failed"));
     let reasons = status["night"]["reasons"].as_array().unwrap();
     assert_eq!(reasons.len(), 1, "told once: {reasons:?}");
-    assert!(reasons[0].as_str().unwrap().contains("e1.site.test's copy of"), "{reasons:?}");
+    assert!(reasons[0]["text"].as_str().unwrap().contains("e1.site.test's copy of"), "{reasons:?}");
     assert_eq!(proofs(&site, "e1")[0]["statement"]["drill"]["verdict"], "not-restorable");
 }
 

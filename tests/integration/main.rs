@@ -30,6 +30,7 @@ mod servers;
 mod ship;
 mod space;
 mod start;
+mod status;
 mod support;
 mod systemd;
 mod trust;

@@ -105,7 +105,10 @@ fn after_a_drill_on_an_etcd_host_each_master_checks_the_secrets_itself() {
     let (code, status) = site.status("m1").unwrap();
     assert_eq!((code, verdict(&status)), (3, "degraded"));
     assert_eq!(reason(&status, "drill"), MISSING);
-    assert_eq!(status["night"]["reasons"], json!([format!("drill degraded: {MISSING}")]));
+    assert_eq!(
+        status["night"]["reasons"],
+        json!([{ "code": "stage-degraded", "text": format!("drill degraded: {MISSING}") }])
+    );
     let checked = &status["night"]["record"]["secrets"][0];
     assert_eq!((&checked["values"], &checked["decrypted"]), (&json!(4), &json!(3)));
     assert_eq!(status["night"]["etcd"][0]["secrets"]["decrypted"], 3, "{:#}", status["night"]["etcd"]);

@@ -30,7 +30,11 @@ fn names_the_stranger(site: &Site, why: &str) {
     let log = site.log("m1");
     assert!(log.lines().any(|line| line.contains("ERROR") && line.contains(why)), "{log}");
     let reasons = status["night"]["reasons"].as_array().unwrap();
-    assert!(reasons.iter().any(|reason| reason.as_str().unwrap().starts_with("n1.site.test node: missing")));
+    assert!(
+        reasons
+            .iter()
+            .any(|reason| reason["text"].as_str().unwrap().starts_with("n1.site.test node: missing"))
+    );
 }
 
 #[test]

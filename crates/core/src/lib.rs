@@ -35,6 +35,7 @@ pub mod plausible;
 pub mod proof;
 pub mod range_set;
 pub mod ranges;
+pub mod reason;
 pub mod record;
 pub mod restorable;
 pub mod restore;

@@ -14,11 +14,17 @@ pub use facts::{
 use crate::name::{ClusterName, HostName};
 use crate::night::Night;
 use crate::outcome::Verdict;
+use crate::reason::Reason;
 use crate::record::Record;
 use crate::stage::Stage;
 
+/// The format of the report as JSON.
+pub const FORMAT: u32 = 1;
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {
+    /// The format of its JSON. It changes if a field changes its meaning or goes; fields may be added.
+    pub format: u32,
     pub cluster: ClusterName,
     pub host: HostName,
     pub roles: String,
@@ -46,7 +52,7 @@ pub struct Report {
     pub held: Option<String>,
     /// What an operator should look at beside the nights: an unreadable record, a record from the future.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Reason>,
     /// What a restore would lack. It is not a fault of a night.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -63,7 +69,7 @@ pub struct NightReport {
     /// All planned stages have ended. Until the night closes, retries may still improve the result.
     pub settled: bool,
     pub verdict: Verdict,
-    pub reasons: Vec<String>,
+    pub reasons: Vec<Reason>,
     pub record: Record,
     /// The progress of running stages, such as `pull-nodes` and `3/8`.
     pub progress: Vec<(String, String)>,
@@ -90,7 +96,7 @@ impl Report {
     }
 
     /// The worst result of the nights that count: the newest one if it is settled, and the finished one before it.
-    fn worst_verdict(&self) -> Option<Verdict> {
+    pub fn worst_verdict(&self) -> Option<Verdict> {
         let settled = self.night.as_ref().filter(|night| night.settled);
         // While a night is running, the night before it is the last finished one. An extra night does not replace it.
         let replaces = settled.is_some_and(|night| !night.record.night.is_extra());
@@ -113,6 +119,7 @@ mod tests {
     #[test]
     fn while_a_night_is_running_the_result_of_the_night_before_decides_whether_an_operator_should_act() {
         let report = |before| Report {
+            format: FORMAT,
             cluster: "prod".parse().unwrap(),
             host: "m1".parse().unwrap(),
             roles: "master".into(),

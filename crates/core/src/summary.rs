@@ -1,16 +1,20 @@
 //! The result of a night, determined from its record.
 
+use std::collections::BTreeMap;
+
 use crate::outcome::{Grade, Outcome, Verdict};
 use crate::proof::DrillVerdict;
+use crate::reason::{Reason, ReasonCode};
 use crate::record::{Expected, Fate, ProofReport, Record};
 use crate::role::Role;
 use crate::stage::Stage;
+use crate::text::one_line;
 
 /// The result of a night, and everything that is missing or wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judgement {
     pub verdict: Verdict,
-    pub reasons: Vec<String>,
+    pub reasons: Vec<Reason>,
 }
 
 /// Determines the result of a night: the final one if it is closed, else the result so far.
@@ -24,7 +28,7 @@ pub fn judge(record: &Record) -> Judgement {
             .any(|expected| expected.role == Role::Etcd && !record.is_not_needed(expected));
         if wants_etcd && !record.has_copy(Role::Etcd) {
             failed = true;
-            reasons.push("no good etcd snapshot of the cluster".to_owned());
+            reasons.push(Reason::new(ReasonCode::NoEtcdSnapshot, "no good etcd snapshot of the cluster"));
         }
     }
     for expected in &record.expected {
@@ -39,7 +43,7 @@ pub fn judge(record: &Record) -> Judgement {
         }
     }
     reasons.extend(not_shipped(record));
-    let failed_drills: Vec<String> = not_restorable(record).collect();
+    let failed_drills: Vec<Reason> = not_restorable(record).collect();
     let drill_failed = !failed_drills.is_empty();
     failed |= drill_failed && !record.proofs.iter().any(|proof| proof.verdict == DrillVerdict::Proved);
     reasons.extend(failed_drills);
@@ -53,7 +57,8 @@ pub fn judge(record: &Record) -> Judgement {
         };
         let outcome = state.outcome.filter(|outcome| *outcome != Outcome::Done && !covered(*outcome));
         if let Some(outcome) = outcome {
-            reasons.push(format!("{stage} {outcome}{}", suffix(state.reason.as_deref())));
+            let text = format!("{stage} {outcome}{}", suffix(state.reason.as_deref()));
+            reasons.push(Reason::new(code_of(outcome), text));
         }
     }
     if reasons.is_empty() {
@@ -67,19 +72,70 @@ pub fn judge(record: &Record) -> Judgement {
     Judgement { verdict, reasons }
 }
 
+impl Judgement {
+    /// The result of a closed night as it was recorded. A record has the sentences alone: their codes are those of the same sentences
+    /// in this judgement of its record.
+    pub fn closed(self, verdict: Verdict, texts: &[String]) -> Self {
+        let code = |text: &String| {
+            let same = self.reasons.iter().find(|reason| one_line(&reason.text) == *text);
+            let is_early = text.starts_with(CLOSED_EARLY);
+            same.map_or(if is_early { ReasonCode::ClosedEarly } else { ReasonCode::Other }, |same| same.code)
+        };
+        let reasons = texts.iter().map(|text| Reason::new(code(text), text)).collect();
+        Self { verdict, reasons }
+    }
+}
+
+/// How the reason of a night begins that closed before its time.
+pub const CLOSED_EARLY: &str = "closed before its time";
+
+const fn code_of(outcome: Outcome) -> ReasonCode {
+    match outcome {
+        Outcome::Done | Outcome::Degraded => ReasonCode::StageDegraded,
+        Outcome::Failed => ReasonCode::StageFailed,
+        Outcome::Missed => ReasonCode::StageMissed,
+        Outcome::Interrupted => ReasonCode::StageInterrupted,
+    }
+}
+
+const fn code_of_grade(grade: Option<Grade>) -> ReasonCode {
+    match grade {
+        // A good set is late.
+        Some(Grade::Good) => ReasonCode::SetLate,
+        Some(Grade::Degraded) => ReasonCode::SetDegraded,
+        Some(Grade::Suspicious) => ReasonCode::SetSuspicious,
+        Some(Grade::Diverged) => ReasonCode::SetDiverged,
+        Some(Grade::Bad) => ReasonCode::SetBad,
+        None => ReasonCode::SetUnchecked,
+    }
+}
+
+/// How many expected sets a night lacks, for each role of which it expected one.
+pub fn missing_sets(record: &Record) -> BTreeMap<Role, u32> {
+    let mut missing = BTreeMap::new();
+    for expected in &record.expected {
+        let is_missing = !expected.new
+            && record.best_set(&expected.host, expected.role).is_none()
+            && !record.is_not_needed(expected);
+        *missing.entry(expected.role).or_default() += u32::from(is_missing);
+    }
+    missing
+}
+
 /// `: REASON`, or nothing.
 fn suffix(reason: Option<&str>) -> String {
     reason.map(|reason| format!(": {reason}")).unwrap_or_default()
 }
 
 /// What is wrong with one expected set, if anything.
-fn complaint(record: &Record, expected: &Expected) -> Option<String> {
+fn complaint(record: &Record, expected: &Expected) -> Option<Reason> {
     let Expected { host, role, new, .. } = expected;
     let Some(held) = record.best_set(host, *role) else {
         if *new || record.is_not_needed(expected) {
             return None;
         }
-        return Some(format!("{host} {role}: missing{}", suffix(record.reason_for(host, *role))));
+        let text = format!("{host} {role}: missing{}", suffix(record.reason_for(host, *role)));
+        return Some(Reason::new(ReasonCode::SetMissing, text));
     };
     let mut states = Vec::new();
     if held.grade != Some(Grade::Good) {
@@ -92,27 +148,32 @@ fn complaint(record: &Record, expected: &Expected) -> Option<String> {
     if held.fate == Fate::Late {
         states.push("late".to_owned());
     }
-    (!states.is_empty()).then(|| format!("{host} {role}: {}", states.join(", ")))
+    let text = format!("{host} {role}: {}", states.join(", "));
+    (!states.is_empty()).then(|| Reason::new(code_of_grade(held.grade), text))
 }
 
 /// The copies that could not be restored in a drill.
-fn not_restorable(record: &Record) -> impl Iterator<Item = String> {
+fn not_restorable(record: &Record) -> impl Iterator<Item = Reason> {
     let failed = record.proofs.iter().filter(|proof| proof.verdict == DrillVerdict::NotRestorable);
     failed.map(|ProofReport { set, by, reason, .. }| {
-        format!("{by}'s copy of {set} does not restore{}", suffix(reason.as_deref()))
+        let text = format!("{by}'s copy of {set} does not restore{}", suffix(reason.as_deref()));
+        Reason::new(ReasonCode::DrillFailed, text)
     })
 }
 
 /// Stages that completed only partly: a damaged set left out of the archive, a remote that cannot be pruned. Pulls are
 /// not listed: the sets decide, because another master may have supplied what a pull did not get.
-fn partly_done(record: &Record) -> impl Iterator<Item = String> {
+fn partly_done(record: &Record) -> impl Iterator<Item = Reason> {
     let parts = record.stages.iter().filter(|(stage, state)| {
         stage.pulls().is_none() && stage.makes().is_none() && state.outcome == Some(Outcome::Degraded)
     });
-    parts.map(|(stage, state)| format!("{stage}: {}", state.reason.as_deref().unwrap_or("degraded")))
+    parts.map(|(stage, state)| {
+        let text = format!("{stage}: {}", state.reason.as_deref().unwrap_or("degraded"));
+        Reason::new(ReasonCode::StageDegraded, text)
+    })
 }
 
-fn not_shipped(record: &Record) -> Vec<String> {
+fn not_shipped(record: &Record) -> Vec<Reason> {
     if !record.planned.contains(&Stage::ShipArchive) {
         return Vec::new();
     }
@@ -127,7 +188,8 @@ fn not_shipped(record: &Record) -> Vec<String> {
                 continue;
             }
             let reason = suffix(shipment.and_then(|shipment| shipment.reason.as_deref()));
-            reasons.push(format!("{} is not on remote {remote}{reason}", packed.archive));
+            let text = format!("{} is not on remote {remote}{reason}", packed.archive);
+            reasons.push(Reason::new(ReasonCode::ArchiveNotShipped, text));
         }
     }
     reasons

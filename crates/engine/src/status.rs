@@ -14,10 +14,12 @@ use nightshift_core::chain;
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Verdict;
 use nightshift_core::plan::NightPlan;
+use nightshift_core::reason::{Reason, ReasonCode};
 use nightshift_core::record::Record;
 use nightshift_core::restorable::Restorable;
 use nightshift_core::role::Role;
 use nightshift_core::settings::Settings;
+use nightshift_core::status::FORMAT;
 pub use nightshift_core::status::{EtcdState, NightReport, Report};
 use nightshift_core::summary::{self, Judgement};
 use nightshift_core::units::local_time;
@@ -32,10 +34,11 @@ pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError>
     let records = Records::new(settings.paths.records());
     let past = records.past(now)?;
     let newest = past.newest(now);
-    let mut warnings: BTreeSet<String> = past.unreadable.iter().map(|error| chain(error)).collect();
+    let unreadable = |error: &StoreError| Reason::new(ReasonCode::RecordUnreadable, chain(error));
+    let mut warnings: BTreeSet<Reason> = past.unreadable.iter().map(unreadable).collect();
     warnings.extend(from_the_future(settings, &past.future));
     if let Err(error @ StoreError::LostVault { .. }) = Vault::of(settings).check_mark() {
-        warnings.insert(chain(&error));
+        warnings.insert(Reason::new(ReasonCode::VaultLost, chain(&error)));
     }
     let known = past.nights.iter().filter(|night| !past.future.contains(night));
     let mut last = LastNights::default();
@@ -44,7 +47,7 @@ pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError>
             Ok(Some(record)) => record,
             Ok(None) => continue,
             Err(error) => {
-                warnings.insert(chain(&error));
+                warnings.insert(unreadable(&error));
                 continue;
             }
         };
@@ -55,8 +58,10 @@ pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError>
     let LastNights { before, complete, restorable } = last;
     let window = &settings.window;
     let night = newest.map(|record| night_report(settings, record.clone()));
-    warnings.extend(night.iter().flat_map(|night| night.unreadable.clone()));
+    let sets = night.iter().flat_map(|night| &night.unreadable);
+    warnings.extend(sets.map(|text| Reason::new(ReasonCode::SetUnreadable, text)));
     Ok(Report {
+        format: FORMAT,
         cluster: settings.cluster.clone(),
         host: settings.this.clone(),
         roles: settings.roles().to_string(),
@@ -132,13 +137,14 @@ pub fn held_reason(held: &Held, zone: &TimeZone) -> String {
     format!("{}{}", held.reason, opens.unwrap_or_default())
 }
 
-fn from_the_future(settings: &Settings, nights: &[Night]) -> Option<String> {
+fn from_the_future(settings: &Settings, nights: &[Night]) -> Option<Reason> {
     let newest = nights.first()?;
     let others = if nights.len() > 1 { format!(", and {} more", nights.len() - 1) } else { String::new() };
-    Some(format!(
+    let text = format!(
         "the record of night {newest}{others} is more than 36 h in the future: the clock was wrong when it was written, or is wrong now; if it is right now, move the file out of {}",
         settings.paths.records().display()
-    ))
+    );
+    Some(Reason::new(ReasonCode::RecordInFuture, text))
 }
 
 /// Whether the night is closed, or all its planned stages have ended.
@@ -150,7 +156,7 @@ pub fn is_settled(record: &Record) -> bool {
 /// The result of a closed night as it was recorded at its closing, or the result of an open night so far.
 pub fn judgement(record: &Record) -> Judgement {
     match &record.closed {
-        Some(closed) => Judgement { verdict: closed.verdict, reasons: closed.reasons.clone() },
+        Some(closed) => summary::judge(record).closed(closed.verdict, &closed.reasons),
         None => summary::judge(record),
     }
 }
@@ -237,7 +243,7 @@ mod tests {
         let report = report(&host(dir.path(), &["2036-12-27"]), Timestamp::now()).unwrap();
         assert_eq!((report.last_restorable, report.last_complete), (None, None));
         assert!(report.night.is_none() && report.stale.is_some());
-        assert!(matches!(&report.warnings[..], [warning] if warning.contains("2036-12-27")));
+        assert!(matches!(&report.warnings[..], [warning] if warning.text.contains("2036-12-27")));
     }
 
     #[test]
@@ -261,7 +267,7 @@ mod tests {
         std::fs::write(settings.paths.records().join("2026-01-02.json"), b"{").unwrap();
         let report = report(&settings, Timestamp::now()).unwrap();
         assert_eq!(report.last_restorable, Some("2026-01-01".parse().unwrap()));
-        assert!(matches!(&report.warnings[..], [warning] if warning.contains("2026-01-02.json")));
+        assert!(matches!(&report.warnings[..], [warning] if warning.text.contains("2026-01-02.json")));
     }
 
     #[test]

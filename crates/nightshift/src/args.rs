@@ -51,14 +51,11 @@ pub enum Command {
     ///
     /// `nightshift nights NIGHT` shows the details. Exit code 3 means that an operator should look: the daemon does not run, a
     /// night is due and does not open, the last night is not complete, or it is too old.
-    Status {
-        #[arg(long, help = JSON)]
-        json: bool,
-    },
+    Status(Status),
     /// Print the metrics of this host for Prometheus
     ///
-    /// They are complete also if the daemon does not run. nightshift-metrics.socket serves them over HTTP, and with `textfile` in
-    /// [metrics] the daemon writes them for node_exporter.
+    /// They are complete also if the daemon does not run. nightshift-metrics.socket serves them over HTTP, and with
+    /// `[metrics] textfile` the daemon writes them for node_exporter.
     Metrics,
     /// Start stages now, or the whole night
     ///
@@ -152,6 +149,22 @@ pub enum Command {
     /// Remove scratch directories of killed drills
     #[command(hide = true)]
     DrillSweep { scratch: PathBuf },
+}
+
+/// How the status is shown; by default as text.
+#[derive(Debug, Args)]
+pub struct Status {
+    #[arg(long, help = JSON, group = "shown")]
+    pub json: bool,
+    /// Print it as a plugin of Nagios, Icinga or Zabbix does, with exit code 0 OK, 1 warning, 2 critical, 3 unknown
+    #[arg(long, group = "shown")]
+    pub plugin: bool,
+    /// Print one line, for the banner of a login
+    #[arg(long, group = "shown")]
+    pub line: bool,
+    /// Repaint it every two seconds, until Ctrl-C
+    #[arg(long, group = "shown")]
+    pub watch: bool,
 }
 
 const JSON: &str = "Print JSON";

@@ -52,7 +52,7 @@ pub fn run(cli: Cli) -> Result<Exit, CommandError> {
         Command::Daemon => daemon::run(config),
         Command::Check(args) => here(check::run(&config, &args)),
         Command::Plan { night, json } => plan::run(&config, night, json),
-        Command::Status { json } => here(status::run(&config, json)),
+        Command::Status(args) => here(status::run(&config, &args)),
         Command::Metrics => here(metrics::run(&config)),
         Command::MetricsServe { report } => metrics::serve(&report),
         Command::MetricsStopped => metrics::stopped(&config),

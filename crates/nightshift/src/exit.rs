@@ -26,6 +26,26 @@ pub enum Exit {
     Config = 78,
 }
 
+/// How `status --plugin` ends. Nagios, Icinga and Zabbix give these numbers other meanings than nightshift does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PluginState {
+    Ok,
+    Warning,
+    Critical,
+    Unknown,
+}
+
+impl From<PluginState> for Exit {
+    fn from(state: PluginState) -> Self {
+        match state {
+            PluginState::Ok => Self::Good,
+            PluginState::Warning => Self::Failed,
+            PluginState::Critical => Self::Usage,
+            PluginState::Unknown => Self::Degraded,
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)

@@ -16,6 +16,25 @@ pub fn print(line: impl std::fmt::Display) {
     print_text(&line.to_string().replace('\n', " "));
 }
 
+/// Paints lines over those before, from the top of the terminal. What does not fit is counted in the last line: a terminal that
+/// scrolls would flicker.
+pub fn repaint(lines: &[String]) {
+    let rows = rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_row));
+    let rows = if rows == 0 { 24 } else { rows };
+    let mut painted = String::from("\x1b[H");
+    let shown = if lines.len() < rows { lines.len() } else { rows.saturating_sub(2) };
+    for line in &lines[..shown] {
+        painted.push_str(&escaped(line));
+        painted.push_str("\x1b[K\n");
+    }
+    if shown < lines.len() {
+        painted.push_str(&format!("… {} more lines: nightshift status\x1b[K", lines.len() - shown));
+    }
+    painted.push_str("\x1b[J");
+    let mut out = io::stdout();
+    keep_failure(out.write_all(painted.as_bytes()).and_then(|()| out.flush()));
+}
+
 /// Several lines to standard output, whose breaks are nightshift's own.
 pub fn print_text(text: &str) {
     keep_failure(writeln!(io::stdout(), "{}", escaped(text)));

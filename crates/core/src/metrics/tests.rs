@@ -15,6 +15,7 @@ fn at(text: &str) -> Timestamp {
 
 fn report(facts: Option<Facts>) -> Report {
     Report {
+        format: crate::status::FORMAT,
         cluster: "prod".parse().unwrap(),
         host: "m1".parse().unwrap(),
         roles: "master, etcd".into(),

@@ -87,7 +87,8 @@ fn ended(stage: Stage, outcome: Outcome, reason: &str) -> Step {
 fn of(mut steps: Vec<Step>, more: Vec<Step>) -> (Verdict, String) {
     steps.extend(more);
     let Judgement { verdict, reasons } = night(all(), steps);
-    (verdict, reasons.join("; "))
+    let texts: Vec<String> = reasons.into_iter().map(|reason| reason.text).collect();
+    (verdict, texts.join("; "))
 }
 
 #[test]
@@ -200,12 +201,13 @@ fn where_one_etcd_set_is_enough_a_good_one_of_any_host_satisfies_all() {
 
     let judged = with(vec![]);
     assert_eq!(judged.verdict, Verdict::Failed, "every host relied on another: {judged:?}");
-    assert_eq!(judged.reasons[0], "no good etcd snapshot of the cluster");
+    assert_eq!(judged.reasons[0].text, "no good etcd snapshot of the cluster");
+    assert_eq!(judged.reasons[0].code, ReasonCode::NoEtcdSnapshot);
     // A diverged set is stored too, and is reported.
     let bad = set("e1", Role::Etcd, Fate::Pulled, Some(Grade::Diverged), Some("it differs"));
     let judged = with(vec![held("e2", Role::Etcd), bad]);
     assert_eq!(judged.verdict, Verdict::Degraded);
-    assert_eq!(judged.reasons, ["e1 etcd: diverged (it differs)"]);
+    assert_eq!(judged.reasons, [Reason::new(ReasonCode::SetDiverged, "e1 etcd: diverged (it differs)")]);
 }
 
 #[test]
@@ -254,4 +256,15 @@ fn a_night_without_a_proof_is_degraded_with_the_reason() {
     assert_eq!((verdict, reasons), (Verdict::Degraded, format!("drill degraded: {reason}")));
     let proved = proof("e1/2026-11-22/etcd", DrillVerdict::Proved, None);
     assert_eq!(of(everything(), vec![proved]).0, Verdict::Complete);
+}
+
+#[test]
+fn a_closed_night_has_the_sentences_of_its_record_with_the_codes_that_they_had() {
+    let judged = night(vec![], vec![ended(Stage::Prune, Outcome::Missed, "no clock")]);
+    let texts =
+        ["closed before its time: a restore".to_owned(), judged.reasons[0].text.clone(), "gone".to_owned()];
+    let closed = judged.closed(Verdict::Failed, &texts);
+    assert_eq!(closed.verdict, Verdict::Failed);
+    let codes: Vec<ReasonCode> = closed.reasons.iter().map(|reason| reason.code).collect();
+    assert_eq!(codes, [ReasonCode::ClosedEarly, ReasonCode::StageMissed, ReasonCode::Other]);
 }

@@ -6,6 +6,7 @@ use nightshift_core::audit::{Event, Kind, Severity};
 use nightshift_core::night::Night;
 use nightshift_core::outcome::{Outcome, Verdict};
 use nightshift_core::plan::NightPlan;
+use nightshift_core::reason::{Reason, ReasonCode};
 use nightshift_core::record::{self, Record, Step};
 use nightshift_core::settings::Settings;
 use nightshift_core::stage::Stage;
@@ -141,9 +142,11 @@ impl Nights {
         let Some(record) = tonight.record.record() else { return };
         let Judgement { mut verdict, mut reasons } = summary::judge(&record);
         if let Some(early) = early {
-            reasons.insert(0, format!("closed before its time: {early}"));
+            let text = format!("{}: {early}", summary::CLOSED_EARLY);
+            reasons.insert(0, Reason::new(ReasonCode::ClosedEarly, text));
             verdict = verdict.min(Verdict::Degraded);
         }
+        let reasons: Vec<String> = reasons.into_iter().map(|reason| reason.text).collect();
         tonight.note(Step::Closed { verdict, reasons: reasons.clone() }).await;
         let (night, records, closed) =
             (tonight.night, self.records.clone(), tonight.record.record().unwrap_or(record));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use nightshift_core::agenda::{Event as AgendaEvent, ManualRequest, Refusal};
 use nightshift_core::audit::{Event, Kind};
+use nightshift_core::reason::{Reason, ReasonCode};
 use nightshift_core::settings::Settings;
 use nightshift_core::stage::Stage;
 use nightshift_core::{chain, units};
@@ -146,11 +147,14 @@ impl Daemon {
     }
 
     /// The open night, if its record cannot be written.
-    fn unrecorded(&self) -> Option<String> {
+    fn unrecorded(&self) -> Option<Reason> {
         let night = self.agenda.night()?.night;
         let is_recorded = self.nights.tonight().is_some_and(Tonight::is_recorded);
         (!is_recorded).then(|| {
-            format!("night {night} is open, but its record cannot be written; see `journalctl -u nightshift`")
+            let text = format!(
+                "night {night} is open, but its record cannot be written; see `journalctl -u nightshift`"
+            );
+            Reason::new(ReasonCode::RecordUnwritten, text)
         })
     }
 

@@ -10,10 +10,10 @@ use nightshift_core::night::Night;
 use nightshift_core::plan::NightPlan;
 use nightshift_core::proof::DrillVerdict;
 use nightshift_core::record::Record;
-use nightshift_core::role::Role;
 use nightshift_core::settings::Settings;
 use nightshift_core::stage::Stage;
 use nightshift_core::status::{ClosedNight, Facts, LastRun};
+use nightshift_core::summary::missing_sets;
 use nightshift_store::records::Records;
 use nightshift_store::{StoreError, Vault};
 
@@ -58,7 +58,7 @@ pub fn with_facts(settings: &Settings, report: Report, now: Timestamp) -> Result
         last_restorable: opened.map(|record| record.opened),
         stale_from: stale_from(settings, restorable, known.first().copied()),
         openings: openings(settings, now),
-        missing: last.settled.as_ref().map(missing).unwrap_or_default(),
+        missing: last.settled.as_ref().map(missing_sets).unwrap_or_default(),
         agreement: last.settled.as_ref().and_then(|record| agreement(settings, record)),
         stages: last.stages,
         sets: stored.sets,
@@ -102,18 +102,6 @@ impl LastNights {
             && self.settled.is_some()
             && stages.all(|stage| self.stages.contains_key(&stage))
     }
-}
-
-/// How many expected sets a night lacks, for each role of which it expected one.
-fn missing(record: &Record) -> BTreeMap<Role, u32> {
-    let mut missing = BTreeMap::new();
-    for expected in &record.expected {
-        let is_missing = !expected.new
-            && record.best_set(&expected.host, expected.role).is_none()
-            && !record.is_not_needed(expected);
-        *missing.entry(expected.role).or_default() += u32::from(is_missing);
-    }
-    missing
 }
 
 /// The worst definite result of the members' comparison in a night; `None` if the cluster has a single member, or no set.

@@ -3,15 +3,19 @@
 
 mod night;
 mod sets;
+mod summary;
 #[cfg(test)]
 mod tests;
 mod unit;
 
+use std::io::IsTerminal as _;
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use nightshift_core::outcome::Verdict;
+use nightshift_core::reason::{Reason, ReasonCode};
 use nightshift_core::settings::Settings;
 use nightshift_core::units::local_time;
 use nightshift_engine::control::{ClientError, ControlRequest, ControlResponse, send};
@@ -19,30 +23,80 @@ use nightshift_engine::status::{self, Report};
 use nightshift_store::StoreError;
 
 use super::CommandError;
-use crate::args::DEFAULT_CONFIG;
+use crate::args::{self, DEFAULT_CONFIG};
 use crate::config_file;
 use crate::exit::Exit;
 use crate::out::{self, wrapped};
+use crate::report;
 
 pub use night::{details, night_lines};
 
-pub async fn run(config: &Path, json: bool) -> Result<Exit, CommandError> {
-    let settings = config_file::settings(config)?;
-    let mut report = match current(&settings, false).await? {
-        Ok(report) => report,
-        Err(other) => return Ok(super::run::print_response(other)),
-    };
-    // Another configuration is that of a daemon that an operator starts by hand.
-    if report.daemon.is_some() && config == Path::new(DEFAULT_CONFIG) && unit::is_disabled(Path::new("/")) {
-        let what = "nightshift.service is disabled, so it does not start at the next boot; enable it: systemctl enable nightshift";
-        report.warnings.push(what.to_owned());
+const REPAINT_INTERVAL: Duration = Duration::from_secs(2);
+
+pub async fn run(config: &Path, args: &args::Status) -> Result<Exit, CommandError> {
+    if args.plugin {
+        return Ok(plugin(report_of(config).await));
     }
-    if json {
+    if args.watch {
+        return watch(config).await;
+    }
+    let (settings, report) = match report_of(config).await? {
+        (settings, Ok(report)) => (settings, report),
+        (_, Err(other)) => return Ok(super::run::print_response(other)),
+    };
+    if args.json {
         out::print_json(&report)?;
+    } else if args.line {
+        out::print(summary::line(&report));
     } else {
         out::print_text(&lines(&report, &settings.window.zone).join("\n"));
     }
     Ok(if report.needs_attention() { Exit::Degraded } else { Exit::Good })
+}
+
+type Reported = (Settings, Result<Report, ControlResponse>);
+
+async fn report_of(config: &Path) -> Result<Reported, CommandError> {
+    let settings = config_file::settings(config)?;
+    let mut report = current(&settings, false).await?;
+    // Another configuration is that of a daemon that an operator starts by hand.
+    if let Ok(report) = &mut report
+        && report.daemon.is_some()
+        && config == Path::new(DEFAULT_CONFIG)
+        && unit::is_disabled(Path::new("/"))
+    {
+        let what = "nightshift.service is disabled, so it does not start at the next boot; enable it: systemctl enable nightshift";
+        report.warnings.push(Reason::new(ReasonCode::UnitDisabled, what));
+    }
+    Ok((settings, report))
+}
+
+/// Every end of a plugin is one of its four states, with a line on standard output.
+fn plugin(reported: Result<Reported, CommandError>) -> Exit {
+    let (state, text) = match reported {
+        Ok((settings, Ok(report))) => summary::plugin(&report, &settings.window),
+        Ok((_, Err(ControlResponse::Failed { message }))) => summary::unknown(&message),
+        Ok((_, Err(_))) => summary::unknown("the daemon sent another response"),
+        Err(error) => summary::unknown(&report::in_full(&error)),
+    };
+    out::print_text(&text);
+    state.into()
+}
+
+async fn watch(config: &Path) -> Result<Exit, CommandError> {
+    if !std::io::stdout().is_terminal() {
+        return Err(CommandError::Usage(
+            "--watch needs a terminal; without one, run status again and again".into(),
+        ));
+    }
+    loop {
+        let lines = match report_of(config).await? {
+            (settings, Ok(report)) => lines(&report, &settings.window.zone),
+            (_, Err(other)) => return Ok(super::run::print_response(other)),
+        };
+        out::repaint(&lines);
+        tokio::time::sleep(REPAINT_INTERVAL).await;
+    }
 }
 
 /// The status from the daemon, or from the files if it does not run or does not respond; else what the daemon responded.
@@ -50,23 +104,26 @@ pub async fn current(
     settings: &Settings,
     facts: bool,
 ) -> Result<Result<Report, ControlResponse>, CommandError> {
-    let from_disk = |daemon: Option<&str>, warning: String| {
+    let from_disk = |daemon: Option<&str>, code, warning: String| {
         let now = Timestamp::now();
         let mut report = status::report(settings, now)?;
         if facts {
             report = status::with_facts(settings, report, now)?;
         }
-        report.warnings.push(warning);
+        report.warnings.push(Reason::new(code, warning));
         Ok::<_, StoreError>(Report { daemon: daemon.map(str::to_owned), ..report })
     };
     let report = match send(&settings.paths.socket(), &ControlRequest::Status { facts }).await {
         Ok(ControlResponse::Status(report)) => *report,
-        Ok(ControlResponse::Busy { message }) => from_disk(Some("busy"), message)?,
+        Ok(ControlResponse::Busy { message }) => from_disk(Some("busy"), ReasonCode::DaemonBusy, message)?,
         Ok(other) => return Ok(Err(other)),
-        Err(error @ ClientError::Silent(_)) => from_disk(Some("not responding"), error.to_string())?,
+        Err(error @ ClientError::Silent(_)) => {
+            from_disk(Some("not responding"), ReasonCode::DaemonSilent, error.to_string())?
+        }
         // A daemon that ends during the request counts as not running.
         Err(ClientError::Away { .. } | ClientError::BrokenOff(_)) => from_disk(
             None,
+            ReasonCode::DaemonDown,
             "the daemon does not run, so no night opens; start it: systemctl enable --now nightshift"
                 .to_owned(),
         )?,
@@ -99,7 +156,7 @@ fn lines(report: &Report, zone: &TimeZone) -> Vec<String> {
         lines.extend(wrapped("", &format!("HELD: {held}")));
     }
     for warning in &report.warnings {
-        lines.extend(wrapped("! ", warning));
+        lines.extend(wrapped("! ", &warning.text));
     }
     for note in &report.notes {
         lines.extend(wrapped("note: ", note));

@@ -7,7 +7,7 @@ use nightshift_core::metrics::{families, render};
 use nightshift_core::outcome::{Grade, Outcome, Verdict};
 use nightshift_core::proof::DrillVerdict;
 use nightshift_core::record::{Expected, Line, Step};
-use nightshift_core::role::Roles;
+use nightshift_core::role::{Role, Roles};
 use nightshift_core::set_path::SetId;
 
 use super::*;

@@ -24,7 +24,7 @@ pub fn night_lines(night: &NightReport, zone: &TimeZone) -> Vec<String> {
     let mut lines = vec![format!("night {}: {}", night.record.night, state(night, zone))];
     // While stages are running, what they have not done yet is not a fault.
     if night.settled {
-        lines.extend(night.reasons.iter().flat_map(|reason| wrapped("  ! ", reason)));
+        lines.extend(night.reasons.iter().flat_map(|reason| wrapped("  ! ", &reason.text)));
     }
     lines.push(String::new());
     lines.extend(stages(night, zone));

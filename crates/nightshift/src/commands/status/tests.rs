@@ -46,13 +46,17 @@ fn record(host: &str, at: Timestamp) -> Record {
     }
 }
 
+fn missing(host: &str) -> Reason {
+    Reason::new(ReasonCode::SetMissing, format!("{host} master: missing: cannot connect to {host}"))
+}
+
 fn report(host: &str, open: bool) -> Report {
     let at: Timestamp = "2026-11-25T06:00:00Z".parse().unwrap();
     let record = record(host, at);
-    let reasons =
-        if open { Vec::new() } else { vec![format!("{host} master: missing: cannot connect to {host}")] };
+    let reasons = if open { Vec::new() } else { vec![missing(host)] };
     let verdict = if open { Verdict::Complete } else { Verdict::Degraded };
     Report {
+        format: 1,
         cluster: "production".parse().unwrap(),
         host: host.parse().unwrap(),
         roles: "master, etcd, node".into(),
@@ -81,10 +85,10 @@ fn report(host: &str, open: bool) -> Report {
                 .into(),
         ),
         notes: Vec::new(),
-        warnings: vec![
-            "cannot read the record /var/lib/nightshift/records/2026-11-20.json; move the file elsewhere"
-                .into(),
-        ],
+        warnings: vec![Reason::new(
+            ReasonCode::RecordUnreadable,
+            "cannot read the record /var/lib/nightshift/records/2026-11-20.json; move the file elsewhere",
+        )],
         opens: at,
         facts: None,
     }

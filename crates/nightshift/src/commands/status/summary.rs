@@ -1,0 +1,103 @@
+//! The status in one line: for the banner of a login, and for monitoring.
+
+use nightshift_core::night::NightWindow;
+use nightshift_core::outcome::Verdict;
+use nightshift_core::summary::missing_sets;
+use nightshift_engine::status::Report;
+
+use crate::exit::PluginState;
+
+/// How many problems a plugin prints: monitoring reads 4 KiB of its output.
+const MAX_PROBLEMS: usize = 10;
+
+/// For the banner of a login.
+pub fn line(report: &Report) -> String {
+    let problems = problems(report);
+    let more = if problems.len() > 1 { format!(" (and {} more)", problems.len() - 1) } else { String::new() };
+    match problems.first() {
+        None => format!("nightshift on {}: {}", report.host, nights(report)),
+        Some(first) => format!(
+            "nightshift on {}: {}: {first}{more}; run: nightshift status",
+            report.host,
+            word(state(report))
+        ),
+    }
+}
+
+/// The state, and the output of a monitoring plugin: a line with performance data, then one line for each problem.
+pub fn plugin(report: &Report, window: &NightWindow) -> (PluginState, String) {
+    let (state, problems) = (state(report), problems(report));
+    let text = problems.first().map_or_else(|| nights(report), Clone::clone);
+    let mut lines = vec![format!(
+        "{} | {}",
+        plain(&format!("NIGHTSHIFT {} - {text}", word(state))),
+        data(report, window)
+    )];
+    lines.extend(problems.iter().skip(1).take(MAX_PROBLEMS).map(|problem| plain(problem)));
+    (state, lines.join("\n"))
+}
+
+pub fn unknown(reason: &str) -> (PluginState, String) {
+    (PluginState::Unknown, plain(&format!("NIGHTSHIFT UNKNOWN - {reason}")))
+}
+
+/// One line without the sign that begins performance data.
+fn plain(text: &str) -> String {
+    text.replace('\n', " ").replace('|', "/")
+}
+
+const fn word(state: PluginState) -> &'static str {
+    match state {
+        PluginState::Ok => "OK",
+        PluginState::Warning => "WARNING",
+        PluginState::Critical => "CRITICAL",
+        PluginState::Unknown => "UNKNOWN",
+    }
+}
+
+/// Critical is what a restore would suffer from: no newer restorable night, a failed one, or no daemon that makes the next.
+fn state(report: &Report) -> PluginState {
+    let has_failed = report.worst_verdict() == Some(Verdict::Failed);
+    if report.stale.is_some() || report.daemon.is_none() || has_failed {
+        PluginState::Critical
+    } else if report.needs_attention() {
+        PluginState::Warning
+    } else {
+        PluginState::Ok
+    }
+}
+
+/// Everything that an operator should look at, the worst first.
+fn problems(report: &Report) -> Vec<String> {
+    let stale = report.stale.iter().cloned();
+    let warnings = report.warnings.iter().map(ToString::to_string);
+    let settled = report.night.iter().filter(|night| night.settled && night.verdict != Verdict::Complete);
+    let reasons = settled.flat_map(|night| {
+        let of = format!("night {} {}", night.record.night, night.verdict);
+        night.reasons.iter().map(move |reason| format!("{of}: {reason}"))
+    });
+    let is_running = report.night.as_ref().is_none_or(|night| !night.settled);
+    let before = report.before.filter(|verdict| is_running && *verdict != Verdict::Complete);
+    let before = before.map(|verdict| format!("the previous night is {verdict}"));
+    let held = report.held.iter().cloned();
+    stale.chain(held).chain(reasons).chain(before).chain(warnings).collect()
+}
+
+fn nights(report: &Report) -> String {
+    let restorable = report.last_restorable.map_or("none yet".to_owned(), |night| night.to_string());
+    let newest = report.night.as_ref().map(|night| {
+        let state = if night.settled { night.verdict.as_str() } else { "running" };
+        format!("night {} {state}, ", night.record.night)
+    });
+    format!("{}last restorable night: {restorable}", newest.unwrap_or_default())
+}
+
+/// Performance data: the age of the last restorable night, and how many sets and stages are missing.
+fn data(report: &Report, window: &NightWindow) -> String {
+    let age =
+        report.last_restorable.map(|night| report.at.duration_since(window.opening(night.date)).as_secs());
+    let age = age.map(|age| format!("restorable_age={}s;;;0 ", age.max(0)));
+    let missing = report.night.as_ref().filter(|night| night.settled);
+    let missing: u32 = missing.map_or(0, |night| missing_sets(&night.record).values().sum());
+    format!("{}sets_missing={missing};;;0 warnings={};;;0", age.unwrap_or_default(), report.warnings.len())
+}
