@@ -63,6 +63,7 @@ fn record(settings: &Settings, night: &str) {
                 .into(),
             stages: vec![Stage::PullNodes],
             remotes: Vec::new(),
+            restored: None,
         },
         stored("m1", Role::Etcd),
         stored("n1", Role::Node),
