@@ -37,7 +37,7 @@ pub fn authorize(call: &mut Call<'_, '_>, lines: &[String]) -> Result<Outcome, T
 
 pub fn free_night(host: &Host<'_>) -> Result<Outcome, TargetError> {
     let night = host.nightshift.free_night().map_err(failed("cannot read the recorded nights"))?;
-    Ok(Outcome { lines: vec![night.to_string().into()], ..Outcome::default() })
+    Ok(Outcome { lines: vec![night.to_string()], ..Outcome::default() })
 }
 
 /// One extra night is enough: a repetition does not open another, and returns the same report.
