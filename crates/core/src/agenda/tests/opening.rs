@@ -301,7 +301,12 @@ fn after_a_restore_the_night_of_the_schedule_closes_and_a_whole_extra_night_foll
 fn the_pulls_of_a_whole_extra_night_wait_a_quarter_of_an_hour_for_sets() {
     let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
     world
-        .ask(ManualRequest::Night { night: None, again: false, stages: Stage::ALL.to_vec(), restored: None })
+        .ask(ManualRequest::Night {
+            night: None,
+            again: false,
+            stages: Stage::ALL.to_vec(),
+            restored: Some("2026-11-21-e488bb62".into()),
+        })
         .unwrap();
     let plan = world.agenda.night().unwrap();
     for stage in Stage::ALL {
