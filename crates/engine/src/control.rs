@@ -49,7 +49,7 @@ pub enum ControlRequest {
         /// The stages of a new extra night; without them, those that make a set.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         stages: Vec<Stage>,
-        /// The plan of the restore that the night proves. What it has changed in etcd is no reason to doubt a set.
+        /// The plan of the restore that the night proves. A set is not doubted for what that has changed in etcd.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         restored: Option<Text>,
     },

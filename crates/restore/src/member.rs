@@ -53,7 +53,7 @@ impl Members<'_> {
         let mut notes = vec![self.agree(&members, &clients).await?];
         self.write_reaches_all(&members, &clients).await?;
         notes.extend(patiently(|| disarm(first)).await.map_err(|error| chain(&error))?);
-        // Of the night in which the data was copied. Nobody has the lock now: nightshift is held on all members.
+        // Of the night in which the data was copied. No host has the lock now: nightshift is held on all members.
         if self.plan.etcd.is_some() {
             patiently(|| first.delete(COLD_COPY_LOCK.as_bytes())).await.map_err(|error| chain(&error))?;
         }
