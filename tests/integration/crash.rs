@@ -69,5 +69,9 @@ fn a_pack_that_sigkill_cut_short_begins_again_and_no_torn_archive_is_ever_seen()
     shell("gzip -t \"$1\" && cd \"$(dirname \"$1\")\" && sha256sum -c \"$1.sha256\"", &[&archive]);
     good(site.run("m1", &["verify", archive.to_str().unwrap()]).unwrap());
     good(site.run("m1", &["verify"]).unwrap());
-    assert_eq!(names(&outbox), [".backup-server.last", ".backup-server.shipped"], "only the notes of what the remote has");
+    assert_eq!(
+        names(&outbox),
+        [".backup-server.last", ".backup-server.shipped"],
+        "only the notes of what the remote has"
+    );
 }

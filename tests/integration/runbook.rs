@@ -147,7 +147,10 @@ fn runbook_2355_tarball_reaches_the_backup_server_and_moves_to_sent() {
     let here = archive_in(&site.host("m1").state().join("sent"));
     assert_eq!(there.file_name(), here.file_name());
     same(&there, &here);
-    assert_eq!(names(&site.host("m1").state().join("outbox")), [".backup-server.last", ".backup-server.shipped"]);
+    assert_eq!(
+        names(&site.host("m1").state().join("outbox")),
+        [".backup-server.last", ".backup-server.shipped"]
+    );
 }
 
 fn same(one: &Path, other: &Path) {

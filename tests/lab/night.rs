@@ -247,7 +247,13 @@ fn the_backup_server_holds_three_archives(lab: &Lab, key: &AgeIdentity, night: &
         the_archive_is_signed(&scratch, &name, master);
         let verified = backup.try_run(&format!("stat -c '%a %U' {home}/{name}")).unwrap().text();
         assert!(verified.ends_with(" cloud-user"), "{verified}");
-        assert_eq!(master.run("ls -A --ignore='.*.shipped' --ignore='.*.last' /var/lib/nightshift/outbox").unwrap().text(), "");
+        assert_eq!(
+            master
+                .run("ls -A --ignore='.*.shipped' --ignore='.*.last' /var/lib/nightshift/outbox")
+                .unwrap()
+                .text(),
+            ""
+        );
         assert!(master.run("ls /var/lib/nightshift/sent").unwrap().text().contains(&name));
     }
 }

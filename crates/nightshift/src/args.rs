@@ -1,6 +1,7 @@
 //! The command line. Help, man pages and completions are generated from here.
 
 mod restore;
+mod setup;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use nightshift_core::set_path::SetId;
 
 use crate::commands::CommandError;
 pub use restore::{Cluster, Login, Origin, Restore, RestoreFile, RestoreObject, RestorePlan};
+pub use setup::{Init, InitFrom, Trust};
 
 /// The config file of the installed service.
 pub const DEFAULT_CONFIG: &str = "/etc/nightshift/nightshift.toml";
@@ -349,52 +351,6 @@ pub enum ColdCopy {
     Serve,
     /// Start a member that a cold copy left stopped
     Recover,
-}
-
-#[derive(Debug, Args)]
-pub struct Init {
-    #[command(flatten)]
-    pub from: InitFrom,
-    /// Write the config to this file, which must not exist yet [default: standard output]
-    #[arg(long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-pub struct InitFrom {
-    /// An Ansible inventory (INI or YAML), or the output of `ansible-inventory --list`; - is standard input
-    #[arg(long = "from-ansible", value_name = "FILE|-")]
-    pub ansible: Option<PathBuf>,
-    /// The output of `kubectl get nodes -o json`; - is standard input
-    #[arg(long = "from-nodes", value_name = "FILE|-")]
-    pub nodes: Option<PathBuf>,
-    /// This host alone, by what is installed on it
-    #[arg(long = "from-host")]
-    pub host: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct Trust {
-    /// Hosts of the inventory, remotes, HOST or HOST:PORT [default: all peers and remotes]
-    pub hosts: Vec<String>,
-    /// Pin only the key with this fingerprint (SHA256:…), without confirmation
-    #[arg(long)]
-    pub fingerprint: Option<String>,
-    /// Pin the keys that have their fingerprint in this file, without confirmation: lines `host SHA256:…`
-    ///
-    /// A host by its name in the config, a remote by its address. `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` prints it.
-    #[arg(long, value_name = "FILE", conflicts_with = "fingerprint")]
-    pub fingerprints: Option<PathBuf>,
-    /// Pin the keys that an existing known_hosts file has for these hosts, without a connection to them
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["fingerprint", "fingerprints"])]
-    pub known_hosts: Option<PathBuf>,
-    /// Pin the keys that these hosts show now instead of the pinned ones, after they were reinstalled or their keys changed
-    ///
-    /// The pinned keys are kept in known_hosts as former ones: what they signed before stays verified. Not for a key that was
-    /// stolen: revoke that with `@revoked`.
-    #[arg(long, requires = "hosts")]
-    pub replace: bool,
 }
 
 pub fn parse() -> Result<Cli, CommandError> {
