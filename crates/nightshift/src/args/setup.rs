@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use nightshift_core::name::{HostName, RemoteName};
 
 #[derive(Debug, Args)]
 pub struct Init {
