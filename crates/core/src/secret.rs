@@ -140,6 +140,11 @@ fn url_password(text: &[char], at: usize) -> Option<Range> {
 
 /// The password of `-u user:password`, `--user=user:password` and the like, also as words of a list.
 fn login(text: &[char], at: usize) -> Option<Range> {
+    // In a path such as `/srv/old-users:1` a dash does not begin an option.
+    let is_inside_word = |before: &char| before.is_alphanumeric() || matches!(before, '-' | '_' | '.' | '/');
+    if at.checked_sub(1).and_then(|before| text.get(before)).is_some_and(is_inside_word) {
+        return None;
+    }
     let option = LOGIN_OPTIONS.iter().find(|option| starts_with(text, at, option))?;
     let name_ends = at + option.len();
     let value = until(text, name_ends, |c| !" \t\"',=".contains(c));
@@ -280,6 +285,7 @@ mod tests {
             &["podman", "run", "--user", "1000:1000", "x"],
             &["etcdctl", "--password-file", "/etc/etcd/password", "--endpoints", "https://h:2379"],
             &["find", "/", "-user", "root"],
+            &["cat", "/srv/ns-users/hosts:1:"],
         ] {
             assert_eq!(masked_command(words), words.join(" "));
         }
