@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use kit::by_hand::commands;
 use kit::etcd::Release;
 use kit::lab::Role::{BackupServer, Etcd, Master};
 use kit::lab::cmd::{Cmd, poll};
@@ -28,30 +29,6 @@ stop) kill "$(cat "$STAND_IN/$HOST.pid")" ;;
 start) setsid sh "$STAND_IN/$HOST.start" >/dev/null 2>&1 & echo $! > "$STAND_IN/$HOST.pid" ;;
 esac
 "#;
-
-/// The commands of a text in their order, by the names of their blocks.
-fn commands(text: &str) -> Vec<(String, String)> {
-    let mut blocks: Vec<(String, String)> = Vec::new();
-    let mut is_within = false;
-    for line in text.lines() {
-        match line.strip_prefix("== ") {
-            Some("end") => is_within = false,
-            Some(begin) => {
-                is_within = true;
-                let name = begin.strip_prefix("commands: ").unwrap();
-                blocks.push((name.to_owned(), String::new()));
-            }
-            None if is_within => {
-                let (_, block) = blocks.last_mut().unwrap();
-                block.push_str(line);
-                block.push('\n');
-            }
-            None => {}
-        }
-    }
-    assert!(!is_within, "a block does not end");
-    blocks
-}
 
 /// Two members with configurations of their own, and a master with an encrypted archive on the remote.
 fn after_a_night(identity: &Path) -> (Site, PathBuf) {

@@ -3,6 +3,7 @@
 use std::env;
 use std::time::Duration;
 
+pub mod by_hand;
 pub mod daemon;
 pub mod demo;
 pub mod etcd;

@@ -8,6 +8,7 @@ mod idle;
 mod machine;
 mod measure;
 mod process;
+mod restore;
 mod row;
 mod snapshot;
 mod transfer;
@@ -30,7 +31,7 @@ struct Part {
     measure: fn() -> Result<Vec<Row>>,
 }
 
-const PARTS: [Part; 4] = [
+const PARTS: [Part; 5] = [
     Part { name: "etcd", title: "The etcd stage", about: etcd::ABOUT, measure: etcd::rows },
     Part {
         name: "snapshot",
@@ -44,6 +45,7 @@ const PARTS: [Part; 4] = [
         about: transfer::ABOUT,
         measure: transfer::rows,
     },
+    Part { name: "restore", title: "A lost cluster restored", about: restore::ABOUT, measure: restore::rows },
     Part { name: "idle", title: "The daemon between nights", about: idle::ABOUT, measure: idle::rows },
 ];
 

@@ -26,6 +26,7 @@ const PACKAGES: &[&str] = &[
     "openssh-server",
     "openssl",
     "procps",
+    "python3",
     "systemd",
     "systemd-sysv",
     "tar",
