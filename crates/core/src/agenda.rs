@@ -26,6 +26,7 @@ use crate::plan::NightPlan;
 use crate::record::Record;
 use crate::settings::Settings;
 use crate::stage::Stage;
+use crate::text::Text;
 
 #[derive(Debug)]
 pub struct Agenda {
@@ -125,11 +126,7 @@ impl Agenda {
                     if wanted.is_empty() { it.makes().is_some() } else { wanted.contains(it) }
                 };
                 let stages: Vec<_> = stages.filter(is_wanted).collect();
-                if self.open.is_none() {
-                    let plan = self.extra_plan(night, clock.now, &stages)?.proving(restored);
-                    actions.push(self.begin(plan));
-                }
-                let open = self.open_for(clock.now, Some(night), &stages, &mut actions)?;
+                let open = self.open_for(clock.now, Some(night), &stages, restored, &mut actions)?;
                 open.hasten(clock.now);
                 if again {
                     open.demand(&open.made(), clock.now, true)?;
@@ -143,7 +140,7 @@ impl Agenda {
                 // The outbox belongs to every night, so what is in it can be shipped in a new one.
                 let new = stages == [Stage::ShipArchive];
                 let night = if new || night.is_some() { Some(night) } else { None };
-                let open = self.open_for(clock.now, night, &stages, &mut actions)?;
+                let open = self.open_for(clock.now, night, &stages, None, &mut actions)?;
                 open.demand(&stages, clock.now, again)?;
             }
             ManualRequest::Close => match &mut self.open {
@@ -168,6 +165,7 @@ impl Agenda {
         now: Timestamp,
         wanted: Option<Option<Night>>,
         stages: &[Stage],
+        restored: Option<Text>,
         actions: &mut Vec<Action>,
     ) -> Result<&mut OpenNight, Refusal> {
         let named = wanted.flatten();
@@ -177,23 +175,14 @@ impl Agenda {
             return Err(Refusal::OtherNightOpen(open.plan.night));
         }
         if self.open.is_none() {
-            let plan = self.extra_plan(wanted.ok_or(Refusal::NoNight)?, now, stages)?;
+            let night = match wanted.ok_or(Refusal::NoNight)? {
+                Some(night) => self.admit(night, now)?,
+                None => self.next_extra(now)?,
+            };
+            let plan = NightPlan::extra(&self.settings, night, now, stages).proving(restored);
             actions.push(self.begin(plan));
         }
         self.open.as_mut().ok_or(Refusal::NoNight)
-    }
-
-    fn extra_plan(
-        &self,
-        night: Option<Night>,
-        now: Timestamp,
-        stages: &[Stage],
-    ) -> Result<NightPlan, Refusal> {
-        let night = match night {
-            Some(night) => self.admit(night, now)?,
-            None => self.next_extra(now)?,
-        };
-        Ok(NightPlan::extra(&self.settings, night, now, stages))
     }
 
     /// Which nights a request may open: an extra night of today or yesterday that has no record.
@@ -212,9 +201,7 @@ impl Agenda {
 
     fn next_extra(&self, now: Timestamp) -> Result<Night, Refusal> {
         let date = self.settings.window.today(now);
-        let last = self.recorded.keys().filter(|night| night.date == date).map(|night| night.extra).max();
-        let extra = last.unwrap_or(0).checked_add(1).ok_or(Refusal::NoNameLeft(date))?;
-        Ok(Night { date, extra })
+        Night::free_extra(date, self.recorded.keys().copied()).ok_or(Refusal::NoNameLeft(date))
     }
 
     fn begin(&mut self, plan: NightPlan) -> Action {

@@ -11,7 +11,7 @@ mod vars;
 mod words;
 mod yaml;
 
-pub use groups::{Inventory, InventoryError};
+pub use groups::{Inventory, InventoryError, is_built_in};
 pub use vars::{Value, Vars};
 
 /// Of one inventory, in bytes: `ansible-inventory --list` prints every variable of every host.
@@ -22,7 +22,7 @@ pub fn parse(text: &str) -> Result<Inventory, InventoryError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut lines = (1..).zip(text.lines().map(str::trim_end));
     let first = lines.find(|(_, line)| !line.trim().is_empty() && !line.trim().starts_with(['#', ';']));
-    // A comment, but of a program.
+    // The first line of a program, which would else count as a comment.
     if text.starts_with("#!") {
         return Err(InventoryError::whole(
             "it is a program; run `ansible-inventory -i FILE --list`, and read its output with `--from-ansible -`",

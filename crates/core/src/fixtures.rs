@@ -28,6 +28,7 @@ use crate::settings::{
     MetricsSettings, Paths, Settings, SshSettings, StageSettings, VaultSettings,
 };
 use crate::stage::PerStage;
+use crate::status::{self, Report};
 use crate::text::{Lines, Text};
 
 pub fn host(name: &str, role: Role) -> Host {
@@ -214,5 +215,28 @@ pub fn proof(set: &SetId, manifest: Digest, verdict: DrillVerdict) -> Proof {
         at: Timestamp::UNIX_EPOCH,
         with: "0".into(),
         statement: Statement::Drill(report),
+    }
+}
+
+/// The status of a host without a night, with a daemon that runs.
+pub fn report(at: Timestamp) -> Report {
+    Report {
+        format: status::FORMAT,
+        cluster: "prod".parse().unwrap(),
+        host: "m1".parse().unwrap(),
+        roles: "master".into(),
+        daemon: Some("1.0.0".into()),
+        at,
+        night: None,
+        before: None,
+        before_night: None,
+        last_complete: None,
+        last_restorable: None,
+        stale: None,
+        held: None,
+        warnings: Vec::new(),
+        notes: Vec::new(),
+        opens: at,
+        facts: None,
     }
 }

@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use crate::name::HostName;
 use crate::role::{Role, Roles};
 
+/// The maximum number of hosts in one group: four times what Kubernetes supports.
+pub const MAX_HOSTS: usize = 20_000;
+
 /// One host of the inventory, with its settings from `[host.X]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {

@@ -28,6 +28,12 @@ impl Night {
         self.extra > 0
     }
 
+    /// The extra night after those that are recorded for this date; `None` if no name is left.
+    pub fn free_extra(date: Date, recorded: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let last = recorded.into_iter().filter(|night| night.date == date).map(|night| night.extra).max();
+        Some(Self { date, extra: last.unwrap_or(0).checked_add(1)? })
+    }
+
     /// The one whose turn it is in this night: in order, one a day, continuing across months and years.
     pub fn turn<T>(self, all: &[T]) -> Option<&T> {
         const EPOCH: Date = Date::constant(1970, 1, 1);

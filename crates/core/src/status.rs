@@ -98,10 +98,13 @@ impl Report {
     /// The worst result of the nights that count: the newest one if it is settled, and the finished one before it.
     pub fn worst_verdict(&self) -> Option<Verdict> {
         let settled = self.night.as_ref().filter(|night| night.settled);
-        // While a night is running, the night before it is the last finished one. An extra night does not replace it.
-        let replaces = settled.is_some_and(|night| !night.record.night.is_extra());
-        let before = self.before.filter(|_| !replaces);
-        settled.map(|night| night.verdict).into_iter().chain(before).min()
+        settled.map(|night| night.verdict).into_iter().chain(self.finished_before()).min()
+    }
+
+    /// The result of the night before the newest one, if it counts: until the newest one is settled. An extra night does not replace it.
+    pub fn finished_before(&self) -> Option<Verdict> {
+        let replaces = |night: &NightReport| night.settled && !night.record.night.is_extra();
+        self.before.filter(|_| !self.night.as_ref().is_some_and(replaces))
     }
 
     /// The report without the record of the night, which is long and names files and errors: what metrics are made of.
@@ -115,28 +118,11 @@ impl Report {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::fixtures;
 
     #[test]
     fn while_a_night_is_running_the_result_of_the_night_before_decides_whether_an_operator_should_act() {
-        let report = |before| Report {
-            format: FORMAT,
-            cluster: "prod".parse().unwrap(),
-            host: "m1".parse().unwrap(),
-            roles: "master".into(),
-            daemon: Some("1".into()),
-            at: Timestamp::UNIX_EPOCH,
-            night: None,
-            before,
-            before_night: None,
-            last_complete: None,
-            last_restorable: None,
-            stale: None,
-            held: None,
-            warnings: Vec::new(),
-            notes: Vec::new(),
-            opens: Timestamp::UNIX_EPOCH,
-            facts: None,
-        };
+        let report = |before| Report { before, ..fixtures::report(Timestamp::UNIX_EPOCH) };
         for (before, attention) in [
             (None, false),
             (Some(Verdict::Complete), false),

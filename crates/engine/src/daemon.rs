@@ -5,6 +5,7 @@ mod actions;
 mod disk;
 mod drain;
 mod metrics;
+mod metrics_clock;
 mod nights;
 mod opened;
 mod requests;
@@ -90,12 +91,12 @@ async fn serve(
 ) {
     loop {
         daemon.notify_systemd();
+        daemon.write_metrics_if_due();
         let sleep = daemon.until_wake().min(daemon.systemd.feed_every() / 2);
         tokio::select! {
             () = heartbeat.beat() => {
                 daemon.turn(Event::Tick).await;
                 daemon.write_hint();
-                daemon.write_metrics_if_due();
             }
             () = tokio::time::sleep(sleep) => daemon.turn(Event::Tick).await,
             ended = daemon.supervisor.next() => daemon.ended(ended).await,

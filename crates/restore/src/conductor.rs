@@ -2,6 +2,7 @@
 //! each machine says whether an act was done.
 
 mod join;
+mod night;
 mod undo;
 
 use std::collections::BTreeMap;
@@ -29,9 +30,6 @@ use crate::member::Members;
 use crate::progress::Progress;
 use crate::remote;
 
-/// The file with the extra night that all hosts run.
-const NIGHT: &str = "night.json";
-
 /// How the note of a night that is not complete begins.
 pub const DEGRADED: &str = "degraded: ";
 
@@ -48,7 +46,7 @@ pub enum Ending {
     Complete,
     /// Nodes that were not reachable: the same command does them later.
     Later(Vec<HostName>),
-    /// All is restored, but these hosts' first night is not complete.
+    /// All is restored, but these hosts' extra night is not complete.
     Degraded(Vec<String>),
     /// The steps that failed, with their reasons.
     Failed(Vec<String>),
@@ -64,7 +62,7 @@ struct Collected {
     later: Vec<HostName>,
     /// The name of the extra night.
     night: Option<Night>,
-    /// What the first nights lack.
+    /// What the extra night lacks.
     degraded: Vec<String>,
 }
 
@@ -105,8 +103,8 @@ impl Conductor<'_> {
             for step in &steps {
                 append(&mut log, step, None)?;
             }
-            if steps.iter().any(is_common_night) {
-                collected.night = self.common_night(&steps).await?;
+            if steps.iter().any(night::is_common) {
+                collected.night = night::common(self.login, self.directory, self.plan, &steps).await?;
             }
             let perform = |step| {
                 let collected = &collected;
@@ -175,25 +173,6 @@ impl Conductor<'_> {
             }
         };
         call(self.login, machine, &self.plan.id, &step.number, act, content).await
-    }
-
-    /// The extra night that all these hosts run: its name is free on each of them. A run that continues another keeps it.
-    async fn common_night(&self, steps: &[Step]) -> Result<Option<Night>, RestoreError> {
-        if let Some(night) = self.directory.read(NIGHT)? {
-            return Ok(Some(night));
-        }
-        let free = |step: &Step| {
-            let (machine, number) = (self.plan.machine(&step.host), step.number.clone());
-            async move {
-                let called = call(self.login, machine?, &self.plan.id, &number, Act::FreeNight, Vec::new());
-                // A machine that does not respond has its own failure in this step.
-                called.await.ok()?.lines.first()?.parse::<Night>().ok()
-            }
-        };
-        let nights: Vec<_> = stream::iter(steps.iter().map(free)).buffer_unordered(PARALLEL).collect().await;
-        let night = nights.into_iter().flatten().max();
-        night.map(|night| self.directory.write(NIGHT, &night)).transpose()?;
-        Ok(night)
     }
 
     /// The operator may have no shell at a remote: then the line is added by hand.
@@ -342,11 +321,6 @@ impl Conductor<'_> {
             _ => {}
         }
     }
-}
-
-/// Whether it is an extra night in which all hosts take part.
-fn is_common_night(step: &Step) -> bool {
-    matches!(&step.action, Action::Act(Act::Night { stages, .. }) if !stages.is_empty())
 }
 
 fn group_reads_keys<R, E>(ended: &[(&Step, R, E)]) -> bool {

@@ -11,7 +11,7 @@ use nightshift_etcd::message::ListedMember;
 use nightshift_etcd::trial::tools::Version;
 use tokio::time::{Instant, sleep};
 
-use crate::member::{Members, patiently};
+use crate::member::{Members, retried};
 
 /// How long a member may take to get all data: 8 GiB, the largest database that etcd supports, at 10 MiB/s.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(15 * 60);
@@ -180,7 +180,7 @@ impl Members<'_> {
 }
 
 async fn remove(client: &Client, id: u64) -> Result<(), String> {
-    let removed = patiently(async || match client.remove_member(id).await {
+    let removed = retried(async || match client.remove_member(id).await {
         // By the request before, whose response did not come.
         Err(error) if error.is_not_found() => Ok(()),
         removed => removed,
@@ -209,7 +209,7 @@ async fn add(client: &Client, member: &Member, is_learner: bool) -> Result<(), S
 }
 
 async fn list(client: &Client) -> Result<Vec<ListedMember>, String> {
-    patiently(|| client.members()).await.map(|response| response.members).map_err(|error| chain(&error))
+    retried(|| client.members()).await.map(|response| response.members).map_err(|error| chain(&error))
 }
 
 async fn revision(client: &Client) -> Result<i64, String> {

@@ -28,6 +28,8 @@ const HASH_TIMEOUT: Duration = Duration::from_secs(300);
 const START_TIMEOUT: Duration = Duration::from_secs(180);
 /// Hashes differ while a compaction runs in the background.
 const AGREE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a request is repeated whose error is temporary: an election takes a few seconds.
+const RETRY_TIME: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How the members are reached.
@@ -49,13 +51,13 @@ impl Members<'_> {
         let members = self.plan.members();
         let clients = self.started(members.iter().copied()).await?;
         let first = clients.first().ok_or("the plan has no members")?;
-        patiently(|| require_list(&members, first)).await.map_err(|error| chain(&error))??;
+        retried(|| require_list(&members, first)).await.map_err(|error| chain(&error))??;
         let mut notes = vec![self.agree(&members, &clients).await?];
         self.write_reaches_all(&members, &clients).await?;
-        notes.extend(patiently(|| disarm(first)).await.map_err(|error| chain(&error))?);
-        // Of the night in which the data was copied. No host has the lock now: nightshift is held on all members.
+        notes.extend(retried(|| disarm(first)).await.map_err(|error| chain(&error))?);
+        // A cold copy contains the lock of the night in which it was made. Its holder is gone: nightshift is held on all members.
         if self.plan.etcd.is_some() {
-            patiently(|| first.delete(COLD_COPY_LOCK.as_bytes())).await.map_err(|error| chain(&error))?;
+            retried(|| first.delete(COLD_COPY_LOCK.as_bytes())).await.map_err(|error| chain(&error))?;
         }
         Ok(notes)
     }
@@ -166,10 +168,10 @@ impl Members<'_> {
         let failed = |member: &Member, error: &ClientError| format!("{}: {}", member.host, chain(error));
         let (Some(first), Some(member)) = (clients.first(), members.first()) else { return Ok(()) };
         let put = || first.put(key.as_bytes(), b"");
-        let written = patiently(put).await.map_err(|error| failed(member, &error))?;
+        let written = retried(put).await.map_err(|error| failed(member, &error))?;
         let mut result = Ok(());
         for (client, member) in clients.iter().zip(members) {
-            let seen = patiently(|| client.changed_at(key.as_bytes())).await;
+            let seen = retried(|| client.changed_at(key.as_bytes())).await;
             let seen = seen.map_err(|error| failed(member, &error))?;
             if seen != Some(written) && result.is_ok() {
                 let seen = seen.map_or_else(|| "none".to_owned(), |revision| revision.to_string());
@@ -180,7 +182,7 @@ impl Members<'_> {
             }
         }
         let delete = || first.delete(key.as_bytes());
-        patiently(delete).await.map_err(|error| failed(member, &error))?;
+        retried(delete).await.map_err(|error| failed(member, &error))?;
         result
     }
 
@@ -195,7 +197,7 @@ impl Members<'_> {
             client.delete(key.as_bytes()).await?;
             Ok::<_, ClientError>(read)
         };
-        match patiently(written).await {
+        match retried(written).await {
             Ok(Some(read)) if read == value.as_bytes() => Ok(()),
             Ok(_) => Err(format!("{}: it accepted a write and did not return it", member.host)),
             Err(error) => Err(format!("{}: {}", member.host, chain(&error))),
@@ -203,11 +205,9 @@ impl Members<'_> {
     }
 }
 
-/// The same request again while its error is one that passes, such as an election of a leader.
-pub async fn patiently<T>(
-    mut request: impl AsyncFnMut() -> Result<T, ClientError>,
-) -> Result<T, ClientError> {
-    let until = Instant::now() + AGREE_TIMEOUT;
+/// Repeats a request while its error is temporary, such as during the election of a leader.
+pub async fn retried<T>(mut request: impl AsyncFnMut() -> Result<T, ClientError>) -> Result<T, ClientError> {
+    let until = Instant::now() + RETRY_TIME;
     loop {
         match request().await {
             Err(error) if error.is_temporary() && Instant::now() < until => sleep(POLL_INTERVAL).await,

@@ -12,15 +12,17 @@ use crate::sync::{sync_directory, sync_file};
 
 /// Replaces a small file: writes it under another name, syncs and renames it. Not for files of sets.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    persist(write_aside(parent(path)?, path, bytes)?, path)
+    let directory = parent(path)?;
+    persist(write_aside(directory, path, bytes)?, directory, path)
 }
 
 /// As [`replace_file`], for a file that every user may read.
 pub fn replace_public_file(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let file = write_aside(parent(path)?, path, bytes)?;
+    let directory = parent(path)?;
+    let file = write_aside(directory, path, bytes)?;
     // After it was created, because the daemon's umask takes these bits away.
     file.as_file().set_permissions(fs::Permissions::from_mode(0o644)).on("chmod", path)?;
-    persist(file, path)
+    persist(file, directory, path)
 }
 
 fn parent(path: &Path) -> Result<&Path, StoreError> {
@@ -29,9 +31,8 @@ fn parent(path: &Path) -> Result<&Path, StoreError> {
         .on("write", path)
 }
 
-fn persist(file: NamedTempFile, path: &Path) -> Result<(), StoreError> {
+fn persist(file: NamedTempFile, directory: &Path, path: &Path) -> Result<(), StoreError> {
     file.persist(path).map_err(|error| error.error).on("rename", path)?;
-    let directory = path.parent().unwrap_or(path);
     sync_directory(directory).on("sync", directory)
 }
 

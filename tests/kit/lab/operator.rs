@@ -18,6 +18,16 @@ pub const OPERATOR: &str = "operator";
 pub const ETCD_TOOLS: &str = "/root/etcd";
 const RELEASE: &str = "3.5";
 
+/// The hosts of a cluster of services that is lost and rebuilt, a backup server, and the operator's machine.
+pub fn topology() -> Topology {
+    Topology::new()
+        .with(3, Role::Master)
+        .with(3, Role::Etcd)
+        .with(2, Role::Node)
+        .with(1, Role::BackupServer)
+        .host(OPERATOR, &[])
+}
+
 /// Machines that were installed again, with other keys and an empty cluster that runs on them, and the operator's machine.
 pub fn new_machines(
     name: &str,

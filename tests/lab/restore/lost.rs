@@ -28,13 +28,7 @@ pub struct Cluster {
 impl Cluster {
     /// The services of OpenShift 3.9.
     pub fn of_services() -> Self {
-        let topology = Topology::new()
-            .with(3, Role::Master)
-            .with(3, Role::Etcd)
-            .with(2, Role::Node)
-            .with(1, Role::BackupServer)
-            .host(OPERATOR, &[]);
-        Self { topology, control_plane: openshift::services }
+        Self { topology: operator::topology(), control_plane: openshift::services }
     }
 
     /// The static pods of OpenShift 3.11.

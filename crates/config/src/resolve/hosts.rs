@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use nightshift_core::inventory::{self, Inventory};
+use nightshift_core::inventory::{self, Inventory, MAX_HOSTS};
 use nightshift_core::name::{HostName, NameError};
 use nightshift_core::ranges;
 use nightshift_core::role::{Role, Roles};
@@ -15,9 +15,6 @@ use crate::nearest::nearest;
 use crate::raw;
 use crate::refusal::Refusal;
 use crate::show::{self, Origin, Shown};
-
-/// The maximum number of hosts in one group: four times what Kubernetes supports.
-const MAX_HOSTS: usize = 20_000;
 
 /// The hosts that `[hosts]` lists, with their roles; `None` if some of them were refused.
 pub(super) fn inventory(raw: &raw::Config, ledger: &mut Ledger<'_>) -> Option<BTreeMap<HostName, Roles>> {

@@ -47,7 +47,7 @@ pub enum ManualRequest {
     Night { night: Option<Night>, again: bool, stages: Vec<Stage>, restored: Option<Text> },
     /// Close the open extra night.
     Close,
-    /// The cluster was restored: close the open night of the schedule, whose sets may be of before. An extra night stays open.
+    /// The cluster was restored: close the open night of the schedule, whose sets may be older than the restore. An extra night stays open.
     Restored,
 }
 

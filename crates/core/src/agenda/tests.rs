@@ -48,6 +48,12 @@ struct World {
 }
 
 impl World {
+    fn ask(&mut self, request: ManualRequest) -> Result<(), Refusal> {
+        let actions = self.agenda.request(self.clock(), request)?;
+        self.take(actions);
+        Ok(())
+    }
+
     fn at(now: &str, settings: Settings) -> Self {
         Self {
             agenda: Agenda::new(Arc::new(settings), &[], Vec::new()),
@@ -424,18 +430,12 @@ fn an_extra_night_follows_the_same_rule_of_reloads() {
     let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
     world.outcomes.insert(Stage::SnapshotEtcd, (Outcome::Failed, true, false));
     let extra: Night = "2026-11-22.1".parse().unwrap();
-    let actions = world
-        .agenda
-        .request(
-            world.clock(),
-            ManualRequest::Night { night: Some(extra), again: false, stages: Vec::new(), restored: None },
-        )
+    world
+        .ask(ManualRequest::Night { night: Some(extra), again: false, stages: Vec::new(), restored: None })
         .unwrap();
-    world.take(actions);
     reload(&mut world, edited());
     let request = ManualRequest::Stages { stages: vec![Stage::PullNodes], night: Some(extra), again: false };
-    let actions = world.agenda.request(world.clock(), request).unwrap();
-    world.take(actions);
+    world.ask(request).unwrap();
     let pull = started_with(&world, Stage::PullNodes);
     assert_eq!(pull.stages.get(Stage::PullNodes).parallel, 1, "it had not begun");
     assert_eq!(pull.vault.min_free, 0, "the vault's settings change from the next night on");
@@ -448,14 +448,9 @@ fn an_extra_night_follows_the_same_rule_of_reloads() {
 fn a_requested_night_keeps_its_times_over_a_reload() {
     let mut world = World::at("2026-11-22T21:00:30Z", all_roles());
     world.run_until("2026-11-22T21:01:00Z");
-    let actions = world
-        .agenda
-        .request(
-            world.clock(),
-            ManualRequest::Night { night: None, again: false, stages: Vec::new(), restored: None },
-        )
+    world
+        .ask(ManualRequest::Night { night: None, again: false, stages: Vec::new(), restored: None })
         .unwrap();
-    world.take(actions);
     reload(&mut world, edited());
     world.run_until("2026-11-22T21:15:00Z");
     assert_eq!(world.starts().len(), Stage::ALL.len());
@@ -525,14 +520,9 @@ fn a_record_left_open_is_closed_when_its_night_is_over() {
 fn an_extra_night_creates_this_hosts_sets_and_closes() {
     let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
     let extra: Night = "2026-11-22.1".parse().unwrap();
-    let actions = world
-        .agenda
-        .request(
-            world.clock(),
-            ManualRequest::Night { night: Some(extra), again: false, stages: Vec::new(), restored: None },
-        )
+    world
+        .ask(ManualRequest::Night { night: Some(extra), again: false, stages: Vec::new(), restored: None })
         .unwrap();
-    world.take(actions);
     world.run_until("2026-11-22T13:00:00Z");
     let stages: Vec<_> = world.starts().into_iter().map(|(_, stage, _)| stage).collect();
     assert_eq!(stages, [Stage::SnapshotEtcd, Stage::CollectNode, Stage::CollectMaster]);
@@ -545,14 +535,9 @@ fn an_extra_night_creates_this_hosts_sets_and_closes() {
 fn an_operator_can_start_all_stages_of_the_night_at_once() {
     let mut world = World::at("2026-11-22T21:00:30Z", all_roles());
     world.run_until("2026-11-22T21:01:00Z");
-    let actions = world
-        .agenda
-        .request(
-            world.clock(),
-            ManualRequest::Night { night: None, again: false, stages: Vec::new(), restored: None },
-        )
+    world
+        .ask(ManualRequest::Night { night: None, again: false, stages: Vec::new(), restored: None })
         .unwrap();
-    world.take(actions);
     world.run_until("2026-11-22T21:10:00Z");
     assert_eq!(world.starts().len(), Stage::ALL.len());
 }
@@ -710,14 +695,9 @@ fn a_closed_night_stays_closed_after_an_extra_night() {
     // A time within the closed night, but after the last line of its record.
     world.now = "2026-11-23T02:30:00Z".parse().unwrap();
     let extra: Night = "2026-11-22.1".parse().unwrap();
-    let actions = world
-        .agenda
-        .request(
-            world.clock(),
-            ManualRequest::Night { night: Some(extra), again: false, stages: Vec::new(), restored: None },
-        )
+    world
+        .ask(ManualRequest::Night { night: Some(extra), again: false, stages: Vec::new(), restored: None })
         .unwrap();
-    world.take(actions);
     world.run_until("2026-11-23T02:50:00Z");
     let opened = world.count(|action| matches!(action, Action::Open(plan) if !plan.night.is_extra()));
     assert_eq!(opened, 1);

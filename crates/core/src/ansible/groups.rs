@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::pattern::Pattern;
 use super::vars::{Value, Vars};
+use crate::inventory::MAX_HOSTS;
 
-/// As many as one config may list.
-const MAX_HOSTS: usize = 20_000;
 const MAX_GROUPS: usize = 2_000;
 /// Of hosts in groups, and of groups in groups: twenty for each host.
 const MAX_MEMBERS: usize = 400_000;
@@ -246,6 +245,6 @@ fn circle(first: &str, parents: &BTreeMap<&str, Vec<&str>>, waiting: &BTreeMap<&
 }
 
 /// The groups that every inventory has.
-pub(super) fn is_built_in(group: &str) -> bool {
+pub fn is_built_in(group: &str) -> bool {
     group == ALL || group == UNGROUPED
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ansible::{Inventory, Value, Vars};
+use crate::ansible::{Inventory, Value, Vars, is_built_in};
 use crate::name::{ClusterName, HostName};
 use crate::text::{Text, first_of};
 
@@ -33,8 +33,6 @@ const OTHERS: [(&str, &str); 11] = [
     ("grafana", "monitoring: not part of the control plane"),
     ("prometheus", "monitoring: not part of the control plane"),
 ];
-/// Groups that every inventory has.
-const BUILT_IN: [&str; 2] = ["all", "ungrouped"];
 /// The maximum number of groups that are listed as not backed up.
 const MAX_LISTED: usize = 40;
 
@@ -126,7 +124,7 @@ fn not_backed_up(inventory: &Inventory, hosts: &Cluster) -> Vec<String> {
     let mut named: BTreeSet<&str> = BTreeSet::new();
     // The known ones first: their hosts need not be in a second list.
     let known = OTHERS.iter().map(|(name, why)| (*name, Some(*why)));
-    let is_known = |name: &&str| BUILT_IN.contains(name) || OTHERS.iter().any(|(known, _)| known == name);
+    let is_known = |name: &&str| is_built_in(name) || OTHERS.iter().any(|(known, _)| known == name);
     let unknown = inventory.groups().filter(|name| !is_known(name));
     for (name, why) in known.chain(unknown.map(|name| (name, None))) {
         let mut members = if why.is_some() { inventory.hosts_of(name) } else { inventory.listed_in(name) };

@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
+use crate::inventory::MAX_HOSTS;
 use crate::name::HostName;
 use crate::text::Text;
 
 use super::address::is_address;
 use super::{Cluster, Draft, DraftError, Guess, Hosts, Table, cluster_of};
 
-/// As many as one config may list.
-const MAX_NODES: usize = 20_000;
 const ROLE: &str = "node-role.kubernetes.io/";
 /// kubeadm today and before 1.24, OpenShift 3.9 and later; RKE.
 const MASTER: [&str; 3] = ["control-plane", "master", "controlplane"];
@@ -155,8 +154,8 @@ fn read(json: &str) -> Result<Vec<Node>, DraftError> {
     if nodes.is_empty() || nodes.iter().any(|node| !["", "Node"].contains(&node.kind.as_str())) {
         return Err(DraftError::NotNodes(format!("it lists no nodes; {expected}")));
     }
-    if nodes.len() > MAX_NODES {
-        return Err(DraftError::NotNodes(format!("it lists more than {MAX_NODES} nodes")));
+    if nodes.len() > MAX_HOSTS {
+        return Err(DraftError::NotNodes(format!("it lists more than {MAX_HOSTS} nodes")));
     }
     Ok(nodes)
 }

@@ -70,11 +70,6 @@ fn alert(
     Alert { name, severity, text, expr, lasts }
 }
 
-/// The newest of what several hosts report about the same thing. Labels such as `cluster` and `job` stay.
-fn newest(metric: &Metric) -> String {
-    format!("max without (instance) ({})", metric.name)
-}
-
 fn of_hosts() -> Vec<Alert> {
     let is = |metric: &Metric, value: &str| format!("{} == {value}", metric.name);
     let verdict = |verdict: &str| format!("{}{{verdict=\"{verdict}\"}} == 1", NIGHT_LAST_VERDICT.name);
@@ -136,7 +131,7 @@ fn of_sets() -> Vec<Alert> {
         alert(
             "NightshiftSetOld",
             Critical,
-            format!("time() - {} > {}", newest(&SET_LAST_GOOD), 2 * DAY + 2 * HOUR),
+            format!("time() - {} > {}", SET_LAST_GOOD.newest(), 2 * DAY + 2 * HOUR),
             "0m",
             "The newest good {{ $labels.role }} set of {{ $labels.host }} on any host is older than two nights. Check that its daemon runs and that the masters reach it.",
         ),
@@ -227,7 +222,7 @@ fn of_places() -> Vec<Alert> {
         alert(
             "NightshiftCertificateExpires",
             Warning,
-            format!("min without (instance) ({}) - time() < {}", CERTIFICATE_NOT_AFTER.name, 30 * DAY),
+            format!("{} - time() < {}", CERTIFICATE_NOT_AFTER.first(), 30 * DAY),
             "0m",
             "{{ $labels.certificate }} of {{ $labels.host }} expires in less than 30 days. Renew it.",
         ),

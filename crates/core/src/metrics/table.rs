@@ -8,6 +8,19 @@ pub struct Metric {
     pub help: &'static str,
 }
 
+impl Metric {
+    /// The query of the highest value that any host reports about the same thing, such as the newest time. Labels such as `cluster` and
+    /// `job` stay.
+    pub(super) fn newest(&self) -> String {
+        format!("max without (instance) ({})", self.name)
+    }
+
+    /// The same of the lowest value, such as the first time.
+    pub(super) fn first(&self) -> String {
+        format!("min without (instance) ({})", self.name)
+    }
+}
+
 macro_rules! table {
     ($($id:ident = $name:literal [$($label:literal),*] $help:literal;)*) => {
         $(pub static $id: Metric =

@@ -2,6 +2,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::fixtures;
 use crate::outcome::Outcome;
 use crate::role::Role;
 use crate::stage::Stage;
@@ -15,23 +16,11 @@ fn at(text: &str) -> Timestamp {
 
 fn report(facts: Option<Facts>) -> Report {
     Report {
-        format: crate::status::FORMAT,
-        cluster: "prod".parse().unwrap(),
-        host: "m1".parse().unwrap(),
         roles: "master, etcd".into(),
-        daemon: Some("1.0.0".into()),
-        at: at(NOW),
-        night: None,
         before: Some(Verdict::Complete),
-        before_night: None,
-        last_complete: None,
-        last_restorable: None,
-        stale: None,
-        held: None,
-        warnings: Vec::new(),
-        notes: Vec::new(),
         opens: at("2026-11-23T21:00:00Z"),
         facts,
+        ..fixtures::report(at(NOW))
     }
 }
 

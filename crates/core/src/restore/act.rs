@@ -75,8 +75,8 @@ pub enum Act {
     Identities { remotes: Vec<String> },
     /// Authorizes these keys for the masters' login.
     Authorize { lines: Vec<String> },
-    /// Starts nightshift, and runs an extra night on this host: of these stages, after the open night of the schedule was closed, because its sets
-    /// may be of before. Without stages, what is left of the open night, or this host's own sets.
+    /// Starts nightshift, and runs an extra night of these stages on this host. The open night of the schedule is closed before it: its sets
+    /// may be older than the restore. Without stages: what is left of the open night, or this host's own sets.
     Night {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         stages: Vec<Stage>,

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::disk::Disk;
-use super::metrics::MetricsClock;
+use super::metrics_clock::MetricsClock;
 use super::nights::Nights;
 use super::status_line::status_line;
 use super::sweep::sweep;
@@ -157,7 +157,7 @@ impl Daemon {
         }
         self.turn(AgendaEvent::Tick).await;
         self.write_hint();
-        self.write_metrics();
+        self.metrics.changed();
     }
 
     pub fn notify_systemd(&mut self) {
@@ -199,7 +199,7 @@ impl Daemon {
                 Action::Open(plan) => {
                     if self.nights.open(Arc::clone(self.agenda.settings()), plan).await {
                         self.write_hint();
-                        self.write_metrics();
+                        self.metrics.changed();
                     }
                     self.prune_at_opening(clock);
                 }
@@ -214,7 +214,7 @@ impl Daemon {
                     self.nights.close(early).await;
                     self.waiting.release(&self.agenda, &self.nights);
                     self.write_hint();
-                    self.write_metrics();
+                    self.metrics.changed();
                 }
                 Action::Hold(held) => {
                     let what = format!("night {} is due and does not open yet", held.night);
@@ -282,9 +282,6 @@ impl Daemon {
         if ended.name == Task::Hint && self.hint_is_old {
             self.write_hint();
         }
-        if ended.name == Task::Metrics && self.metrics.is_old {
-            self.write_metrics();
-        }
         let Ended { end, beside } = match (&ended.name, ended.result) {
             (_, Ok(TaskOutput::Nothing | TaskOutput::Beside(false))) => return,
             (_, Ok(TaskOutput::Beside(true))) => return self.turn(AgendaEvent::LateSet).await,
@@ -304,7 +301,7 @@ impl Daemon {
         let event = StageResult { stage, outcome: end.outcome, retry: end.retry, gained: end.gained };
         self.turn(AgendaEvent::StageEnded(event)).await;
         self.write_hint();
-        self.write_metrics();
+        self.metrics.changed();
         self.waiting.release(&self.agenda, &self.nights);
     }
 

@@ -2,7 +2,6 @@
 //! of a night waits for it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
@@ -12,29 +11,13 @@ use tokio_util::sync::CancellationToken;
 use super::actions::{Daemon, Task, TaskOutput};
 use crate::metrics_file;
 
-/// Without a change it is written so often: the free space changes, and a reader takes an old file for that of a dead daemon.
-const WRITE_INTERVAL: Duration = Duration::from_secs(10 * 60);
-
-#[derive(Debug, Default)]
-pub(super) struct MetricsClock {
-    last: Option<Instant>,
-    /// It has to be written again, because the daemon's state changed while it was written.
-    pub is_old: bool,
-}
-
 impl Daemon {
+    /// One writer at a time: a change meanwhile is written when it has ended.
     pub fn write_metrics_if_due(&mut self) {
-        if self.metrics.last.is_none_or(|last| last.elapsed() >= WRITE_INTERVAL) {
-            self.write_metrics();
-        }
-    }
-
-    pub fn write_metrics(&mut self) {
-        self.metrics.is_old = self.supervisor.is_running(&Task::Metrics);
-        if self.metrics.is_old {
+        if !self.metrics.is_due() || self.supervisor.is_running(&Task::Metrics) {
             return;
         }
-        self.metrics.last = Some(Instant::now());
+        self.metrics.writing();
         let (settings, audit) = (Arc::clone(self.agenda.settings()), self.audit.clone());
         let status = self.status(true);
         let write = move || {

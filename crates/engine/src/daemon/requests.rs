@@ -196,7 +196,7 @@ impl Daemon {
                 ControlResponse::ConfigRefused { diagnostics }
             }
         };
-        self.write_metrics();
+        self.metrics.changed();
         response
     }
 

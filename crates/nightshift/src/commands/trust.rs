@@ -2,17 +2,18 @@
 
 mod fingerprints;
 mod from_file;
+mod sorted;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use nightshift_core::settings::Settings;
-use nightshift_core::units::count;
+use nightshift_core::text::first_of;
 use nightshift_peers as peers;
-use nightshift_ssh::{Endpoint, HostKeyVerdict, KnownHosts, OfferedKey, known_hosts, scan};
+use nightshift_ssh::{Endpoint, KnownHosts, known_hosts, scan};
 
+use self::sorted::{Sorted, Wanted, label, sort};
 use super::CommandError;
 use crate::args::Trust;
 use crate::exit::Exit;
@@ -58,33 +59,11 @@ pub async fn run(config: &Path, args: &Trust) -> Result<Exit, CommandError> {
         out::print_error(&format!(
             "{} has no line for: {}; add lines `host SHA256:…`, or run `nightshift trust HOST`",
             file.display(),
-            unlisted.join(", ")
+            first_of(&unlisted, ", ")
         ));
         worst = if worst == Exit::Good { Exit::Degraded } else { worst };
     }
     Ok(worst)
-}
-
-/// Which new keys are pinned.
-enum Wanted {
-    /// Those that the operator confirms on the terminal.
-    Confirmed,
-    /// Those with one of these fingerprints.
-    These(BTreeSet<String>),
-}
-
-impl Wanted {
-    fn has(&self, key: &OfferedKey) -> bool {
-        match self {
-            Self::Confirmed => true,
-            Self::These(fingerprints) => fingerprints.contains(&key.fingerprint),
-        }
-    }
-}
-
-/// The name of a host or the address of a remote.
-fn label(endpoint: &Endpoint) -> String {
-    endpoint.names().first().cloned().unwrap_or_else(|| endpoint.address.clone())
 }
 
 fn all_endpoints(settings: &Settings) -> Vec<Endpoint> {
@@ -129,13 +108,14 @@ async fn trust(
         .await
         .map_err(CommandError::failed(format!("{name}: cannot query its host keys")))?;
     let known = if path.exists() { KnownHosts::load(path)? } else { KnownHosts::parse("")? };
-    let Sorted { pinned, new } = match sort(path, &known, endpoint, offered, wanted, replace) {
+    let sorted = match sort(path, &known, endpoint, offered, wanted, replace) {
         Ok(sorted) => sorted,
         Err(refusal) => {
             out::print_error(&refusal);
             return Ok(Exit::Failed);
         }
     };
+    let Sorted { pinned, new } = &sorted;
     if new.is_empty() {
         let Wanted::These(fingerprints) = wanted else { return Ok(Exit::Good) };
         if pinned.iter().any(|key| wanted.has(key)) {
@@ -147,69 +127,21 @@ async fn trust(
         ));
         return Ok(Exit::Failed);
     }
-    for key in &new {
+    for key in new {
         out::print(format!("{name}: new key {} {}", key.key_type, key.fingerprint));
     }
     if matches!(wanted, Wanted::Confirmed) && !confirmed(&name, replace) {
         return Ok(Exit::Failed);
     }
     if replace {
-        let keys: Vec<_> = new.iter().chain(&pinned).map(|key| &key.key).collect();
-        let replaced = known_hosts::replace(path, endpoint.names(), endpoint.port, &keys, Timestamp::now())?;
-        out::print(format!("{name}: {} kept as former in {}", count(replaced, "key"), path.display()));
+        sorted::replace(path, endpoint, &sorted)?;
     } else {
-        for key in &new {
+        for key in new {
             known_hosts::pin(path, &name, endpoint.port, &key.key)?;
         }
     }
     out::print(format!("{name}: pinned in {}", path.display()));
     Ok(Exit::Good)
-}
-
-/// The keys of a host.
-#[derive(Default)]
-struct Sorted {
-    pinned: Vec<OfferedKey>,
-    /// Those that are wanted.
-    new: Vec<OfferedKey>,
-}
-
-/// Sorts the keys that a host offers. An error if one is revoked, or a wanted one is not the pinned one and none is to be replaced.
-fn sort(
-    path: &Path,
-    known: &KnownHosts,
-    endpoint: &Endpoint,
-    offered: Vec<OfferedKey>,
-    wanted: &Wanted,
-    replace: bool,
-) -> Result<Sorted, String> {
-    let name = label(endpoint);
-    let mut sorted = Sorted::default();
-    for key in offered {
-        let (key_type, fingerprint) = (&key.key_type, &key.fingerprint);
-        match known.check(endpoint.names(), endpoint.port, &key.key) {
-            HostKeyVerdict::Trusted => {
-                out::print(format!("{name}: {key_type} {fingerprint} is already pinned"));
-                sorted.pinned.push(key);
-            }
-            HostKeyVerdict::Revoked => {
-                return Err(format!(
-                    "{name}: {key_type} {fingerprint} is REVOKED in {}; do not log in there until the host has a new key",
-                    path.display()
-                ));
-            }
-            _ if !wanted.has(&key) => {}
-            HostKeyVerdict::Changed { expected } if !replace => {
-                return Err(format!(
-                    "{name}: {key_type} {fingerprint} is NOT the pinned key ({}); if the host was reinstalled or its keys changed, \
-                     run `nightshift trust --replace {name}`",
-                    expected.join(", "),
-                ));
-            }
-            HostKeyVerdict::Changed { .. } | HostKeyVerdict::Unknown => sorted.new.push(key),
-        }
-    }
-    Ok(sorted)
 }
 
 fn confirmed(name: &str, replace: bool) -> bool {

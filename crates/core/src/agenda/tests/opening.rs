@@ -8,12 +8,6 @@ fn stages(stages: &[Stage], night: Option<&str>) -> ManualRequest {
 }
 
 impl World {
-    fn ask(&mut self, request: ManualRequest) -> Result<(), Refusal> {
-        let actions = self.agenda.request(self.clock(), request)?;
-        self.take(actions);
-        Ok(())
-    }
-
     fn opened(&self) -> Vec<String> {
         let nights = self.log.iter().filter_map(|(_, action)| match action {
             Action::Open(plan) => Some(plan.night.to_string()),

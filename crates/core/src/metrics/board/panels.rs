@@ -45,18 +45,15 @@ pub(super) enum Query {
 
 impl Query {
     pub fn text(&self) -> String {
-        let newest = |metric: &Metric| format!("max without (instance) ({})", metric.name);
         match self {
             Self::Value(metric) => metric.name.to_owned(),
             Self::State(metric) => format!("{} == 1", metric.name),
             Self::Since(metric) => format!("time() - {}", metric.name),
             Self::Until(metric) => format!("{} - time()", metric.name),
-            Self::Newest(metric) => newest(metric),
-            Self::SinceNewest(metric) => format!("time() - {}", newest(metric)),
-            Self::Oldest(metric) => format!("topk(20, time() - {})", newest(metric)),
-            Self::First(metric) => {
-                format!("bottomk(20, min without (instance) ({}) - time())", metric.name)
-            }
+            Self::Newest(metric) => metric.newest(),
+            Self::SinceNewest(metric) => format!("time() - {}", metric.newest()),
+            Self::Oldest(metric) => format!("topk(20, time() - {})", metric.newest()),
+            Self::First(metric) => format!("bottomk(20, {} - time())", metric.first()),
             Self::Sum(metric) => format!("sum without (host) ({})", metric.name),
             Self::Share(part, whole) => format!("{} / {}", part.name, whole.name),
         }

@@ -12,7 +12,7 @@ use crate::out;
 
 /// The user that the package creates for the logins of masters.
 const PEER: &str = "nightshift-peer";
-const PEER_FILE: &str = "/var/lib/nightshift-peer/.ssh/authorized_keys";
+pub const PEER_FILE: &str = "/var/lib/nightshift-peer/.ssh/authorized_keys";
 /// What a master may run on an agentless host.
 const AGENTLESS: &str = "internal-sftp -R";
 

@@ -24,14 +24,12 @@ use nightshift_store::{IoContext as _, read_if_exists, sync_file};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
-use crate::commands::keys::authorize::{find_remote, peer_line, remote_line};
+use crate::commands::keys::authorize::{PEER_FILE, find_remote, peer_line, remote_line};
 use crate::commands::run::{UNEXPECTED, socket};
 use crate::commands::{CommandError, here, keys};
 use crate::config_file;
 use crate::exit::Exit;
 
-/// The file that sshd reads for the masters' login; the package creates it.
-const AUTHORIZED_KEYS: &str = "/var/lib/nightshift-peer/.ssh/authorized_keys";
 /// Of that file, in bytes.
 const MAX_AUTHORIZED_KEYS: u64 = 4 << 20;
 /// How long the daemon may take to open its socket after its start.
@@ -98,16 +96,14 @@ impl Nightshift for Configured<'_> {
     }
 
     fn authorize(&self, lines: &[String]) -> Result<bool, Failure> {
-        authorize(Path::new(AUTHORIZED_KEYS), lines)
+        authorize(Path::new(PEER_FILE), lines)
     }
 
     fn free_night(&self) -> Result<Night, Failure> {
         let settings = self.settings()?;
         let date = settings.window.today(Timestamp::now());
         let recorded = Records::new(settings.paths.records()).nights()?;
-        let last = recorded.into_iter().filter(|night| night.date == date).map(|night| night.extra).max();
-        let extra = last.unwrap_or(0).checked_add(1).ok_or("no name is left for an extra night of today")?;
-        Ok(Night { date, extra })
+        Ok(Night::free_extra(date, recorded).ok_or("no name is left for an extra night of today")?)
     }
 
     fn night(&self, plan: &str, stages: &[Stage], night: Option<Night>) -> Result<String, Failure> {

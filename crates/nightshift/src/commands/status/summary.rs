@@ -76,8 +76,7 @@ fn problems(report: &Report) -> Vec<String> {
         let of = format!("night {} {}", night.record.night, night.verdict);
         night.reasons.iter().map(move |reason| format!("{of}: {reason}"))
     });
-    let is_running = report.night.as_ref().is_none_or(|night| !night.settled);
-    let before = report.before.filter(|verdict| is_running && *verdict != Verdict::Complete);
+    let before = report.finished_before().filter(|verdict| *verdict != Verdict::Complete);
     let before = before.map(|verdict| format!("the previous night is {verdict}"));
     let held = report.held.iter().cloned();
     stale.chain(held).chain(reasons).chain(before).chain(warnings).collect()

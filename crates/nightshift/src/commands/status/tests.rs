@@ -1,4 +1,5 @@
 #![allow(clippy::unwrap_used)]
+use nightshift_core::fixtures;
 use nightshift_core::record::{Expected, Record, StageRecord, StartReason};
 use nightshift_core::role::Role;
 use nightshift_core::stage::Stage;
@@ -56,12 +57,9 @@ fn report(host: &str, open: bool) -> Report {
     let reasons = if open { Vec::new() } else { vec![missing(host)] };
     let verdict = if open { Verdict::Complete } else { Verdict::Degraded };
     Report {
-        format: 1,
         cluster: "production".parse().unwrap(),
         host: host.parse().unwrap(),
         roles: "master, etcd, node".into(),
-        daemon: Some("1.0.0".into()),
-        at,
         night: Some(NightReport {
             unreadable: Vec::new(),
             open,
@@ -75,7 +73,6 @@ fn report(host: &str, open: bool) -> Report {
         }),
         before: Some(Verdict::Degraded),
         before_night: Some("2026-11-24".parse().unwrap()),
-        last_complete: None,
         last_restorable: Some("2026-11-24".parse().unwrap()),
         stale: Some(
             "the last restorable night is 2026-11-23, but night 2026-11-24 has closed since then".into(),
@@ -89,8 +86,7 @@ fn report(host: &str, open: bool) -> Report {
             ReasonCode::RecordUnreadable,
             "cannot read the record /var/lib/nightshift/records/2026-11-20.json; move the file elsewhere",
         )],
-        opens: at,
-        facts: None,
+        ..fixtures::report(at)
     }
 }
 
@@ -114,4 +110,15 @@ fn a_night_whose_stages_are_done_is_complete_before_it_closes() {
     );
     assert!(lines.contains(&"last complete night: none yet".to_owned()), "{lines:#?}");
     assert!(lines.contains(&"last restorable night: 2026-11-24 (degraded)".to_owned()), "{lines:#?}");
+}
+
+#[test]
+fn an_extra_night_that_is_complete_does_not_hide_the_result_of_the_night_before() {
+    let mut report = report("m1.site.test", true);
+    (report.stale, report.held, report.warnings) = (None, None, Vec::new());
+    report.before = Some(Verdict::Failed);
+    let night = report.night.as_mut().unwrap();
+    night.record.night = "2026-11-25.1".parse().unwrap();
+    let line = summary::line(&report);
+    assert!(line.contains("CRITICAL: the previous night is failed"), "{line}");
 }

@@ -2,14 +2,13 @@
 
 use std::path::Path;
 
-use jiff::Timestamp;
 use nightshift_core::settings::Settings;
 use nightshift_core::text::first_of;
 use nightshift_core::units::count;
-use nightshift_ssh::known_hosts::{Pin, pin_all, replace};
+use nightshift_ssh::known_hosts::{Pin, pin_all};
 use nightshift_ssh::{Endpoint, KnownHosts, OfferedKey};
 
-use super::{Sorted, Wanted, label, sort};
+use super::sorted::{self, Wanted, label, sort};
 use crate::commands::CommandError;
 use crate::exit::Exit;
 use crate::out;
@@ -34,8 +33,7 @@ pub fn pin(
             continue;
         }
         let keys = keys.into_iter().map(OfferedKey::from).collect();
-        let Sorted { pinned, new } = match sort(path, &known, endpoint, keys, &Wanted::Confirmed, is_replaced)
-        {
+        let sorted = match sort(path, &known, endpoint, keys, &Wanted::Confirmed, is_replaced) {
             Ok(sorted) => sorted,
             Err(refusal) => {
                 out::print_error(&refusal);
@@ -43,21 +41,14 @@ pub fn pin(
                 continue;
             }
         };
-        for key in &new {
+        for key in &sorted.new {
             out::print(format!("{}: new key {} {}", label(endpoint), key.key_type, key.fingerprint));
         }
-        hosts += usize::from(!new.is_empty());
-        if is_replaced && !new.is_empty() {
-            let keys: Vec<_> = new.iter().chain(&pinned).map(|key| &key.key).collect();
-            let former = replace(path, endpoint.names(), endpoint.port, &keys, Timestamp::now())?;
-            out::print(format!(
-                "{}: {} kept as former in {}",
-                label(endpoint),
-                count(former, "key"),
-                path.display()
-            ));
+        hosts += usize::from(!sorted.new.is_empty());
+        if is_replaced && !sorted.new.is_empty() {
+            sorted::replace(path, endpoint, &sorted)?;
         } else {
-            pins.extend(new.into_iter().map(|key| Pin {
+            pins.extend(sorted.new.into_iter().map(|key| Pin {
                 name: label(endpoint),
                 port: endpoint.port,
                 key: key.key,
