@@ -6,7 +6,7 @@ use kit::by_hand::commands;
 use kit::lab::etcd::EtcdCluster;
 use kit::lab::nightshift::{self, AgeIdentity};
 use kit::lab::operator::{self, ETCD_TOOLS, OPERATOR};
-use kit::lab::{Contents, Host, HostFile, Lab, Role, Schedule, Topology, cmd, openshift};
+use kit::lab::{Contents, HostFile, Lab, Role, Schedule, Topology, cmd, openshift};
 
 use super::directory::fresh;
 use super::measure::{Sample, in_turns};
@@ -100,16 +100,12 @@ fn ours(lab: &Lab, left: &Left, all: &mut Vec<f64>) -> Result<f64> {
          {{ nightshift restore apply $plan && echo applied; }} | while IFS= read -r line; do \
              echo \"$(date +%s.%N) $line\"; done > lines; \
          grep -q ' applied$' lines || {{ cat lines >&2; exit 1; }}; \
-         cat planned checked lines >&2; \
          echo $began; sed -n 's/ .*wait until controllers is active.*//p' lines | tail -n 1; date +%s.%N; \
          nightshift restore clean $plan > /dev/null"
     );
     let printed = operator.run_for(&line, RESTORE)?;
-    let times: Vec<f64> = printed.text().lines().filter_map(|line| line.parse().ok()).collect();
-    let [began, started, ended] = times[..] else {
-        return Err(Error::Missing(format!("three times in `{}`", printed.text())));
-    };
-    is_writable(lab)?;
+    let [began, started, ended] = times(&printed.text())?;
+    keys_are_back(lab)?;
     all.push(ended - began);
     Ok(started - began)
 }
@@ -179,16 +175,19 @@ fn by_hand(lab: &Lab, typed: &str) -> Result<f64> {
          date +%s.%N; sh -e typed.sh > out 2>&1 || {{ tail -n 20 out >&2; exit 1; }}; date +%s.%N; rm -rf {BY_HAND}/*/"
     );
     let printed = operator.run_for(&line, RESTORE)?;
-    let times: Vec<f64> = printed.text().lines().filter_map(|line| line.parse().ok()).collect();
-    let [began, ended] = times[..] else {
-        return Err(Error::Missing(format!("two times in `{}`", printed.text())));
-    };
-    is_writable(lab)?;
+    let [began, ended] = times(&printed.text())?;
+    keys_are_back(lab)?;
     Ok(ended - began)
 }
 
+/// The times that a script has printed.
+fn times<const N: usize>(printed: &str) -> Result<[f64; N]> {
+    let times: Vec<f64> = printed.lines().filter_map(|line| line.parse().ok()).collect();
+    times.try_into().map_err(|_| Error::Missing(format!("{N} times in `{printed}`")))
+}
+
 /// The contents are back on every member. What was there before is removed, so that each contestant meets the same disk.
-fn is_writable(lab: &Lab) -> Result<()> {
+fn keys_are_back(lab: &Lab) -> Result<()> {
     let etcd = EtcdCluster::of(lab);
     etcd.wait_healthy()?;
     for member in etcd.members() {
@@ -197,14 +196,9 @@ fn is_writable(lab: &Lab) -> Result<()> {
         if !count.contains(&format!("\"Count\" : {}", FILLED >> 20)) {
             return Err(Error::Missing(format!("the keys on {}: {count}", member.name)));
         }
-        remove_aside(member)?;
+        member.run(
+            "rm -rf /var/lib/etcd/.nightshift-restore-* /var/lib/etcd/member.before-restore.* && sync",
+        )?;
     }
-    Ok(())
-}
-
-fn remove_aside(member: &Host) -> Result<()> {
-    member
-        .run("rm -rf /var/lib/etcd/.nightshift-restore-* /var/lib/etcd/member.before-restore.* && sync")
-        .map(drop)?;
     Ok(())
 }
