@@ -5,6 +5,7 @@ mod files;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use jiff::civil::Time;
 use nightshift_core::retention::Keep;
 use nightshift_core::settings::{Compression, EtcdData, EtcdMembers};
@@ -13,7 +14,8 @@ use nightshift_core::stage::Stage;
 pub(crate) use files::{files, own};
 
 pub(crate) const OPENS: Time = Time::constant(22, 0, 0, 0);
-pub(crate) const CLOSES: Time = Time::constant(4, 0, 0, 0);
+/// After the opening.
+pub(crate) const LENGTH: SignedDuration = SignedDuration::from_hours(6);
 pub(crate) const TRUST_CLOCK: bool = false;
 
 pub(crate) const STATE: &str = "/var/lib/nightshift";
@@ -74,35 +76,38 @@ pub(crate) fn known_hosts(config: &Path) -> PathBuf {
     config.join("ssh/known_hosts")
 }
 
-/// The default settings of a stage.
+/// The default settings of a stage. Its times follow the opening of the night, so that one key moves the night.
 #[derive(Debug)]
 pub(crate) struct StageDefaults {
-    pub(crate) at: &'static str,
-    pub(crate) until: Option<Time>,
+    /// After the opening.
+    pub(crate) at: SignedDuration,
+    /// After the opening.
+    pub(crate) until: Option<SignedDuration>,
     pub(crate) parallel: usize,
     pub(crate) retries: u32,
     pub(crate) backoff: Duration,
     pub(crate) jitter: Duration,
 }
 
-pub(crate) const fn stage(stage: Stage) -> StageDefaults {
+pub(crate) fn stage(stage: Stage) -> StageDefaults {
+    // In minutes after the opening. If that is at 22:00, these are the times of the runbook: 22:29, 23:45 and so on.
     let (at, until, parallel) = match stage {
-        Stage::SnapshotEtcd => ("0 22 * * *", None, 1),
-        Stage::CollectNode => ("10 22 * * *", None, 4),
-        Stage::PullEtcd => ("29 22 * * *", Some(Time::constant(23, 40, 0, 0)), 8),
-        Stage::PullNodes => ("30 22 * * *", Some(Time::constant(23, 40, 0, 0)), 32),
-        Stage::CollectMaster => ("40 22 * * *", None, 4),
-        Stage::MirrorMasters => ("45 23 * * *", Some(Time::constant(0, 15, 0, 0)), 8),
-        Stage::PackArchive => ("50 23 * * *", None, 1),
-        Stage::ShipArchive => ("55 23 * * *", None, 4),
-        Stage::Drill => ("20 0 * * *", None, 1),
-        Stage::Prune => ("30 0 * * *", None, 1),
+        Stage::SnapshotEtcd => (0, None, 1),
+        Stage::CollectNode => (10, None, 4),
+        Stage::PullEtcd => (29, Some(100), 8),
+        Stage::PullNodes => (30, Some(100), 32),
+        Stage::CollectMaster => (40, None, 4),
+        Stage::MirrorMasters => (105, Some(135), 8),
+        Stage::PackArchive => (110, None, 1),
+        Stage::ShipArchive => (115, None, 4),
+        Stage::Drill => (140, None, 1),
+        Stage::Prune => (150, None, 1),
     };
     // So that the masters do not start their uploads in the same second.
     let jitter = if matches!(stage, Stage::ShipArchive) { 5 * 60 } else { 0 };
     StageDefaults {
-        at,
-        until,
+        at: SignedDuration::from_mins(at),
+        until: until.map(SignedDuration::from_mins),
         parallel,
         retries: 3,
         backoff: Duration::from_secs(30),

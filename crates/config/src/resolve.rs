@@ -16,6 +16,7 @@ mod vault;
 use std::collections::BTreeMap;
 
 use nightshift_core::name::ClusterName;
+use nightshift_core::role::Roles;
 use nightshift_core::settings::Settings;
 
 use crate::context::Context;
@@ -34,9 +35,6 @@ pub(crate) fn settings(
     let vault = vault::vault(&raw.vault, &paths, ledger);
     let cluster = cluster(raw, ledger);
     let night = night::night(raw.night.as_ref().map(|night| &**night.get_ref()), context, ledger);
-    let moved = raw.night.as_ref().map(toml::Spanned::span);
-    let stages =
-        stages::stages(&raw.stage, moved.as_ref(), night.as_ref().map(|night| &night.window), ledger);
     let files = files::files(&raw.files, &paths, ledger);
     let etcd = etcd::etcd(&raw.etcd, ledger);
     let archive = archive::archive(&raw.archive, ledger);
@@ -44,7 +42,15 @@ pub(crate) fn settings(
     let hosts = host::Defaults { user: &ssh.user, port: ssh.port, vault: &vault.path };
     let inventory = hosts::inventory(raw, ledger);
     night::require_zone(raw, inventory.as_ref().map_or(0, BTreeMap::len), ledger);
-    let (this, inventory) = hosts::this_host(raw, &hosts, inventory, context, ledger)?;
+    let this_host = hosts::this_host(raw, &hosts, inventory, context, ledger);
+    let roles = this_host.as_ref().and_then(|(this, inventory)| Some(inventory.get(this)?.roles));
+    let times = stages::Night {
+        table: raw.night.as_ref().map(toml::Spanned::span),
+        window: night.as_ref().map(|night| &night.window),
+        roles: roles.unwrap_or(Roles::NONE),
+    };
+    let stages = stages::stages(&raw.stage, &times, ledger);
+    let (this, inventory) = this_host?;
     let drill = drill::drill(&raw.drill, &inventory, ledger);
     let night = night?;
     let settings = Settings {

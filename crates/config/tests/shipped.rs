@@ -142,6 +142,27 @@ fn the_runbook_example_has_the_times_files_names_and_directories_of_the_runbook(
 }
 
 #[test]
+fn one_key_moves_the_night_with_all_times_that_are_not_set() {
+    let loaded = loaded(&read(&repository("tests/data/config/good/night-moved-by-one-key.toml")));
+    let settings = loaded.settings;
+    assert_eq!(settings.window.closes.to_string(), "09:15:00");
+    let times = |stage: Stage| {
+        let settings = settings.stages.get(stage);
+        (settings.at.to_string(), settings.until.map(|until| until.strftime("%R").to_string()))
+    };
+    let until = |time: &str| Some(time.to_owned());
+    for (stage, at, until) in [
+        (Stage::SnapshotEtcd, "15 3 * * *", None),
+        (Stage::PullEtcd, "44 3 * * *", until("04:55")),
+        (Stage::MirrorMasters, "0 5 * * *", until("05:30")),
+        (Stage::ShipArchive, "10 5 * * *", None),
+        (Stage::Prune, "45 5 * * *", None),
+    ] {
+        assert_eq!(times(stage), (at.to_owned(), until), "{stage}");
+    }
+}
+
+#[test]
 fn a_drop_in_wins_key_by_key_and_the_origin_of_each_value_is_known() {
     let text = read(&repository("tests/data/config/good/drop-ins.toml"));
     let loaded = loaded(&text);

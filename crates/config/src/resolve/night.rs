@@ -31,7 +31,7 @@ pub(super) fn night(
     let mut refused = false;
     let mut time = |text: &String| units::time(text).inspect_err(|_| refused = true);
     let opens = ledger.take("opens", &raw.opens, defaults::OPENS, &mut time);
-    let closes = ledger.take("closes", &raw.closes, defaults::CLOSES, &mut time);
+    let closes = ledger.take("closes", &raw.closes, opens.wrapping_add(defaults::LENGTH), &mut time);
     let zone = zone(raw, context, ledger);
     let trust_clock = ledger.take("trust-clock", &raw.trust_clock, defaults::TRUST_CLOCK, check::any);
     let zone = zone?;

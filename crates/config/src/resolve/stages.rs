@@ -1,7 +1,9 @@
 //! `[stage.NAME]`: when each stage starts, how long it waits, and how often it is retried.
 
+use jiff::SignedDuration;
 use jiff::civil::Time;
 use nightshift_core::night::NightWindow;
+use nightshift_core::role::Roles;
 use nightshift_core::schedule::{Schedule, ScheduleError};
 use nightshift_core::settings::StageSettings;
 use nightshift_core::stage::{PerStage, Stage};
@@ -16,21 +18,30 @@ use crate::{check, defaults, raw, units};
 const MAX_PARALLEL: u32 = 1024;
 const MAX_RETRIES: u32 = 100;
 
+/// The night that the stages are part of.
+pub(super) struct Night<'a> {
+    /// The `[night]` table.
+    pub(super) table: Option<Span>,
+    /// `None` if it was refused.
+    pub(super) window: Option<&'a NightWindow>,
+    /// The roles of this host.
+    pub(super) roles: Roles,
+}
+
 /// The settings of all stages; `None` if one of them was refused.
 pub(super) fn stages(
     raw: &raw::Stages,
-    night: Option<&Span>,
-    window: Option<&NightWindow>,
+    night: &Night<'_>,
     ledger: &mut Ledger<'_>,
 ) -> Option<PerStage<StageSettings>> {
     let mut outside = Vec::new();
     let read = PerStage::from_fn(|stage| {
-        Reader { stage, raw: raw_stage(raw, stage), window, outside: &mut outside, ledger }.settings()
+        Reader { stage, raw: raw_stage(raw, stage), night, outside: &mut outside, ledger }.settings()
     });
-    refuse_outside(&outside, night, window, ledger);
+    refuse_outside(&outside, night, ledger);
     let stages = PerStage::try_from_fn(|stage| read.get(stage).clone())?;
-    if let Some(window) = window {
-        warn_of_order(raw, &stages, window, ledger);
+    if let Some(window) = night.window {
+        warn_of_order(raw, &stages, window, night.roles, ledger);
     }
     Some(stages)
 }
@@ -50,7 +61,7 @@ fn raw_stage(raw: &raw::Stages, stage: Stage) -> &raw::Stage {
     }
 }
 
-/// A default time outside the night, after `[night]` was changed.
+/// A default time outside a night that is shorter than the default one.
 struct Outside {
     stage: Stage,
     key: &'static str,
@@ -61,7 +72,7 @@ struct Outside {
 struct Reader<'a, 't> {
     stage: Stage,
     raw: &'a raw::Stage,
-    window: Option<&'a NightWindow>,
+    night: &'a Night<'a>,
     outside: &'a mut Vec<Outside>,
     ledger: &'a mut Ledger<'t>,
 }
@@ -72,7 +83,7 @@ impl Reader<'_, '_> {
         self.ledger.section(format!("[stage.{}]", self.stage));
         let at = self.at(default.at);
         let until = self.until(default.until);
-        let Self { stage, raw, window, ledger, .. } = self;
+        let Self { stage, raw, night, ledger, .. } = self;
         let settings = StageSettings {
             parallel: ledger.take("parallel", &raw.parallel, default.parallel, check::count(1, MAX_PARALLEL)),
             retries: ledger.take("retries", &raw.retries, default.retries, |retries| {
@@ -83,50 +94,57 @@ impl Reader<'_, '_> {
             at: at?,
             until,
         };
-        if let (Some(window), Some(until)) = (window, until) {
+        if let (Some(window), Some(until)) = (night.window, until) {
             order_of_own_times(stage, raw, &settings.at, until, window, ledger);
         }
         Some(settings)
     }
 
-    fn at(&mut self, default: &str) -> Option<Schedule> {
-        let (stage, window) = (self.stage, self.window);
-        let read = |text: &str| {
-            let schedule = Schedule::parse(text)?;
-            window.map_or(Ok(()), |window| schedule.check(window))?;
-            Ok(schedule)
-        };
+    fn at(&mut self, default: SignedDuration) -> Option<Schedule> {
+        let (stage, window) = (self.stage, self.night.window);
         if self.raw.at.is_some() {
             return self.ledger.take_optional("at", &self.raw.at, "", |text| {
-                read(text).map_err(|error: ScheduleError| {
+                let read = Schedule::parse(text).and_then(|schedule| {
+                    window.map_or(Ok(()), |window| schedule.check(window)).map(|()| schedule)
+                });
+                read.map_err(|error: ScheduleError| {
                     Refusal::new(format!("{stage} cannot run: {error}")).help(error.hint())
                 })
             });
         }
-        match read(default) {
-            Ok(schedule) => {
-                self.ledger.note("at", schedule.shown(), Origin::Default);
-                Some(schedule)
-            }
-            Err(_) => {
-                self.outside.push(Outside { stage, key: "at", time: default.to_owned() });
-                None
-            }
+        let time = self.after_opening(default);
+        let text = format!("{} {} * * *", time.minute(), time.hour());
+        let schedule = Schedule::parse(&text).ok()?;
+        let is_outside = window.is_some_and(|window| default >= window.length());
+        self.note("at", schedule.shown(), is_outside, &text);
+        Some(schedule)
+    }
+
+    fn after_opening(&self, offset: SignedDuration) -> Time {
+        self.night.window.map_or(defaults::OPENS, |window| window.opens).wrapping_add(offset)
+    }
+
+    /// Notes a default time. A stage that this host does not run has no times to be set here, and none to be shown.
+    fn note(&mut self, key: &'static str, shown: String, is_outside: bool, time: &str) {
+        if !is_outside {
+            self.ledger.note(key, shown, Origin::Default);
+        } else if self.stage.runs_on(self.night.roles) {
+            self.outside.push(Outside { stage: self.stage, key, time: time.to_owned() });
+        } else {
+            self.ledger.note_unset(key, "this host does not run the stage");
         }
     }
 
-    fn until(&mut self, default: Option<Time>) -> Option<Time> {
-        let (raw, window) = (&self.raw.until, self.window);
-        // `until` may be the closing itself, unlike `at`.
-        let inside = |time: Time| window.is_none_or(|window| minute(window, time) <= length(window));
-        if let (None, Some(time)) = (raw, default) {
-            if !inside(time) {
-                let time = units::show_time(time);
-                self.outside.push(Outside { stage: self.stage, key: "until", time });
-            }
-            self.ledger.note("until", time.shown(), Origin::Default);
+    fn until(&mut self, default: Option<SignedDuration>) -> Option<Time> {
+        let (raw, window) = (&self.raw.until, self.night.window);
+        if let (None, Some(offset)) = (raw, default) {
+            let time = self.after_opening(offset);
+            // `until` may be the closing itself, unlike `at`.
+            let is_outside = window.is_some_and(|window| offset > window.length());
+            self.note("until", time.shown(), is_outside, &units::show_time(time));
             return Some(time);
         }
+        let inside = |time: Time| window.is_none_or(|window| minute(window, time) <= length(window));
         self.ledger.take_optional("until", raw, "the stage may wait until the night closes", |text| {
             let time = units::time(text)?;
             if inside(time) {
@@ -152,13 +170,8 @@ fn length(window: &NightWindow) -> i64 {
 }
 
 /// One refusal for all default times outside the night.
-fn refuse_outside(
-    outside: &[Outside],
-    night: Option<&Span>,
-    window: Option<&NightWindow>,
-    ledger: &mut Ledger<'_>,
-) {
-    let (Some(window), false) = (window, outside.is_empty()) else { return };
+fn refuse_outside(outside: &[Outside], night: &Night<'_>, ledger: &mut Ledger<'_>) {
+    let (Some(window), false) = (night.window, outside.is_empty()) else { return };
     let opens = units::show_time(window.opens);
     let closes = units::show_time(window.closes);
     let defaults: Vec<String> = outside
@@ -166,10 +179,10 @@ fn refuse_outside(
         .map(|outside| format!("[stage.{}] {} = \"{}\"", outside.stage, outside.key, outside.time))
         .collect();
     let refusal = Refusal::new(format!(
-        "default times are outside the night, which is open from {opens} to {closes}; set them too"
+        "the night is open from {opens} to {closes}, which is too short for these default times; set them too"
     ))
     .help(defaults.join("\n"));
-    ledger.missing(night, refusal);
+    ledger.missing(night.table.as_ref(), refusal);
 }
 
 /// A stage whose `until` is not later than its `at` would never wait for any set.
@@ -211,13 +224,17 @@ fn warn_of_order(
     raw: &raw::Stages,
     stages: &PerStage<StageSettings>,
     window: &NightWindow,
+    roles: Roles,
     ledger: &mut Ledger<'_>,
 ) {
     let starts = |stage: Stage| stages.get(stage).at.time_of_day().map(|time| (minute(window, time), time));
     let span = |stage: Stage| -> Option<Span> { raw_stage(raw, stage).at.as_ref().map(Spanned::span) };
     for stage in Stage::ALL {
         let Some((own, at)) = starts(stage) else { continue };
-        let last = feeds(stage).into_iter().filter_map(|feed| Some((starts(feed)?, feed))).max();
+        // Other hosts run the stages whose sets are pulled.
+        let counts = |feed: &Stage| feed.runs_on(roles) || stage.pulls().is_some();
+        let last =
+            feeds(stage).into_iter().filter(counts).filter_map(|feed| Some((starts(feed)?, feed))).max();
         let Some(((_, feed_at), feed)) = last.filter(|((needed, _), _)| *needed > own) else { continue };
         let refusal = Refusal::new(format!(
             "{stage} at {} is before {feed} at {}, which it waits for",
