@@ -7,6 +7,7 @@ mod crash;
 mod drill;
 mod drill_worker;
 mod etcd;
+mod fleet;
 mod hostile;
 mod init;
 mod inspect;

@@ -1,8 +1,9 @@
-//! The path of the control socket, also from an invalid config: `nightshift reload` needs the socket before the config
-//! is checked.
+//! What is needed of a config before it is checked, also of an invalid one: the path of the control socket, for `nightshift reload`, and
+//! a host as which it can be loaded.
 
 use std::path::{Path, PathBuf};
 
+use nightshift_core::ranges;
 use nightshift_core::settings::CONTROL_SOCKET;
 use toml::Table;
 
@@ -19,6 +20,15 @@ pub fn socket(sources: &[Source]) -> PathBuf {
     run.unwrap_or_else(|| Path::new(defaults::RUN).to_owned()).join(CONTROL_SOCKET)
 }
 
+/// The first host of `[hosts] masters`: as whom another machine can load the cluster's config. The last source that sets it counts.
+pub fn first_master(sources: &[Source]) -> Option<String> {
+    let pattern = sources.iter().rev().find_map(|source| {
+        let table: Table = source.text.parse().ok()?;
+        table.get("hosts")?.get("masters")?.as_array()?.first()?.as_str().map(str::to_owned)
+    })?;
+    ranges::expand(&pattern).ok()?.into_iter().next()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -31,6 +41,8 @@ mod tests {
     fn the_socket_is_found_in_a_config_that_is_otherwise_invalid() {
         let main = source("version = 99\n[paths]\nrun = \"/run/elsewhere\"\n");
         assert_eq!(socket(&[main, source("not = = toml")]), Path::new("/run/elsewhere/control.sock"));
+        let hosts = source("[hosts]\nmasters = [\"m[1:3].example.com\"]\n");
+        assert_eq!(first_master(&[hosts]).as_deref(), Some("m1.example.com"));
         assert_eq!(socket(&[source("[paths]\nrun = 7\n")]), Path::new("/run/nightshift/control.sock"));
     }
 }

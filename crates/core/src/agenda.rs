@@ -26,7 +26,6 @@ use crate::plan::NightPlan;
 use crate::record::Record;
 use crate::settings::Settings;
 use crate::stage::Stage;
-use crate::text::Text;
 
 #[derive(Debug)]
 pub struct Agenda {
@@ -119,14 +118,15 @@ impl Agenda {
         }
         let mut actions = Vec::new();
         match request {
-            ManualRequest::Night { night, again, stages: wanted, restored } => {
+            ManualRequest::Night { night, again, stages: wanted, restored, backup } => {
                 let roles = self.settings.roles();
                 let stages = Stage::ALL.into_iter().filter(|it| it.runs_on(roles));
                 let is_wanted = |it: &Stage| {
                     if wanted.is_empty() { it.makes().is_some() } else { wanted.contains(it) }
                 };
                 let stages: Vec<_> = stages.filter(is_wanted).collect();
-                let open = self.open_for(clock.now, Some(night), &stages, restored, &mut actions)?;
+                let extra = |plan: NightPlan| plan.common(restored, backup);
+                let open = self.open_for(clock.now, Some(night), &stages, extra, &mut actions)?;
                 open.hasten(clock.now);
                 if again {
                     open.demand(&open.made(), clock.now, true)?;
@@ -140,7 +140,7 @@ impl Agenda {
                 // The outbox belongs to every night, so what is in it can be shipped in a new one.
                 let new = stages == [Stage::ShipArchive];
                 let night = if new || night.is_some() { Some(night) } else { None };
-                let open = self.open_for(clock.now, night, &stages, None, &mut actions)?;
+                let open = self.open_for(clock.now, night, &stages, |plan| plan, &mut actions)?;
                 open.demand(&stages, clock.now, again)?;
             }
             ManualRequest::Close => match &mut self.open {
@@ -159,13 +159,13 @@ impl Agenda {
     }
 
     /// The open night, if the request names none or this one; else a new extra night of the named one, or of the next free
-    /// name of today. `None` opens no night.
+    /// name of today, completed by `extra`. `None` opens no night.
     fn open_for(
         &mut self,
         now: Timestamp,
         wanted: Option<Option<Night>>,
         stages: &[Stage],
-        restored: Option<Text>,
+        extra: impl FnOnce(NightPlan) -> NightPlan,
         actions: &mut Vec<Action>,
     ) -> Result<&mut OpenNight, Refusal> {
         let named = wanted.flatten();
@@ -179,7 +179,7 @@ impl Agenda {
                 Some(night) => self.admit(night, now)?,
                 None => self.next_extra(now)?,
             };
-            let plan = NightPlan::extra(&self.settings, night, now, stages).proving(restored);
+            let plan = extra(NightPlan::extra(&self.settings, night, now, stages));
             actions.push(self.begin(plan));
         }
         self.open.as_mut().ok_or(Refusal::NoNight)

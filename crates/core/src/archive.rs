@@ -6,6 +6,7 @@ use std::str::FromStr;
 use jiff::civil::Date;
 
 use crate::name::{HostName, RemoteName};
+use crate::night::Night;
 use crate::settings::Compression;
 
 /// The SSHSIG namespace under which archives are signed.
@@ -43,6 +44,10 @@ impl ArchiveName {
     /// The longest name of an archive of a host: a file system may allow only shorter ones.
     pub fn longest(host: HostName, compression: Compression, encrypted: bool) -> Self {
         Self { edition: 99, ..Self::new(host, Date::MAX, 99, compression, encrypted) }
+    }
+
+    pub const fn night(&self) -> Night {
+        Night { date: self.date, extra: self.extra }
     }
 
     /// The same archive under the name of a later edition.

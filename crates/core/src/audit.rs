@@ -64,6 +64,8 @@ kinds! {
         "Its size and SHA-256 were verified on the remote.";
     ArchiveNotShipped = "archive-not-shipped", "e45f7b858e5b44d28c8268ee23e5bdca", "An archive was not shipped":
         "See NIGHTSHIFT_REASON. The archive stays in the outbox and is shipped again the next night. To ship it now, use `nightshift run ship-archive`.";
+    ArchiveDamaged = "archive-damaged", "8bf2462b9a531a42be1af8c561d765a2", "An archive on a remote is not as it was shipped":
+        "Each night one archive on each remote is verified again. This one is gone or has other content; see NIGHTSHIFT_REASON. It does not count as a copy. Check the remote's disk and who may write there. Other remotes and the masters have their own copies.";
     Pruned = "pruned", "9548edea653340488c693831c45b3313", "A set or an archive was removed by retention":
         "NIGHTSHIFT_REASON has the reason. The last good set of a host and role is never removed.";
     ConfigReloaded = "config-reloaded", "f450b3e44a304684a2ce37035f868344", "The config was reloaded":
@@ -88,6 +90,10 @@ kinds! {
         "The set is verified, but it is much smaller or older than the last good one, or is of another cluster; see NIGHTSHIFT_REASON. No set of this host is removed until an operator accepts it with `nightshift sets accept`.";
     SetAccepted = "set-accepted", "e7211d717cdb450baa83d3807c02a198", "A set was accepted":
         "An operator reviewed a suspicious or diverged set and marked it as good. It now counts as a good copy.";
+    HostForgotten = "host-forgotten", "e3e4241690ed26d4ec7c19ee37d1a0ad", "The sets of a host that left were removed":
+        "An operator removed all sets of a host that is no longer in the configuration, also its last good one; NIGHTSHIFT_REASON names them. Archives keep theirs.";
+    NightKept = "night-kept", "e1383ac08ab709350c506681f45d5465", "An operator keeps a night, or no longer":
+        "The sets and archives of a kept night are not removed on this host, and its archive is not removed from remotes by this host, until the day that the message names. `nightshift nights` shows it.";
     DrillPassed = "drill-passed", "7479723359f54f068ac1e470ef3c8f6b", "A drill proved that a stored copy restores":
         "The copy was restored into a scratch etcd, which contained the expected data and accepted a write.";
     DrillFailed = "drill-failed", "2216ad13440d472385c835a3ec05165b", "A drill found that a stored copy does not restore":

@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::backoff;
+use crate::backup::Backup;
 use crate::inventory::Host;
 use crate::name::HostName;
 use crate::night::Night;
@@ -12,7 +13,7 @@ use crate::settings::Settings;
 use crate::stage::Stage;
 use crate::text::Text;
 
-/// How long the pulls of a night that proves a restore wait for a set: a snapshot of 8 GiB takes less, and the operator waits.
+/// How long the pulls of an extra night of the whole cluster wait for a set: a snapshot of 8 GiB takes less, and the operator waits.
 const PULL_TIME: SignedDuration = SignedDuration::from_mins(15);
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -26,6 +27,8 @@ pub struct NightPlan {
     pub stages: Vec<PlannedStage>,
     /// The plan of the restore that this night proves.
     pub restored: Option<Text>,
+    /// An operator backs up the whole cluster.
+    pub backup: Option<Backup>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -65,6 +68,7 @@ impl NightPlan {
             next_opens: date.tomorrow().map_or(closes, |next| window.opening(next)),
             stages,
             restored: None,
+            backup: None,
         }
     }
 
@@ -89,20 +93,30 @@ impl NightPlan {
             next_opens: closes,
             stages,
             restored: None,
+            backup: None,
         }
     }
 
-    /// A night that proves a restored cluster: its pulls do not wait for long, because all hosts were requested at the same time.
-    pub fn proving(mut self, restored: Option<Text>) -> Self {
-        if restored.is_none() {
+    /// A night of the whole cluster, which proves a restore or is a backup: its pulls do not wait for long, because all hosts were
+    /// requested at the same time.
+    pub fn common(mut self, restored: Option<Text>, backup: Option<Backup>) -> Self {
+        (self.restored, self.backup) = (restored, backup);
+        if !self.is_common() {
             return self;
         }
-        self.restored = restored;
         let until = self.opens.checked_add(PULL_TIME).unwrap_or(self.closes).min(self.closes);
         for planned in self.stages.iter_mut().filter(|planned| planned.stage.pulls().is_some()) {
             planned.until = until;
+            let takes_part =
+                |peer: &HostName| self.backup.as_ref().is_none_or(|it| !it.without.contains(peer));
+            planned.peers.retain(takes_part);
         }
         self
+    }
+
+    /// Whether all hosts run it at the same time.
+    pub const fn is_common(&self) -> bool {
+        self.restored.is_some() || self.backup.is_some()
     }
 
     pub fn stage(&self, stage: Stage) -> Option<&PlannedStage> {

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::backup::Backup;
 use crate::name::{HostName, RemoteName};
 use crate::night::Night;
 use crate::outcome::{Grade, Outcome, Verdict};
@@ -18,7 +19,7 @@ use crate::set_path::SetId;
 use crate::stage::Stage;
 use crate::text::Text;
 
-pub use line::{Expected, Fate, Line, Packed, SetReport, Shipment, StartReason, Step};
+pub use line::{Expected, Fate, Line, Packed, Recheck, Rechecked, SetReport, Shipment, StartReason, Step};
 pub use proof_report::ProofReport;
 
 /// The format that is written, and the newest one that is read.
@@ -39,6 +40,9 @@ pub struct Record {
     /// The plan of the restore that the night proves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restored: Option<Text>,
+    /// An operator backed up the whole cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<Backup>,
     pub stages: BTreeMap<Stage, StageRecord>,
     pub sets: Vec<SetReport>,
     pub archives: Vec<Packed>,
@@ -46,6 +50,9 @@ pub struct Record {
     /// The kit of this host, for each remote.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kits: Vec<Shipment>,
+    /// The archives on remotes that were verified again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rechecked: Vec<Recheck>,
     /// For each other master: which of this host's etcd sets it has too.
     #[serde(default)]
     pub seen: BTreeMap<HostName, BTreeSet<SetId>>,
@@ -120,8 +127,18 @@ impl Record {
     }
 
     fn opened(line: Line) -> Option<Self> {
-        let Step::Opened { format, night, host, version, closes, expected, stages, remotes, restored } =
-            line.step
+        let Step::Opened {
+            format,
+            night,
+            host,
+            version,
+            closes,
+            expected,
+            stages,
+            remotes,
+            restored,
+            backup,
+        } = line.step
         else {
             return None;
         };
@@ -136,11 +153,13 @@ impl Record {
             planned: stages,
             remotes,
             restored,
+            backup,
             stages: BTreeMap::new(),
             sets: Vec::new(),
             archives: Vec::new(),
             shipped: Vec::new(),
             kits: Vec::new(),
+            rechecked: Vec::new(),
             seen: BTreeMap::new(),
             proofs: Vec::new(),
             secrets: Vec::new(),
@@ -149,6 +168,11 @@ impl Record {
             closed: None,
             newest: line.at,
         })
+    }
+
+    /// Whether all hosts of the cluster run it at the same time.
+    pub const fn is_common(&self) -> bool {
+        self.restored.is_some() || self.backup.is_some()
     }
 
     pub fn apply(&mut self, line: Line) {
@@ -184,6 +208,11 @@ impl Record {
             Step::Kit(kit) => {
                 self.kits.retain(|known| known.remote != kit.remote);
                 self.kits.push(kit);
+            }
+            Step::Rechecked(recheck) => {
+                self.rechecked
+                    .retain(|known| known.remote != recheck.remote || known.archive != recheck.archive);
+                self.rechecked.push(recheck);
             }
             Step::Seen { master, sets } => self.seen.entry(master).or_default().extend(sets),
             Step::Proved(report) => self.proofs.push(report),

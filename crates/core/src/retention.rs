@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use jiff::ToSpan as _;
 use jiff::civil::Date;
 
+use crate::kept::KeptNights;
 use crate::name::HostName;
 use crate::night::Night;
 use crate::outcome::{Grade, Verdict};
@@ -66,6 +68,8 @@ impl<S> Candidate<S> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
     FromTheFuture,
+    /// An operator keeps its night, to the end of this day if there is one.
+    Kept(Option<Date>),
     /// The host has a suspicious set of this night. If it turns out to be wrong, only older sets can be used.
     AwaitsAcceptance(Night),
     AmongNewest(u16),
@@ -80,6 +84,8 @@ pub enum Reason {
     LastGood,
     NewestCopy,
     LastProved,
+    /// The newest archives on a remote stay, even where the policy drops them.
+    AmongNewestThere(u16),
     BeyondPolicy(Keep),
 }
 
@@ -87,6 +93,8 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::FromTheFuture => f.write_str("its night is in the future"),
+            Self::Kept(None) => f.write_str("an operator keeps its night"),
+            Self::Kept(Some(until)) => write!(f, "an operator keeps its night until {until}"),
             Self::AwaitsAcceptance(night) => write!(
                 f,
                 "no set of this host is removed until its suspicious set of {night} is accepted (`nightshift sets accept`)"
@@ -97,6 +105,7 @@ impl fmt::Display for Reason {
             Self::LastGood => f.write_str("the last good set of this host and role"),
             Self::NewestCopy => f.write_str("the newest copy of this host and role, although it is degraded"),
             Self::LastProved => f.write_str("the last proved set of this host and role"),
+            Self::AmongNewestThere(archives) => write!(f, "among the newest {archives} archives there"),
             Self::BeyondPolicy(keep) => write!(f, "older than the policy keeps ({keep})"),
         }
     }
@@ -116,6 +125,8 @@ pub struct Policy<'a> {
     pub nights: &'a BTreeMap<Date, Verdict>,
     /// Hosts that left the inventory: their last good set is not kept forever.
     pub retired: &'a BTreeSet<HostName>,
+    /// The nights that an operator keeps.
+    pub kept: &'a KeptNights,
 }
 
 /// Decides about every copy. The decisions are in the order of the candidates.
@@ -144,6 +155,8 @@ pub fn decide<S: Ord>(candidates: &[Candidate<S>], policy: &Policy<'_>) -> Vec<D
                 && night.date.until(policy.today).map_or(0, |span| i64::from(span.get_days())) > keep.reach();
             let reason = if night.date > policy.today {
                 Some(Reason::FromTheFuture)
+            } else if let Some(kept) = policy.kept.of(*night, policy.today) {
+                Some(Reason::Kept(kept.until))
             } else if let Some(night) = awaited.get(host) {
                 Some(Reason::AwaitsAcceptance(*night))
             } else if let Some(reason) = chosen.get(keep).and_then(|chosen| chosen.get(&night.date)) {
@@ -208,6 +221,35 @@ fn chosen_nights(
     chosen
 }
 
+/// The last day on which the policy keeps the sets of each night, if one more night completes each day from today on. A night that it
+/// drops today is absent.
+pub fn stays(
+    dates: &BTreeSet<Date>,
+    keep: Keep,
+    worth: &BTreeMap<Date, Verdict>,
+    today: Date,
+) -> BTreeMap<Date, Date> {
+    // A month more than the policy reaches: the last night of a month may be the one that is kept.
+    let days = keep.reach().saturating_add(31);
+    let mut worth = worth.clone();
+    let mut stored: BTreeSet<Date> = dates.iter().copied().filter(|date| *date <= today).collect();
+    let mut stays = BTreeMap::new();
+    for ahead in 0..=days {
+        let Ok(day) = today.checked_add(ahead.days()) else { break };
+        if ahead > 0 {
+            stored.insert(day);
+            worth.insert(day, Verdict::Complete);
+        }
+        let chosen = chosen_nights(&stored, keep, &worth);
+        stored.retain(|date| chosen.contains_key(date));
+        stays.extend(stored.intersection(dates).map(|date| (*date, day)));
+        if stored.is_disjoint(dates) {
+            break;
+        }
+    }
+    stays
+}
+
 /// The newest complete night, else the newest restorable, else the newest.
 fn best_night(dates: &[Date], worth: &BTreeMap<Date, Verdict>) -> Option<Date> {
     dates.iter().copied().max_by_key(|date| (worth.get(date).copied(), *date))
@@ -235,8 +277,9 @@ fn newest<S: Ord>(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::kept::KeptNight;
     use crate::role::Role;
-    use jiff::ToSpan;
+    use jiff::Timestamp;
     use jiff::civil::date;
 
     const FILES: Keep = Keep { nights: 7, weeks: 4, months: 6 };
@@ -257,7 +300,7 @@ mod tests {
     }
 
     fn kept(candidates: &[Candidate<Role>], today: Date, nights: &BTreeMap<Date, Verdict>) -> Vec<Date> {
-        let policy = Policy { today, nights, retired: &BTreeSet::new() };
+        let policy = Policy { today, nights, retired: &BTreeSet::new(), kept: &KeptNights::default() };
         let decided = candidates.iter().zip(decide(candidates, &policy));
         decided.filter(|(_, decision)| decision.keep).map(|(set, _)| set.night.date).collect()
     }
@@ -279,6 +322,45 @@ mod tests {
             .chain((16..=22).map(|day| date(2026, 11, day)))
             .collect();
         assert_eq!(kept, expected);
+    }
+
+    #[test]
+    fn a_night_that_an_operator_keeps_stays_until_its_day() {
+        let (today, sets) = year("n1", Role::Etcd);
+        let (old, until) = (date(2026, 3, 3), date(2026, 11, 22));
+        let mut kept = KeptNights::default();
+        let by_alice = KeptNight { until: Some(until), by: "alice".into(), at: Timestamp::UNIX_EPOCH };
+        assert!(kept.keep(Night::of(old), by_alice, today));
+        let decide = |today: Date| {
+            let policy = Policy { today, nights: &BTreeMap::new(), retired: &BTreeSet::new(), kept: &kept };
+            let decided = sets.iter().zip(decide(&sets, &policy));
+            decided.filter(|(set, _)| set.night.date == old).map(|(_, decision)| decision).next().unwrap()
+        };
+        assert_eq!(decide(today), Decision { keep: true, reason: Reason::Kept(Some(until)) });
+        assert!(!decide(until.tomorrow().unwrap()).keep);
+    }
+
+    #[test]
+    fn how_long_a_night_stays_is_what_the_nights_after_it_will_decide() {
+        let (today, sets) = year("n1", Role::Node);
+        let none = BTreeMap::new();
+        let mut dates: BTreeSet<Date> = sets.iter().map(|set| set.night.date).collect();
+        let foreseen = stays(&dates, FILES, &none, today);
+        // As it happens, night after night.
+        let mut seen = BTreeMap::new();
+        let mut worth = BTreeMap::new();
+        for ahead in 0..230 {
+            let day = today + ahead.days();
+            if ahead > 0 {
+                dates.insert(day);
+                worth.insert(day, Verdict::Complete);
+            }
+            dates = chosen_nights(&dates, FILES, &worth).into_keys().collect();
+            seen.extend(dates.iter().filter(|date| **date <= today).map(|date| (*date, day)));
+        }
+        assert_eq!(foreseen, seen);
+        assert_eq!(foreseen[&date(2026, 11, 18)], date(2026, 11, 24), "among seven nights");
+        assert!(!foreseen.contains_key(&date(2026, 1, 5)), "dropped today");
     }
 
     #[test]
@@ -319,7 +401,7 @@ mod tests {
             .map(|(host, date)| Candidate { keep, ..set(host, date, Role::Node, Grade::Good) });
         let nights = (0..200).map(|ago| (today - ago.days(), Verdict::Complete)).collect();
         let retired = BTreeSet::from(["gone".parse().unwrap()]);
-        let policy = Policy { today, nights: &nights, retired: &retired };
+        let policy = Policy { today, nights: &nights, retired: &retired, kept: &KeptNights::default() };
         let decisions = decide(&sets, &policy);
         assert!(!decisions[0].keep);
         assert!(decisions[1].keep);
@@ -347,13 +429,23 @@ mod tests {
         assert_eq!(sets[suspicious].host.as_str(), "e1");
         (sets[suspicious].grade, sets[suspicious].awaits) = (Grade::Suspicious, true);
         let dropped = |sets: &[Candidate<Role>], host: &str| {
-            let policy = Policy { today, nights: &BTreeMap::new(), retired: &BTreeSet::new() };
+            let policy = Policy {
+                today,
+                nights: &BTreeMap::new(),
+                retired: &BTreeSet::new(),
+                kept: &KeptNights::default(),
+            };
             let decided = sets.iter().zip(decide(sets, &policy));
             decided.filter(|(set, decision)| set.host.as_str() == host && !decision.keep).count()
         };
         assert_eq!(dropped(&sets, "e1"), 0, "also of other roles");
         assert!(dropped(&sets, "e2") > 20, "another host is not affected");
-        let policy = Policy { today, nights: &BTreeMap::new(), retired: &BTreeSet::new() };
+        let policy = Policy {
+            today,
+            nights: &BTreeMap::new(),
+            retired: &BTreeSet::new(),
+            kept: &KeptNights::default(),
+        };
         let reason = decide(&sets, &policy)[suspicious].reason.to_string();
         assert!(reason.contains("until its suspicious set of 2026-11-13 is accepted"), "{reason}");
 

@@ -319,6 +319,11 @@ impl Paths {
         self.state.join("opened.json")
     }
 
+    /// The file with the nights that an operator keeps.
+    pub fn kept(&self) -> PathBuf {
+        self.state.join("kept.json")
+    }
+
     /// The kit of this host, and what is known of its deliveries.
     pub fn kit(&self) -> PathBuf {
         self.state.join("kit")

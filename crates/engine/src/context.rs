@@ -10,7 +10,7 @@ use nightshift_core::audit::Event;
 use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Outcome;
-use nightshift_core::record::{StartReason, Step};
+use nightshift_core::record::{Record, StartReason, Step};
 use nightshift_core::settings::{Settings, StageSettings};
 use nightshift_core::stage::Stage;
 use nightshift_core::text::Text;
@@ -107,6 +107,11 @@ impl StageContext {
     /// The plan of the restore that tonight proves.
     pub fn restored_by(&self) -> Option<Text> {
         self.record.look(|record| record.and_then(|record| record.restored.clone()))
+    }
+
+    /// Whether all hosts run tonight's extra night at the same time.
+    pub fn is_common(&self) -> bool {
+        self.record.look(|record| record.is_some_and(Record::is_common))
     }
 
     pub fn stage_settings(&self) -> &StageSettings {

@@ -6,6 +6,9 @@ mod server;
 
 use std::time::Duration;
 
+use jiff::civil::Date;
+use nightshift_core::backup::Backup;
+use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
 use nightshift_core::set_path::SetId;
 use nightshift_core::stage::Stage;
@@ -17,8 +20,8 @@ pub(crate) use server::{Pending, Server, ServerError, refuse_client, serve_clien
 
 use crate::status::Report;
 
-/// The maximum bytes of a request, which is at most a list of stages.
-const MAX_REQUEST_LEN: u64 = 64 << 10;
+/// The maximum bytes of a request, which is at most a list of hosts.
+const MAX_REQUEST_LEN: u64 = 512 << 10;
 /// The maximum bytes of a response: the status of a master with 2,000 nodes has a few MiB.
 const MAX_RESPONSE_LEN: u64 = 64 << 20;
 
@@ -52,6 +55,9 @@ pub enum ControlRequest {
         /// The plan of the restore that the night proves. A set is not doubted for what that has changed in etcd.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         restored: Option<Text>,
+        /// It is a backup of the whole cluster, which all hosts run at the same time.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        backup: Option<Backup>,
     },
     /// Closes the open extra night.
     CloseNight,
@@ -60,6 +66,19 @@ pub enum ControlRequest {
     /// Marks a suspicious or diverged set as reviewed and good.
     Accept {
         set: SetId,
+    },
+    /// Keeps a night from being pruned, to the end of a day or until it is released.
+    Keep {
+        night: Night,
+        until: Option<Date>,
+    },
+    /// No longer keeps a night.
+    Release {
+        night: Night,
+    },
+    /// Removes all sets of a host that is no longer in the inventory.
+    Forget {
+        host: HostName,
     },
     /// Remembers that an archive was opened with a key that belongs to this recipient of the configuration.
     Opened {

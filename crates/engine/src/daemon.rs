@@ -4,6 +4,8 @@ mod accept;
 mod actions;
 mod disk;
 mod drain;
+mod forget;
+mod keep;
 mod metrics;
 mod metrics_clock;
 mod nights;

@@ -17,6 +17,7 @@ pub mod machine;
 pub mod metrics_file;
 mod once;
 mod report;
+pub mod retention;
 mod runner;
 mod stages;
 mod state_lock;

@@ -3,7 +3,9 @@
 use nightshift_core::audit::{Event, Kind, Severity};
 use nightshift_core::outcome::Grade;
 use nightshift_core::proof::DrillVerdict;
-use nightshift_core::record::{Fate, ProofReport, SetReport, Shipment, StartReason, Step};
+use nightshift_core::record::{
+    Fate, ProofReport, Recheck, Rechecked, SetReport, Shipment, StartReason, Step,
+};
 use nightshift_core::secrets::SecretsReport;
 use nightshift_core::set_path::SetId;
 use nightshift_core::units;
@@ -74,6 +76,7 @@ fn events(ctx: &StageContext, step: &Step) -> Vec<Event> {
                 ),
             )
         }],
+        Step::Rechecked(recheck) => rechecked(recheck).into_iter().collect(),
         Step::Kit(kit) => kit_of(kit).into_iter().collect(),
         Step::NotShipped { archive, remote, reason } => vec![Event {
             path: Some(archive.clone()),
@@ -92,6 +95,22 @@ fn events(ctx: &StageContext, step: &Step) -> Vec<Event> {
         Step::Packed(_) | Step::Opened { .. } | Step::Started { .. } | Step::Seen { .. } => Vec::new(),
         Step::Ended { .. } | Step::Closed { .. } | Step::Restorable(_) => Vec::new(),
     }
+}
+
+/// One that is as it was shipped is in the record alone.
+fn rechecked(Recheck { archive, remote, result }: &Recheck) -> Option<Event> {
+    let event = match result {
+        Rechecked::Verified(_) => return None,
+        Rechecked::Wrong(reason) => {
+            Event::failed(Kind::ArchiveDamaged, format!("{archive} on remote {remote}"), reason)
+        }
+        Rechecked::Unchecked(reason) => Event::degraded(
+            Kind::OperationFailed,
+            format!("{archive} on remote {remote} was not verified again"),
+            reason,
+        ),
+    };
+    Some(Event { path: Some(archive.clone()), ..event })
 }
 
 fn set(ctx: &StageContext, report: &SetReport) -> Vec<Event> {

@@ -63,6 +63,7 @@ pub fn context(settings: Settings, night: &str, stage: Stage) -> StageContext {
             stages: vec![stage],
             remotes: vec![],
             restored: None,
+            backup: None,
         })
         .unwrap();
     StageContext {

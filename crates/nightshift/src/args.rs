@@ -2,6 +2,7 @@
 
 mod restore;
 mod setup;
+mod stored;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use nightshift_core::set_path::SetId;
 use crate::commands::CommandError;
 pub use restore::{Cluster, Login, Origin, Restore, RestoreFile, RestoreObject, RestorePlan};
 pub use setup::{Init, InitFrom, Trust};
+pub use stored::{Backup, BackupNow, Nights, Sets};
 
 /// The config file of the installed service.
 pub const DEFAULT_CONFIG: &str = "/etc/nightshift/nightshift.toml";
@@ -66,23 +68,43 @@ pub enum Command {
     /// of the schedule closes the extra night when it opens; `nights close` closes it before. `run ship-archive` also works
     /// between two nights, on what is in the outbox.
     Run(Run),
+    /// Back up the whole cluster now, in an extra night on all hosts
+    #[command(subcommand)]
+    Backup(Backup),
     /// Reload the configuration, or print why it is invalid
     Reload,
-    /// List the recorded nights, show one of them in detail, or close an extra night
+    /// List the recorded nights, show one of them in detail, keep one from being pruned, or close an extra night
+    ///
+    /// The list shows until when the policy keeps what this host has of each night, if a good night follows each day.
     #[command(args_conflicts_with_subcommands = true)]
     Nights {
         #[command(subcommand)]
         command: Option<Nights>,
         /// The night to show, such as 2026-11-22
+        #[arg(conflicts_with = "restore_points")]
         night: Option<Night>,
+        /// List the nights with an etcd snapshot: time, size, where it is, whether a drill proved it, and until when it is kept
+        #[arg(long)]
+        restore_points: bool,
         #[arg(long, help = JSON)]
         json: bool,
     },
-    /// List the sets in this host's vault, or accept one as good
+    /// List the sets in this host's vault, accept one as good, or forget a host that left
     #[command(args_conflicts_with_subcommands = true)]
     Sets {
         #[command(subcommand)]
         command: Option<Sets>,
+        #[arg(long, help = JSON)]
+        json: bool,
+    },
+    /// Show what pruning would remove now, and why it keeps the rest
+    ///
+    /// Every night the stage `prune` removes what the policy (`keep`) no longer keeps; `nightshift run prune` does it at once, while a
+    /// night is open. Exit code 3: a set or a remote could not be checked; nothing of it is removed.
+    Prune {
+        /// Change nothing
+        #[arg(long, required = true)]
+        dry_run: bool,
         #[arg(long, help = JSON)]
         json: bool,
     },
@@ -197,12 +219,6 @@ pub struct Run {
     pub again: bool,
 }
 
-#[derive(Debug, Subcommand)]
-pub enum Nights {
-    /// Close the open extra night: its stages are stopped, and its record is written
-    Close,
-}
-
 #[derive(Debug, Args)]
 pub struct Verify {
     /// Sets such as master1/2026-11-22/etcd, or archive files [default: the whole vault]
@@ -230,22 +246,6 @@ pub struct Drill {
     pub data_dir: Option<PathBuf>,
     #[arg(long, help = JSON)]
     pub json: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum Sets {
-    /// Mark a suspicious or diverged set as reviewed and good
-    ///
-    /// From then on it counts as a good copy, and retention removes old sets of its host again. The acceptance is stored
-    /// beside the set, with your user name; masters copy it at their next pull. Accepting a set also settles earlier
-    /// suspicious sets of the same host and role.
-    Accept {
-        /// A set such as etcd1/2026-11-22/etcd
-        set: SetId,
-        /// Do not ask for confirmation
-        #[arg(long)]
-        yes: bool,
-    },
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod archive_file;
+mod backup;
 mod check;
 mod cold_copy;
 mod content;
@@ -17,8 +18,10 @@ mod metrics;
 mod nights;
 mod plan;
 mod progress;
+mod prune;
 mod reload;
 mod restore;
+mod restore_points;
 mod run;
 mod scratch;
 mod sets;
@@ -31,7 +34,7 @@ use nightshift_engine::logging::begin_foreground;
 use nightshift_etcd::trial::child::become_program;
 use nightshift_etcd::trial::scratch::sweep;
 
-use crate::args::{Cli, Command, Nights, Sets};
+use crate::args::{Backup, Cli, Command, Nights, Sets};
 use crate::exit::Exit;
 use crate::out;
 
@@ -57,13 +60,25 @@ pub fn run(cli: Cli) -> Result<Exit, CommandError> {
         Command::MetricsServe { report } => metrics::serve(&report),
         Command::MetricsStopped => metrics::stopped(&config),
         Command::Run(args) => here(run::run(&config, args)),
+        Command::Backup(Backup::Now(args)) => here(backup::now(&config, args)),
         Command::Reload => here(reload::run(&config)),
         Command::Nights { command: Some(Nights::Close), .. } => here(nights::close(&config)),
-        Command::Nights { command: None, night, json } => nights::run(&config, night, json),
+        Command::Nights { command: Some(Nights::Keep { night, until, not }), .. } => {
+            here(nights::keep(&config, night, until, not))
+        }
+        Command::Nights { command: None, restore_points: true, json, .. } => {
+            restore_points::run(&config, json)
+        }
+        Command::Nights { command: None, night, json, .. } => nights::run(&config, night, json),
         Command::Sets { command: Some(Sets::Accept { set, yes }), .. } => {
             here(sets::accept(&config, set, yes))
         }
+        Command::Sets { command: Some(Sets::Forget { host, yes }), .. } => {
+            here(sets::forget(&config, host, yes))
+        }
         Command::Sets { command: None, json } => sets::run(&config, json),
+        // The option is required: the pruning itself is a stage.
+        Command::Prune { dry_run: _, json } => here(prune::run(&config, json)),
         Command::Verify(args) => verify::run(&config, &args),
         Command::Drill(args) => drill::run(&config, &args),
         Command::DrillWorker { parent } => drill_worker::run(parent),

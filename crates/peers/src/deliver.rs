@@ -14,6 +14,7 @@ use nightshift_store::outbox::{Delivery, Outbox};
 use nightshift_store::{IoContext as _, StoreError, offload};
 
 use crate::credentials::{Credentials, CredentialsError, ReachError, remote_endpoint};
+use crate::recheck::location;
 use crate::sink::HashedSink;
 use small::{MODE, hash_by_command, short, write_new};
 
@@ -183,7 +184,7 @@ impl Deliver<'_> {
         if !exists {
             return Ok(Found::Nothing);
         }
-        match self.verify(session, sftp, &target, content.sha256).await {
+        match verify(session, sftp, &target, content.sha256).await {
             Ok(verified) => Ok(Found::Ours(verified)),
             Err(DeliverError::Content { .. }) => Ok(Found::Other),
             Err(error) => Err(error),
@@ -258,7 +259,7 @@ impl Deliver<'_> {
             session.close().await;
         }
         let part = uploaded.part;
-        let verified = match self.verify(session, sftp, &part, sha256).await {
+        let verified = match verify(session, sftp, &part, sha256).await {
             Ok(verified) => verified,
             Err(error @ DeliverError::Content { .. }) => {
                 // The next attempt sends the whole archive.
@@ -295,7 +296,7 @@ impl Deliver<'_> {
         if sftp.is_directory(&self.remote.path).await? {
             return Ok(());
         }
-        let (outbox, name, location) = (self.marks(), self.remote.name.clone(), self.location());
+        let (outbox, name, location) = (self.marks(), self.remote.name.clone(), location(self.remote));
         if offload::run(move || outbox.has_shipped_to(&name, &location)).await? {
             return Err(DeliverError::Lost { path: self.remote.path.clone() });
         }
@@ -303,17 +304,13 @@ impl Deliver<'_> {
     }
 
     async fn store_mark(&self) -> Result<(), StoreError> {
-        let (outbox, name, location) = (self.marks(), self.remote.name.clone(), self.location());
+        let (outbox, name, location) = (self.marks(), self.remote.name.clone(), location(self.remote));
         offload::run(move || outbox.keep_shipped_to(&name, &location)).await
     }
 
     /// The outbox remembers which remotes were used, whatever was delivered to them.
     fn marks(&self) -> Outbox {
         Outbox::new(self.settings.paths.outbox())
-    }
-
-    fn location(&self) -> String {
-        format!("{} {}", remote_endpoint(self.remote), self.remote.path)
     }
 
     fn check_space(&self, space: Space, need: u64) -> Result<(), DeliverError> {
@@ -333,25 +330,6 @@ impl Deliver<'_> {
         const BYTES_PER_CONNECTION: u64 = 8 << 20;
         let useful = usize::try_from(bytes / BYTES_PER_CONNECTION).unwrap_or(usize::MAX);
         useful.clamp(1, self.remote.connections.max(1))
-    }
-
-    /// Compares the hash of a file on the remote, which the remote computes if it runs commands; else it is read back.
-    async fn verify(
-        &self,
-        session: &Session,
-        sftp: &Sftp,
-        path: &str,
-        expected: Digest,
-    ) -> Result<String, DeliverError> {
-        let (found, how) = match hash_by_command(session, path).await {
-            Some(found) => (found, "sha256sum there"),
-            None => (hash_by_reading(sftp, path).await?, "read back"),
-        };
-        if found == expected {
-            Ok(format!("SHA-256 verified ({how})"))
-        } else {
-            Err(DeliverError::Content { path: path.to_owned(), found, expected })
-        }
     }
 
     /// The content of the `.sha256` and `.sig` of the file under this name, by their extensions.
@@ -382,6 +360,24 @@ impl Deliver<'_> {
     async fn store_progress(&self, delivery: Delivery) -> Result<(), StoreError> {
         let (outbox, file, name) = (self.outbox.clone(), self.file.clone(), self.remote.name.clone());
         offload::run(move || outbox.keep_delivery(&file, &name, &delivery)).await
+    }
+}
+
+/// Compares the hash of a file on the remote, which the remote computes if it runs commands; else it is read back.
+pub async fn verify(
+    session: &Session,
+    sftp: &Sftp,
+    path: &str,
+    expected: Digest,
+) -> Result<String, DeliverError> {
+    let (found, how) = match hash_by_command(session, path).await {
+        Some(found) => (found, "sha256sum there"),
+        None => (hash_by_reading(sftp, path).await?, "read back"),
+    };
+    if found == expected {
+        Ok(format!("SHA-256 verified ({how})"))
+    } else {
+        Err(DeliverError::Content { path: path.to_owned(), found, expected })
     }
 }
 

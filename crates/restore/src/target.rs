@@ -41,6 +41,7 @@ mod usage;
 use std::io::{Read, Write};
 use std::time::Duration;
 
+use nightshift_core::backup::Backup;
 use nightshift_core::chain;
 use nightshift_core::restore::act::{Act, Outcome, Reply, Request};
 
@@ -79,6 +80,10 @@ fn perform(request: &Request, exchange: &mut Exchange<'_>, host: &Host<'_>) -> R
         _ if !host.is_root => return Err(TargetError::NotRoot),
         Act::HostKeys => return facts::host_keys(host),
         Act::FreeNight => return nightshift_acts::free_night(host),
+        Act::Backup { night, label, wait, without } => {
+            let backup = Backup { label: label.clone(), without: without.clone() };
+            return nightshift_acts::backup(host, *night, backup, *wait);
+        }
         Act::Look { files } => return look::look(host, files),
         Act::Await { units, ports, seconds } => {
             return start::wait(host, units, ports, Duration::from_secs(*seconds));
@@ -110,8 +115,11 @@ fn act(call: &mut Call<'_, '_>, act: &Act) -> Result<Outcome, TargetError> {
         Act::Undo => undo::undo(call),
         Act::UndoStart { units } => undo::start(call, units),
         Act::Finish => finish::finish(call),
-        Act::Facts(_) | Act::Look { .. } | Act::HostKeys | Act::FreeNight | Act::Await { .. } => {
-            Ok(Outcome::default())
-        }
+        Act::Facts(_)
+        | Act::Look { .. }
+        | Act::HostKeys
+        | Act::FreeNight
+        | Act::Backup { .. }
+        | Act::Await { .. } => Ok(Outcome::default()),
     }
 }

@@ -11,6 +11,7 @@ mod directory;
 mod fault;
 pub mod gzip;
 mod judge;
+pub mod kept;
 mod layout;
 mod mark;
 pub mod member_tar;

@@ -1,5 +1,6 @@
 //! The outbox and `sent/`: archives that are being shipped, and how much of them each remote has. `kit/` has the same files.
 
+mod copies;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,8 @@ use crate::fault::{IoContext as _, StoreError};
 use crate::read::{read_bounded, read_if_exists};
 use crate::replace::replace_file;
 use crate::sync::{sync_directory, sync_file};
+
+pub use copies::{RemoteCopies, RemoteCopy};
 
 /// Bytes of a checksum, a signature or a delivery.
 const MAX_LEN: u64 = 1 << 20;

@@ -13,6 +13,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 use nightshift_core::chain;
+use nightshift_core::kept::KeptNights;
 use nightshift_core::night::{Night, is_from_the_future};
 use nightshift_core::record::{Line, Record, Step};
 
@@ -165,10 +166,13 @@ impl Records {
         remove_file(&self.open_path(record.night))
     }
 
-    /// Removes the records that are older than what is kept at a date.
-    pub fn remove_older(&self, as_of: Date) -> Result<(), StoreError> {
+    /// Removes the records that are older than what is kept at a date, but none of a night that an operator keeps.
+    pub fn remove_older(&self, as_of: Date, kept: &KeptNights) -> Result<(), StoreError> {
         let limit = as_of.checked_sub(KEPT_NIGHTS.days()).unwrap_or(as_of);
         for night in self.nights()?.into_iter().filter(|night| night.date < limit) {
+            if kept.of(night, as_of).is_some() {
+                continue;
+            }
             remove_file(&self.closed_path(night))?;
             remove_file(&self.open_path(night))?;
         }

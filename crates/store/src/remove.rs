@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use nightshift_core::manifest;
 use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
 use nightshift_core::set_path::{DAMAGE_EXTENSION, SetDirName, SetId};
+use nightshift_core::{hint, manifest};
 
 use crate::directory::{is_absent, list, remove_file, remove_tree};
 use crate::fault::{IoContext as _, StoreError};
@@ -30,6 +30,15 @@ impl Vault {
         remove_tree(&self.root().join(set.proofs()))?;
         self.clear_damage(set)?;
         self.remove_if_empty(directory.parent())
+    }
+
+    /// Removes the directory of a host whose sets are removed, with its hint.
+    pub fn remove_host(&self, host: &HostName) -> Result<(), StoreError> {
+        let directory = self.host_directory(host);
+        remove_file(&directory.join(hint::FILE))?;
+        // What else is in it stays, such as a set that is being written.
+        let _not_empty = fs::remove_dir(&directory);
+        sync_directory(self.root()).on("sync", self.root())
     }
 
     /// Removes what a crash left: directories of sets without a manifest, and partial sets of other nights than `open` that no

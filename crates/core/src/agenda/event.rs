@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
+use crate::backup::Backup;
 use crate::name::HostName;
 use crate::night::Night;
 use crate::outcome::Outcome;
@@ -43,8 +44,15 @@ pub enum ManualRequest {
     /// another one if tonight's exists.
     Stages { stages: Vec<Stage>, night: Option<Night>, again: bool },
     /// Start all stages now: the waiting ones of the open night; or, in a new extra night, those of `stages` that this host runs. Without
-    /// `stages` they are those that make a set. The night may prove a cluster that was `restored` by this plan.
-    Night { night: Option<Night>, again: bool, stages: Vec<Stage>, restored: Option<Text> },
+    /// `stages` they are those that make a set. The night may prove a cluster that was `restored` by this plan, or be a
+    /// `backup` of the whole cluster.
+    Night {
+        night: Option<Night>,
+        again: bool,
+        stages: Vec<Stage>,
+        restored: Option<Text>,
+        backup: Option<Backup>,
+    },
     /// Close the open extra night.
     Close,
     /// The cluster was restored: close the open night of the schedule, whose sets may be older than the restore. An extra night stays open.

@@ -211,6 +211,7 @@ impl Watch {
                 again: false,
                 stages: Vec::new(),
                 restored: None,
+                backup: None,
             }),
             Move::CloseNight => self.ask(ManualRequest::Close),
             Move::Restored => self.ask(ManualRequest::Restored),
@@ -263,6 +264,7 @@ fn opened(plan: &NightPlan) -> Step {
         stages: plan.stages.iter().map(|planned| planned.stage).collect(),
         remotes: vec![],
         restored: None,
+        backup: None,
     }
 }
 
@@ -278,6 +280,7 @@ fn lines_of(record: &Record) -> Vec<Line> {
         stages: record.planned.clone(),
         remotes: vec![],
         restored: None,
+        backup: None,
     };
     let mut lines = vec![Line { at: record.opened, step: opened }];
     for (stage, state) in &record.stages {

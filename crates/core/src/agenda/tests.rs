@@ -431,7 +431,13 @@ fn an_extra_night_follows_the_same_rule_of_reloads() {
     world.outcomes.insert(Stage::SnapshotEtcd, (Outcome::Failed, true, false));
     let extra: Night = "2026-11-22.1".parse().unwrap();
     world
-        .ask(ManualRequest::Night { night: Some(extra), again: false, stages: Vec::new(), restored: None })
+        .ask(ManualRequest::Night {
+            night: Some(extra),
+            again: false,
+            stages: Vec::new(),
+            restored: None,
+            backup: None,
+        })
         .unwrap();
     reload(&mut world, edited());
     let request = ManualRequest::Stages { stages: vec![Stage::PullNodes], night: Some(extra), again: false };
@@ -449,7 +455,13 @@ fn a_requested_night_keeps_its_times_over_a_reload() {
     let mut world = World::at("2026-11-22T21:00:30Z", all_roles());
     world.run_until("2026-11-22T21:01:00Z");
     world
-        .ask(ManualRequest::Night { night: None, again: false, stages: Vec::new(), restored: None })
+        .ask(ManualRequest::Night {
+            night: None,
+            again: false,
+            stages: Vec::new(),
+            restored: None,
+            backup: None,
+        })
         .unwrap();
     reload(&mut world, edited());
     world.run_until("2026-11-22T21:15:00Z");
@@ -468,6 +480,7 @@ fn record_of(lines: Vec<(&str, Step)>) -> Record {
         stages: Stage::ALL.to_vec(),
         remotes: vec![],
         restored: None,
+        backup: None,
     };
     let lines = [("2026-11-22T21:00:00Z", opened)].into_iter().chain(lines);
     Record::from_lines(lines.map(|(at, step)| Line { at: at.parse().unwrap(), step })).unwrap()
@@ -521,7 +534,13 @@ fn an_extra_night_creates_this_hosts_sets_and_closes() {
     let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
     let extra: Night = "2026-11-22.1".parse().unwrap();
     world
-        .ask(ManualRequest::Night { night: Some(extra), again: false, stages: Vec::new(), restored: None })
+        .ask(ManualRequest::Night {
+            night: Some(extra),
+            again: false,
+            stages: Vec::new(),
+            restored: None,
+            backup: None,
+        })
         .unwrap();
     world.run_until("2026-11-22T13:00:00Z");
     let stages: Vec<_> = world.starts().into_iter().map(|(_, stage, _)| stage).collect();
@@ -536,7 +555,13 @@ fn an_operator_can_start_all_stages_of_the_night_at_once() {
     let mut world = World::at("2026-11-22T21:00:30Z", all_roles());
     world.run_until("2026-11-22T21:01:00Z");
     world
-        .ask(ManualRequest::Night { night: None, again: false, stages: Vec::new(), restored: None })
+        .ask(ManualRequest::Night {
+            night: None,
+            again: false,
+            stages: Vec::new(),
+            restored: None,
+            backup: None,
+        })
         .unwrap();
     world.run_until("2026-11-22T21:10:00Z");
     assert_eq!(world.starts().len(), Stage::ALL.len());
@@ -696,7 +721,13 @@ fn a_closed_night_stays_closed_after_an_extra_night() {
     world.now = "2026-11-23T02:30:00Z".parse().unwrap();
     let extra: Night = "2026-11-22.1".parse().unwrap();
     world
-        .ask(ManualRequest::Night { night: Some(extra), again: false, stages: Vec::new(), restored: None })
+        .ask(ManualRequest::Night {
+            night: Some(extra),
+            again: false,
+            stages: Vec::new(),
+            restored: None,
+            backup: None,
+        })
         .unwrap();
     world.run_until("2026-11-23T02:50:00Z");
     let opened = world.count(|action| matches!(action, Action::Open(plan) if !plan.night.is_extra()));

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::ProofReport;
+use crate::backup::Backup;
 use crate::digest::Digest;
 use crate::name::{HostName, RemoteName};
 use crate::night::Night;
@@ -41,6 +42,9 @@ pub enum Step {
         /// The plan of the restore that the night proves.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         restored: Option<Text>,
+        /// An operator backs up the whole cluster.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        backup: Option<Backup>,
     },
     Started {
         stage: Stage,
@@ -61,6 +65,8 @@ pub enum Step {
     },
     /// The kit of this host on one remote, shipped or not.
     Kit(Shipment),
+    /// An archive was verified again on a remote.
+    Rechecked(Recheck),
     NotShipped {
         archive: String,
         remote: RemoteName,
@@ -105,6 +111,7 @@ impl Step {
             Self::Set(SetReport { reason, .. }) | Self::Ended { reason, .. } => reason.as_mut_slice(),
             Self::Kit(Shipment { reason, .. }) => reason.as_mut_slice(),
             Self::NotShipped { reason, .. } | Self::Pruned { reason, .. } => std::slice::from_mut(reason),
+            Self::Rechecked(Recheck { result, .. }) => std::slice::from_mut(result.text_mut()),
             Self::Packed(Packed { missing, .. }) => missing,
             Self::Closed { reasons, .. } => reasons,
             Self::Opened { .. } | Self::Started { .. } | Self::Shipped { .. } => &mut [],
@@ -217,6 +224,35 @@ pub struct Shipment {
     /// Its name on the remote, where its own name was taken there by other content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stored_as: Option<String>,
+}
+
+/// Whether a remote still has an archive as it was shipped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recheck {
+    /// Its name there.
+    pub archive: String,
+    pub remote: RemoteName,
+    #[serde(flatten)]
+    pub result: Rechecked,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rechecked {
+    /// How.
+    Verified(String),
+    /// It is gone, or has other content.
+    Wrong(String),
+    /// It could not be checked, for this reason.
+    Unchecked(String),
+}
+
+impl Rechecked {
+    const fn text_mut(&mut self) -> &mut String {
+        match self {
+            Self::Verified(text) | Self::Wrong(text) | Self::Unchecked(text) => text,
+        }
+    }
 }
 
 impl Shipment {

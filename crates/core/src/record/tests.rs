@@ -18,6 +18,7 @@ fn night(expected: &[&str]) -> Record {
         stages: vec![],
         remotes: vec![],
         restored: None,
+        backup: None,
     };
     Record::from_lines([Line { at: Timestamp::UNIX_EPOCH, step }]).unwrap()
 }

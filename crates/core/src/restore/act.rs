@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::access::Access;
 use crate::digest::Digest;
 use crate::etcd_facts::DataDirectory;
+use crate::name::HostName;
 use crate::night::Night;
 use crate::owner::Owner;
 use crate::restore::difference::Difference;
@@ -86,6 +87,17 @@ pub enum Act {
     },
     /// The next extra night whose name is free on this host.
     FreeNight,
+    /// Runs this extra night with all stages of this host, as a backup of the whole cluster. It belongs to no plan.
+    Backup {
+        night: Night,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        label: Option<Text>,
+        /// Wait for its end.
+        wait: bool,
+        /// The hosts that do not take part.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        without: Vec<HostName>,
+    },
     /// Stops everything again and keeps it from starting, also what a step of the plan has started.
     UndoStop { units: Vec<String>, manifests: Vec<String>, ports: Vec<String>, data: Vec<String> },
     /// Moves back what the plan has moved aside, and aside what it has put in place.
@@ -115,6 +127,7 @@ impl Act {
             Self::Identities { .. } => "identities",
             Self::Authorize { .. } => "authorize",
             Self::FreeNight => "free-night",
+            Self::Backup { .. } => "backup",
             Self::Night { .. } => "night",
             Self::UndoStop { .. } => "undo-stop",
             Self::Undo => "undo",

@@ -153,6 +153,7 @@ impl By<'_> {
             Act::Finish => self.on(f, &format!("rm -f {STATE}/hold")),
             // Not steps by themselves.
             Act::FreeNight
+            | Act::Backup { .. }
             | Act::UndoStop { .. }
             | Act::Undo
             | Act::UndoStart { .. }

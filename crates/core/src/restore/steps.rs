@@ -90,6 +90,7 @@ impl Action {
             Self::Act(Act::HostKeys) => "read the host keys".to_owned(),
             Self::Act(Act::Identities { .. }) => "create nightshift's keys".to_owned(),
             Self::Act(Act::FreeNight) => "read the recorded nights".to_owned(),
+            Self::Act(Act::Backup { night, .. }) => format!("back up in night {night}"),
             Self::Act(Act::Night { .. }) => "run an extra night".to_owned(),
             Self::Act(Act::Finish) => "end the restore".to_owned(),
             Self::Act(Act::Pin { .. }) | Self::Pin => "pin the new host keys".to_owned(),

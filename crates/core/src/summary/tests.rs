@@ -24,6 +24,7 @@ fn night(expect: Vec<Expected>, steps: Vec<Step>) -> Judgement {
         stages: Stage::ALL.to_vec(),
         remotes: vec!["backup".parse().unwrap()],
         restored: None,
+        backup: None,
     };
     judge(&Record::from_lines([opened].into_iter().chain(steps).map(line)).unwrap())
 }

@@ -173,9 +173,9 @@ fn opening(settings: &Settings, records: &Records, plan: &NightPlan) -> Step {
     let stages: Vec<Stage> = plan.stages.iter().map(|planned| planned.stage).collect();
     let mut expected = expected::of_night(settings, records, plan.night);
     if plan.night.is_extra() {
-        // An extra night creates this host's sets and waits for none of other hosts, unless all were restored.
+        // An extra night creates this host's sets and waits for none of other hosts, unless all run it.
         expected.retain(|wanted| {
-            let pulled = |stage: &Stage| plan.restored.is_some() && stage.pulls() == Some(wanted.role);
+            let pulled = |stage: &Stage| plan.is_common() && stage.pulls() == Some(wanted.role);
             let made = |stage: &Stage| wanted.host == settings.this && stage.makes() == Some(wanted.role);
             stages.iter().any(|stage| made(stage) || pulled(stage))
         });
@@ -190,5 +190,6 @@ fn opening(settings: &Settings, records: &Records, plan: &NightPlan) -> Step {
         stages,
         remotes: settings.remotes.iter().map(|remote| remote.name.clone()).collect(),
         restored: plan.restored.clone(),
+        backup: plan.backup.clone(),
     }
 }

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use nightshift_core::agenda::{Event as AgendaEvent, ManualRequest, Refusal};
 use nightshift_core::audit::{Event, Kind};
+use nightshift_core::night::Night;
 use nightshift_core::reason::{Reason, ReasonCode};
 use nightshift_core::settings::Settings;
 use nightshift_core::stage::Stage;
 use nightshift_core::{chain, units};
+use nightshift_store::records::RecordLog;
 use nightshift_store::{StoreError, Vault};
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
@@ -16,11 +18,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::accept::accept;
 use super::actions::{Daemon, Task, TaskOutput};
+use super::forget::forget;
+use super::keep;
 use super::opened;
 use super::slots;
 use super::status_line::wait_of;
 use super::tonight::Tonight;
 use super::waiting::WaitingClient;
+use crate::audit::Audit;
 use crate::collect::{self, gaps};
 use crate::control::{ControlRequest, ControlResponse, Pending, refuse_client, serve_client};
 use crate::status::{Report, held_reason};
@@ -58,16 +63,31 @@ impl Daemon {
                 let request = ManualRequest::Stages { stages: stages.clone(), night, again };
                 return self.run_manually(request, stages, wait, &who, reply).await;
             }
-            ControlRequest::RunNight { wait, night, again, stages, restored } => {
-                let request = ManualRequest::Night { night, again, stages, restored };
+            ControlRequest::RunNight { wait, night, again, stages, restored, backup } => {
+                let request = ManualRequest::Night { night, again, stages, restored, backup };
                 return self.run_manually(request, Vec::new(), wait, &who, reply).await;
             }
             ControlRequest::CloseNight => self.close_night(ManualRequest::Close, &who).await,
             ControlRequest::Restored => self.close_night(ManualRequest::Restored, &who).await,
             ControlRequest::Accept { set } => {
-                let (settings, audit) = (Arc::clone(self.agenda.settings()), self.audit.clone());
-                let tonight = self.nights.tonight().map(|tonight| (tonight.night, tonight.record.clone()));
+                let (settings, audit, tonight) = self.audited();
                 return self.beside(reply, move || accept(&settings, &audit, tonight, set, who));
+            }
+            ControlRequest::Keep { .. } | ControlRequest::Release { .. } if self.is_pruning() => {
+                let message = "old sets are being removed now; try again when `nightshift status` shows that prune has ended";
+                ControlResponse::Busy { message: message.to_owned() }
+            }
+            ControlRequest::Keep { night, until } => {
+                let (settings, audit, _) = self.audited();
+                return self.beside(reply, move || keep::keep(&settings, &audit, night, until, &who));
+            }
+            ControlRequest::Release { night } => {
+                let (settings, audit, _) = self.audited();
+                return self.beside(reply, move || keep::release(&settings, &audit, night, &who));
+            }
+            ControlRequest::Forget { host } => {
+                let (settings, audit, tonight) = self.audited();
+                return self.beside(reply, move || forget(&settings, &audit, tonight, &host, &who));
             }
             ControlRequest::Opened { archive, recipient } => {
                 let settings = Arc::clone(self.agenda.settings());
@@ -80,6 +100,17 @@ impl Daemon {
         };
         // The client may have disconnected; its request was carried out anyway.
         let _gone = reply.send(response);
+    }
+
+    /// It has decided already what it removes.
+    fn is_pruning(&self) -> bool {
+        self.running_stages().any(|stage| stage == Stage::Prune)
+    }
+
+    /// What a change of stored sets needs: it is reported in the journal, and in the record of the open night.
+    fn audited(&self) -> (Arc<Settings>, Audit, Option<(Night, RecordLog)>) {
+        let tonight = self.nights.tonight().map(|tonight| (tonight.night, tonight.record.clone()));
+        (Arc::clone(self.agenda.settings()), self.audit.clone(), tonight)
     }
 
     /// Responds to a request for the files alone, without the daemon's loop: a mount that does not respond must neither keep the

@@ -8,6 +8,7 @@ use nightshift_store::outbox::Outbox;
 use nightshift_store::space::SpaceError;
 
 use crate::context::StageContext;
+use crate::retention;
 
 /// Runs a check of the free space, and if it fails once more after `remove_or_report`. Blocks.
 pub fn ensure(ctx: &StageContext, check: impl Fn() -> Result<(), SpaceError>) -> Result<(), SpaceError> {
@@ -31,11 +32,9 @@ pub fn remove_or_report(ctx: &StageContext) -> usize {
 pub fn remove_shipped(ctx: &StageContext) -> Result<usize, StoreError> {
     let sent = Outbox::new(ctx.settings.paths.sent());
     let keep = ctx.settings.archive.keep_sent;
-    let mut over = sent.archives()?;
-    over.truncate(over.len().saturating_sub(keep));
-    over.retain(|archive| (archive.date, archive.extra) != (ctx.night.date, ctx.night.extra));
+    let over = retention::over_limit(sent.archives()?, keep, ctx.night);
     for archive in &over {
-        let reason = format!("every remote has it, and the newest {keep} are kept here");
+        let reason = retention::shipped_reason(keep);
         // On a full disk it cannot be recorded; then the journal alone has it.
         if let Err(error) = ctx.report_blocking(Step::Pruned { what: archive.to_string(), reason }) {
             let what = format!("cannot record that {archive} is removed");

@@ -10,7 +10,7 @@ use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
 use nightshift_core::record::Step;
 use nightshift_core::settings::Remote;
-use nightshift_peers::{Deliver, Delivered};
+use nightshift_peers::{Deliver, Delivered, location};
 use nightshift_store::StoreError;
 use nightshift_store::outbox::Outbox;
 
@@ -101,7 +101,13 @@ async fn ship_to(
             Ok(Delivered::Already) => {}
             Ok(Delivered::Now { bytes, sha256, verified, stored_as }) => {
                 let (name, file) = (to.clone(), archive.clone());
-                ctx.offload(move |ctx| self::outbox(ctx).keep_last_delivery(&name, &file, bytes)).await?;
+                let (there, at) = (stored_as.clone().unwrap_or_else(|| file.clone()), location(remote));
+                let keep = ctx.offload(move |ctx| {
+                    let outbox = self::outbox(ctx);
+                    outbox.keep_copy(&name, &at, there, sha256)?;
+                    outbox.keep_last_delivery(&name, &file, bytes)
+                });
+                keep.await?;
                 ctx.report(Step::Shipped { archive, remote: to, bytes, sha256, verified, stored_as }).await?;
             }
             Err(error) => {

@@ -17,7 +17,7 @@ use nightshift_objects::files::FileError;
 use nightshift_objects::proxy::ProxyError;
 use nightshift_objects::restore::ObjectError;
 use nightshift_objects::source::SourceError;
-use nightshift_peers::CredentialsError;
+use nightshift_peers::{CredentialsError, ReachError};
 use nightshift_restore::error::RestoreError;
 use nightshift_restore::target::TargetError;
 use nightshift_ssh::{IdentityError, KnownHostsError};
@@ -70,7 +70,7 @@ macro_rules! others {
         }
     })* };
 }
-others!(CredentialsError, IdentityError, KnownHostsError, DiscoverError, ServiceError);
+others!(CredentialsError, ReachError, IdentityError, KnownHostsError, DiscoverError, ServiceError);
 others!(ServeError, RecoverError, FollowError, PeerError, RestoreError);
 others!(ApiError, FileError, ObjectError, ProxyError, SourceError);
 

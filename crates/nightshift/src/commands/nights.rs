@@ -1,12 +1,20 @@
-//! `nightshift nights`: lists the recorded nights, shows one in detail, or closes an extra night.
+//! `nightshift nights`: lists the recorded nights, shows one in detail, keeps one, or closes an extra night.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use jiff::Timestamp;
+use jiff::civil::Date;
+use nightshift_core::kept::{KeptNight, KeptNights};
 use nightshift_core::night::Night;
 use nightshift_core::record::Record;
+use nightshift_core::settings::Settings;
 use nightshift_engine::control::{ControlRequest, send};
+use nightshift_engine::retention::{self, Stay};
 use nightshift_engine::status;
 use nightshift_store::records::Records;
+use nightshift_store::{StoreError, Vault, kept};
+use serde::Serialize;
 
 use super::CommandError;
 use super::run::{print_response, socket};
@@ -35,6 +43,23 @@ pub fn run(config: &Path, night: Option<Night>, json: bool) -> Result<Exit, Comm
         }
         return Ok(if night.unreadable.is_empty() { Exit::Good } else { Exit::Degraded });
     }
+    let (all, mut exit) = read_all(&records)?;
+    let stays = stays(&settings).unwrap_or_else(|error| {
+        out::print_error(&format!("until when sets stay is not known: {}", report::in_full(&error)));
+        exit = Exit::Degraded;
+        Stays::default()
+    });
+    let listed: Vec<Listed<'_>> = all.iter().map(|record| stays.of(record)).collect();
+    if json {
+        out::print_json(&listed)?;
+    } else {
+        out::print_text(&table(&listed).join("\n"));
+    }
+    Ok(exit)
+}
+
+/// All records that can be read, newest first.
+pub fn read_all(records: &Records) -> Result<(Vec<Record>, Exit), CommandError> {
     let mut all = Vec::new();
     let mut exit = Exit::Good;
     for night in records.nights()?.into_iter().rev() {
@@ -46,12 +71,66 @@ pub fn run(config: &Path, night: Option<Night>, json: bool) -> Result<Exit, Comm
             }
         }
     }
-    if json {
-        out::print_json(&all)?;
-    } else {
-        out::print_text(&table(&all).join("\n"));
+    Ok((all, exit))
+}
+
+/// Until when what this host has of its nights stays.
+#[derive(Default)]
+pub struct Stays {
+    by_policy: BTreeMap<Night, Stay>,
+    kept: KeptNights,
+    today: Date,
+}
+
+/// A night with what happens to its copies here.
+#[derive(Serialize)]
+struct Listed<'a> {
+    #[serde(flatten)]
+    record: &'a Record,
+    /// Until when the policy keeps its sets, as far as they are here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stays: Option<Stay>,
+    /// An operator keeps it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept: Option<&'a KeptNight>,
+}
+
+pub fn stays(settings: &Settings) -> Result<Stays, StoreError> {
+    let now = Timestamp::now();
+    let by_policy = retention::stays(settings, &Vault::of(settings), now)?;
+    let kept = kept::read(&settings.paths.kept())?;
+    Ok(Stays { by_policy, kept, today: retention::today(settings, now) })
+}
+
+impl Stays {
+    fn of<'a>(&'a self, record: &'a Record) -> Listed<'a> {
+        Listed { record, stays: self.by_policy.get(&record.night).copied(), kept: self.kept(record.night) }
     }
-    Ok(exit)
+
+    pub fn kept(&self, night: Night) -> Option<&KeptNight> {
+        self.kept.of(night, self.today)
+    }
+
+    /// Until when the etcd sets of a night stay here, in a word; `None` if there are no sets of it.
+    pub fn etcd(&self, night: Night) -> Option<String> {
+        Some(until(self.by_policy.get(&night)?.etcd, self.kept(night)))
+    }
+}
+
+/// Of the policy and an operator, the one that keeps it longer.
+fn until(by_policy: Option<Date>, kept: Option<&KeptNight>) -> String {
+    let until = match kept {
+        Some(KeptNight { until: None, .. }) => return "kept".to_owned(),
+        Some(KeptNight { until: Some(until), .. }) => by_policy.max(Some(*until)),
+        None => by_policy,
+    };
+    until.map_or("pruned next".to_owned(), |until| until.to_string())
+}
+
+/// Keeps a night, or lets the policy decide about it again, through the daemon.
+pub async fn keep(config: &Path, night: Night, until: Option<Date>, not: bool) -> Result<Exit, CommandError> {
+    let request = if not { ControlRequest::Release { night } } else { ControlRequest::Keep { night, until } };
+    Ok(print_response(send(&socket(config), &request).await?))
 }
 
 /// Closes the open extra night, through the daemon.
@@ -60,25 +139,40 @@ pub async fn close(config: &Path) -> Result<Exit, CommandError> {
 }
 
 /// A table of the nights. The reasons of a night follow its row.
-fn table(records: &[Record]) -> Vec<String> {
-    let rows = rows_of(&["NIGHT", "VERDICT", "SETS", "ARCHIVES"], records.iter().map(row));
+fn table(nights: &[Listed<'_>]) -> Vec<String> {
+    let header = ["NIGHT", "VERDICT", "SETS", "ARCHIVES", "ETCD STAYS", "FILES STAY"];
+    let rows = rows_of(&header, nights.iter().map(row));
     let mut lines = Vec::new();
     // The first line of the table is its header.
-    for (row, record) in rows.lines().zip(std::iter::once(None).chain(records.iter().map(Some))) {
+    for (row, night) in rows.lines().zip(std::iter::once(None).chain(nights.iter().map(Some))) {
         lines.push(row.to_owned());
-        let closed = record.and_then(|record| record.closed.as_ref());
+        let closed = night.and_then(|night| night.record.closed.as_ref());
         let reasons = closed.map(|closed| closed.reasons.as_slice()).unwrap_or_default();
         lines.extend(reasons.iter().flat_map(|reason| wrapped("  ! ", reason)));
+        let label = night.and_then(|night| night.record.backup.as_ref()?.label.as_ref());
+        lines.extend(label.map(|label| format!("  backup {label}")));
+        let kept = night.and_then(|night| night.kept);
+        lines.extend(kept.map(|kept| format!("  kept by {}", kept.by)));
     }
     lines
 }
 
-fn row(record: &Record) -> Vec<String> {
+fn row(night: &Listed<'_>) -> Vec<String> {
+    let record = night.record;
     let verdict = match &record.closed {
         Some(closed) => closed.verdict.to_string(),
         None if status::is_settled(record) => format!("{} so far", status::judgement(record).verdict),
         None => "running".to_owned(),
     };
     let stored = record.sets.iter().filter(|report| report.fate.is_stored()).count();
-    vec![record.night.to_string(), verdict, stored.to_string(), record.archives.len().to_string()]
+    let stays = |of: fn(Stay) -> Option<Date>| night.stays.map(|stay| until(of(stay), night.kept));
+    let [etcd, files] = [stays(|stay| stay.etcd), stays(|stay| stay.files)].map(Option::unwrap_or_default);
+    vec![
+        record.night.to_string(),
+        verdict,
+        stored.to_string(),
+        record.archives.len().to_string(),
+        etcd,
+        files,
+    ]
 }

@@ -13,7 +13,7 @@ use crate::{config_file, out};
 pub async fn run(config: &Path, args: Run) -> Result<Exit, CommandError> {
     let Run { what, wait, night, again } = args;
     let request = if what == ["night"] {
-        ControlRequest::RunNight { wait, night, again, stages: Vec::new(), restored: None }
+        ControlRequest::RunNight { wait, night, again, stages: Vec::new(), restored: None, backup: None }
     } else {
         let stages = what.iter().map(|stage| stage.parse::<Stage>()).collect::<Result<Vec<_>, _>>();
         let stages = stages.map_err(|error| CommandError::Usage(format!("{error}, or only `night`")))?;

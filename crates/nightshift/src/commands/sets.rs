@@ -1,8 +1,9 @@
-//! `nightshift sets`: lists the sets in this host's vault, and accepts one of them.
+//! `nightshift sets`: lists the sets in this host's vault, accepts one of them, and forgets a host that left.
 
 use std::path::Path;
 
 use nightshift_core::etcd_facts::EtcdFacts;
+use nightshift_core::name::HostName;
 use nightshift_core::outcome::Grade;
 use nightshift_core::set_path::SetId;
 use nightshift_core::units::bytes;
@@ -106,6 +107,20 @@ pub async fn accept(config: &Path, set: SetId, yes: bool) -> Result<Exit, Comman
         return Ok(Exit::Failed);
     }
     Ok(super::run::print_response(send(&settings.paths.socket(), &ControlRequest::Accept { set }).await?))
+}
+
+/// Lists what is stored of a host, asks for confirmation, and has the daemon remove it.
+pub async fn forget(config: &Path, host: HostName, yes: bool) -> Result<Exit, CommandError> {
+    let settings = config_file::settings(config)?;
+    let stored = Vault::of(&settings).list()?.sets.into_iter().filter(|set| set.host == host);
+    for set in stored {
+        out::print(&set);
+    }
+    if !(yes || out::confirm(&format!("Remove all sets of {host} from this host's vault?"))) {
+        out::print_error("nothing was removed; answer y, or use --yes");
+        return Ok(Exit::Failed);
+    }
+    Ok(super::run::print_response(send(&settings.paths.socket(), &ControlRequest::Forget { host }).await?))
 }
 
 fn shown(row: Row) -> Vec<String> {

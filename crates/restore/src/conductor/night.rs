@@ -1,14 +1,13 @@
 //! The extra night that proves a restored cluster.
 
-use futures_util::stream::{self, StreamExt as _};
 use nightshift_core::night::Night;
 use nightshift_core::restore::Plan;
 use nightshift_core::restore::act::Act;
 use nightshift_core::restore::steps::{Action, Step};
 
-use crate::call::{PARALLEL, call};
 use crate::directory::Directory;
 use crate::error::RestoreError;
+use crate::free_night;
 use crate::login::Login;
 
 /// The file with the extra night that all hosts run.
@@ -29,16 +28,10 @@ pub async fn common(
     if let Some(night) = directory.read(NIGHT)? {
         return Ok(Some(night));
     }
-    let free = |step: &Step| {
-        let (machine, number) = (plan.machine(&step.host), step.number.clone());
-        async move {
-            let called = call(login, machine?, &plan.id, &number, Act::FreeNight, Vec::new());
-            // A machine that does not respond has its own failure in this step.
-            called.await.ok()?.lines.first()?.parse::<Night>().ok()
-        }
-    };
-    let nights: Vec<_> = stream::iter(steps.iter().map(free)).buffer_unordered(PARALLEL).collect().await;
-    let night = nights.into_iter().flatten().max();
+    let asked = steps.iter().filter_map(|step| Some((plan.machine(&step.host)?, step.number.clone())));
+    // A machine that does not respond has its own failure in this step.
+    let nights = free_night::of_each(login, &plan.id, asked.collect()).await;
+    let night = nights.into_iter().filter_map(|(_, night)| night.ok()).max();
     night.map(|night| directory.write(NIGHT, &night)).transpose()?;
     Ok(night)
 }

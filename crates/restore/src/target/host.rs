@@ -4,6 +4,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nightshift_core::backup::Backup;
 use nightshift_core::night::Night;
 use nightshift_core::stage::Stage;
 
@@ -62,4 +63,7 @@ pub trait Nightshift {
 
     /// Runs an extra night of these stages, which proves what this plan has restored, and returns the daemon's report on it.
     fn night(&self, plan: &str, stages: &[Stage], night: Option<Night>) -> Result<String, Failure>;
+
+    /// Runs this extra night as a backup of the whole cluster, and returns the daemon's report on it; with `wait` when it has ended.
+    fn backup(&self, night: Night, backup: Backup, wait: bool) -> Result<String, Failure>;
 }

@@ -1,8 +1,10 @@
 //! The last acts, on nightshift's own configuration: the program gives what they do.
 
+use nightshift_core::backup::Backup;
 use nightshift_core::night::Night;
 use nightshift_core::restore::act::Outcome;
 use nightshift_core::stage::Stage;
+use nightshift_core::text::Text;
 
 use super::call::Call;
 use super::error::TargetError;
@@ -38,6 +40,12 @@ pub fn authorize(call: &mut Call<'_, '_>, lines: &[String]) -> Result<Outcome, T
 pub fn free_night(host: &Host<'_>) -> Result<Outcome, TargetError> {
     let night = host.nightshift.free_night().map_err(failed("cannot read the recorded nights"))?;
     Ok(Outcome { lines: vec![night.to_string()], ..Outcome::default() })
+}
+
+/// It changes nothing of the machine, so it has no journal.
+pub fn backup(host: &Host<'_>, night: Night, backup: Backup, wait: bool) -> Result<Outcome, TargetError> {
+    let report = host.nightshift.backup(night, backup, wait).map_err(failed("the night did not run"))?;
+    Ok(Outcome { changed: true, notes: std::iter::once(Text::from(report)).collect(), ..Outcome::default() })
 }
 
 /// One extra night is enough: a repetition does not open another, and returns the same report.

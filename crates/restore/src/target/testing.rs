@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use nightshift_core::access::Access;
+use nightshift_core::backup::Backup;
 use nightshift_core::digest::Digest;
 use nightshift_core::night::Night;
 use nightshift_core::owner::Owner;
@@ -126,6 +127,16 @@ impl Nightshift for FakeNightshift {
     ) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
         self.nights.set(self.nights.get() + 1);
         Ok("night 2026-11-29.1: complete".to_owned())
+    }
+
+    fn backup(
+        &self,
+        night: Night,
+        backup: Backup,
+        _wait: bool,
+    ) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+        self.nights.set(self.nights.get() + 1);
+        Ok(format!("night {night}: {}", backup.label.unwrap_or_default()))
     }
 }
 

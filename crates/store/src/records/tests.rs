@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use std::fs;
 
+use nightshift_core::kept::KeptNight;
 use nightshift_core::outcome::{Outcome, Verdict};
 use nightshift_core::record::StartReason;
 use nightshift_core::stage::Stage;
@@ -22,6 +23,7 @@ fn opened(night: Night) -> Step {
         stages: vec![Stage::CollectNode],
         remotes: vec![],
         restored: None,
+        backup: None,
     }
 }
 
@@ -162,8 +164,14 @@ fn records_older_than_four_hundred_nights_are_removed_closed_or_not() {
     fixture.close(night("2025-01-01"));
     fixture.records.open(night("2025-01-02")).unwrap().note(opened(night("2025-01-02"))).unwrap();
     fixture.close(night("2026-11-22"));
-    fixture.records.remove_older("2026-11-22".parse().unwrap()).unwrap();
-    assert_eq!(fixture.records.nights().unwrap(), [night("2026-11-22")]);
+    fixture.close(night("2025-01-03"));
+    let mut kept = KeptNights::default();
+    let by_alice = KeptNight { until: None, by: "alice".into(), at: Timestamp::UNIX_EPOCH };
+    let today = "2026-11-22".parse().unwrap();
+    assert!(kept.keep(night("2025-01-03"), by_alice, today));
+    fixture.records.remove_older(today, &kept).unwrap();
+    let left = [night("2025-01-03"), night("2026-11-22")];
+    assert_eq!(fixture.records.nights().unwrap(), left, "one is kept by an operator");
 }
 
 #[test]

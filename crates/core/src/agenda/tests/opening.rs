@@ -44,6 +44,7 @@ fn a_request_may_open_only_an_extra_night_of_today_or_yesterday_without_a_record
                 again: false,
                 stages: Vec::new(),
                 restored: None,
+                backup: None,
             },
         ] {
             let refusal = world.ask(request).unwrap_err();
@@ -66,7 +67,13 @@ fn a_night_by_hand_is_refused_where_no_name_is_left_and_names_no_recorded_night(
     world.ask(stages(&[Stage::CollectMaster], Some("2026-11-22.65535"))).unwrap();
     world.run_until("2026-11-22T12:10:00Z");
     let refused = world
-        .ask(ManualRequest::Night { night: None, again: false, stages: Vec::new(), restored: None })
+        .ask(ManualRequest::Night {
+            night: None,
+            again: false,
+            stages: Vec::new(),
+            restored: None,
+            backup: None,
+        })
         .unwrap_err();
     assert!(refused.to_string().contains("--night 2026-11-22.2"), "{refused}");
     world.ask(stages(&[Stage::CollectMaster], Some("2026-11-22.2"))).unwrap();
@@ -78,15 +85,32 @@ fn a_night_by_hand_takes_the_named_extra_night_or_the_next_free_one() {
     let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
     let named = Some("2026-11-22.4".parse().unwrap());
     world
-        .ask(ManualRequest::Night { night: named, again: false, stages: Vec::new(), restored: None })
+        .ask(ManualRequest::Night {
+            night: named,
+            again: false,
+            stages: Vec::new(),
+            restored: None,
+            backup: None,
+        })
         .unwrap();
     let other = Some("2026-11-22.5".parse().unwrap());
-    let refused =
-        world.ask(ManualRequest::Night { night: other, again: false, stages: Vec::new(), restored: None });
+    let refused = world.ask(ManualRequest::Night {
+        night: other,
+        again: false,
+        stages: Vec::new(),
+        restored: None,
+        backup: None,
+    });
     assert!(matches!(refused, Err(Refusal::OtherNightOpen(open)) if Some(open) == named), "{refused:?}");
     world.run_until("2026-11-22T13:00:00Z");
     world
-        .ask(ManualRequest::Night { night: None, again: false, stages: Vec::new(), restored: None })
+        .ask(ManualRequest::Night {
+            night: None,
+            again: false,
+            stages: Vec::new(),
+            restored: None,
+            backup: None,
+        })
         .unwrap();
     world.run_until("2026-11-22T14:00:00Z");
     assert_eq!(world.opened(), ["2026-11-22.4", "2026-11-22.5"]);
@@ -250,7 +274,15 @@ fn a_set_is_made_again_only_on_request_and_also_in_the_retry_of_that_request() {
     let starts = again(&world);
     assert_eq!(starts[..3], [false, false, true]);
     assert!(starts.len() > 3 && starts[3..].iter().all(|again| *again), "{starts:?}");
-    world.ask(ManualRequest::Night { night: None, again: true, stages: Vec::new(), restored: None }).unwrap();
+    world
+        .ask(ManualRequest::Night {
+            night: None,
+            again: true,
+            stages: Vec::new(),
+            restored: None,
+            backup: None,
+        })
+        .unwrap();
     assert!(started_again(&world, Stage::CollectNode));
 }
 
@@ -278,8 +310,13 @@ fn after_a_restore_the_night_of_the_schedule_closes_and_a_whole_extra_night_foll
     assert!(made_before > 0);
     world.ask(ManualRequest::Restored).unwrap();
     world.run_until("2026-11-22T22:31:00Z");
-    let whole =
-        ManualRequest::Night { night: None, again: false, stages: Stage::ALL.to_vec(), restored: None };
+    let whole = ManualRequest::Night {
+        night: None,
+        again: false,
+        stages: Stage::ALL.to_vec(),
+        restored: None,
+        backup: None,
+    };
     world.ask(whole.clone()).unwrap();
     world.ask(ManualRequest::Restored).unwrap();
     world.ask(whole).unwrap();
@@ -300,6 +337,7 @@ fn the_pulls_of_a_whole_extra_night_wait_a_quarter_of_an_hour_for_sets() {
             again: false,
             stages: Stage::ALL.to_vec(),
             restored: Some("2026-11-21-e488bb62".into()),
+            backup: None,
         })
         .unwrap();
     let plan = world.agenda.night().unwrap();

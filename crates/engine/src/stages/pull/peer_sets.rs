@@ -46,7 +46,7 @@ pub async fn pull(
     Ok(match pulled? {
         Some(polled) => polled,
         None if is_not_needed(ctx, hint.as_ref(), role) => Polled::Ready(PullOutcome::NotNeeded),
-        None if ctx.restored_by().is_none() && lacks_night(ctx.night, hint.as_ref()) => {
+        None if !ctx.is_common() && lacks_night(ctx.night, hint.as_ref()) => {
             Polled::Ready(PullOutcome::NoSuchNight)
         }
         None => not_yet(hint.as_ref(), ctx.night, role, &odd),

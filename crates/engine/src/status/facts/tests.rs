@@ -64,6 +64,7 @@ fn record(settings: &Settings, night: &str) {
             stages: vec![Stage::PullNodes],
             remotes: Vec::new(),
             restored: None,
+            backup: None,
         },
         stored("m1", Role::Etcd),
         stored("n1", Role::Node),

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use nightshift_core::backup::Backup;
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Verdict;
 use nightshift_core::role::Role;
@@ -110,16 +111,27 @@ impl Nightshift for Configured<'_> {
         if let Some(ended) = night.map(|night| self.ended(night)).transpose()?.flatten() {
             return Ok(ended);
         }
-        let response = here(run_night(&socket(self.config), plan, stages, night))?;
-        match response {
-            ControlResponse::Done { message } => Ok(message),
-            ControlResponse::Degraded { message } => Ok(format!("{DEGRADED}{message}")),
-            ControlResponse::Failed { message }
-            | ControlResponse::Refused { message }
-            | ControlResponse::Busy { message }
-            | ControlResponse::ConfigRefused { diagnostics: message } => Err(message.into()),
-            ControlResponse::Status(_) | ControlResponse::Readable { .. } => Err(UNEXPECTED.into()),
-        }
+        report(here(run_night(&socket(self.config), plan, stages, night))?)
+    }
+
+    fn backup(&self, night: Night, backup: Backup, wait: bool) -> Result<String, Failure> {
+        let (stages, backup) = (Stage::ALL.to_vec(), Some(backup));
+        let night = Some(night);
+        let request = ControlRequest::RunNight { wait, night, again: false, stages, restored: None, backup };
+        report(here(async { Ok(send(&socket(self.config), &request).await?) })?)
+    }
+}
+
+/// The daemon's report on a night, or why it did not run.
+fn report(response: ControlResponse) -> Result<String, Failure> {
+    match response {
+        ControlResponse::Done { message } => Ok(message),
+        ControlResponse::Degraded { message } => Ok(format!("{DEGRADED}{message}")),
+        ControlResponse::Failed { message }
+        | ControlResponse::Refused { message }
+        | ControlResponse::Busy { message }
+        | ControlResponse::ConfigRefused { diagnostics: message } => Err(message.into()),
+        ControlResponse::Status(_) | ControlResponse::Readable { .. } => Err(UNEXPECTED.into()),
     }
 }
 
@@ -136,7 +148,8 @@ async fn run_night(
     }
     let restored = (!stages.is_empty()).then(|| plan.into());
     let stages = stages.to_vec();
-    let request = ControlRequest::RunNight { wait: true, night, again: false, stages, restored };
+    let request =
+        ControlRequest::RunNight { wait: true, night, again: false, stages, restored, backup: None };
     accepted(socket, &request, until).await
 }
 

@@ -22,6 +22,9 @@ pub fn state(night: &NightReport, zone: &TimeZone) -> String {
 /// The lines of a night in `status`.
 pub fn night_lines(night: &NightReport, zone: &TimeZone) -> Vec<String> {
     let mut lines = vec![format!("night {}: {}", night.record.night, state(night, zone))];
+    if let Some(label) = night.record.backup.as_ref().and_then(|backup| backup.label.as_ref()) {
+        lines.push(format!("backup {label}"));
+    }
     // While stages are running, what they have not done yet is not a fault.
     if night.settled {
         lines.extend(night.reasons.iter().flat_map(|reason| wrapped("  ! ", &reason.text)));

@@ -1,7 +1,7 @@
 //! The sets, etcd sets and archives of a night: tables with one word a column, and the details.
 
 use nightshift_core::outcome::Grade;
-use nightshift_core::record::{Expected, Fate, Record};
+use nightshift_core::record::{Expected, Fate, Recheck, Rechecked, Record};
 use nightshift_core::secrets::SecretsReport;
 use nightshift_core::set_path::SetId;
 use nightshift_core::units::{bytes, count};
@@ -185,6 +185,15 @@ pub fn archive_details(record: &Record) -> Vec<String> {
             lines.extend(wrapped("  ", &format!("remote {}: {state}", shipment.remote)));
         }
     }
+    let rechecked = record.rechecked.iter().map(|Recheck { archive, remote, result }| {
+        let result = match result {
+            Rechecked::Verified(how) => format!("verified ({how})"),
+            Rechecked::Wrong(reason) => format!("BAD: {reason}"),
+            Rechecked::Unchecked(reason) => format!("unchecked: {reason}"),
+        };
+        format!("{archive} on remote {remote}: {result}")
+    });
+    lines.extend(section("verified again", rechecked));
     let kits = record.kits.iter().map(|kit| {
         let state =
             kit.verified.as_ref().map_or("missing".to_owned(), |verified| format!("verified ({verified})"));

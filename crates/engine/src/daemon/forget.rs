@@ -1,0 +1,105 @@
+//! Removing what is stored of a host that left the inventory: an operator's decision, because its last good set goes too.
+
+use nightshift_core::audit::{Event, Kind};
+use nightshift_core::chain;
+use nightshift_core::name::HostName;
+use nightshift_core::night::Night;
+use nightshift_core::record::Step;
+use nightshift_core::set_path::SetId;
+use nightshift_core::settings::Settings;
+use nightshift_store::records::RecordLog;
+use nightshift_store::{Listed, StoreError, Vault};
+
+use crate::audit::Audit;
+use crate::control::ControlResponse;
+
+/// Removes all sets of a host from this host's vault. Blocks.
+pub(super) fn forget(
+    settings: &Settings,
+    audit: &Audit,
+    tonight: Option<(Night, RecordLog)>,
+    host: &HostName,
+    who: &str,
+) -> ControlResponse {
+    if settings.inventory.get(host).is_some() {
+        let message =
+            format!("{host} is in the configuration; remove it from [hosts] on every host and reload first");
+        return ControlResponse::Refused { message };
+    }
+    let record = tonight.map(|(_, record)| record);
+    let expects = |record: &RecordLog| {
+        let of_tonight = record.look(|record| Some((record?.night, record?.expected.clone())));
+        of_tonight.filter(|(_, expected)| expected.iter().any(|it| it.host == *host))
+    };
+    if let Some((night, _)) = record.as_ref().and_then(expects) {
+        let message = format!("night {night} is open and still expects {host}; try again when it is closed");
+        return ControlResponse::Busy { message };
+    }
+    let vault = Vault::of(settings);
+    let removed = match removed(&vault, record.as_ref(), host, who) {
+        Ok(removed) => removed,
+        Err(error) => return ControlResponse::Failed { message: chain(&error) },
+    };
+    if removed.is_empty() {
+        let message = format!("no set of {host} is in this host's vault");
+        return ControlResponse::Refused { message };
+    }
+    let message = format!("{who} removed the {} sets of {host}, which left the cluster", removed.len());
+    audit.emit(&Event {
+        peer: Some(host.clone()),
+        reason: Some(nightshift_core::text::summary(
+            &removed.iter().map(SetId::to_string).collect::<Vec<_>>(),
+        )),
+        ..Event::info(Kind::HostForgotten, message.clone())
+    });
+    ControlResponse::Done { message }
+}
+
+fn removed(
+    vault: &Vault,
+    record: Option<&RecordLog>,
+    host: &HostName,
+    who: &str,
+) -> Result<Vec<SetId>, StoreError> {
+    let Listed { mut sets, .. } = vault.list()?;
+    sets.retain(|set| set.host == *host);
+    for set in &sets {
+        if let Some(record) = record {
+            let reason = format!("{who} removed all sets of {host}, which left the cluster");
+            record.note(Step::Pruned { what: set.to_string(), reason })?;
+        }
+        vault.remove(set)?;
+    }
+    vault.remove_host(host)?;
+    Ok(sets)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use nightshift_core::outcome::Grade;
+    use nightshift_core::role::Role;
+
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn only_a_host_that_left_the_inventory_is_forgotten_and_the_sets_of_others_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = testing::settings(dir.path(), vec![testing::host("m1", Role::Master)]);
+        let vault = Vault::of(&settings);
+        for set in ["m1/2026-11-22/master", "gone/2026-11-21/node", "gone/2026-11-22/node"] {
+            testing::publish(&vault, &set.parse().unwrap(), Grade::Good);
+        }
+        let audit = Audit::new(settings.cluster.clone(), settings.this.clone());
+        let forget = |host: &str| forget(&settings, &audit, None, &host.parse().unwrap(), "alice");
+        let ControlResponse::Refused { message } = forget("m1") else { panic!("m1 is in the inventory") };
+        assert!(message.contains("remove it from [hosts]"), "{message}");
+        let ControlResponse::Done { message } = forget("gone") else { panic!("gone left") };
+        assert!(message.contains("the 2 sets of gone"), "{message}");
+        let left: [SetId; 1] = ["m1/2026-11-22/master".parse().unwrap()];
+        assert_eq!(vault.sets().unwrap(), left);
+        assert!(!vault.host_directory(&"gone".parse().unwrap()).exists());
+        assert!(matches!(forget("gone"), ControlResponse::Refused { .. }), "nothing is left");
+    }
+}

@@ -1,0 +1,205 @@
+//! What retention decides about the copies of this host, as pruning does it and `prune --dry-run` shows it. Changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use nightshift_core::archive::ArchiveName;
+use nightshift_core::chain;
+use nightshift_core::kept::KeptNights;
+use nightshift_core::manifest::ManifestError;
+use nightshift_core::name::{HostName, RemoteName};
+use nightshift_core::night::Night;
+use nightshift_core::outcome::{Grade, Verdict};
+use nightshift_core::retention::{self, Candidate, Decision, Keep, Policy, Reason, decide};
+use nightshift_core::role::Role;
+use nightshift_core::set_path::SetId;
+use nightshift_core::settings::{Remote, Settings};
+use nightshift_store::records::Records;
+use nightshift_store::{Judge, Judged, Listed, StoreError, Vault, kept};
+
+/// The newest archives on a remote stay, even where the policy drops them.
+pub const MIN_KEPT_THERE: u16 = 2;
+
+/// The decisions about the sets of a vault.
+#[derive(Debug, Default)]
+pub struct DecidedSets {
+    pub sets: Vec<(SetId, Decision)>,
+    /// What cannot be listed or judged. It is never removed.
+    pub unreadable: Vec<String>,
+}
+
+/// Decides about every set of this host's vault, as of the night of `today`. Damaged sets cannot be judged, and are never removed.
+/// Those of a newer format are kept as long as others. Blocks.
+pub fn sets(settings: &Settings, vault: &Vault, today: Date) -> Result<DecidedSets, StoreError> {
+    let mut decided = DecidedSets::default();
+    let (mut sets, mut candidates) = (Vec::new(), Vec::new());
+    let mut retired: BTreeSet<HostName> = BTreeSet::new();
+    let mut judge = Judge::new(vault);
+    let Listed { sets: stored, unlisted } = vault.list()?;
+    decided.unreadable.extend(unlisted.iter().map(|error| chain(error)));
+    for set in stored {
+        if settings.inventory.get(&set.host).is_none() {
+            retired.insert(set.host.clone());
+        }
+        let (grade, proved, awaits, accepted) = match judge.judge(&set) {
+            Ok(Judged { grade, proved, awaits, accepted, .. }) => (grade, proved, awaits, accepted),
+            // This version cannot use it as a copy, and its directory says how old it is.
+            Err(StoreError::Manifest { source: ManifestError::Newer(_), .. }) => {
+                (Grade::Bad, false, false, false)
+            }
+            Err(error) => {
+                decided.unreadable.push(chain(&error));
+                continue;
+            }
+        };
+        let SetId { host, night, role, attempt } = set.clone();
+        let keep = keep_of(settings, role);
+        candidates.push(Candidate {
+            host,
+            series: role,
+            night,
+            attempt,
+            keep,
+            grade,
+            proved,
+            awaits,
+            accepted,
+        });
+        sets.push(set);
+    }
+    let nights = verdicts(&Records::new(settings.paths.records()))?;
+    let kept = kept::read(&settings.paths.kept())?;
+    let policy = Policy { today, nights: &nights, retired: &retired, kept: &kept };
+    decided.sets = sets.into_iter().zip(decide(&candidates, &policy)).collect();
+    Ok(decided)
+}
+
+const fn keep_of(settings: &Settings, role: Role) -> Keep {
+    if matches!(role, Role::Etcd) { settings.vault.keep_etcd } else { settings.vault.keep }
+}
+
+/// The result of each recorded night. Blocks.
+fn verdicts(records: &Records) -> Result<BTreeMap<Date, Verdict>, StoreError> {
+    let mut verdicts = BTreeMap::new();
+    for night in records.nights()?.into_iter().filter(|night| !night.is_extra()) {
+        // Without its record, a night counts like one whose result is unknown.
+        match records.read(night) {
+            Ok(record) => {
+                let closed = record.and_then(|record| record.closed);
+                verdicts.extend(closed.map(|closed| (night.date, closed.verdict)));
+            }
+            Err(error) => tracing::warn!("{}", chain(&error)),
+        }
+    }
+    Ok(verdicts)
+}
+
+/// Decides about the archives of this host that are on a remote, in their order: the same policy as for sets, by the archives'
+/// dates. `there` is sorted by date.
+pub fn archives<'a>(
+    remote: &Remote,
+    there: &'a [ArchiveName],
+    kept: &KeptNights,
+    today: Date,
+) -> Vec<(&'a ArchiveName, Decision)> {
+    let candidates: Vec<Candidate<()>> = there
+        .iter()
+        .map(|name| Candidate {
+            host: name.host.clone(),
+            series: (),
+            night: name.night(),
+            attempt: name.edition,
+            keep: remote.keep,
+            grade: Grade::Good,
+            proved: false,
+            awaits: false,
+            accepted: false,
+        })
+        .collect();
+    let policy = Policy { today, nights: &BTreeMap::new(), retired: &BTreeSet::new(), kept };
+    let mut decisions = decide(&candidates, &policy);
+    for newest in decisions.iter_mut().rev().take(MIN_KEPT_THERE.into()).filter(|newest| !newest.keep) {
+        *newest = Decision { keep: true, reason: Reason::AmongNewestThere(MIN_KEPT_THERE) };
+    }
+    there.iter().zip(decisions).collect()
+}
+
+/// The archives that were verified on a remote, according to the records. Blocks.
+pub fn shipped(settings: &Settings, remote: &RemoteName) -> Result<BTreeSet<String>, StoreError> {
+    let records = Records::new(settings.paths.records());
+    let mut shipped = BTreeSet::new();
+    for night in records.nights()? {
+        // An archive that only an unreadable record lists as shipped is kept.
+        let record = records.read(night).unwrap_or_else(|error| {
+            tracing::warn!("{}", chain(&error));
+            None
+        });
+        let verified = record.iter().flat_map(|record| record.verified_on(remote));
+        shipped.extend(verified.map(|shipment| shipment.name_there().to_owned()));
+    }
+    Ok(shipped)
+}
+
+/// The archives of a remote's listing that pruning may remove: this host's own that its records list as shipped, in order.
+pub fn own_archives<'a>(
+    this: &HostName,
+    shipped: &BTreeSet<String>,
+    listed: impl Iterator<Item = &'a str>,
+) -> Vec<ArchiveName> {
+    let own = |name: &ArchiveName| name.host == *this && shipped.contains(&name.to_string());
+    let mut there: Vec<ArchiveName> = listed.filter_map(|name| name.parse().ok()).filter(own).collect();
+    there.sort_by_key(|name| (name.date, name.extra, name.edition));
+    there
+}
+
+/// The shipped archives over the limit of `keep-sent`, but none of tonight's: the number of the next edition follows from their
+/// names.
+pub fn over_limit(mut sent: Vec<ArchiveName>, keep: usize, tonight: Night) -> Vec<ArchiveName> {
+    sent.truncate(sent.len().saturating_sub(keep));
+    sent.retain(|archive| archive.night() != tonight);
+    sent
+}
+
+/// Why an archive over that limit is removed.
+pub fn shipped_reason(keep: usize) -> String {
+    format!("every remote has it, and the newest {keep} are kept here")
+}
+
+/// The date by which pruning would decide now.
+pub fn today(settings: &Settings, now: Timestamp) -> Date {
+    settings.window.open_at(now).unwrap_or_else(|| settings.window.today(now))
+}
+
+/// Until when the policy keeps the sets of a night that are stored here. The last good set of a host stays in any case.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Stay {
+    /// Its etcd sets; `None` if there are none here, or the next pruning removes them.
+    pub etcd: Option<Date>,
+    /// Its other sets.
+    pub files: Option<Date>,
+}
+
+/// For each night with sets in this vault, until when they stay. Blocks.
+pub fn stays(
+    settings: &Settings,
+    vault: &Vault,
+    now: Timestamp,
+) -> Result<BTreeMap<Night, Stay>, StoreError> {
+    let today = today(settings, now);
+    let sets = vault.sets()?;
+    let nights = verdicts(&Records::new(settings.paths.records()))?;
+    let dates: BTreeSet<Date> = sets.iter().map(|set| set.night.date).collect();
+    let of = |role: Role| retention::stays(&dates, keep_of(settings, role), &nights, today);
+    let (etcd, files) = (of(Role::Etcd), of(Role::Node));
+    let mut stays: BTreeMap<Night, Stay> = BTreeMap::new();
+    for set in sets {
+        let stay = stays.entry(set.night).or_default();
+        if set.role == Role::Etcd {
+            stay.etcd = etcd.get(&set.night.date).copied();
+        } else {
+            stay.files = files.get(&set.night.date).copied();
+        }
+    }
+    Ok(stays)
+}

@@ -1,0 +1,179 @@
+//! `nightshift nights --restore-points`: the nights with an etcd snapshot, and where it is, as far as this host knows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use jiff::Timestamp;
+use nightshift_core::name::{HostName, RemoteName};
+use nightshift_core::night::Night;
+use nightshift_core::outcome::Grade;
+use nightshift_core::proof::DrillVerdict;
+use nightshift_core::record::{ProofReport, Record, SetReport};
+use nightshift_core::role::Role;
+use nightshift_core::set_path::SetId;
+use nightshift_core::settings::Settings;
+use nightshift_core::stage::Stage;
+use nightshift_core::text::Text;
+use nightshift_core::units::{bytes, local_time};
+use nightshift_peers::location;
+use nightshift_store::outbox::Outbox;
+use nightshift_store::records::Records;
+use nightshift_store::{Judge, Vault};
+use serde::Serialize;
+
+use super::{CommandError, nights};
+use crate::exit::Exit;
+use crate::{config_file, out};
+
+/// What is not known on this host.
+const NOT_CHECKED: &str = "not checked";
+
+/// A night from which etcd can be restored.
+#[derive(Serialize)]
+struct RestorePoint {
+    night: Night,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<Text>,
+    /// The best etcd set that this host knows of.
+    set: SetId,
+    grade: Grade,
+    made_at: Timestamp,
+    /// Of all sets of the night that this host had.
+    bytes: u64,
+    /// The masters that have the etcd set, as of that night; `None` if this host does not check it.
+    masters: Option<BTreeSet<HostName>>,
+    /// The remotes with an archive of this host that contains it, and when that was verified there last; `None` if this host ships none.
+    remotes: Option<BTreeMap<RemoteName, Option<Timestamp>>>,
+    /// `None` if no drill restored it.
+    proof: Option<ProofReport>,
+    /// Until when it stays in this vault; `None` if it is not here.
+    stays: Option<String>,
+}
+
+pub fn run(config: &Path, json: bool) -> Result<Exit, CommandError> {
+    let settings = config_file::settings(config)?;
+    let vault = Vault::of(&settings);
+    let (records, exit) = nights::read_all(&Records::new(settings.paths.records()))?;
+    let stays = nights::stays(&settings)?;
+    let pruned: BTreeSet<&str> =
+        records.iter().flat_map(|record| &record.pruned).map(|pruned| pruned.what.as_str()).collect();
+    let mut judge = Judge::new(&vault);
+    let points: Vec<RestorePoint> = records
+        .iter()
+        .filter_map(|record| {
+            let point = point(&settings, &vault, &mut judge, &pruned, record)?;
+            Some(RestorePoint {
+                stays: stays.etcd(record.night).filter(|_| vault.contains(&point.set)),
+                ..point
+            })
+        })
+        .collect();
+    if json {
+        out::print_json(&points)?;
+        return Ok(exit);
+    }
+    let header = ["NIGHT", "TIME", "SIZE", "GRADE", "MASTERS", "REMOTES", "PROVED", "STAYS HERE"];
+    out::print_table(&header, points.iter().map(|point| row(&settings, point)));
+    Ok(exit)
+}
+
+fn point(
+    settings: &Settings,
+    vault: &Vault,
+    judge: &mut Judge<'_>,
+    pruned: &BTreeSet<&str>,
+    record: &Record,
+) -> Option<RestorePoint> {
+    let is_master = settings.roles().has(Role::Master);
+    let mut known: Vec<(bool, Grade, &SetReport, Timestamp)> = Vec::new();
+    for report in record.sets.iter().filter(|it| it.set.role == Role::Etcd && it.fate.is_stored()) {
+        let here = judge.judge(&report.set).ok();
+        let grade = here.as_ref().map(|judged| judged.grade).or(report.grade);
+        let Some(grade) = grade.filter(|grade| grade.is_copy()) else { continue };
+        let made_at = here.as_ref().map_or(record.opened, |judged| judged.manifest.made_at);
+        known.push((here.is_some(), grade, report, made_at));
+    }
+    let there = |set: &SetId| -> BTreeSet<RemoteName> {
+        record
+            .remotes_with(set)
+            .into_iter()
+            .filter(|remote| !is_pruned(settings, pruned, record, remote))
+            .cloned()
+            .collect()
+    };
+    known.retain(|(is_here, _, report, _)| *is_here || !there(&report.set).is_empty());
+    let (is_here, grade, SetReport { set, .. }, made_at) =
+        known.into_iter().max_by_key(|(is_here, grade, report, _)| (*is_here, *grade, report.set.attempt))?;
+    let own = is_here.then(|| settings.this.clone());
+    let drills: Vec<ProofReport> = if is_here {
+        vault.proofs(set).iter().filter_map(ProofReport::of).collect()
+    } else {
+        record.proofs.iter().filter(|proof| proof.set == *set).cloned().collect()
+    };
+    Some(RestorePoint {
+        night: record.night,
+        label: record.backup.as_ref().and_then(|backup| backup.label.clone()),
+        set: set.clone(),
+        grade,
+        made_at,
+        bytes: record.sets.iter().filter(|report| report.fate.is_stored()).map(|report| report.bytes).sum(),
+        masters: is_master.then(|| record.masters_with(set).cloned().chain(own).collect()),
+        remotes: record.planned.contains(&Stage::ShipArchive).then(|| {
+            let verified = |remote| (last_verified(settings, record, &remote), remote);
+            there(set).into_iter().map(verified).map(|(at, remote)| (remote, at)).collect()
+        }),
+        proof: ProofReport::last_of_each(&drills)
+            .into_iter()
+            .max_by_key(|drill| drill.verdict == DrillVerdict::Proved)
+            .cloned(),
+        stays: None,
+    })
+}
+
+/// Whether this host has removed all of a night's archives from a remote since.
+fn is_pruned(settings: &Settings, pruned: &BTreeSet<&str>, record: &Record, remote: &RemoteName) -> bool {
+    let Some(remote) = settings.remotes.iter().find(|known| known.name == *remote) else { return false };
+    let is_gone = |name: &str| pruned.contains(format!("{}:{}", remote.name, remote.file(name)).as_str());
+    record.verified_on(&remote.name).all(|shipment| is_gone(shipment.name_there()))
+}
+
+/// When an archive of this night was verified on a remote last.
+fn last_verified(settings: &Settings, record: &Record, remote: &RemoteName) -> Option<Timestamp> {
+    let remote = settings.remotes.iter().find(|known| known.name == *remote)?;
+    let known = Outbox::new(settings.paths.outbox()).copies(&remote.name, &location(remote)).ok()?;
+    let of_night =
+        |name: &str| record.verified_on(&remote.name).any(|shipment| shipment.name_there() == name);
+    known.copies.iter().filter(|copy| of_night(&copy.archive)).map(|copy| copy.verified).max()
+}
+
+fn row(settings: &Settings, point: &RestorePoint) -> Vec<String> {
+    let unchecked = || NOT_CHECKED.to_owned();
+    let proved = point.proof.as_ref().map_or_else(unchecked, |proof| match proof.verdict {
+        DrillVerdict::Proved => format!("by {}", proof.by),
+        DrillVerdict::NotRestorable => "does not restore".to_owned(),
+        DrillVerdict::NotProved => "not proved".to_owned(),
+    });
+    let label = point.label.as_ref().map(|label| format!(" {label}")).unwrap_or_default();
+    vec![
+        format!("{}{label}", point.night),
+        local_time(point.made_at, &settings.window.zone),
+        bytes(point.bytes),
+        point.grade.to_string(),
+        point.masters.as_ref().map_or_else(unchecked, names),
+        point.remotes.as_ref().map_or_else(unchecked, |remotes| {
+            let zone = &settings.window.zone;
+            let name = |(remote, at): (&RemoteName, &Option<Timestamp>)| match at {
+                Some(at) => format!("{remote} {}", at.to_zoned(zone.clone()).date()),
+                None => remote.to_string(),
+            };
+            names(&remotes.iter().map(name).collect())
+        }),
+        proved,
+        point.stays.clone().unwrap_or_else(|| "not here".to_owned()),
+    ]
+}
+
+fn names<T: ToString>(names: &BTreeSet<T>) -> String {
+    let names: Vec<String> = names.iter().map(T::to_string).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(" ") }
+}
