@@ -36,3 +36,4 @@ mod support;
 mod systemd;
 mod trust;
 mod verify;
+mod watch;

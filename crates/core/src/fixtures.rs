@@ -232,11 +232,14 @@ pub fn report(at: Timestamp) -> Report {
         before_night: None,
         last_complete: None,
         last_restorable: None,
+        restorable: None,
         stale: None,
         held: None,
         warnings: Vec::new(),
         notes: Vec::new(),
         opens: at,
+        vault: None,
+        remotes: Vec::new(),
         facts: None,
     }
 }

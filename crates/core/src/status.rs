@@ -2,6 +2,7 @@
 
 mod etcd_state;
 mod facts;
+mod restorable_night;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ pub use etcd_state::EtcdState;
 pub use facts::{
     ClosedNight, ExpiringCertificate, Facts, LastDrill, LastRun, LastSet, LastSnapshot, RemoteState, Space,
 };
+pub use restorable_night::{RestorableNight, SetDrill};
 
 use crate::name::{ClusterName, HostName};
 use crate::night::Night;
@@ -45,6 +47,9 @@ pub struct Report {
     /// The newest scheduled night that is closed and restorable: by its verdict, and by the plan that a master made of it.
     #[serde(rename = "last_good")]
     pub last_restorable: Option<Night>,
+    /// How old that night is, and who proved it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restorable: Option<RestorableNight>,
     /// Why the last restorable night is too old.
     pub stale: Option<String>,
     /// Why the night that is due does not open, or why the last one never did. Only a running daemon knows it.
@@ -58,6 +63,12 @@ pub struct Report {
     pub notes: Vec<String>,
     /// When the next night opens.
     pub opens: Timestamp,
+    /// `None` if the file system of the vault cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vault: Option<Space>,
+    /// What each remote has, and what waits for it. Only masters ship.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remotes: Vec<RemoteState>,
     /// What is stored, and how the last nights went. Only for metrics: it takes a look at every host's sets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub facts: Option<Facts>,
@@ -110,7 +121,7 @@ impl Report {
     /// The report without the record of the night, which is long and names files and errors: what metrics are made of.
     pub fn without_night(self) -> Self {
         let before = self.worst_verdict();
-        Self { night: None, before, before_night: None, notes: Vec::new(), ..self }
+        Self { night: None, before, before_night: None, restorable: None, notes: Vec::new(), ..self }
     }
 }
 

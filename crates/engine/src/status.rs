@@ -3,6 +3,7 @@
 
 mod etcd_state;
 mod facts;
+mod restorable_night;
 mod stored;
 
 use std::collections::BTreeSet;
@@ -58,8 +59,10 @@ pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError>
     let LastNights { before, complete, restorable } = last;
     let window = &settings.window;
     let night = newest.map(|record| night_report(settings, record.clone()));
-    let sets = night.iter().flat_map(|night| &night.unreadable);
-    warnings.extend(sets.map(|text| Reason::new(ReasonCode::SetUnreadable, text)));
+    let mut unreadable: Vec<String> = night.iter().flat_map(|night| night.unreadable.clone()).collect();
+    let known_of = restorable.as_ref().map(|record| restorable_night::of(settings, record, &mut unreadable));
+    let restorable = restorable.map(|record| record.night);
+    warnings.extend(unreadable.into_iter().map(|text| Reason::new(ReasonCode::SetUnreadable, text)));
     Ok(Report {
         format: FORMAT,
         cluster: settings.cluster.clone(),
@@ -76,6 +79,9 @@ pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError>
         before_night: before.map(|(night, _)| night),
         last_complete: complete,
         last_restorable: restorable,
+        restorable: known_of,
+        vault: stored::space(settings),
+        remotes: stored::remotes(settings),
         opens: window.opening(window.next_after(now)),
         facts: None,
     })
@@ -97,7 +103,7 @@ fn notes(settings: &Settings, newest: Option<&Record>) -> Vec<String> {
 struct LastNights {
     before: Option<(Night, Verdict)>,
     complete: Option<Night>,
-    restorable: Option<Night>,
+    restorable: Option<Record>,
 }
 
 impl LastNights {
@@ -114,7 +120,7 @@ impl LastNights {
             // Other hosts than masters, and earlier versions, make no plan.
             let has_plan = record.restorable.as_ref().is_none_or(Restorable::is_restorable);
             if closed.verdict.is_restorable() && has_plan {
-                self.restorable.get_or_insert(night);
+                self.restorable.get_or_insert_with(|| record.clone());
             }
         }
         self.before.is_some() && self.complete.is_some() && self.restorable.is_some()

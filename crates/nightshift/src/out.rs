@@ -16,11 +16,29 @@ pub fn print(line: impl std::fmt::Display) {
     print_text(&line.to_string().replace('\n', " "));
 }
 
+/// A terminal's size in characters.
+#[derive(Debug, Clone, Copy)]
+pub struct Size {
+    pub rows: usize,
+    pub columns: usize,
+}
+
+/// The size of the terminal that standard output is, if it is one. A terminal that does not know its size has the usual one.
+pub fn terminal() -> Option<Size> {
+    if !io::stdout().is_terminal() {
+        return None;
+    }
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok();
+    let known = size.filter(|size| size.ws_row > 0 && size.ws_col > 0);
+    Some(known.map_or(Size { rows: 24, columns: WIDTH }, |size| Size {
+        rows: size.ws_row.into(),
+        columns: size.ws_col.into(),
+    }))
+}
+
 /// Paints lines over those before, from the top of the terminal. What does not fit is counted in the last line: a terminal that
 /// scrolls would flicker.
-pub fn repaint(lines: &[String]) {
-    let rows = rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_row));
-    let rows = if rows == 0 { 24 } else { rows };
+pub fn repaint(lines: &[String], rows: usize) {
     let mut painted = String::from("\x1b[H");
     let shown = if lines.len() < rows { lines.len() } else { rows.saturating_sub(2) };
     for line in &lines[..shown] {
@@ -28,7 +46,7 @@ pub fn repaint(lines: &[String]) {
         painted.push_str("\x1b[K\n");
     }
     if shown < lines.len() {
-        painted.push_str(&format!("… {} more lines: nightshift status\x1b[K", lines.len() - shown));
+        painted.push_str(&format!("… {} more lines: nightshift status | less\x1b[K", lines.len() - shown));
     }
     painted.push_str("\x1b[J");
     let mut out = io::stdout();

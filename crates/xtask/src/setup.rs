@@ -20,6 +20,7 @@ const SERVERS: &[&str] = &[
     "openssh-server",
     "prometheus",
     "prometheus-node-exporter",
+    "tmux",
 ];
 
 /// Services that those packages enable; the tests need the programs only.

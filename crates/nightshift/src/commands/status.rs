@@ -1,23 +1,21 @@
 //! `nightshift status`: the current or last night, from the daemon, or from the records if it is not running. Every line fits
 //! into 80 columns; `nightshift nights NIGHT` has the details.
 
+mod blocks;
 mod night;
+mod screen;
 mod sets;
 mod summary;
 #[cfg(test)]
 mod tests;
 mod unit;
 
-use std::io::IsTerminal as _;
 use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
-use nightshift_core::outcome::Verdict;
 use nightshift_core::reason::{Reason, ReasonCode};
 use nightshift_core::settings::Settings;
-use nightshift_core::units::local_time;
 use nightshift_engine::control::{ClientError, ControlRequest, ControlResponse, send};
 use nightshift_engine::status::{self, Report};
 use nightshift_store::StoreError;
@@ -26,7 +24,7 @@ use super::CommandError;
 use crate::args::{self, DEFAULT_CONFIG};
 use crate::config_file;
 use crate::exit::Exit;
-use crate::out::{self, wrapped};
+use crate::out;
 use crate::report;
 
 pub use night::{details, night_lines};
@@ -49,7 +47,7 @@ pub async fn run(config: &Path, args: &args::Status) -> Result<Exit, CommandErro
     } else if args.line {
         out::print(summary::line(&report));
     } else {
-        out::print_text(&lines(&report, &settings.window.zone).join("\n"));
+        out::print_text(&screen::lines(&report, &settings.window.zone, out::terminal()).join("\n"));
     }
     Ok(if report.needs_attention() { Exit::Degraded } else { Exit::Good })
 }
@@ -84,17 +82,18 @@ fn plugin(reported: Result<Reported, CommandError>) -> Exit {
 }
 
 async fn watch(config: &Path) -> Result<Exit, CommandError> {
-    if !std::io::stdout().is_terminal() {
-        return Err(CommandError::Usage(
-            "--watch needs a terminal; without one, run status again and again".into(),
-        ));
-    }
     loop {
+        // A terminal may change its size.
+        let Some(size) = out::terminal() else {
+            return Err(CommandError::Usage(
+                "--watch needs a terminal; without one, run status again and again".into(),
+            ));
+        };
         let lines = match report_of(config).await? {
-            (settings, Ok(report)) => lines(&report, &settings.window.zone),
+            (settings, Ok(report)) => screen::lines(&report, &settings.window.zone, Some(size)),
             (_, Err(other)) => return Ok(super::run::print_response(other)),
         };
-        out::repaint(&lines);
+        out::repaint(&lines, size.rows);
         tokio::time::sleep(REPAINT_INTERVAL).await;
     }
 }
@@ -130,40 +129,4 @@ pub async fn current(
         Err(error) => return Err(error.into()),
     };
     Ok(Ok(report))
-}
-
-fn lines(report: &Report, zone: &TimeZone) -> Vec<String> {
-    let daemon =
-        report.daemon.as_ref().map_or("daemon not running".to_owned(), |version| format!("daemon {version}"));
-    let head = format!("{} ({}) of cluster {}, {daemon}", report.host, report.roles, report.cluster);
-    let mut lines = wrapped("", &head);
-    match &report.night {
-        Some(night) => lines.extend(night_lines(night, zone)),
-        None => lines.push("no night is recorded yet".to_owned()),
-    }
-    lines.push(String::new());
-    if let (Some(verdict), Some(night)) = (report.before, report.before_night)
-        && verdict != Verdict::Complete
-    {
-        lines.push(format!("previous night: {verdict} (details: nightshift nights {night})"));
-    }
-    let complete = report.last_complete.map_or("none yet".to_owned(), |night| night.to_string());
-    lines.push(format!("last complete night: {complete}"));
-    if let Some(night) = report.last_restorable.filter(|night| Some(*night) > report.last_complete) {
-        lines.push(format!("last restorable night: {night} (degraded)"));
-    }
-    if let Some(held) = &report.held {
-        lines.extend(wrapped("", &format!("HELD: {held}")));
-    }
-    for warning in &report.warnings {
-        lines.extend(wrapped("! ", &warning.text));
-    }
-    for note in &report.notes {
-        lines.extend(wrapped("note: ", note));
-    }
-    if let Some(stale) = &report.stale {
-        lines.extend(wrapped("", &format!("STALE: {stale}")));
-    }
-    lines.push(format!("next night opens {}", local_time(report.opens, zone)));
-    lines
 }

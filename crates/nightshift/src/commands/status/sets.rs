@@ -1,11 +1,13 @@
 //! The sets, etcd sets and archives of a night: tables with one word a column, and the details.
 
+use nightshift_core::name::RemoteName;
 use nightshift_core::outcome::Grade;
-use nightshift_core::record::{Expected, Fate, Recheck, Rechecked, Record};
+use nightshift_core::record::{Expected, Fate, Packed, Recheck, Rechecked, Record};
+use nightshift_core::role::Role;
 use nightshift_core::secrets::SecretsReport;
 use nightshift_core::set_path::SetId;
 use nightshift_core::units::{bytes, count};
-use nightshift_engine::status::{EtcdState, NightReport};
+use nightshift_engine::status::{EtcdState, NightReport, Report};
 
 use crate::out::{WIDTH, rows_of, wrapped};
 
@@ -24,6 +26,57 @@ pub fn lines(night: &NightReport) -> Vec<String> {
     lines.extend(table(&["ETCD", "VERIFIED", "AGREED", "COPIES", "PROVED"], etcd));
     lines.extend(table(&["ARCHIVE", "SIZE", "SETS", "REMOTES"], archives.collect()));
     lines
+}
+
+/// The tables of a night as one line each: for a small terminal.
+pub fn counted(report: &Report) -> Vec<String> {
+    let Some(night) = &report.night else { return Vec::new() };
+    let record = &night.record;
+    let expected =
+        |role| record.expected.iter().filter(move |it| it.role == role && !record.is_not_needed(it));
+    let has_copy = |it: &&Expected| {
+        record.best_set(&it.host, it.role).and_then(|set| set.grade).is_some_and(Grade::is_copy)
+    };
+    let of_role = |role| {
+        let (stored, all) = (expected(role).filter(has_copy).count(), expected(role).count());
+        (all > 0).then(|| format!("{role} {stored} of {all}"))
+    };
+    let roles: Vec<String> = Role::ALL.into_iter().filter_map(of_role).collect();
+    let mut lines = Vec::new();
+    if !roles.is_empty() {
+        lines.extend(wrapped("copies: ", &format!("sets: {}", roles.join(", "))));
+    }
+    if !night.etcd.is_empty() {
+        let are = |word: &str, of: fn(&EtcdState) -> &str| {
+            format!("{} {word}", night.etcd.iter().filter(|state| of(state) == word).count())
+        };
+        let agreed = |state: &EtcdState| state.agreement.as_deref() == Some("agreed");
+        let least = night.etcd.iter().min_by_key(|state| state.masters.len() + state.remotes.len());
+        let text = format!(
+            "{}: {}, {} agreed, {}; on {}",
+            count(night.etcd.len(), "etcd set"),
+            are("verified", EtcdState::verified_word),
+            night.etcd.iter().filter(|state| agreed(state)).count(),
+            are("proved", EtcdState::proved_word),
+            least.map(EtcdState::copies).unwrap_or_default()
+        );
+        lines.extend(wrapped("copies: ", &text));
+    }
+    for remote in &report.remotes {
+        let waiting = count(usize::try_from(remote.waiting).unwrap_or(usize::MAX), "archive");
+        let shipped = record.archives.iter().filter(|packed| is_on(record, packed, &remote.name)).count();
+        let text = format!(
+            "remote {}: {shipped} of {} archives of this night, {waiting} waiting",
+            remote.name,
+            record.archives.len()
+        );
+        lines.extend(wrapped("copies: ", &text));
+    }
+    lines
+}
+
+fn is_on(record: &Record, packed: &Packed, remote: &RemoteName) -> bool {
+    record.verified_on(remote).any(|shipment| shipment.archive == packed.archive)
 }
 
 /// The expected sets, and those that were stored although none was expected: a pull in an extra night.

@@ -3,6 +3,7 @@
 use nightshift_core::night::NightWindow;
 use nightshift_core::outcome::Verdict;
 use nightshift_core::summary::missing_sets;
+use nightshift_core::units::count;
 use nightshift_engine::status::Report;
 
 use crate::exit::PluginState;
@@ -22,6 +23,31 @@ pub fn line(report: &Report) -> String {
             word(state(report))
         ),
     }
+}
+
+/// The first line of the screen: the state with the worst reason. The blocks below have the others.
+pub fn verdict(report: &Report) -> String {
+    let failed = |verdict| if verdict == Verdict::Failed { "failed" } else { "is degraded" };
+    let newest = report.night.as_ref().filter(|night| night.settled && night.verdict != Verdict::Complete);
+    let before = report.finished_before().filter(|verdict| *verdict != Verdict::Complete);
+    let text = if let Some(stale) = &report.stale {
+        format!("stale: {stale}")
+    } else if report.daemon.is_none() {
+        "the daemon does not run".to_owned()
+    } else if let Some(night) = newest {
+        format!("night {} {}", night.record.night, failed(night.verdict))
+    } else if let Some(before) = before {
+        format!("the previous night {}", failed(before))
+    } else if report.held.is_some() {
+        "no night opens".to_owned()
+    } else if !report.warnings.is_empty() {
+        count(report.warnings.len(), "warning")
+    } else if report.last_restorable.is_none() {
+        "nothing needs attention, but no restorable night has closed yet".to_owned()
+    } else {
+        "nothing needs attention".to_owned()
+    };
+    format!("{}: {text}", word(state(report)))
 }
 
 /// The state, and the output of a monitoring plugin: a line with performance data, then one line for each problem.

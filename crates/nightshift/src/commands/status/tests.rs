@@ -1,12 +1,16 @@
 #![allow(clippy::unwrap_used)]
+use jiff::tz::TimeZone;
 use nightshift_core::fixtures;
+use nightshift_core::outcome::Verdict;
+use nightshift_core::proof::DrillVerdict;
 use nightshift_core::record::{Expected, Record, StageRecord, StartReason};
 use nightshift_core::role::Role;
 use nightshift_core::stage::Stage;
+use nightshift_core::status::{RestorableNight, SetDrill};
 use nightshift_engine::status::NightReport;
 
 use super::*;
-use crate::out::WIDTH;
+use crate::out::{Size, WIDTH};
 
 fn record(host: &str, at: Timestamp) -> Record {
     let expected = |role| Expected { host: host.parse().unwrap(), role, new: false, any: false };
@@ -92,11 +96,21 @@ fn report(host: &str, open: bool) -> Report {
     }
 }
 
+fn zone() -> TimeZone {
+    TimeZone::get("Europe/Berlin").unwrap()
+}
+
+fn lines(report: &Report) -> Vec<String> {
+    screen::lines(report, &zone(), None)
+}
+
 #[test]
 fn every_line_of_status_fits_into_80_columns() {
     for host in ["m1.site.test", "master1.production.datacenter.example.org"] {
-        for line in lines(&report(host, false), &TimeZone::get("Europe/Berlin").unwrap()) {
-            assert!(line.chars().count() <= WIDTH, "{line}");
+        for size in [None, Some(Size { rows: 24, columns: 80 })] {
+            for line in screen::lines(&report(host, false), &zone(), size) {
+                assert!(line.chars().count() <= WIDTH, "{line}");
+            }
         }
     }
 }
@@ -104,14 +118,82 @@ fn every_line_of_status_fits_into_80_columns() {
 #[test]
 fn a_night_whose_stages_are_done_is_complete_before_it_closes() {
     let report = report("m1.site.test", true);
-    let zone = TimeZone::get("Europe/Berlin").unwrap();
-    let lines = lines(&report, &zone);
+    let lines = lines(&report);
     assert!(
         lines.contains(&"night 2026-11-25: complete (closes 2026-11-25 11:00 CET)".to_owned()),
         "{lines:#?}"
     );
-    assert!(lines.contains(&"last complete night: none yet".to_owned()), "{lines:#?}");
     assert!(lines.contains(&"last restorable night: 2026-11-24 (degraded)".to_owned()), "{lines:#?}");
+}
+
+/// A night with many missing nodes.
+fn bad_night(nodes: usize) -> Report {
+    let mut report = report("m1.site.test", false);
+    (report.stale, report.before) = (None, None);
+    let night = report.night.as_mut().unwrap();
+    night.reasons = (0..nodes).map(|number| missing(&format!("node{number}.site.test"))).collect();
+    for number in 0..nodes {
+        let host = format!("node{number}.site.test").parse().unwrap();
+        night.record.expected.push(Expected { host, role: Role::Node, new: false, any: false });
+    }
+    report
+}
+
+#[test]
+fn on_a_small_terminal_the_verdict_what_is_missing_and_what_an_operator_must_do_are_on_the_first_screen() {
+    let lines = screen::lines(&bad_night(40), &zone(), Some(Size { rows: 24, columns: 80 }));
+    assert!(lines.len() < 24, "{lines:#?}");
+    assert_eq!(lines[1], "WARNING: night 2026-11-25 is degraded");
+    let place = |start: &str| lines.iter().position(|line| line.starts_with(start)).unwrap();
+    let places = ["last restorable", "missing:", "  ! node0", "now: ", "space: ", "waits for you:", "HELD: "]
+        .map(place);
+    assert!(places.is_sorted(), "{lines:#?}");
+    assert!(lines.iter().any(|line| line.ends_with("more lines: nightshift status | less")), "{lines:#?}");
+}
+
+#[test]
+fn a_wide_terminal_shows_two_columns_and_no_line_is_lost() {
+    let report = bad_night(10);
+    let wide = screen::lines(&report, &zone(), Some(Size { rows: 50, columns: 200 }));
+    assert!(wide.len() < 50 && wide.iter().all(|line| line.chars().count() <= 200), "{wide:#?}");
+    let shown = wide.join("\n");
+    for line in lines(&report) {
+        assert!(shown.contains(line.trim_end()), "{line} in {shown}");
+    }
+}
+
+#[test]
+fn the_last_restorable_night_has_an_age_and_names_who_proved_it_or_that_nothing_was_checked() {
+    let mut report = report("m1.site.test", true);
+    let set = "e1/2026-11-24/etcd".parse().unwrap();
+    let at = "2026-11-24T23:20:00Z".parse().unwrap();
+    let drill = SetDrill { set, by: "e2".parse().unwrap(), at, verdict: DrillVerdict::Proved };
+    let opened = "2026-11-24T21:00:00Z".parse().unwrap();
+    let mut shown = |etcd_sets, drill| {
+        report.restorable = Some(RestorableNight { opened, etcd_sets, drill });
+        lines(&report).join("\n")
+    };
+    let proved = shown(3, Some(drill.clone()));
+    assert!(proved.contains("last restorable night: 2026-11-24 (degraded), 9 h old"), "{proved}");
+    assert!(proved.contains("  proved by e2, 2026-11-25 00:20 CET, with the etcd set of e1"), "{proved}");
+    let failed = shown(3, Some(SetDrill { verdict: DrillVerdict::NotRestorable, ..drill }));
+    assert!(failed.contains("  DOES NOT RESTORE, found by e2, "), "{failed}");
+    assert!(shown(3, None).contains("  proof: unchecked, because this host has no result of a drill"));
+    assert!(shown(0, None).contains("  proof: unchecked, because this host has no etcd set of it"));
+}
+
+#[test]
+fn a_running_pull_has_its_count_its_rate_and_the_time_that_is_left() {
+    let mut report = report("m1.site.test", true);
+    let night = report.night.as_mut().unwrap();
+    let pull = night.record.stages.get_mut(&Stage::PullNodes).unwrap();
+    (pull.outcome, pull.ended) = (None, None);
+    pull.started = report.at - jiff::SignedDuration::from_mins(4);
+    (night.settled, night.progress) = (false, vec![("pull-nodes".into(), "10/40".into())]);
+    let shown = lines(&report);
+    let line = "now: pull-nodes, 10 of 40, 2.5 per minute, about 12 min left, for 4 min".to_owned();
+    assert!(shown.contains(&line), "{shown:#?}");
+    assert!(shown.contains(&"missing: unchecked until the stages end".to_owned()), "{shown:#?}");
 }
 
 #[test]
