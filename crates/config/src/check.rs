@@ -73,3 +73,11 @@ pub(crate) fn count(low: u32, high: u32) -> impl Fn(&u32) -> Result<usize, Refus
         })
     }
 }
+
+/// A number of nights that must not be zero.
+pub(crate) fn some_nights(nights: &u16) -> Result<u16, Refusal> {
+    match nights {
+        0 => Err(Refusal::new("`nights` must be at least 1").help("write `nights = 1`, or more")),
+        nights => Ok(*nights),
+    }
+}

@@ -10,6 +10,7 @@ use jiff::civil::Time;
 use nightshift_core::retention::Keep;
 use nightshift_core::settings::{Compression, EtcdData, EtcdMembers};
 use nightshift_core::stage::Stage;
+use nightshift_core::tolerance::Tolerance;
 
 pub(crate) use files::{files, own};
 
@@ -17,6 +18,7 @@ pub(crate) const OPENS: Time = Time::constant(22, 0, 0, 0);
 /// After the opening.
 pub(crate) const LENGTH: SignedDuration = SignedDuration::from_hours(6);
 pub(crate) const TRUST_CLOCK: bool = false;
+pub(crate) const TOLERATE: Tolerance = Tolerance { nodes: 0, nights: 3 };
 
 pub(crate) const STATE: &str = "/var/lib/nightshift";
 pub(crate) const RUN: &str = "/run/nightshift";

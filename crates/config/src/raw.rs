@@ -108,6 +108,12 @@ tables! {
         closes: Leaf<String>,
         time_zone: Leaf<String>,
         trust_clock: Leaf<bool>,
+        tolerate: Table<Tolerate>,
+    }
+
+    Tolerate {
+        nodes: Leaf<String>,
+        nights: Leaf<u16>,
     }
 
     Stages {

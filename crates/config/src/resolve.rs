@@ -59,6 +59,7 @@ pub(crate) fn settings(
         inventory,
         window: night.window,
         trust_clock: night.trust_clock,
+        tolerate: night.tolerate,
         stages: stages?,
         files,
         etcd,

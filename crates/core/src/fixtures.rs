@@ -30,6 +30,7 @@ use crate::settings::{
 use crate::stage::PerStage;
 use crate::status::{self, Report};
 use crate::text::{Lines, Text};
+use crate::tolerance::Tolerance;
 
 pub fn host(name: &str, role: Role) -> Host {
     Host {
@@ -61,6 +62,7 @@ pub fn settings(dir: &Path, hosts: Vec<Host>, now: Timestamp) -> Settings {
         inventory: Inventory::new(hosts),
         window: NightWindow { opens: minute(now, -60), closes: minute(now, 120), zone: TimeZone::UTC },
         trust_clock: true,
+        tolerate: Tolerance { nodes: 0, nights: 3 },
         stages: PerStage::from_fn(|_| StageSettings {
             at: at.parse().unwrap(),
             until: None,

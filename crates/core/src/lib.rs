@@ -55,6 +55,7 @@ pub mod status;
 pub mod summary;
 pub mod system;
 pub mod text;
+pub mod tolerance;
 pub mod units;
 mod words;
 

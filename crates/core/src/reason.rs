@@ -16,6 +16,8 @@ words! {
         SetBad = "set-bad",
         SetUnchecked = "set-unchecked",
         SetLate = "set-late",
+        /// It is missing, and `[night] tolerate` allows that.
+        SetTolerated = "set-tolerated",
         ArchiveNotShipped = "archive-not-shipped",
         DrillFailed = "drill-failed",
         StageDegraded = "stage-degraded",

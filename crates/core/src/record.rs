@@ -18,6 +18,7 @@ use crate::secrets::SecretsReport;
 use crate::set_path::SetId;
 use crate::stage::Stage;
 use crate::text::Text;
+use crate::tolerance::Tolerance;
 
 pub use line::{Expected, Fate, Line, Packed, Recheck, Rechecked, SetReport, Shipment, StartReason, Step};
 pub use proof_report::ProofReport;
@@ -43,6 +44,9 @@ pub struct Record {
     /// An operator backed up the whole cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<Backup>,
+    /// How many nodes may be missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tolerate: Option<Tolerance>,
     pub stages: BTreeMap<Stage, StageRecord>,
     pub sets: Vec<SetReport>,
     pub archives: Vec<Packed>,
@@ -138,6 +142,7 @@ impl Record {
             remotes,
             restored,
             backup,
+            tolerate,
         } = line.step
         else {
             return None;
@@ -154,6 +159,7 @@ impl Record {
             remotes,
             restored,
             backup,
+            tolerate,
             stages: BTreeMap::new(),
             sets: Vec::new(),
             archives: Vec::new(),

@@ -16,6 +16,7 @@ use crate::role::{Role, Roles};
 use crate::schedule::Schedule;
 use crate::stage::{PerStage, Stage};
 use crate::system::ControlPlane;
+use crate::tolerance::Tolerance;
 use crate::words::words;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +27,8 @@ pub struct Settings {
     pub window: NightWindow,
     /// The clock counts as synchronised, because something else than NTP keeps it right (a hypervisor, for example).
     pub trust_clock: bool,
+    /// How many nodes a complete night may lack.
+    pub tolerate: Tolerance,
     pub stages: PerStage<StageSettings>,
     pub files: BTreeMap<Role, FileLists>,
     pub etcd: EtcdSettings,
@@ -397,6 +400,7 @@ pub(crate) mod testing {
             inventory: Inventory::default(),
             window: NightWindow { opens: time(22, 0, 0, 0), closes: time(4, 0, 0, 0), zone: TimeZone::UTC },
             trust_clock: false,
+            tolerate: Tolerance { nodes: 0, nights: 3 },
             stages: PerStage::from_fn(stage),
             files: BTreeMap::new(),
             etcd: EtcdSettings {

@@ -81,6 +81,9 @@ pub struct NightReport {
     pub settled: bool,
     pub verdict: Verdict,
     pub reasons: Vec<Reason>,
+    /// The missing nodes that `[night] tolerate` allows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tolerated: Vec<Reason>,
     pub record: Record,
     /// The progress of running stages, such as `pull-nodes` and `3/8`.
     pub progress: Vec<(String, String)>,

@@ -9,18 +9,23 @@ use crate::record::{Expected, Fate, ProofReport, Record};
 use crate::role::Role;
 use crate::stage::Stage;
 use crate::text::one_line;
+use crate::tolerance::tolerated;
 
 /// The result of a night, and everything that is missing or wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judgement {
     pub verdict: Verdict,
     pub reasons: Vec<Reason>,
+    /// The missing nodes that the night tolerates.
+    pub tolerated: Vec<Reason>,
 }
 
 /// Determines the result of a night: the final one if it is closed, else the result so far.
 pub fn judge(record: &Record) -> Judgement {
     let mut reasons = Vec::new();
     let mut failed = false;
+    let may_lack = tolerated(record);
+    let mut tolerated = Vec::new();
 
     if !record.night.is_extra() {
         // A host that is not a master expects only its own set, which may not be needed (`members = "one"`).
@@ -32,6 +37,10 @@ pub fn judge(record: &Record) -> Judgement {
         }
     }
     for expected in &record.expected {
+        if may_lack.contains(&expected) {
+            tolerated.extend(complaint(record, expected).map(|reason| as_tolerated(expected, &reason)));
+            continue;
+        }
         let own = expected.host == record.host;
         if let Some(reason) = complaint(record, expected) {
             let good_copy = record
@@ -62,14 +71,14 @@ pub fn judge(record: &Record) -> Judgement {
         }
     }
     if reasons.is_empty() {
-        reasons.extend(partly_done(record));
+        reasons.extend(partly_done(record, &may_lack));
     }
     let verdict = match (failed, reasons.is_empty()) {
         (true, _) => Verdict::Failed,
         (false, true) => Verdict::Complete,
         (false, false) => Verdict::Degraded,
     };
-    Judgement { verdict, reasons }
+    Judgement { verdict, reasons, tolerated }
 }
 
 impl Judgement {
@@ -82,7 +91,7 @@ impl Judgement {
             same.map_or(if is_early { ReasonCode::ClosedEarly } else { ReasonCode::Other }, |same| same.code)
         };
         let reasons = texts.iter().map(|text| Reason::new(code(text), text)).collect();
-        Self { verdict, reasons }
+        Self { verdict, reasons, tolerated: self.tolerated }
     }
 }
 
@@ -152,6 +161,13 @@ fn complaint(record: &Record, expected: &Expected) -> Option<Reason> {
     (!states.is_empty()).then(|| Reason::new(code_of_grade(held.grade), text))
 }
 
+/// The reason that a set is missing, as one that is not a fault.
+fn as_tolerated(expected: &Expected, reason: &Reason) -> Reason {
+    let last = expected.last_good.map(|night| format!(", because its last good set is of {night}"));
+    let text = format!("{}; tolerated{}", reason.text, last.unwrap_or_default());
+    Reason::new(ReasonCode::SetTolerated, text)
+}
+
 /// The copies that could not be restored in a drill.
 fn not_restorable(record: &Record) -> impl Iterator<Item = Reason> {
     let failed = record.proofs.iter().filter(|proof| proof.verdict == DrillVerdict::NotRestorable);
@@ -163,9 +179,13 @@ fn not_restorable(record: &Record) -> impl Iterator<Item = Reason> {
 
 /// Stages that completed only partly: a damaged set left out of the archive, a remote that cannot be pruned. Pulls are
 /// not listed: the sets decide, because another master may have supplied what a pull did not get.
-fn partly_done(record: &Record) -> impl Iterator<Item = Reason> {
-    let parts = record.stages.iter().filter(|(stage, state)| {
-        stage.pulls().is_none() && stage.makes().is_none() && state.outcome == Some(Outcome::Degraded)
+fn partly_done(record: &Record, may_lack: &[&Expected]) -> impl Iterator<Item = Reason> {
+    let lacks_more = record.archives.last().is_none_or(|packed| packed.lacks_more_than(may_lack));
+    let parts = record.stages.iter().filter(move |(stage, state)| {
+        stage.pulls().is_none()
+            && stage.makes().is_none()
+            && (**stage != Stage::PackArchive || lacks_more)
+            && state.outcome == Some(Outcome::Degraded)
     });
     parts.map(|(stage, state)| {
         let text = format!("{stage}: {}", state.reason.as_deref().unwrap_or("degraded"));

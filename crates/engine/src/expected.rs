@@ -2,6 +2,7 @@
 
 use nightshift_core::chain;
 use nightshift_core::night::Night;
+use nightshift_core::outcome::Grade;
 use nightshift_core::record::{Expected, NEW_FOR_NIGHTS, Record, is_new};
 use nightshift_core::role::Role;
 use nightshift_core::settings::{EtcdMembers, Settings};
@@ -22,7 +23,7 @@ pub fn sets(settings: &Settings) -> Vec<Expected> {
         .filter(|(host, role)| host.expected || (master && no_etcd && *role == Role::Etcd))
         .map(|(host, role)| {
             let any = role == Role::Etcd && any_etcd;
-            Expected { host: host.name.clone(), role, new: false, any }
+            Expected { host: host.name.clone(), role, new: false, any, last_good: None }
         })
         .collect()
 }
@@ -36,8 +37,17 @@ pub fn of_night(settings: &Settings, records: &Records, night: Night) -> Vec<Exp
         one.new = one.host != settings.this
             && is_new(&one.host, one.role, &earlier)
             && vault.previous(&one.host, night, one.role).is_ok_and(|previous| previous.is_none());
+        if !settings.tolerate.is_none() && one.role == Role::Node && one.host != settings.this {
+            one.last_good = last_good(&vault, one, night);
+        }
     }
     expected
+}
+
+/// What cannot be read is not a good set, so that the node is not tolerated.
+fn last_good(vault: &Vault, expected: &Expected, night: Night) -> Option<Night> {
+    let good = vault.earlier(&expected.host, night, expected.role, |grade| grade == Grade::Good);
+    good.ok().flatten().map(|manifest| manifest.night)
 }
 
 /// The last scheduled nights before this one, newest first.

@@ -130,11 +130,11 @@ impl LastNights {
 pub fn night_report(settings: &Settings, record: Record) -> NightReport {
     let open = record.closed.is_none();
     let settled = is_settled(&record);
-    let Judgement { verdict, reasons } = judgement(&record);
+    let Judgement { verdict, reasons, tolerated } = judgement(&record);
     let mut unreadable = Vec::new();
     let etcd = etcd_state::of_night(settings, &record, &mut unreadable);
     let (progress, waits) = (Vec::new(), Vec::new());
-    NightReport { open, settled, verdict, reasons, record, progress, waits, etcd, unreadable }
+    NightReport { open, settled, verdict, reasons, tolerated, record, progress, waits, etcd, unreadable }
 }
 
 /// Why a night does not open, and when it does.

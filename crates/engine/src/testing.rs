@@ -64,6 +64,7 @@ pub fn context(settings: Settings, night: &str, stage: Stage) -> StageContext {
             remotes: vec![],
             restored: None,
             backup: None,
+            tolerate: None,
         })
         .unwrap();
     StageContext {

@@ -165,6 +165,7 @@ fn each_step_of_a_record_and_the_closed_record_survive_a_power_cut() {
         remotes: vec![],
         restored: None,
         backup: None,
+        tolerate: None,
     })
     .unwrap();
     let started = Step::Started { stage: Stage::CollectNode, attempt: 1, why: StartReason::Due };

@@ -2,12 +2,14 @@
 
 use jiff::tz::TimeZone;
 use nightshift_core::night::NightWindow;
+use nightshift_core::tolerance::Tolerance;
 use toml::Spanned;
 
 use crate::context::Context;
 use crate::ledger::Ledger;
 use crate::refusal::Refusal;
 use crate::show::{Origin, Shown};
+use crate::units::Percent;
 use crate::{check, defaults, raw, units};
 
 /// Names in a zone database that are not zones, or another zone on each machine.
@@ -17,6 +19,7 @@ const PLACEHOLDERS: [&str; 4] = ["localtime", "posixrules", "Factory", "Etc/Unkn
 pub(super) struct Night {
     pub(super) window: NightWindow,
     pub(super) trust_clock: bool,
+    pub(super) tolerate: Tolerance,
 }
 
 /// The night; `None` if its times were refused, so that the stages' times cannot be checked.
@@ -34,6 +37,7 @@ pub(super) fn night(
     let closes = ledger.take("closes", &raw.closes, opens.wrapping_add(defaults::LENGTH), &mut time);
     let zone = zone(raw, context, ledger);
     let trust_clock = ledger.take("trust-clock", &raw.trust_clock, defaults::TRUST_CLOCK, check::any);
+    let tolerate = tolerate(&raw.tolerate, ledger);
     let zone = zone?;
     if refused {
         return None;
@@ -51,7 +55,16 @@ pub(super) fn night(
         ledger.refuse(span.as_ref(), refusal);
         return None;
     }
-    Some(Night { window, trust_clock })
+    Some(Night { window, trust_clock, tolerate })
+}
+
+fn tolerate(raw: &raw::Tolerate, ledger: &mut Ledger<'_>) -> Tolerance {
+    let Tolerance { nodes, nights } = defaults::TOLERATE;
+    let percent = |text: &String| units::percent(text);
+    Tolerance {
+        nodes: ledger.take("tolerate.nodes", &raw.nodes, Percent(nodes), percent).0,
+        nights: ledger.take("tolerate.nights", &raw.nights, nights, check::some_nights),
+    }
 }
 
 fn zone(raw: &raw::Night, context: &Context<'_>, ledger: &mut Ledger<'_>) -> Option<TimeZone> {

@@ -4,7 +4,6 @@ use nightshift_core::retention::Keep;
 use nightshift_core::settings::{Paths, VaultSettings};
 
 use crate::ledger::Ledger;
-use crate::refusal::Refusal;
 use crate::units::{self, Size};
 use crate::{check, defaults, raw};
 
@@ -27,12 +26,8 @@ pub(super) fn vault(raw: &raw::Vault, paths: &Paths, ledger: &mut Ledger<'_>) ->
 
 /// How many nights, weeks and months are kept. An unset key has its default, so that a drop-in can set only one of them.
 pub(super) fn keep(key: &str, raw: &raw::Keep, default: Keep, ledger: &mut Ledger<'_>) -> Keep {
-    let some = |nights: &u16| match nights {
-        0 => Err(Refusal::new("`nights` must be at least 1").help("write `nights = 1`, or more")),
-        nights => Ok(*nights),
-    };
     Keep {
-        nights: ledger.take(&format!("{key}.nights"), &raw.nights, default.nights, some),
+        nights: ledger.take(&format!("{key}.nights"), &raw.nights, default.nights, check::some_nights),
         weeks: ledger.take(&format!("{key}.weeks"), &raw.weeks, default.weeks, check::any),
         months: ledger.take(&format!("{key}.months"), &raw.months, default.months, check::any),
     }

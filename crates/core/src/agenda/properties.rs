@@ -265,6 +265,7 @@ fn opened(plan: &NightPlan) -> Step {
         remotes: vec![],
         restored: None,
         backup: None,
+        tolerate: None,
     }
 }
 
@@ -281,6 +282,7 @@ fn lines_of(record: &Record) -> Vec<Line> {
         remotes: vec![],
         restored: None,
         backup: None,
+        tolerate: None,
     };
     let mut lines = vec![Line { at: record.opened, step: opened }];
     for (stage, state) in &record.stages {

@@ -481,6 +481,7 @@ fn record_of(lines: Vec<(&str, Step)>) -> Record {
         remotes: vec![],
         restored: None,
         backup: None,
+        tolerate: None,
     };
     let lines = [("2026-11-22T21:00:00Z", opened)].into_iter().chain(lines);
     Record::from_lines(lines.map(|(at, step)| Line { at: at.parse().unwrap(), step })).unwrap()

@@ -17,6 +17,7 @@ use crate::secrets::SecretsReport;
 use crate::set_path::SetId;
 use crate::stage::Stage;
 use crate::text::{Text, one_line};
+use crate::tolerance::Tolerance;
 
 /// One line of an open record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,6 +46,9 @@ pub enum Step {
         /// An operator backs up the whole cluster.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         backup: Option<Backup>,
+        /// How many nodes may be missing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tolerate: Option<Tolerance>,
     },
     Started {
         stage: Stage,
@@ -151,6 +155,9 @@ pub struct Expected {
     /// One copy of any host of the role is enough.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub any: bool,
+    /// The night of the last good set before this one, for a node that may be missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_good: Option<Night>,
 }
 
 /// What happened to one host's set.
@@ -207,6 +214,14 @@ pub struct Packed {
     /// What the archive should contain but does not, with the reasons.
     pub missing: Vec<String>,
     pub encrypted: bool,
+}
+
+impl Packed {
+    /// Whether it lacks anything beside these sets.
+    pub fn lacks_more_than(&self, sets: &[&Expected]) -> bool {
+        let starts: Vec<String> = sets.iter().map(|set| format!("{} {}: ", set.host, set.role)).collect();
+        self.missing.iter().any(|missing| !starts.iter().any(|start| missing.starts_with(start)))
+    }
 }
 
 /// An archive on a remote; also this host's kit.

@@ -6,7 +6,13 @@ use crate::proof::DrillVerdict;
 fn night(expected: &[&str]) -> Record {
     let expected = expected
         .iter()
-        .map(|host| Expected { host: host.parse().unwrap(), role: Role::Node, new: false, any: false })
+        .map(|host| Expected {
+            host: host.parse().unwrap(),
+            role: Role::Node,
+            new: false,
+            any: false,
+            last_good: None,
+        })
         .collect();
     let step = Step::Opened {
         format: FORMAT,
@@ -19,6 +25,7 @@ fn night(expected: &[&str]) -> Record {
         remotes: vec![],
         restored: None,
         backup: None,
+        tolerate: None,
     };
     Record::from_lines([Line { at: Timestamp::UNIX_EPOCH, step }]).unwrap()
 }

@@ -140,7 +140,7 @@ impl Nights {
     pub async fn close(&mut self, early: Option<String>) {
         let Some(tonight) = self.tonight.take() else { return };
         let Some(record) = tonight.record.record() else { return };
-        let Judgement { mut verdict, mut reasons } = summary::judge(&record);
+        let Judgement { mut verdict, mut reasons, tolerated } = summary::judge(&record);
         if let Some(early) = early {
             let text = format!("{}: {early}", summary::CLOSED_EARLY);
             reasons.insert(0, Reason::new(ReasonCode::ClosedEarly, text));
@@ -158,6 +158,8 @@ impl Nights {
             Verdict::Degraded => Severity::Warning,
             Verdict::Failed => Severity::Error,
         };
+        let tolerated = tolerated.into_iter().map(|reason| reason.text);
+        let reasons: Vec<String> = reasons.into_iter().chain(tolerated).collect();
         let reason = (!reasons.is_empty()).then(|| reasons.join("; "));
         let why = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
         self.audit.emit(&Event {
@@ -191,5 +193,6 @@ fn opening(settings: &Settings, records: &Records, plan: &NightPlan) -> Step {
         remotes: settings.remotes.iter().map(|remote| remote.name.clone()).collect(),
         restored: plan.restored.clone(),
         backup: plan.backup.clone(),
+        tolerate: (!settings.tolerate.is_none()).then_some(settings.tolerate),
     }
 }

@@ -24,6 +24,7 @@ fn opened(night: Night) -> Step {
         remotes: vec![],
         restored: None,
         backup: None,
+        tolerate: None,
     }
 }
 

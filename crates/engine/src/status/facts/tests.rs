@@ -37,7 +37,13 @@ fn set(host: &str, night: &str, role: Role) -> SetId {
 /// A closed record of a night in which the node n2 delivered nothing.
 fn record(settings: &Settings, night: &str) {
     let opened: Timestamp = format!("{night}T21:00:00Z").parse().unwrap();
-    let expected = |host: &str, role| Expected { host: host.parse().unwrap(), role, new: false, any: false };
+    let expected = |host: &str, role| Expected {
+        host: host.parse().unwrap(),
+        role,
+        new: false,
+        any: false,
+        last_good: None,
+    };
     let stored = |host: &str, role| {
         let report = nightshift_core::record::SetReport {
             set: set(host, night, role),
@@ -65,6 +71,7 @@ fn record(settings: &Settings, night: &str) {
             remotes: Vec::new(),
             restored: None,
             backup: None,
+            tolerate: None,
         },
         stored("m1", Role::Etcd),
         stored("n1", Role::Node),

@@ -70,11 +70,10 @@ pub fn missing(report: &Report) -> Vec<String> {
     if !night.settled {
         return vec!["missing: unchecked until the stages end".to_owned()];
     }
-    if night.reasons.is_empty() {
+    if night.reasons.is_empty() && night.tolerated.is_empty() {
         return vec!["missing: nothing".to_owned()];
     }
-    let reasons = night.reasons.iter().flat_map(|reason| wrapped("  ! ", &reason.text));
-    std::iter::once("missing:".to_owned()).chain(reasons).collect()
+    std::iter::once("missing:".to_owned()).chain(night::reasons(night)).collect()
 }
 
 pub fn space(report: &Report) -> Vec<String> {

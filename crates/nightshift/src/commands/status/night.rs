@@ -28,7 +28,7 @@ pub fn night_lines(night: &NightReport, zone: &TimeZone) -> Vec<String> {
     }
     // While stages are running, what they have not done yet is not a fault.
     if night.settled {
-        lines.extend(night.reasons.iter().flat_map(|reason| wrapped("  ! ", &reason.text)));
+        lines.extend(reasons(night));
     }
     lines.push(String::new());
     lines.extend(stages(night, zone));
@@ -37,6 +37,12 @@ pub fn night_lines(night: &NightReport, zone: &TimeZone) -> Vec<String> {
         lines.extend(wrapped("", &format!("restorable: {}", restorable.summary())));
     }
     lines
+}
+
+/// What is wrong, and which missing nodes are tolerated.
+pub fn reasons(night: &NightReport) -> Vec<String> {
+    let wrong = night.reasons.iter().flat_map(|reason| wrapped("  ! ", &reason.text));
+    wrong.chain(night.tolerated.iter().flat_map(|reason| wrapped("  - ", &reason.text))).collect()
 }
 
 /// What `nights NIGHT` shows besides the tables.

@@ -85,7 +85,7 @@ fn shown(record: &Record) -> Vec<Expected> {
     for report in record.sets.iter().filter(|report| report.fate.is_stored()) {
         let SetId { host, role, .. } = &report.set;
         if !shown.iter().any(|expected| expected.host == *host && expected.role == *role) {
-            shown.push(Expected { host: host.clone(), role: *role, new: false, any: false });
+            shown.push(Expected { host: host.clone(), role: *role, new: false, any: false, last_good: None });
         }
     }
     shown

