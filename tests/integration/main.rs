@@ -1,6 +1,7 @@
 //! The real binary with a real sshd and a real etcd on loopback; no root needed.
 
 mod api_server;
+mod bandwidth;
 mod by_hand;
 mod commands;
 mod crash;

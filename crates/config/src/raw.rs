@@ -206,6 +206,7 @@ tables! {
         keep: Table<Keep>,
         prune: Leaf<bool>,
         connections: Leaf<u32>,
+        rate: Leaf<String>,
     }
 
     Ssh {
@@ -216,6 +217,7 @@ tables! {
         host_key: Leaf<String>,
         connect_timeout: Leaf<String>,
         idle_timeout: Leaf<String>,
+        pull_rate: Leaf<String>,
     }
 
     Metrics {

@@ -10,6 +10,9 @@ use crate::show::Shown;
 /// A night is shorter than a day, so no duration needs to be longer.
 const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Bytes per second.
+const MIN_RATE: u64 = 64 << 10;
+
 const DURATION_UNITS: [(&str, u64); 3] = [("s", 1), ("m", 60), ("h", 3600)];
 
 const SIZE_UNITS: [(&str, u64); 9] = [
@@ -70,6 +73,17 @@ pub(crate) fn size(text: &str) -> Result<u64, Refusal> {
     let (number, unit) = number_and_unit(text).ok_or_else(refused)?;
     let (_, bytes) = SIZE_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(refused)?;
     number.checked_mul(*bytes).ok_or_else(refused)
+}
+
+/// Bytes per second, as limits of the bandwidth have them.
+pub(crate) fn rate(text: &String) -> Result<Size, Refusal> {
+    match size(text.strip_suffix("/s").unwrap_or(text))? {
+        0..MIN_RATE => {
+            Err(Refusal::new(format!("{text} per second is too slow: a night would last for days"))
+                .help("write at least `64KiB`, or remove the key: then there is no limit"))
+        }
+        rate => Ok(Size(rate)),
+    }
 }
 
 pub(crate) fn show_size(bytes: u64) -> String {

@@ -102,6 +102,7 @@ pub fn settings(dir: &Path, hosts: Vec<Host>, now: Timestamp) -> Settings {
             host_key: dir.join("host_key"),
             connect_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(1),
+            pull_rate: None,
         },
         metrics: MetricsSettings::default(),
         paths: Paths { config: dir.join("etc"), state: dir.join("state"), run: dir.join("run") },

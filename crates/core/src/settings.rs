@@ -260,6 +260,8 @@ pub struct Remote {
     pub prune: bool,
     /// The number of parallel connections of one upload.
     pub connections: usize,
+    /// The maximum bytes per second to it, over all connections together.
+    pub rate: Option<u64>,
 }
 
 impl Remote {
@@ -278,6 +280,8 @@ pub struct SshSettings {
     pub connect_timeout: Duration,
     /// A transfer is aborted if nothing is transferred for this long.
     pub idle_timeout: Duration,
+    /// The maximum bytes per second at which this master pulls, over all hosts together.
+    pub pull_rate: Option<u64>,
 }
 
 /// Where metrics are written, beside what answers on request.
@@ -447,6 +451,7 @@ pub(crate) mod testing {
                 host_key: "/host_key".into(),
                 connect_timeout: Duration::from_secs(10),
                 idle_timeout: Duration::from_secs(60),
+                pull_rate: None,
             },
             metrics: MetricsSettings::default(),
             paths: Paths { config: "/etc".into(), state: "/state".into(), run: "/run".into() },

@@ -14,6 +14,7 @@ use nightshift_core::record::{Record, StartReason, Step};
 use nightshift_core::settings::{Settings, StageSettings};
 use nightshift_core::stage::Stage;
 use nightshift_core::text::Text;
+use nightshift_ssh::Bandwidth;
 use nightshift_store::records::RecordLog;
 use nightshift_store::{StoreError, Vault, offload};
 
@@ -42,6 +43,8 @@ pub struct StageContext {
     pub board: Board,
     pub once: Once,
     pub stop: Stop,
+    /// The limit of all pulls of the night together.
+    pub pulls: Bandwidth,
     /// The stage has ended at its `until`, and only its last transfers continue.
     pub is_over: Arc<AtomicBool>,
 }

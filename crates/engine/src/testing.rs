@@ -82,6 +82,7 @@ pub fn context(settings: Settings, night: &str, stage: Stage) -> StageContext {
         again: false,
         once: Once::default(),
         stop: Stop::default(),
+        pulls: Default::default(),
         is_over: Arc::default(),
         settings: Arc::new(settings),
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use nightshift_core::inventory::Host;
 use nightshift_core::settings::{Remote, Settings};
 use nightshift_ssh::{
-    ConnectError, Endpoint, Identity, IdentityError, KnownHosts, KnownHostsError, Session, Sftp, SftpError,
-    Timeouts,
+    Bandwidth, ConnectError, Endpoint, Identity, IdentityError, KnownHosts, KnownHostsError, Session, Sftp,
+    SftpError, Timeouts,
 };
 use nightshift_store::offload;
 
@@ -16,6 +16,8 @@ pub struct Credentials {
     pub identity: Arc<Identity>,
     pub known_hosts: Arc<KnownHosts>,
     pub timeouts: Timeouts,
+    /// The limit of all connections that are opened with these.
+    pub bandwidth: Bandwidth,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +52,14 @@ impl Credentials {
 
     /// With the identity of one remote.
     pub async fn of_remote(settings: &Settings, remote: &Remote) -> Result<Self, CredentialsError> {
-        Self::load(settings, remote.identity.clone()).await
+        let credentials = Self::load(settings, remote.identity.clone()).await?;
+        Ok(credentials.within(Bandwidth::of(remote.rate)))
+    }
+
+    /// The same, within a limit of the bandwidth.
+    #[must_use]
+    pub fn within(self, bandwidth: Bandwidth) -> Self {
+        Self { bandwidth, ..self }
     }
 
     async fn load(settings: &Settings, identity: std::path::PathBuf) -> Result<Self, CredentialsError> {
@@ -66,6 +75,7 @@ impl Credentials {
                 identity: Arc::new(Identity::load(&identity)?),
                 known_hosts: Arc::new(KnownHosts::load(&known_hosts)?),
                 timeouts,
+                bandwidth: Bandwidth::default(),
             })
         })
         .await
@@ -78,7 +88,7 @@ impl Credentials {
     /// Opens SFTP on a connection of its own, which bulk data needs.
     pub async fn open_sftp(&self, endpoint: &Endpoint) -> Result<(Session, Sftp), ReachError> {
         let session = self.connect(endpoint).await?;
-        let sftp = session.sftp().await?;
+        let sftp = session.sftp_within(self.bandwidth.clone()).await?;
         Ok((session, sftp))
     }
 }

@@ -51,6 +51,7 @@ impl Download<'_> {
     }
 
     async fn small(&self, file: &Wanted) -> Result<Option<Written>, FetchError> {
+        self.peer.sftp().take_bandwidth(file.content.size).await;
         let bytes = match self.peer.sftp().read_small(&self.there(file), MAX_SMALL as usize).await {
             Ok(bytes) => bytes,
             Err(error) => return Err(self.read_error(error)),

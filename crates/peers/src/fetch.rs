@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use nightshift_core::digest::{Digest, Written};
@@ -93,8 +93,8 @@ pub async fn fetch(
     let Missing { partial, wanted, previous_machine } = missing;
     let limit = time_limit(&wanted);
     let download = Download { peer, set, partial: &partial };
-    let too_slow = |_| FetchError::TooSlow(set.clone(), limit.as_secs());
-    tokio::time::timeout(limit, download.all(&wanted)).await.map_err(too_slow)??;
+    let downloaded = within(limit, || peer.sftp().waited(), download.all(&wanted)).await;
+    downloaded.ok_or_else(|| FetchError::TooSlow(set.clone(), limit.as_secs()))??;
     let is_checked = match &manifest {
         Some(manifest) if manifest.grade > Grade::Bad => check_etcd_data(set, &partial, manifest).await?,
         _ => false,
@@ -112,6 +112,26 @@ fn time_limit(wanted: &[Wanted]) -> Duration {
     const FILES_PER_SECOND: u64 = 20;
     let bytes = wanted.iter().fold(0u64, |sum, file| sum.saturating_add(file.content.size));
     GRACE + Duration::from_secs(bytes / BYTES_PER_SECOND + wanted.len() as u64 / FILES_PER_SECOND)
+}
+
+/// The result of the work; `None` if it takes longer than the limit, without the time that it waited for bandwidth.
+async fn within<T>(
+    limit: Duration,
+    waited: impl Fn() -> Duration,
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    const POLL_INTERVAL: Duration = Duration::from_secs(1);
+    let (began, before) = (Instant::now(), waited());
+    let mut work = std::pin::pin!(work);
+    loop {
+        let left = (limit + waited().saturating_sub(before)).saturating_sub(began.elapsed());
+        if left.is_zero() {
+            return None;
+        }
+        if let Ok(done) = tokio::time::timeout(left.max(POLL_INTERVAL), &mut work).await {
+            return Some(done);
+        }
+    }
 }
 
 /// Ends a blocking check when the fetch that waits for it is dropped.

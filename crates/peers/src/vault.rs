@@ -141,7 +141,11 @@ impl PeerVault {
     /// Reads a small file of the vault; `None` if it does not exist.
     pub(crate) async fn read(&self, relative: &str, most: u64) -> Result<Option<Vec<u8>>, SftpError> {
         match self.sftp.read_small(&self.path(relative), most as usize).await {
-            Ok(bytes) => Ok(Some(bytes)),
+            Ok(bytes) => {
+                // Its size was unknown before: the next transfers wait for it.
+                self.sftp.take_bandwidth(bytes.len() as u64).await;
+                Ok(Some(bytes))
+            }
             Err(error) if error.is_gone() => Ok(None),
             Err(error) => Err(error),
         }

@@ -3,6 +3,7 @@
 //!
 //! It spawns no tasks: parallel work runs inside the caller's task, so dropping a future ends its work.
 
+mod bandwidth;
 pub mod endpoint;
 pub mod identity;
 pub mod known_hosts;
@@ -12,6 +13,7 @@ pub mod sftp;
 pub mod signature;
 pub mod upload;
 
+pub use bandwidth::Bandwidth;
 pub use endpoint::{Endpoint, Timeouts};
 pub use identity::{Identity, IdentityError};
 pub use known_hosts::{HostKeyVerdict, KnownHosts, KnownHostsError};

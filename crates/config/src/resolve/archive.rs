@@ -12,7 +12,7 @@ use super::vault;
 use crate::ledger::Ledger;
 use crate::raw::{self, Table};
 use crate::refusal::Refusal;
-use crate::{age_key, check, defaults, url};
+use crate::{age_key, check, defaults, units, url};
 
 const MAX_ARCHIVES: u32 = 1000;
 const MAX_CONNECTIONS: u32 = 16;
@@ -136,6 +136,7 @@ fn remote(table: &Spanned<Table<raw::Remote>>, ssh: &SshSettings, ledger: &mut L
         defaults::REMOTE_CONNECTIONS,
         check::count(1, MAX_CONNECTIONS),
     );
+    let rate = ledger.take_optional("rate", &raw.rate, "not limited", units::rate).map(|rate| rate.0);
     let url = url?;
     Some(Remote {
         name: name?,
@@ -147,5 +148,6 @@ fn remote(table: &Spanned<Table<raw::Remote>>, ssh: &SshSettings, ledger: &mut L
         keep,
         prune,
         connections,
+        rate,
     })
 }

@@ -41,6 +41,9 @@ pub(super) fn ssh(raw: &raw::Ssh, paths: &Paths, ledger: &mut Ledger<'_>) -> Ssh
         idle_timeout: ledger.take("idle-timeout", &raw.idle_timeout, defaults::SSH_IDLE_TIMEOUT, |text| {
             units::some_duration(text)
         }),
+        pull_rate: ledger
+            .take_optional("pull-rate", &raw.pull_rate, "not limited", units::rate)
+            .map(|rate| rate.0),
     };
     Ssh { settings, user, port }
 }

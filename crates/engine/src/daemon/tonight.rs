@@ -1,6 +1,6 @@
 //! The open night: its record, its progress, and the context of its stages.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use nightshift_core::agenda::Start;
 use nightshift_core::audit::{Event, Kind};
@@ -9,6 +9,7 @@ use nightshift_core::night::Night;
 use nightshift_core::outcome::Outcome;
 use nightshift_core::record::Step;
 use nightshift_core::stage::Stage;
+use nightshift_ssh::Bandwidth;
 use nightshift_store::records::{RecordLog, Records};
 use nightshift_store::{Reservations, StoreError, Vault, offload};
 
@@ -25,6 +26,8 @@ pub(super) struct Tonight {
     audit: Audit,
     pub board: Board,
     once: Once,
+    /// A night has the limit that was configured when its first stage started.
+    pulls: OnceLock<Bandwidth>,
     /// The space of the sets that its stages write at the same time.
     reservations: Reservations,
 }
@@ -38,6 +41,7 @@ impl Tonight {
             audit,
             board: Board::default(),
             once: Once::default(),
+            pulls: OnceLock::new(),
             reservations: Reservations::default(),
         })
     }
@@ -81,6 +85,7 @@ impl Tonight {
             at,
             until,
             peers,
+            pulls: self.pulls.get_or_init(|| Bandwidth::of(settings.ssh.pull_rate)).clone(),
             vault: Vault::of(&settings).sharing(self.reservations.clone()),
             settings,
             record: self.record.clone(),

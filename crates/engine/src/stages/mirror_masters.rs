@@ -19,7 +19,7 @@ use crate::stages::error::StageError;
 use crate::stages::pull;
 
 pub async fn run(ctx: &StageContext) -> Result<Ended, StageError> {
-    let credentials = Arc::new(Credentials::of_peers(&ctx.settings).await?);
+    let credentials = Arc::new(Credentials::of_peers(&ctx.settings).await?.within(ctx.pulls.clone()));
     let mut ended = pull::pull_role(ctx, Role::Master, &credentials).await;
     for (at, master) in ctx.peers.iter().enumerate() {
         let lacking = ctx.offload(lacking).await?;

@@ -32,7 +32,7 @@ use outcome::{PullOutcome, Tally};
 const STILL_RUNNING: &str = "its transfer still runs at `until`; it continues, and the set counts as late";
 
 pub async fn run(ctx: &StageContext, role: Role) -> Result<Ended, StageError> {
-    let credentials = Arc::new(Credentials::of_peers(&ctx.settings).await?);
+    let credentials = Arc::new(Credentials::of_peers(&ctx.settings).await?.within(ctx.pulls.clone()));
     Ok(pull_role(ctx, role, &credentials).await)
 }
 

@@ -17,6 +17,7 @@ use tracing::debug;
 pub use error::ConnectError;
 pub(crate) use link::{ChannelError, Link, request_accepted};
 
+use crate::bandwidth::Bandwidth;
 use crate::endpoint::{Endpoint, Timeouts};
 use crate::identity::Identity;
 use crate::known_hosts::KnownHosts;
@@ -44,7 +45,12 @@ impl Session {
 
     /// Starts the SFTP subsystem on a new channel.
     pub async fn sftp(&self) -> Result<Sftp, SftpError> {
-        Sftp::open(Arc::clone(&self.link)).await
+        self.sftp_within(Bandwidth::default()).await
+    }
+
+    /// The same, with the bytes of its files within a limit.
+    pub async fn sftp_within(&self, bandwidth: Bandwidth) -> Result<Sftp, SftpError> {
+        Sftp::open(Arc::clone(&self.link), bandwidth).await
     }
 
     /// Whether the connection has ended.

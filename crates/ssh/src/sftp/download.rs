@@ -54,6 +54,7 @@ impl Sftp {
         let pace = self.channel.pace();
         let mut in_flight = FuturesOrdered::new();
         let mut request_at = range.start;
+        let mut waited = Duration::ZERO;
         let mut received = range.start;
         while received < range.end {
             while request_at < range.end && in_flight.len() < max_requests {
@@ -65,10 +66,12 @@ impl Sftp {
                 };
                 let Some(permit) = permit else { break };
                 let len = (range.end - request_at).min(self.channel.read_len.into());
+                waited += self.channel.share.take(len).await;
                 in_flight.push_back(file.read_chunk(request_at, len as usize, permit));
                 request_at += len;
             }
-            let left = pace.left(received - range.start);
+            // The time that this host itself lets a transfer wait does not make the peer slow.
+            let left = pace.left(received - range.start, waited);
             let next = timeout(left.min(file.progress_timeout()), in_flight.next());
             let Some(chunk) = next.await.map_err(|_| match left < file.progress_timeout() {
                 true => self.channel.too_slow(file.operation("read"), received - range.start),

@@ -32,6 +32,7 @@ use pace::Pace;
 use responses::{MAX_PACKET, Responses};
 pub use stat::{FileKind, Stat};
 
+use crate::bandwidth::{Bandwidth, Share};
 use crate::session::{ChannelError, Link, request_accepted};
 
 const FSYNC: &str = "fsync@openssh.com";
@@ -73,10 +74,11 @@ pub(crate) struct SftpChannel {
     write_len: u32,
     handles: Arc<Semaphore>,
     read_ahead: Arc<Semaphore>,
+    pub share: Share,
 }
 
 impl Sftp {
-    pub(crate) async fn open(link: Arc<Link>) -> Result<Self, SftpError> {
+    pub(crate) async fn open(link: Arc<Link>, bandwidth: Bandwidth) -> Result<Self, SftpError> {
         let operation = Operation { action: "start", path: "sftp" };
         let mut channel = link.open_channel().await.map_err(|error| no_channel(&link, operation, error))?;
         let limit = link.timeouts.request;
@@ -120,6 +122,7 @@ impl Sftp {
                 write_len: request_len(limits.write_len),
                 handles: Arc::new(Semaphore::new(MAX_HANDLES)),
                 read_ahead: Arc::new(Semaphore::new((READ_AHEAD / read_len).max(1) as usize)),
+                share: Share::of(bandwidth),
                 link,
             }),
         })
@@ -133,6 +136,17 @@ impl Sftp {
     /// Whether the server can fsync a file. Otherwise acknowledged data may still be lost in a power cut.
     pub fn can_fsync(&self) -> bool {
         self.channel.has(FSYNC)
+    }
+
+    /// Waits until so many bytes may be transferred within the limit of the bandwidth. Transfers of large files do that themselves;
+    /// it is for small ones.
+    pub async fn take_bandwidth(&self, bytes: u64) {
+        self.channel.share.take(bytes).await;
+    }
+
+    /// For how long transfers of this connection waited because of the limit of the bandwidth.
+    pub fn waited(&self) -> Duration {
+        self.channel.share.waited()
     }
 
     /// The peer's name in error messages.
@@ -178,7 +192,7 @@ impl SftpChannel {
         received: u64,
         response: impl Future<Output = Result<T, ProtocolError>>,
     ) -> Result<T, SftpError> {
-        match timeout(pace.left(received), self.request(operation, response)).await {
+        match timeout(pace.left(received, Duration::ZERO), self.request(operation, response)).await {
             Err(_) => Err(self.too_slow(operation, received)),
             Ok(response) => response,
         }

@@ -83,6 +83,11 @@ impl OpenFile {
         Operation { action, path: &self.path }
     }
 
+    /// Waits until so many bytes may be sent within the limit of the bandwidth.
+    pub async fn take_bandwidth(&self, bytes: u64) {
+        self.channel.share.take(bytes).await;
+    }
+
     /// Writes one block and waits for its acknowledgement. Callers run many of these in parallel.
     pub async fn write(&self, offset: u64, data: Vec<u8>) -> Result<(), SftpError> {
         let write = self.channel.raw.write(self.handle(), offset, data);

@@ -17,9 +17,9 @@ impl Pace {
         Self { began: Instant::now(), grace }
     }
 
-    /// The time left after so many bytes were received; zero if the transfer is too slow.
-    pub fn left(self, received: u64) -> Duration {
-        allowed(self.grace, received).saturating_sub(self.began.elapsed())
+    /// The time left after so many bytes were received, and after this host waited so long; zero if the transfer is too slow.
+    pub fn left(self, received: u64, waited: Duration) -> Duration {
+        allowed(self.grace, received).saturating_add(waited).saturating_sub(self.began.elapsed())
     }
 }
 
@@ -37,6 +37,7 @@ mod tests {
         assert_eq!(allowed(grace, 0), grace);
         assert_eq!(allowed(grace, 15), grace, "a byte every four seconds");
         assert_eq!(allowed(grace, 1 << 20), grace + Duration::from_secs(256));
-        assert!(Pace::new(Duration::ZERO).left(0).is_zero());
+        assert!(Pace::new(Duration::ZERO).left(0, Duration::ZERO).is_zero());
+        assert!(!Pace::new(Duration::ZERO).left(0, grace).is_zero(), "it waited for its turn");
     }
 }

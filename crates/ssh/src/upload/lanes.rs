@@ -190,6 +190,7 @@ impl Lane<'_> {
                 self.remote.acknowledged(&mut self.in_flight).await?;
             }
             let len = (part.end - offset).min(self.remote.write_len() as u64);
+            self.remote.take_bandwidth(len).await;
             let mut block = vec![0; len as usize];
             self.local.read_exact(&mut block).await.map_err(failed)?;
             self.in_flight.push(self.remote.write(offset, block).boxed());

@@ -114,6 +114,7 @@ mod tests {
             keep: settings.vault.keep,
             prune: false,
             connections: 1,
+            rate: None,
         }];
         let known = KnownHosts::parse(&format!("[b.example.com]:2222 {KEY}\n")).unwrap();
         let page = page(&settings, "SHA256:signer", &known, Timestamp::UNIX_EPOCH);
