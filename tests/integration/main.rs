@@ -16,6 +16,7 @@ mod journal;
 mod links;
 mod metrics;
 mod night;
+mod notify;
 mod opening;
 mod peers;
 mod pins;

@@ -45,6 +45,7 @@ fn no_unit_allows_more_than_before(host: &Host) {
         ("nightshift", 1.5),
         ("nightshift-drill@lab", 0.8),
         ("nightshift-metrics@lab", 0.8),
+        ("nightshift-notify@lab", 1.5),
         ("nightshift-cold-copy@lab", 2.0),
         ("nightshift-cold-copy-recover", 2.0),
     ] {

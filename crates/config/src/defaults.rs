@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use jiff::civil::Time;
+use nightshift_core::notify::WebhookFormat;
 use nightshift_core::retention::Keep;
 use nightshift_core::settings::{Compression, EtcdData, EtcdMembers};
 use nightshift_core::stage::Stage;
@@ -62,6 +63,11 @@ pub(crate) const SSH_PORT: u16 = 22;
 pub(crate) const SSH_HOST_KEY: &str = "/etc/ssh/ssh_host_ed25519_key";
 pub(crate) const SSH_CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 pub(crate) const SSH_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+pub(crate) const NOTIFY_FORMAT: WebhookFormat = WebhookFormat::Json;
+pub(crate) const NOTIFY_EVERY_NIGHT: bool = false;
+/// A receiver may be down for an evening; the next night has news of its own.
+pub(crate) const NOTIFY_GIVE_UP: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(crate) const AGENTLESS: bool = false;
 pub(crate) const EXPECTED: bool = true;

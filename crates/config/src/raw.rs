@@ -7,6 +7,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 
+use nightshift_core::notify::WebhookFormat;
 use nightshift_core::settings::{Compression, EtcdData, EtcdMembers};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
@@ -76,6 +77,7 @@ tables! {
         remote: Vec<Spanned<Table<Remote>>>,
         ssh: Table<Ssh>,
         metrics: Table<Metrics>,
+        notify: Vec<Spanned<Table<Notify>>>,
         paths: Table<Paths>,
     }
 
@@ -222,6 +224,23 @@ tables! {
 
     Metrics {
         textfile: Leaf<String>,
+    }
+
+    Notify {
+        name: Leaf<String>,
+        kind: Leaf<String>,
+        url: Leaf<String>,
+        url_file: Leaf<String>,
+        url_credential: Leaf<String>,
+        ca: Leaf<String>,
+        format: Leaf<WebhookFormat>,
+        from: Leaf<String>,
+        to: List,
+        sendmail: List,
+        argv: List,
+        events: List,
+        every_night: Leaf<bool>,
+        give_up: Leaf<String>,
     }
 
     Paths {

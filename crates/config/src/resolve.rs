@@ -9,6 +9,7 @@ mod host;
 mod hosts;
 mod metrics;
 mod night;
+mod notify;
 mod places;
 mod stages;
 mod vault;
@@ -69,6 +70,7 @@ pub(crate) fn settings(
         remotes,
         ssh: ssh.settings,
         metrics: metrics::metrics(&raw.metrics, ledger),
+        notify: notify::targets(raw, ledger),
         paths,
     };
     archive::check_names(&settings, raw, ledger);

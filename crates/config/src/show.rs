@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use nightshift_core::name::{ClusterName, HostName, RemoteName};
+use nightshift_core::name::{ClusterName, HostName, RemoteName, TargetName};
+use nightshift_core::notify::{Topic, WebhookFormat};
 use nightshift_core::role::Role;
 use nightshift_core::schedule::Schedule;
 use nightshift_core::settings::{Compression, EtcdData, EtcdMembers, EtcdTools};
@@ -35,6 +36,9 @@ shown_as_text!(
     ClusterName,
     HostName,
     RemoteName,
+    TargetName,
+    Topic,
+    WebhookFormat,
     Role,
     Compression,
     EtcdData,

@@ -112,6 +112,8 @@ kinds! {
         "The night was due, and it did not open until its closing time; see NIGHTSHIFT_REASON. Nothing was backed up on this host in that night. After the cause is removed, `nightshift run night` makes this host's sets.";
     RecordFailed = "record-failed", "c209f2ec0f3041ae90c8e9cdce0d0925", "A record cannot be written":
         "A step of the night is not in its record in /var/lib/nightshift/records; see NIGHTSHIFT_REASON. A stage is not started before its start is recorded. Check the space and the permissions there. The journal has what the record lacks.";
+    NoticeGivenUp = "notice-given-up", "076de82a34eb438c9e1464fda1ef47f1", "A notification was given up":
+        "The target could not be reached for as long as its `give-up` allows, or more notices wait for it than the queue may have; see NIGHTSHIFT_REASON. `nightshift notify --test NAME` tries the target. `nightshift status` shows this until a notice arrives there.";
     OperationFailed = "operation-failed", "0a87bf57e90b46959797046ca3879c9c", "An operation failed":
         "The message names the host, file or task and the reason. NIGHTSHIFT_OUTCOME is failed, or degraded if nightshift continues without the operation or retries it.";
 }

@@ -105,6 +105,7 @@ pub fn settings(dir: &Path, hosts: Vec<Host>, now: Timestamp) -> Settings {
             pull_rate: None,
         },
         metrics: MetricsSettings::default(),
+        notify: Vec::new(),
         paths: Paths { config: dir.join("etc"), state: dir.join("state"), run: dir.join("run") },
     }
 }

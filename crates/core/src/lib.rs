@@ -29,6 +29,7 @@ pub mod metrics;
 pub mod name;
 pub mod named_paths;
 pub mod night;
+pub mod notify;
 pub mod octal;
 pub mod outcome;
 pub mod owner;

@@ -159,6 +159,8 @@ fn places(families: &mut Families, facts: &Facts) {
     let certificates = facts.certificates.iter();
     let certificates = certificates.map(|it| (vec![it.host.to_string(), it.path.clone()], it.not_after));
     families.add(&CERTIFICATE_NOT_AFTER, certificates);
+    let notified = facts.notified.iter().map(|(target, at)| (vec![target.to_string()], *at));
+    families.add(&NOTIFY_LAST_SUCCESS, notified);
 }
 
 #[allow(clippy::cast_precision_loss)] // milliseconds of a stage

@@ -92,6 +92,11 @@ name_type! {
     RemoteName
 }
 
+name_type! {
+    /// The name of a target of notifications (`[[notify]] name`).
+    TargetName
+}
+
 impl HostName {
     /// The name up to its first dot.
     pub fn short(&self) -> &str {

@@ -35,6 +35,7 @@ words! {
         RecordInFuture = "record-in-future",
         VaultLost = "vault-lost",
         SetUnreadable = "set-unreadable",
+        NoticeGivenUp = "notice-given-up",
         /// Of an earlier version of nightshift, which had no codes.
         Other = "other",
     }

@@ -11,6 +11,7 @@ use jiff::civil::Time;
 use crate::inventory::{Host, Inventory};
 use crate::name::{ClusterName, HostName, RemoteName};
 use crate::night::{Night, NightWindow};
+use crate::notify::Target;
 use crate::retention::Keep;
 use crate::role::{Role, Roles};
 use crate::schedule::Schedule;
@@ -38,6 +39,8 @@ pub struct Settings {
     pub remotes: Vec<Remote>,
     pub ssh: SshSettings,
     pub metrics: MetricsSettings,
+    /// Where notices are sent.
+    pub notify: Vec<Target>,
     pub paths: Paths,
 }
 
@@ -60,11 +63,12 @@ impl Settings {
         })
     }
 
-    /// The settings of the open night after a reload: the stages that have not begun take theirs from `fresh`, everything
-    /// else stays.
+    /// The settings of the open night after a reload: the stages that have not begun take theirs from `fresh`, and
+    /// notices go to its targets; everything else stays.
     pub fn tonight(&self, fresh: &Self, begun: impl Fn(Stage) -> bool) -> Self {
         let of = |stage| if begun(stage) { self } else { fresh };
-        Self { stages: PerStage::from_fn(|stage| of(stage).stages.get(stage).clone()), ..self.clone() }
+        let stages = PerStage::from_fn(|stage| of(stage).stages.get(stage).clone());
+        Self { stages, notify: fresh.notify.clone(), ..self.clone() }
     }
 
     /// The files to collect for a role on a host with such a control plane. Where none was found, they are those of services.
@@ -341,6 +345,11 @@ impl Paths {
         self.state.join("vault.mark")
     }
 
+    /// The notices that wait, by target, and what is known of each target.
+    pub fn notices(&self) -> PathBuf {
+        self.state.join("notify")
+    }
+
     pub fn records(&self) -> PathBuf {
         self.state.join("records")
     }
@@ -454,6 +463,7 @@ pub(crate) mod testing {
                 pull_rate: None,
             },
             metrics: MetricsSettings::default(),
+            notify: Vec::new(),
             paths: Paths { config: "/etc".into(), state: "/state".into(), run: "/run".into() },
         }
     }

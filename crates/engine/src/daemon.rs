@@ -9,6 +9,7 @@ mod keep;
 mod metrics;
 mod metrics_clock;
 mod nights;
+mod notices;
 mod opened;
 mod requests;
 mod slots;
@@ -94,7 +95,8 @@ async fn serve(
     loop {
         daemon.notify_systemd();
         daemon.write_metrics_if_due();
-        let sleep = daemon.until_wake().min(daemon.systemd.feed_every() / 2);
+        daemon.send_notices_if_due();
+        let sleep = daemon.until_wake().min(daemon.until_notice()).min(daemon.systemd.feed_every() / 2);
         tokio::select! {
             () = heartbeat.beat() => {
                 daemon.turn(Event::Tick).await;

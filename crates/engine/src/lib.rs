@@ -15,6 +15,7 @@ pub mod hint_file;
 pub mod logging;
 pub mod machine;
 pub mod metrics_file;
+pub mod notify;
 mod once;
 mod report;
 pub mod retention;

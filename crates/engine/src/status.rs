@@ -28,6 +28,7 @@ use nightshift_etcd::restorer;
 use nightshift_store::records::Records;
 use nightshift_store::{StoreError, Vault};
 
+use crate::notify::queue::Queue;
 use crate::state_lock::first_started;
 pub use facts::with_facts;
 
@@ -41,6 +42,7 @@ pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError>
     if let Err(error @ StoreError::LostVault { .. }) = Vault::of(settings).check_mark() {
         warnings.insert(Reason::new(ReasonCode::VaultLost, chain(&error)));
     }
+    warnings.extend(given_up(settings));
     let known = past.nights.iter().filter(|night| !past.future.contains(night));
     let mut last = LastNights::default();
     for night in known.clone().rev().filter(|night| !night.is_extra()) {
@@ -84,6 +86,20 @@ pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError>
         remotes: stored::remotes(settings),
         opens: window.opening(window.next_after(now)),
         facts: None,
+    })
+}
+
+/// The targets whose last notice was given up. One that arrives settles it.
+fn given_up(settings: &Settings) -> impl Iterator<Item = Reason> {
+    settings.notify.iter().filter_map(|target| {
+        // Without permission to read the state, nothing is known of it.
+        let lost = Queue::of(settings, &target.name).state().ok()?.given_up?;
+        let at = local_time(lost.at, &settings.window.zone);
+        let text = format!(
+            "target {}: a notification was given up at {at} ({}): {}; try `nightshift notify --test {}`",
+            target.name, lost.title, lost.reason, target.name
+        );
+        Some(Reason::new(ReasonCode::NoticeGivenUp, text))
     })
 }
 

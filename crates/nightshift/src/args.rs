@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use nightshift_core::name::{HostName, RemoteName};
+use nightshift_core::name::{HostName, RemoteName, TargetName};
 use nightshift_core::night::Night;
 use nightshift_core::set_path::SetId;
 
@@ -61,6 +61,11 @@ pub enum Command {
     /// They are complete also if the daemon does not run. nightshift-metrics.socket serves them over HTTP, and with
     /// `[metrics] textfile` the daemon writes them for node_exporter.
     Metrics,
+    /// Show what waits for each target of notifications, or test one
+    ///
+    /// Targets are those of `[[notify]]` in the config. A test goes the way of every notice: through nightshift-notify.socket, which
+    /// only root and the daemon can use.
+    Notify(Notify),
     /// Start stages now, or the whole night
     ///
     /// In the open night, `run night` starts everything that still waits. If no night is open, it opens an extra night, such
@@ -170,6 +175,9 @@ pub enum Command {
     /// Write in the files of metrics that the daemon has ended (started by systemd)
     #[command(hide = true)]
     MetricsStopped,
+    /// Send one notice that comes over standard input (started by systemd)
+    #[command(hide = true)]
+    NotifySend,
     /// Remove scratch directories of killed drills
     #[command(hide = true)]
     DrillSweep { scratch: PathBuf },
@@ -192,6 +200,13 @@ pub struct Status {
 }
 
 const JSON: &str = "Print JSON";
+
+#[derive(Debug, Args)]
+pub struct Notify {
+    /// Send a test to this target
+    #[arg(long, value_name = "NAME")]
+    pub test: Option<TargetName>,
+}
 
 #[derive(Debug, Args)]
 pub struct Check {

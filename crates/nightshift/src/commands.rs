@@ -16,6 +16,7 @@ mod inspect;
 mod keys;
 mod metrics;
 mod nights;
+mod notify;
 mod plan;
 mod progress;
 mod prune;
@@ -59,6 +60,8 @@ pub fn run(cli: Cli) -> Result<Exit, CommandError> {
         Command::Metrics => here(metrics::run(&config)),
         Command::MetricsServe { report } => metrics::serve(&report),
         Command::MetricsStopped => metrics::stopped(&config),
+        Command::Notify(args) => here(notify::run(&config, args)),
+        Command::NotifySend => here(notify::send(&config)),
         Command::Run(args) => here(run::run(&config, args)),
         Command::Backup(Backup::Now(args)) => here(backup::now(&config, args)),
         Command::Reload => here(reload::run(&config)),

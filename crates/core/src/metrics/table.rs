@@ -93,4 +93,6 @@ table! {
         "The free space of the file system that contains the vault";
     CERTIFICATE_NOT_AFTER = "certificate_not_after_timestamp_seconds" ["host", "certificate"]
         "When the first certificate expires that is needed in this file of the newest good set of the master or etcd host";
+    NOTIFY_LAST_SUCCESS = "notify_last_success_timestamp_seconds" ["target"]
+        "When the last notification arrived at the target";
 }

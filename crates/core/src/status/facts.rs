@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::etcd_facts::AgreementState;
-use crate::name::{HostName, RemoteName};
+use crate::name::{HostName, RemoteName, TargetName};
 use crate::outcome::{Outcome, Verdict};
 use crate::proof::DrillVerdict;
 use crate::role::Role;
@@ -41,6 +41,8 @@ pub struct Facts {
     pub remotes: Vec<RemoteState>,
     pub vault: Option<Space>,
     pub certificates: Vec<ExpiringCertificate>,
+    /// When the last notice arrived at each target.
+    pub notified: BTreeMap<TargetName, Timestamp>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

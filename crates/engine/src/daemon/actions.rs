@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use nightshift_core::agenda::{Action, Agenda, Clock, Event as AgendaEvent, Held, StageResult, Start};
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
+use nightshift_core::name::TargetName;
 use nightshift_core::night::Night;
 use nightshift_core::record::StartReason;
 use nightshift_core::settings::Settings;
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::disk::Disk;
 use super::metrics_clock::MetricsClock;
 use super::nights::Nights;
+use super::notices::Notices;
 use super::status_line::status_line;
 use super::sweep::sweep;
 use super::waiting::WaitingClients;
@@ -53,6 +55,8 @@ pub(super) enum Task {
     Hint,
     /// Writes what metrics are made of.
     Metrics,
+    /// Sends the notices of a target.
+    Notify(TargetName),
     /// Prunes when a night opens, so that there is space for its sets.
     OpeningPrune,
     /// Queries whether the clock is synchronised; this may take seconds.
@@ -68,6 +72,7 @@ impl fmt::Display for Task {
             Self::Response => f.write_str("the response to a control request"),
             Self::Hint => f.write_str("the update of now.json"),
             Self::Metrics => f.write_str("the update of the metrics"),
+            Self::Notify(target) => write!(f, "the notices to target {target}"),
             Self::OpeningPrune => f.write_str("the prune at the opening of the night"),
             Self::ClockQuery => f.write_str("the query of the clock"),
         }
@@ -81,6 +86,13 @@ pub(super) enum TaskOutput {
     /// Whether a set arrived.
     Beside(bool),
     Synchronised(bool),
+    /// What has changed may be in the queues of notices.
+    Observed,
+    /// When the next notice of a target is due.
+    Notified {
+        target: TargetName,
+        next: Option<Timestamp>,
+    },
     Nothing,
 }
 
@@ -104,6 +116,7 @@ pub(super) struct Daemon {
     /// The last reload was refused.
     pub reload_refused: bool,
     pub metrics: MetricsClock,
+    pub notices: Notices,
     wake: Timestamp,
 }
 
@@ -141,6 +154,7 @@ impl Daemon {
             hint_is_old: false,
             reload_refused: false,
             metrics: MetricsClock::default(),
+            notices: Notices::default(),
         })
     }
 
@@ -285,6 +299,8 @@ impl Daemon {
         let Ended { end, beside } = match (&ended.name, ended.result) {
             (_, Ok(TaskOutput::Nothing | TaskOutput::Beside(false))) => return,
             (_, Ok(TaskOutput::Beside(true))) => return self.turn(AgendaEvent::LateSet).await,
+            (_, Ok(TaskOutput::Observed)) => return self.notices.changed(),
+            (_, Ok(TaskOutput::Notified { target, next })) => return self.notices.sent(target, next),
             (_, Ok(TaskOutput::Synchronised(synchronised))) => {
                 self.clock.store(synchronised);
                 return self.turn(AgendaEvent::Tick).await;

@@ -1,15 +1,17 @@
-//! What metrics are made of, on disk: written when the daemon's state changes, and from time to time, as a task of its own. Nothing
+//! What metrics and notices are made of, on disk: written when the daemon's state changes, and from time to time, as a task of its own. Nothing
 //! of a night waits for it.
 
 use std::sync::Arc;
 
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
-use nightshift_store::offload;
+use nightshift_store::{StoreError, offload};
 use tokio_util::sync::CancellationToken;
 
 use super::actions::{Daemon, Task, TaskOutput};
 use crate::metrics_file;
+use crate::notify::deliver::report_given_up;
+use crate::notify::observe::observe;
 
 impl Daemon {
     /// One writer at a time: a change meanwhile is written when it has ended.
@@ -21,11 +23,22 @@ impl Daemon {
         let (settings, audit) = (Arc::clone(self.agenda.settings()), self.audit.clone());
         let status = self.status(true);
         let write = move || {
-            if let Err(error) = status().and_then(|report| metrics_file::write(&settings, report)) {
-                let what = "cannot write the metrics; what reads them sees an older state";
-                audit.emit(&Event::degraded(Kind::OperationFailed, what, chain(&error)));
+            let failed = |what: &str, error: &StoreError| {
+                audit.emit(&Event::degraded(Kind::OperationFailed, what, chain(error)));
+            };
+            let written = status().and_then(|report| {
+                match observe(&settings, &report) {
+                    Ok(dropped) => {
+                        dropped.iter().for_each(|(queue, lost)| report_given_up(queue, lost, &audit))
+                    }
+                    Err(error) => failed("cannot queue notices of what has changed", &error),
+                }
+                metrics_file::write(&settings, report)
+            });
+            if let Err(error) = written {
+                failed("cannot write the metrics; what reads them sees an older state", &error);
             }
-            TaskOutput::Nothing
+            TaskOutput::Observed
         };
         self.supervisor.start(Task::Metrics, CancellationToken::new(), offload::run(write));
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use nightshift_core::etcd_facts::AgreementState;
-use nightshift_core::name::HostName;
+use nightshift_core::name::{HostName, TargetName};
 use nightshift_core::night::Night;
 use nightshift_core::plan::NightPlan;
 use nightshift_core::proof::DrillVerdict;
@@ -19,6 +19,7 @@ use nightshift_store::{StoreError, Vault};
 
 use super::stored::Stored;
 use super::{Report, etcd_state, is_settled};
+use crate::notify::queue::Queue;
 use crate::state_lock::first_started;
 
 /// How many nights are read for the last run of each stage: one that is scheduled once a week is found.
@@ -68,6 +69,7 @@ pub fn with_facts(settings: &Settings, report: Report, now: Timestamp) -> Result
         remotes: super::stored::remotes(settings),
         vault: super::stored::space(settings),
         certificates: stored.certificates,
+        notified: notified(settings),
     };
     Ok(Report { facts: Some(facts), ..report })
 }
@@ -123,6 +125,12 @@ fn unproved(record: &Record) -> BTreeMap<HostName, u64> {
     }
     let unproved = last.into_iter().filter(|(_, report)| report.verdict == DrillVerdict::NotProved);
     unproved.map(|(host, report)| (host, report.took_ms)).collect()
+}
+
+/// A target's state that cannot be read has no value.
+fn notified(settings: &Settings) -> BTreeMap<TargetName, Timestamp> {
+    let last = |name: &TargetName| Queue::of(settings, name).state().ok()?.last_success;
+    settings.notify.iter().filter_map(|target| Some((target.name.clone(), last(&target.name)?))).collect()
 }
 
 /// When the first night closes that should be restorable after the last one that is; the counterpart of `stale`.

@@ -6,6 +6,7 @@ mod etcd;
 mod etcd_data;
 mod line;
 mod machine;
+mod notify;
 mod ready;
 
 use std::path::Path;

@@ -12,6 +12,7 @@ use nightshift_engine::daemon::DaemonError;
 use nightshift_etcd::discover::DiscoverError;
 use nightshift_etcd::service::ServiceError;
 use nightshift_etcd::trial::child::FollowError;
+use nightshift_notify::SendError;
 use nightshift_objects::api::ApiError;
 use nightshift_objects::files::FileError;
 use nightshift_objects::proxy::ProxyError;
@@ -72,6 +73,7 @@ macro_rules! others {
 }
 others!(CredentialsError, ReachError, IdentityError, KnownHostsError, DiscoverError, ServiceError);
 others!(ServeError, RecoverError, FollowError, PeerError, RestoreError);
+others!(SendError);
 others!(ApiError, FileError, ObjectError, ProxyError, SourceError);
 
 impl CommandError {

@@ -102,5 +102,6 @@ panels! {
     "Waiting archives" "none" RedFrom(2.0), Value(ARCHIVES_WAITING), "{{instance}} {{remote}}";
     "Free space of the vault" "percentunit" RedBelow(0.1), Share(VAULT_FREE, VAULT_SIZE), "{{instance}}";
     "Certificates" "s" Table, First(CERTIFICATE_NOT_AFTER), "";
+    "Age of the last notification" "s" Graph, Since(NOTIFY_LAST_SUCCESS), "{{instance}} {{target}}";
     "Versions" "none" Table, Value(BUILD_INFO), "";
 }

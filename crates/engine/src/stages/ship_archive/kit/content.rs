@@ -19,7 +19,7 @@ use crate::context::StageContext;
 use crate::stages::{by_hand, host_keys};
 
 /// What the package installs for the program to run.
-const PACKAGE: [&str; 14] = [
+const PACKAGE: [&str; 16] = [
     "/usr/bin/nightshift",
     "/usr/lib/systemd/system/nightshift.service",
     "/usr/lib/systemd/system/nightshift-cold-copy.socket",
@@ -29,6 +29,8 @@ const PACKAGE: [&str; 14] = [
     "/usr/lib/systemd/system/nightshift-drill@.service",
     "/usr/lib/systemd/system/nightshift-metrics.socket",
     "/usr/lib/systemd/system/nightshift-metrics@.service",
+    "/usr/lib/systemd/system/nightshift-notify.socket",
+    "/usr/lib/systemd/system/nightshift-notify@.service",
     "/usr/lib/systemd/system-preset/80-nightshift.preset",
     "/usr/lib/sysusers.d/nightshift.conf",
     "/usr/lib/tmpfiles.d/nightshift.conf",

@@ -1,0 +1,185 @@
+//! The queue: one file for each notice and target, in the order in which they are sent, and what is known of the target.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use nightshift_core::backoff;
+use nightshift_core::name::TargetName;
+use nightshift_core::notify::Notice;
+use nightshift_core::settings::Settings;
+use nightshift_store::{
+    IoContext as _, StoreError, create_directories, list, read_if_exists, remove_file, remove_tree,
+    replace_file,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// More waiting notices of one target are given up, the oldest first.
+const MAX_WAITING: usize = 200;
+/// The maximum length of a file: a notice has at most a dozen lines.
+const MAX_LEN: u64 = 256 << 10;
+/// The delay before the first retry. It doubles with each one, up to ten times this.
+const BACKOFF: Duration = Duration::from_secs(30);
+
+/// The state of a target, in this file of its directory.
+const STATE: &str = "state.json";
+
+/// A notice that waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queued {
+    pub notice: Notice,
+    pub since: Timestamp,
+    #[serde(default)]
+    pub attempts: u32,
+    /// Not before then.
+    pub next: Timestamp,
+    /// Why the last attempt failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What is known of a target.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetState {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_success: Option<Timestamp>,
+    /// The last notice that was given up after that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_up: Option<GivenUp>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivenUp {
+    pub at: Timestamp,
+    pub title: String,
+    pub reason: String,
+}
+
+/// The queue of one target.
+#[derive(Debug, Clone)]
+pub struct Queue {
+    directory: PathBuf,
+    target: TargetName,
+}
+
+impl Queue {
+    pub fn of(settings: &Settings, target: &TargetName) -> Self {
+        Self { directory: settings.paths.notices().join(target.as_str()), target: target.clone() }
+    }
+
+    /// Adds a notice as the last one, unless it waits already: a crash may have come between a notice and the note that it was made.
+    /// Returns the notices that this leaves no space for.
+    pub fn put(&self, notice: &Notice, number: usize, now: Timestamp) -> Result<Vec<Queued>, StoreError> {
+        create_directories(&self.directory)?;
+        let waiting = self.files()?;
+        let is_same = |path: &PathBuf| {
+            path.file_stem().and_then(|stem| stem.to_str()).is_some_and(|stem| stem.ends_with(&notice.id))
+        };
+        if waiting.iter().any(is_same) {
+            return Ok(Vec::new());
+        }
+        let queued = Queued { notice: notice.clone(), since: now, attempts: 0, next: now, reason: None };
+        let name = format!("{:014}-{number:03}-{}.json", now.as_millisecond(), notice.id);
+        write(&self.directory.join(name), &queued)?;
+        let surplus = (waiting.len() + 1).saturating_sub(MAX_WAITING);
+        let mut dropped = Vec::new();
+        for path in &waiting[..surplus.min(waiting.len())] {
+            match read::<Queued>(path)? {
+                Some(queued) => {
+                    let reason = Some(format!("more than {MAX_WAITING} notices wait for this target"));
+                    let queued = Queued { reason, ..queued };
+                    self.give_up(path, &queued, now)?;
+                    dropped.push(queued);
+                }
+                None => remove_file(path)?,
+            }
+        }
+        Ok(dropped)
+    }
+
+    /// The first notice.
+    pub fn first(&self) -> Result<Option<(PathBuf, Queued)>, StoreError> {
+        let Some(path) = self.files()?.into_iter().next() else { return Ok(None) };
+        Ok(read(&path)?.map(|queued| (path, queued)))
+    }
+
+    pub fn waiting(&self) -> Result<usize, StoreError> {
+        Ok(self.files()?.len())
+    }
+
+    /// The receiver has the notice.
+    pub fn sent(&self, path: &Path, now: Timestamp) -> Result<(), StoreError> {
+        self.write_state(&TargetState { last_success: Some(now), given_up: None })?;
+        remove_file(path)
+    }
+
+    /// An attempt failed; returns what is known of the notice now.
+    pub fn failed(
+        &self,
+        path: &Path,
+        queued: Queued,
+        reason: String,
+        now: Timestamp,
+    ) -> Result<Queued, StoreError> {
+        let attempts = queued.attempts.saturating_add(1);
+        let delay = backoff::delay(BACKOFF, attempts, &queued.notice.id);
+        let next = now.checked_add(delay).unwrap_or(Timestamp::MAX);
+        let queued = Queued { attempts, next, reason: Some(reason), ..queued };
+        write(path, &queued)?;
+        Ok(queued)
+    }
+
+    pub fn give_up(&self, path: &Path, queued: &Queued, now: Timestamp) -> Result<(), StoreError> {
+        let reason = queued.reason.clone().unwrap_or_else(|| "it was never tried".to_owned());
+        let given_up = GivenUp { at: now, title: queued.notice.title.clone(), reason };
+        self.write_state(&TargetState { given_up: Some(given_up), ..self.state()? })?;
+        remove_file(path)
+    }
+
+    pub fn state(&self) -> Result<TargetState, StoreError> {
+        Ok(read(&self.directory.join(STATE))?.unwrap_or_default())
+    }
+
+    fn write_state(&self, state: &TargetState) -> Result<(), StoreError> {
+        write(&self.directory.join(STATE), state)
+    }
+
+    pub const fn target(&self) -> &TargetName {
+        &self.target
+    }
+
+    fn files(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let is_notice = |name: &str| name.ends_with(".json") && name != STATE && !name.starts_with('.');
+        let entries = list(&self.directory)?.into_iter();
+        let named = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_notice));
+        Ok(named.map(|entry| entry.path()).collect())
+    }
+}
+
+/// Removes the queues of targets that the config no longer has.
+pub(super) fn sweep(settings: &Settings) -> Result<(), StoreError> {
+    for entry in list(&settings.paths.notices())? {
+        let name = entry.file_name();
+        let is_target = |name: &str| settings.notify.iter().any(|target| target.name.as_str() == name);
+        if entry.path().is_dir() && !name.to_str().is_some_and(is_target) {
+            remove_tree(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn write(path: &Path, value: &impl Serialize) -> Result<(), StoreError> {
+    let bytes = serde_json::to_vec(value).map_err(io::Error::from).on("write", path)?;
+    replace_file(path, &bytes)
+}
+
+/// `None` if the file does not exist.
+pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {
+    let Some(bytes) = read_if_exists(path, MAX_LEN)? else { return Ok(None) };
+    serde_json::from_slice(&bytes).map_err(io::Error::from).on("read", path).map(Some)
+}
+
+#[cfg(test)]
+mod tests;

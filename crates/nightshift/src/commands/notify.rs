@@ -1,0 +1,111 @@
+//! `nightshift notify`: what waits for each target, and a test of one. A hidden command for systemd sends one notice: what it sends
+//! comes over the connection, and where to, from root's config.
+
+use std::io::{self, BufRead as _, Read as _, Write as _};
+use std::path::Path;
+
+use jiff::Timestamp;
+use nightshift_core::notify::{Notice, Request, Response};
+use nightshift_core::settings::Settings;
+use nightshift_core::units::local_time;
+use nightshift_engine::notify::queue::Queue;
+use nightshift_engine::notify::unit::{self, MAX_MESSAGE_LEN, failure, socket};
+use tokio::time::timeout;
+
+use super::CommandError;
+use crate::args::Notify;
+use crate::exit::Exit;
+use crate::{config_file, out, report};
+
+pub async fn run(config: &Path, args: Notify) -> Result<Exit, CommandError> {
+    let settings = config_file::settings(config)?;
+    let Some(name) = args.test else { return list(&settings) };
+    let known = settings.notify.iter().any(|target| target.name == name);
+    if !known {
+        let names: Vec<&str> = settings.notify.iter().map(|target| target.name.as_str()).collect();
+        let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        return Err(CommandError::Usage(format!(
+            "the config has no target {name}; its targets are: {names}"
+        )));
+    }
+    let now = Timestamp::now();
+    let notice = Notice::test(&settings.cluster, &settings.this, now, &now.as_nanosecond().to_string());
+    let id = notice.id.clone();
+    let socket = socket(&settings);
+    let sent = match unit::send(&socket, &Request { target: name.clone(), notice }).await {
+        Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
+            return Err(CommandError::Read { path: socket, source });
+        }
+        sent => sent,
+    };
+    match failure(&socket, sent) {
+        None => {
+            out::print(&format!("{name}: sent, with the id {id}"));
+            Ok(Exit::Good)
+        }
+        Some(reason) => {
+            out::print_error(&format!("{name}: not sent: {reason}"));
+            Ok(Exit::Failed)
+        }
+    }
+}
+
+fn list(settings: &Settings) -> Result<Exit, CommandError> {
+    if settings.notify.is_empty() {
+        out::print("the config has no targets of notifications ([[notify]])");
+    }
+    let zone = &settings.window.zone;
+    for target in &settings.notify {
+        let queue = Queue::of(settings, &target.name);
+        let state = queue.state()?;
+        let last = state.last_success.map_or("never".to_owned(), |at| local_time(at, zone));
+        let mut line = format!("{}: last notice sent: {last}; waiting: {}", target.name, queue.waiting()?);
+        if let Some((_, first)) = queue.first()?
+            && let Some(reason) = first.reason
+        {
+            line.push_str(&format!("; last attempt failed: {reason}"));
+        }
+        if let Some(given_up) = state.given_up {
+            line.push_str(&format!("; given up at {}: {}", local_time(given_up.at, zone), given_up.title));
+        }
+        out::print(&line);
+    }
+    Ok(Exit::Good)
+}
+
+/// Sends the notice of one connection, and answers whether the receiver has it.
+pub async fn send(config: &Path) -> Result<Exit, CommandError> {
+    let response = match send_one(config).await {
+        Ok(()) => Response::Sent,
+        Err(error) => Response::Failed(report::in_full(&error)),
+    };
+    let mut line = serde_json::to_vec(&response)?;
+    line.push(b'\n');
+    // The connection may be closed: then the daemon sends the notice again.
+    let mut output = io::stdout().lock();
+    output.write_all(&line).and_then(|()| output.flush()).map_err(CommandError::Output)?;
+    Ok(Exit::Good)
+}
+
+async fn send_one(config: &Path) -> Result<(), CommandError> {
+    let mut line = Vec::new();
+    io::stdin().lock().take(MAX_MESSAGE_LEN).read_until(b'\n', &mut line).map_err(failed)?;
+    let request: Request = serde_json::from_slice(&line).map_err(|error| failed(error.into()))?;
+    let settings = config_file::load(config)?.settings;
+    let target = settings.notify.iter().find(|target| target.name == request.target);
+    let Some(target) = target else {
+        return Err(CommandError::Absent(format!("the config has no target {}", request.target)));
+    };
+    let sending = nightshift_notify::send(target, &request.notice);
+    let late = |_| CommandError::Absent(format!("the target did not answer within {} s", LIMIT.as_secs()));
+    Ok(timeout(LIMIT, sending).await.map_err(late)??)
+}
+
+/// A little less than RuntimeMaxSec= of the unit, so that there is an answer.
+const LIMIT: std::time::Duration = std::time::Duration::from_secs(100);
+
+fn failed(error: io::Error) -> CommandError {
+    CommandError::failed(
+        "standard input is not a request of the daemon; `nightshift notify --test NAME` sends a test",
+    )(error)
+}

@@ -1,0 +1,100 @@
+//! One POST request. Any answer but success is a failure.
+
+use std::future::poll_fn;
+use std::path::Path;
+use std::pin::pin;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use futures_util::future::{Either, select};
+use http::header;
+use http_body_util::Full;
+use hyper::Request;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use crate::url::Url;
+use crate::{SendError, roots};
+
+/// The time for the whole request.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+pub struct Post<'a> {
+    pub url: &'a Url,
+    pub ca: Option<&'a Path>,
+    /// The notice's.
+    pub id: &'a str,
+    pub content: &'static str,
+    pub body: Vec<u8>,
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+impl Post<'_> {
+    pub async fn send(self) -> Result<(), SendError> {
+        let exchange = self.exchange();
+        timeout(TIMEOUT, exchange).await.map_err(|_| SendError::TimedOut(TIMEOUT.as_secs()))?
+    }
+
+    async fn exchange(self) -> Result<(), SendError> {
+        let stream = TokioIo::new(self.connect().await?);
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(stream).await.map_err(SendError::Http)?;
+        let mut request = Request::post(self.url.path())
+            .header(header::HOST, self.url.authority())
+            .header(header::USER_AGENT, concat!("nightshift/", env!("CARGO_PKG_VERSION")))
+            .header(header::CONTENT_TYPE, self.content)
+            .header(header::CONNECTION, "close")
+            // A receiver that has seen it knows the notice already.
+            .header("Idempotency-Key", self.id);
+        if let Some((user, password)) = &self.url.login {
+            let login = STANDARD.encode(format!("{user}:{password}"));
+            request = request.header(header::AUTHORIZATION, format!("Basic {login}"));
+        }
+        let body = Full::new(Bytes::from(self.body));
+        let request = request.body(body).map_err(|_| SendError::BadUrl("its path cannot be requested"))?;
+        let response = pin!(async {
+            poll_fn(|context| sender.poll_ready(context)).await?;
+            sender.send_request(request).await
+        });
+        // The connection makes progress only while it is polled.
+        let response = match select(pin!(connection), response).await {
+            Either::Left((_, response)) => response.await,
+            Either::Right((response, _)) => response,
+        };
+        let status = response.map_err(SendError::Http)?.status();
+        if status.is_success() {
+            Ok(())
+        } else if status.is_redirection() {
+            // The place that it names is another receiver, which must not learn what the URL's secret part opens.
+            Err(SendError::Redirected(status.as_u16()))
+        } else {
+            Err(SendError::Refused(status))
+        }
+    }
+
+    async fn connect(&self) -> Result<Box<dyn Stream>, SendError> {
+        let default = match self.url.scheme.as_str() {
+            "https" => 443,
+            "http" => 80,
+            _ => return Err(SendError::BadUrl("it begins neither with https:// nor with http://")),
+        };
+        let address = (self.url.host.as_str(), self.url.port.unwrap_or(default));
+        let tcp = TcpStream::connect(address).await.map_err(SendError::Connect)?;
+        if self.url.scheme == "http" {
+            return Ok(Box::new(tcp));
+        }
+        let name = ServerName::try_from(self.url.host.clone())
+            .map_err(|_| SendError::BadUrl("its host cannot be the name in a certificate"))?;
+        let connector = TlsConnector::from(roots::client_config(self.ca)?);
+        let stream = connector.connect(name, tcp).await.map_err(SendError::Connect)?;
+        Ok(Box::new(stream))
+    }
+}

@@ -1,0 +1,53 @@
+//! Sends one notice to one target: over HTTP, by mail, or to a program. It runs in a unit of its own, never in the daemon.
+//!
+//! URLs are secrets: no error contains one, or a part of one. A redirect is not followed.
+
+mod command;
+mod error;
+mod http;
+mod mail;
+mod roots;
+mod url;
+
+use nightshift_core::notify::{Notice, Target, TargetKind, json, ping, webhook};
+
+pub use error::SendError;
+use http::Post;
+use url::Url;
+
+/// Sends a notice; `Ok` means that the receiver has it. A notice that the format of the target has no place for counts as sent.
+pub async fn send(target: &Target, notice: &Notice) -> Result<(), SendError> {
+    match &target.kind {
+        TargetKind::Ping { url, ca } => {
+            let ping = ping(notice);
+            let mut url = Url::read(url)?;
+            url.append(ping.path, ping.rid.as_deref().map(|rid| ("rid", rid)));
+            let body = format!("{}\n{}", notice.title, notice.text).trim_end().to_owned().into_bytes();
+            let post = Post {
+                url: &url,
+                ca: ca.as_deref(),
+                id: &notice.id,
+                content: "text/plain; charset=utf-8",
+                body,
+            };
+            post.send().await
+        }
+        TargetKind::Webhook { url, format, ca } => {
+            let mut url = Url::read(url)?;
+            let topic = if *format == nightshift_core::notify::WebhookFormat::Ntfy {
+                url.take_last_segment().ok_or(SendError::NoTopic)?
+            } else {
+                String::new()
+            };
+            let Some(body) = webhook(*format, notice, &topic) else { return Ok(()) };
+            let body = body.to_string().into_bytes();
+            let post =
+                Post { url: &url, ca: ca.as_deref(), id: &notice.id, content: "application/json", body };
+            post.send().await
+        }
+        TargetKind::Mail { from, to, path } => mail::send(from, to, path, notice).await,
+        TargetKind::Command { argv } => {
+            command::run(argv, &notice.id, json(notice).to_string().as_bytes()).await
+        }
+    }
+}

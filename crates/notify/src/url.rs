@@ -1,0 +1,171 @@
+//! The URL of a target, read from where the config says.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use nightshift_core::notify::Secret;
+use percent_encoding::percent_decode_str;
+
+use crate::SendError;
+
+/// The maximum length of a URL in bytes.
+const MAX_LEN: u64 = 4096;
+
+pub struct Url {
+    pub scheme: String,
+    /// The user and the password, decoded.
+    pub login: Option<(String, String)>,
+    pub host: String,
+    pub port: Option<u16>,
+    /// With the query.
+    path: String,
+}
+
+impl Url {
+    pub fn read(secret: &Secret) -> Result<Self, SendError> {
+        match secret {
+            Secret::Inline(url) => Self::parse(url),
+            Secret::File(path) => Self::read_file(path),
+            Secret::Credential(name) => {
+                let directory = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+                let path = directory.map(|directory| directory.join(name)).filter(|path| path.exists());
+                Self::read_file(&path.ok_or_else(|| SendError::NoCredential(name.clone()))?)
+            }
+        }
+    }
+
+    fn read_file(path: &Path) -> Result<Self, SendError> {
+        let failed = |source| SendError::ReadUrl { path: path.to_owned(), source };
+        let mut text = String::new();
+        let file = File::open(path).map_err(failed)?;
+        if !file.metadata().map_err(failed)?.is_file() {
+            return Err(failed(io::Error::other("it is not a regular file")));
+        }
+        file.take(MAX_LEN + 1).read_to_string(&mut text).map_err(failed)?;
+        if text.len() as u64 > MAX_LEN {
+            return Err(SendError::BadUrl("it is too long"));
+        }
+        Self::parse(text.trim())
+    }
+
+    fn parse(text: &str) -> Result<Self, SendError> {
+        let bad = SendError::BadUrl;
+        if !text.chars().all(|c| c.is_ascii_graphic()) || text.contains('#') {
+            return Err(bad("write one line without spaces and without `#`"));
+        }
+        let (scheme, rest) = text.split_once("://").ok_or(bad("it has no scheme, such as https://"))?;
+        let ends = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(ends);
+        let (login, address) = match authority.rsplit_once('@') {
+            Some((login, address)) => (Some(Self::login(login)?), address),
+            None => (None, authority),
+        };
+        let (host, port) = Self::address(address).ok_or(bad("it has no host, or an invalid port"))?;
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        Ok(Self { scheme: scheme.to_ascii_lowercase(), login, host, port, path })
+    }
+
+    fn login(text: &str) -> Result<(String, String), SendError> {
+        let (user, password) = text.split_once(':').unwrap_or((text, ""));
+        let decoded = |text| {
+            let text = percent_decode_str(text).decode_utf8();
+            text.map(Into::into).map_err(|_| SendError::BadUrl("its login is not UTF-8 when decoded"))
+        };
+        Ok((decoded(user)?, decoded(password)?))
+    }
+
+    /// The host without the brackets of an IPv6 address.
+    fn address(text: &str) -> Option<(String, Option<u16>)> {
+        let (host, port) = match text.strip_prefix('[') {
+            Some(rest) => {
+                let (host, after) = rest.split_once(']')?;
+                (host, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
+            }
+            None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
+        };
+        let port = match port {
+            Some(port) => Some(port.parse().ok().filter(|port| *port > 0)?),
+            None => None,
+        };
+        (!host.is_empty()).then(|| (host.to_owned(), port))
+    }
+
+    /// Adds to the path, and to the query.
+    pub fn append(&mut self, path: &str, query: Option<(&str, &str)>) {
+        let (before, old) = match self.path.split_once('?') {
+            Some((before, old)) => (before, Some(old)),
+            None => (self.path.as_str(), None),
+        };
+        let before = if path.is_empty() { before } else { before.trim_end_matches('/') };
+        let new = query.map(|(key, value)| format!("{key}={value}"));
+        let query: Vec<&str> =
+            old.into_iter().chain(new.as_deref()).filter(|part| !part.is_empty()).collect();
+        let mark = if query.is_empty() { "" } else { "?" };
+        self.path = format!("{before}{path}{mark}{}", query.join("&"));
+    }
+
+    /// Removes the last part of the path and returns it.
+    pub fn take_last_segment(&mut self) -> Option<String> {
+        let (before, query) = match self.path.split_once('?') {
+            Some((before, query)) => (before, format!("?{query}")),
+            None => (self.path.as_str(), String::new()),
+        };
+        let (rest, last) = before.trim_end_matches('/').rsplit_once('/')?;
+        let last = Some(last.to_owned()).filter(|last| !last.is_empty())?;
+        self.path = format!("{rest}/{query}");
+        Some(last)
+    }
+
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// As in a header.
+    pub fn authority(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        self.port.map_or_else(|| host.clone(), |port| format!("{host}:{port}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ping_extends_the_path_and_the_query_of_its_url() {
+        let appended = |text: &str, path, query| {
+            let mut url = Url::parse(text).unwrap();
+            url.append(path, query);
+            url.path().to_owned()
+        };
+        assert_eq!(appended("https://hc/uuid", "/start", Some(("rid", "1"))), "/uuid/start?rid=1");
+        assert_eq!(appended("https://hc/uuid/", "/fail", None), "/uuid/fail");
+        assert_eq!(appended("https://hc/uuid?create=1", "", Some(("rid", "1"))), "/uuid?create=1&rid=1");
+        assert_eq!(appended("https://hc", "", None), "/");
+    }
+
+    #[test]
+    fn a_login_is_decoded_and_an_ntfy_topic_is_the_last_part_of_the_path() {
+        let mut url = Url::parse("https://me:p%40ss@[fd00::1]:8443/ns/alerts?x=1").unwrap();
+        assert_eq!(url.login, Some(("me".into(), "p@ss".into())));
+        assert_eq!((url.authority().as_str(), url.port), ("[fd00::1]:8443", Some(8443)));
+        assert_eq!(url.take_last_segment().as_deref(), Some("alerts"));
+        assert_eq!(url.path(), "/ns/?x=1");
+        assert_eq!(Url::parse("https://ntfy.sh/").unwrap().take_last_segment(), None);
+    }
+
+    #[test]
+    fn an_invalid_url_is_refused_without_being_repeated() {
+        for bad in [
+            "hc.example/secret",
+            "https:///secret",
+            "https://h:99999/secret",
+            "https://h/a secret",
+            "https://h/#secret",
+        ] {
+            let error = Url::parse(bad).err().unwrap().to_string();
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+}
