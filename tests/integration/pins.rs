@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use kit::lab::Role::{Agentless, BackupServer, Master, Node};
 use kit::site::{Plan, Site};
+use serde_json::{Value, json};
 
 use crate::support::{ends_with, good, shell};
 
@@ -146,4 +147,18 @@ fn authorize_all_prints_the_file_and_the_line_of_every_host_and_remote() {
     assert_eq!(one(&["keys", "authorize"]).trim_end(), lines[1]);
     assert_eq!(one(&["keys", "authorize", "--agentless"]).trim_end(), lines[3]);
     assert_eq!(one(&["keys", "authorize", "--remote", "backup-server"]).trim_end(), lines[5]);
+
+    let json: Value = serde_json::from_str(&one(&["keys", "authorize", "--all", "--json"])).unwrap();
+    let found = json["lines"].as_array().unwrap();
+    assert_eq!((json["master"].as_bool(), found.len()), (Some(true), 3), "{json:#}");
+    for (item, line) in found.iter().zip([lines[1], lines[3], lines[5]]) {
+        assert_eq!(item["line"], line);
+    }
+    assert_eq!((&found[1]["name"], &found[1]["agentless"]), (&"n2.site.test".into(), &true.into()));
+    assert_eq!(found[1]["file"], "~root/.ssh/authorized_keys");
+    assert_eq!((&found[2]["kind"], &found[2]["address"]), (&"remote".into(), &"127.0.0.1".into()));
+    let of_node = good(site.run("n1", &["keys", "authorize", "--all", "--json"]).unwrap()).stdout;
+    assert_eq!(serde_json::from_str::<Value>(&of_node).unwrap(), json!({ "master": false, "lines": [] }));
+    let of_node = good(site.run("n1", &["keys", "authorize", "--all"]).unwrap()).stdout;
+    assert!(of_node.starts_with("n1.site.test is not a master and needs no SSH key"), "{of_node}");
 }

@@ -20,7 +20,7 @@ pub fn run(config: &Path, keys: Keys) -> Result<Exit, CommandError> {
     let settings = config_file::settings(config)?;
     match keys {
         Keys::Init => init(&settings),
-        Keys::Authorize { all: true, .. } => authorize::all(&settings),
+        Keys::Authorize { all: true, json, .. } => authorize::all(&settings, json),
         Keys::Authorize { agentless, remote, .. } => {
             authorize::authorize(&settings, agentless, remote.as_ref())
         }
@@ -32,10 +32,7 @@ pub fn run(config: &Path, keys: Keys) -> Result<Exit, CommandError> {
 /// Creates missing keys; existing ones stay as they are.
 fn init(settings: &Settings) -> Result<Exit, CommandError> {
     if !settings.roles().has(Role::Master) {
-        out::print(format!(
-            "{} is not a master and needs no SSH key: only masters log in to other hosts",
-            settings.this
-        ));
+        out::print(authorize::no_master(settings));
         return Ok(Exit::Good);
     }
     for Key { path, identity, is_new } in create(settings)? {

@@ -1,10 +1,13 @@
 //! `nightshift keys authorize`: prints the lines that let this master's keys in.
 
+use nightshift_core::inventory::Host;
 use nightshift_core::name::RemoteName;
+use nightshift_core::role::Role;
 use nightshift_core::settings::{Remote, Settings};
 use nightshift_core::text::first_of;
 use nightshift_engine::machine;
 use nightshift_ssh::Identity;
+use serde::Serialize;
 
 use crate::commands::CommandError;
 use crate::exit::Exit;
@@ -43,25 +46,86 @@ pub fn authorize(
     Ok(Exit::Good)
 }
 
+/// The lines of this master's keys, for programs.
+#[derive(Debug, Serialize)]
+struct Report {
+    master: bool,
+    lines: Vec<Line>,
+}
+
+/// A line, and where it belongs.
+#[derive(Debug, Serialize)]
+struct Line {
+    kind: Kind,
+    name: String,
+    address: String,
+    user: String,
+    file: String,
+    agentless: bool,
+    line: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Kind {
+    Host,
+    Remote,
+}
+
 /// Prints, for every other host and every remote, the file and its line. A file is named in a comment, so a block can be pasted.
-pub fn all(settings: &Settings) -> Result<Exit, CommandError> {
-    let identity = Identity::load(&settings.ssh.identity)?;
-    let (peer, agentless) = (peer_line(&identity), line_of(AGENTLESS, &identity));
-    for host in settings.inventory.hosts().filter(|host| host.name != settings.this) {
-        let file = authorized_keys(&host.user);
-        if host.agentless {
-            out::print(format!("# {}: {file} (with it, this master can READ THE WHOLE HOST)", host.name));
-        } else {
-            out::print(format!("# {}: {file}", host.name));
-        }
-        out::print(if host.agentless { &agentless } else { &peer });
+pub fn all(settings: &Settings, json: bool) -> Result<Exit, CommandError> {
+    let master = settings.roles().has(Role::Master);
+    let lines = if master { lines(settings)? } else { Vec::new() };
+    if json {
+        out::print_json(&Report { master, lines })?;
+        return Ok(Exit::Good);
     }
-    for remote in &settings.remotes {
-        let file = authorized_keys(&remote.user);
-        out::print(format!("# remote {}: {file} on {}", remote.name, remote.address));
-        out::print(remote_line(&Identity::load(&remote.identity)?));
+    if !master {
+        out::print(no_master(settings));
+    }
+    for Line { kind, name, address, file, agentless, line, .. } in &lines {
+        out::print(match kind {
+            Kind::Host if *agentless => {
+                format!("# {name}: {file} (with it, this master can READ THE WHOLE HOST)")
+            }
+            Kind::Host => format!("# {name}: {file}"),
+            Kind::Remote => format!("# remote {name}: {file} on {address}"),
+        });
+        out::print(line);
     }
     Ok(Exit::Good)
+}
+
+fn lines(settings: &Settings) -> Result<Vec<Line>, CommandError> {
+    let identity = Identity::load(&settings.ssh.identity)?;
+    let (peer, agentless) = (peer_line(&identity), line_of(AGENTLESS, &identity));
+    let of_host = |host: &Host| Line {
+        kind: Kind::Host,
+        name: host.name.to_string(),
+        address: host.address.clone(),
+        user: host.user.clone(),
+        file: authorized_keys(&host.user),
+        agentless: host.agentless,
+        line: if host.agentless { agentless.clone() } else { peer.clone() },
+    };
+    let of_remote = |remote: &Remote| -> Result<Line, CommandError> {
+        Ok(Line {
+            kind: Kind::Remote,
+            name: remote.name.to_string(),
+            address: remote.address.clone(),
+            user: remote.user.clone(),
+            file: authorized_keys(&remote.user),
+            agentless: false,
+            line: remote_line(&Identity::load(&remote.identity)?),
+        })
+    };
+    let others = settings.inventory.hosts().filter(|host| host.name != settings.this);
+    others.map(|host| Ok(of_host(host))).chain(settings.remotes.iter().map(of_remote)).collect()
+}
+
+/// Why a host has no keys.
+pub fn no_master(settings: &Settings) -> String {
+    format!("{} is not a master and needs no SSH key: only masters log in to other hosts", settings.this)
 }
 
 /// The file that lets keys in as a user. That of the package's user is below its home, which belongs to root.
