@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode, Stdio};
 use crate::error::{Error, Result};
 use crate::run::{command, show, step, succeeds};
 use crate::times::Times;
-use crate::{fuzz, go_programs, no_sync, setup, workspace};
+use crate::{fuzz, go_programs, no_sync, setup, tools, workspace};
 
 pub fn run() -> Result<ExitCode> {
     let mut times = Times::start();
@@ -40,6 +40,15 @@ pub fn interrupted_restores() -> Result<()> {
     step(&mut command(&["cargo", "build", "--locked", "--workspace"]))?;
     let line = ["cargo", "nextest", "run", "--locked", "--workspace", "--test", "interruptions"];
     step(command(&line).args(["--ignore-default-filter", "--no-capture"]))
+}
+
+/// What operators use, for real: Ansible runs the role on fresh hosts.
+pub fn operators() -> Result<()> {
+    setup::for_tests()?;
+    tools::ansible()?;
+    step(&mut command(&["cargo", "build", "--locked", "--workspace"]))?;
+    let line = ["cargo", "nextest", "run", "--locked", "--workspace", "--test", "operators"];
+    step(command(&line).args(["--ignore-default-filter", "--success-output", "final"]))
 }
 
 /// The tests that depend on etcd, on every release of it that nightshift supports; prints a table.

@@ -27,6 +27,7 @@ const PACKAGES: &[&str] = &[
     "openssl",
     "procps",
     "python3",
+    "python3-apt",
     "systemd",
     "systemd-sysv",
     "tar",
