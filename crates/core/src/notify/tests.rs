@@ -24,6 +24,8 @@ fn night(name: &str, steps: Vec<Step>) -> Record {
         stages: Vec::new(),
         remotes: Vec::new(),
         restored: None,
+        backup: None,
+        tolerate: None,
     };
     let lines = [opened].into_iter().chain(steps);
     Record::from_lines(lines.map(|step| Line { at: NOW.parse().unwrap(), step })).unwrap()

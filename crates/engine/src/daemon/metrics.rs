@@ -29,7 +29,7 @@ impl Daemon {
             let written = status().and_then(|report| {
                 match observe(&settings, &report) {
                     Ok(dropped) => {
-                        dropped.iter().for_each(|(queue, lost)| report_given_up(queue, lost, &audit))
+                        dropped.iter().for_each(|(queue, lost)| report_given_up(queue, lost, &audit));
                     }
                     Err(error) => failed("cannot queue notices of what has changed", &error),
                 }

@@ -26,10 +26,9 @@ impl Notices {
     }
 
     pub fn sent(&mut self, target: TargetName, next: Option<Timestamp>) {
-        match next {
+        if let Some(next) = next {
             // An entry that was made meanwhile is earlier.
-            Some(next) => _ = self.due.entry(target).or_insert(next),
-            None => {}
+            self.due.entry(target).or_insert(next);
         }
     }
 }

@@ -40,7 +40,7 @@ pub async fn run(config: &Path, args: Notify) -> Result<Exit, CommandError> {
     };
     match failure(&socket, sent) {
         None => {
-            out::print(&format!("{name}: sent, with the id {id}"));
+            out::print(format!("{name}: sent, with the id {id}"));
             Ok(Exit::Good)
         }
         Some(reason) => {

@@ -203,8 +203,10 @@ fn keys_are_back(lab: &Lab) -> Result<()> {
     let etcd = EtcdCluster::of(lab);
     etcd.wait_healthy()?;
     for member in etcd.members() {
-        let count = etcd
-            .etcdctl(member, "get /kubernetes.io/secrets/fill/ --prefix --limit=1 --keys-only --write-out=fields")?;
+        let count = etcd.etcdctl(
+            member,
+            "get /kubernetes.io/secrets/fill/ --prefix --limit=1 --keys-only --write-out=fields",
+        )?;
         if !count.contains(&format!("\"Count\" : {}", FILLED >> 20)) {
             return Err(Error::Missing(format!("the keys on {}: {count}", member.name)));
         }

@@ -106,6 +106,7 @@ mod tests {
             keep: settings.vault.keep,
             prune: false,
             connections: 1,
+            rate: None,
         }];
         let remote = settings.remotes[0].clone();
         let ctx = testing::context(settings, "2026-11-22", Stage::Prune);
