@@ -71,7 +71,7 @@ fn a_pack_that_sigkill_cut_short_begins_again_and_no_torn_archive_is_ever_seen()
     good(site.run("m1", &["verify"]).unwrap());
     assert_eq!(
         names(&outbox),
-        [".backup-server.last", ".backup-server.shipped"],
+        [".backup-server.copies", ".backup-server.last", ".backup-server.shipped"],
         "only the notes of what the remote has"
     );
 }

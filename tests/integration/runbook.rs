@@ -149,7 +149,7 @@ fn runbook_2355_tarball_reaches_the_backup_server_and_moves_to_sent() {
     same(&there, &here);
     assert_eq!(
         names(&site.host("m1").state().join("outbox")),
-        [".backup-server.last", ".backup-server.shipped"]
+        [".backup-server.copies", ".backup-server.last", ".backup-server.shipped"]
     );
 }
 

@@ -86,6 +86,7 @@ fn choose(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use nightshift_core::digest::Digest;
+    use nightshift_core::retention::Keep;
     use nightshift_core::role::Role;
     use nightshift_core::stage::Stage;
 
@@ -103,7 +104,7 @@ mod tests {
             user: "u".into(),
             path: "/in".into(),
             identity: "/none".into(),
-            keep: settings.vault.keep,
+            keep: Keep { nights: 3, weeks: 0, months: 0 },
             prune: false,
             connections: 1,
             rate: None,

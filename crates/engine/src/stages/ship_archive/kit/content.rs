@@ -264,6 +264,6 @@ mod tests {
         assert_eq!(config.path, "package/etc/nightshift/nightshift.toml");
         assert_eq!((&*file.path, file.mode, file.size), ("package/usr/bin/nightshift", 0o755, 7));
         let [lacks] = &content.lacks[..] else { panic!("{:?}", content.lacks) };
-        assert!(lacks.contains("nightshift.service") && lacks.ends_with(" and 12 more"), "{lacks}");
+        assert!(lacks.contains("nightshift.service") && lacks.ends_with(" and 14 more"), "{lacks}");
     }
 }
