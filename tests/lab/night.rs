@@ -249,7 +249,7 @@ fn the_backup_server_holds_three_archives(lab: &Lab, key: &AgeIdentity, night: &
         assert!(verified.ends_with(" cloud-user"), "{verified}");
         assert_eq!(
             master
-                .run("ls -A --ignore='.*.shipped' --ignore='.*.last' /var/lib/nightshift/outbox")
+                .run("ls -A --ignore='.*.shipped' --ignore='.*.last' --ignore='.*.copies' /var/lib/nightshift/outbox")
                 .unwrap()
                 .text(),
             ""
