@@ -80,7 +80,7 @@ pub(crate) fn rate(text: &String) -> Result<Size, Refusal> {
     match size(text.strip_suffix("/s").unwrap_or(text))? {
         0..MIN_RATE => {
             Err(Refusal::new(format!("{text} per second is too slow: a night would last for days"))
-                .help("write at least `64KiB`, or remove the key: then there is no limit"))
+                .help("write at least `64KiB`, or remove the key: then the rate is not limited"))
         }
         rate => Ok(Size(rate)),
     }

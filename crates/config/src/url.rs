@@ -1,5 +1,7 @@
 //! The two kinds of URL in a config: an etcd endpoint and a remote.
 
+use nightshift_core::address::host_and_port;
+
 use crate::check;
 use crate::refusal::Refusal;
 use crate::show::Shown;
@@ -91,21 +93,6 @@ pub(crate) fn endpoint(text: &String) -> Result<String, Refusal> {
     }
     check::address(&address)?;
     Ok(text.strip_suffix('/').unwrap_or(text).to_owned())
-}
-
-fn host_and_port(text: &str) -> Option<(String, Option<u16>)> {
-    let (host, port) = match text.strip_prefix('[') {
-        Some(rest) => {
-            let (host, after) = rest.split_once(']')?;
-            (host, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
-        }
-        None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
-    };
-    let port = match port {
-        Some(port) => Some(port.parse().ok().filter(|port| *port > 0)?),
-        None => None,
-    };
-    (!host.is_empty()).then(|| (host.to_owned(), port))
 }
 
 #[cfg(test)]

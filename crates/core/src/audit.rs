@@ -91,7 +91,7 @@ kinds! {
     SetAccepted = "set-accepted", "e7211d717cdb450baa83d3807c02a198", "A set was accepted":
         "An operator reviewed a suspicious or diverged set and marked it as good. It now counts as a good copy.";
     HostForgotten = "host-forgotten", "e3e4241690ed26d4ec7c19ee37d1a0ad", "The sets of a host that left were removed":
-        "An operator removed all sets of a host that is no longer in the configuration, also its last good one; NIGHTSHIFT_REASON names them. Archives keep theirs.";
+        "An operator removed all sets of a host that has left the configuration, also its last good one; NIGHTSHIFT_REASON names them. Archives keep theirs.";
     NightKept = "night-kept", "e1383ac08ab709350c506681f45d5465", "An operator keeps a night, or no longer":
         "The sets and archives of a kept night are not removed on this host, and its archive is not removed from remotes by this host, until the day that the message names. `nightshift nights` shows it.";
     DrillPassed = "drill-passed", "7479723359f54f068ac1e470ef3c8f6b", "A drill proved that a stored copy restores":

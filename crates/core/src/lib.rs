@@ -3,6 +3,7 @@
 //! Nothing here reads a file, a socket, the environment or a clock: time is an argument.
 
 pub mod access;
+pub mod address;
 pub mod agenda;
 pub mod ansible;
 pub mod api_server;

@@ -90,7 +90,7 @@ pub fn families(report: &Report, version: &str, now: Timestamp) -> Vec<Family> {
         sets(&mut families, facts);
         etcd(&mut families, facts);
         drills(&mut families, facts);
-        places(&mut families, facts);
+        places(&mut families, report, facts);
     }
     families.0
 }
@@ -149,13 +149,13 @@ fn drills(families: &mut Families, facts: &Facts) {
     families.add(&DRILL_LAST_VERDICT, verdicts);
 }
 
-fn places(families: &mut Families, facts: &Facts) {
-    let named = || facts.remotes.iter().map(|remote| (vec![remote.name.to_string()], remote));
+fn places(families: &mut Families, report: &Report, facts: &Facts) {
+    let named = || report.remotes.iter().map(|remote| (vec![remote.name.to_string()], remote));
     families.add(&LAST_SHIPPED, named().filter_map(|(name, remote)| Some((name, remote.shipped?))));
     families.add(&LAST_SHIPPED_SIZE, named().filter_map(|(name, remote)| Some((name, remote.bytes?))));
     families.add(&ARCHIVES_WAITING, named().map(|(name, remote)| (name, remote.waiting)));
-    families.value(&VAULT_SIZE, facts.vault.map(|space| space.total));
-    families.value(&VAULT_FREE, facts.vault.map(|space| space.free));
+    families.value(&VAULT_SIZE, report.vault.map(|space| space.total));
+    families.value(&VAULT_FREE, report.vault.map(|space| space.free));
     let certificates = facts.certificates.iter();
     let certificates = certificates.map(|it| (vec![it.host.to_string(), it.path.clone()], it.not_after));
     families.add(&CERTIFICATE_NOT_AFTER, certificates);

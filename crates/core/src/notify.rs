@@ -4,6 +4,7 @@
 mod changes;
 mod conditions;
 mod format;
+mod known;
 mod night;
 mod ping;
 mod target;
@@ -11,8 +12,9 @@ mod target;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use changes::{Known, Observed, changes};
+pub use changes::changes;
 pub use format::{json, webhook};
+pub use known::{Known, Observed};
 pub use ping::{Ping, ping, run_id};
 pub use target::{MailPath, Secret, Target, TargetKind, WebhookFormat};
 

@@ -1,5 +1,7 @@
 //! The result of a night, determined from its record.
 
+mod tolerated;
+
 use std::collections::BTreeMap;
 
 use crate::outcome::{Grade, Outcome, Verdict};
@@ -9,7 +11,7 @@ use crate::record::{Expected, Fate, ProofReport, Record};
 use crate::role::Role;
 use crate::stage::Stage;
 use crate::text::one_line;
-use crate::tolerance::tolerated;
+use tolerated::tolerated;
 
 /// The result of a night, and everything that is missing or wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]

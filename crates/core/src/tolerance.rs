@@ -1,13 +1,8 @@
 //! How many nodes a complete night may lack. Masters and etcd hosts are never tolerated.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
-use crate::name::HostName;
 use crate::night::Night;
-use crate::record::{Expected, Record};
-use crate::role::Role;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tolerance {
@@ -23,27 +18,13 @@ impl Tolerance {
     }
 
     /// Whether so many may be missing. A share is never exceeded: 1 % of 199 nodes is one node.
-    fn allows(self, missing: usize, of: usize) -> bool {
+    pub(crate) fn allows(self, missing: usize, of: usize) -> bool {
         missing.saturating_mul(100) <= of.saturating_mul(self.nodes.into())
     }
 
-    fn is_recent(self, last_good: Option<Night>, night: Night) -> bool {
+    pub(crate) fn is_recent(self, last_good: Option<Night>, night: Night) -> bool {
         last_good.is_some_and(|last| (night.date - last.date).get_days() <= i32::from(self.nights))
     }
-}
-
-/// The nodes whose missing sets do not degrade the night: all that are missing, or none. One that is missing for too long, or one
-/// more than the share, makes every missing node a fault.
-pub fn tolerated(record: &Record) -> Vec<&Expected> {
-    let Some(tolerance) = record.tolerate else { return Vec::new() };
-    let expected = || record.expected.iter();
-    let other_role = expected().filter(|it| it.role != Role::Node);
-    let never: BTreeSet<&HostName> = other_role.map(|it| &it.host).chain([&record.host]).collect();
-    let nodes = || expected().filter(|it| it.role == Role::Node && !never.contains(&it.host));
-    let missing: Vec<&Expected> =
-        nodes().filter(|it| !it.new && record.best_set(&it.host, it.role).is_none()).collect();
-    let all_recent = missing.iter().all(|it| tolerance.is_recent(it.last_good, record.night));
-    if all_recent && tolerance.allows(missing.len(), nodes().count()) { missing } else { Vec::new() }
 }
 
 #[cfg(test)]

@@ -76,7 +76,7 @@ pub enum ControlRequest {
     Release {
         night: Night,
     },
-    /// Removes all sets of a host that is no longer in the inventory.
+    /// Removes all sets of a host that has left the inventory.
     Forget {
         host: HostName,
     },

@@ -4,6 +4,7 @@ mod accept;
 mod actions;
 mod disk;
 mod drain;
+mod due_notices;
 mod forget;
 mod keep;
 mod metrics;

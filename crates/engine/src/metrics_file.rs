@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use nightshift_core::metrics::{families, render};
 use nightshift_core::settings::Settings;
 use nightshift_core::status::Report;
-use nightshift_store::{IoContext as _, StoreError, create_directories, read_if_exists, replace_public_file};
+use nightshift_store::{IoContext as _, StoreError, create_directories, read_json, replace_public_file};
 use rustix::fs::{Access, access};
 
 /// A report without its night: 2,000 hosts make half a MiB.
@@ -60,8 +60,7 @@ pub fn obstacle(settings: &Settings) -> Option<String> {
 
 /// The report that was written last; `None` if there is none.
 pub fn read(path: &Path) -> Result<Option<Report>, StoreError> {
-    let Some(bytes) = read_if_exists(path, MAX_LEN)? else { return Ok(None) };
-    serde_json::from_slice(&bytes).map_err(io::Error::from).on("read", path).map(Some)
+    read_json(path, MAX_LEN)
 }
 
 /// Writes both again without a daemon: it has ended.

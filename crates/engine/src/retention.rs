@@ -11,15 +11,19 @@ use nightshift_core::manifest::ManifestError;
 use nightshift_core::name::{HostName, RemoteName};
 use nightshift_core::night::Night;
 use nightshift_core::outcome::{Grade, Verdict};
+use nightshift_core::record::Record;
 use nightshift_core::retention::{self, Candidate, Decision, Keep, Policy, Reason, decide};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::{Remote, Settings};
+use nightshift_ssh::{Sftp, SftpError};
 use nightshift_store::records::Records;
 use nightshift_store::{Judge, Judged, Listed, StoreError, Vault, kept};
 
 /// The newest archives on a remote stay, even where the policy drops them.
-pub const MIN_KEPT_THERE: u16 = 2;
+const MIN_KEPT_THERE: u16 = 2;
+/// The most files in the directory of a remote.
+const MAX_ENTRIES: usize = 100_000;
 
 /// The decisions about the sets of a vault.
 #[derive(Debug, Default)]
@@ -82,27 +86,31 @@ const fn keep_of(settings: &Settings, role: Role) -> Keep {
 /// The result of each recorded night. Blocks.
 fn verdicts(records: &Records) -> Result<BTreeMap<Date, Verdict>, StoreError> {
     let mut verdicts = BTreeMap::new();
-    for night in records.nights()?.into_iter().filter(|night| !night.is_extra()) {
+    for night in records.nights()? {
         // Without its record, a night counts like one whose result is unknown.
         match records.read(night) {
-            Ok(record) => {
-                let closed = record.and_then(|record| record.closed);
-                verdicts.extend(closed.map(|closed| (night.date, closed.verdict)));
-            }
+            Ok(record) => verdicts.extend(record.as_ref().and_then(result)),
             Err(error) => tracing::warn!("{}", chain(&error)),
         }
     }
     Ok(verdicts)
 }
 
-/// Decides about the archives of this host that are on a remote, in their order: the same policy as for sets, by the archives'
-/// dates. `there` is sorted by date.
-pub fn archives<'a>(
+/// The result of a scheduled night that has closed.
+fn result(record: &Record) -> Option<(Date, Verdict)> {
+    let closed = record.closed.as_ref().filter(|_| !record.night.is_extra())?;
+    Some((record.night.date, closed.verdict))
+}
+
+/// Decides about the archives of this host that are on a remote, and returns them by date: the same policy as for sets, by the
+/// archives' dates.
+pub fn archives(
     remote: &Remote,
-    there: &'a [ArchiveName],
+    mut there: Vec<ArchiveName>,
     kept: &KeptNights,
     today: Date,
-) -> Vec<(&'a ArchiveName, Decision)> {
+) -> Vec<(ArchiveName, Decision)> {
+    there.sort_by_key(|name| (name.night(), name.edition));
     let candidates: Vec<Candidate<()>> = there
         .iter()
         .map(|name| Candidate {
@@ -122,7 +130,7 @@ pub fn archives<'a>(
     for newest in decisions.iter_mut().rev().take(MIN_KEPT_THERE.into()).filter(|newest| !newest.keep) {
         *newest = Decision { keep: true, reason: Reason::AmongNewestThere(MIN_KEPT_THERE) };
     }
-    there.iter().zip(decisions).collect()
+    there.into_iter().zip(decisions).collect()
 }
 
 /// The archives that were verified on a remote, according to the records. Blocks.
@@ -141,16 +149,17 @@ pub fn shipped(settings: &Settings, remote: &RemoteName) -> Result<BTreeSet<Stri
     Ok(shipped)
 }
 
-/// The archives of a remote's listing that pruning may remove: this host's own that its records list as shipped, in order.
-pub fn own_archives<'a>(
+/// The archives on a remote that pruning may remove: this host's own that its records list as shipped.
+pub async fn own_archives(
+    sftp: &Sftp,
+    remote: &Remote,
     this: &HostName,
     shipped: &BTreeSet<String>,
-    listed: impl Iterator<Item = &'a str>,
-) -> Vec<ArchiveName> {
+) -> Result<Vec<ArchiveName>, SftpError> {
+    let listing = sftp.list(&remote.path, MAX_ENTRIES).await?;
+    let names = listing.entries.iter().filter_map(|entry| entry.name.parse().ok());
     let own = |name: &ArchiveName| name.host == *this && shipped.contains(&name.to_string());
-    let mut there: Vec<ArchiveName> = listed.filter_map(|name| name.parse().ok()).filter(own).collect();
-    there.sort_by_key(|name| (name.date, name.extra, name.edition));
-    there
+    Ok(names.filter(own).collect())
 }
 
 /// The shipped archives over the limit of `keep-sent`, but none of tonight's: the number of the next edition follows from their
@@ -180,15 +189,16 @@ pub struct Stay {
     pub files: Option<Date>,
 }
 
-/// For each night with sets in this vault, until when they stay. Blocks.
+/// For each night with sets in this vault, until when they stay, by the results in these records. Blocks.
 pub fn stays(
     settings: &Settings,
     vault: &Vault,
+    records: &[Record],
     now: Timestamp,
 ) -> Result<BTreeMap<Night, Stay>, StoreError> {
     let today = today(settings, now);
     let sets = vault.sets()?;
-    let nights = verdicts(&Records::new(settings.paths.records()))?;
+    let nights = records.iter().filter_map(result).collect();
     let dates: BTreeSet<Date> = sets.iter().map(|set| set.night.date).collect();
     let of = |role: Role| retention::stays(&dates, keep_of(settings, role), &nights, today);
     let (etcd, files) = (of(Role::Etcd), of(Role::Node));

@@ -24,6 +24,17 @@ pub fn load_as(path: &Path, hostname: String, config_dir: &Path) -> Result<Loade
     load_sources(&sources(path)?, hostname, config_dir)
 }
 
+/// The config of the cluster, on one of its hosts or on the operator's machine, which loads it as the first master.
+pub fn of_cluster(path: &Path) -> Result<Settings, CommandError> {
+    match load(path) {
+        Err(refused @ CommandError::Config(_)) => match nightshift_config::first_master(&sources(path)?) {
+            Some(master) => Ok(load_as(path, master, dir_of(path))?.settings),
+            None => Err(refused),
+        },
+        loaded => Ok(loaded?.settings),
+    }
+}
+
 /// A config that is not written yet. Diagnostics name it as `name`.
 pub fn load_text(name: &str, text: &str, hostname: String) -> Result<Loaded, CommandError> {
     let source = Source { name: name.to_owned(), text: text.to_owned() };

@@ -15,7 +15,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_OUTPUT: u64 = 64 << 10;
 
 pub async fn run(argv: &[String], id: &str, input: &[u8]) -> Result<(), SendError> {
-    let Some((name, words)) = argv.split_first() else { return Err(SendError::BadUrl("no program")) };
+    let Some((name, words)) = argv.split_first() else { return Err(SendError::NoProgram) };
     let program = name.rsplit('/').next().unwrap_or(name).to_owned();
     let start = |source| SendError::Start { program: program.clone(), source };
     let mut child = Command::new(name)

@@ -33,6 +33,8 @@ pub enum SendError {
     Redirected(u16),
     #[error("the receiver answered with {0}")]
     Refused(hyper::StatusCode),
+    #[error("the command of the target is empty; set `argv`, or `sendmail`")]
+    NoProgram,
     #[error("cannot run {program}")]
     Start { program: String, source: io::Error },
     #[error("{program} {status}{}", output.as_ref().map(|line| format!(": {line}")).unwrap_or_default())]

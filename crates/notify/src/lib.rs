@@ -9,7 +9,7 @@ mod mail;
 mod roots;
 mod url;
 
-use nightshift_core::notify::{Notice, Target, TargetKind, json, ping, webhook};
+use nightshift_core::notify::{Notice, Target, TargetKind, WebhookFormat, json, ping, webhook};
 
 pub use error::SendError;
 use http::Post;
@@ -34,7 +34,7 @@ pub async fn send(target: &Target, notice: &Notice) -> Result<(), SendError> {
         }
         TargetKind::Webhook { url, format, ca } => {
             let mut url = Url::read(url)?;
-            let topic = if *format == nightshift_core::notify::WebhookFormat::Ntfy {
+            let topic = if *format == WebhookFormat::Ntfy {
                 url.take_last_segment().ok_or(SendError::NoTopic)?
             } else {
                 String::new()

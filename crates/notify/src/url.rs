@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use nightshift_core::address::host_and_port;
 use nightshift_core::notify::Secret;
 use percent_encoding::percent_decode_str;
 
@@ -61,7 +62,7 @@ impl Url {
             Some((login, address)) => (Some(Self::login(login)?), address),
             None => (None, authority),
         };
-        let (host, port) = Self::address(address).ok_or(bad("it has no host, or an invalid port"))?;
+        let (host, port) = host_and_port(address).ok_or(bad("it has no host, or an invalid port"))?;
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
         Ok(Self { scheme: scheme.to_ascii_lowercase(), login, host, port, path })
     }
@@ -73,22 +74,6 @@ impl Url {
             text.map(Into::into).map_err(|_| SendError::BadUrl("its login is not UTF-8 when decoded"))
         };
         Ok((decoded(user)?, decoded(password)?))
-    }
-
-    /// The host without the brackets of an IPv6 address.
-    fn address(text: &str) -> Option<(String, Option<u16>)> {
-        let (host, port) = match text.strip_prefix('[') {
-            Some(rest) => {
-                let (host, after) = rest.split_once(']')?;
-                (host, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
-            }
-            None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
-        };
-        let port = match port {
-            Some(port) => Some(port.parse().ok().filter(|port| *port > 0)?),
-            None => None,
-        };
-        (!host.is_empty()).then(|| (host.to_owned(), port))
     }
 
     /// Adds to the path, and to the query.

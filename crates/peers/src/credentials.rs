@@ -111,3 +111,8 @@ pub fn remote_endpoint(remote: &Remote) -> Endpoint {
         known_as: vec![remote.address.clone()],
     }
 }
+
+/// Where a remote is, as it is remembered.
+pub fn location(remote: &Remote) -> String {
+    format!("{} {}", remote_endpoint(remote), remote.path)
+}

@@ -13,8 +13,7 @@ use nightshift_ssh::{Session, Sftp, SftpError, Space, Upload, UploadError, uploa
 use nightshift_store::outbox::{Delivery, Outbox};
 use nightshift_store::{IoContext as _, StoreError, offload};
 
-use crate::credentials::{Credentials, CredentialsError, ReachError, remote_endpoint};
-use crate::recheck::location;
+use crate::credentials::{Credentials, CredentialsError, ReachError, location, remote_endpoint};
 use crate::sink::HashedSink;
 use small::{MODE, hash_by_command, short, write_new};
 

@@ -12,12 +12,12 @@ mod signed;
 mod sink;
 mod vault;
 
-pub use credentials::{Credentials, CredentialsError, ReachError, endpoint, remote_endpoint};
+pub use credentials::{Credentials, CredentialsError, ReachError, endpoint, location, remote_endpoint};
 pub use deliver::{Deliver, DeliverError, Delivered};
 pub use fetch::{Fetched, Space, fetch};
 pub use fetch_error::FetchError;
 pub use lost::lost;
-pub use recheck::{location, recheck};
+pub use recheck::recheck;
 pub use signed::{SignedError, Signers, Trust};
 pub use sink::HashedSink;
 pub use vault::{PeerProofError, PeerVault};

@@ -24,8 +24,3 @@ pub async fn recheck(
     session.close().await;
     Ok(verified)
 }
-
-/// Where a remote is, as it is remembered.
-pub fn location(remote: &Remote) -> String {
-    format!("{} {}", remote_endpoint(remote), remote.path)
-}

@@ -2,6 +2,7 @@
 
 use futures_util::stream::{self, StreamExt as _};
 use jiff::civil::Date;
+use nightshift_core::backup;
 use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
 use nightshift_core::restore::act::{Act, Outcome};
@@ -15,10 +16,10 @@ use crate::free_night;
 use crate::login::Login;
 
 pub struct Backup<'a> {
-    pub login: &'a Login,
-    pub label: Option<Text>,
+    login: &'a Login,
+    label: Option<Text>,
     /// Wait for the end of the night on each host.
-    pub wait: bool,
+    wait: bool,
     /// A request has the name of a plan. These acts belong to none, and leave nothing on the machines.
     request: PlanId,
 }
@@ -60,8 +61,8 @@ impl<'a> Backup<'a> {
             machines.into_iter().partition(|machine| machine.has(Role::Master));
         for group in [others, masters] {
             let act = |machine: Machine| {
-                let (label, wait, without) = (self.label.clone(), self.wait, without.clone());
-                let act = Act::Backup { night, label, wait, without };
+                let backup = backup::Backup { label: self.label.clone(), without: without.clone() };
+                let act = Act::Backup { night, backup, wait: self.wait };
                 async move {
                     let result = call(self.login, &machine, &self.request, "2", act, Vec::new()).await;
                     (machine.host, result)

@@ -41,7 +41,6 @@ mod usage;
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use nightshift_core::backup::Backup;
 use nightshift_core::chain;
 use nightshift_core::restore::act::{Act, Outcome, Reply, Request};
 
@@ -80,9 +79,8 @@ fn perform(request: &Request, exchange: &mut Exchange<'_>, host: &Host<'_>) -> R
         _ if !host.is_root => return Err(TargetError::NotRoot),
         Act::HostKeys => return facts::host_keys(host),
         Act::FreeNight => return nightshift_acts::free_night(host),
-        Act::Backup { night, label, wait, without } => {
-            let backup = Backup { label: label.clone(), without: without.clone() };
-            return nightshift_acts::backup(host, *night, backup, *wait);
+        Act::Backup { night, backup, wait } => {
+            return nightshift_acts::backup(host, *night, backup.clone(), *wait);
         }
         Act::Look { files } => return look::look(host, files),
         Act::Await { units, ports, seconds } => {

@@ -57,11 +57,9 @@ fn target(table: &Spanned<Table<raw::Notify>>, ledger: &mut Ledger<'_>) -> Optio
     });
     let is_ping = matches!(kind, Some(TargetKind::Ping { .. }));
     let events = ledger.take_list("events", &raw.events, || Target::default_events(is_ping), topic);
-    let every_night = if is_ping {
-        true
-    } else {
-        ledger.take("every-night", &raw.every_night, defaults::NOTIFY_EVERY_NIGHT, check::any)
-    };
+    // A ping has every night, without this key.
+    let every_night =
+        !is_ping && ledger.take("every-night", &raw.every_night, defaults::NOTIFY_EVERY_NIGHT, check::any);
     let give_up =
         ledger.take("give-up", &raw.give_up, defaults::NOTIFY_GIVE_UP, |text| units::some_duration(text));
     Some(Target { name: name?, kind: kind?, events, every_night, give_up })

@@ -17,6 +17,11 @@ use crate::role::{Role, Roles};
 use crate::settings::testing;
 use crate::stage::Stage;
 
+/// `nightshift run night`, perhaps with `--night`.
+fn run_night(night: Option<Night>) -> ManualRequest {
+    ManualRequest::Night { night, again: false, stages: Vec::new(), restored: None, backup: None }
+}
+
 fn settings(roles: &[Role]) -> Settings {
     let host = |name: &str, roles: Roles| Host { roles, ..testing::host(name) };
     let others = (1..=3).map(|n| host(&format!("n{n}"), Roles::NONE.with(Role::Node)));
@@ -430,15 +435,7 @@ fn an_extra_night_follows_the_same_rule_of_reloads() {
     let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
     world.outcomes.insert(Stage::SnapshotEtcd, (Outcome::Failed, true, false));
     let extra: Night = "2026-11-22.1".parse().unwrap();
-    world
-        .ask(ManualRequest::Night {
-            night: Some(extra),
-            again: false,
-            stages: Vec::new(),
-            restored: None,
-            backup: None,
-        })
-        .unwrap();
+    world.ask(run_night(Some(extra))).unwrap();
     reload(&mut world, edited());
     let request = ManualRequest::Stages { stages: vec![Stage::PullNodes], night: Some(extra), again: false };
     world.ask(request).unwrap();
@@ -454,15 +451,7 @@ fn an_extra_night_follows_the_same_rule_of_reloads() {
 fn a_requested_night_keeps_its_times_over_a_reload() {
     let mut world = World::at("2026-11-22T21:00:30Z", all_roles());
     world.run_until("2026-11-22T21:01:00Z");
-    world
-        .ask(ManualRequest::Night {
-            night: None,
-            again: false,
-            stages: Vec::new(),
-            restored: None,
-            backup: None,
-        })
-        .unwrap();
+    world.ask(run_night(None)).unwrap();
     reload(&mut world, edited());
     world.run_until("2026-11-22T21:15:00Z");
     assert_eq!(world.starts().len(), Stage::ALL.len());
@@ -534,15 +523,7 @@ fn a_record_left_open_is_closed_when_its_night_is_over() {
 fn an_extra_night_creates_this_hosts_sets_and_closes() {
     let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
     let extra: Night = "2026-11-22.1".parse().unwrap();
-    world
-        .ask(ManualRequest::Night {
-            night: Some(extra),
-            again: false,
-            stages: Vec::new(),
-            restored: None,
-            backup: None,
-        })
-        .unwrap();
+    world.ask(run_night(Some(extra))).unwrap();
     world.run_until("2026-11-22T13:00:00Z");
     let stages: Vec<_> = world.starts().into_iter().map(|(_, stage, _)| stage).collect();
     assert_eq!(stages, [Stage::SnapshotEtcd, Stage::CollectNode, Stage::CollectMaster]);
@@ -555,15 +536,7 @@ fn an_extra_night_creates_this_hosts_sets_and_closes() {
 fn an_operator_can_start_all_stages_of_the_night_at_once() {
     let mut world = World::at("2026-11-22T21:00:30Z", all_roles());
     world.run_until("2026-11-22T21:01:00Z");
-    world
-        .ask(ManualRequest::Night {
-            night: None,
-            again: false,
-            stages: Vec::new(),
-            restored: None,
-            backup: None,
-        })
-        .unwrap();
+    world.ask(run_night(None)).unwrap();
     world.run_until("2026-11-22T21:10:00Z");
     assert_eq!(world.starts().len(), Stage::ALL.len());
 }
@@ -721,15 +694,7 @@ fn a_closed_night_stays_closed_after_an_extra_night() {
     // A time within the closed night, but after the last line of its record.
     world.now = "2026-11-23T02:30:00Z".parse().unwrap();
     let extra: Night = "2026-11-22.1".parse().unwrap();
-    world
-        .ask(ManualRequest::Night {
-            night: Some(extra),
-            again: false,
-            stages: Vec::new(),
-            restored: None,
-            backup: None,
-        })
-        .unwrap();
+    world.ask(run_night(Some(extra))).unwrap();
     world.run_until("2026-11-23T02:50:00Z");
     let opened = world.count(|action| matches!(action, Action::Open(plan) if !plan.night.is_extra()));
     assert_eq!(opened, 1);

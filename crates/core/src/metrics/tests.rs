@@ -19,6 +19,7 @@ fn report(facts: Option<Facts>) -> Report {
         roles: "master, etcd".into(),
         before: Some(Verdict::Complete),
         opens: at("2026-11-23T21:00:00Z"),
+        vault: Some(Space { total: 100, free: 40 }),
         facts,
         ..fixtures::report(at(NOW))
     }
@@ -50,7 +51,6 @@ fn facts(nodes: usize) -> Facts {
             copies: Some(3),
         }],
         agreement: Some(AgreementState::Agreed),
-        vault: Some(Space { total: 100, free: 40 }),
         ..Facts::default()
     }
 }

@@ -3,71 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-
 use super::conditions::{Condition, conditions};
-use super::night::{NightSeen, opened, settled};
+use super::known::{ConditionSeen, Known, NightSeen, Observed, key};
+use super::night::{opened, settled};
 use super::{Notice, Severity, Topic};
-use crate::name::{ClusterName, HostName};
-use crate::night::Night;
-use crate::outcome::Verdict;
-use crate::record::Record;
-use crate::status::Space;
-use crate::summary::Judgement;
 
 /// More changes of one kind at once are one notice: a lost known_hosts is not a thousand mails.
 const MAX_OF_ONE_TOPIC: usize = 10;
-
-/// What was reported so far.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Known {
-    pub format: u32,
-    #[serde(default)]
-    nights: BTreeMap<Night, NightSeen>,
-    /// The result of the last scheduled night.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    last: Option<Verdict>,
-    /// By topic and subject.
-    #[serde(default)]
-    conditions: BTreeMap<String, ConditionSeen>,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct ConditionSeen {
-    is_present: bool,
-    /// How often it came and went.
-    changes: u32,
-}
-
-/// What is found now.
-#[derive(Debug, Clone, Copy)]
-pub struct Observed<'a> {
-    pub cluster: &'a ClusterName,
-    pub host: &'a HostName,
-    pub now: Timestamp,
-    /// The newest nights, the oldest first; with the result, once all stages have ended.
-    pub nights: &'a [(Record, Option<Judgement>)],
-    pub stale: Option<&'a str>,
-    pub vault: Option<Space>,
-    pub min_free: u64,
-}
-
-impl<'a> Observed<'a> {
-    pub(super) const fn sender(&self) -> (&'a ClusterName, &'a HostName) {
-        (self.cluster, self.host)
-    }
-}
-
-impl Known {
-    pub(super) fn is_present(&self, topic: Topic, subject: Option<&str>) -> bool {
-        self.conditions.get(&key(topic, subject)).is_some_and(|seen| seen.is_present)
-    }
-}
-
-fn key(topic: Topic, subject: Option<&str>) -> String {
-    subject.map_or_else(|| topic.to_string(), |subject| format!("{topic} {subject}"))
-}
 
 /// The notices, and what is known when they are in the queue. `known` is `None` the first time: nights before are not reported.
 pub fn changes(known: Option<&Known>, observed: &Observed<'_>) -> (Known, Vec<Notice>) {
@@ -75,9 +17,7 @@ pub fn changes(known: Option<&Known>, observed: &Observed<'_>) -> (Known, Vec<No
     let mut known = known.cloned().unwrap_or_default();
     known.format = super::FORMAT;
     let mut notices = of_nights(&mut known, observed, first);
-    for condition in grouped(&mut known, observed) {
-        notices.push(condition);
-    }
+    notices.extend(grouped(&mut known, observed));
     (known, notices)
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::changes::{Known, Observed};
+use super::known::{Known, Observed};
 use super::{Severity, Topic};
 use crate::outcome::Grade;
 use crate::proof::DrillVerdict;
@@ -68,24 +68,20 @@ fn of_sets(found: &mut Found, record: &Record) {
     for report in &record.sets {
         let (host, role, grade) = (&report.set.host, report.set.role, report.grade);
         let reason = report.reason.as_deref().unwrap_or_default();
+        let is_refused = report.fate == Fate::Missing && reason.contains(HOST_KEY);
+        // A set that came by another master says nothing about the host's own key.
+        let is_accepted = report.fate.is_stored() && report.from.is_none() && *host != record.host;
+        if is_refused || is_accepted {
+            let title = format!("the host key of {host} is unknown or has changed");
+            found.put(Topic::HostKeyMismatch, host.to_string(), is_refused, title, reason);
+        }
         if report.fate.is_stored() {
-            let key = |found: &mut Found, is_present| {
-                let title = format!("the host key of {host} is unknown or has changed");
-                found.put(Topic::HostKeyMismatch, host.to_string(), is_present, title, reason);
-            };
-            // A set that came by another master says nothing about the host's own key.
-            if report.from.is_none() && *host != record.host {
-                key(found, false);
-            }
             let diverged = grade == Some(Grade::Diverged);
             let title = format!("the etcd member of {host} has diverged from the others");
             found.put(Topic::MembersDisagree, host.to_string(), diverged, title, reason);
             let suspicious = grade == Some(Grade::Suspicious);
             let title = format!("the {role} set of {host} is suspicious");
             found.put(Topic::SetSuspicious, format!("{host} {role}"), suspicious, title, reason);
-        } else if report.fate == Fate::Missing && reason.contains(HOST_KEY) {
-            let title = format!("the host key of {host} is unknown or has changed");
-            found.put(Topic::HostKeyMismatch, host.to_string(), true, title, reason);
         }
     }
 }

@@ -1,23 +1,10 @@
 //! Notices of nights: one opened; the result of one is known, or has changed since.
 
-use serde::{Deserialize, Serialize};
-
-use super::changes::Observed;
+use super::known::Observed;
 use super::{Notice, Severity, Topic};
 use crate::night::Night;
 use crate::outcome::Verdict;
 use crate::summary::Judgement;
-
-/// What is known of a night.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NightSeen {
-    /// The result that was reported last.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub verdict: Option<Verdict>,
-    /// How often a result was reported.
-    #[serde(default)]
-    pub changes: u32,
-}
 
 pub(super) fn opened(observed: &Observed<'_>, night: Night) -> Notice {
     let which = night.to_string();

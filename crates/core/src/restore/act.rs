@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::access::Access;
+use crate::backup::Backup;
 use crate::digest::Digest;
 use crate::etcd_facts::DataDirectory;
-use crate::name::HostName;
 use crate::night::Night;
 use crate::owner::Owner;
 use crate::restore::difference::Difference;
@@ -90,13 +90,9 @@ pub enum Act {
     /// Runs this extra night with all stages of this host, as a backup of the whole cluster. It belongs to no plan.
     Backup {
         night: Night,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        label: Option<Text>,
+        backup: Backup,
         /// Wait for its end.
         wait: bool,
-        /// The hosts that do not take part.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        without: Vec<HostName>,
     },
     /// Stops everything again and keeps it from starting, also what a step of the plan has started.
     UndoStop { units: Vec<String>, manifests: Vec<String>, ports: Vec<String>, data: Vec<String> },

@@ -38,8 +38,6 @@ pub struct Facts {
     /// What the members' comparison gave in the last settled night; `None` without one, or with a single member.
     pub agreement: Option<AgreementState>,
     pub drills: Vec<LastDrill>,
-    pub remotes: Vec<RemoteState>,
-    pub vault: Option<Space>,
     pub certificates: Vec<ExpiringCertificate>,
     /// When the last notice arrived at each target.
     pub notified: BTreeMap<TargetName, Timestamp>,

@@ -19,9 +19,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::disk::Disk;
+use super::due_notices::DueNotices;
 use super::metrics_clock::MetricsClock;
 use super::nights::Nights;
-use super::notices::Notices;
 use super::status_line::status_line;
 use super::sweep::sweep;
 use super::waiting::WaitingClients;
@@ -116,7 +116,7 @@ pub(super) struct Daemon {
     /// The last reload was refused.
     pub reload_refused: bool,
     pub metrics: MetricsClock,
-    pub notices: Notices,
+    pub notices: DueNotices,
     wake: Timestamp,
 }
 
@@ -154,7 +154,7 @@ impl Daemon {
             hint_is_old: false,
             reload_refused: false,
             metrics: MetricsClock::default(),
-            notices: Notices::default(),
+            notices: DueNotices::default(),
         })
     }
 

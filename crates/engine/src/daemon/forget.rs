@@ -4,9 +4,10 @@ use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
 use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
-use nightshift_core::record::Step;
+use nightshift_core::record::{Record, Step};
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
+use nightshift_core::text::summary;
 use nightshift_store::records::RecordLog;
 use nightshift_store::{Listed, StoreError, Vault};
 
@@ -26,16 +27,15 @@ pub(super) fn forget(
             format!("{host} is in the configuration; remove it from [hosts] on every host and reload first");
         return ControlResponse::Refused { message };
     }
-    let record = tonight.map(|(_, record)| record);
-    let expects = |record: &RecordLog| {
-        let of_tonight = record.look(|record| Some((record?.night, record?.expected.clone())));
-        of_tonight.filter(|(_, expected)| expected.iter().any(|it| it.host == *host))
-    };
-    if let Some((night, _)) = record.as_ref().and_then(expects) {
+    let is_expected = |record: &Record| record.expected.iter().any(|it| it.host == *host);
+    if let Some((night, record)) = &tonight
+        && record.look(|record| record.is_some_and(is_expected))
+    {
         let message = format!("night {night} is open and still expects {host}; try again when it is closed");
         return ControlResponse::Busy { message };
     }
     let vault = Vault::of(settings);
+    let record = tonight.map(|(_, record)| record);
     let removed = match removed(&vault, record.as_ref(), host, who) {
         Ok(removed) => removed,
         Err(error) => return ControlResponse::Failed { message: chain(&error) },
@@ -47,9 +47,7 @@ pub(super) fn forget(
     let message = format!("{who} removed the {} sets of {host}, which left the cluster", removed.len());
     audit.emit(&Event {
         peer: Some(host.clone()),
-        reason: Some(nightshift_core::text::summary(
-            &removed.iter().map(SetId::to_string).collect::<Vec<_>>(),
-        )),
+        reason: Some(summary(&removed.iter().map(SetId::to_string).collect::<Vec<_>>())),
         ..Event::info(Kind::HostForgotten, message.clone())
     });
     ControlResponse::Done { message }

@@ -1,6 +1,5 @@
 //! Notices in the queue: a task for each target sends them, when they are due. Nothing of a night waits for it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,28 +9,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::actions::{Daemon, Task, TaskOutput};
 use crate::notify::deliver::deliver;
-
-/// When the next notice of each target is due. A target without an entry has none, or was not looked at yet.
-#[derive(Debug, Default)]
-pub(super) struct Notices {
-    due: BTreeMap<TargetName, Timestamp>,
-    /// There may be new notices.
-    is_new: bool,
-}
-
-impl Notices {
-    /// The queues may have new notices.
-    pub fn changed(&mut self) {
-        self.is_new = true;
-    }
-
-    pub fn sent(&mut self, target: TargetName, next: Option<Timestamp>) {
-        if let Some(next) = next {
-            // An entry that was made meanwhile is earlier.
-            self.due.entry(target).or_insert(next);
-        }
-    }
-}
 
 impl Daemon {
     /// The time until the next notice is due.

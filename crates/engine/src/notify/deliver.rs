@@ -74,7 +74,9 @@ fn report_failed(queue: &Queue, queued: &Queued, reason: &str, audit: &Audit) {
 }
 
 pub fn report_given_up(queue: &Queue, queued: &Queued, audit: &Audit) {
-    let reason = queued.reason.as_deref().unwrap_or("it was never tried");
     let what = format!("target {}: \"{}\" was given up", queue.target(), queued.notice.title);
-    audit.emit(&Event { night: queued.notice.night, ..Event::failed(Kind::NoticeGivenUp, what, reason) });
+    audit.emit(&Event {
+        night: queued.notice.night,
+        ..Event::failed(Kind::NoticeGivenUp, what, queued.reason())
+    });
 }

@@ -7,9 +7,9 @@ use nightshift_core::settings::Settings;
 use nightshift_core::status::Report;
 use nightshift_core::summary::Judgement;
 use nightshift_store::records::Records;
-use nightshift_store::{StoreError, create_directories, remove_file};
+use nightshift_store::{StoreError, create_directories, read_json, remove_file, write_json};
 
-use super::queue::{Queue, Queued, read, sweep, write};
+use super::queue::{MAX_LEN, Queue, Queued, sweep};
 use crate::status::{is_settled, judgement};
 
 /// How many nights are compared with what was reported: a daemon that was down for some nights reports what they became.
@@ -26,7 +26,7 @@ pub fn observe(settings: &Settings, report: &Report) -> Result<Vec<(Queue, Queue
         return Ok(Vec::new());
     }
     create_directories(&directory)?;
-    let known: Option<Known> = read(&known_file)?;
+    let known: Option<Known> = read_json(&known_file, MAX_LEN)?;
     let now = Timestamp::now();
     let nights = nights(settings, now)?;
     let observed = Observed {
@@ -35,7 +35,7 @@ pub fn observe(settings: &Settings, report: &Report) -> Result<Vec<(Queue, Queue
         now,
         nights: &nights,
         stale: report.stale.as_deref(),
-        vault: report.facts.as_ref().and_then(|facts| facts.vault),
+        vault: report.vault,
         min_free: settings.vault.min_free,
     };
     let (fresh, notices) = changes(known.as_ref(), &observed);
@@ -43,7 +43,7 @@ pub fn observe(settings: &Settings, report: &Report) -> Result<Vec<(Queue, Queue
         return Ok(Vec::new());
     }
     let dropped = put_all(settings, &notices, now)?;
-    write(&known_file, &fresh)?;
+    write_json(&known_file, &fresh)?;
     Ok(dropped)
 }
 

@@ -1,6 +1,5 @@
 //! The queue: one file for each notice and target, in the order in which they are sent, and what is known of the target.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,16 +9,14 @@ use nightshift_core::name::TargetName;
 use nightshift_core::notify::Notice;
 use nightshift_core::settings::Settings;
 use nightshift_store::{
-    IoContext as _, StoreError, create_directories, list, read_if_exists, remove_file, remove_tree,
-    replace_file,
+    StoreError, create_directories, list, read_json, remove_file, remove_tree, write_json,
 };
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// More waiting notices of one target are given up, the oldest first.
 const MAX_WAITING: usize = 200;
 /// The maximum length of a file: a notice has at most a dozen lines.
-const MAX_LEN: u64 = 256 << 10;
+pub(super) const MAX_LEN: u64 = 256 << 10;
 /// The delay before the first retry. It doubles with each one, up to ten times this.
 const BACKOFF: Duration = Duration::from_secs(30);
 
@@ -38,6 +35,13 @@ pub struct Queued {
     /// Why the last attempt failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+impl Queued {
+    /// Why it has not arrived.
+    pub fn reason(&self) -> &str {
+        self.reason.as_deref().unwrap_or("no attempt was made in time")
+    }
 }
 
 /// What is known of a target.
@@ -82,11 +86,11 @@ impl Queue {
         }
         let queued = Queued { notice: notice.clone(), since: now, attempts: 0, next: now, reason: None };
         let name = format!("{:014}-{number:03}-{}.json", now.as_millisecond(), notice.id);
-        write(&self.directory.join(name), &queued)?;
+        write_json(&self.directory.join(name), &queued)?;
         let surplus = (waiting.len() + 1).saturating_sub(MAX_WAITING);
         let mut dropped = Vec::new();
         for path in &waiting[..surplus.min(waiting.len())] {
-            match read::<Queued>(path)? {
+            match read_json::<Queued>(path, MAX_LEN)? {
                 Some(queued) => {
                     let reason = Some(format!("more than {MAX_WAITING} notices wait for this target"));
                     let queued = Queued { reason, ..queued };
@@ -102,7 +106,7 @@ impl Queue {
     /// The first notice.
     pub fn first(&self) -> Result<Option<(PathBuf, Queued)>, StoreError> {
         let Some(path) = self.files()?.into_iter().next() else { return Ok(None) };
-        Ok(read(&path)?.map(|queued| (path, queued)))
+        Ok(read_json(&path, MAX_LEN)?.map(|queued| (path, queued)))
     }
 
     pub fn waiting(&self) -> Result<usize, StoreError> {
@@ -127,23 +131,23 @@ impl Queue {
         let delay = backoff::delay(BACKOFF, attempts, &queued.notice.id);
         let next = now.checked_add(delay).unwrap_or(Timestamp::MAX);
         let queued = Queued { attempts, next, reason: Some(reason), ..queued };
-        write(path, &queued)?;
+        write_json(path, &queued)?;
         Ok(queued)
     }
 
     pub fn give_up(&self, path: &Path, queued: &Queued, now: Timestamp) -> Result<(), StoreError> {
-        let reason = queued.reason.clone().unwrap_or_else(|| "it was never tried".to_owned());
+        let reason = queued.reason().to_owned();
         let given_up = GivenUp { at: now, title: queued.notice.title.clone(), reason };
         self.write_state(&TargetState { given_up: Some(given_up), ..self.state()? })?;
         remove_file(path)
     }
 
     pub fn state(&self) -> Result<TargetState, StoreError> {
-        Ok(read(&self.directory.join(STATE))?.unwrap_or_default())
+        Ok(read_json(&self.directory.join(STATE), MAX_LEN)?.unwrap_or_default())
     }
 
     fn write_state(&self, state: &TargetState) -> Result<(), StoreError> {
-        write(&self.directory.join(STATE), state)
+        write_json(&self.directory.join(STATE), state)
     }
 
     pub const fn target(&self) -> &TargetName {
@@ -168,17 +172,6 @@ pub(super) fn sweep(settings: &Settings) -> Result<(), StoreError> {
         }
     }
     Ok(())
-}
-
-pub(super) fn write(path: &Path, value: &impl Serialize) -> Result<(), StoreError> {
-    let bytes = serde_json::to_vec(value).map_err(io::Error::from).on("write", path)?;
-    replace_file(path, &bytes)
-}
-
-/// `None` if the file does not exist.
-pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {
-    let Some(bytes) = read_if_exists(path, MAX_LEN)? else { return Ok(None) };
-    serde_json::from_slice(&bytes).map_err(io::Error::from).on("read", path).map(Some)
 }
 
 #[cfg(test)]

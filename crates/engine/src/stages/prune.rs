@@ -56,7 +56,8 @@ pub async fn run(ctx: &StageContext) -> Result<StageEnd, StageError> {
     }
     let all = &ctx.settings.remotes;
     for (at, remote) in all.iter().enumerate() {
-        match recheck::one(ctx, remote, ctx.share(all.len() - at)).await {
+        let end = ctx.share(all.len() - at).min(Instant::now() + REMOTE_TIMEOUT);
+        match recheck::one(ctx, remote, end).await {
             Ok(wrong) => faults.extend(wrong),
             Err(error) => faults.push(format!("remote {}: {}", remote.name, chain(&error))),
         }

@@ -66,8 +66,6 @@ pub fn with_facts(settings: &Settings, report: Report, now: Timestamp) -> Result
         awaiting: stored.awaiting,
         snapshots: stored.snapshots,
         drills: stored.drills,
-        remotes: super::stored::remotes(settings),
-        vault: super::stored::space(settings),
         certificates: stored.certificates,
         notified: notified(settings),
     };

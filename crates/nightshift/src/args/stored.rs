@@ -64,7 +64,7 @@ pub enum Sets {
         #[arg(long)]
         yes: bool,
     },
-    /// Remove all sets of a host that is no longer in the configuration, also its last good one
+    /// Remove all sets of a host that has left the configuration, also its last good one
     ///
     /// Without this, the policy keeps the last good set of such a host as long as it keeps anything. Each host removes what is in
     /// its own vault; archives keep theirs.

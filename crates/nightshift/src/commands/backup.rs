@@ -4,7 +4,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use nightshift_core::restore::machine::{Machine, running};
-use nightshift_core::settings::Settings;
+use nightshift_core::units::count;
 use nightshift_restore::backup::Backup;
 use nightshift_restore::conductor::DEGRADED;
 use nightshift_restore::login::Login;
@@ -15,7 +15,7 @@ use crate::exit::Exit;
 use crate::{config_file, out, report};
 
 pub async fn now(config: &Path, args: BackupNow) -> Result<Exit, CommandError> {
-    let settings = settings(config)?;
+    let settings = config_file::of_cluster(config)?;
     let login = Login::from(args.login);
     let mut machines: Vec<Machine> = Vec::new();
     for host in settings.inventory.hosts() {
@@ -37,7 +37,7 @@ pub async fn now(config: &Path, args: BackupNow) -> Result<Exit, CommandError> {
             "no host of the cluster can be reached; see `ssh HOST nightshift status`".to_owned(),
         ));
     };
-    out::print(format!("night {night} on {}", nightshift_core::units::count(machines.len(), "host")));
+    out::print(format!("night {night} on {}", count(machines.len(), "host")));
     let (mut good, mut degraded) = (0, !absent.is_empty());
     let without = absent.into_iter().map(|(host, _)| host).collect();
     backup
@@ -59,15 +59,4 @@ pub async fn now(config: &Path, args: BackupNow) -> Result<Exit, CommandError> {
         (_, true) => Exit::Degraded,
         (_, false) => Exit::Good,
     })
-}
-
-/// The cluster's config, on one of its hosts or on the operator's machine.
-fn settings(config: &Path) -> Result<Settings, CommandError> {
-    let sources = config_file::sources(config)?;
-    match (config_file::load(config), nightshift_config::first_master(&sources)) {
-        (Err(CommandError::Config(_)), Some(master)) => {
-            Ok(config_file::load_as(config, master, config.parent().unwrap_or(Path::new("/")))?.settings)
-        }
-        (loaded, _) => Ok(loaded?.settings),
-    }
 }

@@ -44,7 +44,7 @@ pub fn run(config: &Path, night: Option<Night>, json: bool) -> Result<Exit, Comm
         return Ok(if night.unreadable.is_empty() { Exit::Good } else { Exit::Degraded });
     }
     let (all, mut exit) = read_all(&records)?;
-    let stays = stays(&settings).unwrap_or_else(|error| {
+    let stays = stays(&settings, &all).unwrap_or_else(|error| {
         out::print_error(&format!("until when sets stay is not known: {}", report::in_full(&error)));
         exit = Exit::Degraded;
         Stays::default()
@@ -95,9 +95,9 @@ struct Listed<'a> {
     kept: Option<&'a KeptNight>,
 }
 
-pub fn stays(settings: &Settings) -> Result<Stays, StoreError> {
+pub fn stays(settings: &Settings, records: &[Record]) -> Result<Stays, StoreError> {
     let now = Timestamp::now();
-    let by_policy = retention::stays(settings, &Vault::of(settings), now)?;
+    let by_policy = retention::stays(settings, &Vault::of(settings), records, now)?;
     let kept = kept::read(&settings.paths.kept())?;
     Ok(Stays { by_policy, kept, today: retention::today(settings, now) })
 }

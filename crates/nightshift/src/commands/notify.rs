@@ -3,6 +3,7 @@
 
 use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use nightshift_core::notify::{Notice, Request, Response};
@@ -16,6 +17,9 @@ use super::CommandError;
 use crate::args::Notify;
 use crate::exit::Exit;
 use crate::{config_file, out, report};
+
+/// A little less than RuntimeMaxSec= of the unit, so that there is an answer.
+const LIMIT: Duration = Duration::from_secs(100);
 
 pub async fn run(config: &Path, args: Notify) -> Result<Exit, CommandError> {
     let settings = config_file::settings(config)?;
@@ -100,9 +104,6 @@ async fn send_one(config: &Path) -> Result<(), CommandError> {
     let late = |_| CommandError::Absent(format!("the target did not answer within {} s", LIMIT.as_secs()));
     Ok(timeout(LIMIT, sending).await.map_err(late)??)
 }
-
-/// A little less than RuntimeMaxSec= of the unit, so that there is an answer.
-const LIMIT: std::time::Duration = std::time::Duration::from_secs(100);
 
 fn failed(error: io::Error) -> CommandError {
     CommandError::failed(

@@ -22,7 +22,6 @@ use crate::{config_file, out, report};
 
 /// For listing the archives on one remote.
 const REMOTE_TIMEOUT: Duration = Duration::from_secs(60);
-const MAX_ENTRIES: usize = 100_000;
 
 /// What would happen to one copy.
 #[derive(Serialize)]
@@ -56,11 +55,9 @@ pub async fn run(config: &Path, json: bool) -> Result<Exit, CommandError> {
             Ok(Ok(there)) => rows.extend(there),
             Ok(Err(error)) => unknown.push(format!("remote {}: {}", remote.name, report::in_full(&error))),
             Err(_) => {
-                unknown.push(format!(
-                    "remote {}: no list within {} s",
-                    remote.name,
-                    REMOTE_TIMEOUT.as_secs()
-                ));
+                let seconds = REMOTE_TIMEOUT.as_secs();
+                unknown
+                    .push(format!("remote {}: its directory was not listed within {seconds} s", remote.name));
             }
         }
     }
@@ -108,11 +105,9 @@ async fn there(
     let shipped = retention::shipped(settings, &remote.name)?;
     let credentials = Credentials::of_remote(settings, remote).await?;
     let (session, sftp) = credentials.open_sftp(&remote_endpoint(remote)).await?;
-    let listing = sftp.list(&remote.path, MAX_ENTRIES).await.map_err(ReachError::from)?;
+    let archives = retention::own_archives(&sftp, remote, &settings.this, &shipped).await;
     session.close().await;
-    let names = listing.entries.iter().map(|entry| entry.name.as_str());
-    let archives = retention::own_archives(&settings.this, &shipped, names);
-    let decided = retention::archives(remote, &archives, kept, today);
+    let decided = retention::archives(remote, archives.map_err(ReachError::from)?, kept, today);
     let what = |name: &str| format!("{}:{}", remote.name, remote.file(name));
     Ok(decided.into_iter().map(|(name, decision)| Row::of(what(&name.to_string()), &decision)).collect())
 }

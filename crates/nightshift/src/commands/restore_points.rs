@@ -11,12 +11,12 @@ use nightshift_core::proof::DrillVerdict;
 use nightshift_core::record::{ProofReport, Record, SetReport};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
-use nightshift_core::settings::Settings;
+use nightshift_core::settings::{Remote, Settings};
 use nightshift_core::stage::Stage;
 use nightshift_core::text::Text;
 use nightshift_core::units::{bytes, local_time};
 use nightshift_peers::location;
-use nightshift_store::outbox::Outbox;
+use nightshift_store::outbox::{Outbox, RemoteCopy};
 use nightshift_store::records::Records;
 use nightshift_store::{Judge, Vault};
 use serde::Serialize;
@@ -54,14 +54,15 @@ pub fn run(config: &Path, json: bool) -> Result<Exit, CommandError> {
     let settings = config_file::settings(config)?;
     let vault = Vault::of(&settings);
     let (records, exit) = nights::read_all(&Records::new(settings.paths.records()))?;
-    let stays = nights::stays(&settings)?;
+    let stays = nights::stays(&settings, &records)?;
     let pruned: BTreeSet<&str> =
         records.iter().flat_map(|record| &record.pruned).map(|pruned| pruned.what.as_str()).collect();
+    let known = Known { settings: &settings, vault: &vault, pruned, copies: copies(&settings) };
     let mut judge = Judge::new(&vault);
     let points: Vec<RestorePoint> = records
         .iter()
         .filter_map(|record| {
-            let point = point(&settings, &vault, &mut judge, &pruned, record)?;
+            let point = point(&known, &mut judge, record)?;
             Some(RestorePoint {
                 stays: stays.etcd(record.night).filter(|_| vault.contains(&point.set)),
                 ..point
@@ -77,33 +78,47 @@ pub fn run(config: &Path, json: bool) -> Result<Exit, CommandError> {
     Ok(exit)
 }
 
-fn point(
-    settings: &Settings,
-    vault: &Vault,
-    judge: &mut Judge<'_>,
-    pruned: &BTreeSet<&str>,
-    record: &Record,
-) -> Option<RestorePoint> {
+/// What this host knows, beside the record of a night.
+struct Known<'a> {
+    settings: &'a Settings,
+    vault: &'a Vault,
+    /// What pruning has removed.
+    pruned: BTreeSet<&'a str>,
+    copies: BTreeMap<RemoteName, Vec<RemoteCopy>>,
+}
+
+/// The archives on each remote. What cannot be read is not known.
+fn copies(settings: &Settings) -> BTreeMap<RemoteName, Vec<RemoteCopy>> {
+    let outbox = Outbox::new(settings.paths.outbox());
+    let of = |remote: &Remote| {
+        Some((remote.name.clone(), outbox.copies(&remote.name, &location(remote)).ok()?.copies))
+    };
+    settings.remotes.iter().filter_map(of).collect()
+}
+
+fn point(known: &Known<'_>, judge: &mut Judge<'_>, record: &Record) -> Option<RestorePoint> {
+    let Known { settings, vault, .. } = known;
     let is_master = settings.roles().has(Role::Master);
-    let mut known: Vec<(bool, Grade, &SetReport, Timestamp)> = Vec::new();
+    let mut stored: Vec<(bool, Grade, &SetReport, Timestamp)> = Vec::new();
     for report in record.sets.iter().filter(|it| it.set.role == Role::Etcd && it.fate.is_stored()) {
         let here = judge.judge(&report.set).ok();
         let grade = here.as_ref().map(|judged| judged.grade).or(report.grade);
         let Some(grade) = grade.filter(|grade| grade.is_copy()) else { continue };
         let made_at = here.as_ref().map_or(record.opened, |judged| judged.manifest.made_at);
-        known.push((here.is_some(), grade, report, made_at));
+        stored.push((here.is_some(), grade, report, made_at));
     }
     let there = |set: &SetId| -> BTreeSet<RemoteName> {
         record
             .remotes_with(set)
             .into_iter()
-            .filter(|remote| !is_pruned(settings, pruned, record, remote))
+            .filter(|remote| !is_pruned(known, record, remote))
             .cloned()
             .collect()
     };
-    known.retain(|(is_here, _, report, _)| *is_here || !there(&report.set).is_empty());
-    let (is_here, grade, SetReport { set, .. }, made_at) =
-        known.into_iter().max_by_key(|(is_here, grade, report, _)| (*is_here, *grade, report.set.attempt))?;
+    stored.retain(|(is_here, _, report, _)| *is_here || !there(&report.set).is_empty());
+    let (is_here, grade, SetReport { set, .. }, made_at) = stored
+        .into_iter()
+        .max_by_key(|(is_here, grade, report, _)| (*is_here, *grade, report.set.attempt))?;
     let own = is_here.then(|| settings.this.clone());
     let drills: Vec<ProofReport> = if is_here {
         vault.proofs(set).iter().filter_map(ProofReport::of).collect()
@@ -119,7 +134,7 @@ fn point(
         bytes: record.sets.iter().filter(|report| report.fate.is_stored()).map(|report| report.bytes).sum(),
         masters: is_master.then(|| record.masters_with(set).cloned().chain(own).collect()),
         remotes: record.planned.contains(&Stage::ShipArchive).then(|| {
-            let verified = |remote| (last_verified(settings, record, &remote), remote);
+            let verified = |remote| (last_verified(known, record, &remote), remote);
             there(set).into_iter().map(verified).map(|(at, remote)| (remote, at)).collect()
         }),
         proof: ProofReport::last_of_each(&drills)
@@ -131,19 +146,17 @@ fn point(
 }
 
 /// Whether this host has removed all of a night's archives from a remote since.
-fn is_pruned(settings: &Settings, pruned: &BTreeSet<&str>, record: &Record, remote: &RemoteName) -> bool {
-    let Some(remote) = settings.remotes.iter().find(|known| known.name == *remote) else { return false };
-    let is_gone = |name: &str| pruned.contains(format!("{}:{}", remote.name, remote.file(name)).as_str());
+fn is_pruned(known: &Known<'_>, record: &Record, remote: &RemoteName) -> bool {
+    let Some(remote) = known.settings.remotes.iter().find(|it| it.name == *remote) else { return false };
+    let is_gone =
+        |name: &str| known.pruned.contains(format!("{}:{}", remote.name, remote.file(name)).as_str());
     record.verified_on(&remote.name).all(|shipment| is_gone(shipment.name_there()))
 }
 
 /// When an archive of this night was verified on a remote last.
-fn last_verified(settings: &Settings, record: &Record, remote: &RemoteName) -> Option<Timestamp> {
-    let remote = settings.remotes.iter().find(|known| known.name == *remote)?;
-    let known = Outbox::new(settings.paths.outbox()).copies(&remote.name, &location(remote)).ok()?;
-    let of_night =
-        |name: &str| record.verified_on(&remote.name).any(|shipment| shipment.name_there() == name);
-    known.copies.iter().filter(|copy| of_night(&copy.archive)).map(|copy| copy.verified).max()
+fn last_verified(known: &Known<'_>, record: &Record, remote: &RemoteName) -> Option<Timestamp> {
+    let of_night = |name: &str| record.verified_on(remote).any(|shipment| shipment.name_there() == name);
+    known.copies.get(remote)?.iter().filter(|copy| of_night(&copy.archive)).map(|copy| copy.verified).max()
 }
 
 fn row(settings: &Settings, point: &RestorePoint) -> Vec<String> {

@@ -1,16 +1,13 @@
 //! The archives that a remote has, and when each was verified there last: so that the one whose check is oldest is checked again.
 
-use std::io;
-
 use jiff::Timestamp;
 use nightshift_core::digest::Digest;
 use nightshift_core::name::RemoteName;
 use serde::{Deserialize, Serialize};
 
 use super::{MAX_LEN, Outbox};
-use crate::fault::{IoContext as _, StoreError};
-use crate::read::read_if_exists;
-use crate::replace::replace_file;
+use crate::fault::StoreError;
+use crate::json_file::{read_json, write_json};
 
 /// The archives of this host on one remote.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,18 +42,12 @@ impl RemoteCopies {
 impl Outbox {
     /// What is known of a remote at this location.
     pub fn copies(&self, remote: &RemoteName, location: &str) -> Result<RemoteCopies, StoreError> {
-        let path = self.copies_path(remote);
-        let Some(bytes) = read_if_exists(&path, MAX_LEN)? else {
-            return Ok(RemoteCopies::default().at(location));
-        };
-        let read: RemoteCopies = serde_json::from_slice(&bytes).map_err(io::Error::from).on("read", &path)?;
-        Ok(read.at(location))
+        let known: Option<RemoteCopies> = read_json(&self.copies_path(remote), MAX_LEN)?;
+        Ok(known.unwrap_or_default().at(location))
     }
 
     pub fn keep_copies(&self, remote: &RemoteName, copies: &RemoteCopies) -> Result<(), StoreError> {
-        let path = self.copies_path(remote);
-        let bytes = serde_json::to_vec(copies).map_err(io::Error::from).on("write", &path)?;
-        replace_file(&path, &bytes)
+        write_json(&self.copies_path(remote), copies)
     }
 
     /// Remembers that an archive was verified on a remote now.

@@ -39,13 +39,7 @@ fn a_request_may_open_only_an_extra_night_of_today_or_yesterday_without_a_record
         for request in [
             stages(&[Stage::CollectMaster], Some(night)),
             stages(&[Stage::ShipArchive], Some(night)),
-            ManualRequest::Night {
-                night: Some(night.parse().unwrap()),
-                again: false,
-                stages: Vec::new(),
-                restored: None,
-                backup: None,
-            },
+            run_night(Some(night.parse().unwrap())),
         ] {
             let refusal = world.ask(request).unwrap_err();
             assert!(refusal.to_string().contains(refused), "{night}: {refusal}");
@@ -66,15 +60,7 @@ fn a_night_by_hand_is_refused_where_no_name_is_left_and_names_no_recorded_night(
     let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
     world.ask(stages(&[Stage::CollectMaster], Some("2026-11-22.65535"))).unwrap();
     world.run_until("2026-11-22T12:10:00Z");
-    let refused = world
-        .ask(ManualRequest::Night {
-            night: None,
-            again: false,
-            stages: Vec::new(),
-            restored: None,
-            backup: None,
-        })
-        .unwrap_err();
+    let refused = world.ask(run_night(None)).unwrap_err();
     assert!(refused.to_string().contains("--night 2026-11-22.2"), "{refused}");
     world.ask(stages(&[Stage::CollectMaster], Some("2026-11-22.2"))).unwrap();
     assert_eq!(world.opened(), ["2026-11-22.65535", "2026-11-22.2"]);
@@ -84,34 +70,12 @@ fn a_night_by_hand_is_refused_where_no_name_is_left_and_names_no_recorded_night(
 fn a_night_by_hand_takes_the_named_extra_night_or_the_next_free_one() {
     let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
     let named = Some("2026-11-22.4".parse().unwrap());
-    world
-        .ask(ManualRequest::Night {
-            night: named,
-            again: false,
-            stages: Vec::new(),
-            restored: None,
-            backup: None,
-        })
-        .unwrap();
+    world.ask(run_night(named)).unwrap();
     let other = Some("2026-11-22.5".parse().unwrap());
-    let refused = world.ask(ManualRequest::Night {
-        night: other,
-        again: false,
-        stages: Vec::new(),
-        restored: None,
-        backup: None,
-    });
+    let refused = world.ask(run_night(other));
     assert!(matches!(refused, Err(Refusal::OtherNightOpen(open)) if Some(open) == named), "{refused:?}");
     world.run_until("2026-11-22T13:00:00Z");
-    world
-        .ask(ManualRequest::Night {
-            night: None,
-            again: false,
-            stages: Vec::new(),
-            restored: None,
-            backup: None,
-        })
-        .unwrap();
+    world.ask(run_night(None)).unwrap();
     world.run_until("2026-11-22T14:00:00Z");
     assert_eq!(world.opened(), ["2026-11-22.4", "2026-11-22.5"]);
 }

@@ -10,7 +10,6 @@ use nightshift_store::outbox::{Outbox, RemoteCopies, RemoteCopy};
 use nightshift_store::{StoreError, kept};
 use tokio::time::{Instant, timeout_at};
 
-use super::REMOTE_TIMEOUT;
 use crate::context::StageContext;
 use crate::retention;
 
@@ -23,10 +22,8 @@ pub async fn one(ctx: &StageContext, remote: &Remote, end: Instant) -> Result<Op
     let Some((known, copy)) = ctx.offload(move |ctx| choose(ctx, &to, Timestamp::now())).await? else {
         return Ok(None);
     };
-    let end = end.min(Instant::now() + REMOTE_TIMEOUT);
     let checked = timeout_at(end, recheck(&ctx.settings, remote, &copy.archive, copy.sha256)).await;
     let now = Timestamp::now();
-    let verified = checked.as_ref().is_ok_and(|checked| matches!(checked, Ok(Some(_))));
     let is_gone = matches!(checked, Ok(Ok(None)));
     let result = match checked {
         Ok(Ok(Some(how))) => Rechecked::Verified(how),
@@ -39,6 +36,7 @@ pub async fn one(ctx: &StageContext, remote: &Remote, end: Instant) -> Result<Op
         Rechecked::Wrong(reason) => Some(format!("{} on remote {}: {reason}", copy.archive, remote.name)),
         Rechecked::Verified(_) | Rechecked::Unchecked(_) => None,
     };
+    let verified = matches!(result, Rechecked::Verified(_));
     let archive = copy.archive.clone();
     ctx.report(Step::Rechecked(Recheck { archive, remote: remote.name.clone(), result })).await?;
     let name = remote.name.clone();
@@ -68,12 +66,10 @@ fn choose(
     now: Timestamp,
 ) -> Result<Option<(RemoteCopies, RemoteCopy)>, StoreError> {
     let mut known = outbox(ctx).copies(&remote.name, &location(remote))?;
-    let mut names: Vec<ArchiveName> =
-        known.copies.iter().filter_map(|copy| copy.archive.parse().ok()).collect();
-    names.sort_by_key(|name| (name.night(), name.edition));
+    let names: Vec<ArchiveName> = known.copies.iter().filter_map(|copy| copy.archive.parse().ok()).collect();
     let kept = kept::read(&ctx.settings.paths.kept())?;
     let today = ctx.settings.window.as_of(ctx.night, now);
-    let decided = retention::archives(remote, &names, &kept, today);
+    let decided = retention::archives(remote, names, &kept, today);
     let kept: Vec<String> =
         decided.iter().filter(|(_, decision)| decision.keep).map(|(name, _)| name.to_string()).collect();
     known.copies.retain(|copy| kept.contains(&copy.archive));

@@ -10,8 +10,6 @@ use crate::context::StageContext;
 use crate::retention;
 use crate::stages::error::StageError;
 
-const MAX_ENTRIES: usize = 100_000;
-
 pub async fn prune(ctx: &StageContext, remote: &Remote) -> Result<(), StageError> {
     let name = remote.name.clone();
     let known = ctx.offload(move |ctx| {
@@ -21,11 +19,9 @@ pub async fn prune(ctx: &StageContext, remote: &Remote) -> Result<(), StageError
     let (shipped, kept) = known.await?;
     let credentials = Credentials::of_remote(&ctx.settings, remote).await?;
     let (session, sftp) = credentials.open_sftp(&remote_endpoint(remote)).await?;
-    let listing = sftp.list(&remote.path, MAX_ENTRIES).await?;
-    let names = listing.entries.iter().map(|entry| entry.name.as_str());
-    let there = retention::own_archives(&ctx.settings.this, &shipped, names);
+    let there = retention::own_archives(&sftp, remote, &ctx.settings.this, &shipped).await?;
     let today = ctx.settings.window.as_of(ctx.night, Timestamp::now());
-    let decided = retention::archives(remote, &there, &kept, today);
+    let decided = retention::archives(remote, there, &kept, today);
     for (name, decision) in decided.into_iter().filter(|(_, decision)| !decision.keep) {
         let path = remote.file(&name.to_string());
         let reason = decision.reason.to_string();
