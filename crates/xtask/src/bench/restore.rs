@@ -24,6 +24,11 @@ data tried in a scratch etcd, every machine checked, every member compared with 
 typed by a script that needs no time to read, to think or to correct. It ends when the nodes are restarted. All hosts \
 share the two cores and the disk of this machine.";
 
+const IF_MISSED: &str = "\
+A third of ours passes before the first machine is stopped: every byte, page, key and value is read, the data is tried in a scratch \
+etcd, and every machine is looked at. The rest is the copying of the data and the end of etcd, as in the script, which checks nothing, and \
+has the commands of all hosts in the right order. An operator who reads RESTORE.txt and types them was not measured.";
+
 const FILLED: u64 = 480 << 20;
 const NIGHT: Duration = Duration::from_secs(900);
 const RESTORE: Duration = Duration::from_secs(1200);
@@ -57,7 +62,7 @@ pub fn rows() -> Result<Vec<Row>> {
     Ok(vec![
         Row::new("until the control plane is started", Unit::Seconds, ours)
             .beside("by hand", by_hand)
-            .target(Target::RatioAtMost(0.5), ""),
+            .target(Target::RatioAtMost(0.5), IF_MISSED),
         Row::new("and until an extra night is proved", Unit::Seconds, Sample::new(all)),
     ])
 }
