@@ -36,12 +36,6 @@ fn after_a_night(identity: &Path) -> (Site, PathBuf) {
     let recipient = shell("age-keygen -y \"$1\"", &[identity]);
     let hosts = [("m1", &[Master][..]), ("e1", &[Etcd]), ("e2", &[Etcd]), ("backup", &[BackupServer])];
     let mut site = Plan::new(&hosts).recipients(&[&recipient]).build().unwrap();
-    for (host, member) in MEMBERS.iter().zip(&site.etcd) {
-        let conf = site.source(host, "/etc/etcd/etcd.conf");
-        let text = format!("ETCD_NAME={}\nETCD_DATA_DIR={}\n", member.name, member.data().display());
-        site.lay(host, "/etc/etcd/etcd.conf", text.as_bytes()).unwrap();
-        site.drop_in(host, "50-conf.toml", &format!("[etcd]\nconf = \"{}\"\n", conf.display())).unwrap();
-    }
     for number in 0..30 {
         site.etcd[0].put(&format!("/registry/pods/ns/{number}"), format!("pod {number}")).unwrap();
     }

@@ -23,10 +23,8 @@ const WEBHOOK: &str = r#"{"kind":"ValidatingWebhookConfiguration","webhooks":[{"
 fn after_a_night(recipient: &str) -> Site {
     let hosts: [(&str, &[_]); 3] = [("m1", &[Master, Etcd]), ("n1", &[Node]), ("backup", &[BackupServer])];
     let mut site = Plan::new(&hosts).recipients(&[recipient]).build().unwrap();
-    let conf = site.source("m1", "/etc/etcd/etcd.conf");
     let master = site.source("m1", "/etc/origin/master");
-    let text = format!("[etcd]\nconf = \"{}\"\n[files]\nmaster = [{master:?}]\n", conf.display());
-    site.drop_in("m1", "50-conf.toml", &text).unwrap();
+    site.drop_in("m1", "50-files.toml", &format!("[files]\nmaster = [{master:?}]\n")).unwrap();
     let text = format!("ETCD_NAME={}\nETCD_DATA_DIR=/var/lib/etcd/\n", site.etcd[0].name);
     site.lay("m1", "/etc/etcd/etcd.conf", text.as_bytes()).unwrap();
     site.lay("m1", "/etc/origin/master/master-config.yaml", MASTER_CONFIG.as_bytes()).unwrap();
@@ -138,7 +136,9 @@ fn a_restore_is_refused_by_name_before_anything_is_changed() {
         restorable.contains("master.server.crt expired on") && restorable.contains("key2"),
         "{restorable}"
     );
-    assert!(site.run("m1", &["status"]).unwrap().stdout.contains("\nrestorable: no: m1.site.test"));
+    let shown = ends_with(site.run("m1", &["status"]).unwrap(), 3).stdout;
+    assert!(shown.contains("\nWARNING: ") && shown.contains("\nrestorable: no "), "{shown}");
+    assert!(shown.contains("cannot be restored by `nightshift restore`: m1.site.test"), "{shown}");
     let night = status["night"]["record"]["night"].as_str().unwrap().to_owned();
     site.stop_all().unwrap();
 

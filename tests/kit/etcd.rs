@@ -214,6 +214,11 @@ impl Etcd {
         self.folder.path().join("data")
     }
 
+    /// Its configuration, as Ansible writes it.
+    pub fn conf(&self) -> String {
+        format!("ETCD_NAME={}\nETCD_DATA_DIR={}\n", self.name, self.data().display())
+    }
+
     /// The database that the member has open.
     pub fn database(&self) -> PathBuf {
         self.data().join("member/snap/db")

@@ -22,14 +22,13 @@ const DOMAIN: &str = "site.test";
 pub const NIGHT: Duration = Duration::from_secs(60);
 
 /// What is collected: the runbook's files, and what an etcd host has.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 7] = [
     ("/etc/sysconfig/atomic-openshift-master-api", "OPTIONS=--loglevel=2\n"),
     ("/etc/sysconfig/atomic-openshift-master-controllers", "OPTIONS=--loglevel=2 --listen=:8444\n"),
     ("/etc/origin/master/master-config.yaml", "kind: MasterConfig\n"),
     ("/etc/origin/node/node-config.yaml", "kind: NodeConfig\n"),
     ("/etc/ansible/hosts", "[OSEv3:children]\nmasters\n"),
     ("/var/spool/cron/root", "0 4 * * * /usr/bin/true\n"),
-    ("/etc/etcd/etcd.conf", "ETCD_NAME=member\n"),
     ("/etc/etcd/ca.crt", "-----BEGIN CERTIFICATE-----\n"),
 ];
 
@@ -86,6 +85,9 @@ impl Site {
             for (path, content) in FILES {
                 site.lay(&host.name, path, format!("# {}\n{content}", host.name).as_bytes())?;
             }
+            let member = site.etcd.iter().find(|member| member.name == host.name);
+            let conf = member.map_or_else(|| "ETCD_NAME=member\n".to_owned(), Etcd::conf);
+            site.lay(&host.name, "/etc/etcd/etcd.conf", conf.as_bytes())?;
         }
         site.introduce()?;
         site.configure()?;

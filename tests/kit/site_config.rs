@@ -156,7 +156,8 @@ pub(crate) fn text(facts: &Facts<'_>) -> Result<String> {
         );
     }
     if let Some(endpoint) = facts.etcd {
-        let _ = writeln!(text, "[etcd]\nendpoint = \"{endpoint}\"\n");
+        let conf = facts.sources.join("etc/etcd/etcd.conf");
+        let _ = writeln!(text, "[etcd]\nendpoint = \"{endpoint}\"\nconf = {conf:?}\n");
     }
     if let Some(tools) = Release::default().folder() {
         let _ = writeln!(text, "[drill]\netcd-tools = {tools:?}\n");

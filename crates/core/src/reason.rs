@@ -36,6 +36,8 @@ words! {
         VaultLost = "vault-lost",
         SetUnreadable = "set-unreadable",
         NoticeGivenUp = "notice-given-up",
+        /// The plan of a restore, made each night from the vault, is refused.
+        RestoreRefused = "restore-refused",
         /// Of an earlier version of nightshift, which had no codes.
         Other = "other",
     }

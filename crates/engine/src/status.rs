@@ -60,6 +60,7 @@ pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError>
     }
     let LastNights { before, complete, restorable } = last;
     let window = &settings.window;
+    warnings.extend(newest.and_then(refused));
     let night = newest.map(|record| night_report(settings, record.clone()));
     let mut unreadable: Vec<String> = night.iter().flat_map(|night| night.unreadable.clone()).collect();
     let known_of = restorable.as_ref().map(|record| restorable_night::of(settings, record, &mut unreadable));
@@ -87,6 +88,17 @@ pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError>
         opens: window.opening(window.next_after(now)),
         facts: None,
     })
+}
+
+/// The plan that this host made of the night is refused. The night itself can be complete: its copies may all be good.
+fn refused(record: &Record) -> Option<Reason> {
+    let plan = record.restorable.as_ref().filter(|plan| !plan.is_restorable())?;
+    let text = format!(
+        "night {} cannot be restored by `nightshift restore`: {}",
+        record.night,
+        plan.reasons.summary()
+    );
+    Some(Reason::new(ReasonCode::RestoreRefused, text))
 }
 
 /// The targets whose last notice was given up. One that arrives settles it.
@@ -280,6 +292,9 @@ mod tests {
         let report = report(&settings, Timestamp::now()).unwrap();
         assert_eq!(report.last_restorable, Some("2026-01-01".parse().unwrap()));
         assert_eq!(report.last_complete, Some("2026-01-02".parse().unwrap()));
+        let codes: Vec<ReasonCode> = report.warnings.iter().map(|warning| warning.code).collect();
+        assert_eq!(codes, [ReasonCode::RestoreRefused]);
+        assert!(report.warnings[0].text.ends_with("m2: no master set of this night"));
     }
 
     #[test]

@@ -31,7 +31,10 @@ pub fn safe(report: &Report, zone: &TimeZone) -> Vec<String> {
         None => lines.push("no night is recorded yet".to_owned()),
     }
     let restorable = report.night.as_ref().and_then(|night| night.record.restorable.as_ref());
-    lines.extend(restorable.iter().flat_map(|it| wrapped("", &format!("restorable: {}", it.summary()))));
+    lines.extend(restorable.iter().flat_map(|plan| match plan.is_restorable() {
+        true => wrapped("", &format!("restorable: {}", plan.summary())),
+        false => vec!["restorable: no (the reason is among the warnings)".to_owned()],
+    }));
     lines.push(format!("next night opens {}", local_time(report.opens, zone)));
     lines
 }
