@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use nightshift_core::archive::ArchiveName;
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
+use nightshift_core::digest::Digest;
 use nightshift_core::record::Step;
 use nightshift_core::settings::Remote;
 use nightshift_peers::{Deliver, Delivered, location};
@@ -100,15 +101,17 @@ async fn ship_to(
         match deliver.run().await {
             Ok(Delivered::Already) => {}
             Ok(Delivered::Now { bytes, sha256, verified, stored_as }) => {
-                let (name, file) = (to.clone(), archive.clone());
-                let (there, at) = (stored_as.clone().unwrap_or_else(|| file.clone()), location(remote));
-                let keep = ctx.offload(move |ctx| {
-                    let outbox = self::outbox(ctx);
-                    outbox.keep_copy(&name, &at, there, sha256)?;
-                    outbox.keep_last_delivery(&name, &file, bytes)
-                });
-                keep.await?;
-                ctx.report(Step::Shipped { archive, remote: to, bytes, sha256, verified, stored_as }).await?;
+                let there = stored_as.clone().unwrap_or_else(|| archive.clone());
+                let shipped = Step::Shipped {
+                    archive: archive.clone(),
+                    remote: to,
+                    bytes,
+                    sha256,
+                    verified,
+                    stored_as,
+                };
+                ctx.report(shipped).await?;
+                note_copy(ctx, remote, archive, there, sha256, bytes).await;
             }
             Err(error) => {
                 let reason = chain(&error);
@@ -119,4 +122,26 @@ async fn ship_to(
         ctx.board.advance(ctx.stage);
     }
     Ok(Shipped { undelivered, lost })
+}
+
+/// Remembers what the remote has, for later checks. The archive is there also if that fails.
+async fn note_copy(
+    ctx: &StageContext,
+    remote: &Remote,
+    file: String,
+    there: String,
+    sha256: Digest,
+    bytes: u64,
+) {
+    let (name, at, archive) = (remote.name.clone(), location(remote), file.clone());
+    let noted = ctx.offload(move |ctx| {
+        let outbox = outbox(ctx);
+        outbox.keep_copy(&name, &at, there, sha256)?;
+        outbox.keep_last_delivery(&name, &file, bytes)
+    });
+    if let Err(error) = noted.await {
+        let what = format!("{archive} is on {}, but will not be verified there again", remote.name);
+        let reason = format!("{}; if that file is damaged, remove it", chain(&error));
+        ctx.log(Event::degraded(Kind::OperationFailed, what, reason));
+    }
 }
