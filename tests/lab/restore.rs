@@ -38,6 +38,9 @@ fn a_lost_cluster_is_rebuilt_on_new_machines_from_one_archive() {
     nights_are_complete(&lab);
     a_second_run_changes_nothing(&lab, operator, &directory);
     part::one_file_is_put_in_place(&lab, &lost);
+    for host in ["master2", "node1"] {
+        part::one_host_comes_back(&lab, &lost, host);
+    }
     part::a_member_joins_the_others(&lab, &lost, "etcd3", "etcd.service");
     let directory = part::the_survivors_data_is_restored_when_the_quorum_is_lost(&lab, &lost);
     part::a_member_of_another_snapshot_is_noticed(&lab, &directory);

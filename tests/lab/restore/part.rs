@@ -2,7 +2,8 @@
 
 use kit::lab::etcd::EtcdCluster;
 use kit::lab::nightshift::managed;
-use kit::lab::{Host, Lab};
+use kit::lab::operator::authorize;
+use kit::lab::{Host, Lab, Role};
 
 use super::lost::{
     APPLY, Lost, OPERATOR, apply, check, check_with, every_key_is_back, killed_after, listing, origin, plan,
@@ -82,6 +83,29 @@ pub fn a_member_joins_the_others(lab: &Lab, lost: &Lost, name: &str, unit: &str)
     assert_eq!(listing(member), lost.listings[&member.name]);
     let after: Vec<(String, String)> = others.iter().map(|host| (listing(host), running(host))).collect();
     assert_eq!(before, after, "the others' files and processes");
+}
+
+/// Its files, its keys, its sets and its settings are lost, as when a machine was installed again.
+const INSTALLED_AGAIN: &str = "systemctl disable --quiet --now nightshift && rm -rf /etc/origin /etc/nightshift/* /var/lib/nightshift/* && \
+    systemd-tmpfiles --create nightshift.conf && rm /etc/ssh/ssh_host_* && ssh-keygen -A && systemctl restart ssh";
+
+/// A master or a node of a cluster that runs on; the others get its new host key, and it gets to them with its new keys.
+pub fn one_host_comes_back(lab: &Lab, lost: &Lost, name: &str) {
+    let (operator, host) = (lab.host(OPERATOR), lab.host(name));
+    host.run(INSTALLED_AGAIN).unwrap();
+    authorize(lab, operator).unwrap();
+    let others: Vec<&Host> = managed(lab).into_iter().filter(|other| other.name != host.name).collect();
+    let before: Vec<String> = others.iter().map(|other| listing(other)).collect();
+    let directory = plan(operator, lost, &format!("--only {}", host.name));
+    check(operator, &directory);
+    apply(lab, &directory);
+    assert_eq!(listing(host), lost.listings[&host.name]);
+    assert_eq!(others.iter().map(|other| listing(other)).collect::<Vec<_>>(), before, "the others' files");
+    assert_eq!(host.run("systemctl is-enabled nightshift.service").unwrap().text(), "enabled");
+    for master in lab.with(Role::Master) {
+        let checked = master.try_run_for("nightshift check --connect", APPLY).unwrap();
+        assert_eq!(checked.status, 0, "{}: {}\n{}", master.name, checked.text(), checked.stderr);
+    }
 }
 
 /// Keys that were written since are lost; the files of masters and nodes stay as they are.

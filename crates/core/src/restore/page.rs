@@ -58,7 +58,9 @@ impl fmt::Display for Page<'_> {
                 .filter(|machine| machine.has(role))
                 .map(|machine| machine.host.as_str())
                 .collect();
-            writeln!(f, "{:<7} {}", format!("{role}:"), crate::text::first_of(&hosts, ", "))?;
+            if !hosts.is_empty() {
+                writeln!(f, "{:<7} {}", format!("{role}:"), crate::text::first_of(&hosts, ", "))?;
+            }
         }
         for kind in FindingKind::ALL {
             for finding in plan.findings.iter().filter(|finding| finding.kind == kind) {

@@ -11,7 +11,7 @@ use super::error::TargetError;
 use super::host::Host;
 use super::journal::Event;
 
-const UNIT: &str = "nightshift.service";
+pub(super) const UNIT: &str = "nightshift.service";
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 

@@ -11,7 +11,7 @@ use super::error::TargetError;
 use super::host::Host;
 use super::systemd::{ActiveState, Systemd, UnitState, require_units};
 use super::usage::accepts;
-use super::{hold, manifests};
+use super::{hold, manifests, nightshift_acts};
 
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// Starts a member that a cold copy left stopped, and does nothing otherwise.
@@ -66,8 +66,12 @@ pub fn start(
     call.changed |= hold::lift(&call.host.root, units)?;
     // A call that was killed may have removed the drop-ins, and systemd does not know.
     call.host.systemd.daemon_reload()?;
-    let disabled: Vec<&str> =
-        found.iter().filter(|(_, state)| !state.enabled).map(|(unit, _)| *unit).collect();
+    // The step of the extra night enables nightshift, and an operator that unit, with cold copies.
+    let is_for_others = |unit: &str| unit == nightshift_acts::UNIT || unit == AT_BOOT;
+    let disabled: Vec<&str> = (found.iter())
+        .filter(|(unit, state)| !state.enabled && !is_for_others(unit))
+        .map(|(unit, _)| *unit)
+        .collect();
     if !disabled.is_empty() {
         call.note(format!("disabled, so it does not start at boot: {}", first_of(&disabled, ", ")));
     }

@@ -183,6 +183,17 @@ fn a_start_needs_something_that_exists_and_names_what_is_disabled() {
 }
 
 #[test]
+fn nightshift_is_not_named_as_disabled_because_the_next_step_enables_it() {
+    let own = ["nightshift.service", "nightshift-cold-copy-recover.service"];
+    let machine = Machine::with(&own.map(|unit| (unit, Stopped)));
+    machine.systemd.disabled.borrow_mut().extend(own.map(str::to_owned));
+    machine.call("3.1", hold(&own)).unwrap();
+    let outcome = machine.call("7.1", start(&own, &[])).unwrap();
+    assert_eq!(outcome.notes.summary(), "");
+    assert_eq!(machine.systemd.take_requests().last().unwrap(), "start nightshift.service");
+}
+
+#[test]
 fn a_disabled_unit_of_another_layout_is_neither_started_nor_waited_for() {
     let machine =
         Machine::with(&[("origin-master-api.service", Stopped), ("disabled-master.service", Stopped)]);
