@@ -122,21 +122,9 @@ fn a_program_that_the_daemon_collects_from_does_not_get_its_capability() {
     let collected = "[files]\nnode = [{ command = [\"grep\", \"^Cap\", \"/proc/self/status\"], as = \"capabilities\" }]\n";
     site.drop_in("n1", "50-files.toml", collected).unwrap();
     // As systemd starts it: with one capability in the ambient set, and none that come with the user.
-    let mut daemon = Command::new("setpriv")
-        .args([
-            "--securebits=+noroot",
-            "--inh-caps=-all,+dac_read_search",
-            "--ambient-caps=-all,+dac_read_search",
-        ])
-        .arg(kit::daemon::program().unwrap())
-        .arg("--config")
-        .arg(site.host("n1").config())
-        .arg("daemon")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let how =
+        ["--securebits=+noroot", "--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search"];
+    let mut daemon = started(&site, &how, &[]).spawn().unwrap();
     let printed = poll("the collected output", SOON, || {
         let own = fs::read_to_string(format!("/proc/{}/status", daemon.id())).unwrap_or_default();
         let night = std::panic::catch_unwind(|| night_of(&site, "n1")).map_err(|_| "no status".to_owned())?;
@@ -146,13 +134,92 @@ fn a_program_that_the_daemon_collects_from_does_not_get_its_capability() {
     daemon.kill().unwrap();
     daemon.wait().unwrap();
     let (own, printed) = printed.unwrap();
-    let set = |text: &str, name: &str| {
-        let line =
-            text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {text}"));
-        u64::from_str_radix(line.split_whitespace().last().unwrap(), 16).unwrap()
-    };
     assert_eq!(set(&own, "CapEff:"), 4, "the daemon itself reads every file: {own}");
     for name in ["CapPrm:", "CapEff:", "CapAmb:"] {
         assert_eq!(set(&printed, name), 0, "{name} {printed}");
     }
+}
+
+/// n1's daemon, as a service manager starts it that uses setpriv.
+fn started(site: &Site, how: &[&str], words: &[&str]) -> Command {
+    let mut daemon = Command::new("setpriv");
+    daemon.args(how).arg(kit::daemon::program().unwrap());
+    daemon.arg("--config").arg(site.host("n1").config()).arg("daemon").args(words);
+    daemon.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    daemon
+}
+
+/// The rest of a line of `/proc/PID/status`.
+fn line<'a>(status: &'a str, name: &str) -> &'a str {
+    let rest = status.lines().find_map(|line| line.strip_prefix(name));
+    rest.unwrap_or_else(|| panic!("{name}: {status}")).trim()
+}
+
+/// The capabilities of a line of `/proc/PID/status`.
+fn set(status: &str, name: &str) -> u64 {
+    u64::from_str_radix(line(status, name), 16).unwrap()
+}
+
+/// Of systemd 219, which cannot give a user a capability.
+const AS_ROOT: &str = "--bounding-set=-all,+dac_read_search,+setuid,+setgid,+setpcap";
+
+#[test]
+fn a_daemon_that_is_started_as_root_becomes_its_user_for_good_and_still_reads_every_file() {
+    if !as_root() {
+        return;
+    }
+    let site = Plan::new(&[("n1", &[Node])]).build().unwrap();
+    let secret = site.host("n1").state().with_file_name("secret");
+    fs::write(&secret, "of root's").unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    let collected = format!("[files]\nnode = [{secret:?}]\n");
+    site.drop_in("n1", "50-files.toml", &collected).unwrap();
+    for directory in [site.host("n1").state(), site.run_folder("n1.site.test")] {
+        shell("mkdir -p \"$1\" && chown nobody \"$1\"", &[&directory]);
+        open_up(&directory);
+    }
+
+    let mut daemon = started(&site, &[AS_ROOT], &["--user", "nobody"]).spawn().unwrap();
+    let own = poll("the set", SOON, || {
+        let night = std::panic::catch_unwind(|| night_of(&site, "n1")).map_err(|_| "no status".to_owned())?;
+        let set = site.host("n1").vault().join("n1.site.test").join(night).join("node");
+        let of_set = set.join(secret.strip_prefix("/").unwrap());
+        let stored = fs::read_to_string(&of_set).map_err(|error| format!("{}: {error}", of_set.display()))?;
+        assert_eq!(stored, "of root's");
+        fs::read_to_string(format!("/proc/{}/status", daemon.id())).map_err(|error| error.to_string())
+    });
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+    let own = own.unwrap();
+    let nobody = fs::metadata(site.host("n1").state()).unwrap().uid().to_string();
+    assert_eq!(line(&own, "Uid:").split_whitespace().collect::<Vec<_>>(), [nobody.as_str(); 4], "{own}");
+    assert!(!line(&own, "Groups:").split_whitespace().any(|group| group == "0"), "{own}");
+    assert_eq!(line(&own, "NoNewPrivs:"), "1");
+    for name in ["CapPrm:", "CapEff:", "CapBnd:"] {
+        assert_eq!(set(&own, name), 4, "{name} {own}");
+    }
+    assert_eq!(set(&own, "CapAmb:"), 0, "{own}");
+}
+
+#[test]
+fn a_daemon_that_cannot_leave_root_behind_does_not_start() {
+    if !as_root() {
+        return;
+    }
+    let site = Plan::new(&[("n1", &[Node])]).build().unwrap();
+    for (how, user, why) in [
+        ("--bounding-set=-all,+dac_read_search,+setuid,+setgid", "nobody", "Operation not permitted"),
+        ("--bounding-set=-all,+dac_read_search,+setpcap", "nobody", "Operation not permitted"),
+        (AS_ROOT, "nightshift-absent", "this host has no user `nightshift-absent`"),
+        (AS_ROOT, "root", "the user `root` is root"),
+    ] {
+        let refused = started(&site, &[how], &["--user", user]).stderr(Stdio::piped()).output().unwrap();
+        let printed = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(1), "{how}: {printed}");
+        assert!(
+            printed.contains(&format!("cannot become the user {user}")) && printed.contains(why),
+            "{printed}"
+        );
+    }
+    assert!(!site.host("n1").state().exists(), "nothing was begun");
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use kit::daemon::Start;
 use kit::lab::Role::{Master, Node};
 use kit::lab::cmd::poll;
+use kit::lab::el7;
 use kit::proxy::Way;
 use kit::site::Plan;
 
@@ -65,4 +66,34 @@ fn the_watchdog_is_notified_at_twice_the_required_rate() {
         if notified() >= before + 4 { Ok(()) } else { Err(format!("{} of 4", notified() - before)) }
     })
     .unwrap();
+}
+
+#[test]
+fn the_units_for_enterprise_linux_7_have_only_what_its_systemd_knows() {
+    let staged = tempfile::tempdir().unwrap();
+    el7::stage(staged.path()).unwrap();
+    let unit = |name: &str| std::fs::read_to_string(staged.path().join("systemd").join(name)).unwrap();
+    let daemon = unit("nightshift.service");
+    for line in [
+        "ExecStart=/usr/bin/nightshift daemon --user nightshift",
+        "CapabilityBoundingSet=CAP_DAC_READ_SEARCH CAP_SETUID CAP_SETGID CAP_SETPCAP",
+        "ReadOnlyDirectories=/",
+        "ReadWriteDirectories=/var/lib/nightshift /run/nightshift",
+        "MemoryLimit=1536M",
+        "CPUShares=204",
+    ] {
+        assert!(daemon.lines().any(|own| own == line), "{line}: {daemon}");
+    }
+    for newer in ["\nUser=", "\nGroup=", "Ambient", "=strict", "shadow", "SystemCallFilter"] {
+        assert!(!daemon.contains(newer), "{newer}: {daemon}");
+    }
+    let drill = unit("nightshift-drill@.service");
+    assert!(
+        drill.contains("\nUser=nightshift-drill\n") && drill.contains("\nPrivateNetwork=yes\n"),
+        "{drill}"
+    );
+    assert!(!staged.path().join("systemd/nightshift-metrics.socket").exists());
+
+    let unknown = el7::unit("[Service]\nRestartSteps=3\n").unwrap_err();
+    assert!(unknown.contains("RestartSteps=3"), "{unknown}");
 }

@@ -40,7 +40,11 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the schedule (started by systemd)
-    Daemon,
+    Daemon {
+        /// As root: become this user, with CAP_DAC_READ_SEARCH alone (for systemd before version 229)
+        #[arg(long, value_name = "USER", hide = true)]
+        user: Option<String>,
+    },
     /// Check the config, and with --connect also peers, remotes and etcd
     Check(Check),
     /// Show the plan of a night on this host: stages, times, peers, files

@@ -47,13 +47,16 @@ pub fn run(cli: Cli) -> Result<Exit, CommandError> {
     // The others write to the journal, or report over a pipe.
     let is_foreground = !matches!(
         cli.command,
-        Command::Daemon | Command::ColdCopy(_) | Command::DrillWorker { .. } | Command::DrillEtcd { .. }
+        Command::Daemon { .. }
+            | Command::ColdCopy(_)
+            | Command::DrillWorker { .. }
+            | Command::DrillEtcd { .. }
     );
     if is_foreground {
         begin_foreground(out::print_error);
     }
     match cli.command {
-        Command::Daemon => daemon::run(config),
+        Command::Daemon { user } => daemon::run(config, user.as_deref()),
         Command::Check(args) => here(check::run(&config, &args)),
         Command::Plan { night, json } => plan::run(&config, night, json),
         Command::Status(args) => here(status::run(&config, &args)),

@@ -8,6 +8,7 @@ mod budget;
 pub mod capability;
 pub mod damage;
 mod directory;
+pub mod drop_root;
 mod fault;
 pub mod gzip;
 mod json_file;

@@ -25,15 +25,16 @@ pub fn become_owner_of(directory: &Path) -> Result<(), StoreError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error).on("stat", directory),
     };
-    let threads = Path::new("/proc/self/task");
-    if fs::read_dir(threads).on("list", threads)?.count() > 1 {
-        return Err(io::Error::other("another thread would keep root's rights"))
-            .on("become the owner of", directory);
-    }
     let (uid, gid) = (Uid::from_raw(owner.uid()), Gid::from_raw(owner.gid()));
-    set_thread_groups(&[])
-        .and_then(|()| set_thread_res_gid(gid, gid, gid))
-        .and_then(|()| set_thread_res_uid(uid, uid, uid))
-        .map_err(io::Error::from)
-        .on("become the owner of", directory)
+    switch(uid, gid, &[]).on("become the owner of", directory)
+}
+
+/// Makes a process of root's a process of a user and its groups.
+pub fn switch(uid: Uid, gid: Gid, groups: &[Gid]) -> io::Result<()> {
+    if fs::read_dir("/proc/self/task")?.count() > 1 {
+        return Err(io::Error::other("another thread would keep root's rights"));
+    }
+    set_thread_groups(groups)?;
+    set_thread_res_gid(gid, gid, gid)?;
+    Ok(set_thread_res_uid(uid, uid, uid)?)
 }

@@ -6,6 +6,7 @@ mod cgroup;
 mod cluster;
 pub mod cmd;
 mod disk;
+pub mod el7;
 mod error;
 pub mod etcd;
 pub mod hand;

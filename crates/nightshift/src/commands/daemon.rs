@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nightshift_engine::{daemon, logging};
-use nightshift_store::capability;
+use nightshift_store::{capability, drop_root};
 
 use super::CommandError;
 use crate::exit::Exit;
@@ -18,7 +18,12 @@ const MAX_BLOCKING_THREADS: usize = 96;
 /// How long blocking threads may continue after everything else has ended: a collected command may wait for ever.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 
-pub fn run(config: PathBuf) -> Result<Exit, CommandError> {
+pub fn run(config: PathBuf, user: Option<&str>) -> Result<Exit, CommandError> {
+    // Before anything is read or written, and before there is a second thread.
+    if let Some(user) = user {
+        let what = format!("cannot become the user {user} with CAP_DAC_READ_SEARCH alone");
+        drop_root::become_user(user).map_err(CommandError::failed(what))?;
+    }
     logging::begin();
     capability::withhold().map_err(CommandError::failed(
         "cannot withhold this process's capabilities from the programs that it runs",

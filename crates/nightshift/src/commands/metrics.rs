@@ -7,6 +7,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use nightshift_engine::metrics_file;
+use nightshift_store::become_owner_of;
 
 use super::{CommandError, status};
 use crate::exit::Exit;
@@ -35,7 +36,11 @@ pub fn serve(report: &Path) -> Result<Exit, CommandError> {
 
 /// Reports a failure and succeeds: a stop of the daemon does not fail because of its metrics.
 pub fn stopped(config: &Path) -> Result<Exit, CommandError> {
-    let write = || Ok::<_, CommandError>(metrics_file::write_stopped(&config_file::settings(config)?)?);
+    let write = || {
+        let settings = config_file::settings(config)?;
+        become_owner_of(&settings.paths.state)?;
+        Ok::<_, CommandError>(metrics_file::write_stopped(&settings)?)
+    };
     if let Err(error) = write() {
         out::print_error(&format!("the metrics still say that the daemon runs: {}", report::in_full(&error)));
     }
