@@ -28,3 +28,4 @@ mod supervisor;
 mod systemd;
 #[cfg(test)]
 mod testing;
+pub mod unit_request;

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::command::ProgramError;
+
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
     #[error("cannot read the URL in {}", path.display())]
@@ -33,14 +35,8 @@ pub enum SendError {
     Redirected(u16),
     #[error("the receiver answered with {0}")]
     Refused(hyper::StatusCode),
-    #[error("the command of the target is empty; set `argv`, or `sendmail`")]
-    NoProgram,
-    #[error("cannot run {program}")]
-    Start { program: String, source: io::Error },
-    #[error("{program} {status}{}", output.as_ref().map(|line| format!(": {line}")).unwrap_or_default())]
-    Exit { program: String, status: String, output: Option<String> },
-    #[error("{program} did not end within {seconds} s, and was killed")]
-    Slow { program: String, seconds: u64 },
+    #[error(transparent)]
+    Program(#[from] ProgramError),
     #[error("cannot write the mail")]
     Compose(#[source] lettre::error::Error),
     #[error("invalid mail address")]

@@ -1,19 +1,26 @@
-//! Sends one notice to one target: over HTTP, by mail, or to a program. It runs in a unit of its own, never in the daemon.
+//! Sends one notice to one target: over HTTP, by mail, or to a program. It runs in a unit of its own, never in the daemon. The unit of
+//! hooks runs its programs with `command`, too.
 //!
 //! URLs are secrets: no error contains one, or a part of one. A redirect is not followed.
 
-mod command;
+pub mod command;
 mod error;
 mod http;
 mod mail;
 mod roots;
 mod url;
 
+use std::time::Duration;
+
 use nightshift_core::notify::{Notice, Target, TargetKind, WebhookFormat, json, ping, webhook};
 
+use command::Program;
 pub use error::SendError;
 use http::Post;
 use url::Url;
+
+/// The time in which a program has to end.
+const PROGRAM_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Sends a notice; `Ok` means that the receiver has it. A notice that the format of the target has no place for counts as sent.
 pub async fn send(target: &Target, notice: &Notice) -> Result<(), SendError> {
@@ -46,8 +53,13 @@ pub async fn send(target: &Target, notice: &Notice) -> Result<(), SendError> {
             post.send().await
         }
         TargetKind::Mail { from, to, path } => mail::send(from, to, path, notice).await,
-        TargetKind::Command { argv } => {
-            command::run(argv, &notice.id, json(notice).to_string().as_bytes()).await
-        }
+        TargetKind::Command { argv } => run(argv, notice, json(notice).to_string().as_bytes()).await,
     }
+}
+
+/// Runs a program with a notice on its standard input.
+async fn run(argv: &[String], notice: &Notice, input: &[u8]) -> Result<(), SendError> {
+    let environment = vec![("NIGHTSHIFT_ID", notice.id.clone())];
+    let program = Program { argv, environment, input, timeout: PROGRAM_TIMEOUT, logged: false };
+    Ok(command::run(&program).await?)
 }

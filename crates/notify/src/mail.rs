@@ -12,7 +12,7 @@ use lettre::{Message, SmtpTransport, Transport as _};
 use nightshift_core::notify::{MailPath, Notice, Severity};
 
 use crate::url::Url;
-use crate::{SendError, command, roots};
+use crate::{SendError, roots, run};
 
 /// The time for each step of the conversation. The unit has a limit for the whole.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -20,7 +20,7 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 pub async fn send(from: &str, to: &[String], path: &MailPath, notice: &Notice) -> Result<(), SendError> {
     let message = compose(from, to, notice)?;
     match path {
-        MailPath::Sendmail(argv) => command::run(argv, &notice.id, &message.formatted()).await,
+        MailPath::Sendmail(argv) => run(argv, notice, &message.formatted()).await,
         MailPath::Smtp { url, ca } => transport(&Url::read(url)?, ca.as_deref(), notice)?
             .send(&message)
             .map(drop)

@@ -9,7 +9,7 @@ use nightshift_core::settings::Settings;
 use nightshift_store::{StoreError, offload};
 
 use super::queue::{Queue, Queued};
-use super::unit::{failure, send, socket};
+use super::unit::{UNIT, failure, send};
 use crate::audit::Audit;
 
 /// If the queue itself cannot be read or written, it is tried again after this.
@@ -34,7 +34,7 @@ async fn send_all(
     queue: &Queue,
     audit: &Audit,
 ) -> Result<Option<Timestamp>, StoreError> {
-    let socket = socket(settings);
+    let socket = UNIT.socket(settings);
     loop {
         let first = queue.clone();
         let Some((path, queued)) = offload::run(move || first.first()).await? else { return Ok(None) };

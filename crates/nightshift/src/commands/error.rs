@@ -13,6 +13,7 @@ use nightshift_etcd::discover::DiscoverError;
 use nightshift_etcd::service::ServiceError;
 use nightshift_etcd::trial::child::FollowError;
 use nightshift_notify::SendError;
+use nightshift_notify::command::ProgramError;
 use nightshift_objects::api::ApiError;
 use nightshift_objects::files::FileError;
 use nightshift_objects::proxy::ProxyError;
@@ -73,10 +74,15 @@ macro_rules! others {
 }
 others!(CredentialsError, ReachError, IdentityError, KnownHostsError, DiscoverError, ServiceError);
 others!(ServeError, RecoverError, FollowError, PeerError, RestoreError);
-others!(SendError);
+others!(SendError, ProgramError);
 others!(ApiError, FileError, ObjectError, ProxyError, SourceError);
 
 impl CommandError {
+    /// A command for systemd was run by hand; `test` is the one for that.
+    pub fn no_request(test: &str) -> impl FnOnce(io::Error) -> Self + use<> {
+        Self::failed(format!("standard input is not a request of the daemon; {test}"))
+    }
+
     /// Adds what failed to an error that does not say it.
     pub fn failed<E: Error + Send + Sync + 'static>(what: impl Into<String>) -> impl FnOnce(E) -> Self {
         let what = what.into();

@@ -1,7 +1,7 @@
 //! `nightshift notify`: what waits for each target, and a test of one. A hidden command for systemd sends one notice: what it sends
 //! comes over the connection, and where to, from root's config.
 
-use std::io::{self, BufRead as _, Read as _, Write as _};
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ use nightshift_core::notify::{Notice, Request, Response};
 use nightshift_core::settings::Settings;
 use nightshift_core::units::local_time;
 use nightshift_engine::notify::queue::Queue;
-use nightshift_engine::notify::unit::{self, MAX_MESSAGE_LEN, failure, socket};
+use nightshift_engine::notify::unit::{self, UNIT, failure};
+use nightshift_engine::unit_request::Connection;
 use tokio::time::timeout;
 
 use super::CommandError;
@@ -35,7 +36,7 @@ pub async fn run(config: &Path, args: Notify) -> Result<Exit, CommandError> {
     let now = Timestamp::now();
     let notice = Notice::test(&settings.cluster, &settings.this, now, &now.as_nanosecond().to_string());
     let id = notice.id.clone();
-    let socket = socket(&settings);
+    let socket = UNIT.socket(&settings);
     let sent = match unit::send(&socket, &Request { target: name.clone(), notice }).await {
         Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
             return Err(CommandError::Read { path: socket, source });
@@ -79,22 +80,18 @@ fn list(settings: &Settings) -> Result<Exit, CommandError> {
 
 /// Sends the notice of one connection, and answers whether the receiver has it.
 pub async fn send(config: &Path) -> Result<Exit, CommandError> {
-    let response = match send_one(config).await {
+    let mut connection = Connection::of_systemd().map_err(CommandError::no_request(TEST))?;
+    let response = match send_one(config, &mut connection).await {
         Ok(()) => Response::Sent,
         Err(error) => Response::Failed(report::in_full(&error)),
     };
-    let mut line = serde_json::to_vec(&response)?;
-    line.push(b'\n');
     // The connection may be closed: then the daemon sends the notice again.
-    let mut output = io::stdout().lock();
-    output.write_all(&line).and_then(|()| output.flush()).map_err(CommandError::Output)?;
+    connection.answer(&response).await.map_err(CommandError::Output)?;
     Ok(Exit::Good)
 }
 
-async fn send_one(config: &Path) -> Result<(), CommandError> {
-    let mut line = Vec::new();
-    io::stdin().lock().take(MAX_MESSAGE_LEN).read_until(b'\n', &mut line).map_err(failed)?;
-    let request: Request = serde_json::from_slice(&line).map_err(|error| failed(error.into()))?;
+async fn send_one(config: &Path, connection: &mut Connection) -> Result<(), CommandError> {
+    let request: Request = connection.request().await.map_err(CommandError::no_request(TEST))?;
     let settings = config_file::load(config)?.settings;
     let target = settings.notify.iter().find(|target| target.name == request.target);
     let Some(target) = target else {
@@ -105,8 +102,4 @@ async fn send_one(config: &Path) -> Result<(), CommandError> {
     Ok(timeout(LIMIT, sending).await.map_err(late)??)
 }
 
-fn failed(error: io::Error) -> CommandError {
-    CommandError::failed(
-        "standard input is not a request of the daemon; `nightshift notify --test NAME` sends a test",
-    )(error)
-}
+const TEST: &str = "`nightshift notify --test NAME` sends a test";
