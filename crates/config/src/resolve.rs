@@ -1,6 +1,7 @@
 //! From raw tables to settings: fills in defaults, parses texts, and checks the rules across keys.
 
 mod archive;
+mod argv;
 mod drill;
 mod etcd;
 mod file_rule;
@@ -8,6 +9,7 @@ mod files;
 mod host;
 mod hosts;
 mod metrics;
+mod names;
 mod night;
 mod notify;
 mod places;

@@ -1,13 +1,12 @@
 //! `[archive]` and `[[remote]]`: how archives are packed and encrypted, and where they are shipped.
 
-use std::collections::BTreeSet;
-
 use nightshift_core::archive::{ArchiveName, delivery_file};
 use nightshift_core::name::RemoteName;
 use nightshift_core::role::Role;
 use nightshift_core::settings::{ArchiveSettings, Remote, Settings, SshSettings};
 use toml::Spanned;
 
+use super::names::Names;
 use super::vault;
 use crate::ledger::Ledger;
 use crate::raw::{self, Table};
@@ -64,17 +63,12 @@ pub(super) fn remotes(
     ssh: &SshSettings,
     ledger: &mut Ledger<'_>,
 ) -> Vec<Remote> {
-    let mut names = BTreeSet::new();
+    let mut names = Names::new("remote", "records and proofs");
     let mut remotes = Vec::new();
     refuse_plain(raw, archive, ledger);
     for table in &raw.remote {
         let Some(remote) = remote(table, ssh, ledger) else { continue };
-        if !names.insert(remote.name.clone()) {
-            let span = table.get_ref().name.as_ref().map_or_else(|| table.span(), Spanned::span);
-            let refusal = Refusal::new(format!("two remotes have the name `{}`", remote.name))
-                .help("give each remote its own name; records and proofs identify remotes by name");
-            ledger.refuse(Some(&span), refusal);
-        }
+        names.add(remote.name.as_str(), table, &table.get_ref().name, ledger);
         remotes.push(remote);
     }
     remotes

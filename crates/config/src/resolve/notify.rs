@@ -1,12 +1,13 @@
 //! `[[notify]]`: where notices are sent.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use nightshift_core::name::TargetName;
 use nightshift_core::notify::{MailPath, Secret, Target, TargetKind, Topic};
 use toml::Spanned;
 
+use super::argv::argv;
+use super::names::Names;
 use crate::ledger::Ledger;
 use crate::nearest::nearest;
 use crate::raw::{self, Leaf, Table};
@@ -16,23 +17,15 @@ use crate::{check, defaults, units};
 
 const KINDS: [&str; 4] = ["ping", "webhook", "mail", "command"];
 const MAX_TARGETS: usize = 16;
+/// How a command is written.
+const ARGV: &str = r#"["/usr/local/bin/notify", "--quiet"]"#;
 
 pub(super) fn targets(raw: &raw::Config, ledger: &mut Ledger<'_>) -> Vec<Target> {
-    let mut names = BTreeSet::new();
+    let mut names = Names::new("target", "the queue, the status and the metric");
     let mut targets = Vec::new();
-    if let Some(table) = raw.notify.get(MAX_TARGETS) {
-        let refusal = Refusal::new(format!("there are more than {MAX_TARGETS} targets"))
-            .help("remove some, or let one receiver distribute the notices");
-        ledger.refuse(Some(&table.span()), refusal);
-    }
-    for table in raw.notify.iter().take(MAX_TARGETS) {
+    for table in names.at_most(MAX_TARGETS, &raw.notify, "let one receiver distribute the notices", ledger) {
         let Some(target) = target(table, ledger) else { continue };
-        if !names.insert(target.name.clone()) {
-            let span = table.get_ref().name.as_ref().map_or_else(|| table.span(), Spanned::span);
-            let refusal = Refusal::new(format!("two targets have the name `{}`", target.name))
-                .help("give each target its own name; the queue, the status and the metric identify targets by name");
-            ledger.refuse(Some(&span), refusal);
-        }
+        names.add(target.name.as_str(), table, &table.get_ref().name, ledger);
         targets.push(target);
     }
     targets
@@ -118,7 +111,7 @@ fn kind_of(kind: &str, raw: &raw::Notify, span: &Span, ledger: &mut Ledger<'_>) 
         "mail" => mail(raw, span, ledger),
         _ => {
             require("argv", raw.argv.is_some(), span, ledger);
-            let argv = argv("argv", &raw.argv, ledger);
+            let argv = argv("argv", &raw.argv, ARGV, ledger);
             (!argv.is_empty()).then_some(TargetKind::Command { argv })
         }
     }
@@ -138,7 +131,7 @@ fn mail(raw: &raw::Notify, span: &Span, ledger: &mut Ledger<'_>) -> Option<Targe
         Some(url) => MailPath::Smtp { url, ca: ca(raw, ledger) },
         None => {
             require("url, url-file, url-credential or sendmail", raw.sendmail.is_some(), span, ledger);
-            MailPath::Sendmail(argv("sendmail", &raw.sendmail, ledger))
+            MailPath::Sendmail(argv("sendmail", &raw.sendmail, ARGV, ledger))
         }
     };
     if raw.to.is_some() && to.is_empty() {
@@ -159,22 +152,6 @@ fn require(key: &str, is_set: bool, span: &Span, ledger: &mut Ledger<'_>) {
 
 fn ca(raw: &raw::Notify, ledger: &mut Ledger<'_>) -> Option<PathBuf> {
     ledger.take_optional("ca", &raw.ca, "the certificates of the system", check::path)
-}
-
-fn argv(key: &str, list: &raw::List, ledger: &mut Ledger<'_>) -> Vec<String> {
-    let words = ledger.take_list(key, list, Vec::new, |word| {
-        if word.contains('\0') {
-            return Err(Refusal::new("a word of a command must not contain a NUL character"));
-        }
-        Ok(word.to_owned())
-    });
-    if let (Some(list), false) = (list, words.first().is_some_and(|program| program.starts_with('/'))) {
-        let refusal = Refusal::new(format!("`{key}` does not begin with the absolute path of a program"))
-            .help("write each word as an element, such as `[\"/usr/local/bin/notify\", \"--quiet\"]`; no shell is used");
-        ledger.refuse(Some(&list.span()), refusal);
-        return Vec::new();
-    }
-    words
 }
 
 fn mail_address(text: &str) -> Result<String, Refusal> {
