@@ -10,18 +10,18 @@ use std::time::Duration;
 use kit::lab::Role::Master;
 use kit::lab::cmd::poll;
 use kit::site::{Plan, Site};
-use receivers::{Answer, Receiver, SmtpServer, Unit};
+use receivers::{Answer, Receiver, SmtpServer};
 use serde_json::Value;
 
 use crate::support::{SOON, ends_with, good};
+use crate::units::Unit;
 
 /// Longer than the delay before the first retry.
 const RETRIED: Duration = Duration::from_secs(90);
 
 fn site_with(targets: &str) -> (Site, Unit) {
     let site = Plan::new(&[("m1", &[Master])]).build().unwrap();
-    let unit =
-        Unit::listen(&site.run_folder("m1").with_file_name("nightshift-notify"), &site.host("m1").config());
+    let unit = Unit::listen(&site, "m1", "nightshift-notify", "notify.sock", "notify-send");
     site.drop_in("m1", "50-notify.toml", targets).unwrap();
     (site, unit)
 }

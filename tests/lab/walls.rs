@@ -33,6 +33,7 @@ fn neither_the_daemons_user_nor_the_drills_becomes_root_or_more_than_it_is() {
     no_unit_allows_more_than_before(host);
     a_race_for_the_sockets_changes_no_owner(host);
     a_program_in_the_drills_unit_sees_its_scratch_directory_and_nothing_else(host);
+    a_program_of_a_hook_sees_neither_keys_nor_the_vault_nor_a_socket(host);
     a_local_user_reaches_no_socket_and_no_secret(host);
     the_cold_copys_helper_serves_the_daemon_alone(host);
     a_data_directory_of_root_is_drilled_in_the_unit(host, &EtcdCluster::of(&site.lab));
@@ -46,6 +47,7 @@ fn no_unit_allows_more_than_before(host: &Host) {
         ("nightshift-drill@lab", 0.8),
         ("nightshift-metrics@lab", 0.8),
         ("nightshift-notify@lab", 1.5),
+        ("nightshift-hook@lab", 1.5),
         ("nightshift-cold-copy@lab", 2.0),
         ("nightshift-cold-copy-recover", 2.0),
     ] {
@@ -166,6 +168,43 @@ fn a_program_in_the_drills_unit_sees_its_scratch_directory_and_nothing_else(host
     let outside =
         format!("systemd-run --quiet --wait --pipe --uid=nightshift perl -e '{}'", connects(&SOCKETS));
     assert_eq!(host.run_for(&outside, SOON).unwrap().text(), SOCKETS.map(|_| "OPEN").join(""));
+}
+
+/// What the program of a hook tries; it prints `OPEN` for what it must not be able to do.
+const HOOK_PROBE: &str = r##"#!/usr/bin/perl
+use Socket;
+sub can { print STDERR ($_[1] ? "OPEN" : "closed"), " $_[0]\n" }
+for my $path (qw(SOCKETS /run/nightshift-hook/hook.sock /run/nightshift-notify/notify.sock /run/dbus/system_bus_socket)) {
+    socket(my $s, PF_UNIX, SOCK_STREAM, 0) or die $!;
+    can("connect $path", connect($s, sockaddr_un($path)));
+}
+can("see $_", -e $_) for qw(/var/lib/nightshift /var/lib/nightshift-peer /run/nightshift);
+can("read $_", open(my $f, "<", $_)) for qw(/etc/shadow /etc/ssh/ssh_host_ed25519_key /etc/nightshift/ssh/id_ed25519 VAULT);
+can("write $_", open(my $f, ">", $_)) for qw(/run/planted /etc/planted /var/planted /usr/planted);
+can("be another user", getpwuid($>) ne "nightshift-hook");
+open(my $status, "<", "/proc/self/status"); my $text = join "", <$status>;
+can("use a capability", $text !~ /^CapPrm:\s*0+$/m || $text !~ /^CapBnd:\s*0+$/m);
+print STDERR "probed $ENV{NIGHTSHIFT_HOOK} $ENV{NIGHTSHIFT_STAGE}\n" if open(my $own, ">", "/tmp/own");
+"##;
+
+fn a_program_of_a_hook_sees_neither_keys_nor_the_vault_nor_a_socket(host: &Host) {
+    let vault = host.run("find /var/lib/nightshift/vault -name manifest.json | head -1").unwrap().text();
+    let probe = HOOK_PROBE.replace("SOCKETS", &SOCKETS.join(" ")).replace("VAULT", &vault);
+    host.write_file(&HostFile::new("/usr/local/bin/hook-probe", 0o755, probe)).unwrap();
+    let config = "[[hook]]\nname = \"probe\"\nbefore = \"night\"\nargv = [\"/usr/local/bin/hook-probe\"]\n";
+    let drop_in = "/etc/nightshift/conf.d/90-probe.toml";
+    host.write_file(&HostFile::new(drop_in, 0o644, config)).unwrap();
+    let tested = host.run_for("nightshift hook --test probe 2>&1", SOON).unwrap().text();
+    assert!(tested.contains("probe: succeeded"), "{tested}\n{}", story(host));
+    let printed = poll("what the probe printed", SOON, || {
+        let journal = host.try_run("journalctl --no-pager --output=cat --unit='nightshift-hook@*'");
+        let journal = journal.map_err(|error| error.to_string())?.text();
+        if journal.contains("probed probe night") { Ok(journal) } else { Err(journal) }
+    })
+    .unwrap();
+    println!("{printed}");
+    assert!(!printed.contains("OPEN"), "{printed}");
+    host.run(&format!("rm {drop_in}")).unwrap();
 }
 
 /// Prints OPEN for each socket that it can connect to, and nothing else.

@@ -69,6 +69,9 @@ pub(crate) const NOTIFY_EVERY_NIGHT: bool = false;
 /// A receiver may be down for an evening; the next night has news of its own.
 pub(crate) const NOTIFY_GIVE_UP: Duration = Duration::from_secs(24 * 60 * 60);
 
+pub(crate) const HOOK_TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const HOOK_REQUIRED: bool = false;
+
 pub(crate) const AGENTLESS: bool = false;
 pub(crate) const EXPECTED: bool = true;
 

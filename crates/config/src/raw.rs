@@ -78,6 +78,7 @@ tables! {
         ssh: Table<Ssh>,
         metrics: Table<Metrics>,
         notify: Vec<Spanned<Table<Notify>>>,
+        hook: Vec<Spanned<Table<Hook>>>,
         paths: Table<Paths>,
     }
 
@@ -241,6 +242,15 @@ tables! {
         events: List,
         every_night: Leaf<bool>,
         give_up: Leaf<String>,
+    }
+
+    Hook {
+        name: Leaf<String>,
+        before: Leaf<String>,
+        after: Leaf<String>,
+        argv: List,
+        timeout: Leaf<String>,
+        required: Leaf<bool>,
     }
 
     Paths {

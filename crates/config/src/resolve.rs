@@ -6,6 +6,7 @@ mod drill;
 mod etcd;
 mod file_rule;
 mod files;
+mod hook;
 mod host;
 mod hosts;
 mod metrics;
@@ -73,6 +74,7 @@ pub(crate) fn settings(
         ssh: ssh.settings,
         metrics: metrics::metrics(&raw.metrics, ledger),
         notify: notify::targets(raw, ledger),
+        hooks: hook::hooks(raw, ledger),
         paths,
     };
     archive::check_names(&settings, raw, ledger);

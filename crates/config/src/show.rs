@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use nightshift_core::name::{ClusterName, HostName, RemoteName, TargetName};
+use nightshift_core::name::{ClusterName, HookName, HostName, RemoteName, TargetName};
 use nightshift_core::notify::{Topic, WebhookFormat};
 use nightshift_core::role::Role;
 use nightshift_core::schedule::Schedule;
@@ -37,6 +37,7 @@ shown_as_text!(
     HostName,
     RemoteName,
     TargetName,
+    HookName,
     Topic,
     WebhookFormat,
     Role,

@@ -22,7 +22,7 @@ pub(crate) enum Hit {
 }
 
 /// The lists of tables, such as `[[remote]]`: a drop-in adds to them, or replaces the table with the same `name`.
-const LISTS_OF_TABLES: [&str; 2] = ["remote", "notify"];
+const LISTS_OF_TABLES: [&str; 3] = ["remote", "notify", "hook"];
 
 /// Merges the tables of all sources. Later sources win: tables are merged key by key, other values are replaced.
 pub(crate) fn merge<'t>(tables: impl IntoIterator<Item = DeTable<'t>>) -> DeTable<'t> {

@@ -114,6 +114,8 @@ kinds! {
         "A step of the night is not in its record in /var/lib/nightshift/records; see NIGHTSHIFT_REASON. A stage is not started before its start is recorded. Check the space and the permissions there. The journal has what the record lacks.";
     NoticeGivenUp = "notice-given-up", "076de82a34eb438c9e1464fda1ef47f1", "A notification was given up":
         "The target could not be reached for as long as its `give-up` allows, or more notices wait for it than the queue may have; see NIGHTSHIFT_REASON. `nightshift notify --test NAME` tries the target. `nightshift status` shows this until a notice arrives there.";
+    HookEnded = "hook-ended", "3b857ed71f88465aa9b209072c9f6ac9", "A hook ended":
+        "NIGHTSHIFT_OUTCOME is done or failed; NIGHTSHIFT_REASON has the exit code and the first line that its program printed to standard error. `journalctl -u 'nightshift-hook@*'` has all that it printed. A failed hook prevents no backup, unless the config says that it is required. `nightshift hook --test NAME` runs it again.";
     OperationFailed = "operation-failed", "0a87bf57e90b46959797046ca3879c9c", "An operation failed":
         "The message names the host, file or task and the reason. NIGHTSHIFT_OUTCOME is failed, or degraded if nightshift continues without the operation or retries it.";
 }

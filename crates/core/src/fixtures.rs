@@ -106,6 +106,7 @@ pub fn settings(dir: &Path, hosts: Vec<Host>, now: Timestamp) -> Settings {
         },
         metrics: MetricsSettings::default(),
         notify: Vec::new(),
+        hooks: Vec::new(),
         paths: Paths { config: dir.join("etc"), state: dir.join("state"), run: dir.join("run") },
     }
 }

@@ -22,6 +22,7 @@ pub mod etcd_facts;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod fixtures;
 pub mod hint;
+pub mod hook;
 pub mod inventory;
 pub mod kept;
 pub mod kit;

@@ -93,6 +93,11 @@ name_type! {
 }
 
 name_type! {
+    /// The name of a hook (`[[hook]] name`).
+    HookName
+}
+
+name_type! {
     /// The name of a target of notifications (`[[notify]] name`).
     TargetName
 }

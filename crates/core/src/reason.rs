@@ -24,6 +24,7 @@ words! {
         StageFailed = "stage-failed",
         StageMissed = "stage-missed",
         StageInterrupted = "stage-interrupted",
+        HookFailed = "hook-failed",
         ClosedEarly = "closed-early",
         // What is wrong beside the nights.
         DaemonDown = "daemon-down",

@@ -1,5 +1,6 @@
 //! The record: what happened in one night on one host. While the night is open, it is a log of lines.
 
+mod hook_report;
 mod line;
 mod proof_report;
 
@@ -20,6 +21,7 @@ use crate::stage::Stage;
 use crate::text::Text;
 use crate::tolerance::Tolerance;
 
+pub use hook_report::HookReport;
 pub use line::{Expected, Fate, Line, Packed, Recheck, Rechecked, SetReport, Shipment, StartReason, Step};
 pub use proof_report::ProofReport;
 
@@ -68,6 +70,9 @@ pub struct Record {
     /// Whether a restore from this host's vault is possible, by the plan that this host made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restorable: Option<Restorable>,
+    /// The last run of each hook.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<HookReport>,
     pub pruned: Vec<Pruned>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed: Option<Closed>,
@@ -170,6 +175,7 @@ impl Record {
             proofs: Vec::new(),
             secrets: Vec::new(),
             restorable: None,
+            hooks: Vec::new(),
             pruned: Vec::new(),
             closed: None,
             newest: line.at,
@@ -224,6 +230,7 @@ impl Record {
             Step::Proved(report) => self.proofs.push(report),
             Step::Secrets { set, report } => self.put_secrets(CheckedSecrets { set, report }),
             Step::Restorable(restorable) => self.restorable = Some(restorable),
+            Step::Hook(report) => self.put_hook(report),
             Step::Pruned { what, reason } => self.pruned.push(Pruned { what, reason }),
             Step::Ended { stage, attempt, outcome, reason, duration_ms } => {
                 let entry = self.stages.entry(stage);
@@ -324,8 +331,7 @@ impl Record {
     pub fn is_not_needed(&self, expected: &Expected) -> bool {
         let not_needed = || {
             let stage = Stage::ALL.into_iter().find(|stage| stage.makes() == Some(expected.role));
-            expected.host == self.host
-                && stage.and_then(|stage| self.stages.get(&stage)?.outcome) == Some(Outcome::Done)
+            expected.host == self.host && stage.is_some_and(|stage| self.has_done_its_work(stage))
         };
         expected.any
             && self.best_set(&expected.host, expected.role).is_none()

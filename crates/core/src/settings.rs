@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::civil::Time;
 
+use crate::hook::Hook;
 use crate::inventory::{Host, Inventory};
 use crate::name::{ClusterName, HostName, RemoteName};
 use crate::night::{Night, NightWindow};
@@ -41,6 +42,8 @@ pub struct Settings {
     pub metrics: MetricsSettings,
     /// Where notices are sent.
     pub notify: Vec<Target>,
+    /// An operator's commands before and after stages and the night, in the order in which they run.
+    pub hooks: Vec<Hook>,
     pub paths: Paths,
 }
 
@@ -63,12 +66,12 @@ impl Settings {
         })
     }
 
-    /// The settings of the open night after a reload: the stages that have not begun take theirs from `fresh`, and
-    /// notices go to its targets; everything else stays.
+    /// The settings of the open night after a reload: the stages that have not begun take theirs from `fresh`,
+    /// notices go to its targets, and its hooks run, because their unit reads the new config; everything else stays.
     pub fn tonight(&self, fresh: &Self, begun: impl Fn(Stage) -> bool) -> Self {
         let of = |stage| if begun(stage) { self } else { fresh };
         let stages = PerStage::from_fn(|stage| of(stage).stages.get(stage).clone());
-        Self { stages, notify: fresh.notify.clone(), ..self.clone() }
+        Self { stages, notify: fresh.notify.clone(), hooks: fresh.hooks.clone(), ..self.clone() }
     }
 
     /// The files to collect for a role on a host with such a control plane. Where none was found, they are those of services.
@@ -405,6 +408,24 @@ pub(crate) mod testing {
         }
     }
 
+    fn etcd() -> EtcdSettings {
+        EtcdSettings {
+            endpoint: None,
+            ca: None,
+            cert: None,
+            key: None,
+            compression: Compression::Gzip,
+            stall: Duration::from_secs(60),
+            deadline: Duration::from_secs(3600),
+            conf: "/etc/etcd/etcd.conf".into(),
+            data: EtcdData::Auto,
+            members: EtcdMembers::All,
+            slot: Duration::from_secs(180),
+            suspicious_below: 50,
+            restore_tools: None,
+        }
+    }
+
     pub fn settings(this: &str) -> Settings {
         let keep = Keep { nights: 7, weeks: 4, months: 6 };
         Settings {
@@ -416,21 +437,7 @@ pub(crate) mod testing {
             tolerate: Tolerance { nodes: 0, nights: 3 },
             stages: PerStage::from_fn(stage),
             files: BTreeMap::new(),
-            etcd: EtcdSettings {
-                endpoint: None,
-                ca: None,
-                cert: None,
-                key: None,
-                compression: Compression::Gzip,
-                stall: Duration::from_secs(60),
-                deadline: Duration::from_secs(3600),
-                conf: "/etc/etcd/etcd.conf".into(),
-                data: EtcdData::Auto,
-                members: EtcdMembers::All,
-                slot: Duration::from_secs(180),
-                suspicious_below: 50,
-                restore_tools: None,
-            },
+            etcd: etcd(),
             drill: DrillSettings {
                 hosts: Vec::new(),
                 etcd_tools: EtcdTools::Auto,
@@ -464,6 +471,7 @@ pub(crate) mod testing {
             },
             metrics: MetricsSettings::default(),
             notify: Vec::new(),
+            hooks: Vec::new(),
             paths: Paths { config: "/etc".into(), state: "/state".into(), run: "/run".into() },
         }
     }

@@ -4,6 +4,7 @@ mod tolerated;
 
 use std::collections::BTreeMap;
 
+use crate::hook::Occasion;
 use crate::outcome::{Grade, Outcome, Verdict};
 use crate::proof::DrillVerdict;
 use crate::reason::{Reason, ReasonCode};
@@ -74,6 +75,12 @@ pub fn judge(record: &Record) -> Judgement {
     }
     if reasons.is_empty() {
         reasons.extend(partly_done(record, &may_lack));
+    }
+    // One after the night cannot change its result any more.
+    for failed in record.failed_hooks(|at| at != Occasion::AFTER_NIGHT) {
+        if !reasons.iter().any(|reason| reason.text.contains(&failed)) {
+            reasons.push(Reason::new(ReasonCode::HookFailed, failed));
+        }
     }
     let verdict = match (failed, reasons.is_empty()) {
         (true, _) => Verdict::Failed,

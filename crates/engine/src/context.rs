@@ -17,6 +17,7 @@ use nightshift_core::text::Text;
 use nightshift_ssh::Bandwidth;
 use nightshift_store::records::RecordLog;
 use nightshift_store::{StoreError, Vault, offload};
+use tokio::sync::Mutex;
 
 use crate::audit::Audit;
 use crate::board::Board;
@@ -42,6 +43,8 @@ pub struct StageContext {
     pub audit: Audit,
     pub board: Board,
     pub once: Once,
+    /// One stage at a time runs the hooks before the night.
+    pub before_night: Arc<Mutex<()>>,
     pub stop: Stop,
     /// The limit of all pulls of the night together.
     pub pulls: Bandwidth,

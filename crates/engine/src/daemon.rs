@@ -9,6 +9,7 @@ mod forget;
 mod keep;
 mod metrics;
 mod metrics_clock;
+mod night_hooks;
 mod nights;
 mod notices;
 mod opened;

@@ -12,6 +12,7 @@ pub mod drill;
 mod expected;
 mod heartbeat;
 pub mod hint_file;
+pub mod hooks;
 pub mod logging;
 pub mod machine;
 pub mod metrics_file;

@@ -4,7 +4,7 @@ use nightshift_core::audit::{Event, Kind, Severity};
 use nightshift_core::outcome::Grade;
 use nightshift_core::proof::DrillVerdict;
 use nightshift_core::record::{
-    Fate, ProofReport, Recheck, Rechecked, SetReport, Shipment, StartReason, Step,
+    Fate, HookReport, ProofReport, Recheck, Rechecked, SetReport, Shipment, StartReason, Step,
 };
 use nightshift_core::secrets::SecretsReport;
 use nightshift_core::set_path::SetId;
@@ -91,10 +91,26 @@ fn events(ctx: &StageContext, step: &Step) -> Vec<Event> {
             reason: Some(reason.clone()),
             ..Event::info(Kind::Pruned, format!("{what} removed: {reason}"))
         }],
+        Step::Hook(report) => hook(report).into_iter().collect(),
         // A packed archive is reported with events of its stage's.
         Step::Packed(_) | Step::Opened { .. } | Step::Started { .. } | Step::Seen { .. } => Vec::new(),
         Step::Ended { .. } | Step::Closed { .. } | Step::Restorable(_) => Vec::new(),
     }
+}
+
+/// The end of a hook; nothing if it is due.
+pub fn hook(report: &HookReport) -> Option<Event> {
+    let outcome = report.outcome?;
+    let severity = if report.has_failed() { Severity::Warning } else { Severity::Info };
+    let reason = report.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let message = format!("hook {} ({}) {outcome}{reason}", report.name, report.at);
+    Some(Event {
+        stage: report.at.stage,
+        duration_ms: Some(report.duration_ms),
+        outcome: Some(outcome.as_str()),
+        reason: report.reason.clone(),
+        ..Event::new(Kind::HookEnded, severity, message)
+    })
 }
 
 /// One that is as it was shipped is in the record alone.

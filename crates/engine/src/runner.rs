@@ -10,6 +10,7 @@ use nightshift_core::role::Role;
 use nightshift_core::stage::Stage;
 
 use crate::context::{Ended, StageContext, StageEnd};
+use crate::hooks;
 use crate::stages::error::StageError;
 use crate::stages::{
     collect_role, drill, mirror_masters, pack_archive, prune, pull, ship_archive, snapshot_etcd,
@@ -23,18 +24,7 @@ pub async fn run(ctx: StageContext) -> Ended {
         return StageEnd::failed(chain(&error)).into();
     }
     report_start(&ctx);
-    let stop = ctx.stop.clone();
-    let Ended { end, beside } = tokio::select! {
-        biased;
-        ended = work(&ctx) => ended.unwrap_or_else(|error| StageEnd::from(error).into()),
-        () = stop.requested() => StageEnd {
-            outcome: Outcome::Interrupted,
-            reason: Some("stopped; will resume where it left off".to_owned()),
-            retry: false,
-            gained: false,
-        }
-        .into(),
-    };
+    let Ended { end, beside } = with_hooks(&ctx).await;
     ctx.board.end(stage);
     let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     let ended = Step::Ended { stage, attempt, outcome: end.outcome, reason: end.reason.clone(), duration_ms };
@@ -44,6 +34,36 @@ pub async fn run(ctx: StageContext) -> Ended {
     }
     report_end(&ctx, &end, duration_ms);
     Ended { end, beside }
+}
+
+/// A stage between its hooks. One that is stopped runs none after it: when it is resumed, they follow.
+async fn with_hooks(ctx: &StageContext) -> Ended {
+    let begun = async {
+        let failed = match hooks::before(ctx).await {
+            Ok(failed) => failed,
+            Err(reason) => return (StageEnd::failed(reason).into(), Vec::new()),
+        };
+        (work(ctx).await.unwrap_or_else(|error| StageEnd::from(error).into()), failed)
+    };
+    let (Ended { end, beside }, mut failed) = tokio::select! {
+        biased;
+        ended = begun => ended,
+        () = ctx.stop.requested() => return StageEnd {
+            outcome: Outcome::Interrupted,
+            reason: Some("stopped; will resume where it left off".to_owned()),
+            retry: false,
+            gained: false,
+        }
+        .into(),
+    };
+    if hooks::are_after(ctx) {
+        tokio::select! {
+            biased;
+            () = ctx.stop.requested() => failed.push("stopped before the hooks after it had ended".to_owned()),
+            more = hooks::after(ctx, &end) => failed.extend(more),
+        }
+    }
+    Ended { end: hooks::degraded(end, &failed), beside }
 }
 
 /// The night, in its order.

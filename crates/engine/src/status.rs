@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use nightshift_core::agenda::Held;
 use nightshift_core::chain;
+use nightshift_core::hook::Occasion;
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Verdict;
 use nightshift_core::plan::NightPlan;
@@ -43,6 +44,7 @@ pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError>
         warnings.insert(Reason::new(ReasonCode::VaultLost, chain(&error)));
     }
     warnings.extend(given_up(settings));
+    warnings.extend(newest.into_iter().flat_map(failed_after));
     let known = past.nights.iter().filter(|night| !past.future.contains(night));
     let mut last = LastNights::default();
     for night in known.clone().rev().filter(|night| !night.is_extra()) {
@@ -58,7 +60,8 @@ pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError>
             break;
         }
     }
-    let LastNights { before, complete, restorable } = last;
+    let LastNights { before, complete, restorable, hooks } = last;
+    warnings.extend(hooks.into_iter().flatten());
     let window = &settings.window;
     warnings.extend(newest.and_then(refused));
     let night = newest.map(|record| night_report(settings, record.clone()));
@@ -115,6 +118,13 @@ fn given_up(settings: &Settings) -> impl Iterator<Item = Reason> {
     })
 }
 
+/// The hooks after a night that failed: they change nothing of its result.
+fn failed_after(record: &Record) -> impl Iterator<Item = Reason> + use<'_> {
+    let night = record.night;
+    let failed = record.failed_hooks(|at| at == Occasion::AFTER_NIGHT);
+    failed.map(move |reason| Reason::new(ReasonCode::HookFailed, format!("after night {night}: {reason}")))
+}
+
 /// Only masters ship a kit.
 fn notes(settings: &Settings, newest: Option<&Record>) -> Vec<String> {
     let has_etcd = settings.inventory.with_role(Role::Etcd).next().is_some();
@@ -132,6 +142,8 @@ struct LastNights {
     before: Option<(Night, Verdict)>,
     complete: Option<Night>,
     restorable: Option<Record>,
+    /// What failed after the newest one that has closed.
+    hooks: Option<Vec<Reason>>,
 }
 
 impl LastNights {
@@ -142,6 +154,7 @@ impl LastNights {
             self.complete.get_or_insert(night);
         }
         if let Some(closed) = &record.closed {
+            self.hooks.get_or_insert_with(|| failed_after(record).collect());
             if !is_newest {
                 self.before.get_or_insert((night, closed.verdict));
             }

@@ -81,6 +81,7 @@ pub fn context(settings: Settings, night: &str, stage: Stage) -> StageContext {
         board: Board::default(),
         again: false,
         once: Once::default(),
+        before_night: Arc::default(),
         stop: Stop::default(),
         pulls: Default::default(),
         is_over: Arc::default(),

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use nightshift_core::name::{HostName, RemoteName, TargetName};
+use nightshift_core::name::{HookName, HostName, RemoteName, TargetName};
 use nightshift_core::night::Night;
 use nightshift_core::set_path::SetId;
 
@@ -70,6 +70,15 @@ pub enum Command {
     /// Targets are those of `[[notify]]` in the config. A test goes the way of every notice: through nightshift-notify.socket, which
     /// only root and the daemon can use.
     Notify(Notify),
+    /// List the hooks with their last results, or run one as a test
+    ///
+    /// Hooks are those of `[[hook]]` in the config. A test runs the program as in a night, through nightshift-hook.socket, which only
+    /// root and the daemon can use. It changes no record.
+    Hook {
+        /// Run this hook now
+        #[arg(long, value_name = "NAME")]
+        test: Option<HookName>,
+    },
     /// Start stages now, or the whole night
     ///
     /// In the open night, `run night` starts everything that still waits. If no night is open, it opens an extra night, such
@@ -182,6 +191,9 @@ pub enum Command {
     /// Send one notice that comes over standard input (started by systemd)
     #[command(hide = true)]
     NotifySend,
+    /// Run one hook, whose name comes over standard input (started by systemd)
+    #[command(hide = true)]
+    HookRun,
     /// Remove scratch directories of killed drills
     #[command(hide = true)]
     DrillSweep { scratch: PathBuf },

@@ -11,6 +11,7 @@ mod drill_worker;
 mod error;
 mod generate;
 mod here;
+mod hook;
 mod init;
 mod inspect;
 mod keys;
@@ -65,6 +66,8 @@ pub fn run(cli: Cli) -> Result<Exit, CommandError> {
         Command::MetricsStopped => metrics::stopped(&config),
         Command::Notify(args) => here(notify::run(&config, args)),
         Command::NotifySend => here(notify::send(&config)),
+        Command::Hook { test } => here(hook::run(&config, test)),
+        Command::HookRun => here(hook::serve(&config)),
         Command::Run(args) => here(run::run(&config, args)),
         Command::Backup(Backup::Now(args)) => here(backup::now(&config, args)),
         Command::Reload => here(reload::run(&config)),

@@ -166,6 +166,20 @@ impl Records {
         remove_file(&self.open_path(record.night))
     }
 
+    /// Adds a step to a closed record, which is replaced as a whole. Only what happens after the night is added: its result stays.
+    pub fn amend(&self, night: Night, step: Step) -> Result<(), StoreError> {
+        let path = self.closed_path(night);
+        let Some(mut record) = self.read(night)?.filter(|record| record.closed.is_some()) else {
+            return Err(io::Error::other("the night is not closed")).on("amend", &path);
+        };
+        // Which night is the newest one follows from the lines of the nights themselves.
+        let newest = record.newest;
+        record.apply(Line { at: Timestamp::now(), step: step.bounded() });
+        record.newest = newest;
+        let bytes = serde_json::to_vec_pretty(&record).map_err(io::Error::from).on("write", &path)?;
+        replace_file(&path, &bytes)
+    }
+
     /// Removes the records that are older than what is kept at a date, but none of a night that an operator keeps.
     pub fn remove_older(&self, as_of: Date, kept: &KeptNights) -> Result<(), StoreError> {
         let limit = as_of.checked_sub(KEPT_NIGHTS.days()).unwrap_or(as_of);

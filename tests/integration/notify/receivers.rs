@@ -1,46 +1,10 @@
-//! What notices are sent to, and the unit that sends them as systemd starts it.
+//! What notices are sent to.
 
-use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixListener;
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
-
-use kit::daemon::program;
-
-/// In place of nightshift-notify.socket: a process for each connection.
-pub struct Unit {
-    _thread: thread::JoinHandle<()>,
-}
-
-impl Unit {
-    pub fn listen(folder: &Path, config: &Path) -> Self {
-        fs::create_dir_all(folder).unwrap();
-        let listener = UnixListener::bind(folder.join("notify.sock")).unwrap();
-        let config = config.to_owned();
-        let thread = thread::spawn(move || {
-            for connection in listener.incoming() {
-                let connection = OwnedFd::from(connection.unwrap());
-                let mut child = Command::new(program().unwrap())
-                    .arg("--config")
-                    .arg(&config)
-                    .arg("notify-send")
-                    .stdin(Stdio::from(connection.try_clone().unwrap()))
-                    .stdout(Stdio::from(connection))
-                    .stderr(Stdio::null())
-                    .spawn()
-                    .unwrap();
-                thread::spawn(move || child.wait());
-            }
-        });
-        Self { _thread: thread }
-    }
-}
 
 pub enum Answer {
     Status(u16),

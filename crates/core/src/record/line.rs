@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::ProofReport;
+use super::{HookReport, ProofReport};
 use crate::backup::Backup;
 use crate::digest::Digest;
 use crate::name::{HostName, RemoteName};
@@ -90,6 +90,8 @@ pub enum Step {
     },
     /// The plan of a restore was made from this host's vault.
     Restorable(Restorable),
+    /// A hook ended; or it is due after the night, if it has no outcome.
+    Hook(HookReport),
     Pruned {
         what: String,
         #[serde(rename = "because")]
@@ -113,7 +115,9 @@ impl Step {
     pub fn bounded(mut self) -> Self {
         let reasons: &mut [String] = match &mut self {
             Self::Set(SetReport { reason, .. }) | Self::Ended { reason, .. } => reason.as_mut_slice(),
-            Self::Kit(Shipment { reason, .. }) => reason.as_mut_slice(),
+            Self::Kit(Shipment { reason, .. }) | Self::Hook(HookReport { reason, .. }) => {
+                reason.as_mut_slice()
+            }
             Self::NotShipped { reason, .. } | Self::Pruned { reason, .. } => std::slice::from_mut(reason),
             Self::Rechecked(Recheck { result, .. }) => std::slice::from_mut(result.text_mut()),
             Self::Packed(Packed { missing, .. }) => missing,

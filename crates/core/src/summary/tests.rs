@@ -1,7 +1,8 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::digest::Digest;
-use crate::record::{Expected, Line, Packed, SetReport, StartReason, Step};
+use crate::hook::Occasion;
+use crate::record::{Expected, HookReport, Line, Packed, SetReport, StartReason, Step};
 use crate::set_path::SetId;
 use crate::tolerance::Tolerance;
 
@@ -359,4 +360,59 @@ fn a_tolerated_node_counts_as_missing_in_the_metrics() {
     let record = record(vec![absent], vec![], tolerate);
     assert_eq!(judge(&record).tolerated.len(), 1);
     assert_eq!(missing_sets(&record), [(Role::Node, 1)].into());
+}
+
+fn hook(name: &str, at: Occasion, outcome: Option<Outcome>) -> Step {
+    Step::Hook(HookReport {
+        name: name.parse().unwrap(),
+        at,
+        ended: None,
+        outcome,
+        reason: Some("x ended with exit code 3".into()),
+        duration_ms: 1,
+    })
+}
+
+#[test]
+fn a_failed_hook_degrades_the_night_with_one_reason_and_one_after_the_night_does_not() {
+    let failed = Some(Outcome::Failed);
+    let judged = |steps: Vec<Step>| night(all(), everything().into_iter().chain(steps).collect());
+    let reason = "hook a: x ended with exit code 3";
+    let at = Occasion::before(Stage::CollectNode);
+    for steps in [
+        vec![hook("a", Occasion::BEFORE_NIGHT, failed)],
+        // The sets' own reasons cover a degraded stage, but not its hook.
+        vec![hook("a", at, failed), ended(Stage::CollectNode, Outcome::Degraded, reason)],
+    ] {
+        let Judgement { verdict, reasons, .. } = judged(steps);
+        assert_eq!(
+            (verdict, &reasons[..]),
+            (Verdict::Degraded, &[Reason::new(ReasonCode::HookFailed, reason)][..])
+        );
+    }
+    // The stage's own reason has it already.
+    let Judgement { reasons, .. } =
+        judged(vec![hook("a", at, failed), ended(Stage::CollectNode, Outcome::Failed, reason)]);
+    assert_eq!(reasons, [Reason::new(ReasonCode::StageFailed, format!("collect-node failed: {reason}"))]);
+    for steps in [
+        vec![hook("a", Occasion::AFTER_NIGHT, failed)],
+        vec![hook("a", Occasion::AFTER_NIGHT, None)],
+        vec![hook("a", at, failed), hook("a", at, Some(Outcome::Done))],
+    ] {
+        assert_eq!(judged(steps).verdict, Verdict::Complete);
+    }
+}
+
+#[test]
+fn a_failed_hook_of_a_member_whose_set_is_not_needed_does_not_make_the_set_missing() {
+    let not_needed = Expected { any: true, ..expected("m1", Role::Etcd, false) };
+    let at = Occasion::before(Stage::SnapshotEtcd);
+    let steps = |hook: Step| vec![hook, ended(Stage::SnapshotEtcd, Outcome::Degraded, "x")];
+    let judged = |hook| night(vec![not_needed.clone()], steps(hook));
+    assert_eq!(judged(hook("a", at, Some(Outcome::Failed))).verdict, Verdict::Degraded);
+    assert_eq!(
+        judged(hook("a", at, Some(Outcome::Done))).verdict,
+        Verdict::Failed,
+        "degraded for another reason"
+    );
 }

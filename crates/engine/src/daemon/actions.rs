@@ -59,6 +59,8 @@ pub(super) enum Task {
     Notify(TargetName),
     /// Prunes when a night opens, so that there is space for its sets.
     OpeningPrune,
+    /// Runs the hooks after a night.
+    NightHooks(Night),
     /// Queries whether the clock is synchronised; this may take seconds.
     ClockQuery,
 }
@@ -74,6 +76,7 @@ impl fmt::Display for Task {
             Self::Metrics => f.write_str("the update of the metrics"),
             Self::Notify(target) => write!(f, "the notices to target {target}"),
             Self::OpeningPrune => f.write_str("the prune at the opening of the night"),
+            Self::NightHooks(night) => write!(f, "the hooks after night {night}"),
             Self::ClockQuery => f.write_str("the query of the clock"),
         }
     }
@@ -169,6 +172,7 @@ impl Daemon {
         if self.clock.needs_query() {
             self.clock.store(clock::query().await);
         }
+        self.resume_hooks().await;
         self.turn(AgendaEvent::Tick).await;
         self.write_hint();
         self.metrics.changed();
@@ -225,7 +229,10 @@ impl Daemon {
                 Action::Miss { stage, reason } => self.nights.miss(stage, reason).await,
                 Action::Close { early } => {
                     Stage::ALL.into_iter().for_each(|stage| self.supervisor.stop(&Task::Beside(stage)));
-                    self.nights.close(early).await;
+                    let settings = Arc::clone(self.agenda.settings());
+                    if let Some(night) = self.nights.close(&settings, early).await {
+                        self.run_hooks_after(night);
+                    }
                     self.waiting.release(&self.agenda, &self.nights);
                     self.write_hint();
                     self.metrics.changed();

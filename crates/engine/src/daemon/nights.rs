@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use nightshift_core::audit::{Event, Kind, Severity};
+use nightshift_core::hook::Occasion;
 use nightshift_core::night::Night;
 use nightshift_core::outcome::{Outcome, Verdict};
 use nightshift_core::plan::NightPlan;
 use nightshift_core::reason::{Reason, ReasonCode};
-use nightshift_core::record::{self, Record, Step};
+use nightshift_core::record::{self, HookReport, Record, Step};
 use nightshift_core::settings::Settings;
 use nightshift_core::stage::Stage;
 use nightshift_core::summary::{self, Judgement};
@@ -18,7 +19,7 @@ use nightshift_store::{StoreError, offload};
 use super::tonight::Tonight;
 use crate::audit::Audit;
 use crate::context::StageEnd;
-use crate::expected;
+use crate::{expected, hooks};
 
 /// The records, and the open night.
 pub(super) struct Nights {
@@ -136,10 +137,11 @@ impl Nights {
         StageEnd::failed(reason)
     }
 
-    /// Closes the night with its verdict; its record becomes one file. A night that closes before its time has the reason.
-    pub async fn close(&mut self, early: Option<String>) {
-        let Some(tonight) = self.tonight.take() else { return };
-        let Some(record) = tonight.record.record() else { return };
+    /// Closes the night with its verdict; its record becomes one file. A night that closes before its time has the reason. Returns
+    /// the night if hooks follow it.
+    pub async fn close(&mut self, settings: &Settings, early: Option<String>) -> Option<Night> {
+        let tonight = self.tonight.take()?;
+        let record = tonight.record.record()?;
         let Judgement { mut verdict, mut reasons, tolerated } = summary::judge(&record);
         if let Some(early) = early {
             let text = format!("{}: {early}", summary::CLOSED_EARLY);
@@ -147,6 +149,11 @@ impl Nights {
             verdict = verdict.min(Verdict::Degraded);
         }
         let reasons: Vec<String> = reasons.into_iter().map(|reason| reason.text).collect();
+        let hooks: Vec<_> = hooks::at(settings, Occasion::AFTER_NIGHT).map(HookReport::due).collect();
+        let follows = (!hooks.is_empty()).then_some(tonight.night);
+        for hook in hooks {
+            tonight.note(Step::Hook(hook)).await;
+        }
         tonight.note(Step::Closed { verdict, reasons: reasons.clone() }).await;
         let (night, records, closed) =
             (tonight.night, self.records.clone(), tonight.record.record().unwrap_or(record));
@@ -168,6 +175,7 @@ impl Nights {
             reason,
             ..Event::new(Kind::NightClosed, severity, format!("night {night} closed: {verdict}{why}"))
         });
+        follows
     }
 }
 

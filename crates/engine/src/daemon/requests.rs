@@ -213,7 +213,7 @@ impl Daemon {
                 self.audit.emit(&Event::info(Kind::ConfigReloaded, message));
                 self.clock.trust(fresh.trust_clock);
                 self.turn(AgendaEvent::Reloaded(Arc::new(fresh))).await;
-                ControlResponse::Done { message: "the new configuration is in force: `trust-clock` and targets of notifications at once, times of stages that have not begun tonight, all other settings from the next night on".to_owned() }
+                ControlResponse::Done { message: "the new configuration is in force: `trust-clock`, targets of notifications and hooks at once, times of stages that have not begun tonight, all other settings from the next night on".to_owned() }
             }
             Err(diagnostics) => {
                 self.audit.emit(&Event {

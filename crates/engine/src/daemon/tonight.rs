@@ -12,6 +12,7 @@ use nightshift_core::stage::Stage;
 use nightshift_ssh::Bandwidth;
 use nightshift_store::records::{RecordLog, Records};
 use nightshift_store::{Reservations, StoreError, Vault, offload};
+use tokio::sync::Mutex;
 
 use crate::audit::Audit;
 use crate::board::Board;
@@ -26,6 +27,7 @@ pub(super) struct Tonight {
     audit: Audit,
     pub board: Board,
     once: Once,
+    before_night: Arc<Mutex<()>>,
     /// A night has the limit that was configured when its first stage started.
     pulls: OnceLock<Bandwidth>,
     /// The space of the sets that its stages write at the same time.
@@ -41,6 +43,7 @@ impl Tonight {
             audit,
             board: Board::default(),
             once: Once::default(),
+            before_night: Arc::default(),
             pulls: OnceLock::new(),
             reservations: Reservations::default(),
         })
@@ -92,6 +95,7 @@ impl Tonight {
             audit: self.audit.clone(),
             board: self.board.clone(),
             once: self.once.clone(),
+            before_night: Arc::clone(&self.before_night),
             stop,
             is_over: Arc::default(),
         }

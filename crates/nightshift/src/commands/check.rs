@@ -4,9 +4,11 @@
 mod connect;
 mod etcd;
 mod etcd_data;
+mod hook;
 mod line;
 mod machine;
 mod notify;
+mod program;
 mod ready;
 
 use std::path::Path;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use jiff::Timestamp;
+use nightshift_core::hook::Hook;
 use nightshift_core::night::Night;
 use nightshift_core::plan::{NightPlan, PlannedStage};
 use nightshift_core::secret::masked_command;
@@ -48,6 +49,7 @@ pub fn run(config: &Path, night: Option<Night>, json: bool) -> Result<Exit, Comm
         ]
     });
     out::print_table(&["STAGE", "AT", "UNTIL", "WITH"], rows);
+    hooks(&settings, &plan);
     files(&settings, &plan);
     Ok(Exit::Good)
 }
@@ -71,6 +73,21 @@ fn what(settings: &Settings, plan: &NightPlan, planned: &PlannedStage) -> String
             .join(", "),
         peers if peers.len() > 4 => format!("{} hosts", peers.len()),
         peers => peers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// The hooks of this night, in the order of the config.
+fn hooks(settings: &Settings, plan: &NightPlan) {
+    let is_planned = |hook: &&Hook| hook.at.stage.is_none_or(|stage| plan.stage(stage).is_some());
+    let mut hooks = settings.hooks.iter().filter(is_planned).peekable();
+    if hooks.peek().is_none() {
+        return;
+    }
+    out::print("");
+    out::print("hooks:");
+    for hook in hooks {
+        let required = if hook.required { " (required)" } else { "" };
+        out::print(format!("  {} {}: $ {}{required}", hook.name, hook.at, masked_command(&hook.argv)));
     }
 }
 

@@ -1,9 +1,10 @@
 #![allow(clippy::unwrap_used)]
 use std::fs;
 
+use nightshift_core::hook::Occasion;
 use nightshift_core::kept::KeptNight;
 use nightshift_core::outcome::{Outcome, Verdict};
-use nightshift_core::record::StartReason;
+use nightshift_core::record::{HookReport, StartReason};
 use nightshift_core::stage::Stage;
 
 use super::*;
@@ -317,4 +318,32 @@ fn a_reason_in_a_record_is_one_harmless_line_of_bounded_length() {
             assert!(reason.chars().all(nightshift_core::text::is_harmless));
         }
     }
+}
+
+#[test]
+fn what_happens_after_a_night_is_added_to_its_closed_record_and_an_open_one_is_not_closed_by_it() {
+    let fixture = fixture();
+    let of = night("2026-11-22");
+    let report = |outcome| {
+        Step::Hook(HookReport {
+            name: "report".parse().unwrap(),
+            at: Occasion::AFTER_NIGHT,
+            ended: None,
+            outcome,
+            reason: None,
+            duration_ms: 1,
+        })
+    };
+    assert!(fixture.records.amend(of, report(None)).is_err());
+    let log = fixture.records.open(of).unwrap();
+    log.note(opened(of)).unwrap();
+    log.note(report(None)).unwrap();
+    assert!(fixture.records.amend(of, report(None)).is_err(), "it is open");
+    log.note(Step::Closed { verdict: Verdict::Complete, reasons: vec![] }).unwrap();
+    fixture.records.close(&log.record().unwrap()).unwrap();
+    let before = fixture.records.read(of).unwrap().unwrap();
+    fixture.records.amend(of, report(Some(Outcome::Done))).unwrap();
+    let after = fixture.records.read(of).unwrap().unwrap();
+    assert_eq!(after.hooks.iter().map(|report| report.outcome).collect::<Vec<_>>(), [Some(Outcome::Done)]);
+    assert_eq!(Record { hooks: before.hooks.clone(), ..after }, before, "the rest stays");
 }

@@ -32,6 +32,7 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
     warnings.extend(pins(settings));
     warnings.extend(drill(settings));
     warnings.extend(super::notify::warnings(settings));
+    warnings.extend(super::hook::warnings(settings));
     // Whether the daemon may write there is the daemon's answer; that the directory is absent is seen without it.
     let absent = |path: &&Path| path.parent().is_none_or(|directory| !directory.is_dir());
     let textfile = settings.metrics.textfile.as_deref().filter(absent);

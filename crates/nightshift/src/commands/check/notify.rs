@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 
 use nightshift_core::notify::{MailPath, Secret, Target, TargetKind};
 use nightshift_core::settings::Settings;
+
+use super::program::fault;
 
 /// The bits of a file's mode with which its group, and every user, can read it.
 const GROUP_READS: u32 = 0o040;
@@ -21,7 +22,7 @@ fn warning(target: &Target) -> Option<String> {
         TargetKind::Ping { url, .. } | TargetKind::Webhook { url, .. } => unreadable(url)?,
         TargetKind::Mail { path: MailPath::Smtp { url, .. }, .. } => unreadable(url)?,
         TargetKind::Mail { path: MailPath::Sendmail(argv), .. } | TargetKind::Command { argv } => {
-            absent(argv)?
+            fault(argv)?
         }
     };
     Some(format!("target {name} of notifications: {reason}"))
@@ -44,9 +45,4 @@ fn unreadable(url: &Secret) -> Option<String> {
             Some(format!("{shown} can be read by {who}; {remedy}"))
         }
     }
-}
-
-fn absent(argv: &[String]) -> Option<String> {
-    let program = Path::new(argv.first()?);
-    (!program.exists()).then(|| format!("{} does not exist; install the program", program.display()))
 }

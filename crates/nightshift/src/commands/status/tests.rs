@@ -44,6 +44,7 @@ fn record(host: &str, at: Timestamp) -> Record {
         archives: Vec::new(),
         shipped: Vec::new(),
         kits: Vec::new(),
+        hooks: Vec::new(),
         rechecked: Vec::new(),
         seen: Default::default(),
         proofs: Vec::new(),

@@ -19,7 +19,7 @@ use crate::context::StageContext;
 use crate::stages::{by_hand, host_keys};
 
 /// What the package installs for the program to run.
-const PACKAGE: [&str; 16] = [
+const PACKAGE: [&str; 18] = [
     "/usr/bin/nightshift",
     "/usr/lib/systemd/system/nightshift.service",
     "/usr/lib/systemd/system/nightshift-cold-copy.socket",
@@ -27,6 +27,8 @@ const PACKAGE: [&str; 16] = [
     "/usr/lib/systemd/system/nightshift-cold-copy-recover.service",
     "/usr/lib/systemd/system/nightshift-drill.socket",
     "/usr/lib/systemd/system/nightshift-drill@.service",
+    "/usr/lib/systemd/system/nightshift-hook.socket",
+    "/usr/lib/systemd/system/nightshift-hook@.service",
     "/usr/lib/systemd/system/nightshift-metrics.socket",
     "/usr/lib/systemd/system/nightshift-metrics@.service",
     "/usr/lib/systemd/system/nightshift-notify.socket",
@@ -264,6 +266,6 @@ mod tests {
         assert_eq!(config.path, "package/etc/nightshift/nightshift.toml");
         assert_eq!((&*file.path, file.mode, file.size), ("package/usr/bin/nightshift", 0o755, 7));
         let [lacks] = &content.lacks[..] else { panic!("{:?}", content.lacks) };
-        assert!(lacks.contains("nightshift.service") && lacks.ends_with(" and 14 more"), "{lacks}");
+        assert!(lacks.contains("nightshift.service") && lacks.ends_with(" and 16 more"), "{lacks}");
     }
 }
