@@ -127,7 +127,7 @@ pub struct Origins {
 }
 
 /// The order in which the sections are shown.
-const SECTIONS: [&str; 14] = [
+const SECTIONS: [&str; 17] = [
     "cluster",
     "this-host",
     "hosts",
@@ -141,6 +141,9 @@ const SECTIONS: [&str; 14] = [
     "archive",
     "remote",
     "ssh",
+    "metrics",
+    "notify",
+    "hook",
     "paths",
 ];
 
