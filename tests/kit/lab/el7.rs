@@ -90,7 +90,6 @@ const NEWER: &[&str] = &[
     "RestrictSUIDSGID",
     "RuntimeMaxSec",
     "StartLimitIntervalSec",
-    "StateDirectory",
     "StateDirectoryMode",
     "SystemCallErrorNumber",
     // Its filters have no groups of system calls.
@@ -163,7 +162,9 @@ pub fn unit(text: &str) -> std::result::Result<String, String> {
             continue;
         };
         lines.extend(match (key, becomes) {
-            ("AmbientCapabilities" | "User" | "Group", Some(_)) => None,
+            ("AmbientCapabilities" | "Group", Some(_)) => None,
+            // Its other commands stay root, but have no capability to write to the daemon's socket.
+            ("User", Some(_)) => Some("SupplementaryGroups=nightshift-ctl".to_owned()),
             ("ExecStart", Some(user)) => Some(format!("{line} --user {user}")),
             ("CapabilityBoundingSet", Some(_)) => Some(format!("{line} CAP_SETUID CAP_SETGID CAP_SETPCAP")),
             _ => directive(key, value)?,
@@ -186,6 +187,8 @@ fn directive(key: &str, value: &str) -> std::result::Result<Option<String>, Stri
         ("TemporaryFileSystem", _) => {
             Some("InaccessibleDirectories=-/var/lib/nightshift/vault -/run/nightshift".to_owned())
         }
+        // tmpfiles creates it.
+        ("StateDirectory", _) => Some(format!("ReadWriteDirectories=-/var/lib/{value}")),
         // It hides directories alone; a file would keep the unit from starting.
         ("InaccessiblePaths", _) => {
             let is_directory = |path: &&str| !path.contains("shadow") && !path.ends_with("opasswd");
