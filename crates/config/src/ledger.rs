@@ -66,14 +66,11 @@ impl<'t> Ledger<'t> {
     fn diagnostic(&self, severity: Severity, span: Option<&Span>, refusal: Refusal) -> Diagnostic {
         let place = span.and_then(|span| self.sources.place(span));
         let file = place.as_ref().map_or_else(|| self.sources.main().to_owned(), |place| place.file.clone());
-        Diagnostic {
-            severity,
-            message: refusal.message,
-            place,
-            file,
-            label: refusal.label,
-            help: refusal.help,
-        }
+        let message = match span {
+            Some(span) => self.sources.without_secrets(span, refusal.message),
+            None => refusal.message,
+        };
+        Diagnostic { severity, message, place, file, label: refusal.label, help: refusal.help }
     }
 
     pub(crate) fn origin(&self, span: &Span) -> Origin {

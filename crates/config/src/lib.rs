@@ -10,6 +10,7 @@ mod diagnostic;
 mod first;
 mod ledger;
 mod nearest;
+mod quoted;
 mod raw;
 mod refusal;
 mod resolve;

@@ -2,9 +2,8 @@
 
 use std::ops::Range;
 
-use nightshift_core::secret::masked;
-
 use crate::diagnostic::Place;
+use crate::quoted;
 
 /// A config file, or a drop-in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +58,16 @@ impl<'t> Sources<'t> {
         Some((&source.name, before.iter().filter(|byte| **byte == b'\n').count() + 1))
     }
 
+    /// A message about a span, without the values that no diagnostic shows.
+    pub(crate) fn without_secrets(&self, span: &Span, message: String) -> String {
+        let line = |(begins, source): (usize, &Source)| {
+            let before = source.text.as_bytes().get(..span.start - begins).unwrap_or_default();
+            let number = before.iter().filter(|byte| **byte == b'\n').count();
+            quoted::is_of_target(&source.text, number)
+        };
+        if self.find(span.start).is_some_and(line) { quoted::urls(&message) } else { message }
+    }
+
     pub(crate) fn place(&self, span: &Span) -> Option<Place> {
         let (begins, source) = self.find(span.start)?;
         let text = &source.text;
@@ -71,13 +80,7 @@ impl<'t> Sources<'t> {
             file: source.name.clone(),
             line,
             column: text[line_start..start].chars().count() + 1,
-            // The whole text is masked, because a private key has many lines.
-            text: masked(text)
-                .split('\n')
-                .nth(line - 1)
-                .unwrap_or_default()
-                .trim_end_matches('\r')
-                .to_owned(),
+            text: quoted::line(text, line - 1),
             width: text[start..end.min(line_end)].chars().count(),
         })
     }

@@ -23,11 +23,14 @@ impl Shown for SftpUrl {
     }
 }
 
+const FORM: &str = "write it as `sftp://USER@HOST/DIRECTORY` or `sftp://USER@HOST:PORT/DIRECTORY`; `/~/DIRECTORY` is below the login's own directory";
+
 pub(crate) fn sftp(text: &str) -> Result<SftpUrl, Refusal> {
-    let refused = |why: &str| {
-        Refusal::new(format!("`{text}` {why}"))
-            .help("write it as `sftp://USER@HOST/DIRECTORY` or `sftp://USER@HOST:PORT/DIRECTORY`; `/~/DIRECTORY` is below the login's own directory")
-    };
+    let refused = |why: &str| Refusal::new(format!("`{text}` {why}")).help(FORM);
+    if !text.contains("://") {
+        // A password would not be recognised in it, so the message does not repeat the text.
+        return Err(Refusal::new("this is not an sftp URL").help(FORM));
+    }
     let rest = text.strip_prefix("sftp://").ok_or_else(|| refused("is not an sftp URL"))?;
     let (authority, directory) = rest.split_once('/').ok_or_else(|| refused("has no directory"))?;
     let (user, host) = authority.rsplit_once('@').ok_or_else(|| refused("has no user"))?;

@@ -187,7 +187,7 @@ fn url(raw: &raw::Notify, schemes: Schemes, ledger: &mut Ledger<'_>) -> Option<S
         let url = ledger.take_optional("url", &raw.url, "", |text| inline(text, schemes));
         url.map(Secret::Inline)
     } else if raw.url_file.is_some() {
-        ledger.take_optional("url-file", &raw.url_file, "", check::path).map(Secret::File)
+        ledger.take_optional("url-file", &raw.url_file, "", url_file).map(Secret::File)
     } else if raw.url_credential.is_some() {
         let name = ledger.take_optional("url-credential", &raw.url_credential, "", credential);
         name.map(Secret::Credential)
@@ -215,11 +215,21 @@ fn inline(text: &str, schemes: Schemes) -> Result<String, Refusal> {
     Ok(text.to_owned())
 }
 
+/// The message does not repeat what may be the URL itself.
+fn url_file(text: &String) -> Result<PathBuf, Refusal> {
+    if !text.starts_with('/') {
+        return Err(Refusal::new("`url-file` is not an absolute path")
+            .help("write the path of a file that contains the URL"));
+    }
+    check::path(text)
+}
+
 fn credential(text: &String) -> Result<String, Refusal> {
     let is_name = text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
     if !text.is_empty() && is_name && !text.starts_with('.') {
         return Ok(text.clone());
     }
-    Err(Refusal::new(format!("invalid name of a credential: `{text}`"))
+    // It may be the URL itself.
+    Err(Refusal::new("`url-credential` is not the name of a credential")
         .help("write the name in `LoadCredential=NAME:FILE` of a drop-in for nightshift-notify@.service"))
 }
