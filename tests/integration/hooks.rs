@@ -298,6 +298,9 @@ fn the_unit_runs_only_what_the_config_has_and_a_test_goes_the_same_way() {
     };
     let known = r#"{"hook":"good","at":{"moment":"after"},"night":"2026-11-22"}"#;
     assert_eq!(ask(&format!("{known}\n")), "\"succeeded\"\n");
+    // A mistake elsewhere in the config stops no hook.
+    site.drop_in("m1", "60-mistake.toml", "[stage.prunee]\n").unwrap();
+    assert_eq!(ask(&format!("{known}\n")), "\"succeeded\"\n");
     for (request, refused) in [
         (known.replace("good", "ugly"), "the config has no hook ugly"),
         (known.replace("after", "before"), "in the config it is a hook after night"),

@@ -1,5 +1,6 @@
 //! Notifications: what arrives at real receivers on loopback, that fail, redirect, stall or are down.
 
+mod faults;
 mod receivers;
 
 use std::fs;

@@ -130,6 +130,17 @@ fn legible(message: &str) -> String {
 pub struct Diagnostics(pub(crate) Vec<Diagnostic>);
 
 impl Diagnostics {
+    /// The first error in one line, without the line of the file.
+    pub fn brief(&self) -> String {
+        let Some(first) = self.0.first() else { return String::new() };
+        let line = first.place.as_ref().map(|place| format!(":{}", place.line)).unwrap_or_default();
+        let more = match self.0.len() - 1 {
+            0 => String::new(),
+            more => format!(" (and {more} more)"),
+        };
+        format!("{}{line}: {}{more}; run `nightshift check`", first.file, legible(&first.message))
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.0.iter()
     }

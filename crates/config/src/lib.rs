@@ -3,6 +3,7 @@
 //! It does no IO: the caller reads the files and looks up time zones.
 
 mod age_key;
+mod alone;
 mod check;
 mod context;
 mod defaults;
@@ -23,8 +24,11 @@ mod units;
 mod url;
 mod version;
 
+use nightshift_core::name::HostName;
 use nightshift_core::settings::Settings;
+use toml::de::DeTable;
 
+pub use crate::alone::{hook, target};
 pub use crate::context::Context;
 pub use crate::diagnostic::{Diagnostic, Diagnostics, Place, Severity};
 pub use crate::first::first_config;
@@ -71,21 +75,33 @@ pub fn load(sources: &[Source], context: &Context<'_>) -> Result<Loaded, Diagnos
     }
 }
 
+/// The name of this host, also in a config with mistakes elsewhere.
+pub fn this_host(sources: &[Source], context: &Context<'_>) -> Option<HostName> {
+    let sources = Sources::new(sources);
+    read(&sources, context, &mut Ledger::new(&sources)).map(|settings| settings.this)
+}
+
 fn read(sources: &Sources<'_>, context: &Context<'_>, ledger: &mut Ledger<'_>) -> Option<Settings> {
-    let tables = match tree::read(sources) {
-        Ok(tables) => tables,
-        Err(errors) => {
-            for (span, message) in errors {
-                ledger.refuse(span.as_ref(), Refusal::new(format!("not valid TOML: {message}")));
-            }
-            return None;
+    let tables = parse(sources, ledger)?;
+    version::check(&tables, ledger)?;
+    let config = shape(tables, ledger);
+    resolve::settings(&config, context, ledger)
+}
+
+fn parse<'t>(sources: &Sources<'t>, ledger: &mut Ledger<'_>) -> Option<Vec<DeTable<'t>>> {
+    let refuse = |errors: Vec<(Option<sources::Span>, String)>| {
+        for (span, message) in errors {
+            ledger.refuse(span.as_ref(), Refusal::new(format!("not valid TOML: {message}")));
         }
     };
-    version::check(&tables, ledger)?;
+    tree::read(sources).map_err(refuse).ok()
+}
+
+fn shape(tables: Vec<DeTable<'_>>, ledger: &mut Ledger<'_>) -> raw::Config {
     let (config, refusals) = shape::read(tree::merge(tables));
     for (span, refusal) in refusals {
         ledger.refuse(span.as_ref(), refusal);
         ledger.tear();
     }
-    resolve::settings(&config, context, ledger)
+    config
 }

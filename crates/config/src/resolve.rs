@@ -17,6 +17,9 @@ mod places;
 mod stages;
 mod vault;
 
+pub(crate) use hook::hooks;
+pub(crate) use notify::targets;
+
 use std::collections::BTreeMap;
 
 use nightshift_core::name::ClusterName;
@@ -73,8 +76,8 @@ pub(crate) fn settings(
         remotes,
         ssh: ssh.settings,
         metrics: metrics::metrics(&raw.metrics, ledger),
-        notify: notify::targets(raw, ledger),
-        hooks: hook::hooks(raw, ledger),
+        notify: targets(raw, ledger),
+        hooks: hooks(raw, ledger),
         paths,
     };
     archive::check_names(&settings, raw, ledger);

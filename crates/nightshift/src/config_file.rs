@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use jiff::tz::TimeZone;
-use nightshift_config::{Context, Loaded, Source};
+use nightshift_config::{Context, Diagnostics, Loaded, Source};
+use nightshift_core::hook::Hook;
+use nightshift_core::name::{HookName, HostName, TargetName};
+use nightshift_core::notify::Target;
 use nightshift_core::settings::Settings;
 use nightshift_store::open_regular;
 
@@ -42,14 +45,55 @@ pub fn load_text(name: &str, text: &str, hostname: String) -> Result<Loaded, Com
 }
 
 fn load_sources(sources: &[Source], hostname: String, config_dir: &Path) -> Result<Loaded, CommandError> {
-    let context = Context {
+    nightshift_config::load(sources, &context(hostname, config_dir))
+        .map_err(|diagnostics| CommandError::Config(diagnostics.to_string()))
+}
+
+fn context(hostname: String, config_dir: &Path) -> Context<'static> {
+    Context {
         hostname,
         system_zone: TimeZone::system(),
         zone_lookup: &|name| TimeZone::get(name).ok(),
         config_dir: config_dir.to_owned(),
-    };
-    nightshift_config::load(sources, &context)
-        .map_err(|diagnostics| CommandError::Config(diagnostics.to_string()))
+    }
+}
+
+/// A target of notifications. Only its own table has to be valid.
+pub fn target(path: &Path, name: &TargetName) -> Result<Target, CommandError> {
+    let alone = nightshift_config::target(&sources(path)?, name);
+    one(path, alone, |settings| settings.notify, |target| target.name == *name)?
+        .ok_or_else(|| CommandError::Absent(format!("the config has no target {name}; {RELOAD}")))
+}
+
+/// A hook, and the name of this host. Only the hook's own table has to be valid.
+pub fn hook(path: &Path, name: &HookName) -> Result<(Hook, HostName), CommandError> {
+    let sources = sources(path)?;
+    let alone = nightshift_config::hook(&sources, name);
+    let hook = one(path, alone, |settings| settings.hooks, |hook| hook.name == *name)?
+        .ok_or_else(|| CommandError::Absent(format!("the config has no hook {name}; {RELOAD}")))?;
+    let hostname = nightshift_engine::machine::hostname();
+    let this = nightshift_config::this_host(&sources, &context(hostname.clone(), dir_of(path)));
+    let this = this.or_else(|| hostname.parse().ok());
+    this.map(|this| (hook, this)).ok_or_else(|| {
+        CommandError::Absent("the config does not say which host this is; run `nightshift check`".to_owned())
+    })
+}
+
+/// If it was renamed, the daemon has the old name.
+const RELOAD: &str = "run `systemctl reload nightshift`";
+
+/// One entry of a list: from its own table, or, where the list is written in one line, from the whole config.
+fn one<T>(
+    path: &Path,
+    alone: Result<Option<T>, Diagnostics>,
+    list: impl Fn(Settings) -> Vec<T>,
+    is_it: impl Fn(&T) -> bool,
+) -> Result<Option<T>, CommandError> {
+    match alone {
+        Err(errors) => Err(CommandError::Absent(errors.brief())),
+        Ok(Some(found)) => Ok(Some(found)),
+        Ok(None) => Ok(load(path).ok().and_then(|loaded| list(loaded.settings).into_iter().find(is_it))),
+    }
 }
 
 /// The file and its drop-ins, in the order in which they are merged.

@@ -22,7 +22,7 @@ const MAX_HOOKS: usize = 16;
 /// RuntimeMaxSec= of the unit is a little more.
 const MAX_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
-pub(super) fn hooks(raw: &raw::Config, ledger: &mut Ledger<'_>) -> Vec<Hook> {
+pub(crate) fn hooks(raw: &raw::Config, ledger: &mut Ledger<'_>) -> Vec<Hook> {
     let mut names = Names::new("hook", "the record and `nightshift hook`");
     let mut hooks = Vec::new();
     for table in names.at_most(MAX_HOOKS, &raw.hook, "let one program run several commands", ledger) {

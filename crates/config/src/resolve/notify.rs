@@ -20,7 +20,7 @@ const MAX_TARGETS: usize = 16;
 /// How a command is written.
 const ARGV: &str = r#"["/usr/local/bin/notify", "--quiet"]"#;
 
-pub(super) fn targets(raw: &raw::Config, ledger: &mut Ledger<'_>) -> Vec<Target> {
+pub(crate) fn targets(raw: &raw::Config, ledger: &mut Ledger<'_>) -> Vec<Target> {
     let mut names = Names::new("target", "the queue, the status and the metric");
     let mut targets = Vec::new();
     for table in names.at_most(MAX_TARGETS, &raw.notify, "let one receiver distribute the notices", ledger) {

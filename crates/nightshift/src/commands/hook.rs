@@ -133,11 +133,11 @@ pub async fn serve(config: &Path) -> Result<Exit, CommandError> {
 }
 
 async fn run_one(config: &Path, request: &Request) -> Result<(), CommandError> {
-    let settings = config_file::load(config)?.settings;
-    let hook = request.find(&settings.hooks).map_err(CommandError::Absent)?;
+    let (hook, this) = config_file::hook(config, &request.hook)?;
+    request.check(&hook).map_err(CommandError::Absent)?;
     let program = Program {
         argv: &hook.argv,
-        environment: request.environment(&settings.this),
+        environment: request.environment(&this),
         input: b"",
         timeout: hook.timeout,
         logged: true,

@@ -92,12 +92,8 @@ pub async fn send(config: &Path) -> Result<Exit, CommandError> {
 
 async fn send_one(config: &Path, connection: &mut Connection) -> Result<(), CommandError> {
     let request: Request = connection.request().await.map_err(CommandError::no_request(TEST))?;
-    let settings = config_file::load(config)?.settings;
-    let target = settings.notify.iter().find(|target| target.name == request.target);
-    let Some(target) = target else {
-        return Err(CommandError::Absent(format!("the config has no target {}", request.target)));
-    };
-    let sending = nightshift_notify::send(target, &request.notice);
+    let target = config_file::target(config, &request.target)?;
+    let sending = nightshift_notify::send(&target, &request.notice);
     let late = |_| CommandError::Absent(format!("the target did not answer within {} s", LIMIT.as_secs()));
     Ok(timeout(LIMIT, sending).await.map_err(late)??)
 }

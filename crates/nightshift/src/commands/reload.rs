@@ -17,7 +17,10 @@ pub async fn run(config: &Path) -> Result<Exit, CommandError> {
         }
         ControlResponse::ConfigRefused { diagnostics } => {
             out::print_error_text(diagnostics.trim_end());
-            out::print_error("nightshift: the new config is refused; the daemon continues with the old one");
+            out::print_error(
+                "nightshift: the new config is refused; the daemon continues with the old one. Each notification and each hook reads its own \
+                 table from the file as it is now, and works if that table is valid",
+            );
             Ok(Exit::Config)
         }
         other => Ok(super::run::print_response(other)),
