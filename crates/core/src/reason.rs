@@ -39,6 +39,7 @@ words! {
         NoticeGivenUp = "notice-given-up",
         /// The plan of a restore, made each night from the vault, is refused.
         RestoreRefused = "restore-refused",
+        NoticeUnreadable = "notice-unreadable",
         /// Of an earlier version of nightshift, which had no codes.
         Other = "other",
     }

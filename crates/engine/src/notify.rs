@@ -6,3 +6,4 @@ pub(crate) mod deliver;
 pub(crate) mod observe;
 pub mod queue;
 pub mod unit;
+pub(crate) mod unreadable;

@@ -30,6 +30,7 @@ use nightshift_store::records::Records;
 use nightshift_store::{StoreError, Vault};
 
 use crate::notify::queue::Queue;
+use crate::notify::unreadable;
 use crate::state_lock::first_started;
 pub use facts::with_facts;
 
@@ -37,13 +38,20 @@ pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError>
     let records = Records::new(settings.paths.records());
     let past = records.past(now)?;
     let newest = past.newest(now);
-    let unreadable = |error: &StoreError| Reason::new(ReasonCode::RecordUnreadable, chain(error));
-    let mut warnings: BTreeSet<Reason> = past.unreadable.iter().map(unreadable).collect();
+    let not_read = |error: &StoreError| Reason::new(ReasonCode::RecordUnreadable, chain(error));
+    let mut warnings: BTreeSet<Reason> = past.unreadable.iter().map(not_read).collect();
     warnings.extend(from_the_future(settings, &past.future));
     if let Err(error @ StoreError::LostVault { .. }) = Vault::of(settings).check_mark() {
         warnings.insert(Reason::new(ReasonCode::VaultLost, chain(&error)));
     }
     warnings.extend(given_up(settings));
+    warnings.extend(unreadable::left(settings).iter().map(|path| {
+        let text = format!(
+            "{} could not be read and was set aside, so a notification may be lost; look at the file, then remove it",
+            path.display()
+        );
+        Reason::new(ReasonCode::NoticeUnreadable, text)
+    }));
     warnings.extend(newest.into_iter().flat_map(failed_after));
     let known = past.nights.iter().filter(|night| !past.future.contains(night));
     let mut last = LastNights::default();
@@ -52,7 +60,7 @@ pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError>
             Ok(Some(record)) => record,
             Ok(None) => continue,
             Err(error) => {
-                warnings.insert(unreadable(&error));
+                warnings.insert(not_read(&error));
                 continue;
             }
         };

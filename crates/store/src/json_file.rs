@@ -1,7 +1,8 @@
 //! Files of one JSON value, each replaced as a whole.
 
-use std::io;
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,4 +19,39 @@ pub fn read_json<T: DeserializeOwned>(path: &Path, most: u64) -> Result<Option<T
 
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), StoreError> {
     replace_file(path, &serde_json::to_vec(value).map_err(io::Error::from).on("write", path)?)
+}
+
+/// How the name of a file ends that was set aside.
+pub const UNREADABLE: &str = "unreadable";
+
+/// Renames a file that is not such a value to `….unreadable`, so that it stops nothing for ever, and returns why. An error of the disk is
+/// not one of the file.
+pub fn set_aside_unreadable<T: DeserializeOwned>(
+    path: &Path,
+    most: u64,
+) -> Result<Option<StoreError>, StoreError> {
+    use io::ErrorKind::{
+        FileTooLarge, InvalidData, InvalidInput, IsADirectory, PermissionDenied, UnexpectedEof,
+    };
+    let Err(error) = read_json::<T>(path, most) else { return Ok(None) };
+    let is_of_the_file = match &error {
+        StoreError::Io { source, .. } => matches!(
+            source.kind(),
+            FileTooLarge | InvalidData | InvalidInput | IsADirectory | PermissionDenied | UnexpectedEof
+        ),
+        _ => false,
+    };
+    if !is_of_the_file {
+        return Err(error);
+    }
+    fs::rename(path, aside(path)).on("rename", path)?;
+    Ok(Some(error))
+}
+
+/// Where a file is set aside.
+pub fn aside(path: &Path) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(".");
+    name.push(UNREADABLE);
+    name.into()
 }

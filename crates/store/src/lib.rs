@@ -46,7 +46,7 @@ pub use best::{best, best_judged};
 pub use budget::{Budget, Reservations, SetFile};
 pub use directory::{create_directories, list, open_own, remove_file, remove_tree};
 pub use fault::{IoContext, StoreError};
-pub use json_file::{read_json, write_json};
+pub use json_file::{UNREADABLE, aside, read_json, set_aside_unreadable, write_json};
 pub use judge::{Judge, Judged};
 pub use layout::{Listed, Vault};
 pub use outbox::beside;

@@ -39,3 +39,36 @@ fn a_mistake_elsewhere_in_the_config_stops_no_notice_and_no_message_quotes_a_url
         assert!(!shown.contains("SECRETTOKEN"), "{shown}");
     }
 }
+
+#[test]
+fn a_file_of_the_queue_that_cannot_be_read_stops_no_notice_and_status_says_so() {
+    let posted = Receiver::start(|_| Answer::Status(200));
+    let down = Receiver::reserve();
+    let (mut site, _unit) = site_with(&(webhook("x", &posted.url()) + &webhook("y", &down.url())));
+    let notices = site.host("m1").state().join("notify");
+    for queue in ["x", "y"] {
+        fs::create_dir_all(notices.join(queue)).unwrap();
+    }
+    fs::write(notices.join("x/0000-000-zero.json"), "").unwrap();
+    fs::write(notices.join("x/state.json"), "x").unwrap();
+    let listed = ends_with(site.run("m1", &["notify"]).unwrap(), 1);
+    assert!(listed.stdout.contains("x: cannot read ") && listed.stdout.contains("y: last"), "{listed:?}");
+
+    fs::write(notices.join("known.json"), "y\n").unwrap();
+    site.night().unwrap();
+    poll("the post", SOON, || if posted.requests().is_empty() { Err(site.log("m1")) } else { Ok(()) })
+        .unwrap();
+    let names = ["known.json", "x/0000-000-zero.json", "x/state.json"];
+    let (code, status) = site.status("m1").unwrap();
+    let warnings = status["warnings"].to_string();
+    assert!(code == 3 && warnings.contains("notice-unreadable"), "{warnings}");
+    for name in names {
+        let aside = notices.join(format!("{name}.unreadable"));
+        assert!(warnings.contains(&format!("{} could not be read", aside.display())), "{name}: {warnings}");
+        assert!(site.log("m1").contains(&format!("it was moved to {}", aside.display())), "{name}");
+        fs::remove_file(aside).unwrap();
+    }
+    assert!(waits(&site).contains("y: last notice sent: never; waiting: "), "{}", waits(&site));
+    let (_, status) = site.status("m1").unwrap();
+    assert!(!status["warnings"].to_string().contains("notice-unreadable"), "{status:#}");
+}

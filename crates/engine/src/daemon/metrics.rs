@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::actions::{Daemon, Task, TaskOutput};
 use crate::metrics_file;
-use crate::notify::deliver::report_given_up;
-use crate::notify::observe::observe;
+use crate::notify::deliver::{report_given_up, report_unreadable};
+use crate::notify::observe::{Found, observe};
 
 impl Daemon {
     /// One writer at a time: a change meanwhile is written when it has ended.
@@ -28,8 +28,12 @@ impl Daemon {
             };
             let written = status().and_then(|report| {
                 match observe(&settings, &report) {
-                    Ok(dropped) => {
+                    Ok(Found { dropped, unreadable, failed: queues }) => {
                         dropped.iter().for_each(|(queue, lost)| report_given_up(queue, lost, &audit));
+                        unreadable.into_iter().for_each(|line| report_unreadable(line, &audit));
+                        for (target, error) in queues {
+                            failed(&format!("target {target}: cannot queue its notices"), &error);
+                        }
                     }
                     Err(error) => failed("cannot queue notices of what has changed", &error),
                 }

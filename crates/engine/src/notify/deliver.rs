@@ -35,6 +35,10 @@ async fn send_all(
     audit: &Audit,
 ) -> Result<Option<Timestamp>, StoreError> {
     let socket = UNIT.socket(settings);
+    let all = queue.clone();
+    for line in offload::run(move || all.set_aside_unreadable()).await? {
+        report_unreadable(line, audit);
+    }
     loop {
         let first = queue.clone();
         let Some((path, queued)) = offload::run(move || first.first()).await? else { return Ok(None) };
@@ -63,6 +67,12 @@ async fn send_all(
             }
         }
     }
+}
+
+/// A file that cannot be read may have been a notice.
+pub fn report_unreadable(line: String, audit: &Audit) {
+    let what = "a file of notifications was set aside; a notification may be lost";
+    audit.emit(&Event::degraded(Kind::OperationFailed, what, line));
 }
 
 /// The first failure of a notice is reported, and then that it was given up.

@@ -1,6 +1,7 @@
 //! Finds what has changed on this host since the last look, and queues a notice for each target that wants it.
 
 use jiff::Timestamp;
+use nightshift_core::name::TargetName;
 use nightshift_core::notify::{Known, Notice, Observed, changes};
 use nightshift_core::record::Record;
 use nightshift_core::settings::Settings;
@@ -10,22 +11,36 @@ use nightshift_store::records::Records;
 use nightshift_store::{StoreError, create_directories, read_json, remove_file, write_json};
 
 use super::queue::{MAX_LEN, Queue, Queued, sweep};
+use super::unreadable::set_aside;
 use crate::status::{is_settled, judgement};
 
 /// How many nights are compared with what was reported: a daemon that was down for some nights reports what they became.
 const MAX_NIGHTS: usize = 4;
 
-/// Queues the notices that follow from the report and the records. Returns those that had to leave the queue, by target.
-pub fn observe(settings: &Settings, report: &Report) -> Result<Vec<(Queue, Queued)>, StoreError> {
+/// What the journal reports of a look.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Notices that had to leave the queue of a target.
+    pub dropped: Vec<(Queue, Queued)>,
+    /// Files that were set aside, a line for each.
+    pub unreadable: Vec<String>,
+    /// Targets whose queue cannot be written.
+    pub failed: Vec<(TargetName, StoreError)>,
+}
+
+/// Queues the notices that follow from the report and the records.
+pub fn observe(settings: &Settings, report: &Report) -> Result<Found, StoreError> {
     let directory = settings.paths.notices();
     let known_file = directory.join("known.json");
     sweep(settings)?;
     if settings.notify.is_empty() {
         // What happens meanwhile is not news when a target is added later.
         remove_file(&known_file)?;
-        return Ok(Vec::new());
+        return Ok(Found::default());
     }
     create_directories(&directory)?;
+    let mut found =
+        Found { unreadable: set_aside::<Known>(&known_file)?.into_iter().collect(), ..Found::default() };
     let known: Option<Known> = read_json(&known_file, MAX_LEN)?;
     let now = Timestamp::now();
     let nights = nights(settings, now)?;
@@ -40,27 +55,39 @@ pub fn observe(settings: &Settings, report: &Report) -> Result<Vec<(Queue, Queue
     };
     let (fresh, notices) = changes(known.as_ref(), &observed);
     if known.as_ref() == Some(&fresh) {
-        return Ok(Vec::new());
+        return Ok(found);
     }
-    let dropped = put_all(settings, &notices, now)?;
+    put_all(settings, &notices, now, &mut found)?;
     write_json(&known_file, &fresh)?;
-    Ok(dropped)
+    Ok(found)
 }
 
+/// A target whose queue cannot be written does not stop the others. If none can be, the changes stay news.
 fn put_all(
     settings: &Settings,
     notices: &[Notice],
     now: Timestamp,
-) -> Result<Vec<(Queue, Queued)>, StoreError> {
-    let mut dropped = Vec::new();
+    found: &mut Found,
+) -> Result<(), StoreError> {
     for target in &settings.notify {
-        let queue = Queue::of(settings, &target.name);
-        let wanted = notices.iter().filter(|notice| target.wants(notice));
-        for (number, notice) in wanted.enumerate() {
-            dropped.extend(queue.put(notice, number, now)?.into_iter().map(|queued| (queue.clone(), queued)));
+        let wanted: Vec<&Notice> = notices.iter().filter(|notice| target.wants(notice)).collect();
+        if let Err(error) = put(&Queue::of(settings, &target.name), &wanted, now, found) {
+            found.failed.push((target.name.clone(), error));
         }
     }
-    Ok(dropped)
+    if found.failed.len() < settings.notify.len() {
+        return Ok(());
+    }
+    found.failed.pop().map_or(Ok(()), |(_, error)| Err(error))
+}
+
+fn put(queue: &Queue, notices: &[&Notice], now: Timestamp, found: &mut Found) -> Result<(), StoreError> {
+    found.unreadable.extend(queue.set_aside_unreadable()?);
+    for (number, notice) in notices.iter().enumerate() {
+        let dropped = queue.put(notice, number, now)?;
+        found.dropped.extend(dropped.into_iter().map(|queued| (queue.clone(), queued)));
+    }
+    Ok(())
 }
 
 /// The newest nights, the oldest first. One that cannot be read is a warning of the status.

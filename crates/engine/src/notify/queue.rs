@@ -13,6 +13,8 @@ use nightshift_store::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::unreadable::set_aside;
+
 /// More waiting notices of one target are given up, the oldest first.
 const MAX_WAITING: usize = 200;
 /// The maximum length of a file: a notice has at most a dozen lines.
@@ -101,6 +103,16 @@ impl Queue {
             }
         }
         Ok(dropped)
+    }
+
+    /// Sets files aside that cannot be read. Returns a line for each.
+    pub fn set_aside_unreadable(&self) -> Result<Vec<String>, StoreError> {
+        let mut lines = Vec::new();
+        for path in self.files()? {
+            lines.extend(set_aside::<Queued>(&path)?);
+        }
+        lines.extend(set_aside::<TargetState>(&self.directory.join(STATE))?);
+        Ok(lines)
     }
 
     /// The first notice.

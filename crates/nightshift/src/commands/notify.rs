@@ -6,12 +6,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use nightshift_core::notify::{Notice, Request, Response};
+use nightshift_core::notify::{Notice, Request, Response, Target};
 use nightshift_core::settings::Settings;
 use nightshift_core::units::local_time;
 use nightshift_engine::notify::queue::Queue;
 use nightshift_engine::notify::unit::{self, UNIT, failure};
 use nightshift_engine::unit_request::Connection;
+use nightshift_store::StoreError;
 use tokio::time::timeout;
 
 use super::CommandError;
@@ -59,23 +60,40 @@ fn list(settings: &Settings) -> Result<Exit, CommandError> {
     if settings.notify.is_empty() {
         out::print("the config has no targets of notifications ([[notify]])");
     }
-    let zone = &settings.window.zone;
+    let mut exit = Exit::Good;
     for target in &settings.notify {
-        let queue = Queue::of(settings, &target.name);
-        let state = queue.state()?;
-        let last = state.last_success.map_or("never".to_owned(), |at| local_time(at, zone));
-        let mut line = format!("{}: last notice sent: {last}; waiting: {}", target.name, queue.waiting()?);
-        if let Some((_, first)) = queue.first()?
-            && let Some(reason) = first.reason
-        {
-            line.push_str(&format!("; last attempt failed: {reason}"));
+        match line(settings, target) {
+            Ok(line) => out::print(&line),
+            Err(error) if is_denied(&error) => return Err(error.into()),
+            // One that cannot be read does not hide the others. The daemon sets it aside.
+            Err(error) => {
+                out::print(format!("{}: {}", target.name, report::in_full(&error)));
+                exit = Exit::Failed;
+            }
         }
-        if let Some(given_up) = state.given_up {
-            line.push_str(&format!("; given up at {}: {}", local_time(given_up.at, zone), given_up.title));
-        }
-        out::print(&line);
     }
-    Ok(Exit::Good)
+    Ok(exit)
+}
+
+fn is_denied(error: &StoreError) -> bool {
+    matches!(error, StoreError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
+}
+
+fn line(settings: &Settings, target: &Target) -> Result<String, StoreError> {
+    let zone = &settings.window.zone;
+    let queue = Queue::of(settings, &target.name);
+    let state = queue.state()?;
+    let last = state.last_success.map_or("never".to_owned(), |at| local_time(at, zone));
+    let mut line = format!("{}: last notice sent: {last}; waiting: {}", target.name, queue.waiting()?);
+    if let Some((_, first)) = queue.first()?
+        && let Some(reason) = first.reason
+    {
+        line.push_str(&format!("; last attempt failed: {reason}"));
+    }
+    if let Some(given_up) = state.given_up {
+        line.push_str(&format!("; given up at {}: {}", local_time(given_up.at, zone), given_up.title));
+    }
+    Ok(line)
 }
 
 /// Sends the notice of one connection, and answers whether the receiver has it.

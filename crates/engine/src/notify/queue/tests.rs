@@ -42,3 +42,24 @@ fn a_full_queue_gives_up_the_oldest_notice_and_the_next_success_settles_that() {
     queue.sent(&path, now).unwrap();
     assert_eq!(queue.state().unwrap().given_up, None);
 }
+
+#[test]
+fn a_file_that_cannot_be_read_is_set_aside_and_the_notices_after_it_are_sent() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = settings(dir.path(), vec![host("m1", Role::Node)]);
+    let (queue, now) = (queue(dir.path()), Timestamp::now());
+    queue.put(&notice(1), 0, now).unwrap();
+    let of_target = settings.paths.notices().join("chat");
+    for (name, content) in [("0000-zero.json", ""), ("0000-half.json", "{\"since\":"), (STATE, "x")] {
+        std::fs::write(of_target.join(name), content).unwrap();
+    }
+    std::fs::create_dir(of_target.join("0001-directory.json")).unwrap();
+    assert!(queue.first().is_err() && queue.state().is_err());
+
+    let lines = queue.set_aside_unreadable().unwrap();
+    assert_eq!(lines.len(), 4, "{lines:#?}");
+    assert!(lines.iter().all(|line| line.contains("it was moved to ") && line.ends_with(".unreadable")));
+    assert_eq!(queue.first().unwrap().unwrap().1.notice, notice(1));
+    assert_eq!((queue.waiting().unwrap(), queue.state().unwrap()), (1, TargetState::default()));
+    assert_eq!(queue.set_aside_unreadable().unwrap(), Vec::<String>::new());
+}
