@@ -20,7 +20,7 @@ pub enum IdentityError {
     #[error("other users can access the private key {} (mode {mode:04o}); run: chmod 600 {}", path.display(), path.display())]
     Exposed { path: PathBuf, mode: u32 },
     #[error(
-        "the private key {} has a passphrase, which nightshift cannot enter; create one without a passphrase: nightshift keys init",
+        "the private key {} has a passphrase, which nightshift cannot enter; create one that has none with `nightshift keys init`",
         path.display()
     )]
     Encrypted { path: PathBuf },
@@ -177,6 +177,14 @@ fn sync_parent(path: &Path) -> Result<(), IdentityError> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    /// `masked` takes what follows `passphrase:` for a secret.
+    #[test]
+    fn the_remedy_for_an_encrypted_key_is_shown_in_full() {
+        let error = IdentityError::Encrypted { path: "/etc/nightshift/id".into() }.to_string();
+        assert_eq!(nightshift_core::secret::masked(&error), error);
+        assert!(error.ends_with("`nightshift keys init`"), "{error}");
+    }
 
     #[test]
     fn a_new_key_is_private_and_loads_again() {
