@@ -13,14 +13,11 @@ use http::header;
 use http_body_util::Full;
 use hyper::Request;
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 
+use crate::SendError;
+use crate::connect::{self, Stream};
 use crate::url::Url;
-use crate::{SendError, roots};
 
 /// The time for the whole request.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -33,9 +30,6 @@ pub struct Post<'a> {
     pub content: &'static str,
     pub body: Vec<u8>,
 }
-
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 impl Post<'_> {
     pub async fn send(self) -> Result<(), SendError> {
@@ -86,15 +80,7 @@ impl Post<'_> {
             "http" => 80,
             _ => return Err(SendError::BadUrl("it begins neither with https:// nor with http://")),
         };
-        let address = (self.url.host.as_str(), self.url.port.unwrap_or(default));
-        let tcp = TcpStream::connect(address).await.map_err(SendError::Connect)?;
-        if self.url.scheme == "http" {
-            return Ok(Box::new(tcp));
-        }
-        let name = ServerName::try_from(self.url.host.clone())
-            .map_err(|_| SendError::BadUrl("its host cannot be the name in a certificate"))?;
-        let connector = TlsConnector::from(roots::client_config(self.ca)?);
-        let stream = connector.connect(name, tcp).await.map_err(SendError::Connect)?;
-        Ok(Box::new(stream))
+        let tcp = connect::tcp(self.url, default).await?;
+        if self.url.scheme == "http" { Ok(Box::new(tcp)) } else { connect::tls(tcp, self.url, self.ca).await }
     }
 }

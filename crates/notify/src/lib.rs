@@ -4,10 +4,12 @@
 //! URLs are secrets: no error contains one, or a part of one. A redirect is not followed.
 
 pub mod command;
+mod connect;
 mod error;
 mod http;
 mod mail;
 mod roots;
+mod smtp;
 mod url;
 
 use std::time::Duration;

@@ -50,7 +50,7 @@ impl Url {
         Self::parse(text.trim())
     }
 
-    fn parse(text: &str) -> Result<Self, SendError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, SendError> {
         let bad = SendError::BadUrl;
         if !text.chars().all(|c| c.is_ascii_graphic()) || text.contains('#') {
             return Err(bad("write one line without spaces and without `#`"));
