@@ -216,6 +216,8 @@ mod tests {
         let slow = shell("echo waits >&2; sleep 60 & sleep 60", "", 1).await;
         assert_eq!(slow, Err("sh did not end within 1 s, and was killed: waits".to_owned()));
         assert_eq!(shell("sleep 60 &", "", 30).await, Ok(()));
+        let failed = shell("sleep 60 & echo broken >&2; exit 3", "", 30).await;
+        assert_eq!(failed, Err("sh ended with exit code 3: broken".to_owned()));
         // One that has left the process group keeps the pipe open.
         assert_eq!(shell("setsid sleep 20 &", "", 30).await, Ok(()));
         assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
