@@ -144,6 +144,8 @@ pub struct Request {
 pub enum Response {
     /// The receiver has it.
     Sent,
+    /// The receiver has it, but did not accept it for all: these are the others, with the reasons.
+    SentExcept(String),
     Failed(String),
 }
 

@@ -44,7 +44,7 @@ pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError>
     if let Err(error @ StoreError::LostVault { .. }) = Vault::of(settings).check_mark() {
         warnings.insert(Reason::new(ReasonCode::VaultLost, chain(&error)));
     }
-    warnings.extend(given_up(settings));
+    warnings.extend(undelivered(settings));
     warnings.extend(unreadable::left(settings).iter().map(|path| {
         let text = format!(
             "{} could not be read and was set aside, so a notification may be lost; look at the file, then remove it",
@@ -112,17 +112,26 @@ fn refused(record: &Record) -> Option<Reason> {
     Some(Reason::new(ReasonCode::RestoreRefused, text))
 }
 
-/// The targets whose last notice was given up. One that arrives settles it.
-fn given_up(settings: &Settings) -> impl Iterator<Item = Reason> {
-    settings.notify.iter().filter_map(|target| {
+/// The targets whose last notice was given up, or not accepted for all. One that arrives settles it.
+fn undelivered(settings: &Settings) -> impl Iterator<Item = Reason> {
+    settings.notify.iter().flat_map(|target| {
+        let name = &target.name;
         // Without permission to read the state, nothing is known of it.
-        let lost = Queue::of(settings, &target.name).state().ok()?.given_up?;
-        let at = local_time(lost.at, &settings.window.zone);
-        let text = format!(
-            "target {}: a notification was given up at {at} ({}): {}; try `nightshift notify --test {}`",
-            target.name, lost.title, lost.reason, target.name
-        );
-        Some(Reason::new(ReasonCode::NoticeGivenUp, text))
+        let state = Queue::of(settings, name).state().unwrap_or_default();
+        let lost = state.given_up.map(|lost| {
+            let at = local_time(lost.at, &settings.window.zone);
+            format!(
+                "target {name}: a notification was given up at {at} ({}): {}; try `nightshift notify --test {name}`",
+                lost.title, lost.reason
+            )
+        });
+        let refused = state.refused.map(|refused| {
+            format!(
+                "target {name}: the last notification was not accepted for {refused}; correct `to`, then run `nightshift reload`"
+            )
+        });
+        let texts = lost.into_iter().chain(refused);
+        texts.map(|text| Reason::new(ReasonCode::NoticeGivenUp, text))
     })
 }
 

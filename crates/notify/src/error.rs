@@ -41,6 +41,8 @@ pub enum SendError {
     Compose(#[source] lettre::error::Error),
     #[error("invalid mail address")]
     Address(#[source] lettre::address::AddressError),
+    #[error("the mail server accepted none of the recipients: {0}")]
+    Recipients(String),
     #[error("the mail server did not accept the mail")]
     Smtp(#[source] lettre::transport::smtp::Error),
 }

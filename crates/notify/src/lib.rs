@@ -24,8 +24,11 @@ use url::Url;
 /// The time in which a program has to end.
 const PROGRAM_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// For whom a receiver did not accept a notice, and why, although it has it.
+pub type Refused = Option<String>;
+
 /// Sends a notice; `Ok` means that the receiver has it. A notice that the format of the target has no place for counts as sent.
-pub async fn send(target: &Target, notice: &Notice) -> Result<(), SendError> {
+pub async fn send(target: &Target, notice: &Notice) -> Result<Refused, SendError> {
     match &target.kind {
         TargetKind::Ping { url, ca } => {
             let ping = ping(notice);
@@ -39,7 +42,7 @@ pub async fn send(target: &Target, notice: &Notice) -> Result<(), SendError> {
                 content: "text/plain; charset=utf-8",
                 body,
             };
-            post.send().await
+            post.send().await.map(|()| None)
         }
         TargetKind::Webhook { url, format, ca } => {
             let mut url = Url::read(url)?;
@@ -48,14 +51,16 @@ pub async fn send(target: &Target, notice: &Notice) -> Result<(), SendError> {
             } else {
                 String::new()
             };
-            let Some(body) = webhook(*format, notice, &topic) else { return Ok(()) };
+            let Some(body) = webhook(*format, notice, &topic) else { return Ok(None) };
             let body = body.to_string().into_bytes();
             let post =
                 Post { url: &url, ca: ca.as_deref(), id: &notice.id, content: "application/json", body };
-            post.send().await
+            post.send().await.map(|()| None)
         }
         TargetKind::Mail { from, to, path } => mail::send(from, to, path, notice).await,
-        TargetKind::Command { argv } => run(argv, notice, json(notice).to_string().as_bytes()).await,
+        TargetKind::Command { argv } => {
+            run(argv, notice, json(notice).to_string().as_bytes()).await.map(|()| None)
+        }
     }
 }
 

@@ -7,16 +7,17 @@ use nightshift_core::notify::{MailPath, Notice, Severity};
 
 use crate::smtp::{Server, TIMEOUT};
 use crate::url::Url;
-use crate::{SendError, run};
+use crate::{Refused, SendError, run};
 
-pub async fn send(from: &str, to: &[String], path: &MailPath, notice: &Notice) -> Result<(), SendError> {
+pub async fn send(from: &str, to: &[String], path: &MailPath, notice: &Notice) -> Result<Refused, SendError> {
     let message = compose(from, to, notice)?;
     match path {
-        MailPath::Sendmail(argv) => run(argv, notice, &message.formatted()).await,
+        MailPath::Sendmail(argv) => run(argv, notice, &message.formatted()).await.map(|()| None),
         MailPath::Smtp { url, ca } => {
             let url = Url::read(url)?;
             let server = Server { url: &url, ca: ca.as_deref(), hello: notice.host.to_string() };
-            server.send(message.envelope(), &message.formatted(), TIMEOUT).await
+            let refused = server.send(message.envelope(), &message.formatted(), TIMEOUT).await?;
+            Ok(Some(refused.join("; ")).filter(|refused| !refused.is_empty()))
         }
     }
 }

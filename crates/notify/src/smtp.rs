@@ -13,6 +13,7 @@ use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
 use lettre::transport::smtp::client::{
     AsyncSmtpConnection, AsyncTokioStream, Certificate, CertificateStore, TlsParameters,
 };
+use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::ClientId;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
@@ -39,19 +40,42 @@ pub struct Server<'a> {
 }
 
 impl Server<'_> {
-    /// Sends a mail.
-    pub async fn send(&self, envelope: &Envelope, mail: &[u8], limit: Duration) -> Result<(), SendError> {
+    /// Sends a mail to those recipients that the server accepts. Returns the others, each with the server's reason.
+    pub async fn send(
+        &self,
+        envelope: &Envelope,
+        mail: &[u8],
+        limit: Duration,
+    ) -> Result<Vec<String>, SendError> {
         let late = |_| SendError::TimedOut(limit.as_secs());
-        let mut connection = timeout(limit, self.converse(envelope, mail)).await.map_err(late)??;
+        let (mut connection, refused) =
+            timeout(limit, self.converse(envelope, mail)).await.map_err(late)??;
         // The server has the mail, whatever it answers.
         let _farewell = timeout(QUIT_TIMEOUT, connection.quit()).await;
-        Ok(())
+        Ok(refused)
     }
 
-    async fn converse(&self, envelope: &Envelope, mail: &[u8]) -> Result<AsyncSmtpConnection, SendError> {
+    async fn converse(
+        &self,
+        envelope: &Envelope,
+        mail: &[u8],
+    ) -> Result<(AsyncSmtpConnection, Vec<String>), SendError> {
         let mut connection = self.connect().await?;
-        connection.send(envelope, mail).await.map_err(SendError::Smtp)?;
-        Ok(connection)
+        connection.command(Mail::new(envelope.from().cloned(), Vec::new())).await.map_err(SendError::Smtp)?;
+        let mut refused = Vec::new();
+        for to in envelope.to() {
+            match connection.command(Rcpt::new(to.clone(), Vec::new())).await {
+                Ok(_) => {}
+                Err(error) if error.status().is_some() => refused.push(format!("{to}: {error}")),
+                Err(error) => return Err(SendError::Smtp(error)),
+            }
+        }
+        if refused.len() == envelope.to().len() {
+            return Err(SendError::Recipients(refused.join("; ")));
+        }
+        connection.command(Data).await.map_err(SendError::Smtp)?;
+        connection.message(mail).await.map_err(SendError::Smtp)?;
+        Ok((connection, refused))
     }
 
     async fn connect(&self) -> Result<AsyncSmtpConnection, SendError> {

@@ -9,7 +9,7 @@ use nightshift_core::settings::Settings;
 use nightshift_store::{StoreError, offload};
 
 use super::queue::{Queue, Queued};
-use super::unit::{UNIT, failure, send};
+use super::unit::{UNIT, outcome, send};
 use crate::audit::Audit;
 
 /// If the queue itself cannot be read or written, it is tried again after this.
@@ -56,11 +56,14 @@ async fn send_all(
             return Ok(Some(queued.next));
         }
         let request = Request { target: target.name.clone(), notice: queued.notice.clone() };
-        let failure = failure(&socket, send(&socket, &request).await);
+        let sent = outcome(&socket, send(&socket, &request).await);
         let (queue, now) = (queue.clone(), Timestamp::now());
-        match failure {
-            None => offload::run(move || queue.sent(&path, now)).await?,
-            Some(reason) => {
+        match sent {
+            Ok(refused) => {
+                report_refused(&queue, &queued, refused.as_deref(), audit);
+                offload::run(move || queue.sent(&path, now, refused)).await?;
+            }
+            Err(reason) => {
                 report_failed(&queue, &queued, &reason, audit);
                 let queued = offload::run(move || queue.failed(&path, queued, reason, now)).await?;
                 return Ok(Some(queued.next));
@@ -80,6 +83,14 @@ fn report_failed(queue: &Queue, queued: &Queued, reason: &str, audit: &Audit) {
     if queued.attempts == 0 {
         let what = format!("target {}: \"{}\" is not sent yet", queue.target(), queued.notice.title);
         audit.emit(&Event::degraded(Kind::OperationFailed, what, reason));
+    }
+}
+
+/// It is not sent again to those that did not accept it: the others would get it twice.
+fn report_refused(queue: &Queue, queued: &Queued, refused: Option<&str>, audit: &Audit) {
+    if let Some(refused) = refused {
+        let what = format!("target {}: \"{}\" was not accepted for all", queue.target(), queued.notice.title);
+        audit.emit(&Event::degraded(Kind::OperationFailed, what, refused));
     }
 }
 

@@ -51,6 +51,9 @@ impl Queued {
 pub struct TargetState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_success: Option<Timestamp>,
+    /// For whom the receiver did not accept that notice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
     /// The last notice that was given up after that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub given_up: Option<GivenUp>,
@@ -125,9 +128,9 @@ impl Queue {
         Ok(self.files()?.len())
     }
 
-    /// The receiver has the notice.
-    pub fn sent(&self, path: &Path, now: Timestamp) -> Result<(), StoreError> {
-        self.write_state(&TargetState { last_success: Some(now), given_up: None })?;
+    /// The receiver has the notice, but did not accept it for these.
+    pub fn sent(&self, path: &Path, now: Timestamp, refused: Option<String>) -> Result<(), StoreError> {
+        self.write_state(&TargetState { last_success: Some(now), refused, given_up: None })?;
         remove_file(path)
     }
 

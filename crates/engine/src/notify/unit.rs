@@ -18,11 +18,12 @@ pub async fn send(socket: &Path, request: &Request) -> io::Result<Response> {
     UNIT.request(socket, request, RESPONSE_TIMEOUT).await
 }
 
-/// Why a notice was not sent; `None` if the receiver has it.
-pub fn failure(socket: &Path, sent: io::Result<Response>) -> Option<String> {
+/// Why a notice was not sent; if the receiver has it, for whom it did not accept it.
+pub fn outcome(socket: &Path, sent: io::Result<Response>) -> Result<Option<String>, String> {
     match sent {
-        Ok(Response::Sent) => None,
-        Ok(Response::Failed(reason)) => Some(one_line(&reason)),
-        Err(error) => Some(UNIT.explain(socket, &error)),
+        Ok(Response::Sent) => Ok(None),
+        Ok(Response::SentExcept(refused)) => Ok(Some(one_line(&refused))),
+        Ok(Response::Failed(reason)) => Err(one_line(&reason)),
+        Err(error) => Err(UNIT.explain(socket, &error)),
     }
 }

@@ -10,8 +10,9 @@ use nightshift_core::notify::{Notice, Request, Response, Target};
 use nightshift_core::settings::Settings;
 use nightshift_core::units::local_time;
 use nightshift_engine::notify::queue::Queue;
-use nightshift_engine::notify::unit::{self, UNIT, failure};
+use nightshift_engine::notify::unit::{self, UNIT, outcome};
 use nightshift_engine::unit_request::Connection;
+use nightshift_notify::Refused;
 use nightshift_store::StoreError;
 use tokio::time::timeout;
 
@@ -44,12 +45,16 @@ pub async fn run(config: &Path, args: Notify) -> Result<Exit, CommandError> {
         }
         sent => sent,
     };
-    match failure(&socket, sent) {
-        None => {
+    match outcome(&socket, sent) {
+        Ok(None) => {
             out::print(format!("{name}: sent, with the id {id}"));
             Ok(Exit::Good)
         }
-        Some(reason) => {
+        Ok(Some(refused)) => {
+            out::print(format!("{name}: sent, with the id {id}, but not accepted for {refused}"));
+            Ok(Exit::Degraded)
+        }
+        Err(reason) => {
             out::print_error(&format!("{name}: not sent: {reason}"));
             Ok(Exit::Failed)
         }
@@ -90,6 +95,9 @@ fn line(settings: &Settings, target: &Target) -> Result<String, StoreError> {
     {
         line.push_str(&format!("; last attempt failed: {reason}"));
     }
+    if let Some(refused) = state.refused {
+        line.push_str(&format!("; not accepted for {refused}"));
+    }
     if let Some(given_up) = state.given_up {
         line.push_str(&format!("; given up at {}: {}", local_time(given_up.at, zone), given_up.title));
     }
@@ -100,7 +108,8 @@ fn line(settings: &Settings, target: &Target) -> Result<String, StoreError> {
 pub async fn send(config: &Path) -> Result<Exit, CommandError> {
     let mut connection = Connection::of_systemd().map_err(CommandError::no_request(TEST))?;
     let response = match send_one(config, &mut connection).await {
-        Ok(()) => Response::Sent,
+        Ok(None) => Response::Sent,
+        Ok(Some(refused)) => Response::SentExcept(refused),
         Err(error) => Response::Failed(report::in_full(&error)),
     };
     // The connection may be closed: then the daemon sends the notice again.
@@ -108,7 +117,7 @@ pub async fn send(config: &Path) -> Result<Exit, CommandError> {
     Ok(Exit::Good)
 }
 
-async fn send_one(config: &Path, connection: &mut Connection) -> Result<(), CommandError> {
+async fn send_one(config: &Path, connection: &mut Connection) -> Result<Refused, CommandError> {
     let request: Request = connection.request().await.map_err(CommandError::no_request(TEST))?;
     let target = config_file::target(config, &request.target)?;
     let sending = nightshift_notify::send(&target, &request.notice);

@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
@@ -16,7 +16,7 @@ fn server(serve: impl FnOnce(TcpStream) + Send + 'static) -> u16 {
     port
 }
 
-async fn send(port: u16, to: &[&str], limit: Duration) -> Result<(), String> {
+async fn send(port: u16, to: &[&str], limit: Duration) -> Result<Vec<String>, String> {
     let to = to.iter().map(|to| to.parse().unwrap()).collect();
     let envelope = Envelope::new(Some("ns@site.test".parse().unwrap()), to).unwrap();
     let url = Url::parse(&format!("smtp://127.0.0.1:{port}")).unwrap();
@@ -51,4 +51,43 @@ async fn a_server_that_never_stops_greeting_is_left_and_one_that_is_silent_too_w
     });
     let failed = send(slow, &["a@b.c"], Duration::from_secs(1)).await.unwrap_err();
     assert_eq!(failed, "the receiver did not answer within 1 s");
+}
+
+/// Accepts a mail, but not for these.
+fn converse(stream: TcpStream, refused: &[&str]) {
+    let mut lines = BufReader::new(stream.try_clone().unwrap());
+    let say = |line: &str| (&stream).write_all(format!("{line}\r\n").as_bytes()).unwrap();
+    say("220 site.test");
+    loop {
+        let mut line = String::new();
+        if lines.read_line(&mut line).unwrap() == 0 {
+            return;
+        }
+        match line.trim_end() {
+            "DATA" => say("354 go on"),
+            "." => say("250 accepted"),
+            "QUIT" => return say("221 bye"),
+            rcpt if refused.iter().any(|to| rcpt == format!("RCPT TO:<{to}>")) => {
+                say("550 5.1.1 no such user")
+            }
+            command if command.starts_with(['E', 'M', 'R']) => say("250 ok"),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_recipient_that_the_server_refuses_is_named_and_the_others_get_the_mail() {
+    let limit = Duration::from_secs(30);
+    let some = server(|stream| converse(stream, &["two@e.f"]));
+    let refused = send(some, &["one@e.f", "two@e.f", "three@e.f"], limit).await.unwrap();
+    let [refused] = &refused[..] else { panic!("{refused:?}") };
+    assert!(refused.starts_with("two@e.f: ") && refused.contains("550"), "{refused}");
+    assert!(refused.contains("no such user"), "{refused}");
+    let all = server(|stream| converse(stream, &["one@e.f", "two@e.f"]));
+    let failed = send(all, &["one@e.f", "two@e.f"], limit).await.unwrap_err();
+    assert!(
+        failed.contains("none of the recipients: one@e.f: ") && failed.contains("; two@e.f: "),
+        "{failed}"
+    );
 }

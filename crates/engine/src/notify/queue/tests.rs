@@ -24,7 +24,7 @@ fn notices_wait_in_their_order_and_none_waits_twice() {
     assert_eq!(first.notice, notice(0));
     let failed = queue.failed(&path, first, "connection refused".into(), now).unwrap();
     assert!(failed.next > now && queue.first().unwrap().unwrap().1 == failed, "it stays the first one");
-    queue.sent(&path, now).unwrap();
+    queue.sent(&path, now, None).unwrap();
     assert_eq!(queue.first().unwrap().unwrap().1.notice, notice(1));
     assert_eq!(queue.state().unwrap().last_success, Some(now));
 }
@@ -39,7 +39,7 @@ fn a_full_queue_gives_up_the_oldest_notice_and_the_next_success_settles_that() {
     assert_eq!((&dropped.notice, queue.waiting().unwrap()), (&notice(0), MAX_WAITING));
     assert!(queue.state().unwrap().given_up.is_some());
     let (path, _) = queue.first().unwrap().unwrap();
-    queue.sent(&path, now).unwrap();
+    queue.sent(&path, now, None).unwrap();
     assert_eq!(queue.state().unwrap().given_up, None);
 }
 
