@@ -43,6 +43,7 @@ async fn send_all(
         let first = queue.clone();
         let Some((path, queued)) = offload::run(move || first.first()).await? else { return Ok(None) };
         let now = Timestamp::now();
+        let queued = queued.not_ahead_of(now);
         let waited: std::time::Duration = now.duration_since(queued.since).try_into().unwrap_or_default();
         if waited > target.give_up {
             report_given_up(queue, &queued, audit);

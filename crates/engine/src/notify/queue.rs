@@ -40,6 +40,11 @@ pub struct Queued {
 }
 
 impl Queued {
+    /// One that was queued under a clock that was ahead waits since now, so that it is given up in its time, too. A failed attempt stores that.
+    pub fn not_ahead_of(self, now: Timestamp) -> Self {
+        Self { since: self.since.min(now), ..self }
+    }
+
     /// Why it has not arrived.
     pub fn reason(&self) -> &str {
         self.reason.as_deref().unwrap_or("no attempt was made in time")

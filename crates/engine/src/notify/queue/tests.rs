@@ -63,3 +63,17 @@ fn a_file_that_cannot_be_read_is_set_aside_and_the_notices_after_it_are_sent() {
     assert_eq!((queue.waiting().unwrap(), queue.state().unwrap()), (1, TargetState::default()));
     assert_eq!(queue.set_aside_unreadable().unwrap(), Vec::<String>::new());
 }
+
+#[test]
+fn a_notice_that_was_queued_under_a_clock_that_was_ahead_waits_since_the_first_attempt_under_the_right_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (queue, now) = (queue(dir.path()), Timestamp::now());
+    let ahead = now + jiff::SignedDuration::from_hours(24 * 3650);
+    queue.put(&notice(1), 0, ahead).unwrap();
+    let (path, queued) = queue.first().unwrap().unwrap();
+    assert_eq!(queued.since, ahead);
+    queue.failed(&path, queued.not_ahead_of(now), "refused".into(), now).unwrap();
+    assert_eq!(queue.first().unwrap().unwrap().1.since, now);
+    let later = now + jiff::SignedDuration::from_hours(1);
+    assert_eq!(queue.first().unwrap().unwrap().1.not_ahead_of(later).since, now, "and it stays so");
+}
