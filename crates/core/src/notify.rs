@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use changes::changes;
 pub use format::{json, webhook};
 pub use known::{Known, Observed};
-pub use ping::{Ping, ping, run_id};
+pub use ping::{Ping, ping, ping_refusal, run_id};
 pub use target::{MailPath, Secret, Target, TargetKind, WebhookFormat};
 
 use crate::digest::Digest;

@@ -35,6 +35,8 @@ pub enum SendError {
     Redirected(u16),
     #[error("the receiver answered with {0}")]
     Refused(hyper::StatusCode),
+    #[error("the receiver did not record the ping: {0}")]
+    Ping(&'static str),
     #[error(transparent)]
     Program(#[from] ProgramError),
     #[error("cannot write the mail")]

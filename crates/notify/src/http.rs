@@ -10,8 +10,9 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::future::{Either, select};
 use http::header;
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use hyper::Request;
+use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
@@ -21,6 +22,9 @@ use crate::url::Url;
 
 /// The time for the whole request.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// How much of the text of an answer is read, in bytes, and how long it may take.
+const MAX_ANSWER: usize = 512;
+const ANSWER_GRACE: Duration = Duration::from_secs(5);
 
 pub struct Post<'a> {
     pub url: &'a Url,
@@ -29,15 +33,18 @@ pub struct Post<'a> {
     pub id: &'a str,
     pub content: &'static str,
     pub body: Vec<u8>,
+    /// Whether the text of the answer matters.
+    pub reads_answer: bool,
 }
 
 impl Post<'_> {
-    pub async fn send(self) -> Result<(), SendError> {
+    /// Returns the beginning of the answer's text.
+    pub async fn send(self) -> Result<String, SendError> {
         let exchange = self.exchange();
         timeout(TIMEOUT, exchange).await.map_err(|_| SendError::TimedOut(TIMEOUT.as_secs()))?
     }
 
-    async fn exchange(self) -> Result<(), SendError> {
+    async fn exchange(self) -> Result<String, SendError> {
         let stream = TokioIo::new(self.connect().await?);
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(stream).await.map_err(SendError::Http)?;
@@ -54,18 +61,22 @@ impl Post<'_> {
         }
         let body = Full::new(Bytes::from(self.body));
         let request = request.body(body).map_err(|_| SendError::BadUrl("its path cannot be requested"))?;
-        let response = pin!(async {
+        let answer = pin!(async {
             poll_fn(|context| sender.poll_ready(context)).await?;
-            sender.send_request(request).await
+            let response = sender.send_request(request).await?;
+            let status = response.status();
+            let is_read = self.reads_answer && status.is_success();
+            let text = if is_read { beginning(response.into_body()).await } else { String::new() };
+            Ok::<_, hyper::Error>((status, text))
         });
         // The connection makes progress only while it is polled.
-        let response = match select(pin!(connection), response).await {
-            Either::Left((_, response)) => response.await,
-            Either::Right((response, _)) => response,
+        let answer = match select(pin!(connection), answer).await {
+            Either::Left((_, answer)) => answer.await,
+            Either::Right((answer, _)) => answer,
         };
-        let status = response.map_err(SendError::Http)?.status();
+        let (status, text) = answer.map_err(SendError::Http)?;
         if status.is_success() {
-            Ok(())
+            Ok(text)
         } else if status.is_redirection() {
             // The place that it names is another receiver, which must not learn what the URL's secret part opens.
             Err(SendError::Redirected(status.as_u16()))
@@ -83,4 +94,19 @@ impl Post<'_> {
         let tcp = connect::tcp(self.url, default).await?;
         if self.url.scheme == "http" { Ok(Box::new(tcp)) } else { connect::tls(tcp, self.url, self.ca).await }
     }
+}
+
+/// As much of a text as comes soon. The request has succeeded already.
+async fn beginning(mut body: Incoming) -> String {
+    let mut read = Vec::new();
+    let reading = async {
+        while read.len() < MAX_ANSWER
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            read.extend(frame.into_data().unwrap_or_default());
+        }
+    };
+    let _rest = timeout(ANSWER_GRACE, reading).await;
+    read.truncate(MAX_ANSWER);
+    String::from_utf8_lossy(&read).into_owned()
 }

@@ -14,7 +14,7 @@ mod url;
 
 use std::time::Duration;
 
-use nightshift_core::notify::{Notice, Target, TargetKind, WebhookFormat, json, ping, webhook};
+use nightshift_core::notify::{Notice, Target, TargetKind, WebhookFormat, json, ping, ping_refusal, webhook};
 
 use command::Program;
 pub use error::SendError;
@@ -41,8 +41,10 @@ pub async fn send(target: &Target, notice: &Notice) -> Result<Refused, SendError
                 id: &notice.id,
                 content: "text/plain; charset=utf-8",
                 body,
+                reads_answer: true,
             };
-            post.send().await.map(|()| None)
+            let answer = post.send().await?;
+            ping_refusal(&answer).map_or(Ok(None), |reason| Err(SendError::Ping(reason)))
         }
         TargetKind::Webhook { url, format, ca } => {
             let mut url = Url::read(url)?;
@@ -53,9 +55,15 @@ pub async fn send(target: &Target, notice: &Notice) -> Result<Refused, SendError
             };
             let Some(body) = webhook(*format, notice, &topic) else { return Ok(None) };
             let body = body.to_string().into_bytes();
-            let post =
-                Post { url: &url, ca: ca.as_deref(), id: &notice.id, content: "application/json", body };
-            post.send().await.map(|()| None)
+            let post = Post {
+                url: &url,
+                ca: ca.as_deref(),
+                id: &notice.id,
+                content: "application/json",
+                body,
+                reads_answer: false,
+            };
+            post.send().await.map(|_| None)
         }
         TargetKind::Mail { from, to, path } => mail::send(from, to, path, notice).await,
         TargetKind::Command { argv } => {
@@ -70,3 +78,6 @@ async fn run(argv: &[String], notice: &Notice, input: &[u8]) -> Result<(), SendE
     let program = Program { argv, environment, input, timeout: PROGRAM_TIMEOUT, logged: false };
     Ok(command::run(&program).await?)
 }
+
+#[cfg(test)]
+mod tests;

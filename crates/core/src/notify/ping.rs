@@ -26,3 +26,15 @@ pub fn run_id(notice: &Notice) -> String {
     let night = notice.night.map(|night| night.to_string()).unwrap_or_default();
     id_of(&format!("{}\0{}\0run\0{night}", notice.cluster, notice.host))
 }
+
+/// Why a ping was not recorded, although the status of the answer is one of success: Healthchecks answers pings by UUID with 200 and
+/// `OK (not found)` or `OK (rate limited)`, because old clients expect 200.
+pub fn ping_refusal(answer: &str) -> Option<&'static str> {
+    if answer.contains("(not found)") {
+        Some("it has no check with this URL; create the check, or correct the URL")
+    } else if answer.contains("(rate limited)") {
+        Some("it gets too many pings")
+    } else {
+        None
+    }
+}
