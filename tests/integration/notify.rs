@@ -169,9 +169,9 @@ fn a_test_is_sent_the_way_of_every_notice_and_no_message_repeats_a_url() {
         )
     };
     let chat = Receiver::start(|_| Answer::Status(200));
-    let formats = ["slack", "ntfy", "alertmanager"];
-    let hooks = formats.map(|format| {
-        let target = webhook(format, &format!("{}/{format}", chat.url()));
+    let formats = [("slack", "slack"), ("ntfy", "ntfy"), ("alertmanager", "api/v2/alerts")];
+    let hooks = formats.map(|(format, path)| {
+        let target = webhook(format, &format!("{}/{path}", chat.url()));
         format!("{target}format = \"{format}\"\n")
     });
     let targets = [
@@ -198,7 +198,7 @@ fn a_test_is_sent_the_way_of_every_notice_and_no_message_repeats_a_url() {
                 .contains("From: nightshift <ns@site.test>")
     );
     let paths: Vec<String> = chat.requests().into_iter().map(|request| request.path).collect();
-    assert_eq!(paths, ["/slack", "/", "/alertmanager"]);
+    assert_eq!(paths, ["/slack", "/", "/api/v2/alerts"]);
     let ntfy: Value = serde_json::from_str(&chat.requests()[1].body).unwrap();
     assert_eq!(ntfy["topic"], "ntfy");
 

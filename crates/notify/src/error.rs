@@ -19,8 +19,8 @@ pub enum SendError {
     NoTopic,
     #[error("cannot connect to the receiver")]
     Connect(#[source] io::Error),
-    #[error("cannot read certificates of authorities")]
-    Roots(#[source] io::Error),
+    #[error("cannot read the certificates of authorities in {}", path.display())]
+    ReadRoots { path: PathBuf, source: io::Error },
     #[error("no certificate of an authority was found on this host; install ca-certificates, or set `ca`")]
     NoRoots,
     #[error("invalid TLS settings")]

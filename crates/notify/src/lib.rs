@@ -6,6 +6,7 @@
 pub mod command;
 mod connect;
 mod error;
+mod file;
 mod http;
 mod mail;
 mod roots;
@@ -14,7 +15,9 @@ mod url;
 
 use std::time::Duration;
 
-use nightshift_core::notify::{Notice, Target, TargetKind, WebhookFormat, json, ping, ping_refusal, webhook};
+use nightshift_core::notify::{
+    MailPath, Notice, Secret, Target, TargetKind, WebhookFormat, json, ping, ping_refusal, webhook,
+};
 
 use command::Program;
 pub use error::SendError;
@@ -70,6 +73,27 @@ pub async fn send(target: &Target, notice: &Notice) -> Result<Refused, SendError
             run(argv, notice, json(notice).to_string().as_bytes()).await.map(|()| None)
         }
     }
+}
+
+/// Why a target cannot be sent anything, as far as its files show. A credential is only seen by the unit.
+pub fn check(target: &Target) -> Result<(), SendError> {
+    let (url, schemes, ca) = match &target.kind {
+        TargetKind::Ping { url, ca } | TargetKind::Webhook { url, ca, .. } => (url, ["https", "http"], ca),
+        TargetKind::Mail { path: MailPath::Smtp { url, ca }, .. } => (url, ["smtps", "smtp"], ca),
+        TargetKind::Mail { .. } | TargetKind::Command { .. } => return Ok(()),
+    };
+    if !matches!(url, Secret::Credential(_)) {
+        let url = Url::read(url)?;
+        if !schemes.contains(&url.scheme.as_str()) {
+            return Err(SendError::BadUrl("its scheme is not one of this kind of target"));
+        }
+        if let TargetKind::Webhook { format, .. } = &target.kind
+            && !format.fits(url.path())
+        {
+            return Err(SendError::BadUrl("that of an Alertmanager ends in `/api/v2/alerts`"));
+        }
+    }
+    ca.as_deref().map_or(Ok(()), |ca| roots::certificates(Some(ca)).map(drop))
 }
 
 /// Runs a program with a notice on its standard input.

@@ -8,13 +8,18 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::SendError;
+use crate::{SendError, file};
+
+/// The maximum length of a file of certificates, in bytes.
+const MAX_LEN: u64 = 4 << 20;
 
 pub fn certificates(ca: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, SendError> {
     let found: Vec<_> = match ca {
         Some(path) => {
-            let all = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-            all.map_err(|error| SendError::Roots(io::Error::other(format!("{}: {error}", path.display()))))?
+            let failed = |source| SendError::ReadRoots { path: path.to_owned(), source };
+            let bytes = file::read(path, MAX_LEN).map_err(failed)?;
+            let all = CertificateDer::pem_slice_iter(&bytes).collect::<Result<_, _>>();
+            all.map_err(|error| failed(io::Error::other(error)))?
         }
         None => rustls_native_certs::load_native_certs().certs,
     };

@@ -1,14 +1,13 @@
 //! The URL of a target, read from where the config says.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use nightshift_core::address::host_and_port;
 use nightshift_core::notify::Secret;
 use percent_encoding::percent_decode_str;
 
-use crate::SendError;
+use crate::{SendError, file};
 
 /// The maximum length of a URL in bytes.
 const MAX_LEN: u64 = 4096;
@@ -38,14 +37,10 @@ impl Url {
 
     fn read_file(path: &Path) -> Result<Self, SendError> {
         let failed = |source| SendError::ReadUrl { path: path.to_owned(), source };
-        let mut text = String::new();
-        let file = File::open(path).map_err(failed)?;
-        if !file.metadata().map_err(failed)?.is_file() {
-            return Err(failed(io::Error::other("it is not a regular file")));
-        }
-        file.take(MAX_LEN + 1).read_to_string(&mut text).map_err(failed)?;
-        if text.len() as u64 > MAX_LEN {
-            return Err(SendError::BadUrl("it is too long"));
+        let bytes = file::read(path, MAX_LEN).map_err(failed)?;
+        let text = String::from_utf8(bytes).map_err(|_| failed(io::Error::other("it is not UTF-8")))?;
+        if text.trim().is_empty() {
+            return Err(failed(io::Error::other("it is empty")));
         }
         Self::parse(text.trim())
     }
@@ -115,7 +110,32 @@ impl Url {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
     use super::*;
+
+    #[test]
+    fn a_file_that_is_no_url_is_refused_at_once_and_its_name_is_in_the_reason() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("url");
+        let refused =
+            |path: &Path| nightshift_core::chain(&Url::read(&Secret::File(path.to_owned())).err().unwrap());
+        assert!(refused(&path).contains("No such file"), "{}", refused(&path));
+        mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        assert!(refused(&path).ends_with("it is not a regular file"), "{}", refused(&path));
+        fs::remove_file(&path).unwrap();
+        let long = format!("https://h/{}", "x".repeat(5000));
+        for (content, reason) in [("\n", "it is empty"), (long.as_str(), ""), ("hc/secret", "no scheme")] {
+            fs::write(&path, content).unwrap();
+            assert!(refused(&path).contains(reason), "{}", refused(&path));
+            assert!(!refused(&path).contains("secret"));
+        }
+        assert!(refused(Path::new("/dev/zero")).contains("/dev/zero: it is not a regular file"));
+        fs::write(&path, "https://h/x\n").unwrap();
+        assert!(Url::read(&Secret::File(path)).is_ok());
+    }
 
     #[test]
     fn a_ping_extends_the_path_and_the_query_of_its_url() {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use nightshift_core::address::host_and_port;
 use nightshift_core::name::TargetName;
 use nightshift_core::notify::{MailPath, Secret, Target, TargetKind, Topic};
 use toml::Spanned;
@@ -50,6 +51,13 @@ fn target(table: &Spanned<Table<raw::Notify>>, ledger: &mut Ledger<'_>) -> Optio
     });
     let is_ping = matches!(kind, Some(TargetKind::Ping { .. }));
     let events = ledger.take_list("events", &raw.events, || Target::default_events(is_ping), topic);
+    if let Some(list) = raw.events.as_ref().filter(|list| list.get_ref().is_empty()) {
+        let refusal = Refusal::new("`events` is empty, so nothing is sent to this target");
+        ledger.refuse(
+            Some(&list.span()),
+            refusal.help("remove it for the events of the default, or remove the target"),
+        );
+    }
     // A ping has every night, without this key.
     let every_night =
         !is_ping && ledger.take("every-night", &raw.every_night, defaults::NOTIFY_EVERY_NIGHT, check::any);
@@ -106,6 +114,10 @@ fn kind_of(kind: &str, raw: &raw::Notify, span: &Span, ledger: &mut Ledger<'_>) 
         "webhook" => {
             let url = required_url(raw, HTTP, span, ledger);
             let format = ledger.take("format", &raw.format, defaults::NOTIFY_FORMAT, check::any);
+            if let Some(url) = raw.url.as_ref().filter(|url| !format.fits(url.get_ref())) {
+                let refusal = Refusal::new("`url` is not that of an Alertmanager");
+                ledger.refuse(Some(&url.span()), refusal.help("write it with `/api/v2/alerts` at its end"));
+            }
             Some(TargetKind::Webhook { url: url?, format, ca: ca(raw, ledger) })
         }
         "mail" => mail(raw, span, ledger),
@@ -128,16 +140,18 @@ fn mail(raw: &raw::Notify, span: &Span, ledger: &mut Ledger<'_>) -> Option<Targe
         ledger.refuse(Some(span), refusal);
     }
     let path = match url {
-        Some(url) => MailPath::Smtp { url, ca: ca(raw, ledger) },
+        Some(url) => Some(MailPath::Smtp { url, ca: ca(raw, ledger) }),
+        // It was refused.
+        None if has_url(raw) => None,
         None => {
             require("url, url-file, url-credential or sendmail", raw.sendmail.is_some(), span, ledger);
-            MailPath::Sendmail(argv("sendmail", &raw.sendmail, ARGV, ledger))
+            Some(MailPath::Sendmail(argv("sendmail", &raw.sendmail, ARGV, ledger)))
         }
     };
     if raw.to.is_some() && to.is_empty() {
         ledger.refuse(Some(span), Refusal::new("`to` names no valid address"));
     }
-    Some(TargetKind::Mail { from: from?, to, path })
+    Some(TargetKind::Mail { from: from?, to, path: path? })
 }
 
 fn require(key: &str, is_set: bool, span: &Span, ledger: &mut Ledger<'_>) {
@@ -169,9 +183,12 @@ const HTTP: Schemes = ["https://", "http://"];
 const SMTP: Schemes = ["smtps://", "smtp://"];
 
 fn required_url(raw: &raw::Notify, schemes: Schemes, span: &Span, ledger: &mut Ledger<'_>) -> Option<Secret> {
-    let any = raw.url.is_some() || raw.url_file.is_some() || raw.url_credential.is_some();
-    require("url, url-file or url-credential", any, span, ledger);
+    require("url, url-file or url-credential", has_url(raw), span, ledger);
     url(raw, schemes, ledger)
+}
+
+fn has_url(raw: &raw::Notify) -> bool {
+    raw.url.is_some() || raw.url_file.is_some() || raw.url_credential.is_some()
 }
 
 fn url(raw: &raw::Notify, schemes: Schemes, ledger: &mut Ledger<'_>) -> Option<Secret> {
@@ -202,15 +219,19 @@ fn inline(text: &str, schemes: Schemes) -> Result<String, Refusal> {
     let Some(rest) = rest else {
         return Err(Refusal::new(format!("`url` does not begin with {}", schemes.join(" or "))));
     };
-    let authority = rest.split('/').next().unwrap_or_default();
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
     if authority.contains('@') {
         // The message does not repeat the password.
         return Err(Refusal::new("this URL contains a login")
             .help("write the URL into a file that only root and the group nightshift-notify can read, and set `url-file`"));
     }
     let is_plain = text.chars().all(|c| c.is_ascii_graphic() && c != '#');
-    if authority.is_empty() || !is_plain || text.len() > 2000 {
+    if !is_plain || text.len() > 2000 {
         return Err(Refusal::new("`url` is not a valid URL").help("write it without spaces, and without `#`"));
+    }
+    if host_and_port(authority).is_none() {
+        return Err(Refusal::new("`url` has no host, or an invalid port")
+            .help("write the host after `://`; a port is a number from 1 to 65535"));
     }
     Ok(text.to_owned())
 }

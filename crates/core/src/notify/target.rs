@@ -42,6 +42,14 @@ pub enum TargetKind {
     },
 }
 
+impl WebhookFormat {
+    /// Whether a URL, or the path of one, can be that of a receiver of this format.
+    pub fn fits(self, url: &str) -> bool {
+        self != Self::Alertmanager
+            || url.split('?').next().is_some_and(|path| path.ends_with("/api/v2/alerts"))
+    }
+}
+
 words! {
     WebhookFormat {
         Json = "json",
