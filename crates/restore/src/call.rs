@@ -9,15 +9,18 @@ use nightshift_core::restore::act::{Act, FORMAT, MAX_REPLY, Outcome, Reply, Requ
 use nightshift_core::restore::id::PlanId;
 use nightshift_core::restore::machine::Machine;
 use nightshift_core::text::{InvalidJson, one_line};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::fs::File;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::process::{Child, ChildStdin};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::timeout;
 
 use crate::login::{Login, NOT_CONNECTED};
 
 /// The longest act is an extra night. A connection that is dead ends much earlier, by ssh's own timeouts.
 const DEADLINE: Duration = Duration::from_secs(3 * 60 * 60);
+/// A host whose sshd lives, but whose shell, file systems or daemon hang. More than the daemon may take for a request (70 s).
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
 /// How many machines are called at the same time.
 pub const PARALLEL: usize = 16;
 /// Bytes of ssh's error output that are shown.
@@ -40,6 +43,11 @@ pub enum CallError {
     Failed(String),
     #[error("no result within {} s", DEADLINE.as_secs())]
     TimedOut,
+    #[error(
+        "ssh connects to {address}, but there is no response within {} s; see whether its file systems and nightshift.service respond",
+        .after.as_secs()
+    )]
+    Silent { address: String, after: Duration },
 }
 
 /// The bytes that follow a request: the contents of these files, one after the other.
@@ -57,9 +65,59 @@ pub async fn call(
     let request = Request { format: FORMAT, plan: plan.clone(), step: step.to_owned(), act };
     let mut line = serde_json::to_vec(&request).map_err(|error| CallError::Ssh(error.into()))?;
     line.push(b'\n');
-    let mut child = login.act(machine).spawn().map_err(CallError::Ssh)?;
-    let called = exchange(&mut child, &line, content, &machine.address);
-    timeout(DEADLINE, called).await.map_err(|_| CallError::TimedOut)?
+    let limits = Limits::of(&request.act);
+    within(limits, login.act(machine), &line, content, &machine.address).await
+}
+
+/// How long a machine may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Limits {
+    result: Duration,
+    /// From one line of its output to the next.
+    silence: Duration,
+}
+
+impl Limits {
+    const LONG: Self = Self { result: DEADLINE, silence: DEADLINE };
+    const SHORT: Self = Self { result: REQUEST_TIMEOUT, silence: REQUEST_TIMEOUT };
+
+    /// An act that looks or starts something is short. While a night runs, the machine sends a line every few seconds.
+    const fn of(act: &Act) -> Self {
+        match act {
+            Act::Facts(_) | Act::HostKeys | Act::FreeNight | Act::Backup { wait: false, .. } => Self::SHORT,
+            Act::Backup { wait: true, .. } => Self { result: DEADLINE, silence: REQUEST_TIMEOUT },
+            _ => Self::LONG,
+        }
+    }
+}
+
+/// Runs ssh within these limits. Beyond them, it is killed with everything that it has started, such as a ProxyCommand.
+async fn within(
+    limits: Limits,
+    mut ssh: Command,
+    request: &[u8],
+    content: Content,
+    address: &str,
+) -> Result<Outcome, CallError> {
+    // A long act stays in the terminal's group, which an operator's Ctrl-C ends.
+    let is_long = limits == Limits::LONG;
+    if !is_long {
+        ssh.process_group(0);
+    }
+    let mut child = ssh.spawn().map_err(CallError::Ssh)?;
+    let group = child.id().filter(|_| !is_long).and_then(|id| Pid::from_raw(id.try_into().ok()?));
+    let called = timeout(limits.result, exchange(&mut child, request, content, address, limits.silence));
+    let result = called.await.unwrap_or_else(|_| {
+        Err(match is_long {
+            true => CallError::TimedOut,
+            false => CallError::Silent { address: address.to_owned(), after: limits.result },
+        })
+    });
+    if let (Err(CallError::Silent { .. }), Some(group)) = (&result, group) {
+        // An error means that none of them is left.
+        let _none_left = kill_process_group(group, Signal::KILL);
+    }
+    result
 }
 
 async fn exchange(
@@ -67,13 +125,16 @@ async fn exchange(
     request: &[u8],
     content: Content,
     address: &str,
+    silence: Duration,
 ) -> Result<Outcome, CallError> {
     let missing = || CallError::Ssh(io::Error::other("no pipe"));
     let input = child.stdin.take().ok_or_else(missing)?;
     let output = child.stdout.take().ok_or_else(missing)?;
     let errors = child.stderr.take().ok_or_else(missing)?;
-    let (sent, reply, errors) =
-        tokio::join!(send(input, request, content), receive(output, address), tail(errors));
+    let sent = async { Ok(send(input, request, content).await) };
+    let errors = async { Ok(tail(errors).await) };
+    // The first error ends all three: only silence is one here.
+    let (sent, reply, errors) = tokio::try_join!(sent, receive(output, address, silence), errors)?;
     let status = child.wait().await.map_err(CallError::Ssh)?;
     match reply? {
         Some(Reply::Done(outcome)) => {
@@ -116,21 +177,29 @@ async fn send(mut input: ChildStdin, request: &[u8], content: Content) -> Result
     Ok(())
 }
 
-/// The last reply; `None` if there was none.
-async fn receive(output: impl AsyncRead + Unpin, address: &str) -> Result<Option<Reply>, CallError> {
+/// The last reply, `None` if there was none; or the error if no line arrives for so long.
+async fn receive(
+    output: impl AsyncRead + Unpin,
+    address: &str,
+    silence: Duration,
+) -> Result<Result<Option<Reply>, CallError>, CallError> {
     let mut reading = BufReader::new(output);
     let mut last = None;
     loop {
         let mut line = Vec::new();
-        let read =
-            (&mut reading).take(MAX_REPLY).read_until(b'\n', &mut line).await.map_err(CallError::Ssh)?;
-        if read == 0 {
-            return Ok(last);
+        let mut bounded = (&mut reading).take(MAX_REPLY);
+        let Ok(read) = timeout(silence, bounded.read_until(b'\n', &mut line)).await else {
+            return Err(CallError::Silent { address: address.to_owned(), after: silence });
+        };
+        match read {
+            Ok(0) => return Ok(Ok(last)),
+            Ok(_) => {}
+            Err(error) => return Ok(Err(CallError::Ssh(error))),
         }
-        let reply = serde_json::from_slice(&line).map_err(InvalidJson::from);
-        match reply.map_err(|source| CallError::Invalid { address: address.to_owned(), source })? {
-            Reply::Progress { .. } => {}
-            end => last = Some(end),
+        match serde_json::from_slice(&line).map_err(InvalidJson::from) {
+            Ok(Reply::Progress { .. }) => {}
+            Ok(end) => last = Some(end),
+            Err(source) => return Ok(Err(CallError::Invalid { address: address.to_owned(), source })),
         }
     }
 }
@@ -154,5 +223,69 @@ impl CallError {
     /// Whether the machine was not reached at all.
     pub const fn is_not_connected(&self) -> bool {
         matches!(self, Self::NotConnected { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Stdio;
+    use std::time::Instant;
+
+    use super::*;
+
+    const SHORT: Limits = Limits { result: Duration::from_secs(1), silence: Duration::from_secs(1) };
+
+    /// A script instead of ssh.
+    async fn run(limits: Limits, script: &str) -> Result<Outcome, CallError> {
+        let mut ssh = Command::new("sh");
+        ssh.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        ssh.kill_on_drop(true);
+        within(limits, ssh, b"{}\n", Vec::new(), "n1").await
+    }
+
+    #[tokio::test]
+    async fn a_host_that_accepts_the_login_and_never_responds_is_given_up_with_all_that_ssh_has_started() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("proxy");
+        let begun = Instant::now();
+        let script = format!("sleep 600 & echo $! > {}; wait", file.display());
+        let error = run(SHORT, &script).await.unwrap_err().to_string();
+        assert!(error.contains("n1") && error.contains("no response within 1 s"), "{error}");
+        assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+        let proxy = std::fs::read_to_string(&file).unwrap();
+        let stat = format!("/proc/{}/stat", proxy.trim());
+        while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
+            assert!(begun.elapsed() < Duration::from_secs(60), "process {proxy} was left behind");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_night_that_runs_is_awaited_as_long_as_the_host_gives_signs_of_life() {
+        let limits = Limits { result: Duration::from_secs(60), silence: Duration::from_secs(2) };
+        let lives = r#"for i in 1 2 3 4 5 6; do sleep 0.5; echo '{"progress":{"bytes":0}}'; done
+            echo '{"done":{"changed":true}}'"#;
+        assert!(run(limits, lives).await.unwrap().changed);
+        let begun = Instant::now();
+        let error = run(limits, r#"echo '{"progress":{"bytes":0}}'; sleep 600"#).await.unwrap_err();
+        assert!(matches!(error, CallError::Silent { .. }), "{error}");
+        assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
+    }
+
+    #[test]
+    fn only_what_looks_or_starts_something_has_a_short_limit() {
+        let backup = |wait| Act::Backup {
+            night: "2026-11-29.1".parse().unwrap(),
+            backup: nightshift_core::backup::Backup::default(),
+            wait,
+        };
+        for (act, result, silence) in [
+            (Act::FreeNight, REQUEST_TIMEOUT, REQUEST_TIMEOUT),
+            (backup(false), REQUEST_TIMEOUT, REQUEST_TIMEOUT),
+            (backup(true), DEADLINE, REQUEST_TIMEOUT),
+            (Act::Finish, DEADLINE, DEADLINE),
+        ] {
+            assert_eq!(Limits::of(&act), Limits { result, silence }, "{}", act.name());
+        }
     }
 }

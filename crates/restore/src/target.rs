@@ -80,7 +80,7 @@ fn perform(request: &Request, exchange: &mut Exchange<'_>, host: &Host<'_>) -> R
         Act::HostKeys => return facts::host_keys(host),
         Act::FreeNight => return nightshift_acts::free_night(host),
         Act::Backup { night, backup, wait } => {
-            return nightshift_acts::backup(host, *night, backup.clone(), *wait);
+            return nightshift_acts::backup(host, exchange, *night, backup.clone(), *wait);
         }
         Act::Look { files } => return look::look(host, files),
         Act::Await { units, ports, seconds } => {

@@ -64,6 +64,13 @@ pub trait Nightshift {
     /// Runs an extra night of these stages, which proves what this plan has restored, and returns the daemon's report on it.
     fn night(&self, plan: &str, stages: &[Stage], night: Option<Night>) -> Result<String, Failure>;
 
-    /// Runs this extra night as a backup of the whole cluster, and returns the daemon's report on it; with `wait` when it has ended.
-    fn backup(&self, night: Night, backup: Backup, wait: bool) -> Result<String, Failure>;
+    /// Runs this extra night as a backup of the whole cluster, and returns the daemon's report on it; with `wait` when it has ended. Until
+    /// then, it calls `alive` as long as the daemon responds.
+    fn backup(
+        &self,
+        night: Night,
+        backup: Backup,
+        wait: bool,
+        alive: &mut dyn FnMut(),
+    ) -> Result<String, Failure>;
 }

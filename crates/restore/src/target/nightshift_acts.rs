@@ -2,12 +2,13 @@
 
 use nightshift_core::backup::Backup;
 use nightshift_core::night::Night;
-use nightshift_core::restore::act::Outcome;
+use nightshift_core::restore::act::{Outcome, Reply};
 use nightshift_core::stage::Stage;
 use nightshift_core::text::Text;
 
 use super::call::Call;
 use super::error::TargetError;
+use super::exchange::Exchange;
 use super::host::Host;
 use super::journal::Event;
 
@@ -42,9 +43,17 @@ pub fn free_night(host: &Host<'_>) -> Result<Outcome, TargetError> {
     Ok(Outcome { lines: vec![night.to_string()], ..Outcome::default() })
 }
 
-/// It changes nothing of the machine, so it has no journal.
-pub fn backup(host: &Host<'_>, night: Night, backup: Backup, wait: bool) -> Result<Outcome, TargetError> {
-    let report = host.nightshift.backup(night, backup, wait).map_err(failed("the night did not run"))?;
+/// It changes nothing of the machine, so it has no journal. The client gives up a machine that sends no line for too long.
+pub fn backup(
+    host: &Host<'_>,
+    exchange: &mut Exchange<'_>,
+    night: Night,
+    backup: Backup,
+    wait: bool,
+) -> Result<Outcome, TargetError> {
+    let mut alive = || exchange.reply(&Reply::Progress { bytes: 0 });
+    let report = host.nightshift.backup(night, backup, wait, &mut alive);
+    let report = report.map_err(failed("the night did not run"))?;
     Ok(Outcome { changed: true, notes: std::iter::once(Text::from(report)).collect(), ..Outcome::default() })
 }
 

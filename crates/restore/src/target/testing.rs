@@ -133,9 +133,13 @@ impl Nightshift for FakeNightshift {
         &self,
         night: Night,
         backup: Backup,
-        _wait: bool,
+        wait: bool,
+        alive: &mut dyn FnMut(),
     ) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
         self.nights.set(self.nights.get() + 1);
+        if wait {
+            alive();
+        }
         Ok(format!("night {night}: {}", backup.label.unwrap_or_default()))
     }
 }

@@ -6,6 +6,7 @@ use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::pin::pin;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -23,7 +24,7 @@ use nightshift_ssh::known_hosts;
 use nightshift_store::records::Records;
 use nightshift_store::{IoContext as _, read_if_exists, sync_file};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::commands::keys::authorize::{PEER_FILE, find_remote, peer_line, remote_line};
 use crate::commands::run::{UNEXPECTED, socket};
@@ -36,6 +37,8 @@ const MAX_AUTHORIZED_KEYS: u64 = 4 << 20;
 /// How long the daemon may take to open its socket after its start.
 const START_TIMEOUT: Duration = Duration::from_secs(90);
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// How often the operator's machine gets a sign of life while a night runs.
+const SIGN_INTERVAL: Duration = Duration::from_secs(15);
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -114,11 +117,17 @@ impl Nightshift for Configured<'_> {
         report(here(run_night(&socket(self.config), plan, stages, night))?)
     }
 
-    fn backup(&self, night: Night, backup: Backup, wait: bool) -> Result<String, Failure> {
+    fn backup(
+        &self,
+        night: Night,
+        backup: Backup,
+        wait: bool,
+        alive: &mut dyn FnMut(),
+    ) -> Result<String, Failure> {
         let (stages, backup) = (Stage::ALL.to_vec(), Some(backup));
         let night = Some(night);
         let request = ControlRequest::RunNight { wait, night, again: false, stages, restored: None, backup };
-        report(here(async { Ok(send(&socket(self.config), &request).await?) })?)
+        report(here(attended(&socket(self.config), &request, alive))?)
     }
 }
 
@@ -132,6 +141,23 @@ fn report(response: ControlResponse) -> Result<String, Failure> {
         | ControlResponse::Busy { message }
         | ControlResponse::ConfigRefused { diagnostics: message } => Err(message.into()),
         ControlResponse::Status(_) | ControlResponse::Readable { .. } => Err(UNEXPECTED.into()),
+    }
+}
+
+/// Waits for the response, with a sign of life as long as the daemon responds to other requests.
+async fn attended(
+    socket: &Path,
+    request: &ControlRequest,
+    alive: &mut dyn FnMut(),
+) -> Result<ControlResponse, CommandError> {
+    let mut sent = pin!(send(socket, request));
+    loop {
+        if let Ok(response) = timeout(SIGN_INTERVAL, &mut sent).await {
+            return Ok(response?);
+        }
+        if send(socket, &ControlRequest::Status { facts: false }).await.is_ok() {
+            alive();
+        }
     }
 }
 
