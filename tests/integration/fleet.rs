@@ -18,13 +18,28 @@ while [ "$1" != -- ]; do
     [ "$1" = -p ] && port=$2
     shift
 done
+[ ! -f "$HOSTS/$port.sh" ] || exec sh "$HOSTS/$port.sh"
 [ -f "$HOSTS/$port" ] || { echo "ssh: connect to port $port: Connection refused" >&2; exit 255; }
 exec unshare -r "$PROGRAM" --config "$(cat "$HOSTS/$port")" restore act
 "#;
 
 /// Runs a command with an `ssh` that reaches these hosts.
 fn over_ssh(site: &Site, hosts: &[&str], config: &Path, words: &[&str]) -> Ran {
+    over_ssh_with(site, hosts, &[], config, words)
+}
+
+/// As above; in place of these hosts, a script responds.
+fn over_ssh_with(
+    site: &Site,
+    hosts: &[&str],
+    scripts: &[(&str, &str)],
+    config: &Path,
+    words: &[&str],
+) -> Ran {
     let directory = tempfile::tempdir().unwrap();
+    for (host, script) in scripts {
+        fs::write(directory.path().join(format!("{}.sh", site.host(host).port())), script).unwrap();
+    }
     let ssh = directory.path().join("ssh");
     fs::write(&ssh, SSH).unwrap();
     fs::set_permissions(&ssh, fs::Permissions::from_mode(0o755)).unwrap();
@@ -91,6 +106,25 @@ fn a_backup_now_is_one_extra_night_of_all_hosts_and_names_the_host_that_is_not_r
     let none = ends_with(over_ssh(&site, &[], &config, &["backup", "now"]), 1);
     assert!(none.stderr.contains("no host of the cluster can be reached"), "{none:?}");
     ends_with(site.run("m1", &["backup", "now", "--label", "two words"]).unwrap(), 2);
+}
+
+#[test]
+fn a_host_with_a_wrong_clock_is_left_out_of_a_backup_and_the_others_run_it() {
+    let mut site = Plan::new(&[("m1", &[Master]), ("n1", &[Node]), ("n2", &[Node])]).build().unwrap();
+    for host in ["m1", "n1"] {
+        site.between_nights(host).unwrap();
+        site.start(host).unwrap();
+    }
+    let wrong = r#"echo '{"done":{"changed":false,"lines":["2031-01-01.1","2031-01-01T03:00:00Z"]}}'"#;
+    let config = site.host("m1").config();
+    let ran = ends_with(
+        over_ssh_with(&site, &["m1", "n1"], &[("n2", wrong)], &config, &["backup", "now", "--wait"]),
+        3,
+    );
+    assert!(ran.stdout.contains(".1 on 2 hosts"), "{ran:?}");
+    assert!(ran.stderr.contains("n2.site.test: no backup: it proposes night 2031-01-01.1"), "{ran:?}");
+    assert!(ran.stderr.contains("its clock is at 2031-01-01T03:00:00Z"), "{ran:?}");
+    assert!(set_folder(&site, "m1", "n1", "node").join("manifest.json").exists());
 }
 
 /// Stores a set of another night or host, made from one that is there.

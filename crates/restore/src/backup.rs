@@ -12,7 +12,7 @@ use nightshift_core::role::Role;
 use nightshift_core::text::Text;
 
 use crate::call::{CallError, PARALLEL, call};
-use crate::free_night;
+use crate::free_night::{self, Free};
 use crate::login::Login;
 
 pub struct Backup<'a> {
@@ -20,26 +20,38 @@ pub struct Backup<'a> {
     label: Option<Text>,
     /// Wait for the end of the night on each host.
     wait: bool,
+    /// As the operator's machine has it.
+    today: Date,
     /// A request has the name of a plan. These acts belong to none, and leave nothing on the machines.
     request: PlanId,
 }
 
 impl<'a> Backup<'a> {
     pub const fn new(login: &'a Login, label: Option<Text>, wait: bool, today: Date) -> Self {
-        Self { login, label, wait, request: PlanId { night: Night::of(today), number: 0 } }
+        Self { login, label, wait, today, request: PlanId { night: Night::of(today), number: 0 } }
     }
 
-    /// The name that is free on all machines that respond, with those machines; and why the others do not take part.
+    /// The name that is free on all machines that respond and agree on the date, with those machines; and why the others do not take part.
     pub async fn common_night(
         &self,
         machines: &[Machine],
     ) -> (Option<Night>, Vec<Machine>, Vec<(HostName, CallError)>) {
         let asked = machines.iter().map(|machine| (machine, "1".to_owned())).collect();
-        let (mut night, mut absent) = (None, Vec::new());
+        let (mut proposed, mut absent) = (Vec::new(), Vec::new());
         for (host, free) in free_night::of_each(self.login, &self.request, asked).await {
             match free {
-                Ok(free) => night = night.max(Some(free)),
+                Ok(free) => proposed.push((host, free)),
                 Err(error) => absent.push((host, error)),
+            }
+        }
+        let nights: Vec<Night> = proposed.iter().map(|(_, free)| free.night).collect();
+        let date = backup::common_date(&nights, self.today);
+        let mut night = None;
+        for (host, free) in proposed {
+            if backup::is_acceptable(free.night, date) {
+                night = night.max(Some(free.night));
+            } else {
+                absent.push((host, CallError::Failed(other_date(&free, date))));
             }
         }
         absent.sort_by(|(one, _), (other, _)| one.cmp(other));
@@ -80,4 +92,12 @@ impl<'a> Backup<'a> {
             without.extend(failed);
         }
     }
+}
+
+/// Why a machine is left out that proposes a night which the others would refuse.
+fn other_date(free: &Free, date: Date) -> String {
+    let (night, clock) = (free.night, free.now.map_or_else(|| "unknown".to_owned(), |now| now.to_string()));
+    format!(
+        "it proposes night {night}, and the night of the other hosts is of {date}; its clock is at {clock}: set it, or look at its recorded nights, then repeat the command"
+    )
 }

@@ -85,7 +85,7 @@ pub enum Act {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         night: Option<Night>,
     },
-    /// The next extra night whose name is free on this host.
+    /// The next extra night whose name is free on this host, and the time there.
     FreeNight,
     /// Runs this extra night with all stages of this host, as a backup of the whole cluster. It belongs to no plan.
     Backup {

@@ -31,7 +31,7 @@ pub async fn common(
     let asked = steps.iter().filter_map(|step| Some((plan.machine(&step.host)?, step.number.clone())));
     // A machine that does not respond has its own failure in this step.
     let nights = free_night::of_each(login, &plan.id, asked.collect()).await;
-    let night = nights.into_iter().filter_map(|(_, night)| night.ok()).max();
+    let night = nights.into_iter().filter_map(|(_, free)| Some(free.ok()?.night)).max();
     night.map(|night| directory.write(NIGHT, &night)).transpose()?;
     Ok(night)
 }

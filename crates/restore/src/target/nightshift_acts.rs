@@ -1,5 +1,6 @@
 //! The last acts, on nightshift's own configuration: the program gives what they do.
 
+use jiff::Timestamp;
 use nightshift_core::backup::Backup;
 use nightshift_core::night::Night;
 use nightshift_core::restore::act::{Outcome, Reply};
@@ -40,7 +41,8 @@ pub fn authorize(call: &mut Call<'_, '_>, lines: &[String]) -> Result<Outcome, T
 
 pub fn free_night(host: &Host<'_>) -> Result<Outcome, TargetError> {
     let night = host.nightshift.free_night().map_err(failed("cannot read the recorded nights"))?;
-    Ok(Outcome { lines: vec![night.to_string()], ..Outcome::default() })
+    let lines = vec![night.to_string(), Timestamp::now().to_string()];
+    Ok(Outcome { lines, ..Outcome::default() })
 }
 
 /// It changes nothing of the machine, so it has no journal. The client gives up a machine that sends no line for too long.
