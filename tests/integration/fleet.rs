@@ -110,6 +110,9 @@ fn a_backup_now_is_one_extra_night_of_all_hosts_and_names_the_host_that_is_not_r
 
 #[test]
 fn a_host_with_a_wrong_clock_is_left_out_of_a_backup_and_the_others_run_it() {
+    if !kit::require(Journal::available()) {
+        return;
+    }
     let mut site = Plan::new(&[("m1", &[Master]), ("n1", &[Node]), ("n2", &[Node])]).build().unwrap();
     for host in ["m1", "n1"] {
         site.between_nights(host).unwrap();
@@ -125,6 +128,28 @@ fn a_host_with_a_wrong_clock_is_left_out_of_a_backup_and_the_others_run_it() {
     assert!(ran.stderr.contains("n2.site.test: no backup: it proposes night 2031-01-01.1"), "{ran:?}");
     assert!(ran.stderr.contains("its clock is at 2031-01-01T03:00:00Z"), "{ran:?}");
     assert!(set_folder(&site, "m1", "n1", "node").join("manifest.json").exists());
+}
+
+#[test]
+fn a_backup_names_a_host_in_whose_place_another_one_responds() {
+    if !kit::require(Journal::available()) {
+        return;
+    }
+    let mut site = Plan::new(&[("m1", &[Master]), ("n1", &[Node]), ("n2", &[Node])]).build().unwrap();
+    for host in ["m1", "n1"] {
+        site.between_nights(host).unwrap();
+        site.start(host).unwrap();
+    }
+    let config = site.host("m1").config();
+    // n2's address leads to n1.
+    let other = format!(
+        "exec unshare -r \"$PROGRAM\" --config {} restore act",
+        site.host("n1").config().to_str().unwrap()
+    );
+    let words = ["backup", "now", "--wait"];
+    let ran = ends_with(over_ssh_with(&site, &["m1", "n1"], &[("n2", &other)], &config, &words), 3);
+    let expected = "n2.site.test: no backup: n1.site.test responded in place of n2.site.test";
+    assert!(ran.stderr.contains(expected) && ran.stdout.contains(".1 on 2 hosts"), "{ran:?}");
 }
 
 /// Stores a set of another night or host, made from one that is there.

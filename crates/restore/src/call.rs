@@ -62,7 +62,8 @@ pub async fn call(
     act: Act,
     content: Content,
 ) -> Result<Outcome, CallError> {
-    let request = Request { format: FORMAT, plan: plan.clone(), step: step.to_owned(), act };
+    let (step, host) = (step.to_owned(), Some(machine.host.clone()));
+    let request = Request { format: FORMAT, plan: plan.clone(), step, host, act };
     let mut line = serde_json::to_vec(&request).map_err(|error| CallError::Ssh(error.into()))?;
     line.push(b'\n');
     let limits = Limits::of(&request.act);

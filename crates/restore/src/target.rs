@@ -78,8 +78,12 @@ fn perform(request: &Request, exchange: &mut Exchange<'_>, host: &Host<'_>) -> R
         Act::Facts(wanted) => return facts::facts(host, wanted),
         _ if !host.is_root => return Err(TargetError::NotRoot),
         Act::HostKeys => return facts::host_keys(host),
-        Act::FreeNight => return nightshift_acts::free_night(host),
+        Act::FreeNight => {
+            nightshift_acts::require_host(host, request.host.as_ref())?;
+            return nightshift_acts::free_night(host);
+        }
         Act::Backup { night, backup, wait } => {
+            nightshift_acts::require_host(host, request.host.as_ref())?;
             return nightshift_acts::backup(host, exchange, *night, backup.clone(), *wait);
         }
         Act::Look { files } => return look::look(host, files),

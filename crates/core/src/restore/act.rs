@@ -8,6 +8,7 @@ use crate::access::Access;
 use crate::backup::Backup;
 use crate::digest::Digest;
 use crate::etcd_facts::DataDirectory;
+use crate::name::HostName;
 use crate::night::Night;
 use crate::owner::Owner;
 use crate::restore::difference::Difference;
@@ -30,6 +31,9 @@ pub struct Request {
     pub plan: PlanId,
     /// Its number on the page: `4.3`.
     pub step: String,
+    /// The host that is meant. Acts on nightshift's nights are refused by another one: an address may be mistyped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostName>,
     pub act: Act,
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nightshift_core::backup::Backup;
+use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
 use nightshift_core::stage::Stage;
 
@@ -57,6 +58,9 @@ pub trait Nightshift {
 
     /// Adds lines to the peers' `authorized_keys`. False if it has them.
     fn authorize(&self, lines: &[String]) -> Result<bool, Failure>;
+
+    /// The name of this host in its configuration.
+    fn this(&self) -> Result<HostName, Failure>;
 
     /// The next extra night of today that is not recorded here.
     fn free_night(&self) -> Result<Night, Failure>;

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use nightshift_core::backup::Backup;
+use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
 use nightshift_core::restore::act::{Outcome, Reply};
 use nightshift_core::stage::Stage;
@@ -37,6 +38,18 @@ pub fn authorize(call: &mut Call<'_, '_>, lines: &[String]) -> Result<Outcome, T
     call.changed =
         call.host.nightshift.authorize(lines).map_err(failed("cannot authorize the masters' keys"))?;
     Ok(call.outcome())
+}
+
+/// The night of another host than the one that the client means would count as that one's.
+pub fn require_host(host: &Host<'_>, wanted: Option<&HostName>) -> Result<(), TargetError> {
+    let Some(wanted) = wanted else { return Ok(()) };
+    let this = host.nightshift.this().map_err(failed("cannot read the configuration"))?;
+    if this == *wanted {
+        return Ok(());
+    }
+    Err(TargetError::refused(format!(
+        "{this} responded in place of {wanted}; check the address of {wanted} in [hosts], and your ssh's configuration"
+    )))
 }
 
 pub fn free_night(host: &Host<'_>) -> Result<Outcome, TargetError> {

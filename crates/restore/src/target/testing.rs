@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use nightshift_core::access::Access;
 use nightshift_core::backup::Backup;
 use nightshift_core::digest::Digest;
+use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
 use nightshift_core::owner::Owner;
 use nightshift_core::restore::act::{Act, FORMAT, FileKind, FileSpec, Outcome, Reply, Request};
@@ -113,6 +114,10 @@ impl Nightshift for FakeNightshift {
 
     fn authorize(&self, _: &[String]) -> Result<bool, Box<dyn std::error::Error + Send + Sync>> {
         Ok(true)
+    }
+
+    fn this(&self) -> Result<HostName, Box<dyn std::error::Error + Send + Sync>> {
+        Ok("master1.example.com".parse()?)
     }
 
     fn free_night(&self) -> Result<Night, Box<dyn std::error::Error + Send + Sync>> {
@@ -244,7 +249,7 @@ impl Machine {
 }
 
 pub fn request(plan: &str, step: &str, act: Act) -> Request {
-    Request { format: FORMAT, plan: plan.parse().unwrap(), step: step.to_owned(), act }
+    Request { format: FORMAT, plan: plan.parse().unwrap(), step: step.to_owned(), host: None, act }
 }
 
 pub fn owner() -> Owner {

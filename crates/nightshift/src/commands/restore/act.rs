@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use nightshift_core::backup::Backup;
+use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Verdict;
 use nightshift_core::role::Role;
@@ -101,6 +102,10 @@ impl Nightshift for Configured<'_> {
 
     fn authorize(&self, lines: &[String]) -> Result<bool, Failure> {
         authorize(Path::new(PEER_FILE), lines)
+    }
+
+    fn this(&self) -> Result<HostName, Failure> {
+        Ok(self.settings()?.this)
     }
 
     fn free_night(&self) -> Result<Night, Failure> {
