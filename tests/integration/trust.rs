@@ -47,6 +47,21 @@ fn a_changed_host_key_is_refused_and_named_and_the_other_peers_are_unharmed() {
 }
 
 #[test]
+fn a_cluster_of_one_host_is_complete_without_a_pin_and_one_with_peers_names_the_remedy() {
+    let mut site = Plan::new(&[("m1", &[Master])]).build().unwrap();
+    std::fs::remove_file(site.known_hosts()).unwrap();
+    site.night().unwrap();
+    let status = site.settle("m1").unwrap();
+    assert_eq!(verdict(&status), "complete", "{status:#}");
+    for stage in ["pull-etcd", "pull-nodes", "mirror-masters"] {
+        assert_eq!(outcome(&status, stage), "done", "{status:#}");
+    }
+    let site = night_with(|site| std::fs::remove_file(site.known_hosts()).unwrap());
+    let status = site.settle("m1").unwrap();
+    assert!(reason(&status, "pull-nodes").contains("run `nightshift trust`"), "{status:#}");
+}
+
+#[test]
 fn a_refused_login_is_named_and_the_other_peers_are_unharmed() {
     let site = night_with(|site| site.host("n1").sshd.authorize(&[]).unwrap());
     names_the_stranger(&site, "login");

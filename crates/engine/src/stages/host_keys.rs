@@ -1,7 +1,5 @@
 //! The public host keys that this master has pinned, for `archive.json` and `allowed_signers`.
 
-use std::io::ErrorKind;
-
 use nightshift_archive::HostKey;
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::settings::Settings;
@@ -31,9 +29,7 @@ fn known(ctx: &StageContext) -> KnownHosts {
     match KnownHosts::load(&ctx.settings.ssh.known_hosts) {
         Ok(known) => known,
         // A host that knows no other one has none.
-        Err(KnownHostsError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {
-            KnownHosts::default()
-        }
+        Err(KnownHostsError::Missing { .. }) => KnownHosts::default(),
         Err(error) => {
             let what = "the archive does not contain the pinned host keys";
             ctx.log(Event::degraded(Kind::OperationFailed, what, chain(&error)));

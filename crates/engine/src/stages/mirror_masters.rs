@@ -13,12 +13,15 @@ use nightshift_peers::{Credentials, PeerVault};
 use nightshift_store::StoreError;
 use tokio::time::timeout_at;
 
-use crate::context::{Ended, StageContext};
+use crate::context::{Ended, StageContext, StageEnd};
 use crate::expected;
 use crate::stages::error::StageError;
 use crate::stages::pull;
 
 pub async fn run(ctx: &StageContext) -> Result<Ended, StageError> {
+    if ctx.peers.is_empty() {
+        return Ok(StageEnd::done().into());
+    }
     let credentials = Arc::new(Credentials::of_peers(&ctx.settings).await?.within(ctx.pulls.clone()));
     let mut ended = pull::pull_role(ctx, Role::Master, &credentials).await;
     for (at, master) in ctx.peers.iter().enumerate() {

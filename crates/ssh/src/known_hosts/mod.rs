@@ -28,6 +28,8 @@ const MAX_FILE: u64 = 16 * 1024 * 1024;
 pub enum KnownHostsError {
     #[error("cannot read the pinned host keys in {}", path.display())]
     Read { path: PathBuf, source: io::Error },
+    #[error("no host key is pinned, because {} does not exist; run `nightshift trust`", path.display())]
+    Missing { path: PathBuf },
     #[error("{}:{line}: {problem}; correct or remove this line", path.display())]
     Line { path: PathBuf, line: usize, problem: String },
     #[error("{} is larger than 16 MiB, so it is not a known_hosts file", path.display())]
@@ -231,7 +233,10 @@ fn lookup(name: &str, port: u16) -> String {
 fn read(path: &Path) -> Result<String, KnownHostsError> {
     let failed = |source| KnownHostsError::Read { path: path.to_owned(), source };
     let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(failed)?;
+    let file = std::fs::File::open(path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => KnownHostsError::Missing { path: path.to_owned() },
+        _ => failed(source),
+    })?;
     let length = file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(failed)?;
     if length as u64 > MAX_FILE {
         return Err(KnownHostsError::TooLarge { path: path.to_owned() });

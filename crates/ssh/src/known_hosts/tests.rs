@@ -156,7 +156,7 @@ fn the_error_for_an_invalid_line_contains_its_number_and_the_reason() {
 #[test]
 fn a_missing_file_is_an_error_and_not_an_empty_list() {
     let error = KnownHosts::load("/nonexistent/known_hosts".as_ref()).unwrap_err();
-    assert!(matches!(error, KnownHostsError::Read { .. }), "{error}");
+    assert!(matches!(error, KnownHostsError::Missing { .. }), "{error}");
 }
 
 #[test]

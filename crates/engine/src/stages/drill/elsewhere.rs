@@ -23,11 +23,11 @@ const COMPARE_TIMEOUT: Duration = Duration::from_secs(300);
 /// master report one that cannot be reached.
 pub async fn check(ctx: &StageContext) -> Result<(), StageError> {
     let sets = stored_sets::etcd_sets(ctx).await?;
-    if sets.is_empty() {
+    let masters: Vec<&Host> = ctx.settings.peers(Role::Master).collect();
+    if sets.is_empty() || masters.is_empty() {
         return Ok(());
     }
     let credentials = Credentials::of_peers(&ctx.settings).await?;
-    let masters: Vec<&Host> = ctx.settings.peers(Role::Master).collect();
     for (at, master) in masters.iter().enumerate() {
         let end = ctx.share(masters.len() - at).min(Instant::now() + COMPARE_TIMEOUT);
         match timeout_at(end, same(ctx, master, &sets, &credentials)).await {
