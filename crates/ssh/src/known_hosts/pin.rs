@@ -1,10 +1,12 @@
 //! Adds a key to known_hosts, or replaces those of a host. The file is replaced atomically, so it is complete after a crash at any instant.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use russh::keys::PublicKey;
@@ -12,17 +14,20 @@ use russh::keys::PublicKey;
 use super::entry::{Entry, FORMER, Marker};
 use super::{HostKeyVerdict, KnownHosts, KnownHostsError, SSH_PORT, fingerprint, lookup, lookups, read};
 
+const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
+const LOCK_INTERVAL: Duration = Duration::from_millis(10);
+
 /// Appends one key for a host and keeps everything else. Returns false if the key is already pinned.
 pub fn pin(path: &Path, name: &str, port: u16, key: &PublicKey) -> Result<bool, KnownHostsError> {
     require_single(name)?;
     let failed = |source| KnownHostsError::Write { path: path.to_owned(), source };
-    let (target, mut text) = open(path)?;
-    let known = KnownHosts::parse_from(path, &text)?;
+    let mut file = open(path)?;
+    let known = KnownHosts::parse_from(path, &file.text)?;
     if known.check_as(&lookups(&[name], port), key.key_data()) == HostKeyVerdict::Trusted {
         return Ok(false);
     }
-    add(&mut text, name, port, key);
-    write(&target, text.as_bytes()).map_err(failed)?;
+    add(&mut file.text, name, port, key);
+    write(&file.target, file.text.as_bytes()).map_err(failed)?;
     Ok(true)
 }
 
@@ -40,14 +45,14 @@ pub fn pin_all(path: &Path, pins: &[Pin]) -> Result<(), KnownHostsError> {
         require_single(&pin.name)?;
     }
     let failed = |source| KnownHostsError::Write { path: path.to_owned(), source };
-    let (target, mut text) = open(path)?;
-    let known = KnownHosts::parse_from(path, &text)?;
+    let mut file = open(path)?;
+    let known = KnownHosts::parse_from(path, &file.text)?;
     for Pin { name, port, key } in pins {
         if known.check_as(&lookups(&[name], *port), key.key_data()) != HostKeyVerdict::Trusted {
-            add(&mut text, name, *port, key);
+            add(&mut file.text, name, *port, key);
         }
     }
-    write(&target, text.as_bytes()).map_err(failed)
+    write(&file.target, file.text.as_bytes()).map_err(failed)
 }
 
 /// Pins these keys instead of all that are pinned for a host under its names and this port. Those stay as former keys, so that
@@ -62,11 +67,11 @@ pub fn replace<N: AsRef<str>>(
     let name = names.first().map_or("", AsRef::as_ref);
     require_single(name)?;
     let failed = |source| KnownHostsError::Write { path: path.to_owned(), source };
-    let (target, text) = open(path)?;
+    let file = open(path)?;
     let lookups = lookups(names, port);
     let mut replaced = 0;
     let mut new = String::new();
-    for (index, line) in text.lines().enumerate() {
+    for (index, line) in file.text.lines().enumerate() {
         let problem = |problem| KnownHostsError::Line { path: path.to_owned(), line: index + 1, problem };
         let pins = Entry::parse(line).map_err(problem)?.filter(|entry| {
             let is_kept = keys.iter().any(|key| entry.key.as_ref() == Some(key.key_data()));
@@ -92,7 +97,7 @@ pub fn replace<N: AsRef<str>>(
             add(&mut new, name, port, key);
         }
     }
-    write(&target, new.as_bytes()).map_err(failed)?;
+    write(&file.target, new.as_bytes()).map_err(failed)?;
     Ok(replaced)
 }
 
@@ -110,7 +115,7 @@ pub fn pin_lines(path: &Path, lines: &[String], now: Timestamp) -> Result<bool, 
     let mut changed = false;
     for (names, keys) in hosts.iter().filter(|(_, keys)| !keys.is_empty()) {
         let (names, port) = names_and_port(names)?;
-        let known = KnownHosts::parse_from(path, &open(path)?.1)?;
+        let known = KnownHosts::parse_from(path, &open(path)?.text)?;
         let lookups = lookups(&names, port);
         if keys.iter().any(|key| known.is_revoked(&lookups, key.key_data())) {
             return Err(KnownHostsError::Revoked { path: path.to_owned(), name: names.join(", ") });
@@ -150,15 +155,47 @@ fn require_single(name: &str) -> Result<(), KnownHostsError> {
     Ok(())
 }
 
-/// The file to replace, and its text. Symlinks are resolved, because the rename would replace the link with a file.
-fn open(path: &Path) -> Result<(PathBuf, String), KnownHostsError> {
+/// The file to replace, and its text, which no other process changes until this is dropped.
+struct Locked {
+    target: PathBuf,
+    text: String,
+    /// Its directory: the file itself is replaced, so a lock of it would be of the old one.
+    _lock: File,
+}
+
+/// Symlinks are resolved, because the rename would replace the link with a file.
+fn open(path: &Path) -> Result<Locked, KnownHostsError> {
     let target = match fs::canonicalize(path) {
         Ok(target) => target,
         Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
         Err(source) => return Err(KnownHostsError::Write { path: path.to_owned(), source }),
     };
+    let locked = lock(directory_of(&target));
+    let lock = locked.map_err(|source| KnownHostsError::Write { path: path.to_owned(), source })?;
     let text = if target.exists() { read(&target)? } else { String::new() };
-    Ok((target, text))
+    Ok(Locked { target, text, _lock: lock })
+}
+
+fn directory_of(target: &Path) -> &Path {
+    target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Another process has the lock only while it replaces the file.
+fn lock(directory: &Path) -> io::Result<File> {
+    let file = File::open(directory)?;
+    let until = Instant::now() + LOCK_TIMEOUT;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => thread::sleep(LOCK_INTERVAL),
+            Err(TryLockError::WouldBlock) => {
+                return Err(io::Error::other(
+                    "another process has its directory locked; see `fuser -v` on the directory, then run this command again",
+                ));
+            }
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
 }
 
 fn add(text: &mut String, name: &str, port: u16, key: &PublicKey) {
@@ -171,7 +208,6 @@ fn add(text: &mut String, name: &str, port: u16, key: &PublicKey) {
 
 /// Writes a temporary file beside the target, then renames it over the target. Owner and mode are kept.
 fn write(target: &Path, content: &[u8]) -> io::Result<()> {
-    let directory = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let temporary = temporary_beside(target);
     let written = write_temporary(&temporary, target, content).and_then(|()| fs::rename(&temporary, target));
     if let Err(error) = written {
@@ -179,7 +215,7 @@ fn write(target: &Path, content: &[u8]) -> io::Result<()> {
         let _ = fs::remove_file(&temporary);
         return Err(error);
     }
-    File::open(directory)?.sync_all()
+    File::open(directory_of(target))?.sync_all()
 }
 
 fn temporary_beside(target: &Path) -> PathBuf {

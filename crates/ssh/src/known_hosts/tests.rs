@@ -441,3 +441,17 @@ fn what_is_pinned_once_is_pinned_a_second_time_without_a_change() {
     assert!(pin_lines(&path, &lines, now).unwrap());
     assert!(!pin_lines(&path, &lines, now).unwrap(), "{}", fs::read_to_string(&path).unwrap());
 }
+
+#[test]
+fn pins_that_are_added_at_the_same_time_are_all_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("known_hosts");
+    let path = &path;
+    std::thread::scope(|scope| {
+        for host in 0..8 {
+            scope.spawn(move || pin(path, &format!("host{host}"), 22, &key(A)).unwrap());
+        }
+    });
+    let text = fs::read_to_string(path).unwrap();
+    assert_eq!(text.lines().count(), 8, "{text}");
+}
