@@ -89,6 +89,31 @@ fn a_known_hosts_file_replaces_no_pin_and_unrevokes_no_key() {
 }
 
 #[test]
+fn further_keys_of_a_pinned_host_and_odd_lines_of_other_hosts_are_no_contradiction() {
+    let (site, pins) = unpinned();
+    fs::write(site.known_hosts(), &pins).unwrap();
+    let made = site.host("m1").state().with_file_name("another");
+    shell("ssh-keygen -q -t ecdsa -N '' -f \"$1\"", &[&made]);
+    let port = site.host("n1").port();
+    let further = fs::read_to_string(made.with_extension("pub")).unwrap();
+    let odd = "legacyhost 1024 35 123\nother ssh-ed25519 AAAA\n";
+    let theirs = file(&site, "");
+    let text = format!("{odd}{}[n1.site.test]:{port} {further}", lines_of(&pins, &["n1"]));
+    // The comment of an editor that writes Latin-1.
+    fs::write(&theirs, [text.as_bytes(), b"# f\xfcr uns\n"].concat()).unwrap();
+    let trust = words("--known-hosts", &theirs, &["n1.site.test"]);
+    let kept = good(site.run("m1", &trust).unwrap());
+    assert!(kept.stdout.contains("of another type than the pinned key, and not pinned"), "{kept:?}");
+    assert!(kept.stderr.contains("skipped 2 invalid lines of other hosts"), "{kept:?}");
+    assert_eq!(fs::read_to_string(site.known_hosts()).unwrap(), pins);
+    // Without the pinned one, it may be the key of another host.
+    fs::write(&theirs, format!("[n1.site.test]:{port} {further}")).unwrap();
+    let refused = ends_with(site.run("m1", &trust).unwrap(), 1);
+    assert!(refused.stderr.contains("is NOT the pinned key"), "{refused:?}");
+    assert_eq!(fs::read_to_string(site.known_hosts()).unwrap(), pins);
+}
+
+#[test]
 fn a_host_is_pinned_only_if_it_shows_the_key_with_its_listed_fingerprint() {
     let (site, _) = unpinned();
     let right = format!(

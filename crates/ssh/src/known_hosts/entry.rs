@@ -57,6 +57,14 @@ impl Entry {
         Ok(Some(Self { marker, hosts, key: parse_key(key_type, encoded)? }))
     }
 
+    /// Whether a line has one of these names in the place of its hosts; the rest of it may be invalid.
+    pub fn is_for_any(line: &str, lookups: &[String]) -> bool {
+        let mut fields = line.split([' ', '\t']).filter(|field| !field.is_empty());
+        let first = fields.next().filter(|field| !field.starts_with('@'));
+        let hosts = first.or_else(|| fields.next()).map(Hosts::parse);
+        hosts.is_some_and(|hosts| hosts.is_ok_and(|hosts| lookups.iter().any(|name| hosts.matches(name))))
+    }
+
     /// When the key was replaced, if it is a former one.
     pub const fn replaced(&self) -> Option<Timestamp> {
         match self.marker {

@@ -14,6 +14,8 @@ use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, HashAlg, PublicKey, PublicKeyBase64 as _};
 use thiserror::Error;
 
+use crate::Endpoint;
+
 pub(crate) use certificate::CertificateVerdict;
 use entry::{Entry, Marker};
 pub use pin::{Pin, pin, pin_all, pin_lines, replace};
@@ -73,6 +75,29 @@ impl KnownHosts {
     /// Reads a file. An invalid line is an error, because it may be the one that revokes a key.
     pub fn load(path: &Path) -> Result<Self, KnownHostsError> {
         Self::parse_from(path, &read(path)?)
+    }
+
+    /// Reads the file of another program for these hosts. As in OpenSSH, an invalid line of another host is skipped; returns the number
+    /// of those.
+    pub fn load_for(path: &Path, endpoints: &[Endpoint]) -> Result<(Self, usize), KnownHostsError> {
+        let bytes = read_bytes(path)?;
+        // A comment may have another encoding.
+        let text = String::from_utf8_lossy(&bytes);
+        let of = |endpoint: &Endpoint| {
+            [lookups(endpoint.names(), endpoint.port), lookups(endpoint.names(), SSH_PORT)].concat()
+        };
+        let wanted: Vec<String> = endpoints.iter().flat_map(of).collect();
+        let (mut entries, mut skipped) = (Vec::new(), 0);
+        for (index, line) in text.lines().enumerate() {
+            match Entry::parse(line) {
+                Ok(entry) => entries.extend(entry),
+                Err(problem) if Entry::is_for_any(line, &wanted) => {
+                    return Err(KnownHostsError::Line { path: path.to_owned(), line: index + 1, problem });
+                }
+                Err(_) => skipped += 1,
+            }
+        }
+        Ok((Self { entries }, skipped))
     }
 
     /// Reads the text of a file; its path in errors is `known_hosts`.
@@ -231,17 +256,23 @@ fn lookup(name: &str, port: u16) -> String {
 }
 
 fn read(path: &Path) -> Result<String, KnownHostsError> {
+    let text = String::from_utf8(read_bytes(path)?);
+    let not_text = |_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8");
+    text.map_err(|error| KnownHostsError::Read { path: path.to_owned(), source: not_text(error) })
+}
+
+fn read_bytes(path: &Path) -> Result<Vec<u8>, KnownHostsError> {
     let failed = |source| KnownHostsError::Read { path: path.to_owned(), source };
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => KnownHostsError::Missing { path: path.to_owned() },
         _ => failed(source),
     })?;
-    let length = file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(failed)?;
+    let length = file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(failed)?;
     if length as u64 > MAX_FILE {
         return Err(KnownHostsError::TooLarge { path: path.to_owned() });
     }
-    Ok(text)
+    Ok(bytes)
 }
 
 #[cfg(test)]

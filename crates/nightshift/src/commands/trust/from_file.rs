@@ -21,7 +21,11 @@ pub fn pin(
     is_replaced: bool,
 ) -> Result<Exit, CommandError> {
     let path = &settings.ssh.known_hosts;
-    let source = KnownHosts::load(file)?;
+    let (source, skipped) = KnownHosts::load_for(file, endpoints)?;
+    if skipped > 0 {
+        let lines = count(skipped, "invalid line");
+        out::print_error(&format!("{}: skipped {lines} of other hosts", file.display()));
+    }
     let known = if path.exists() { KnownHosts::load(path)? } else { KnownHosts::parse("")? };
     let mut pins = Vec::new();
     let mut hosts = 0;

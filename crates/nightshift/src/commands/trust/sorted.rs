@@ -39,7 +39,8 @@ pub struct Sorted {
     pub new: Vec<OfferedKey>,
 }
 
-/// Sorts the keys that a host offers. An error if one is revoked, or a wanted one is not the pinned one and none is to be replaced.
+/// Sorts the keys that a host offers. An error if one is revoked, or a wanted one is not the pinned one and none is to be replaced. A key of
+/// another type than the pinned ones contradicts none of them: it is named and, unless it is wanted by its fingerprint, not pinned.
 pub fn sort(
     path: &Path,
     known: &KnownHosts,
@@ -50,6 +51,10 @@ pub fn sort(
 ) -> Result<Sorted, String> {
     let name = label(endpoint);
     let mut sorted = Sorted::default();
+    let pinned = known.plain_keys(endpoint.names(), endpoint.port);
+    let is_of_pinned_type =
+        |key: &OfferedKey| pinned.iter().any(|pinned| pinned.algorithm() == key.key.algorithm());
+    let mut differs = None;
     for key in offered {
         let (key_type, fingerprint) = (&key.key_type, &key.fingerprint);
         match known.check(endpoint.names(), endpoint.port, &key.key) {
@@ -65,16 +70,27 @@ pub fn sort(
             }
             _ if !wanted.has(&key) => {}
             HostKeyVerdict::Changed { expected } if !replace => {
-                return Err(format!(
+                let refusal = format!(
                     "{name}: {key_type} {fingerprint} is NOT the pinned key ({}); if the host was reinstalled or its keys changed, \
                      run `nightshift trust --replace {name}`",
                     expected.join(", "),
-                ));
+                );
+                match wanted {
+                    _ if is_of_pinned_type(&key) => return Err(refusal),
+                    Wanted::These(_) => sorted.new.push(key),
+                    Wanted::Confirmed => {
+                        out::print(format!(
+                            "{name}: {key_type} {fingerprint} is of another type than the pinned key, and not pinned"
+                        ));
+                        differs = Some(refusal);
+                    }
+                }
             }
             HostKeyVerdict::Changed { .. } | HostKeyVerdict::Unknown => sorted.new.push(key),
         }
     }
-    Ok(sorted)
+    // Without the pinned key, this may be another host.
+    differs.filter(|_| sorted.pinned.is_empty()).map_or(Ok(sorted), Err)
 }
 
 /// Pins these keys instead of what is pinned for the host, which is kept as former.
