@@ -42,7 +42,7 @@ pub(crate) fn settings(
     let vault = vault::vault(&raw.vault, &paths, ledger);
     let cluster = cluster(raw, ledger);
     let night = night::night(raw.night.as_ref().map(|night| &**night.get_ref()), context, ledger);
-    let files = files::files(&raw.files, &paths, ledger);
+    let files = files::files(&raw.files, &paths, &vault.path, ledger);
     let etcd = etcd::etcd(&raw.etcd, ledger);
     let archive = archive::archive(&raw.archive, ledger);
     let remotes = archive::remotes(raw, &archive, &ssh.settings, ledger);

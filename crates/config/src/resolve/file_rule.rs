@@ -1,5 +1,7 @@
 //! One entry of a list of files, and the paths that are refused.
 
+use std::path::Path;
+
 use nightshift_core::role::Role;
 use nightshift_core::settings::{FileRule, Paths};
 use toml::Spanned;
@@ -21,10 +23,16 @@ const RESERVED: [&str; 3] = ["manifest.json", "snapshot.db.gz", "snapshot.db.zst
 /// A refusal, and the part of the entry that it refers to (`None`: the whole entry).
 pub(super) type Refused = (Option<Span>, Refusal);
 
-pub(super) fn read(entry: &Spanned<FileEntry>, role: Role, paths: &Paths) -> Result<FileRule, Refused> {
+/// nightshift's own directories, which no set may contain.
+pub(super) struct Own<'a> {
+    pub(super) paths: &'a Paths,
+    pub(super) vault: &'a Path,
+}
+
+pub(super) fn read(entry: &Spanned<FileEntry>, role: Role, own: &Own<'_>) -> Result<FileRule, Refused> {
     let table = match entry.get_ref() {
         FileEntry::Path(text) => {
-            path(text, paths).map_err(|refusal| (Some(entry.span()), refusal))?;
+            path(text, own).map_err(|refusal| (Some(entry.span()), refusal))?;
             return Ok(FileRule::Path { path: text.clone(), alias: None, optional: false });
         }
         FileEntry::Table(table) => table,
@@ -33,7 +41,7 @@ pub(super) fn read(entry: &Spanned<FileEntry>, role: Role, paths: &Paths) -> Res
     match (&table.path, &table.command) {
         (Some(text), None) => {
             let alias = path_alias(table, text, role)?;
-            path(text.get_ref(), paths).map_err(|refusal| (Some(text.span()), refusal))?;
+            path(text.get_ref(), own).map_err(|refusal| (Some(text.span()), refusal))?;
             Ok(FileRule::Path { path: text.get_ref().clone(), alias, optional })
         }
         (None, Some(command)) => {
@@ -69,7 +77,12 @@ fn is_below(path: &str, directory: &str) -> bool {
     path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-fn path(text: &String, paths: &Paths) -> Result<(), Refusal> {
+/// Whether an entry would collect a directory, or something in it.
+fn collects(text: &str, directory: &str) -> bool {
+    is_below(text, directory) || (is_directory(text) && is_below(directory, text.trim_end_matches('/')))
+}
+
+fn path(text: &String, own: &Own<'_>) -> Result<(), Refusal> {
     check::path(text)?;
     if text == "/" {
         return Err(Refusal::new("`/` would collect the whole host")
@@ -82,10 +95,19 @@ fn path(text: &String, paths: &Paths) -> Result<(), Refusal> {
     if HIDDEN.iter().any(|directory| is_below(text, directory)) {
         return Err(hidden(text));
     }
-    let keys = paths.config.join("ssh").display().to_string();
-    if is_below(text, &keys) || (is_directory(text) && is_below(&keys, text.trim_end_matches('/'))) {
+    let keys = own.paths.config.join("ssh").display().to_string();
+    if collects(text, &keys) {
         return Err(Refusal::new(format!("`{text}` would collect nightshift's own private keys in {keys}"))
             .help("every set contains nightshift.toml and conf.d/ anyway; list the other directories one by one"));
+    }
+    for (what, directory) in [("sets", own.vault), ("state and archives", &own.paths.state)] {
+        let directory = directory.display().to_string();
+        if collects(text, &directory) {
+            return Err(Refusal::new(format!(
+                "`{text}` would collect nightshift's own {what} in {directory}"
+            ))
+            .help("each set would contain all earlier ones; list the other directories one by one"));
+        }
     }
     Ok(())
 }

@@ -1,13 +1,14 @@
 //! `[files]`: which files are collected for each role.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use nightshift_core::role::Role;
 use nightshift_core::secret::masked_words;
 use nightshift_core::settings::{FileLists, FileRule, Paths};
 use toml::Spanned;
 
-use super::file_rule;
+use super::file_rule::{self, Own};
 use crate::defaults;
 use crate::ledger::Ledger;
 use crate::raw::{self, FileEntry};
@@ -15,14 +16,20 @@ use crate::refusal::Refusal;
 use crate::show::{self, Shown};
 use crate::sources::Span;
 
-pub(super) fn files(raw: &raw::Files, paths: &Paths, ledger: &mut Ledger<'_>) -> BTreeMap<Role, FileLists> {
+pub(super) fn files(
+    raw: &raw::Files,
+    paths: &Paths,
+    vault: &Path,
+    ledger: &mut Ledger<'_>,
+) -> BTreeMap<Role, FileLists> {
+    let own = Own { paths, vault };
     ledger.section("[files]");
     let lists = [(Role::Master, &raw.master), (Role::Etcd, &raw.etcd), (Role::Node, &raw.node)];
     lists
         .into_iter()
         .map(|(role, list)| {
             let lists = match list {
-                Some(list) => written(role, list, paths, ledger),
+                Some(list) => written(role, list, &own, ledger),
                 None => {
                     let lists = defaults::files(role, &paths.config);
                     ledger.note_unset(role.as_str(), &describe(&lists));
@@ -38,14 +45,14 @@ pub(super) fn files(raw: &raw::Files, paths: &Paths, ledger: &mut Ledger<'_>) ->
 fn written(
     role: Role,
     list: &Spanned<Vec<Spanned<FileEntry>>>,
-    paths: &Paths,
+    own: &Own<'_>,
     ledger: &mut Ledger<'_>,
 ) -> FileLists {
     let mut rules: Vec<FileRule> = Vec::new();
     let mut shown = Vec::new();
     for entry in list.get_ref() {
         let span = entry.span();
-        match file_rule::read(entry, role, paths) {
+        match file_rule::read(entry, role, own) {
             Ok(rule) => {
                 refuse_clash(&rule, &rules, &span, ledger);
                 warn_of_secret(&rule, &span, ledger);
@@ -59,8 +66,8 @@ fn written(
     }
     let origin = ledger.origin(&list.span());
     ledger.note(role.as_str(), show::raw_list(&shown), origin);
-    let own = defaults::own(&paths.config);
-    rules.extend(own.into_iter().filter(|own| !shown.contains(&show_path(own))));
+    let files = defaults::own(&own.paths.config);
+    rules.extend(files.into_iter().filter(|own| !shown.contains(&show_path(own))));
     FileLists { services: rules.clone(), static_pods: rules.clone(), kubeadm: rules }
 }
 
