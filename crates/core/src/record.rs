@@ -326,6 +326,11 @@ impl Record {
         self.shipped.iter().filter(move |it| it.remote == *remote && it.verified.is_some())
     }
 
+    /// Whether it is an extra night that only ships what waits in the outbox: it says nothing of any set.
+    pub fn only_ships(&self) -> bool {
+        self.night.is_extra() && self.planned == [Stage::ShipArchive] && self.sets.is_empty()
+    }
+
     /// Whether an absent set is not needed, because one set of any host is enough (`members = "one"`): either such a set
     /// is stored here, or this host's own stage ended well without a set because another host's exists.
     pub fn is_not_needed(&self, expected: &Expected) -> bool {

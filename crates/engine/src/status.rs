@@ -26,7 +26,7 @@ pub use nightshift_core::status::{EtcdState, NightReport, Report};
 use nightshift_core::summary::{self, Judgement};
 use nightshift_core::units::local_time;
 use nightshift_etcd::restorer;
-use nightshift_store::records::Records;
+use nightshift_store::records::{Past, Records};
 use nightshift_store::{StoreError, Vault};
 
 use crate::notify::queue::Queue;
@@ -37,7 +37,8 @@ pub use facts::with_facts;
 pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError> {
     let records = Records::new(settings.paths.records());
     let past = records.past(now)?;
-    let newest = past.newest(now);
+    let newest = newest(&records, &past, now);
+    let newest = newest.as_ref();
     let not_read = |error: &StoreError| Reason::new(ReasonCode::RecordUnreadable, chain(error));
     let mut warnings: BTreeSet<Reason> = past.unreadable.iter().map(not_read).collect();
     warnings.extend(from_the_future(settings, &past.future));
@@ -87,7 +88,7 @@ pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError>
         stale: stale(settings, now, restorable, known.clone().next().copied()),
         held: None,
         warnings: warnings.into_iter().collect(),
-        notes: notes(settings, night.as_ref().map(|night| &night.record)),
+        notes: notes(settings, past.newest(now)),
         night,
         before: before.map(|(_, verdict)| verdict),
         before_night: before.map(|(night, _)| night),
@@ -110,6 +111,23 @@ fn refused(record: &Record) -> Option<Reason> {
         plan.reasons.summary()
     );
     Some(Reason::new(ReasonCode::RestoreRefused, text))
+}
+
+/// The night that is shown. One that has only shipped the outbox must not hide what the night before it lacks.
+fn newest(records: &Records, past: &Past, now: Timestamp) -> Option<Record> {
+    let is_shown = |record: &Record| {
+        !record.only_ships() || record.closed.as_ref().is_none_or(|it| it.verdict != Verdict::Complete)
+    };
+    if past.newest(now).is_none_or(is_shown) {
+        return past.newest(now).cloned();
+    }
+    // Only those of the newest date were read.
+    let older = || {
+        let nights = past.nights.iter().rev().filter(|night| !past.future.contains(night));
+        // One that cannot be read has its own warning.
+        nights.filter_map(|night| records.read(*night).ok().flatten()).find(is_shown)
+    };
+    past.newest_of(now, is_shown).cloned().or_else(older)
 }
 
 /// The targets whose last notice was given up, or not accepted for all. One that arrives settles it.
@@ -335,6 +353,33 @@ mod tests {
         let report = report(&settings, Timestamp::now()).unwrap();
         assert_eq!(report.last_restorable, Some("2026-01-01".parse().unwrap()));
         assert!(matches!(&report.warnings[..], [warning] if warning.text.contains("2026-01-02.json")));
+    }
+
+    #[test]
+    fn a_night_that_only_shipped_does_not_hide_what_the_night_before_lacks() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = host(dir.path(), &["2026-01-01"]);
+        let records = Records::new(settings.paths.records());
+        let before: Night = "2026-01-01".parse().unwrap();
+        let mut shipped = records.read(before).unwrap().unwrap();
+        shipped.planned = vec![Stage::ShipArchive];
+        shipped.sets.clear();
+        // Of the same date, and of the next day.
+        for night in ["2026-01-01.1", "2026-01-02.1"] {
+            shipped.night = night.parse().unwrap();
+            records.close(&shipped).unwrap();
+            let report = report(&settings, Timestamp::now()).unwrap();
+            assert_eq!(report.night.unwrap().record.night, before, "{night}");
+        }
+        let alone = host(&dir.path().join("alone"), &[]);
+        Records::new(alone.paths.records()).close(&shipped).unwrap();
+        assert!(report(&alone, Timestamp::now()).unwrap().night.is_none());
+        // What it could not ship is shown.
+        shipped.night = "2026-01-02.2".parse().unwrap();
+        shipped.closed.as_mut().unwrap().verdict = Verdict::Degraded;
+        records.close(&shipped).unwrap();
+        let shown = report(&settings, Timestamp::now()).unwrap().night.unwrap();
+        assert_eq!(shown.record.night, shipped.night);
     }
 
     #[test]

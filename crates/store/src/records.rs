@@ -50,8 +50,15 @@ pub struct Past {
 impl Past {
     /// The record that was written to last, except those from the future: the open one, else the one with the newest line.
     pub fn newest(&self, now: Timestamp) -> Option<&Record> {
+        self.newest_of(now, |_| true)
+    }
+
+    /// The newest of some.
+    pub fn newest_of(&self, now: Timestamp, is_of_them: impl Fn(&Record) -> bool) -> Option<&Record> {
         let current = self.read.iter().filter(|record| !is_from_the_future(record.newest, now));
-        current.max_by_key(|record| (record.night.date, record.closed.is_none(), record.newest))
+        current
+            .filter(|record| is_of_them(record))
+            .max_by_key(|record| (record.night.date, record.closed.is_none(), record.newest))
     }
 }
 

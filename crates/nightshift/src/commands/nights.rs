@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use nightshift_core::kept::{KeptNight, KeptNights};
 use nightshift_core::night::Night;
+use nightshift_core::outcome::Verdict;
 use nightshift_core::record::Record;
 use nightshift_core::settings::Settings;
 use nightshift_engine::control::{ControlRequest, send};
@@ -151,6 +152,8 @@ fn table(nights: &[Listed<'_>]) -> Vec<String> {
         lines.extend(reasons.iter().flat_map(|reason| wrapped("  ! ", reason)));
         let label = night.and_then(|night| night.record.backup.as_ref()?.label.as_ref());
         lines.extend(label.map(|label| format!("  backup {label}")));
+        let shipped = night.is_some_and(|night| night.record.only_ships());
+        lines.extend(shipped.then(|| "  only ships what waits in the outbox".to_owned()));
         let kept = night.and_then(|night| night.kept);
         lines.extend(kept.map(|kept| format!("  kept by {}", kept.by)));
     }
@@ -160,6 +163,8 @@ fn table(nights: &[Listed<'_>]) -> Vec<String> {
 fn row(night: &Listed<'_>) -> Vec<String> {
     let record = night.record;
     let verdict = match &record.closed {
+        // It made no sets, so none are complete.
+        Some(closed) if record.only_ships() && closed.verdict == Verdict::Complete => "-".to_owned(),
         Some(closed) => closed.verdict.to_string(),
         None if status::is_settled(record) => format!("{} so far", status::judgement(record).verdict),
         None => "running".to_owned(),
