@@ -43,7 +43,7 @@ pub(crate) fn settings(
     let cluster = cluster(raw, ledger);
     let night = night::night(raw.night.as_ref().map(|night| &**night.get_ref()), context, ledger);
     let files = files::files(&raw.files, &paths, &vault.path, ledger);
-    let etcd = etcd::etcd(&raw.etcd, ledger);
+    let etcd = etcd::etcd(&raw.etcd, night.as_ref().map(|night| &night.window), ledger);
     let archive = archive::archive(&raw.archive, ledger);
     let remotes = archive::remotes(raw, &archive, &ssh.settings, ledger);
     let hosts = host::Defaults { user: &ssh.user, port: ssh.port, vault: &vault.path };

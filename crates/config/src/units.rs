@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::civil::Time;
+use nightshift_core::night::NightWindow;
 
 use crate::refusal::Refusal;
 use crate::show::Shown;
@@ -44,6 +45,26 @@ pub(crate) fn duration(text: &str) -> Result<Duration, Refusal> {
         return Err(Refusal::new(format!("`{text}` is longer than a day")).help("write at most `24h`"));
     }
     Ok(duration)
+}
+
+/// A delay within the night. One that is as long as the night would leave it no time.
+pub(crate) fn delay(text: &str, window: Option<&NightWindow>) -> Result<Duration, Refusal> {
+    let delay = duration(text)?;
+    let length = window.map(|window| window.length().unsigned_abs());
+    if length.is_some_and(|length| delay >= length) {
+        return Err(Refusal::new(format!("`{text}` is not shorter than the night"))
+            .help("write a few minutes, such as `5m`"));
+    }
+    Ok(delay)
+}
+
+/// A size of which 0 would mean that nothing is stored.
+pub(crate) fn some_size(text: &str) -> Result<u64, Refusal> {
+    match size(text)? {
+        0 => Err(Refusal::new("with a size of 0, no set would be stored")
+            .help("write a size such as `16GiB`, or remove the key")),
+        size => Ok(size),
+    }
 }
 
 /// A duration that must not be zero.

@@ -64,14 +64,29 @@ pub(super) fn remotes(
     ledger: &mut Ledger<'_>,
 ) -> Vec<Remote> {
     let mut names = Names::new("remote", "records and proofs");
-    let mut remotes = Vec::new();
+    let mut remotes: Vec<Remote> = Vec::new();
     refuse_plain(raw, archive, ledger);
     for table in &raw.remote {
         let Some(remote) = remote(table, ssh, ledger) else { continue };
         names.add(remote.name.as_str(), table, &table.get_ref().name, ledger);
+        let is_copy = |other: &&Remote| other.name != remote.name && is_same_place(other, &remote);
+        if let Some(same) = remotes.iter().find(is_copy) {
+            let span = table.get_ref().url.as_ref().map_or_else(|| table.span(), Spanned::span);
+            let refusal = Refusal::new(format!("this is the directory of remote `{}` too", same.name)).help(
+                "one copy would count as two; remove one of the remotes, or give it a directory of its own",
+            );
+            ledger.refuse(Some(&span), refusal);
+        }
         remotes.push(remote);
     }
     remotes
+}
+
+fn is_same_place(one: &Remote, other: &Remote) -> bool {
+    let place = |remote: &Remote| (remote.address.to_ascii_lowercase(), remote.port);
+    // Below the same login, only the path differs.
+    let path = |remote: &Remote| remote.path.trim_end_matches('/').to_owned();
+    place(one) == place(other) && one.user == other.user && path(one) == path(other)
 }
 
 /// A file name has at most 255 bytes (NAME_MAX). The longest of an archive is that of its delivery to a remote, in the outbox.

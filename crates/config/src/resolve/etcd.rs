@@ -1,5 +1,6 @@
 //! `[etcd]`: how to connect to the local member, and the limits of a snapshot.
 
+use nightshift_core::night::NightWindow;
 use nightshift_core::settings::EtcdSettings;
 
 use crate::ledger::Ledger;
@@ -10,7 +11,7 @@ use crate::{check, defaults, raw, url};
 const NO_TOOLS: &str = "none, so the kit contains no etcdutl for restores";
 const DISCOVERED: &str = "read from etcd.conf or the static pod's manifest";
 
-pub(super) fn etcd(raw: &raw::Etcd, ledger: &mut Ledger<'_>) -> EtcdSettings {
+pub(super) fn etcd(raw: &raw::Etcd, window: Option<&NightWindow>, ledger: &mut Ledger<'_>) -> EtcdSettings {
     pairs(raw, ledger);
     ledger.section("[etcd]");
     EtcdSettings {
@@ -25,7 +26,7 @@ pub(super) fn etcd(raw: &raw::Etcd, ledger: &mut Ledger<'_>) -> EtcdSettings {
         conf: ledger.take("conf", &raw.conf, defaults::ETCD_CONF.into(), check::path),
         data: ledger.take("data", &raw.data, defaults::ETCD_DATA, check::any),
         members: ledger.take("members", &raw.members, defaults::ETCD_MEMBERS, check::any),
-        slot: ledger.take("slot", &raw.slot, defaults::ETCD_SLOT, |text| units::duration(text)),
+        slot: ledger.take("slot", &raw.slot, defaults::ETCD_SLOT, |text| units::delay(text, window)),
         suspicious_below: ledger
             .take("suspicious-below", &raw.suspicious_below, Percent(defaults::SUSPICIOUS_BELOW), |text| {
                 units::percent(text)

@@ -114,6 +114,7 @@ pub(super) fn this_host(
         own_roles_agree(this_host, this, own_roles, &mut roles, ledger);
     }
     let inventory = host::complete(raw, defaults, &roles, ledger);
+    require_master(raw, &roles, ledger);
     let this = this?;
     let host = inventory.get(&this)?;
     if host.agentless {
@@ -125,6 +126,16 @@ pub(super) fn this_host(
         ledger.warn(span.and_then(|(_, host)| host.agentless.as_ref()).map(Spanned::span).as_ref(), refusal);
     }
     Some((this, inventory))
+}
+
+/// Only masters pull what the other hosts have made, and ship archives. A single host may back up itself alone.
+fn require_master(raw: &raw::Config, roles: &BTreeMap<HostName, Roles>, ledger: &mut Ledger<'_>) {
+    if roles.len() < 2 || roles.values().any(|roles| roles.has(Role::Master)) {
+        return;
+    }
+    let refusal = Refusal::new("[hosts] lists no master, so no set would leave its host")
+        .help("list in `masters` the hosts that pull the sets of all others and ship archives");
+    ledger.missing(raw.hosts.as_ref().map(Spanned::span).as_ref(), refusal);
 }
 
 /// The roles in `[this-host] roles`: `Some(None)` if unset, `None` if they were refused.

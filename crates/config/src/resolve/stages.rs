@@ -90,7 +90,8 @@ impl Reader<'_, '_> {
                 check::count(0, MAX_RETRIES)(retries).map(|_| *retries)
             }),
             backoff: ledger.take("backoff", &raw.backoff, default.backoff, |text| units::some_duration(text)),
-            jitter: ledger.take("jitter", &raw.jitter, default.jitter, |text| units::duration(text)),
+            jitter: ledger
+                .take("jitter", &raw.jitter, default.jitter, |text| units::delay(text, night.window)),
             at: at?,
             until,
         };
