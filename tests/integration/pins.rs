@@ -182,6 +182,11 @@ fn authorize_all_prints_the_file_and_the_line_of_every_host_and_remote() {
     assert_eq!((&found[1]["name"], &found[1]["agentless"]), (&"n2.site.test".into(), &true.into()));
     assert_eq!(found[1]["file"], "~root/.ssh/authorized_keys");
     assert_eq!((&found[2]["kind"], &found[2]["address"]), (&"remote".into(), &"127.0.0.1".into()));
+    for (words, at) in [(&[][..], 0), (&["--agentless"], 1), (&["--remote", "backup-server"], 2)] {
+        let part: Value =
+            serde_json::from_str(&one(&[&["keys", "authorize", "--json"], words].concat())).unwrap();
+        assert_eq!(part["lines"], json!([found[at]]), "{words:?}");
+    }
     let of_node = good(site.run("n1", &["keys", "authorize", "--all", "--json"]).unwrap()).stdout;
     assert_eq!(serde_json::from_str::<Value>(&of_node).unwrap(), json!({ "master": false, "lines": [] }));
     let of_node = good(site.run("n1", &["keys", "authorize", "--all"]).unwrap()).stdout;

@@ -362,7 +362,7 @@ pub enum Keys {
         /// The line for this remote, with the key for this remote
         #[arg(long, value_name = "NAME")]
         remote: Option<RemoteName>,
-        #[arg(long, requires = "all", help = JSON)]
+        #[arg(long, help = JSON)]
         json: bool,
     },
     /// Print one page without secrets: what is needed to restore this cluster, to be printed on paper

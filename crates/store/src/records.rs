@@ -132,10 +132,12 @@ impl Records {
         let open = self.open_path(night);
         let closed = closed.map(|bytes| serde_json::from_slice(&bytes));
         if let Some(Ok(record)) = closed {
-            return Ok(Some(record));
+            return of_night(record, night).map(Some).map_err(|error| unreadable(path)(error.into()));
         }
-        let lines = AppendLog::read(&open, MAX_LEN).map_err(|error| unreadable(open)(error.into()))?;
-        match (Record::from_lines(lines), closed) {
+        let lines =
+            AppendLog::read(&open, MAX_LEN).map_err(|error| unreadable(open.clone())(error.into()))?;
+        let opened = Record::from_lines(lines).map(|record| of_night(record, night)).transpose();
+        match (opened.map_err(|error| unreadable(open)(error.into()))?, closed) {
             (None, Some(Err(error))) => Err(unreadable(path)(error.into())),
             (record, _) => Ok(record),
         }
@@ -252,6 +254,15 @@ impl RecordLog {
 
     fn open(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A copy under another name would be shown, and counted, as another night.
+fn of_night(record: Record, night: Night) -> Result<Record, String> {
+    if record.night == night {
+        Ok(record)
+    } else {
+        Err(format!("it is the record of night {}", record.night))
     }
 }
 

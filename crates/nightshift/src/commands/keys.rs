@@ -21,6 +21,9 @@ pub fn run(config: &Path, keys: Keys) -> Result<Exit, CommandError> {
     match keys {
         Keys::Init => init(&settings),
         Keys::Authorize { all: true, json, .. } => authorize::all(&settings, json),
+        Keys::Authorize { agentless, remote, json: true, .. } => {
+            authorize::as_json(&settings, agentless, remote.as_ref())
+        }
         Keys::Authorize { agentless, remote, .. } => {
             authorize::authorize(&settings, agentless, remote.as_ref())
         }

@@ -347,3 +347,14 @@ fn what_happens_after_a_night_is_added_to_its_closed_record_and_an_open_one_is_n
     assert_eq!(after.hooks.iter().map(|report| report.outcome).collect::<Vec<_>>(), [Some(Outcome::Done)]);
     assert_eq!(Record { hooks: before.hooks.clone(), ..after }, before, "the rest stays");
 }
+
+#[test]
+fn a_record_under_the_name_of_another_night_is_unreadable() {
+    let fixture = fixture();
+    let (tonight, other) = (night("2026-11-22"), night("2026-11-21"));
+    fixture.close(tonight);
+    fs::copy(fixture.path("2026-11-22.json"), fixture.path("2026-11-21.json")).unwrap();
+    let error = chain(&fixture.records.read(other).unwrap_err());
+    assert!(error.contains("2026-11-21.json") && error.contains("record of night 2026-11-22"), "{error}");
+    assert!(fixture.records.read(tonight).unwrap().is_some());
+}

@@ -96,6 +96,24 @@ pub fn all(settings: &Settings, json: bool) -> Result<Exit, CommandError> {
     Ok(Exit::Good)
 }
 
+/// Those of one remote, of the agentless hosts, or of the hosts with a daemon.
+pub fn as_json(
+    settings: &Settings,
+    agentless: bool,
+    remote: Option<&RemoteName>,
+) -> Result<Exit, CommandError> {
+    remote.map(|name| find_remote(settings, name)).transpose()?;
+    let master = settings.roles().has(Role::Master);
+    let mut lines = if master { lines(settings)? } else { Vec::new() };
+    lines.retain(|line| match (&line.kind, remote) {
+        (Kind::Remote, Some(name)) => line.name == name.as_str(),
+        (Kind::Host, None) => line.agentless == agentless,
+        _ => false,
+    });
+    out::print_json(&Report { master, lines })?;
+    Ok(Exit::Good)
+}
+
 fn lines(settings: &Settings) -> Result<Vec<Line>, CommandError> {
     let identity = Identity::load(&settings.ssh.identity)?;
     let (peer, agentless) = (peer_line(&identity), line_of(AGENTLESS, &identity));
