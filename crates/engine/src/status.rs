@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use nightshift_core::agenda::Held;
 use nightshift_core::chain;
+use nightshift_core::next_night::{SkippedNight, next_opening};
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Verdict;
 use nightshift_core::plan::NightPlan;
@@ -43,6 +44,9 @@ pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError>
         warnings.insert(Reason::new(ReasonCode::VaultLost, chain(&error)));
     }
     warnings.extend(given_up(settings));
+    let is_recorded = |night| past.nights.contains(&night);
+    let skipped = skipped(settings, &records, now, is_recorded);
+    warnings.extend(skipped.map(|it| Reason::new(ReasonCode::NightSkipped, it.text(&settings.window.zone))));
     let known = past.nights.iter().filter(|night| !past.future.contains(night));
     let mut last = LastNights::default();
     for night in known.clone().rev().filter(|night| !night.is_extra()) {
@@ -59,7 +63,6 @@ pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError>
         }
     }
     let LastNights { before, complete, restorable } = last;
-    let window = &settings.window;
     warnings.extend(newest.and_then(refused));
     let night = newest.map(|record| night_report(settings, record.clone()));
     let mut unreadable: Vec<String> = night.iter().flat_map(|night| night.unreadable.clone()).collect();
@@ -85,7 +88,7 @@ pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError>
         restorable: known_of,
         vault: stored::space(settings),
         remotes: stored::remotes(settings),
-        opens: window.opening(window.next_after(now)),
+        opens: next_opening(settings, now, is_recorded),
         facts: None,
     })
 }
@@ -99,6 +102,21 @@ fn refused(record: &Record) -> Option<Reason> {
         plan.reasons.summary()
     );
     Some(Reason::new(ReasonCode::RestoreRefused, text))
+}
+
+/// The night of the schedule that does not open: the next one; or the one that would be open now, if its record was closed before.
+pub fn skipped(
+    settings: &Settings,
+    records: &Records,
+    now: Timestamp,
+    is_recorded: impl Fn(Night) -> bool,
+) -> Option<SkippedNight> {
+    let window = &settings.window;
+    let current = window.open_at(now).filter(|date| {
+        let closed = records.read(Night::of(*date)).ok().flatten().and_then(|record| record.closed);
+        closed.is_some_and(|closed| closed.at < window.opening(*date))
+    });
+    SkippedNight::of(settings, current.unwrap_or_else(|| window.next_after(now)), now, is_recorded)
 }
 
 /// The targets whose last notice was given up. One that arrives settles it.
@@ -278,6 +296,29 @@ mod tests {
         assert_eq!((report.last_restorable, report.last_complete), (None, None));
         assert!(report.night.is_none() && report.stale.is_some());
         assert!(matches!(&report.warnings[..], [warning] if warning.text.contains("2036-12-27")));
+    }
+
+    #[test]
+    fn a_night_whose_date_is_recorded_is_not_promised_again_and_the_status_has_the_reason() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut settings = host(dir.path(), &["2026-01-01"]);
+        let now: Timestamp = "2026-01-02T12:00:00Z".parse().unwrap();
+        let skipped = |settings: &Settings, now| {
+            let report = report(settings, now).unwrap();
+            let skipped = report.warnings.iter().any(|it| it.code == ReasonCode::NightSkipped);
+            (report.opens.to_string(), skipped)
+        };
+        assert_eq!(skipped(&settings, now), ("2026-01-02T22:00:00Z".into(), false));
+        // Night 2026-01-01 closed in its evening, and was then moved to its last hour.
+        settings.window.opens = jiff::civil::time(23, 30, 0, 0);
+        for stage in Stage::ALL {
+            settings.stages.get_mut(stage).at = "45 23 * * *".parse().unwrap();
+        }
+        let next = "2026-01-02T23:30:00Z".to_owned();
+        for now in ["2026-01-01T23:00:00Z", "2026-01-01T23:50:00Z"] {
+            assert_eq!(skipped(&settings, now.parse().unwrap()), (next.clone(), true), "{now}");
+        }
+        assert_eq!(skipped(&settings, now), (next, false));
     }
 
     #[test]

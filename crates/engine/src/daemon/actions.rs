@@ -7,12 +7,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use nightshift_core::agenda::{Action, Agenda, Clock, Event as AgendaEvent, Held, StageResult, Start};
 use nightshift_core::audit::{Event, Kind};
-use nightshift_core::chain;
 use nightshift_core::name::TargetName;
 use nightshift_core::night::Night;
 use nightshift_core::record::StartReason;
 use nightshift_core::settings::Settings;
 use nightshift_core::stage::Stage;
+use nightshift_core::{chain, units};
 use nightshift_store::records::Records;
 use nightshift_store::{StoreError, Vault, offload};
 use tokio::sync::mpsc;
@@ -241,6 +241,16 @@ impl Daemon {
                     let what = format!("night {night} did not open");
                     let event = Event::failed(Kind::NightMissed, what, reason);
                     self.audit.emit(&Event { night: Some(night), ..event });
+                }
+                Action::Skip(skipped) => {
+                    let zone = &self.agenda.settings().window.zone;
+                    let what = format!(
+                        "night {} does not open at {}",
+                        skipped.night,
+                        units::local_time(skipped.at, zone)
+                    );
+                    let event = Event::failed(Kind::NightMissed, what, skipped.reason(zone));
+                    self.audit.emit(&Event { night: Some(skipped.night), ..event });
                 }
                 Action::FutureRecord(night) => {
                     let what = format!("the record of night {night} is more than 36 h in the future");

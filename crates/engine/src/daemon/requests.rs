@@ -141,6 +141,7 @@ impl Daemon {
     pub(super) fn status(&self, facts: bool) -> impl FnOnce() -> Result<Report, StoreError> + Send + use<> {
         let settings = Arc::clone(self.agenda.settings());
         let (held, unrecorded, waits) = (self.held(), self.unrecorded(), self.waits());
+        let opens = self.agenda.next_opening(Timestamp::now());
         let (working, reload_refused) = (self.is_working(), self.reload_refused);
         let board = self.nights.tonight().map(|tonight| tonight.board.clone());
         move || {
@@ -154,6 +155,7 @@ impl Daemon {
             }
             report.daemon = Some(env!("CARGO_PKG_VERSION").to_owned());
             report.held = held;
+            report.opens = opens;
             report.warnings.extend(unrecorded);
             if let (Some(night), Some(board)) = (&mut report.night, board) {
                 night.settled &= !working;
@@ -213,7 +215,16 @@ impl Daemon {
                 self.audit.emit(&Event::info(Kind::ConfigReloaded, message));
                 self.clock.trust(fresh.trust_clock);
                 self.turn(AgendaEvent::Reloaded(Arc::new(fresh))).await;
-                ControlResponse::Done { message: "the new configuration is in force: `trust-clock` and targets of notifications at once, times of stages that have not begun tonight, all other settings from the next night on".to_owned() }
+                let now = Timestamp::now();
+                let skipped = self
+                    .agenda
+                    .skipped(now)
+                    .map(|skipped| format!("; {}", skipped.text(&self.agenda.settings().window.zone)));
+                let message = format!(
+                    "the new configuration is in force: `trust-clock` and targets of notifications at once, times of stages that have not begun tonight, all other settings from the next night on{}",
+                    skipped.unwrap_or_default()
+                );
+                ControlResponse::Done { message }
             }
             Err(diagnostics) => {
                 self.audit.emit(&Event {

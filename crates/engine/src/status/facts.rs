@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use nightshift_core::etcd_facts::AgreementState;
 use nightshift_core::name::{HostName, TargetName};
+use nightshift_core::next_night::nights_from;
 use nightshift_core::night::Night;
 use nightshift_core::plan::NightPlan;
 use nightshift_core::proof::DrillVerdict;
@@ -33,7 +34,8 @@ const OPENINGS: usize = 14;
 pub fn with_facts(settings: &Settings, report: Report, now: Timestamp) -> Result<Report, StoreError> {
     let records = Records::new(settings.paths.records());
     let past = records.past(now)?;
-    let known: Vec<Night> = past.nights.into_iter().filter(|night| !past.future.contains(night)).collect();
+    let known: Vec<Night> =
+        past.nights.iter().copied().filter(|night| !past.future.contains(night)).collect();
     let mut last = LastNights::default();
     for night in known.iter().rev().filter(|night| !night.is_extra()).take(MAX_NIGHTS) {
         // One that cannot be read is a warning of the report.
@@ -58,7 +60,7 @@ pub fn with_facts(settings: &Settings, report: Report, now: Timestamp) -> Result
         last_closed: last.closed,
         last_restorable: opened.map(|record| record.opened),
         stale_from: stale_from(settings, restorable, known.first().copied()),
-        openings: openings(settings, now),
+        openings: openings(settings, now, |night| past.nights.contains(&night)),
         missing: last.settled.as_ref().map(missing_sets).unwrap_or_default(),
         agreement: last.settled.as_ref().and_then(|record| agreement(settings, record)),
         stages: last.stages,
@@ -142,9 +144,9 @@ fn stale_from(settings: &Settings, restorable: Option<Night>, oldest: Option<Nig
     dates(settings, first).next().map(|date| window.closing(date))
 }
 
-fn openings(settings: &Settings, now: Timestamp) -> Vec<Timestamp> {
-    let window = &settings.window;
-    dates(settings, window.next_after(now)).take(OPENINGS).map(|date| window.opening(date)).collect()
+fn openings(settings: &Settings, now: Timestamp, is_recorded: impl Fn(Night) -> bool) -> Vec<Timestamp> {
+    let next = settings.window.next_after(now);
+    nights_from(settings, next, is_recorded).take(OPENINGS).map(|plan| plan.opens).collect()
 }
 
 /// The dates from `first` on whose night has a stage.
