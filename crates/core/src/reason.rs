@@ -35,6 +35,7 @@ words! {
         RecordInFuture = "record-in-future",
         VaultLost = "vault-lost",
         SetUnreadable = "set-unreadable",
+        SetGone = "set-gone",
         NightSkipped = "night-skipped",
         NoticeGivenUp = "notice-given-up",
         /// The plan of a restore, made each night from the vault, is refused.

@@ -4,6 +4,8 @@ mod etcd_state;
 mod facts;
 mod restorable_night;
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +20,7 @@ use crate::night::Night;
 use crate::outcome::Verdict;
 use crate::reason::Reason;
 use crate::record::Record;
+use crate::set_path::SetId;
 use crate::stage::Stage;
 
 /// The format of the report as JSON.
@@ -96,6 +99,9 @@ pub struct NightReport {
     /// What of them cannot be read, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<String>,
+    /// The stored sets of the record that are not in the vault any more, or unreadable there: they count as missing.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub gone: BTreeSet<SetId>,
 }
 
 impl Report {

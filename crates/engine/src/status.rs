@@ -3,6 +3,7 @@
 
 mod etcd_state;
 mod facts;
+mod gone;
 mod restorable_night;
 mod stored;
 
@@ -32,6 +33,7 @@ use nightshift_store::{StoreError, Vault};
 use crate::notify::queue::Queue;
 use crate::state_lock::first_started;
 pub use facts::with_facts;
+use gone::Gone;
 
 pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError> {
     let records = Records::new(settings.paths.records());
@@ -64,7 +66,17 @@ pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError>
     }
     let LastNights { before, complete, restorable } = last;
     warnings.extend(newest.and_then(refused));
-    let night = newest.map(|record| night_report(settings, record.clone()));
+    let mut gone = Gone::default();
+    if let Some(record) = newest {
+        gone.add(settings, record, true);
+    }
+    if let Some(record) = restorable.as_ref().filter(|it| newest.is_none_or(|new| new.night != it.night)) {
+        gone.add(settings, record, false);
+    }
+    let is_vault_lost = warnings.iter().any(|warning| warning.code == ReasonCode::VaultLost);
+    warnings.extend(gone.reasons(settings, is_vault_lost));
+    let night =
+        newest.map(|record| NightReport { gone: gone.sets(), ..night_report(settings, record.clone()) });
     let mut unreadable: Vec<String> = night.iter().flat_map(|night| night.unreadable.clone()).collect();
     let known_of = restorable.as_ref().map(|record| restorable_night::of(settings, record, &mut unreadable));
     let restorable = restorable.map(|record| record.night);
@@ -180,7 +192,19 @@ pub fn night_report(settings: &Settings, record: Record) -> NightReport {
     let mut unreadable = Vec::new();
     let etcd = etcd_state::of_night(settings, &record, &mut unreadable);
     let (progress, waits) = (Vec::new(), Vec::new());
-    NightReport { open, settled, verdict, reasons, tolerated, record, progress, waits, etcd, unreadable }
+    NightReport {
+        open,
+        settled,
+        verdict,
+        reasons,
+        tolerated,
+        record,
+        progress,
+        waits,
+        etcd,
+        unreadable,
+        gone: BTreeSet::new(),
+    }
 }
 
 /// Why a night does not open, and when it does.

@@ -11,6 +11,7 @@ use nightshift_core::night::Night;
 use nightshift_core::plan::NightPlan;
 use nightshift_core::proof::DrillVerdict;
 use nightshift_core::record::Record;
+use nightshift_core::role::Role;
 use nightshift_core::settings::Settings;
 use nightshift_core::stage::Stage;
 use nightshift_core::status::{ClosedNight, Facts, LastRun};
@@ -18,6 +19,7 @@ use nightshift_core::summary::missing_sets;
 use nightshift_store::records::Records;
 use nightshift_store::{StoreError, Vault};
 
+use super::gone::Gone;
 use super::stored::Stored;
 use super::{Report, etcd_state, is_settled};
 use crate::notify::queue::Queue;
@@ -61,7 +63,7 @@ pub fn with_facts(settings: &Settings, report: Report, now: Timestamp) -> Result
         last_restorable: opened.map(|record| record.opened),
         stale_from: stale_from(settings, restorable, known.first().copied()),
         openings: openings(settings, now, |night| past.nights.contains(&night)),
-        missing: last.settled.as_ref().map(missing_sets).unwrap_or_default(),
+        missing: last.settled.as_ref().map(|record| missing(settings, record)).unwrap_or_default(),
         agreement: last.settled.as_ref().and_then(|record| agreement(settings, record)),
         stages: last.stages,
         sets: stored.sets,
@@ -104,6 +106,13 @@ impl LastNights {
             && self.settled.is_some()
             && stages.all(|stage| self.stages.contains_key(&stage))
     }
+}
+
+/// By the vault as it is now. A newer night may have replaced the sets of the last settled one.
+fn missing(settings: &Settings, record: &Record) -> BTreeMap<Role, u32> {
+    let mut gone = Gone::default();
+    gone.add(settings, record, true);
+    missing_sets(record, &gone.sets())
 }
 
 /// The worst definite result of the members' comparison in a night; `None` if the cluster has a single member, or no set.

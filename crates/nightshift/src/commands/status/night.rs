@@ -45,6 +45,15 @@ pub fn reasons(night: &NightReport) -> Vec<String> {
     wrong.chain(night.tolerated.iter().flat_map(|reason| wrapped("  - ", &reason.text))).collect()
 }
 
+/// The stored sets that are not in the vault any more.
+pub fn gone(night: &NightReport) -> Vec<String> {
+    night
+        .gone
+        .iter()
+        .flat_map(|set| wrapped("  ! ", &format!("{set} is not in the vault, or unreadable")))
+        .collect()
+}
+
 /// What `nights NIGHT` shows besides the tables.
 pub fn details(night: &NightReport) -> Vec<String> {
     let mut lines = set_details(night);

@@ -123,6 +123,6 @@ fn data(report: &Report, window: &NightWindow) -> String {
         report.last_restorable.map(|night| report.at.duration_since(window.opening(night.date)).as_secs());
     let age = age.map(|age| format!("restorable_age={}s;;;0 ", age.max(0)));
     let missing = report.night.as_ref().filter(|night| night.settled);
-    let missing: u32 = missing.map_or(0, |night| missing_sets(&night.record).values().sum());
+    let missing: u32 = missing.map_or(0, |night| missing_sets(&night.record, &night.gone).values().sum());
     format!("{}sets_missing={missing};;;0 warnings={};;;0", age.unwrap_or_default(), report.warnings.len())
 }

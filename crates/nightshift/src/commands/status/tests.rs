@@ -70,6 +70,7 @@ fn report(host: &str, open: bool) -> Report {
         roles: "master, etcd, node".into(),
         night: Some(NightReport {
             unreadable: Vec::new(),
+            gone: Default::default(),
             open,
             settled: true,
             verdict,
