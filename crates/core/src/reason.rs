@@ -36,6 +36,7 @@ words! {
         VaultLost = "vault-lost",
         SetUnreadable = "set-unreadable",
         SetGone = "set-gone",
+        VaultFull = "vault-full",
         NightSkipped = "night-skipped",
         NoticeGivenUp = "notice-given-up",
         /// The plan of a restore, made each night from the vault, is refused.

@@ -3,6 +3,7 @@
 
 mod etcd_state;
 mod facts;
+mod full;
 mod gone;
 mod restorable_night;
 mod stored;
@@ -33,6 +34,7 @@ use nightshift_store::{StoreError, Vault};
 use crate::notify::queue::Queue;
 use crate::state_lock::first_started;
 pub use facts::with_facts;
+pub use full::full;
 use gone::Gone;
 
 pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError> {
@@ -45,6 +47,7 @@ pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError>
     if let Err(error @ StoreError::LostVault { .. }) = Vault::of(settings).check_mark() {
         warnings.insert(Reason::new(ReasonCode::VaultLost, chain(&error)));
     }
+    warnings.extend(full(settings).into_iter().map(|text| Reason::new(ReasonCode::VaultFull, text)));
     warnings.extend(given_up(settings));
     let is_recorded = |night| past.nights.contains(&night);
     let skipped = skipped(settings, &records, now, is_recorded);
@@ -343,6 +346,18 @@ mod tests {
             assert_eq!(skipped(&settings, now.parse().unwrap()), (next.clone(), true), "{now}");
         }
         assert_eq!(skipped(&settings, now), (next, false));
+    }
+
+    #[test]
+    fn a_vault_with_less_free_than_min_free_is_a_warning() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut settings = host(dir.path(), &["2026-01-01"]);
+        let now: Timestamp = "2026-01-02T12:00:00Z".parse().unwrap();
+        assert_eq!(report(&settings, now).unwrap().warnings, []);
+        settings.vault.min_free = u64::MAX - 1;
+        let warnings = report(&settings, now).unwrap().warnings;
+        let [Reason { code: ReasonCode::VaultFull, text }] = &warnings[..] else { panic!("{warnings:?}") };
+        assert!(text.contains("min-free") && text.contains("df -h"), "{text}");
     }
 
     #[test]

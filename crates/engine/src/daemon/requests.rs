@@ -184,8 +184,9 @@ impl Daemon {
         let night = self.agenda.night()?.night;
         let is_recorded = self.nights.tonight().is_some_and(Tonight::is_recorded);
         (!is_recorded).then(|| {
+            let cause = self.nights.unwritten().unwrap_or("see `journalctl -u nightshift`");
             let text = format!(
-                "night {night} is open, but its record cannot be written; see `journalctl -u nightshift`"
+                "night {night} is open, but its record cannot be written, so none of its stages runs: {cause}"
             );
             Reason::new(ReasonCode::RecordUnwritten, text)
         })

@@ -58,6 +58,8 @@ async fn the_stages_of_a_night_whose_record_cannot_be_written_fail_and_can_be_re
     assert!(daemon.agenda.night().is_some());
     settle(&mut daemon).await;
     assert!(daemon.agenda.has_ended(Stage::CollectNode), "a stage that cannot start must end");
+    let cause = daemon.nights.unwritten().unwrap().to_owned();
+    assert!(cause.contains("state/records") && cause.contains("; "), "{cause}");
 
     // Once there is space, the record is written from the opening on.
     std::fs::remove_file(dir.path().join("state/records")).unwrap();
@@ -68,6 +70,7 @@ async fn the_stages_of_a_night_whose_record_cannot_be_written_fail_and_can_be_re
     settle(&mut daemon).await;
     let record = newest(dir.path());
     assert!(record.stages[&Stage::CollectNode].outcome.is_some());
+    assert_eq!(daemon.nights.unwritten(), None);
 }
 
 #[tokio::test]

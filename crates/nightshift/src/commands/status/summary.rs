@@ -2,6 +2,7 @@
 
 use nightshift_core::night::NightWindow;
 use nightshift_core::outcome::Verdict;
+use nightshift_core::reason::{Reason, ReasonCode};
 use nightshift_core::summary::missing_sets;
 use nightshift_core::units::count;
 use nightshift_engine::status::Report;
@@ -34,6 +35,8 @@ pub fn verdict(report: &Report) -> String {
         format!("stale: {stale}")
     } else if report.daemon.is_none() {
         "the daemon does not run".to_owned()
+    } else if is_unrecorded(report) {
+        "the open night cannot be recorded, so none of its stages runs".to_owned()
     } else if let Some(night) = newest {
         format!("night {} {}", night.record.night, failed(night.verdict))
     } else if let Some(before) = before {
@@ -81,10 +84,11 @@ const fn word(state: PluginState) -> &'static str {
     }
 }
 
-/// Critical is what a restore would suffer from: no newer restorable night, a failed one, or no daemon that makes the next.
+/// Critical is what a restore would suffer from: no newer restorable night, a failed one, an open one of which no stage runs, or no
+/// daemon that makes the next.
 fn state(report: &Report) -> PluginState {
     let has_failed = report.worst_verdict() == Some(Verdict::Failed);
-    if report.stale.is_some() || report.daemon.is_none() || has_failed {
+    if report.stale.is_some() || report.daemon.is_none() || has_failed || is_unrecorded(report) {
         PluginState::Critical
     } else if report.needs_attention() {
         PluginState::Warning
@@ -93,10 +97,16 @@ fn state(report: &Report) -> PluginState {
     }
 }
 
+fn is_unrecorded(report: &Report) -> bool {
+    report.warnings.iter().any(|warning| warning.code == ReasonCode::RecordUnwritten)
+}
+
 /// Everything that an operator should look at, the worst first.
 fn problems(report: &Report) -> Vec<String> {
     let stale = report.stale.iter().cloned();
-    let warnings = report.warnings.iter().map(ToString::to_string);
+    let (worst, warnings): (Vec<_>, Vec<_>) =
+        report.warnings.iter().partition(|warning| warning.code == ReasonCode::RecordUnwritten);
+    let texts = |warnings: Vec<&Reason>| warnings.into_iter().map(ToString::to_string).collect::<Vec<_>>();
     let settled = report.night.iter().filter(|night| night.settled && night.verdict != Verdict::Complete);
     let reasons = settled.flat_map(|night| {
         let of = format!("night {} {}", night.record.night, night.verdict);
@@ -105,7 +115,8 @@ fn problems(report: &Report) -> Vec<String> {
     let before = report.finished_before().filter(|verdict| *verdict != Verdict::Complete);
     let before = before.map(|verdict| format!("the previous night is {verdict}"));
     let held = report.held.iter().cloned();
-    stale.chain(held).chain(reasons).chain(before).chain(warnings).collect()
+    let worst = stale.chain(texts(worst)).chain(held);
+    worst.chain(reasons).chain(before).chain(texts(warnings)).collect()
 }
 
 fn nights(report: &Report) -> String {
