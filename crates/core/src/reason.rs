@@ -38,6 +38,8 @@ words! {
         SetGone = "set-gone",
         VaultFull = "vault-full",
         NightSkipped = "night-skipped",
+        ConfigDiffers = "config-differs",
+        ConfigRefused = "config-refused",
         NoticeGivenUp = "notice-given-up",
         /// The plan of a restore, made each night from the vault, is refused.
         RestoreRefused = "restore-refused",

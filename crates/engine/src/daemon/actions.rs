@@ -18,6 +18,7 @@ use nightshift_store::{StoreError, Vault, offload};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::config::Load;
 use super::disk::Disk;
 use super::due_notices::DueNotices;
 use super::metrics_clock::MetricsClock;
@@ -35,9 +36,6 @@ use crate::stop::Stop;
 use crate::supervisor::{Supervisor, TaskResult};
 use crate::systemd::Systemd;
 use crate::{hint_file, runner};
-
-/// Loads the configuration; an error is the text of its diagnostics.
-pub type Load = Box<dyn Fn() -> Result<Settings, String> + Send + Sync>;
 
 /// What the supervisor runs for the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,8 +111,8 @@ pub(super) struct Daemon {
     pub disk: Disk,
     /// `now.json` has to be written again, because the daemon's state changed while it was written.
     hint_is_old: bool,
-    /// The last reload was refused.
-    pub reload_refused: bool,
+    /// Why the last reload was refused, if it was.
+    pub reload_refused: Option<String>,
     pub metrics: MetricsClock,
     pub notices: DueNotices,
     wake: Timestamp,
@@ -152,7 +150,7 @@ impl Daemon {
             requests,
             disk: Disk::new(),
             hint_is_old: false,
-            reload_refused: false,
+            reload_refused: None,
             metrics: MetricsClock::default(),
             notices: DueNotices::default(),
         })

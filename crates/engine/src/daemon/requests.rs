@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::accept::accept;
 use super::actions::{Daemon, Task, TaskOutput};
+use super::config;
 use super::forget::forget;
 use super::keep;
 use super::opened;
@@ -142,7 +143,8 @@ impl Daemon {
         let settings = Arc::clone(self.agenda.settings());
         let (held, unrecorded, waits) = (self.held(), self.unrecorded(), self.waits());
         let opens = self.agenda.next_opening(Timestamp::now());
-        let (working, reload_refused) = (self.is_working(), self.reload_refused);
+        let (working, reload_refused) = (self.is_working(), self.reload_refused.clone());
+        let load = Arc::clone(&self.load);
         let board = self.nights.tonight().map(|tonight| tonight.board.clone());
         move || {
             let now = Timestamp::now();
@@ -151,12 +153,13 @@ impl Daemon {
                 report = status::with_facts(&settings, report, now)?;
             }
             if let Some(facts) = &mut report.facts {
-                facts.reload_refused = reload_refused;
+                facts.reload_refused = reload_refused.is_some();
             }
             report.daemon = Some(env!("CARGO_PKG_VERSION").to_owned());
             report.held = held;
             report.opens = opens;
             report.warnings.extend(unrecorded);
+            report.warnings.extend(config::difference(&settings, reload_refused.as_deref(), &load));
             if let (Some(night), Some(board)) = (&mut report.night, board) {
                 night.settled &= !working;
                 let progress = |stage: Stage| Some((stage.to_string(), board.progress(stage)?));
@@ -202,14 +205,14 @@ impl Daemon {
 
     /// Loads the configuration; if it is invalid, the old settings stay in force.
     pub async fn reload(&mut self, who: &str) -> ControlResponse {
-        let fresh = match (self.load)() {
+        let fresh = match config::load(&self.load) {
             Ok(fresh) if fresh.roles().is_empty() => {
                 Err("this host has no role in the new configuration".to_owned())
             }
-            Ok(fresh) => same_host(self.agenda.settings(), &fresh).map(|()| fresh),
+            Ok(fresh) => config::same_host(self.agenda.settings(), &fresh).map(|()| fresh),
             Err(diagnostics) => Err(diagnostics),
         };
-        self.reload_refused = fresh.is_err();
+        self.reload_refused = fresh.as_ref().err().cloned();
         let response = match fresh {
             Ok(fresh) => {
                 let message = format!("configuration reloaded (requested by {who})");
@@ -349,15 +352,4 @@ fn refused(refusal: &Refusal) -> ControlResponse {
     } else {
         ControlResponse::Refused { message }
     }
-}
-
-/// The identity of this host and its directories cannot change while the daemon runs.
-fn same_host(old: &Settings, fresh: &Settings) -> Result<(), String> {
-    let fixed =
-        |of: &Settings| (of.cluster.clone(), of.this.clone(), of.paths.clone(), of.vault.path.clone());
-    if fixed(old) == fixed(fresh) {
-        return Ok(());
-    }
-    Err("cluster, host name, vault and paths change only with a restart; run `systemctl restart nightshift`"
-        .to_owned())
 }
