@@ -37,6 +37,7 @@ words! {
         SetUnreadable = "set-unreadable",
         SetGone = "set-gone",
         VaultFull = "vault-full",
+        SetInFuture = "set-in-future",
         NightSkipped = "night-skipped",
         ConfigDiffers = "config-differs",
         ConfigRefused = "config-refused",

@@ -71,11 +71,12 @@ pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError>
     warnings.extend(newest.and_then(refused));
     let mut gone = Gone::default();
     if let Some(record) = newest {
-        gone.add(settings, record, true);
+        gone.add(settings, record, true, now);
     }
     if let Some(record) = restorable.as_ref().filter(|it| newest.is_none_or(|new| new.night != it.night)) {
-        gone.add(settings, record, false);
+        gone.add(settings, record, false, now);
     }
+    gone.add_future(settings, now);
     let is_vault_lost = warnings.iter().any(|warning| warning.code == ReasonCode::VaultLost);
     warnings.extend(gone.reasons(settings, is_vault_lost));
     let night =

@@ -63,7 +63,7 @@ pub fn with_facts(settings: &Settings, report: Report, now: Timestamp) -> Result
         last_restorable: opened.map(|record| record.opened),
         stale_from: stale_from(settings, restorable, known.first().copied()),
         openings: openings(settings, now, |night| past.nights.contains(&night)),
-        missing: last.settled.as_ref().map(|record| missing(settings, record)).unwrap_or_default(),
+        missing: last.settled.as_ref().map(|record| missing(settings, record, now)).unwrap_or_default(),
         agreement: last.settled.as_ref().and_then(|record| agreement(settings, record)),
         stages: last.stages,
         sets: stored.sets,
@@ -109,9 +109,9 @@ impl LastNights {
 }
 
 /// By the vault as it is now. A newer night may have replaced the sets of the last settled one.
-fn missing(settings: &Settings, record: &Record) -> BTreeMap<Role, u32> {
+fn missing(settings: &Settings, record: &Record, now: Timestamp) -> BTreeMap<Role, u32> {
     let mut gone = Gone::default();
-    gone.add(settings, record, true);
+    gone.add(settings, record, true, now);
     missing_sets(record, &gone.sets())
 }
 

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use nightshift_core::chain;
 use nightshift_core::manifest::ManifestError;
+use nightshift_core::night::is_from_the_future;
 use nightshift_core::outcome::Grade;
 use nightshift_core::reason::{Reason, ReasonCode};
 use nightshift_core::record::{Record, SetReport};
@@ -21,12 +23,14 @@ pub(super) struct Gone {
     /// Not in the vault any more.
     absent: BTreeSet<SetId>,
     unreadable: Vec<(SetId, StoreError)>,
+    /// Made in the future, by their manifests.
+    future: BTreeSet<SetId>,
 }
 
 impl Gone {
     /// Adds the best sets of a night. Of an older night only good ones: the policy keeps the last good set of each host, and may
     /// have removed others.
-    pub fn add(&mut self, settings: &Settings, record: &Record, is_newest: bool) {
+    pub fn add(&mut self, settings: &Settings, record: &Record, is_newest: bool, now: Timestamp) {
         let vault = Vault::of(settings);
         let stored = record.sets.iter().filter(|report| report.fate.is_stored());
         let names: BTreeSet<_> = stored.map(|report| (&report.set.host, report.set.role)).collect();
@@ -46,9 +50,24 @@ impl Gone {
                 continue;
             }
             match vault.manifest(set) {
-                // It is reported when it is pulled.
+                Ok(manifest) if is_from_the_future(manifest.made_at, now) => {
+                    self.future.insert(set.clone());
+                }
+                // One of a newer format is reported when it is pulled.
                 Ok(_) | Err(StoreError::Manifest { source: ManifestError::Newer(_), .. }) => {}
                 Err(error) => self.unreadable.push((set.clone(), error)),
+            }
+        }
+    }
+
+    /// Adds the sets of nights in the future, of all hosts of the inventory.
+    pub fn add_future(&mut self, settings: &Settings, now: Timestamp) {
+        let vault = Vault::of(settings);
+        for host in settings.inventory.hosts() {
+            // A host without sets has no directory.
+            let nights = vault.nights_of(&host.name).unwrap_or_default();
+            for night in nights.into_iter().filter(|night| night.is_from_the_future(now)) {
+                self.future.extend(vault.sets_of(&host.name, night).unwrap_or_default());
             }
         }
     }
@@ -61,20 +80,20 @@ impl Gone {
     pub fn reasons(&self, settings: &Settings, is_vault_lost: bool) -> Vec<Reason> {
         let mut reasons = Vec::new();
         if !self.absent.is_empty() && !is_vault_lost {
-            let named: Vec<String> = self.absent.iter().take(MAX_NAMED).map(ToString::to_string).collect();
-            let more = self.absent.len().saturating_sub(MAX_NAMED);
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             let text = format!(
-                "{} recorded as stored and not in the vault {}: {}{more}; if its disk is all right: nightshift run night",
-                if self.absent.len() == 1 {
-                    "1 set is".to_owned()
-                } else {
-                    format!("{} are", count(self.absent.len(), "set"))
-                },
+                "recorded as stored, and not in the vault {}: {}; if its disk is all right: nightshift run night",
                 settings.vault.path.display(),
-                named.join(", ")
+                named(&self.absent)
             );
             reasons.push(Reason::new(ReasonCode::SetGone, text));
+        }
+        if !self.future.is_empty() {
+            let text = format!(
+                "more than 36 h in the future, so that they count nowhere: {}; the clock of the host was wrong when it made them, or is wrong here; if it is right here, move them out of {}",
+                named(&self.future),
+                settings.vault.path.display()
+            );
+            reasons.push(Reason::new(ReasonCode::SetInFuture, text));
         }
         let unreadable = self.unreadable.iter().take(MAX_NAMED);
         reasons.extend(unreadable.map(|(_, error)| Reason::new(ReasonCode::SetUnreadable, chain(error))));
@@ -87,4 +106,12 @@ impl Gone {
         }
         reasons
     }
+}
+
+/// The first of some sets, and how many there are.
+fn named(sets: &BTreeSet<SetId>) -> String {
+    let named: Vec<String> = sets.iter().take(MAX_NAMED).map(ToString::to_string).collect();
+    let more = sets.len().saturating_sub(MAX_NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", named.join(", "))
 }

@@ -208,3 +208,34 @@ fn a_set_that_is_gone_from_the_vault_is_a_warning_and_missing_and_one_that_is_un
     }
     assert_eq!(codes().0, "");
 }
+
+#[test]
+fn a_set_from_the_future_is_not_the_last_good_one_and_is_a_warning() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = master(dir.path());
+    let before = facts_of(&settings).sets;
+    let vault = Vault::of(&settings);
+    let codes = || {
+        let warnings = report(&settings, Timestamp::now()).unwrap().warnings;
+        warnings.into_iter().map(|warning| warning.code.as_str()).collect::<Vec<_>>().join(" ")
+    };
+    publish(&vault, &set("n1", "2136-01-01", Role::Node), Grade::Good);
+    assert_eq!((facts_of(&settings).sets, codes()), (before, "set-in-future".into()));
+    fs::remove_dir_all(vault.host_directory(&"n1".parse().unwrap()).join("2136-01-01")).unwrap();
+
+    // A night of today, made by a clock that is years ahead.
+    let of_last_night = set("n1", "2026-01-02", Role::Node);
+    let mut manifest = vault.manifest(&of_last_night).unwrap();
+    manifest.made_at = "2136-01-01T00:00:00Z".parse().unwrap();
+    let path = vault.directory(&of_last_night).join("manifest.json");
+    fs::write(path, manifest.encode().unwrap()).unwrap();
+    let n1 = |facts: Facts| facts.sets.into_iter().find(|set| set.role == Role::Node).unwrap().made_at;
+    assert_eq!((n1(facts_of(&settings)), codes()), (Timestamp::UNIX_EPOCH, "set-in-future".into()));
+
+    let proved = set("m1", "2026-01-02", Role::Etcd);
+    let digest = vault.manifest_digest(&proved).unwrap();
+    let mut proof = fixtures::proof(&proved, digest, DrillVerdict::Proved);
+    proof.at = "2136-01-01T00:00:00Z".parse().unwrap();
+    put_proof(&vault, proof);
+    assert_eq!(facts_of(&settings).drills, []);
+}
