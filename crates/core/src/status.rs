@@ -18,7 +18,7 @@ pub use restorable_night::{RestorableNight, SetDrill};
 use crate::name::{ClusterName, HostName};
 use crate::night::Night;
 use crate::outcome::Verdict;
-use crate::reason::Reason;
+use crate::reason::{Reason, ReasonCode};
 use crate::record::Record;
 use crate::set_path::SetId;
 use crate::stage::Stage;
@@ -105,6 +105,11 @@ pub struct NightReport {
 }
 
 impl Report {
+    /// Whether a daemon answered. One that hangs opens no night either.
+    pub fn is_answered(&self) -> bool {
+        self.daemon.is_some() && !self.warnings.iter().any(|it| it.code == ReasonCode::DaemonSilent)
+    }
+
     /// Whether an operator should act: the daemon does not run, a night does not open, the last finished night is not
     /// complete, or the backups are stale.
     pub fn needs_attention(&self) -> bool {

@@ -12,6 +12,10 @@ use crate::exit::PluginState;
 /// How many problems a plugin prints: monitoring reads 4 KiB of its output.
 const MAX_PROBLEMS: usize = 10;
 
+/// The warnings that make the state critical.
+const WORST: [ReasonCode; 3] =
+    [ReasonCode::DaemonDown, ReasonCode::DaemonSilent, ReasonCode::RecordUnwritten];
+
 /// For the banner of a login.
 pub fn line(report: &Report) -> String {
     let problems = problems(report);
@@ -35,6 +39,8 @@ pub fn verdict(report: &Report) -> String {
         format!("stale: {stale}")
     } else if report.daemon.is_none() {
         "the daemon does not run".to_owned()
+    } else if !report.is_answered() {
+        "the daemon does not respond".to_owned()
     } else if is_unrecorded(report) {
         "the open night cannot be recorded, so none of its stages runs".to_owned()
     } else if let Some(night) = newest {
@@ -66,6 +72,11 @@ pub fn plugin(report: &Report, window: &NightWindow) -> (PluginState, String) {
     (state, lines.join("\n"))
 }
 
+/// Without a report.
+pub fn critical(reason: &str) -> (PluginState, String) {
+    (PluginState::Critical, plain(&format!("NIGHTSHIFT CRITICAL - {reason}")))
+}
+
 pub fn unknown(reason: &str) -> (PluginState, String) {
     (PluginState::Unknown, plain(&format!("NIGHTSHIFT UNKNOWN - {reason}")))
 }
@@ -88,7 +99,7 @@ const fn word(state: PluginState) -> &'static str {
 /// daemon that makes the next.
 fn state(report: &Report) -> PluginState {
     let has_failed = report.worst_verdict() == Some(Verdict::Failed);
-    if report.stale.is_some() || report.daemon.is_none() || has_failed || is_unrecorded(report) {
+    if report.stale.is_some() || !report.is_answered() || has_failed || is_unrecorded(report) {
         PluginState::Critical
     } else if report.needs_attention() {
         PluginState::Warning
@@ -105,7 +116,7 @@ fn is_unrecorded(report: &Report) -> bool {
 fn problems(report: &Report) -> Vec<String> {
     let stale = report.stale.iter().cloned();
     let (worst, warnings): (Vec<_>, Vec<_>) =
-        report.warnings.iter().partition(|warning| warning.code == ReasonCode::RecordUnwritten);
+        report.warnings.iter().partition(|warning| WORST.contains(&warning.code));
     let texts = |warnings: Vec<&Reason>| warnings.into_iter().map(ToString::to_string).collect::<Vec<_>>();
     let settled = report.night.iter().filter(|night| night.settled && night.verdict != Verdict::Complete);
     let reasons = settled.flat_map(|night| {
