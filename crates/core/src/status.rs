@@ -80,6 +80,9 @@ pub struct Report {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NightReport {
     pub open: bool,
+    /// It is open, and no daemon runs that continues it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopped: bool,
     /// All planned stages have ended. Until the night closes, retries may still improve the result.
     pub settled: bool,
     pub verdict: Verdict,

@@ -29,7 +29,7 @@ pub async fn run(ctx: StageContext) -> Ended {
         ended = work(&ctx) => ended.unwrap_or_else(|error| StageEnd::from(error).into()),
         () = stop.requested() => StageEnd {
             outcome: Outcome::Interrupted,
-            reason: Some("stopped; will resume where it left off".to_owned()),
+            reason: Some("stopped with the daemon; resumes if it starts before the night closes".to_owned()),
             retry: false,
             gained: false,
         }

@@ -198,6 +198,7 @@ pub fn night_report(settings: &Settings, record: Record) -> NightReport {
     let (progress, waits) = (Vec::new(), Vec::new());
     NightReport {
         open,
+        stopped: false,
         settled,
         verdict,
         reasons,

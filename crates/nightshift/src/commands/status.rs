@@ -111,6 +111,9 @@ pub async fn current(
     let from_disk = |daemon: Option<&str>, code, warning: String| {
         let mut report = read().map_err(|source| CommandError::NoAnswer { what: warning.clone(), source })?;
         report.warnings.push(Reason::new(code, warning));
+        if let Some(night) = &mut report.night {
+            night.stopped = night.open && daemon.is_none();
+        }
         Ok::<_, CommandError>(Report { daemon: daemon.map(str::to_owned), ..report })
     };
     let report = match send(&settings.paths.socket(), &ControlRequest::Status { facts }).await {

@@ -133,7 +133,11 @@ fn problems(report: &Report) -> Vec<String> {
 fn nights(report: &Report) -> String {
     let restorable = report.last_restorable.map_or("none yet".to_owned(), |night| night.to_string());
     let newest = report.night.as_ref().map(|night| {
-        let state = if night.settled { night.verdict.as_str() } else { "running" };
+        let state = match (night.settled, night.stopped) {
+            (true, _) => night.verdict.as_str(),
+            (false, true) => "interrupted",
+            (false, false) => "running",
+        };
         format!("night {} {state}, ", night.record.night)
     });
     format!("{}last restorable night: {restorable}", newest.unwrap_or_default())

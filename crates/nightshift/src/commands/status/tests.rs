@@ -71,6 +71,7 @@ fn report(host: &str, open: bool) -> Report {
         night: Some(NightReport {
             unreadable: Vec::new(),
             gone: Default::default(),
+            stopped: false,
             open,
             settled: true,
             verdict,
@@ -232,4 +233,21 @@ fn a_night_that_cannot_be_recorded_is_critical_and_the_first_problem() {
     assert_eq!(state, crate::exit::PluginState::Critical);
     assert!(output.starts_with(&format!("NIGHTSHIFT CRITICAL - {text} | ")), "{output}");
     assert!(summary::verdict(&report).contains("cannot be recorded"));
+}
+
+#[test]
+fn nothing_runs_now_in_a_night_without_a_daemon() {
+    let mut report = report("m1", true);
+    let night = report.night.as_mut().unwrap();
+    night.settled = false;
+    night.record.stages.get_mut(&Stage::PullNodes).unwrap().outcome = None;
+    let shown = |report: &Report| lines(report).join("\n");
+    let running = shown(&report);
+    assert!(running.contains("now: pull-nodes, for") && running.contains(": running (closes"), "{running}");
+    report.night.as_mut().unwrap().stopped = true;
+    let stopped = shown(&report);
+    assert!(!stopped.contains("running (") && stopped.contains(": interrupted (closes"), "{stopped}");
+    assert!(stopped.contains("now: no stage is running, because the daemon does not run"), "{stopped}");
+    let row = stopped.lines().find(|line| line.starts_with("pull-nodes")).unwrap();
+    assert!(row.contains("interrupted"), "{row}");
 }
