@@ -109,6 +109,13 @@ fn a_plugin_has_the_four_states_of_monitoring_and_performance_data() {
     let unknown = ends_with(site.run("m1", &["status", "--plugin"]).unwrap(), 3).stdout;
     assert!(unknown.starts_with("NIGHTSHIFT UNKNOWN - ") && !unknown.contains('|'), "{unknown}");
     assert_eq!(unknown.lines().count(), 1, "{unknown}");
+    let unknown = ends_with(site.run("m1", &["status", "--plugin", "--bogus"]).unwrap(), 3).stdout;
+    assert!(unknown.starts_with("NIGHTSHIFT UNKNOWN - invalid arguments"), "{unknown}");
+    let program = kit::daemon::program().unwrap();
+    let mut command = std::process::Command::new(program);
+    command.arg("--config").arg(site.run_folder("m1").join("none.toml")).args(["status", "--plugin"]);
+    let full = command.stdout(fs::File::options().write(true).open("/dev/full").unwrap());
+    assert_eq!(full.status().unwrap().code(), Some(3), "a full device");
     let watched = ends_with(site.run("m1", &["status", "--watch"]).unwrap(), 2);
     assert!(watched.stderr.contains("--watch needs a terminal"), "{watched:?}");
 }
