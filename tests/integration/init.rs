@@ -32,6 +32,10 @@ fn a_first_config_of_an_inventory_loads_and_is_never_written_over_a_file() {
     assert!(config.contains("masters = [\"master[1:3].blue.example.com\"]"), "{config}");
     assert!(!config.contains("HUNTER2"), "{config}");
 
+    let to_stdout = init(&["--from-ansible", path, "--output", "-"], b"");
+    assert_eq!((to_stdout.status.code(), text(&to_stdout.stdout)), (Some(0), config), "{to_stdout:?}");
+    assert!(!Path::new("-").exists());
+
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("nightshift.toml");
     let name = "[this-host]\nname = \"master2.blue.example.com\"\n";

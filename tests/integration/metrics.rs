@@ -116,6 +116,8 @@ fn a_night_is_in_the_metrics_of_all_three_doors_and_a_killed_daemon_changes_only
     };
     assert_eq!(without(&down), without(&asked));
     assert_eq!((series(&down)["nightshift_daemon_up"], series(&down)["nightshift_attention"]), (0.0, 1.0));
+    // Also where an edit of the config is why the daemon does not run.
+    site.drop_in("m1", "60-broken.toml", "xx\n").unwrap();
     good(site.run("m1", &["metrics-stopped"]).unwrap());
     for text in [served(), fs::read_to_string(&textfile).unwrap()] {
         assert_eq!(without(&text), without(&asked));

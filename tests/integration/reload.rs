@@ -51,12 +51,23 @@ fn an_invalid_configuration_is_refused_with_its_diagnostics_and_the_old_settings
     let log = "requested by SIGHUP";
     site.host("n1").daemon().wait_log(log, SOON).unwrap();
     assert!(site.log("n1").contains("the new configuration is invalid"));
+    let codes = || {
+        let (_, status) = site.status("n1").unwrap();
+        let warnings = status["warnings"].as_array().cloned().unwrap_or_default();
+        warnings.iter().map(|warning| warning["code"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(codes(), ["config-refused"]);
 
     // As long as one file is invalid, the valid one has no effect either.
     site.drop_in("n1", "60-mistake.toml", "").unwrap();
     let (_, status) = site.status("n1").unwrap();
     assert_eq!(outcome(&status, "collect-node"), "none");
     good(site.run("n1", &["reload"]).unwrap());
+    assert_eq!(codes(), [""; 0]);
+    site.drop_in("n1", "60-mistake.toml", "[vault]\nmin-free = \"2MiB\"\n").unwrap();
+    assert_eq!(codes(), ["config-differs"]);
+    let checked = site.run("n1", &["check"]).unwrap();
+    assert!(checked.stderr.contains("is not the one in force"), "{checked:?}");
     wait_for_set(&site, "n1", "n1", "node");
 }
 

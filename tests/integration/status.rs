@@ -92,10 +92,30 @@ fn a_plugin_has_the_four_states_of_monitoring_and_performance_data() {
     site.host_mut("m1").daemon.take().unwrap().kill().unwrap();
     let down = ends_with(site.run("m1", &["status", "--plugin"]).unwrap(), 2).stdout;
     assert!(down.starts_with("NIGHTSHIFT CRITICAL - the daemon does not run"), "{down}");
+    // A user who may use the socket of a daemon may not read the records.
+    let records = site.host("m1").state().join("records");
+    fs::rename(&records, records.with_extension("away")).unwrap();
+    fs::write(&records, "").unwrap();
+    let down = ends_with(site.run("m1", &["status", "--plugin"]).unwrap(), 2).stdout;
+    assert!(down.starts_with("NIGHTSHIFT CRITICAL - the daemon does not run"), "{down}");
+    // One that hangs opens no night either.
+    let socket = site.run_folder("m1").join("control.sock");
+    let _gone = fs::remove_file(&socket);
+    let hung = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let silent = ends_with(site.run("m1", &["status", "--plugin"]).unwrap(), 2).stdout;
+    assert!(silent.starts_with("NIGHTSHIFT CRITICAL - the daemon did not respond"), "{silent}");
+    drop(hung);
     site.drop_in("m1", "50-wrong.toml", "[vault]\nmin-free = \"lots|0\"\n").unwrap();
     let unknown = ends_with(site.run("m1", &["status", "--plugin"]).unwrap(), 3).stdout;
     assert!(unknown.starts_with("NIGHTSHIFT UNKNOWN - ") && !unknown.contains('|'), "{unknown}");
     assert_eq!(unknown.lines().count(), 1, "{unknown}");
+    let unknown = ends_with(site.run("m1", &["status", "--plugin", "--bogus"]).unwrap(), 3).stdout;
+    assert!(unknown.starts_with("NIGHTSHIFT UNKNOWN - invalid arguments"), "{unknown}");
+    let program = kit::daemon::program().unwrap();
+    let mut command = std::process::Command::new(program);
+    command.arg("--config").arg(site.run_folder("m1").join("none.toml")).args(["status", "--plugin"]);
+    let full = command.stdout(fs::File::options().write(true).open("/dev/full").unwrap());
+    assert_eq!(full.status().unwrap().code(), Some(3), "a full device");
     let watched = ends_with(site.run("m1", &["status", "--watch"]).unwrap(), 2);
     assert!(watched.stderr.contains("--watch needs a terminal"), "{watched:?}");
 }

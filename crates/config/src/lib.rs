@@ -33,7 +33,7 @@ pub use crate::context::Context;
 pub use crate::diagnostic::{Diagnostic, Diagnostics, Place, Severity};
 pub use crate::first::first_config;
 pub use crate::show::{Origin, Origins};
-pub use crate::socket::{first_master, socket};
+pub use crate::socket::{first_master, socket, state};
 pub use crate::sources::Source;
 pub use crate::url::SftpUrl;
 

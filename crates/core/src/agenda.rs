@@ -21,6 +21,7 @@ pub use clock::{Clock, SYNCHRONISE};
 pub use event::{Action, Event, Held, ManualRequest, Refusal, StageResult, Start};
 use open_night::OpenNight;
 
+use crate::next_night::{SkippedNight, next_opening};
 use crate::night::{Night, is_from_the_future};
 use crate::plan::NightPlan;
 use crate::record::Record;
@@ -43,6 +44,8 @@ pub struct Agenda {
     lost: Option<Held>,
     /// The newest record from the future, as last reported.
     from_the_future: Option<Night>,
+    /// The night of the schedule that will not open, as last reported.
+    skipped: Option<SkippedNight>,
 }
 
 impl Agenda {
@@ -54,7 +57,16 @@ impl Agenda {
             nights.iter().map(|night| (*night, earliest(night.date))).collect();
         recorded.extend(read.iter().map(|record| (record.night, record.newest)));
         let left_open = read.into_iter().filter(|record| record.closed.is_none()).collect();
-        Self { settings, open: None, recorded, left_open, held: None, lost: None, from_the_future: None }
+        Self {
+            settings,
+            open: None,
+            recorded,
+            left_open,
+            held: None,
+            lost: None,
+            from_the_future: None,
+            skipped: None,
+        }
     }
 
     /// The settings in force. A stage gets tonight's settings, which may be older, with [`Action::Start`].
@@ -84,6 +96,16 @@ impl Agenda {
     /// Why the night that is due does not open; else the last night that was due and never opened.
     pub fn held(&self, clock: Clock) -> Option<Held> {
         self.hold(clock).or_else(|| self.lost.clone())
+    }
+
+    /// When the next night opens.
+    pub fn next_opening(&self, now: Timestamp) -> Timestamp {
+        next_opening(&self.settings, now, |night| self.recorded.contains_key(&night))
+    }
+
+    /// The next night of the schedule, if it will not open.
+    pub fn skipped(&self, now: Timestamp) -> Option<SkippedNight> {
+        SkippedNight::next(&self.settings, now, |night| self.recorded.contains_key(&night))
     }
 
     /// Whether a night of the schedule should be open and never was.
@@ -227,6 +249,7 @@ impl Agenda {
     fn advance(&mut self, clock: Clock) -> Vec<Action> {
         let mut actions = Vec::new();
         self.report_future(clock.now, &mut actions);
+        self.report_skipped(clock.now, &mut actions);
         self.close_if_over(clock, &mut actions);
         while self.open.is_none() && self.resume(clock.now, &mut actions) {
             self.close_if_over(clock, &mut actions);
@@ -336,6 +359,14 @@ impl Agenda {
         if newest != self.from_the_future {
             actions.extend(newest.map(Action::FutureRecord));
             self.from_the_future = newest;
+        }
+    }
+
+    fn report_skipped(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        let skipped = self.skipped(now);
+        if skipped != self.skipped {
+            actions.extend(skipped.map(Action::Skip));
+            self.skipped = skipped;
         }
     }
 

@@ -30,6 +30,7 @@ pub mod manifest;
 pub mod metrics;
 pub mod name;
 pub mod named_paths;
+pub mod next_night;
 pub mod night;
 pub mod notify;
 pub mod octal;

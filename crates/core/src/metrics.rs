@@ -76,7 +76,8 @@ pub fn families(report: &Report, version: &str, now: Timestamp) -> Vec<Family> {
     let mut families = Families::default();
     let labels = [version.to_owned(), report.host.to_string(), report.roles.replace(", ", ",")];
     families.add(&BUILD_INFO, [(labels.into(), true)]);
-    let is_up = report.daemon.is_some() && now.duration_since(report.at) <= MAX_REPORT_AGE;
+    // A report from the future is as old as one from the past: the clock was set back since.
+    let is_up = report.is_answered() && now.duration_since(report.at).abs() <= MAX_REPORT_AGE;
     families.value(&DAEMON_UP, Some(is_up));
     let facts = report.facts.as_ref();
     families.value(&CONFIG_RELOAD_OK, facts.map(|facts| !facts.reload_refused));

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use jiff::civil::{Date, Time};
 use jiff::tz::{AmbiguousOffset, TimeZone};
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, ToSpan as _};
 use serde::{Deserialize, Serialize};
 
 use crate::words::stored_as_text;
@@ -32,6 +32,12 @@ impl Night {
     pub fn free_extra(date: Date, recorded: impl IntoIterator<Item = Self>) -> Option<Self> {
         let last = recorded.into_iter().filter(|night| night.date == date).map(|night| night.extra).max();
         Some(Self { date, extra: last.unwrap_or(0).checked_add(1)? })
+    }
+
+    /// Whether the name alone shows that it is more than 36 h in the future, in every zone.
+    pub fn is_from_the_future(self, now: Timestamp) -> bool {
+        let earliest = self.date.checked_sub(2.days()).and_then(|date| date.to_zoned(TimeZone::UTC));
+        earliest.is_ok_and(|earliest| is_from_the_future(earliest.timestamp(), now))
     }
 
     /// The one whose turn it is in this night: in order, one a day, continuing across months and years.

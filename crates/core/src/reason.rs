@@ -36,6 +36,12 @@ words! {
         RecordInFuture = "record-in-future",
         VaultLost = "vault-lost",
         SetUnreadable = "set-unreadable",
+        SetGone = "set-gone",
+        VaultFull = "vault-full",
+        SetInFuture = "set-in-future",
+        NightSkipped = "night-skipped",
+        ConfigDiffers = "config-differs",
+        ConfigRefused = "config-refused",
         NoticeGivenUp = "notice-given-up",
         /// The plan of a restore, made each night from the vault, is refused.
         RestoreRefused = "restore-refused",

@@ -4,6 +4,8 @@ mod etcd_state;
 mod facts;
 mod restorable_night;
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -16,8 +18,9 @@ pub use restorable_night::{RestorableNight, SetDrill};
 use crate::name::{ClusterName, HostName};
 use crate::night::Night;
 use crate::outcome::Verdict;
-use crate::reason::Reason;
+use crate::reason::{Reason, ReasonCode};
 use crate::record::Record;
+use crate::set_path::SetId;
 use crate::stage::Stage;
 
 /// The format of the report as JSON.
@@ -77,6 +80,9 @@ pub struct Report {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NightReport {
     pub open: bool,
+    /// It is open, and no daemon runs that continues it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopped: bool,
     /// All planned stages have ended. Until the night closes, retries may still improve the result.
     pub settled: bool,
     pub verdict: Verdict,
@@ -96,9 +102,17 @@ pub struct NightReport {
     /// What of them cannot be read, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<String>,
+    /// The stored sets of the record that are not in the vault any more, or unreadable there: they count as missing.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub gone: BTreeSet<SetId>,
 }
 
 impl Report {
+    /// Whether a daemon answered. One that hangs opens no night either.
+    pub fn is_answered(&self) -> bool {
+        self.daemon.is_some() && !self.warnings.iter().any(|it| it.code == ReasonCode::DaemonSilent)
+    }
+
     /// Whether an operator should act: the daemon does not run, a night does not open, the last finished night is not
     /// complete, or the backups are stale.
     pub fn needs_attention(&self) -> bool {

@@ -2,7 +2,7 @@
 
 mod tolerated;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::hook::Occasion;
 use crate::outcome::{Grade, Outcome, Verdict};
@@ -10,6 +10,7 @@ use crate::proof::DrillVerdict;
 use crate::reason::{Reason, ReasonCode};
 use crate::record::{Expected, Fate, ProofReport, Record};
 use crate::role::Role;
+use crate::set_path::SetId;
 use crate::stage::Stage;
 use crate::text::one_line;
 use tolerated::tolerated;
@@ -128,13 +129,15 @@ const fn code_of_grade(grade: Option<Grade>) -> ReasonCode {
     }
 }
 
-/// How many expected sets a night lacks, for each role of which it expected one.
-pub fn missing_sets(record: &Record) -> BTreeMap<Role, u32> {
+/// How many expected sets a night lacks, for each role of which it expected one. Those in `gone` were stored, and are not there any
+/// more.
+pub fn missing_sets(record: &Record, gone: &BTreeSet<SetId>) -> BTreeMap<Role, u32> {
     let mut missing = BTreeMap::new();
     for expected in &record.expected {
-        let is_missing = !expected.new
-            && record.best_set(&expected.host, expected.role).is_none()
-            && !record.is_not_needed(expected);
+        let is_missing = match record.best_set(&expected.host, expected.role) {
+            Some(stored) => gone.contains(&stored.set),
+            None => !expected.new && !record.is_not_needed(expected),
+        };
         *missing.entry(expected.role).or_default() += u32::from(is_missing);
     }
     missing

@@ -15,7 +15,7 @@ use nightshift_core::stage::Stage;
 use nightshift_core::text::{InvalidJson, Text};
 use serde::{Deserialize, Serialize};
 
-pub use client::{ClientError, send};
+pub use client::{ClientError, is_running, send};
 pub(crate) use server::{Pending, Server, ServerError, refuse_client, serve_client};
 
 use crate::status::Report;

@@ -2,6 +2,7 @@
 
 mod accept;
 mod actions;
+mod config;
 mod disk;
 mod drain;
 mod due_notices;
@@ -34,7 +35,7 @@ use crate::heartbeat::{Heartbeat, HeartbeatError};
 use crate::state_lock::StateLock;
 pub use crate::state_lock::StateLockError;
 use actions::Daemon;
-pub use actions::Load;
+pub use config::{Load, LoadedConfig};
 use slots::MAX_CLIENTS;
 
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +59,7 @@ pub enum DaemonError {
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(load: Load) -> Result<(), DaemonError> {
-    let settings = Arc::new(load().map_err(DaemonError::Config)?);
+    let settings = Arc::new(config::load(&load).map_err(DaemonError::Config)?);
     if settings.roles().is_empty() {
         return Err(DaemonError::NoRole);
     }

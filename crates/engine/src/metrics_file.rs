@@ -1,44 +1,82 @@
 //! The files of metrics: the status report that the metrics' unit reads, and the text for node_exporter.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use nightshift_core::metrics::{families, render};
 use nightshift_core::settings::Settings;
 use nightshift_core::status::Report;
-use nightshift_store::{IoContext as _, StoreError, create_directories, read_json, replace_public_file};
+use nightshift_store::{
+    IoContext as _, StoreError, create_directories, open_regular, read_json, replace_public_file, write_json,
+};
 use rustix::fs::{Access, access};
 
 /// A report without its night: 2,000 hosts make half a MiB.
 const MAX_LEN: u64 = 16 << 20;
+const REPORT: &str = "status.json";
+/// Remembers the path of the textfile that was written last, as JSON.
+const TEXTFILE: &str = "textfile.json";
+const MAX_PATH_LEN: u64 = 64 << 10;
+/// How each text of these metrics begins.
+const OURS: &str = "# HELP nightshift_";
 
 /// The metrics as text.
 pub fn text(report: &Report, now: Timestamp) -> io::Result<String> {
     render(families(report, env!("CARGO_PKG_VERSION"), now)).map_err(io::Error::other)
 }
 
-/// Writes the report for the metrics' unit, then the textfile if one is configured.
+/// Writes the report for the metrics' unit, then the textfile if one is configured. One that is not configured any more is removed: its
+/// metrics would stay for ever.
 pub fn write(settings: &Settings, report: Report) -> Result<(), StoreError> {
-    let report = report.without_night();
-    let path = settings.paths.status_report();
-    if let Some(directory) = path.parent() {
-        create_directories(directory)?;
-        // The file is open to every user: systemd shows it to the unit's user, who cannot enter the directory. Neither can a peer.
-        let closed = fs::Permissions::from_mode(0o700);
-        fs::set_permissions(directory, closed).on("chmod", directory)?;
-    }
-    let bytes = serde_json::to_vec(&report).map_err(io::Error::from).on("write", &path)?;
-    replace_public_file(&path, &bytes)?;
-    match &settings.metrics.textfile {
-        Some(textfile) => {
-            let text = text(&report, Timestamp::now()).on("write", textfile)?;
-            replace_public_file(textfile, text.as_bytes())
+    let (report, directory) = (report.without_night(), directory(&settings.paths.state));
+    create_directories(&directory)?;
+    // The report is open to every user: systemd shows it to the unit's user, who cannot enter the directory. Neither can a peer.
+    let closed = fs::Permissions::from_mode(0o700);
+    fs::set_permissions(&directory, closed).on("chmod", &directory)?;
+    write_report(&directory, &report)?;
+    let textfile = settings.metrics.textfile.as_deref();
+    let written = last_textfile(&directory);
+    let mut removed = Ok(());
+    if written.as_deref() != textfile {
+        write_json(&directory.join(TEXTFILE), &textfile)?;
+        if let Some(old) = written.filter(|old| is_ours(old)) {
+            removed = fs::remove_file(&old).on("remove", &old);
         }
-        None => Ok(()),
     }
+    textfile.map_or(Ok(()), |textfile| write_textfile(textfile, &report)).and(removed)
+}
+
+/// The textfile that was written last. What cannot be read is written again.
+fn last_textfile(directory: &Path) -> Option<PathBuf> {
+    read_json::<Option<PathBuf>>(&directory.join(TEXTFILE), MAX_PATH_LEN).ok().flatten().flatten()
+}
+
+/// Where the files of metrics are in a state directory.
+fn directory(state: &Path) -> PathBuf {
+    state.join("metrics")
+}
+
+fn write_report(directory: &Path, report: &Report) -> Result<(), StoreError> {
+    let path = directory.join(REPORT);
+    let bytes = serde_json::to_vec(report).map_err(io::Error::from).on("write", &path)?;
+    replace_public_file(&path, &bytes)
+}
+
+fn write_textfile(textfile: &Path, report: &Report) -> Result<(), StoreError> {
+    let text = text(report, Timestamp::now()).on("write", textfile)?;
+    replace_public_file(textfile, text.as_bytes())
+}
+
+/// Whether a file is a textfile that nightshift wrote.
+fn is_ours(path: &Path) -> bool {
+    let start = open_regular(path).and_then(|file| {
+        let mut start = String::new();
+        file.take(OURS.len() as u64).read_to_string(&mut start).map(|_| start)
+    });
+    start.is_ok_and(|start| start == OURS)
 }
 
 /// Why this process cannot replace the textfile, and what to do about it.
@@ -63,10 +101,41 @@ pub fn read(path: &Path) -> Result<Option<Report>, StoreError> {
     read_json(path, MAX_LEN)
 }
 
-/// Writes both again without a daemon: it has ended.
-pub fn write_stopped(settings: &Settings) -> Result<(), StoreError> {
-    match read(&settings.paths.status_report())? {
-        Some(report) => write(settings, Report { daemon: None, ..report }),
-        None => Ok(()),
+/// Writes both again without a daemon: it has ended. It needs no config, because an invalid one may be why.
+pub fn write_stopped(state: &Path) -> Result<(), StoreError> {
+    let directory = directory(state);
+    let Some(report) = read(&directory.join(REPORT))? else { return Ok(()) };
+    let report = Report { daemon: None, ..report };
+    write_report(&directory, &report)?;
+    last_textfile(&directory).map_or(Ok(()), |textfile| write_textfile(&textfile, &report))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use nightshift_core::fixtures;
+    use nightshift_core::role::Role;
+
+    use super::*;
+    use crate::testing::{host, settings};
+
+    #[test]
+    fn a_textfile_that_is_not_configured_any_more_is_removed_and_only_if_nightshift_wrote_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut settings = settings(dir.path(), vec![host("m1", Role::Node)]);
+        let [one, two] = ["one.prom", "two.prom"].map(|name| dir.path().join(name));
+        let mut write_to = |textfile: Option<&Path>| {
+            settings.metrics.textfile = textfile.map(Path::to_owned);
+            write(&settings, fixtures::report(Timestamp::now())).unwrap();
+            (one.exists(), two.exists())
+        };
+        assert_eq!(write_to(Some(&one)), (true, false));
+        assert_eq!(write_to(Some(&two)), (false, true));
+        fs::write(&two, "of another program\n").unwrap();
+        assert_eq!(write_to(None), (false, true));
+        assert_eq!(write_to(Some(&one)), (true, true));
+        write_stopped(&dir.path().join("state")).unwrap();
+        assert!(fs::read_to_string(&one).unwrap().contains("\nnightshift_daemon_up 0\n"));
+        assert_eq!(fs::read_to_string(&two).unwrap(), "of another program\n");
     }
 }

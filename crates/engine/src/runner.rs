@@ -50,7 +50,7 @@ async fn with_hooks(ctx: &StageContext) -> Ended {
         ended = begun => ended,
         () = ctx.stop.requested() => return StageEnd {
             outcome: Outcome::Interrupted,
-            reason: Some("stopped; will resume where it left off".to_owned()),
+            reason: Some("stopped with the daemon; resumes if it starts before the night closes".to_owned()),
             retry: false,
             gained: false,
         }

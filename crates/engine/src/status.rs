@@ -3,6 +3,8 @@
 
 mod etcd_state;
 mod facts;
+mod full;
+mod gone;
 mod restorable_night;
 mod stored;
 
@@ -13,6 +15,7 @@ use jiff::tz::TimeZone;
 use nightshift_core::agenda::Held;
 use nightshift_core::chain;
 use nightshift_core::hook::Occasion;
+use nightshift_core::next_night::{SkippedNight, next_opening};
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Verdict;
 use nightshift_core::plan::NightPlan;
@@ -33,6 +36,8 @@ use crate::notify::queue::Queue;
 use crate::notify::unreadable;
 use crate::state_lock::first_started;
 pub use facts::with_facts;
+pub use full::full;
+use gone::Gone;
 
 pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError> {
     let records = Records::new(settings.paths.records());
@@ -54,6 +59,10 @@ pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError>
         Reason::new(ReasonCode::NoticeUnreadable, text)
     }));
     warnings.extend(newest.into_iter().flat_map(failed_after));
+    warnings.extend(full(settings).into_iter().map(|text| Reason::new(ReasonCode::VaultFull, text)));
+    let is_recorded = |night| past.nights.contains(&night);
+    let skipped = skipped(settings, &records, now, is_recorded);
+    warnings.extend(skipped.map(|it| Reason::new(ReasonCode::NightSkipped, it.text(&settings.window.zone))));
     let known = past.nights.iter().filter(|night| !past.future.contains(night));
     let mut last = LastNights::default();
     for night in known.clone().rev().filter(|night| !night.is_extra()) {
@@ -71,9 +80,19 @@ pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError>
     }
     let LastNights { before, complete, restorable, hooks } = last;
     warnings.extend(hooks.into_iter().flatten());
-    let window = &settings.window;
     warnings.extend(newest.and_then(refused));
-    let night = newest.map(|record| night_report(settings, record.clone()));
+    let mut gone = Gone::default();
+    if let Some(record) = newest {
+        gone.add(settings, record, true, now);
+    }
+    if let Some(record) = restorable.as_ref().filter(|it| newest.is_none_or(|new| new.night != it.night)) {
+        gone.add(settings, record, false, now);
+    }
+    gone.add_future(settings, now);
+    let is_vault_lost = warnings.iter().any(|warning| warning.code == ReasonCode::VaultLost);
+    warnings.extend(gone.reasons(settings, is_vault_lost));
+    let night =
+        newest.map(|record| NightReport { gone: gone.sets(), ..night_report(settings, record.clone()) });
     let mut unreadable: Vec<String> = night.iter().flat_map(|night| night.unreadable.clone()).collect();
     let known_of = restorable.as_ref().map(|record| restorable_night::of(settings, record, &mut unreadable));
     let restorable = restorable.map(|record| record.night);
@@ -97,7 +116,7 @@ pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError>
         restorable: known_of,
         vault: stored::space(settings),
         remotes: stored::remotes(settings),
-        opens: window.opening(window.next_after(now)),
+        opens: next_opening(settings, now, is_recorded),
         facts: None,
     })
 }
@@ -111,6 +130,21 @@ fn refused(record: &Record) -> Option<Reason> {
         plan.reasons.summary()
     );
     Some(Reason::new(ReasonCode::RestoreRefused, text))
+}
+
+/// The night of the schedule that does not open: the next one; or the one that would be open now, if its record was closed before.
+pub fn skipped(
+    settings: &Settings,
+    records: &Records,
+    now: Timestamp,
+    is_recorded: impl Fn(Night) -> bool,
+) -> Option<SkippedNight> {
+    let window = &settings.window;
+    let current = window.open_at(now).filter(|date| {
+        let closed = records.read(Night::of(*date)).ok().flatten().and_then(|record| record.closed);
+        closed.is_some_and(|closed| closed.at < window.opening(*date))
+    });
+    SkippedNight::of(settings, current.unwrap_or_else(|| window.next_after(now)), now, is_recorded)
 }
 
 /// The night that is shown. One that has only shipped the outbox must not hide what the night before it lacks.
@@ -210,7 +244,20 @@ pub fn night_report(settings: &Settings, record: Record) -> NightReport {
     let mut unreadable = Vec::new();
     let etcd = etcd_state::of_night(settings, &record, &mut unreadable);
     let (progress, waits) = (Vec::new(), Vec::new());
-    NightReport { open, settled, verdict, reasons, tolerated, record, progress, waits, etcd, unreadable }
+    NightReport {
+        open,
+        stopped: false,
+        settled,
+        verdict,
+        reasons,
+        tolerated,
+        record,
+        progress,
+        waits,
+        etcd,
+        unreadable,
+        gone: BTreeSet::new(),
+    }
 }
 
 /// Why a night does not open, and when it does.
@@ -326,6 +373,41 @@ mod tests {
         assert_eq!((report.last_restorable, report.last_complete), (None, None));
         assert!(report.night.is_none() && report.stale.is_some());
         assert!(matches!(&report.warnings[..], [warning] if warning.text.contains("2036-12-27")));
+    }
+
+    #[test]
+    fn a_night_whose_date_is_recorded_is_not_promised_again_and_the_status_has_the_reason() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut settings = host(dir.path(), &["2026-01-01"]);
+        let now: Timestamp = "2026-01-02T12:00:00Z".parse().unwrap();
+        let skipped = |settings: &Settings, now| {
+            let report = report(settings, now).unwrap();
+            let skipped = report.warnings.iter().any(|it| it.code == ReasonCode::NightSkipped);
+            (report.opens.to_string(), skipped)
+        };
+        assert_eq!(skipped(&settings, now), ("2026-01-02T22:00:00Z".into(), false));
+        // Night 2026-01-01 closed in its evening, and was then moved to its last hour.
+        settings.window.opens = jiff::civil::time(23, 30, 0, 0);
+        for stage in Stage::ALL {
+            settings.stages.get_mut(stage).at = "45 23 * * *".parse().unwrap();
+        }
+        let next = "2026-01-02T23:30:00Z".to_owned();
+        for now in ["2026-01-01T23:00:00Z", "2026-01-01T23:50:00Z"] {
+            assert_eq!(skipped(&settings, now.parse().unwrap()), (next.clone(), true), "{now}");
+        }
+        assert_eq!(skipped(&settings, now), (next, false));
+    }
+
+    #[test]
+    fn a_vault_with_less_free_than_min_free_is_a_warning() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut settings = host(dir.path(), &["2026-01-01"]);
+        let now: Timestamp = "2026-01-02T12:00:00Z".parse().unwrap();
+        assert_eq!(report(&settings, now).unwrap().warnings, []);
+        settings.vault.min_free = u64::MAX - 1;
+        let warnings = report(&settings, now).unwrap().warnings;
+        let [Reason { code: ReasonCode::VaultFull, text }] = &warnings[..] else { panic!("{warnings:?}") };
+        assert!(text.contains("min-free") && text.contains("df -h"), "{text}");
     }
 
     #[test]

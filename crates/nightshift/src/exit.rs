@@ -56,6 +56,7 @@ impl CommandError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Store(StoreError::Io { source, .. })
+            | Self::NoAnswer { source: StoreError::Io { source, .. }, .. }
             | Self::Read { source, .. }
             | Self::ReadConfig { source, .. }
                 if source.kind() == std::io::ErrorKind::PermissionDenied =>

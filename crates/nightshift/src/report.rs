@@ -1,12 +1,14 @@
 //! The only place where an error and its causes become text for a user.
 
+use std::env;
 use std::error::Error;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use nightshift_engine::daemon::DaemonError;
 
 use crate::commands::CommandError;
-use crate::exit::Exit;
+use crate::exit::{Exit, PluginState};
 use crate::out;
 
 pub fn end(result: Result<Exit, CommandError>) -> ExitCode {
@@ -21,6 +23,15 @@ pub fn end(result: Result<Exit, CommandError>) -> ExitCode {
     let result = result.and_then(|exit| out::end().map(|()| exit).map_err(CommandError::Output));
     match result {
         Ok(exit) => exit.into(),
+        // Monitoring takes the usual exit codes for other states.
+        Err(error @ (CommandError::Arguments(_) | CommandError::Output(_))) if is_plugin(env::args_os()) => {
+            let fault = match &error {
+                CommandError::Arguments(_) => "invalid arguments; see: nightshift status --help".to_owned(),
+                error => in_full(error),
+            };
+            out::print_text(&format!("NIGHTSHIFT UNKNOWN - {fault}"));
+            Exit::from(PluginState::Unknown).into()
+        }
         Err(error) => {
             match lines(&error) {
                 Some(lines) => out::print_error_text(lines.trim_end()),
@@ -29,6 +40,12 @@ pub fn end(result: Result<Exit, CommandError>) -> ExitCode {
             error.exit().into()
         }
     }
+}
+
+/// Whether these are the arguments of `status --plugin`, also if they are invalid.
+fn is_plugin(arguments: impl Iterator<Item = OsString>) -> bool {
+    let arguments: Vec<OsString> = arguments.collect();
+    ["status", "--plugin"].iter().all(|word| arguments.iter().any(|argument| argument == word))
 }
 
 /// What to do about a file that this user may not read; the errors of the socket and of an act say it themselves.

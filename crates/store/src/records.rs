@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{fs, io};
 
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 use nightshift_core::chain;
 use nightshift_core::kept::KeptNights;
@@ -100,7 +99,7 @@ impl Records {
                 continue;
             }
             // Without a clock at boot, every record is in the future: they are not all read.
-            if !is_open && is_named_in_the_future(*night, now) {
+            if !is_open && night.is_from_the_future(now) {
                 past.future.push(*night);
                 continue;
             }
@@ -209,12 +208,6 @@ impl Records {
     fn closed_path(&self, night: Night) -> PathBuf {
         self.directory.join(format!("{night}.json"))
     }
-}
-
-/// Whether the name alone shows that a night is in the future, in every zone.
-fn is_named_in_the_future(night: Night, now: Timestamp) -> bool {
-    let earliest = night.date.checked_sub(2.days()).and_then(|date| date.to_zoned(TimeZone::UTC));
-    earliest.is_ok_and(|earliest| is_from_the_future(earliest.timestamp(), now))
 }
 
 /// The record of the open night: on disk, and put together so far.

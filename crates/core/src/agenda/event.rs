@@ -7,6 +7,7 @@ use jiff::civil::Date;
 
 use crate::backup::Backup;
 use crate::name::HostName;
+use crate::next_night::SkippedNight;
 use crate::night::Night;
 use crate::outcome::Outcome;
 use crate::plan::NightPlan;
@@ -130,6 +131,8 @@ pub enum Action {
     Hold(Held),
     /// A night was due, and did not open in time.
     Lost(Held),
+    /// The next night of the schedule will not open at its time.
+    Skip(SkippedNight),
     /// The newest record that is more than 36 h in the future: the clock was wrong when it was written, or is wrong now.
     FutureRecord(Night),
     WakeAt(Timestamp),

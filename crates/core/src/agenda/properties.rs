@@ -164,7 +164,8 @@ impl Watch {
                     self.note(Step::Closed { verdict, reasons });
                     self.newest = Record::from_lines(std::mem::take(&mut self.lines));
                 }
-                Action::Hold(_) | Action::Lost(_) | Action::FutureRecord(_) | Action::WakeAt(_) => {}
+                Action::Hold(_) | Action::Lost(_) | Action::Skip(_) => {}
+                Action::FutureRecord(_) | Action::WakeAt(_) => {}
             }
         }
     }

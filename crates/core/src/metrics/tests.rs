@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::*;
 use crate::fixtures;
 use crate::outcome::Outcome;
+use crate::reason::{Reason, ReasonCode};
 use crate::role::Role;
 use crate::stage::Stage;
 use crate::status::{ClosedNight, LastRun, LastSet, LastSnapshot, Space};
@@ -150,4 +151,16 @@ fn the_documentation_has_each_metric_and_each_alert() {
         let row = format!("| `{}` | {} | {meaning} |", alert.name, alert.severity.as_str());
         assert!(text.lines().any(|line| line == row), "docs/metrics.md lacks: {row}");
     }
+}
+
+#[test]
+fn a_daemon_that_does_not_answer_and_a_report_from_the_future_are_not_up() {
+    let mut report = report(Some(facts(1)));
+    assert!(text(&report, "2026-11-20T00:00:00Z").contains("nightshift_daemon_up 0"), "days ahead");
+    report.warnings.push(Reason::new(ReasonCode::DaemonSilent, "it did not respond"));
+    let silent = text(&report, NOW);
+    assert!(
+        silent.contains("nightshift_daemon_up 0") && silent.contains("nightshift_attention 1"),
+        "{silent}"
+    );
 }

@@ -359,7 +359,15 @@ fn a_tolerated_node_counts_as_missing_in_the_metrics() {
     let tolerate = Some(Tolerance { nodes: 100, nights: 3 });
     let record = record(vec![absent], vec![], tolerate);
     assert_eq!(judge(&record).tolerated.len(), 1);
-    assert_eq!(missing_sets(&record), [(Role::Node, 1)].into());
+    assert_eq!(missing_sets(&record, &BTreeSet::new()), [(Role::Node, 1)].into());
+}
+
+#[test]
+fn a_stored_set_that_is_gone_counts_as_missing() {
+    let record = record(vec![expected("n1", Role::Node, true)], vec![held("n1", Role::Node)], None);
+    let stored = record.best_set(&"n1".parse().unwrap(), Role::Node).unwrap().set.clone();
+    assert_eq!(missing_sets(&record, &BTreeSet::new()), [(Role::Node, 0)].into());
+    assert_eq!(missing_sets(&record, &BTreeSet::from([stored])), [(Role::Node, 1)].into());
 }
 
 fn hook(name: &str, at: Occasion, outcome: Option<Outcome>) -> Step {

@@ -28,6 +28,14 @@ pub enum ClientError {
     Decode(#[source] serde_json::Error),
 }
 
+/// Whether a daemon listens on the socket. One that this user may not use counts.
+pub fn is_running(socket: &Path) -> bool {
+    match std::os::unix::net::UnixStream::connect(socket) {
+        Ok(_) => true,
+        Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+    }
+}
+
 /// Sends a request and waits for the response; with `wait` that takes as long as the stages run.
 pub async fn send(socket: &Path, request: &ControlRequest) -> Result<ControlResponse, ClientError> {
     let exchange = exchange(socket, request);

@@ -7,17 +7,18 @@ use std::time::Duration;
 use jiff::Timestamp;
 use nightshift_core::agenda::{Action, Agenda, Clock, Event as AgendaEvent, Held, StageResult, Start};
 use nightshift_core::audit::{Event, Kind};
-use nightshift_core::chain;
 use nightshift_core::name::TargetName;
 use nightshift_core::night::Night;
 use nightshift_core::record::StartReason;
 use nightshift_core::settings::Settings;
 use nightshift_core::stage::Stage;
+use nightshift_core::{chain, units};
 use nightshift_store::records::Records;
 use nightshift_store::{StoreError, Vault, offload};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::config::Load;
 use super::disk::Disk;
 use super::due_notices::DueNotices;
 use super::metrics_clock::MetricsClock;
@@ -35,9 +36,6 @@ use crate::stop::Stop;
 use crate::supervisor::{Supervisor, TaskResult};
 use crate::systemd::Systemd;
 use crate::{hint_file, runner};
-
-/// Loads the configuration; an error is the text of its diagnostics.
-pub type Load = Box<dyn Fn() -> Result<Settings, String> + Send + Sync>;
 
 /// What the supervisor runs for the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,8 +114,8 @@ pub(super) struct Daemon {
     pub disk: Disk,
     /// `now.json` has to be written again, because the daemon's state changed while it was written.
     hint_is_old: bool,
-    /// The last reload was refused.
-    pub reload_refused: bool,
+    /// Why the last reload was refused, if it was.
+    pub reload_refused: Option<String>,
     pub metrics: MetricsClock,
     pub notices: DueNotices,
     wake: Timestamp,
@@ -155,7 +153,7 @@ impl Daemon {
             requests,
             disk: Disk::new(),
             hint_is_old: false,
-            reload_refused: false,
+            reload_refused: None,
             metrics: MetricsClock::default(),
             notices: DueNotices::default(),
         })
@@ -248,6 +246,16 @@ impl Daemon {
                     let what = format!("night {night} did not open");
                     let event = Event::failed(Kind::NightMissed, what, reason);
                     self.audit.emit(&Event { night: Some(night), ..event });
+                }
+                Action::Skip(skipped) => {
+                    let zone = &self.agenda.settings().window.zone;
+                    let what = format!(
+                        "night {} does not open at {}",
+                        skipped.night,
+                        units::local_time(skipped.at, zone)
+                    );
+                    let event = Event::failed(Kind::NightMissed, what, skipped.reason(zone));
+                    self.audit.emit(&Event { night: Some(skipped.night), ..event });
                 }
                 Action::FutureRecord(night) => {
                     let what = format!("the record of night {night} is more than 36 h in the future");

@@ -14,6 +14,7 @@ use nightshift_core::stage::Stage;
 use nightshift_core::summary::{self, Judgement};
 use nightshift_core::{chain, units};
 use nightshift_store::records::Records;
+use nightshift_store::space::is_no_space;
 use nightshift_store::{StoreError, offload};
 
 use super::tonight::Tonight;
@@ -26,15 +27,22 @@ pub(super) struct Nights {
     records: Records,
     audit: Audit,
     tonight: Option<Tonight>,
+    /// Why the record of the open night could not be opened when that was last tried.
+    unwritten: Option<String>,
 }
 
 impl Nights {
     pub const fn new(records: Records, audit: Audit) -> Self {
-        Self { records, audit, tonight: None }
+        Self { records, audit, tonight: None, unwritten: None }
     }
 
     pub fn tonight(&self) -> Option<&Tonight> {
         self.tonight.as_ref()
+    }
+
+    /// Why the open night is not recorded, and what to do.
+    pub fn unwritten(&self) -> Option<&str> {
+        self.unwritten.as_deref()
     }
 
     /// The record of a night; none if it has none, or if it cannot be read.
@@ -79,9 +87,10 @@ impl Nights {
                     }
                     Ok::<_, StoreError>(tonight)
                 });
-                opened.await?
+                opened.await.inspect_err(|error| self.unwritten = Some(cause(error)))?
             }
         };
+        self.unwritten = None;
         Ok(self.tonight.insert(tonight))
     }
 
@@ -177,6 +186,14 @@ impl Nights {
         });
         follows
     }
+}
+
+fn cause(error: &StoreError) -> String {
+    let remedy = match error {
+        StoreError::Io { source, .. } if is_no_space(source) => "free some space: df -h, df -i",
+        _ => "see `journalctl -u nightshift`",
+    };
+    format!("{}; {remedy}", chain(error))
 }
 
 fn opening(settings: &Settings, records: &Records, plan: &NightPlan) -> Step {

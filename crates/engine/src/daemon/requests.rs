@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::accept::accept;
 use super::actions::{Daemon, Task, TaskOutput};
+use super::config;
 use super::forget::forget;
 use super::keep;
 use super::opened;
@@ -141,7 +142,9 @@ impl Daemon {
     pub(super) fn status(&self, facts: bool) -> impl FnOnce() -> Result<Report, StoreError> + Send + use<> {
         let settings = Arc::clone(self.agenda.settings());
         let (held, unrecorded, waits) = (self.held(), self.unrecorded(), self.waits());
-        let (working, reload_refused) = (self.is_working(), self.reload_refused);
+        let opens = self.agenda.next_opening(Timestamp::now());
+        let (working, reload_refused) = (self.is_working(), self.reload_refused.clone());
+        let load = Arc::clone(&self.load);
         let board = self.nights.tonight().map(|tonight| tonight.board.clone());
         move || {
             let now = Timestamp::now();
@@ -150,11 +153,13 @@ impl Daemon {
                 report = status::with_facts(&settings, report, now)?;
             }
             if let Some(facts) = &mut report.facts {
-                facts.reload_refused = reload_refused;
+                facts.reload_refused = reload_refused.is_some();
             }
             report.daemon = Some(env!("CARGO_PKG_VERSION").to_owned());
             report.held = held;
+            report.opens = opens;
             report.warnings.extend(unrecorded);
+            report.warnings.extend(config::difference(&settings, reload_refused.as_deref(), &load));
             if let (Some(night), Some(board)) = (&mut report.night, board) {
                 night.settled &= !working;
                 let progress = |stage: Stage| Some((stage.to_string(), board.progress(stage)?));
@@ -182,8 +187,9 @@ impl Daemon {
         let night = self.agenda.night()?.night;
         let is_recorded = self.nights.tonight().is_some_and(Tonight::is_recorded);
         (!is_recorded).then(|| {
+            let cause = self.nights.unwritten().unwrap_or("see `journalctl -u nightshift`");
             let text = format!(
-                "night {night} is open, but its record cannot be written; see `journalctl -u nightshift`"
+                "night {night} is open, but its record cannot be written, so none of its stages runs: {cause}"
             );
             Reason::new(ReasonCode::RecordUnwritten, text)
         })
@@ -199,21 +205,30 @@ impl Daemon {
 
     /// Loads the configuration; if it is invalid, the old settings stay in force.
     pub async fn reload(&mut self, who: &str) -> ControlResponse {
-        let fresh = match (self.load)() {
+        let fresh = match config::load(&self.load) {
             Ok(fresh) if fresh.roles().is_empty() => {
                 Err("this host has no role in the new configuration".to_owned())
             }
-            Ok(fresh) => same_host(self.agenda.settings(), &fresh).map(|()| fresh),
+            Ok(fresh) => config::same_host(self.agenda.settings(), &fresh).map(|()| fresh),
             Err(diagnostics) => Err(diagnostics),
         };
-        self.reload_refused = fresh.is_err();
+        self.reload_refused = fresh.as_ref().err().cloned();
         let response = match fresh {
             Ok(fresh) => {
                 let message = format!("configuration reloaded (requested by {who})");
                 self.audit.emit(&Event::info(Kind::ConfigReloaded, message));
                 self.clock.trust(fresh.trust_clock);
                 self.turn(AgendaEvent::Reloaded(Arc::new(fresh))).await;
-                ControlResponse::Done { message: "the new configuration is in force: `trust-clock`, targets of notifications and hooks at once, times of stages that have not begun tonight, all other settings from the next night on".to_owned() }
+                let now = Timestamp::now();
+                let skipped = self
+                    .agenda
+                    .skipped(now)
+                    .map(|skipped| format!("; {}", skipped.text(&self.agenda.settings().window.zone)));
+                let message = format!(
+                    "the new configuration is in force: `trust-clock`, targets of notifications and hooks at once, times of stages that have not begun tonight, all other settings from the next night on{}",
+                    skipped.unwrap_or_default()
+                );
+                ControlResponse::Done { message }
             }
             Err(diagnostics) => {
                 self.audit.emit(&Event {
@@ -337,15 +352,4 @@ fn refused(refusal: &Refusal) -> ControlResponse {
     } else {
         ControlResponse::Refused { message }
     }
-}
-
-/// The identity of this host and its directories cannot change while the daemon runs.
-fn same_host(old: &Settings, fresh: &Settings) -> Result<(), String> {
-    let fixed =
-        |of: &Settings| (of.cluster.clone(), of.this.clone(), of.paths.clone(), of.vault.path.clone());
-    if fixed(old) == fixed(fresh) {
-        return Ok(());
-    }
-    Err("cluster, host name, vault and paths change only with a restart; run `systemctl restart nightshift`"
-        .to_owned())
 }

@@ -14,7 +14,7 @@ use super::tonight::Tonight;
 pub(super) fn status_line(agenda: &Agenda, tonight: Option<&Tonight>, running: &[Stage]) -> String {
     let (window, now) = (&agenda.settings().window, Timestamp::now());
     let (Some(tonight), Some(plan)) = (tonight, agenda.night()) else {
-        let opens = window.opening(window.next_after(now));
+        let opens = agenda.next_opening(now);
         return format!("waiting: the next night opens {}", units::local_time(opens, &window.zone));
     };
     tonight.record.look(|record| {

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::actions::{Daemon, Task, TaskOutput};
+use super::config::{LoadedConfig, difference};
 use crate::clock::WallClock;
 use crate::control::{ControlRequest, ControlResponse, Pending};
 use crate::supervisor::TaskResult;
@@ -28,7 +29,8 @@ async fn daemon(dir: &Path) -> Daemon {
     };
     let settings = Arc::new(make());
     let (requests, _incoming) = mpsc::channel(1);
-    Daemon::build(Box::new(move || Ok(make())), settings, requests).await.unwrap()
+    let load = move || Ok(LoadedConfig { settings: make(), warnings: Vec::new() });
+    Daemon::build(Arc::new(load), settings, requests).await.unwrap()
 }
 
 fn newest(dir: &Path) -> Record {
@@ -58,6 +60,8 @@ async fn the_stages_of_a_night_whose_record_cannot_be_written_fail_and_can_be_re
     assert!(daemon.agenda.night().is_some());
     settle(&mut daemon).await;
     assert!(daemon.agenda.has_ended(Stage::CollectNode), "a stage that cannot start must end");
+    let cause = daemon.nights.unwritten().unwrap().to_owned();
+    assert!(cause.contains("state/records") && cause.contains("; "), "{cause}");
 
     // Once there is space, the record is written from the opening on.
     std::fs::remove_file(dir.path().join("state/records")).unwrap();
@@ -68,6 +72,7 @@ async fn the_stages_of_a_night_whose_record_cannot_be_written_fail_and_can_be_re
     settle(&mut daemon).await;
     let record = newest(dir.path());
     assert!(record.stages[&Stage::CollectNode].outcome.is_some());
+    assert_eq!(daemon.nights.unwritten(), None);
 }
 
 #[tokio::test]
@@ -180,4 +185,30 @@ async fn a_request_for_a_file_that_does_not_respond_does_not_stop_the_daemons_lo
     let _opened = std::fs::File::options().write(true).open(blocked).unwrap();
     let readable = tokio::time::timeout(soon, responses.remove(0)).await;
     assert!(matches!(readable, Ok(Ok(ControlResponse::Readable { .. }))));
+}
+
+#[test]
+fn a_configuration_on_disk_that_is_not_in_force_is_a_warning_and_so_is_a_refused_reload() {
+    let dir = tempfile::tempdir().unwrap();
+    let in_force = testing::settings(dir.path(), vec![testing::host("m1", Role::Node)]);
+    let warning = |refused, on_disk: Result<Settings, String>| {
+        let load = move || {
+            let settings = on_disk.clone()?;
+            Ok(LoadedConfig { settings, warnings: Vec::new() })
+        };
+        let load: super::Load = Arc::new(load);
+        difference(&in_force, refused, &load).map(|reason| (reason.code.as_str(), reason.text))
+    };
+    assert_eq!(warning(None, Ok(in_force.clone())), None);
+    let mut edited = in_force.clone();
+    edited.vault.min_free = 7;
+    let (code, text) = warning(None, Ok(edited.clone())).unwrap();
+    assert!(code == "config-differs" && text.contains("nightshift reload"), "{text}");
+    edited.cluster = "other".parse().unwrap();
+    assert!(warning(None, Ok(edited)).unwrap().1.contains("systemctl restart nightshift"));
+    let diagnostics = "error: unknown key `a`\n --> /etc/x.toml:3:1\n  |\n3 | a = \"secret\"\n";
+    let (code, text) = warning(None, Err(diagnostics.into())).unwrap();
+    assert!(code == "config-differs" && text.contains("unknown key `a` --> /etc/x.toml:3:1;"), "{text}");
+    let (code, text) = warning(Some(diagnostics), Ok(in_force.clone())).unwrap();
+    assert!(code == "config-refused" && !text.contains("secret"), "{text}");
 }

@@ -6,10 +6,12 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use nightshift_core::etcd_facts::AgreementState;
 use nightshift_core::name::{HostName, TargetName};
+use nightshift_core::next_night::nights_from;
 use nightshift_core::night::Night;
 use nightshift_core::plan::NightPlan;
 use nightshift_core::proof::DrillVerdict;
 use nightshift_core::record::Record;
+use nightshift_core::role::Role;
 use nightshift_core::settings::Settings;
 use nightshift_core::stage::Stage;
 use nightshift_core::status::{ClosedNight, Facts, LastRun};
@@ -17,6 +19,7 @@ use nightshift_core::summary::missing_sets;
 use nightshift_store::records::Records;
 use nightshift_store::{StoreError, Vault};
 
+use super::gone::Gone;
 use super::stored::Stored;
 use super::{Report, etcd_state, is_settled};
 use crate::notify::queue::Queue;
@@ -33,7 +36,8 @@ const OPENINGS: usize = 14;
 pub fn with_facts(settings: &Settings, report: Report, now: Timestamp) -> Result<Report, StoreError> {
     let records = Records::new(settings.paths.records());
     let past = records.past(now)?;
-    let known: Vec<Night> = past.nights.into_iter().filter(|night| !past.future.contains(night)).collect();
+    let known: Vec<Night> =
+        past.nights.iter().copied().filter(|night| !past.future.contains(night)).collect();
     let mut last = LastNights::default();
     for night in known.iter().rev().filter(|night| !night.is_extra()).take(MAX_NIGHTS) {
         // One that cannot be read is a warning of the report.
@@ -58,8 +62,8 @@ pub fn with_facts(settings: &Settings, report: Report, now: Timestamp) -> Result
         last_closed: last.closed,
         last_restorable: opened.map(|record| record.opened),
         stale_from: stale_from(settings, restorable, known.first().copied()),
-        openings: openings(settings, now),
-        missing: last.settled.as_ref().map(missing_sets).unwrap_or_default(),
+        openings: openings(settings, now, |night| past.nights.contains(&night)),
+        missing: last.settled.as_ref().map(|record| missing(settings, record, now)).unwrap_or_default(),
         agreement: last.settled.as_ref().and_then(|record| agreement(settings, record)),
         stages: last.stages,
         sets: stored.sets,
@@ -104,6 +108,13 @@ impl LastNights {
     }
 }
 
+/// By the vault as it is now. A newer night may have replaced the sets of the last settled one.
+fn missing(settings: &Settings, record: &Record, now: Timestamp) -> BTreeMap<Role, u32> {
+    let mut gone = Gone::default();
+    gone.add(settings, record, true, now);
+    missing_sets(record, &gone.sets())
+}
+
 /// The worst definite result of the members' comparison in a night; `None` if the cluster has a single member, or no set.
 fn agreement(settings: &Settings, record: &Record) -> Option<AgreementState> {
     let states = etcd_state::of_night(settings, record, &mut Vec::new());
@@ -142,9 +153,9 @@ fn stale_from(settings: &Settings, restorable: Option<Night>, oldest: Option<Nig
     dates(settings, first).next().map(|date| window.closing(date))
 }
 
-fn openings(settings: &Settings, now: Timestamp) -> Vec<Timestamp> {
-    let window = &settings.window;
-    dates(settings, window.next_after(now)).take(OPENINGS).map(|date| window.opening(date)).collect()
+fn openings(settings: &Settings, now: Timestamp, is_recorded: impl Fn(Night) -> bool) -> Vec<Timestamp> {
+    let next = settings.window.next_after(now);
+    nights_from(settings, next, is_recorded).take(OPENINGS).map(|plan| plan.opens).collect()
 }
 
 /// The dates from `first` on whose night has a stage.

@@ -17,7 +17,7 @@ pub fn of(settings: &Settings, record: &Record, unreadable: &mut Vec<String>) ->
     let best = best.filter_map(|expected| record.best_set(&expected.host, expected.role));
     let copies = best.filter(|stored| stored.grade.is_some_and(Grade::is_copy)).map(|stored| &stored.set);
     let (mut etcd_sets, mut last) = (0, BTreeMap::new());
-    for set in copies {
+    for set in copies.filter(|set| vault.contains(set)) {
         etcd_sets += 1;
         let stored = vault.stored_proofs(set);
         unreadable

@@ -7,7 +7,7 @@ use nightshift_core::certificate::first_expiry;
 use nightshift_core::chain;
 use nightshift_core::manifest::Manifest;
 use nightshift_core::name::{HostName, RemoteName};
-use nightshift_core::night::Night;
+use nightshift_core::night::{Night, is_from_the_future};
 use nightshift_core::outcome::Grade;
 use nightshift_core::record::Record;
 use nightshift_core::role::Role;
@@ -47,10 +47,10 @@ impl Stored {
             let mut certificates = BTreeMap::new();
             for role in host.roles.iter() {
                 let sets = vault.sets_of_host(&host.name, role);
-                let (good, awaits) = last_good(&mut judge, &sets);
+                let (good, awaits) = last_good(&mut judge, &sets, now);
                 *stored.awaiting.entry(role).or_default() += u32::from(awaits);
                 if role == Role::Etcd {
-                    stored.drills.extend(last_drill(vault, &host.name, &sets));
+                    stored.drills.extend(last_drill(vault, &host.name, &sets, now));
                 }
                 let Some(manifest) = good else { continue };
                 stored.sets.push(LastSet {
@@ -76,11 +76,14 @@ impl Stored {
     }
 }
 
-/// The newest good one of a host's sets of one role, and whether a newer one has to be reviewed.
-fn last_good(judge: &mut Judge<'_>, sets: &[SetId]) -> (Option<Manifest>, bool) {
+/// The newest good one of a host's sets of one role, and whether a newer one has to be reviewed. A set from the future does not count:
+/// by its date the host's backups would not age for years.
+fn last_good(judge: &mut Judge<'_>, sets: &[SetId], now: Timestamp) -> (Option<Manifest>, bool) {
     let mut awaits = false;
-    for set in sets.iter().rev().take(MAX_SETS) {
+    let past = sets.iter().rev().filter(|set| !set.night.is_from_the_future(now));
+    for set in past.take(MAX_SETS) {
         match judge.judge(set) {
+            Ok(judged) if is_from_the_future(judged.manifest.made_at, now) => {}
             Ok(judged) if judged.grade == Grade::Good => return (Some(judged.manifest), awaits),
             Ok(judged) => awaits |= judged.grade.awaits_acceptance(),
             Err(error) => tracing::debug!("{set} does not count in the metrics: {}", chain(&error)),
@@ -125,11 +128,11 @@ impl Copies<'_> {
 }
 
 /// The newest proof of a drill of the host's etcd sets.
-fn last_drill(vault: &Vault, host: &HostName, sets: &[SetId]) -> Option<LastDrill> {
+fn last_drill(vault: &Vault, host: &HostName, sets: &[SetId], now: Timestamp) -> Option<LastDrill> {
     let mut last: Option<(Timestamp, LastDrill)> = None;
     let mut proved = None;
     for proof in sets.iter().rev().take(MAX_SETS).flat_map(|set| vault.proofs(set)) {
-        let Some(drill) = proof.drill() else { continue };
+        let Some(drill) = proof.drill().filter(|_| !is_from_the_future(proof.at, now)) else { continue };
         if proof.is_proved() {
             proved = proved.max(Some(proof.at));
         }

@@ -14,6 +14,7 @@ mod ready;
 use std::path::Path;
 
 use nightshift_core::agenda::SYNCHRONISE;
+use nightshift_core::reason::ReasonCode;
 use nightshift_core::settings::Settings;
 use nightshift_core::units::count;
 use nightshift_engine::control::{ClientError, ControlRequest, ControlResponse, send};
@@ -44,6 +45,7 @@ pub async fn run(config: &Path, args: &Check) -> Result<Exit, CommandError> {
     clock(settings).await;
     let mut good = vault(settings);
     good &= files(settings).await;
+    in_force(settings).await;
     good &= ready::run(settings).await;
     if args.connect {
         good &= connect::run(settings).await;
@@ -81,6 +83,16 @@ async fn clock(settings: &Settings) {
         out::print_error(&format!(
             "warning: the clock is not synchronised, so every night opens 15 minutes late and removes nothing; {SYNCHRONISE}"
         ));
+    }
+}
+
+/// Whether the running daemon uses what its files have. The files that were checked may be others.
+async fn in_force(settings: &Settings) {
+    let request = ControlRequest::Status { facts: false };
+    let Ok(ControlResponse::Status(report)) = send(&settings.paths.socket(), &request).await else { return };
+    let differs = [ReasonCode::ConfigDiffers, ReasonCode::ConfigRefused];
+    for warning in report.warnings.iter().filter(|warning| differs.contains(&warning.code)) {
+        out::print_error(&format!("warning: {warning}"));
     }
 }
 

@@ -1,6 +1,7 @@
 //! `nightshift daemon`: started by systemd.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nightshift_engine::{daemon, logging};
@@ -34,12 +35,10 @@ pub fn run(config: PathBuf, user: Option<&str>) -> Result<Exit, CommandError> {
         .enable_all()
         .build()
         .map_err(CommandError::failed("cannot start the async runtime"))?;
-    let load: daemon::Load = Box::new(move || {
+    let load: daemon::Load = Arc::new(move || {
         let loaded = config_file::load(&config).map_err(|error| report::text(&error))?;
-        for warning in &loaded.warnings {
-            tracing::warn!("{warning}");
-        }
-        Ok(loaded.settings)
+        let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
+        Ok(daemon::LoadedConfig { settings: loaded.settings, warnings })
     });
     let ran = runtime.block_on(daemon::run(load));
     // Work that is still running after this is interrupted and resumed at the next start.

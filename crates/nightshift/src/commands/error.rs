@@ -50,6 +50,9 @@ pub enum CommandError {
     Client(#[from] ClientError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Neither a daemon answers, nor can the records be read in its place.
+    #[error("{what}")]
+    NoAnswer { what: String, source: StoreError },
     #[error(transparent)]
     Act(#[from] TargetError),
     #[error("{0}")]

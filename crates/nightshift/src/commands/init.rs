@@ -28,7 +28,8 @@ pub fn run(args: &Init) -> Result<Exit, CommandError> {
         InitFrom { nodes: Some(path), .. } => from_nodes(path)?,
         _ => from_host()?,
     };
-    let Some(path) = &args.output else {
+    // As for input, `-` does not name a file.
+    let Some(path) = args.output.as_ref().filter(|path| *path != Path::new("-")) else {
         out::print_text(text.trim_end());
         return Ok(Exit::Good);
     };

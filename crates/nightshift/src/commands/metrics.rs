@@ -37,9 +37,10 @@ pub fn serve(report: &Path) -> Result<Exit, CommandError> {
 /// Reports a failure and succeeds: a stop of the daemon does not fail because of its metrics.
 pub fn stopped(config: &Path) -> Result<Exit, CommandError> {
     let write = || {
-        let settings = config_file::settings(config)?;
-        become_owner_of(&settings.paths.state)?;
-        Ok::<_, CommandError>(metrics_file::write_stopped(&settings)?)
+        // The daemon may have ended because of an invalid config.
+        let state = nightshift_config::state(&config_file::sources(config).unwrap_or_default());
+        become_owner_of(&state)?;
+        Ok::<_, CommandError>(metrics_file::write_stopped(&state)?)
     };
     if let Err(error) = write() {
         out::print_error(&format!("the metrics still say that the daemon runs: {}", report::in_full(&error)));

@@ -10,7 +10,7 @@ use nightshift_core::night::Night;
 use nightshift_core::outcome::Verdict;
 use nightshift_core::record::Record;
 use nightshift_core::settings::Settings;
-use nightshift_engine::control::{ControlRequest, send};
+use nightshift_engine::control::{ControlRequest, is_running, send};
 use nightshift_engine::retention::{self, Stay};
 use nightshift_engine::status;
 use nightshift_store::records::Records;
@@ -36,7 +36,8 @@ pub fn run(config: &Path, night: Option<Night>, json: bool) -> Result<Exit, Comm
             out::print_json(&record)?;
             return Ok(Exit::Good);
         }
-        let (night, zone) = (status::night_report(&settings, record), &settings.window.zone);
+        let (mut night, zone) = (status::night_report(&settings, record), &settings.window.zone);
+        night.stopped = night.open && !is_running(&settings.paths.socket());
         let lines = [super::status::night_lines(&night, zone), super::status::details(&night)].concat();
         out::print_text(&lines.join("\n"));
         for reason in &night.unreadable {
@@ -54,7 +55,8 @@ pub fn run(config: &Path, night: Option<Night>, json: bool) -> Result<Exit, Comm
     if json {
         out::print_json(&listed)?;
     } else {
-        out::print_text(&table(&listed).join("\n"));
+        let is_running = is_running(&settings.paths.socket());
+        out::print_text(&table(&listed, is_running).join("\n"));
     }
     Ok(exit)
 }
@@ -140,9 +142,9 @@ pub async fn close(config: &Path) -> Result<Exit, CommandError> {
 }
 
 /// A table of the nights. The reasons of a night follow its row.
-fn table(nights: &[Listed<'_>]) -> Vec<String> {
+fn table(nights: &[Listed<'_>], is_running: bool) -> Vec<String> {
     let header = ["NIGHT", "VERDICT", "SETS", "ARCHIVES", "ETCD STAYS", "FILES STAY"];
-    let rows = rows_of(&header, nights.iter().map(row));
+    let rows = rows_of(&header, nights.iter().map(|night| row(night, is_running)));
     let mut lines = Vec::new();
     // The first line of the table is its header.
     for (row, night) in rows.lines().zip(std::iter::once(None).chain(nights.iter().map(Some))) {
@@ -160,14 +162,15 @@ fn table(nights: &[Listed<'_>]) -> Vec<String> {
     lines
 }
 
-fn row(night: &Listed<'_>) -> Vec<String> {
+fn row(night: &Listed<'_>, is_running: bool) -> Vec<String> {
     let record = night.record;
     let verdict = match &record.closed {
         // It made no sets, so none are complete.
         Some(closed) if record.only_ships() && closed.verdict == Verdict::Complete => "-".to_owned(),
         Some(closed) => closed.verdict.to_string(),
         None if status::is_settled(record) => format!("{} so far", status::judgement(record).verdict),
-        None => "running".to_owned(),
+        None if is_running => "running".to_owned(),
+        None => "interrupted".to_owned(),
     };
     let stored = record.sets.iter().filter(|report| report.fate.is_stored()).count();
     let stays = |of: fn(Stay) -> Option<Date>| night.stays.map(|stay| until(of(stay), night.kept));

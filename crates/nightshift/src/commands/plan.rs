@@ -1,28 +1,47 @@
 //! `nightshift plan`: the plan of a night on this host.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use jiff::Timestamp;
 use nightshift_core::hook::Hook;
+use nightshift_core::next_night::{SkippedNight, nights_from};
 use nightshift_core::night::Night;
 use nightshift_core::plan::{NightPlan, PlannedStage};
 use nightshift_core::secret::masked_command;
 use nightshift_core::settings::{FileRule, Settings};
 use nightshift_core::stage::Stage;
 use nightshift_core::units::local_time;
+use nightshift_engine::status;
+use nightshift_store::records::Records;
 
 use super::CommandError;
 use crate::exit::Exit;
-use crate::{config_file, out};
+use crate::{config_file, out, report};
 
 pub fn run(config: &Path, night: Option<Night>, json: bool) -> Result<Exit, CommandError> {
     let settings = config_file::settings(config)?;
     let now = Timestamp::now();
-    let date = night.map_or_else(
-        || settings.window.open_at(now).unwrap_or_else(|| settings.window.next_after(now)),
-        |night| night.date,
-    );
-    let plan = NightPlan::of(&settings, date);
+    let records = Records::new(settings.paths.records());
+    let recorded: BTreeSet<Night> = match records.past(now) {
+        Ok(past) => past.nights,
+        Err(error) => {
+            out::print_error(&format!(
+                "whether the night is recorded already is unchecked: {}",
+                report::in_full(&error)
+            ));
+            BTreeSet::new()
+        }
+    };
+    let is_recorded = |night| recorded.contains(&night);
+    let skipped = status::skipped(&settings, &records, now, is_recorded);
+    let plan = match night {
+        Some(night) => NightPlan::of(&settings, night.date),
+        None => next_plan(&settings, now, skipped, is_recorded),
+    };
+    if let Some(skipped) = skipped.filter(|it| night.is_none_or(|night| night.date == it.night.date)) {
+        out::print_error(&skipped.text(&settings.window.zone));
+    }
     if json {
         out::print_json(&plan)?;
         return Ok(Exit::Good);
@@ -52,6 +71,23 @@ pub fn run(config: &Path, night: Option<Night>, json: bool) -> Result<Exit, Comm
     hooks(&settings, &plan);
     files(&settings, &plan);
     Ok(Exit::Good)
+}
+
+/// The night that is open or due now, else the next one.
+fn next_plan(
+    settings: &Settings,
+    now: Timestamp,
+    skipped: Option<SkippedNight>,
+    is_recorded: impl Fn(Night) -> bool,
+) -> NightPlan {
+    let window = &settings.window;
+    let open = window.open_at(now).filter(|date| skipped.is_none_or(|it| it.night.date != *date));
+    let next = window.next_after(now);
+    let plan = || nights_from(settings, next, is_recorded).next();
+    match open {
+        Some(date) => NightPlan::of(settings, date),
+        None => plan().unwrap_or_else(|| NightPlan::of(settings, next)),
+    }
 }
 
 /// The hosts or remotes that a stage contacts, or the host whose turn it is.

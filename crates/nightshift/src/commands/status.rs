@@ -18,7 +18,6 @@ use nightshift_core::reason::{Reason, ReasonCode};
 use nightshift_core::settings::Settings;
 use nightshift_engine::control::{ClientError, ControlRequest, ControlResponse, send};
 use nightshift_engine::status::{self, Report};
-use nightshift_store::StoreError;
 
 use super::CommandError;
 use crate::args::{self, DEFAULT_CONFIG};
@@ -75,6 +74,7 @@ fn plugin(reported: Result<Reported, CommandError>) -> Exit {
         Ok((settings, Ok(report))) => summary::plugin(&report, &settings.window),
         Ok((_, Err(ControlResponse::Failed { message }))) => summary::unknown(&message),
         Ok((_, Err(_))) => summary::unknown("the daemon sent another response"),
+        Err(error @ CommandError::NoAnswer { .. }) => summary::critical(&report::in_full(&error)),
         Err(error) => summary::unknown(&report::in_full(&error)),
     };
     out::print_text(&text);
@@ -103,14 +103,18 @@ pub async fn current(
     settings: &Settings,
     facts: bool,
 ) -> Result<Result<Report, ControlResponse>, CommandError> {
-    let from_disk = |daemon: Option<&str>, code, warning: String| {
+    let read = || {
         let now = Timestamp::now();
-        let mut report = status::report(settings, now)?;
-        if facts {
-            report = status::with_facts(settings, report, now)?;
-        }
+        let report = status::report(settings, now)?;
+        if facts { status::with_facts(settings, report, now) } else { Ok(report) }
+    };
+    let from_disk = |daemon: Option<&str>, code, warning: String| {
+        let mut report = read().map_err(|source| CommandError::NoAnswer { what: warning.clone(), source })?;
         report.warnings.push(Reason::new(code, warning));
-        Ok::<_, StoreError>(Report { daemon: daemon.map(str::to_owned), ..report })
+        if let Some(night) = &mut report.night {
+            night.stopped = night.open && daemon.is_none();
+        }
+        Ok::<_, CommandError>(Report { daemon: daemon.map(str::to_owned), ..report })
     };
     let report = match send(&settings.paths.socket(), &ControlRequest::Status { facts }).await {
         Ok(ControlResponse::Status(report)) => *report,

@@ -311,3 +311,42 @@ fn the_pulls_of_a_whole_extra_night_wait_a_quarter_of_an_hour_for_sets() {
         assert_eq!(minutes == 15, stage.pulls().is_some(), "{stage}: {minutes}");
     }
 }
+
+#[test]
+fn a_night_that_is_moved_to_later_after_it_was_recorded_is_reported_as_skipped_and_never_promised() {
+    let mut world = World::at("2026-11-22T12:00:00Z", all_roles());
+    let at = |hour| {
+        let mut settings = all_roles();
+        settings.window.opens = time(hour, 0, 0, 0);
+        settings.window.closes = time(hour + 2, 0, 0, 0);
+        for stage in Stage::ALL {
+            settings.stages.get_mut(stage).at = format!("30 {hour} * * *").parse().unwrap();
+            settings.stages.get_mut(stage).until = None;
+        }
+        Event::Reloaded(Arc::new(settings))
+    };
+    let actions = world.agenda.step(world.clock(), at(14));
+    world.take(actions);
+    world.run_until("2026-11-22T16:00:00Z");
+    assert_eq!(world.opened(), ["2026-11-22"]);
+    assert_eq!(world.agenda.skipped(world.now), None);
+
+    let actions = world.agenda.step(world.clock(), at(20));
+    world.take(actions);
+    let next: Timestamp = "2026-11-23T19:00:00Z".parse().unwrap();
+    assert_eq!(world.agenda.next_opening(world.now), next);
+    world.run_until("2026-11-23T19:30:00Z");
+    let skipped: Vec<_> = world
+        .log
+        .iter()
+        .filter_map(|(at, action)| match action {
+            Action::Skip(skipped) => Some((at.to_string(), *skipped)),
+            _ => None,
+        })
+        .collect();
+    let night = "2026-11-22".parse().unwrap();
+    let expected = SkippedNight { night, at: "2026-11-22T19:00:00Z".parse().unwrap(), next };
+    assert_eq!(skipped, [("2026-11-22T16:00:00Z".to_owned(), expected)]);
+    assert_eq!(world.opened(), ["2026-11-22", "2026-11-23"]);
+    assert!(expected.text(&TimeZone::UTC).contains("nightshift run night"));
+}

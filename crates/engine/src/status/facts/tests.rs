@@ -182,3 +182,60 @@ fn the_metrics_of_1000_hosts_are_read_and_written_within_a_minute() {
     );
     assert!((2000..=5000).contains(&series) && begun.elapsed().as_secs() < 60, "{series}");
 }
+
+#[test]
+fn a_set_that_is_gone_from_the_vault_is_a_warning_and_missing_and_one_that_is_unreadable_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = master(dir.path());
+    let codes = || {
+        let report = report(&settings, Timestamp::now()).unwrap();
+        let warnings = report.warnings.iter().map(|warning| warning.code.as_str()).collect::<Vec<_>>();
+        (warnings.join(" "), report.night.unwrap().gone.len(), facts_of(&settings).missing)
+    };
+    assert_eq!(codes(), (String::new(), 0, [(Role::Etcd, 0), (Role::Node, 1)].into()));
+    let directory = |host: &str, role| Vault::of(&settings).directory(&set(host, "2026-01-02", role));
+    fs::write(directory("n1", Role::Node).join("manifest.json"), "{").unwrap();
+    assert_eq!(codes(), ("set-unreadable".into(), 1, [(Role::Etcd, 0), (Role::Node, 2)].into()));
+    fs::remove_dir_all(directory("n1", Role::Node)).unwrap();
+    fs::remove_dir_all(directory("m1", Role::Etcd)).unwrap();
+    assert_eq!(codes(), ("set-gone".into(), 2, [(Role::Etcd, 1), (Role::Node, 2)].into()));
+    let report = report(&settings, Timestamp::now()).unwrap();
+    assert!(report.warnings[0].text.contains("n1/2026-01-02/node"), "{:?}", report.warnings);
+    assert_eq!(report.restorable.map(|night| night.etcd_sets), Some(0));
+    // A newer set took its place.
+    for (host, role) in [("n1", Role::Node), ("m1", Role::Etcd)] {
+        publish(&Vault::of(&settings), &set(host, "2026-01-03", role), Grade::Good);
+    }
+    assert_eq!(codes().0, "");
+}
+
+#[test]
+fn a_set_from_the_future_is_not_the_last_good_one_and_is_a_warning() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = master(dir.path());
+    let before = facts_of(&settings).sets;
+    let vault = Vault::of(&settings);
+    let codes = || {
+        let warnings = report(&settings, Timestamp::now()).unwrap().warnings;
+        warnings.into_iter().map(|warning| warning.code.as_str()).collect::<Vec<_>>().join(" ")
+    };
+    publish(&vault, &set("n1", "2136-01-01", Role::Node), Grade::Good);
+    assert_eq!((facts_of(&settings).sets, codes()), (before, "set-in-future".into()));
+    fs::remove_dir_all(vault.host_directory(&"n1".parse().unwrap()).join("2136-01-01")).unwrap();
+
+    // A night of today, made by a clock that is years ahead.
+    let of_last_night = set("n1", "2026-01-02", Role::Node);
+    let mut manifest = vault.manifest(&of_last_night).unwrap();
+    manifest.made_at = "2136-01-01T00:00:00Z".parse().unwrap();
+    let path = vault.directory(&of_last_night).join("manifest.json");
+    fs::write(path, manifest.encode().unwrap()).unwrap();
+    let n1 = |facts: Facts| facts.sets.into_iter().find(|set| set.role == Role::Node).unwrap().made_at;
+    assert_eq!((n1(facts_of(&settings)), codes()), (Timestamp::UNIX_EPOCH, "set-in-future".into()));
+
+    let proved = set("m1", "2026-01-02", Role::Etcd);
+    let digest = vault.manifest_digest(&proved).unwrap();
+    let mut proof = fixtures::proof(&proved, digest, DrillVerdict::Proved);
+    proof.at = "2136-01-01T00:00:00Z".parse().unwrap();
+    put_proof(&vault, proof);
+    assert_eq!(facts_of(&settings).drills, []);
+}

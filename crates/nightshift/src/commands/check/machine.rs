@@ -28,6 +28,7 @@ const LINES_PER_HOST: u64 = 4;
 /// Warnings, one line each.
 pub fn warnings(settings: &Settings) -> Vec<String> {
     let mut warnings = journal(settings);
+    warnings.extend(nightshift_engine::status::full(settings));
     warnings.extend(vault(settings));
     warnings.extend(pins(settings));
     warnings.extend(drill(settings));

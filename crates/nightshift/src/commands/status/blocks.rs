@@ -73,10 +73,10 @@ pub fn missing(report: &Report) -> Vec<String> {
     if !night.settled {
         return vec!["missing: unchecked until the stages end".to_owned()];
     }
-    if night.reasons.is_empty() && night.tolerated.is_empty() {
+    if night.reasons.is_empty() && night.tolerated.is_empty() && night.gone.is_empty() {
         return vec!["missing: nothing".to_owned()];
     }
-    std::iter::once("missing:".to_owned()).chain(night::reasons(night)).collect()
+    std::iter::once("missing:".to_owned()).chain(night::reasons(night)).chain(night::gone(night)).collect()
 }
 
 pub fn space(report: &Report) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! The text of a night: its state, its stages and its sets.
 
 use jiff::tz::TimeZone;
-use nightshift_core::outcome::Verdict;
+use nightshift_core::outcome::{Outcome, Verdict};
 use nightshift_core::stage::Stage;
 use nightshift_core::units::{age, local_time, seconds};
 use nightshift_engine::status::{NightReport, Report};
@@ -12,6 +12,7 @@ use crate::out::{self, wrapped};
 /// The state of a night, such as `complete (closes 2026-11-25 11:00 CET)`.
 pub fn state(night: &NightReport, zone: &TimeZone) -> String {
     let word = match (night.open, night.settled, night.verdict) {
+        (true, false, _) if night.stopped => "interrupted".to_owned(),
         (true, false, _) => "running".to_owned(),
         // Until the night closes, a retry may still get what is missing.
         (true, true, verdict) if verdict != Verdict::Complete => format!("{verdict} so far"),
@@ -45,6 +46,15 @@ pub fn reasons(night: &NightReport) -> Vec<String> {
     wrong.chain(night.tolerated.iter().flat_map(|reason| wrapped("  - ", &reason.text))).collect()
 }
 
+/// The stored sets that are not in the vault any more.
+pub fn gone(night: &NightReport) -> Vec<String> {
+    night
+        .gone
+        .iter()
+        .flat_map(|set| wrapped("  ! ", &format!("{set} is not in the vault, or unreadable")))
+        .collect()
+}
+
 /// What `nights NIGHT` shows besides the tables.
 pub fn details(night: &NightReport) -> Vec<String> {
     let mut lines = set_details(night);
@@ -57,6 +67,9 @@ pub fn details(night: &NightReport) -> Vec<String> {
 pub fn running(report: &Report) -> Vec<String> {
     let none = "now: no stage is running".to_owned();
     let Some(night) = &report.night else { return vec![none] };
+    if night.stopped {
+        return vec!["now: no stage is running, because the daemon does not run".to_owned()];
+    }
     let stages = &night.record.stages;
     let is_running = |stage: &&Stage| stages.get(*stage).is_some_and(|state| state.outcome.is_none());
     let mut lines = Vec::new();
@@ -106,7 +119,8 @@ pub fn stages(night: &NightReport, zone: &TimeZone) -> Vec<String> {
             notes.push(wait.map(|(_, wait)| format!("starts {wait}")));
             continue;
         };
-        let outcome = state.outcome.map_or("running".to_owned(), |outcome| outcome.to_string());
+        let now = if night.stopped { Outcome::Interrupted.as_str() } else { "running" };
+        let outcome = state.outcome.map_or(now, |outcome| outcome.as_str()).to_owned();
         let took = state.ended.map(|_| seconds(state.duration_ms)).unwrap_or_default();
         rows.push(vec![stage.to_string(), local_time(state.started, zone), outcome, took]);
         let progress = progress(night, *stage).filter(|_| state.outcome.is_none());

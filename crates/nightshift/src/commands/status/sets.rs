@@ -14,7 +14,7 @@ use crate::out::{WIDTH, rows_of, wrapped};
 /// The tables of a night in `status`.
 pub fn lines(night: &NightReport) -> Vec<String> {
     let record = &night.record;
-    let sets = shown(record).iter().map(|expected| set_row(record, expected, night.settled)).collect();
+    let sets = shown(record).iter().map(|expected| set_row(night, expected)).collect();
     let etcd = night.etcd.iter().map(etcd_row).collect();
     let archives = record.archives.iter().map(|packed| {
         let shipped = record.shipped.iter().filter(|shipment| shipment.archive == packed.archive);
@@ -35,7 +35,8 @@ pub fn counted(report: &Report) -> Vec<String> {
     let expected =
         |role| record.expected.iter().filter(move |it| it.role == role && !record.is_not_needed(it));
     let has_copy = |it: &&Expected| {
-        record.best_set(&it.host, it.role).and_then(|set| set.grade).is_some_and(Grade::is_copy)
+        let stored = record.best_set(&it.host, it.role).filter(|stored| !night.gone.contains(&stored.set));
+        stored.and_then(|stored| stored.grade).is_some_and(Grade::is_copy)
     };
     let of_role = |role| {
         let (stored, all) = (expected(role).filter(has_copy).count(), expected(role).count());
@@ -121,9 +122,11 @@ fn elided(name: &str, max: usize) -> String {
     format!("{head}…{tail}")
 }
 
-fn set_row(record: &Record, expected: &Expected, settled: bool) -> Vec<String> {
+fn set_row(night: &NightReport, expected: &Expected) -> Vec<String> {
+    let (record, settled) = (&night.record, night.settled);
     let Expected { host, role, .. } = expected;
     let (word, size, how) = match record.best_set(host, *role) {
+        Some(stored) if night.gone.contains(&stored.set) => ("missing", "-".to_owned(), "-"),
         Some(stored) => {
             let grade = stored.grade.as_ref().map_or("unchecked", |grade: &Grade| grade.as_str());
             let how = match (stored.fate, &stored.from) {

@@ -2,6 +2,7 @@
 
 use nightshift_core::night::NightWindow;
 use nightshift_core::outcome::Verdict;
+use nightshift_core::reason::{Reason, ReasonCode};
 use nightshift_core::summary::missing_sets;
 use nightshift_core::units::count;
 use nightshift_engine::status::Report;
@@ -10,6 +11,10 @@ use crate::exit::PluginState;
 
 /// How many problems a plugin prints: monitoring reads 4 KiB of its output.
 const MAX_PROBLEMS: usize = 10;
+
+/// The warnings that make the state critical.
+const WORST: [ReasonCode; 3] =
+    [ReasonCode::DaemonDown, ReasonCode::DaemonSilent, ReasonCode::RecordUnwritten];
 
 /// For the banner of a login.
 pub fn line(report: &Report) -> String {
@@ -34,6 +39,10 @@ pub fn verdict(report: &Report) -> String {
         format!("stale: {stale}")
     } else if report.daemon.is_none() {
         "the daemon does not run".to_owned()
+    } else if !report.is_answered() {
+        "the daemon does not respond".to_owned()
+    } else if is_unrecorded(report) {
+        "the open night cannot be recorded, so none of its stages runs".to_owned()
     } else if let Some(night) = newest {
         format!("night {} {}", night.record.night, failed(night.verdict))
     } else if let Some(before) = before {
@@ -63,6 +72,11 @@ pub fn plugin(report: &Report, window: &NightWindow) -> (PluginState, String) {
     (state, lines.join("\n"))
 }
 
+/// Without a report.
+pub fn critical(reason: &str) -> (PluginState, String) {
+    (PluginState::Critical, plain(&format!("NIGHTSHIFT CRITICAL - {reason}")))
+}
+
 pub fn unknown(reason: &str) -> (PluginState, String) {
     (PluginState::Unknown, plain(&format!("NIGHTSHIFT UNKNOWN - {reason}")))
 }
@@ -81,10 +95,11 @@ const fn word(state: PluginState) -> &'static str {
     }
 }
 
-/// Critical is what a restore would suffer from: no newer restorable night, a failed one, or no daemon that makes the next.
+/// Critical is what a restore would suffer from: no newer restorable night, a failed one, an open one of which no stage runs, or no
+/// daemon that makes the next.
 fn state(report: &Report) -> PluginState {
     let has_failed = report.worst_verdict() == Some(Verdict::Failed);
-    if report.stale.is_some() || report.daemon.is_none() || has_failed {
+    if report.stale.is_some() || !report.is_answered() || has_failed || is_unrecorded(report) {
         PluginState::Critical
     } else if report.needs_attention() {
         PluginState::Warning
@@ -93,10 +108,16 @@ fn state(report: &Report) -> PluginState {
     }
 }
 
+fn is_unrecorded(report: &Report) -> bool {
+    report.warnings.iter().any(|warning| warning.code == ReasonCode::RecordUnwritten)
+}
+
 /// Everything that an operator should look at, the worst first.
 fn problems(report: &Report) -> Vec<String> {
     let stale = report.stale.iter().cloned();
-    let warnings = report.warnings.iter().map(ToString::to_string);
+    let (worst, warnings): (Vec<_>, Vec<_>) =
+        report.warnings.iter().partition(|warning| WORST.contains(&warning.code));
+    let texts = |warnings: Vec<&Reason>| warnings.into_iter().map(ToString::to_string).collect::<Vec<_>>();
     let settled = report.night.iter().filter(|night| night.settled && night.verdict != Verdict::Complete);
     let reasons = settled.flat_map(|night| {
         let of = format!("night {} {}", night.record.night, night.verdict);
@@ -105,13 +126,18 @@ fn problems(report: &Report) -> Vec<String> {
     let before = report.finished_before().filter(|verdict| *verdict != Verdict::Complete);
     let before = before.map(|verdict| format!("the previous night is {verdict}"));
     let held = report.held.iter().cloned();
-    stale.chain(held).chain(reasons).chain(before).chain(warnings).collect()
+    let worst = stale.chain(texts(worst)).chain(held);
+    worst.chain(reasons).chain(before).chain(texts(warnings)).collect()
 }
 
 fn nights(report: &Report) -> String {
     let restorable = report.last_restorable.map_or("none yet".to_owned(), |night| night.to_string());
     let newest = report.night.as_ref().map(|night| {
-        let state = if night.settled { night.verdict.as_str() } else { "running" };
+        let state = match (night.settled, night.stopped) {
+            (true, _) => night.verdict.as_str(),
+            (false, true) => "interrupted",
+            (false, false) => "running",
+        };
         format!("night {} {state}, ", night.record.night)
     });
     format!("{}last restorable night: {restorable}", newest.unwrap_or_default())
@@ -123,6 +149,6 @@ fn data(report: &Report, window: &NightWindow) -> String {
         report.last_restorable.map(|night| report.at.duration_since(window.opening(night.date)).as_secs());
     let age = age.map(|age| format!("restorable_age={}s;;;0 ", age.max(0)));
     let missing = report.night.as_ref().filter(|night| night.settled);
-    let missing: u32 = missing.map_or(0, |night| missing_sets(&night.record).values().sum());
+    let missing: u32 = missing.map_or(0, |night| missing_sets(&night.record, &night.gone).values().sum());
     format!("{}sets_missing={missing};;;0 warnings={};;;0", age.unwrap_or_default(), report.warnings.len())
 }

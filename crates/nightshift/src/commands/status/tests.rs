@@ -71,6 +71,8 @@ fn report(host: &str, open: bool) -> Report {
         roles: "master, etcd, node".into(),
         night: Some(NightReport {
             unreadable: Vec::new(),
+            gone: Default::default(),
+            stopped: false,
             open,
             settled: true,
             verdict,
@@ -215,4 +217,38 @@ fn an_extra_night_that_is_complete_does_not_hide_the_result_of_the_night_before(
     night.record.night = "2026-11-25.1".parse().unwrap();
     let line = summary::line(&report);
     assert!(line.contains("CRITICAL: the previous night is failed"), "{line}");
+}
+
+#[test]
+fn a_night_that_cannot_be_recorded_is_critical_and_the_first_problem() {
+    let mut report = Report { stale: None, held: None, before: None, ..report("m1", true) };
+    let text = "night 2026-11-25 is open, but its record cannot be written: No space left on device";
+    report.warnings.push(Reason::new(ReasonCode::RecordUnwritten, text));
+    let zone = zone();
+    let window = nightshift_core::night::NightWindow {
+        opens: jiff::civil::time(22, 0, 0, 0),
+        closes: jiff::civil::time(4, 0, 0, 0),
+        zone,
+    };
+    let (state, output) = summary::plugin(&report, &window);
+    assert_eq!(state, crate::exit::PluginState::Critical);
+    assert!(output.starts_with(&format!("NIGHTSHIFT CRITICAL - {text} | ")), "{output}");
+    assert!(summary::verdict(&report).contains("cannot be recorded"));
+}
+
+#[test]
+fn nothing_runs_now_in_a_night_without_a_daemon() {
+    let mut report = report("m1", true);
+    let night = report.night.as_mut().unwrap();
+    night.settled = false;
+    night.record.stages.get_mut(&Stage::PullNodes).unwrap().outcome = None;
+    let shown = |report: &Report| lines(report).join("\n");
+    let running = shown(&report);
+    assert!(running.contains("now: pull-nodes, for") && running.contains(": running (closes"), "{running}");
+    report.night.as_mut().unwrap().stopped = true;
+    let stopped = shown(&report);
+    assert!(!stopped.contains("running (") && stopped.contains(": interrupted (closes"), "{stopped}");
+    assert!(stopped.contains("now: no stage is running, because the daemon does not run"), "{stopped}");
+    let row = stopped.lines().find(|line| line.starts_with("pull-nodes")).unwrap();
+    assert!(row.contains("interrupted"), "{row}");
 }
