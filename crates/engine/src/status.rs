@@ -7,15 +7,14 @@ mod full;
 mod gone;
 mod restorable_night;
 mod stored;
+mod warnings;
 
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use nightshift_core::agenda::Held;
-use nightshift_core::chain;
-use nightshift_core::hook::Occasion;
-use nightshift_core::next_night::{SkippedNight, next_opening};
+use nightshift_core::next_night::next_opening;
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Verdict;
 use nightshift_core::plan::NightPlan;
@@ -29,58 +28,28 @@ pub use nightshift_core::status::{EtcdState, NightReport, Report};
 use nightshift_core::summary::{self, Judgement};
 use nightshift_core::units::local_time;
 use nightshift_etcd::restorer;
+use nightshift_store::StoreError;
 use nightshift_store::records::{Past, Records};
-use nightshift_store::{StoreError, Vault};
 
-use crate::notify::queue::Queue;
-use crate::notify::unreadable;
 use crate::state_lock::first_started;
 pub use facts::with_facts;
 pub use full::full;
 use gone::Gone;
+use warnings::failed_after;
+pub use warnings::skipped;
 
 pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError> {
     let records = Records::new(settings.paths.records());
     let past = records.past(now)?;
     let newest = newest(&records, &past, now);
     let newest = newest.as_ref();
-    let not_read = |error: &StoreError| Reason::new(ReasonCode::RecordUnreadable, chain(error));
-    let mut warnings: BTreeSet<Reason> = past.unreadable.iter().map(not_read).collect();
-    warnings.extend(from_the_future(settings, &past.future));
-    if let Err(error @ StoreError::LostVault { .. }) = Vault::of(settings).check_mark() {
-        warnings.insert(Reason::new(ReasonCode::VaultLost, chain(&error)));
-    }
-    warnings.extend(undelivered(settings));
-    warnings.extend(unreadable::left(settings).iter().map(|path| {
-        let text = format!(
-            "{} could not be read and was set aside, so a notification may be lost; look at the file, then remove it",
-            path.display()
-        );
-        Reason::new(ReasonCode::NoticeUnreadable, text)
-    }));
-    warnings.extend(newest.into_iter().flat_map(failed_after));
-    warnings.extend(full(settings).into_iter().map(|text| Reason::new(ReasonCode::VaultFull, text)));
+    let mut warnings = warnings::of_host(settings, &records, &past, newest, now);
     let is_recorded = |night| past.nights.contains(&night);
-    let skipped = skipped(settings, &records, now, is_recorded);
-    warnings.extend(skipped.map(|it| Reason::new(ReasonCode::NightSkipped, it.text(&settings.window.zone))));
     let known = past.nights.iter().filter(|night| !past.future.contains(night));
-    let mut last = LastNights::default();
-    for night in known.clone().rev().filter(|night| !night.is_extra()) {
-        let record = match records.read(*night) {
-            Ok(Some(record)) => record,
-            Ok(None) => continue,
-            Err(error) => {
-                warnings.insert(not_read(&error));
-                continue;
-            }
-        };
-        if last.add(&record, newest.is_some_and(|newest| newest.night == *night)) {
-            break;
-        }
-    }
+    let nights = known.clone().rev().filter(|night| !night.is_extra());
+    let last = LastNights::read(&records, nights, newest, &mut warnings);
     let LastNights { before, complete, restorable, hooks } = last;
     warnings.extend(hooks.into_iter().flatten());
-    warnings.extend(newest.and_then(refused));
     let mut gone = Gone::default();
     if let Some(record) = newest {
         gone.add(settings, record, true, now);
@@ -121,32 +90,6 @@ pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError>
     })
 }
 
-/// The plan that this host made of the night is refused. The night itself can be complete: its copies may all be good.
-fn refused(record: &Record) -> Option<Reason> {
-    let plan = record.restorable.as_ref().filter(|plan| !plan.is_restorable())?;
-    let text = format!(
-        "night {} cannot be restored by `nightshift restore`: {}",
-        record.night,
-        plan.reasons.summary()
-    );
-    Some(Reason::new(ReasonCode::RestoreRefused, text))
-}
-
-/// The night of the schedule that does not open: the next one; or the one that would be open now, if its record was closed before.
-pub fn skipped(
-    settings: &Settings,
-    records: &Records,
-    now: Timestamp,
-    is_recorded: impl Fn(Night) -> bool,
-) -> Option<SkippedNight> {
-    let window = &settings.window;
-    let current = window.open_at(now).filter(|date| {
-        let closed = records.read(Night::of(*date)).ok().flatten().and_then(|record| record.closed);
-        closed.is_some_and(|closed| closed.at < window.opening(*date))
-    });
-    SkippedNight::of(settings, current.unwrap_or_else(|| window.next_after(now)), now, is_recorded)
-}
-
 /// The night that is shown. One that has only shipped the outbox must not hide what the night before it lacks.
 fn newest(records: &Records, past: &Past, now: Timestamp) -> Option<Record> {
     let is_shown = |record: &Record| {
@@ -162,36 +105,6 @@ fn newest(records: &Records, past: &Past, now: Timestamp) -> Option<Record> {
         nights.filter_map(|night| records.read(*night).ok().flatten()).find(is_shown)
     };
     past.newest_of(now, is_shown).cloned().or_else(older)
-}
-
-/// The targets whose last notice was given up, or not accepted for all. One that arrives settles it.
-fn undelivered(settings: &Settings) -> impl Iterator<Item = Reason> {
-    settings.notify.iter().flat_map(|target| {
-        let name = &target.name;
-        // Without permission to read the state, nothing is known of it.
-        let state = Queue::of(settings, name).state().unwrap_or_default();
-        let lost = state.given_up.map(|lost| {
-            let at = local_time(lost.at, &settings.window.zone);
-            format!(
-                "target {name}: a notification was given up at {at} ({}): {}; try `nightshift notify --test {name}`",
-                lost.title, lost.reason
-            )
-        });
-        let refused = state.refused.map(|refused| {
-            format!(
-                "target {name}: the last notification was not accepted for {refused}; correct `to`, then run `nightshift reload`"
-            )
-        });
-        let texts = lost.into_iter().chain(refused);
-        texts.map(|text| Reason::new(ReasonCode::NoticeGivenUp, text))
-    })
-}
-
-/// The hooks after a night that failed: they change nothing of its result.
-fn failed_after(record: &Record) -> impl Iterator<Item = Reason> + use<'_> {
-    let night = record.night;
-    let failed = record.failed_hooks(|at| at == Occasion::AFTER_NIGHT);
-    failed.map(move |reason| Reason::new(ReasonCode::HookFailed, format!("after night {night}: {reason}")))
 }
 
 /// Only masters ship a kit.
@@ -216,6 +129,24 @@ struct LastNights {
 }
 
 impl LastNights {
+    /// Reads nights, the newest first, until no older one can change the result.
+    fn read<'n>(
+        records: &Records,
+        nights: impl Iterator<Item = &'n Night>,
+        newest: Option<&Record>,
+        warnings: &mut BTreeSet<Reason>,
+    ) -> Self {
+        let mut last = Self::default();
+        for night in nights {
+            match records.read(*night) {
+                Ok(Some(record)) if last.add(&record, newest.is_some_and(|it| it.night == *night)) => break,
+                Ok(_) => {}
+                Err(error) => drop(warnings.insert(warnings::not_read(&error))),
+            }
+        }
+        last
+    }
+
     /// Adds a night; call it with the newest first. Returns true when no older night can change the result.
     fn add(&mut self, record: &Record, is_newest: bool) -> bool {
         let night = record.night;
@@ -264,16 +195,6 @@ pub fn night_report(settings: &Settings, record: Record) -> NightReport {
 pub fn held_reason(held: &Held, zone: &TimeZone) -> String {
     let opens = held.opens.map(|at| format!("; the night opens by itself at {}", local_time(at, zone)));
     format!("{}{}", held.reason, opens.unwrap_or_default())
-}
-
-fn from_the_future(settings: &Settings, nights: &[Night]) -> Option<Reason> {
-    let newest = nights.first()?;
-    let others = if nights.len() > 1 { format!(", and {} more", nights.len() - 1) } else { String::new() };
-    let text = format!(
-        "the record of night {newest}{others} is more than 36 h in the future: the clock was wrong when it was written, or is wrong now; if it is right now, move the file out of {}",
-        settings.paths.records().display()
-    );
-    Some(Reason::new(ReasonCode::RecordInFuture, text))
 }
 
 /// Whether the night is closed, or all its planned stages have ended.

@@ -206,7 +206,7 @@ fn url(raw: &raw::Notify, schemes: Schemes, ledger: &mut Ledger<'_>) -> Option<S
     } else if raw.url_file.is_some() {
         ledger.take_optional("url-file", &raw.url_file, "", url_file).map(Secret::File)
     } else if raw.url_credential.is_some() {
-        let name = ledger.take_optional("url-credential", &raw.url_credential, "", credential);
+        let name = ledger.take_optional("url-credential", &raw.url_credential, "", |text| credential(text));
         name.map(Secret::Credential)
     } else {
         None
@@ -245,10 +245,10 @@ fn url_file(text: &String) -> Result<PathBuf, Refusal> {
     check::path(text)
 }
 
-fn credential(text: &String) -> Result<String, Refusal> {
+fn credential(text: &str) -> Result<String, Refusal> {
     let is_name = text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
     if !text.is_empty() && is_name && !text.starts_with('.') {
-        return Ok(text.clone());
+        return Ok(text.to_owned());
     }
     // It may be the URL itself.
     Err(Refusal::new("`url-credential` is not the name of a credential")
