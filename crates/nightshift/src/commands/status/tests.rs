@@ -249,6 +249,6 @@ fn nothing_runs_now_in_a_night_without_a_daemon() {
     let stopped = shown(&report);
     assert!(!stopped.contains("running (") && stopped.contains(": interrupted (closes"), "{stopped}");
     assert!(stopped.contains("now: no stage is running, because the daemon does not run"), "{stopped}");
-    let row = stopped.lines().find(|line| line.starts_with("pull-nodes")).unwrap();
+    let row = stopped.lines().find(|line| line.trim_start().starts_with("pull-nodes ")).unwrap();
     assert!(row.contains("interrupted"), "{row}");
 }
