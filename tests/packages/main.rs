@@ -124,6 +124,28 @@ fn both_packages_require_what_the_program_and_its_units_need() {
     }
 }
 
+#[test]
+fn the_program_runs_on_el7s_c_library_and_names_the_crates_that_it_is_built_of() {
+    let root = tempfile::tempdir().unwrap();
+    Cmd::new("dpkg-deb").arg("--extract").args([deb(), root.path().to_owned()]).run().unwrap();
+    let program = root.path().join("usr/bin/nightshift");
+    let symbols = Cmd::new("objdump").arg("--dynamic-syms").arg(&program).run().unwrap().text();
+    let minor = |word: &str| -> Option<u32> {
+        word.trim_matches(['(', ')']).strip_prefix("GLIBC_2.")?.split('.').next()?.parse().ok()
+    };
+    let newest = symbols.split_whitespace().filter_map(minor).max();
+    assert_eq!(newest, Some(17), "{symbols}");
+
+    let listed = deb().with_file_name("nightshift.cdx.json");
+    let listed = fs::read_to_string(&listed).unwrap();
+    let components: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    let names: BTreeSet<&str> =
+        components["components"].as_array().unwrap().iter().filter_map(|it| it["name"].as_str()).collect();
+    for name in ["age", "russh", "tokio", "nightshift-core"] {
+        assert!(names.contains(name), "{name} is missing in {names:?}");
+    }
+}
+
 /// Debian's rpm has no database of what is installed here, so dependencies are not checked; its scripts would change the
 /// users of this machine.
 #[test]

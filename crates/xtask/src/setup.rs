@@ -76,7 +76,8 @@ pub fn for_packages() -> Result<()> {
     if is_root() {
         for_lab()?;
     }
-    pinned_tools()
+    pinned_tools()?;
+    tools::linker()
 }
 
 pub fn for_lab() -> Result<()> {

@@ -1,5 +1,4 @@
-//! Programs that cargo does not bring: those that `tools.txt` lists, installed into `target/tools/pinned` and into nothing else, and
-//! Ansible.
+//! Programs that cargo does not bring: those that a list names, installed into a directory of `target/tools` and into nothing else.
 //!
 //! They come prebuilt from the Python package index, because no test run should have to compile a program before it can start.
 
@@ -14,6 +13,8 @@ use crate::workspace;
 const LIST: &str = "crates/xtask/tools.txt";
 /// Ansible, and what it imports.
 const ANSIBLE: &str = "crates/xtask/ansible.txt";
+/// What links the packages' program with an old C library. It is 90 MB, so only `cargo xtask package` installs it.
+const LINKER: &str = "crates/xtask/linker.txt";
 
 /// What is installed: a copy of the list that it was installed from.
 const INSTALLED: &str = "tools.txt";
@@ -26,6 +27,11 @@ pub fn ensure() -> Result<()> {
 /// Installs Ansible beside the other tools: `target/tools/ansible`.
 pub fn ansible() -> Result<()> {
     install(ANSIBLE, &workspace::tools().join("ansible"))
+}
+
+/// Installs the linker beside the other tools: `target/tools/linker`.
+pub fn linker() -> Result<()> {
+    install(LINKER, &workspace::linker())
 }
 
 fn install(of: &'static str, directory: &Path) -> Result<()> {

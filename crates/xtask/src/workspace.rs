@@ -36,6 +36,11 @@ pub fn pinned_programs() -> PathBuf {
     pinned_tools().join("bin")
 }
 
+/// What `linker.txt` lists, installed.
+pub fn linker() -> PathBuf {
+    tools().join("linker")
+}
+
 pub fn packages() -> PathBuf {
     root().join("target/packages")
 }

@@ -40,6 +40,8 @@ pub struct Contents {
     packages: PathBuf,
     staged: PathBuf,
     glibc: String,
+    /// Of all files in them, in seconds of the Unix epoch; else their own.
+    time: Option<String>,
 }
 
 impl Contents {
@@ -54,7 +56,17 @@ impl Contents {
         Cmd::new("strip").arg("-o").arg(&stripped).arg(program).run()?;
         Cmd::new(&stripped).arg("generate").arg(&generated).run()?;
         let glibc = newest_glibc(&stripped)?;
-        Ok(Self { packages: packages.to_owned(), staged, glibc })
+        Ok(Self { packages: packages.to_owned(), staged, glibc, time: None })
+    }
+
+    /// The newest version of the C library that the program needs, such as `2.34`.
+    pub fn glibc(&self) -> &str {
+        &self.glibc
+    }
+
+    /// All files get this time, in seconds of the Unix epoch.
+    pub fn built_at(self, time: &str) -> Self {
+        Self { time: Some(time.to_owned()), ..self }
     }
 
     /// Makes the package of a format, `deb` or `rpm`.
@@ -63,8 +75,11 @@ impl Contents {
         if !nfpm.exists() {
             return Err(Error::Refused(format!("{} is missing; run `cargo xtask setup`", nfpm.display())));
         }
-        Cmd::new(nfpm)
-            .args(["package", "--config", "packaging/nfpm.yaml", "--packager", format, "--target"])
+        let mut pack = Cmd::new(nfpm);
+        if let Some(time) = &self.time {
+            pack = pack.env("SOURCE_DATE_EPOCH", time);
+        }
+        pack.args(["package", "--config", "packaging/nfpm.yaml", "--packager", format, "--target"])
             .arg(&self.packages)
             .env("STAGED", &self.staged)
             .env("VERSION", env!("CARGO_PKG_VERSION"))
