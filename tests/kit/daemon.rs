@@ -36,9 +36,9 @@ pub struct Start<'a> {
     pub watchdog: Option<Duration>,
 }
 
-/// The program under test.
+/// The program under test: that which `NIGHTSHIFT_BINARY` names, or the one built beside the tests.
 pub fn program() -> Result<PathBuf> {
-    built("nightshift")
+    env::var_os("NIGHTSHIFT_BINARY").map_or_else(|| built("nightshift"), |path| Ok(path.into()))
 }
 
 /// A program of the workspace, built beside the test or the tool that runs.

@@ -44,7 +44,9 @@ cargo xtask COMMAND
   lab down             stop it and remove it
   lab restore          restore a lost cluster that is interrupted after each act, and by power cuts; prints a table (30 minutes)
   lab kubernetes       restore objects and lost clusters with a real API server and kubelet, which are built first (11 minutes)
-  lab operators        set fresh hosts up with the Ansible role, until a complete night; and again, without a change (10 minutes)";
+  lab operators [WORD...]
+                       the suite on the packages' program, and fresh hosts set up with the Ansible role, and again
+                       without a change (with WORD: only tests whose names contain one)";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -86,7 +88,7 @@ fn dispatch(words: &[&str]) -> Result<ExitCode> {
         ["lab", "down"] => lab::down()?,
         ["lab", "restore"] => test::interrupted_restores()?,
         ["lab", "kubernetes"] => test::kubernetes()?,
-        ["lab", "operators"] => test::operators()?,
+        ["lab", "operators", words @ ..] => test::operators(words)?,
         ["help" | "--help" | "-h"] => println!("{USAGE}"),
         _ => return Err(Error::Usage(USAGE)),
     }

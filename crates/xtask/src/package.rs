@@ -17,10 +17,15 @@ struct Packages {
     rpm: PathBuf,
 }
 
+/// Builds the program that the packages contain.
+pub fn program() -> Result<PathBuf> {
+    program::build(workspace::root(), &workspace::target())
+}
+
 pub fn run() -> Result<()> {
     setup::for_packages()?;
     let packages = workspace::packages();
-    let program = program::build(workspace::root(), &workspace::target())?;
+    let program = program()?;
     let made = make(&program, &packages)?;
     smoke_test(&made)?;
     sums::write(&packages)?;

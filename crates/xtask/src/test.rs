@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode, Stdio};
 use crate::error::{Error, Result};
 use crate::run::{command, show, step, succeeds};
 use crate::times::Times;
-use crate::{fuzz, go_programs, no_sync, setup, tools, workspace};
+use crate::{fuzz, go_programs, no_sync, package, setup, tools, workspace};
 
 pub fn run() -> Result<ExitCode> {
     let mut times = Times::start();
@@ -42,13 +42,18 @@ pub fn interrupted_restores() -> Result<()> {
     step(command(&line).args(["--ignore-default-filter", "--no-capture"]))
 }
 
-/// What operators use, for real: Ansible runs the role on fresh hosts.
-pub fn operators() -> Result<()> {
+/// What operators use, for real: the suite runs on the packages' program, and Ansible installs it on fresh hosts. With words, only the tests whose names contain one of them.
+pub fn operators(words: &[&str]) -> Result<()> {
     setup::for_tests()?;
+    setup::for_packages()?;
     tools::ansible()?;
     step(&mut command(&["cargo", "build", "--locked", "--workspace"]))?;
-    let line = ["cargo", "nextest", "run", "--locked", "--workspace", "--test", "operators"];
-    step(command(&line).args(["--ignore-default-filter", "--success-output", "final"]))
+    let program = package::program()?;
+    let mut runner = command(&["cargo", "nextest", "run", "--locked", "--package", "nightshift-tests"]);
+    for test in ["operators", "integration", "lab"] {
+        runner.args(["--test", test]);
+    }
+    step(runner.arg("--ignore-default-filter").args(words).env("NIGHTSHIFT_BINARY", program))
 }
 
 /// The tests that depend on etcd, on every release of it that nightshift supports; prints a table.
