@@ -1,6 +1,7 @@
 //! nightshift with the programs that operators have. `cargo xtask lab operators` runs these.
 
 mod ansible;
+mod distributions;
 mod el7;
 mod role;
 #[path = "../lab/site.rs"]

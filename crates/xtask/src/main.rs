@@ -45,8 +45,8 @@ cargo xtask COMMAND
   lab restore          restore a lost cluster that is interrupted after each act, and by power cuts; prints a table (30 minutes)
   lab kubernetes       restore objects and lost clusters with a real API server and kubelet, which are built first (11 minutes)
   lab operators [WORD...]
-                       the suite on the packages' program, and fresh hosts set up with the Ansible role, and again
-                       without a change (with WORD: only tests whose names contain one)";
+                       the suite on the packages' program; nights of it on Debian 12, 13 and sid; fresh hosts set up with the
+                       Ansible role, and again without a change (with WORD: only tests whose names contain one)";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -42,7 +42,8 @@ pub fn interrupted_restores() -> Result<()> {
     step(command(&line).args(["--ignore-default-filter", "--no-capture"]))
 }
 
-/// What operators use, for real: the suite runs on the packages' program, and Ansible installs it on fresh hosts. With words, only the tests whose names contain one of them.
+/// What operators use, for real: the suite runs on the packages' program, which also runs nights on releases of Debian, and Ansible
+/// installs it on fresh hosts. With words, only the tests whose names contain one of them.
 pub fn operators(words: &[&str]) -> Result<()> {
     setup::for_tests()?;
     setup::for_packages()?;

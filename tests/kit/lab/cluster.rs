@@ -11,10 +11,11 @@ use super::cgroup::Cgroup;
 use super::cmd::side_by_side;
 use super::disk::{self, Disk};
 use super::error::{Error, Result};
+use super::folder;
 use super::host::Host;
+use super::image::Image;
 use super::network::Network;
 use super::topology::{Role, Topology};
-use super::{folder, image};
 
 const MAX_HOSTS: usize = 200;
 const LOCK: &str = "lock";
@@ -24,7 +25,7 @@ const LOCK: &str = "lock";
 pub struct Lab {
     id: String,
     hosts: Vec<Host>,
-    containers: bool,
+    image: Image,
     ends_with_us: bool,
     /// Held while this process lives: other labs sweep what nobody holds.
     _lock: Option<File>,
@@ -57,8 +58,9 @@ impl Lab {
                 cgroup: Cgroup::named(format!("{}{short_name}", prefix(id))),
                 link: network.link(number, short_name),
                 disk: topology.disk.map(|spec| Disk::of_host(&folder, spec, topology.is_disk_whole)),
-                containers: topology.containers.then(|| folder.join("containerd")),
+                containers: topology.image.containers.then(|| folder.join("containerd")),
                 container: Mutex::new(None),
+                image: topology.image.clone(),
                 name: spec.name.clone(),
                 roles: spec.roles.clone(),
                 folder,
@@ -67,15 +69,15 @@ impl Lab {
         Ok(Self {
             id: id.to_owned(),
             hosts: hosts.collect(),
-            containers: topology.containers,
+            image: topology.image.clone(),
             ends_with_us: false,
             _lock: None,
         })
     }
 
     pub(super) fn boot(&self) -> Result<()> {
-        let image = image::ensure(self.containers)?;
-        if self.containers {
+        let image = self.image.ensure()?;
+        if self.image.containers {
             allow_watches()?;
         }
         Network::named(&prefix(&self.id)).create()?;
@@ -100,7 +102,7 @@ impl Lab {
         disk::unmount_all_below(&host.folder)?;
         let what = || format!("removing {}", host.folder.display());
         fs::remove_dir_all(&host.folder).map_err(Error::io(what()))?;
-        host.install(&image::ensure(self.containers)?, &self.etc_hosts())
+        host.install(&self.image.ensure()?, &self.etc_hosts())
     }
 
     pub fn hosts(&self) -> &[Host] {

@@ -10,7 +10,7 @@ use super::cgroup::Cgroup;
 use super::cmd::Cmd;
 use super::disk::{self, Disk};
 use super::error::{Error, Result};
-use super::image;
+use super::image::Image;
 use super::network::Link;
 use super::topology::Role;
 
@@ -25,6 +25,7 @@ pub struct Host {
     pub(super) folder: PathBuf,
     pub(super) cgroup: Cgroup,
     pub(super) link: Link,
+    pub(super) image: Image,
     pub(super) disk: Option<Disk>,
     /// What containerd stores, where it runs: it has overlays of its own, which cannot be on the host's overlay.
     pub(super) containers: Option<PathBuf>,
@@ -60,6 +61,10 @@ impl Host {
         let mut shell = Cmd::new("sh");
         if self.containers.is_some() {
             shell = shell.env("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "yes");
+        }
+        if self.image.release.is_some() {
+            // systemd 258 and newer boot on cgroup v2 only, and this machine may have v1 beside it.
+            shell = shell.env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1");
         }
         let child = shell
             .args(["-c", ENTER_AND_EXEC, "sh"])
@@ -138,7 +143,7 @@ impl Host {
             return disk.lose_what_was_in_memory(|| Ok(()));
         }
         disk.lose_what_was_in_memory(|| disk::unmount(&self.root()))?;
-        self.mount_root(&image::ensure(self.containers.is_some())?)
+        self.mount_root(&self.image.ensure()?)
     }
 
     /// The host's files as this machine sees them.

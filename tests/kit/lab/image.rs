@@ -1,11 +1,12 @@
-//! The image all hosts of the lab share: a small Debian of this machine's own release, from this machine's own apt
-//! sources, made once and kept under `target/lab/` by a hash of its recipe.
+//! The image all hosts of the lab share: a small Debian, of this machine's own release from its own apt sources, or of another
+//! release from the same mirror. It is made once and kept under `target/lab/` by a hash of its recipe.
 
 use std::fmt::Write;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::cmd::Cmd;
@@ -72,39 +73,69 @@ printf '[Service]\nEnvironmentFile=/etc/etcd/etcd.conf\n' > "$1"/etc/systemd/sys
 printf 'UseDNS no\n' > "$1"/etc/ssh/sshd_config.d/lab.conf
 "#;
 
-/// The image's root folder; made first if it isn't there.
-pub fn ensure(containers: bool) -> Result<PathBuf> {
-    let packages = [PACKAGES, if containers { CONTAINERS } else { &[] }].concat();
-    let recipe = Recipe::of_this_machine(&packages.join(","))?;
-    let root = folder().join(format!("image-{}", recipe.hash()));
-    if root.exists() {
-        return Ok(root);
+/// Changes every day, so its image is made again after a day.
+const ROLLING: &str = "sid";
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What a lab's hosts are made of.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Image {
+    /// With what runs containers.
+    pub containers: bool,
+    /// Debian's code name, if not this machine's release.
+    pub release: Option<String>,
+}
+
+impl Image {
+    /// Its root folder; made first if it isn't there.
+    pub fn ensure(&self) -> Result<PathBuf> {
+        let packages = [PACKAGES, if self.containers { CONTAINERS } else { &[] }].concat();
+        let recipe = Recipe::of(self.release.as_deref(), &packages.join(","))?;
+        let root = folder().join(format!("image-{}", recipe.hash()));
+        if root.exists() && !recipe.is_old(&root) {
+            return Ok(root);
+        }
+        let lock_path = root.with_extension("lock");
+        let lock = File::create(&lock_path).map_err(Error::io(format!("making {}", lock_path.display())))?;
+        lock.lock().map_err(Error::io(format!("locking {}", lock_path.display())))?;
+        // Another lab may have made it while this one waited.
+        if recipe.is_old(&root) {
+            remove(&root)?;
+        }
+        if !root.exists() {
+            recipe.cook(&root)?;
+        }
+        Ok(root)
     }
-    let lock_path = root.with_extension("lock");
-    let lock = File::create(&lock_path).map_err(Error::io(format!("making {}", lock_path.display())))?;
-    lock.lock().map_err(Error::io(format!("locking {}", lock_path.display())))?;
-    if root.exists() {
-        return Ok(root); // another lab has made it while this one waited
-    }
-    recipe.cook(&root)?;
-    Ok(root)
+}
+
+fn remove(root: &Path) -> Result<()> {
+    fs::remove_dir_all(root).map_err(Error::io(format!("removing {}", root.display())))
 }
 
 struct Recipe {
     release: String,
     /// Separated by commas.
     packages: String,
-    sources: Vec<PathBuf>,
+    /// Files, or lines as in them.
+    sources: Vec<String>,
     apt_options: Vec<String>,
     customize: String,
 }
 
 impl Recipe {
-    fn of_this_machine(packages: &str) -> Result<Self> {
-        let release = release()?;
+    fn of(release: Option<&str>, packages: &str) -> Result<Self> {
+        let own = own_release()?;
+        let files = sources(&own)?;
+        let release = release.unwrap_or(&own).to_owned();
+        let sources = if release == own {
+            files.iter().map(|file| file.display().to_string()).collect()
+        } else {
+            vec![format!("deb {} {release} main", mirror(&files)?)]
+        };
         Ok(Self {
             packages: packages.to_owned(),
-            sources: sources(&release)?,
+            sources,
             apt_options: apt_options()?,
             customize: format!("{CUSTOMIZE}systemctl --root=\"$1\" --quiet mask {}\n", MASKED.join(" ")),
             release,
@@ -119,11 +150,17 @@ impl Recipe {
         })
     }
 
+    fn is_old(&self, root: &Path) -> bool {
+        let made = fs::metadata(root).and_then(|root| root.modified()).ok();
+        let age = made.and_then(|made| made.elapsed().ok());
+        self.release == ROLLING && age.is_some_and(|age| age > DAY)
+    }
+
     /// Made aside, then renamed: what has the final name is whole.
     fn cook(&self, root: &Path) -> Result<()> {
         let partial = root.with_extension("partial");
         if partial.exists() {
-            fs::remove_dir_all(&partial).map_err(Error::io(format!("removing {}", partial.display())))?;
+            remove(&partial)?;
         }
         Cmd::new("mmdebstrap")
             .args(["--variant=minbase", "--mode=root", "--quiet"])
@@ -140,7 +177,7 @@ impl Recipe {
 }
 
 /// The code name of this machine's release.
-fn release() -> Result<String> {
+fn own_release() -> Result<String> {
     let os = fs::read_to_string("/etc/os-release").map_err(Error::io("reading /etc/os-release"))?;
     (os.lines())
         .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
@@ -168,6 +205,18 @@ fn sources(release: &str) -> Result<Vec<PathBuf>> {
         return Err(Error::Refused(format!("no apt source of {release} under /etc/apt")));
     }
     Ok(files)
+}
+
+/// The first address in these sources, which has all releases.
+fn mirror(files: &[PathBuf]) -> Result<String> {
+    let texts = files.iter().map(|file| fs::read_to_string(file).unwrap_or_default());
+    let lines: Vec<String> =
+        texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+    let lines = lines.iter().filter(|line| line.starts_with("URIs:") || line.starts_with("deb "));
+    let mut words = lines.flat_map(|line| line.split_whitespace());
+    (words.find(|word| word.starts_with("http")))
+        .map(str::to_owned)
+        .ok_or_else(|| Error::Refused(format!("no address in {files:?}: it needs a mirror of Debian")))
 }
 
 /// How this machine reaches its sources: proxies, and what it says of their dates.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::disk::DiskSpec;
+use super::image::Image;
 
 pub const DOMAIN: &str = "lab.test";
 
@@ -40,7 +41,7 @@ pub struct Topology {
     pub(super) disk: Option<DiskSpec>,
     pub(super) is_disk_whole: bool,
     #[serde(default)]
-    pub(super) containers: bool,
+    pub(super) image: Image,
 }
 
 impl Topology {
@@ -82,9 +83,15 @@ impl Topology {
         Self { disk: Some(disk), is_disk_whole: true, ..self }
     }
 
+    /// Hosts with this release of Debian, such as `trixie`.
+    pub fn of_release(mut self, release: &str) -> Self {
+        self.image.release = Some(release.to_owned());
+        self
+    }
+
     /// Hosts on which containerd runs containers: with all capabilities, and control groups that they can write to.
     pub fn with_containers(mut self) -> Self {
-        self.containers = true;
+        self.image.containers = true;
         self
     }
 }
