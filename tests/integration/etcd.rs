@@ -67,7 +67,8 @@ fn where_one_snapshot_will_do_the_masters_miss_nobody_and_the_night_is_complete(
 fn snapshots_of_one_member_from_two_hosts_degrade_the_night_and_name_both() {
     let mut site = Plan::new(&[("m1", &[Master]), ("e1", &[Etcd]), ("e2", &[Etcd])]).build().unwrap();
     // As with a balancer that happened to choose the same member for both.
-    let endpoint = format!("[etcd]\nendpoint = \"{}\"\nslot = \"1s\"\n", site.etcd[0].url);
+    let endpoint =
+        format!("[etcd]\nendpoint = \"{}\"\nconf = \"/absent\"\nslot = \"1s\"\n", site.etcd[0].url);
     site.drop_in("e2", "50-balancer.toml", &endpoint).unwrap();
     site.night().unwrap();
     let (code, status) = site.status("m1").unwrap();
@@ -136,10 +137,9 @@ fn a_manifest_says_what_runs_on_its_host_and_an_archive_which_host_keys_are_pinn
     let plan: &[(&str, &[_])] =
         &[("m1", &[Master]), ("e1", &[Etcd]), ("e2", &[Etcd]), ("n1", &[Node]), ("backup", &[BackupServer])];
     let mut site = Plan::new(plan).build().unwrap();
-    let conf = site.source("e1", "/etc/etcd/real.conf");
     let data = site.etcd[0].data();
-    fs::write(&conf, format!("ETCD_NAME=e1.site.test\nETCD_DATA_DIR={}\n", data.display())).unwrap();
-    site.drop_in("e1", "50-conf.toml", &format!("[etcd]\nconf = {conf:?}\nslot = \"1s\"\n")).unwrap();
+    site.drop_in("e1", "50-slot.toml", "[etcd]\nslot = \"1s\"\n").unwrap();
+    site.drop_in("e2", "50-conf.toml", "[etcd]\nconf = \"/absent\"\n").unwrap();
     site.night().unwrap();
 
     let of = |host: &str, role: &str| -> Value {
