@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kit::lab::cmd::Cmd;
+use tempfile::TempDir;
 
 const CONFIG: &str = "/etc/nightshift/nightshift.toml";
 
@@ -27,7 +28,11 @@ fn given(variable: &str) -> PathBuf {
 }
 
 fn query(format: &str) -> String {
-    let query = Cmd::new("rpm").args(["--query", "--package", "--queryformat", format]).arg(rpm());
+    query_of(&rpm(), format)
+}
+
+fn query_of(rpm: &Path, format: &str) -> String {
+    let query = Cmd::new("rpm").args(["--query", "--package", "--queryformat", format]).arg(rpm);
     String::from_utf8(query.run().unwrap().stdout).unwrap()
 }
 
@@ -150,17 +155,43 @@ fn the_program_runs_on_el7s_c_library_and_names_the_crates_that_it_is_built_of()
 /// users of this machine.
 #[test]
 fn the_rpm_unpacks_into_an_empty_root_and_its_program_starts() {
-    let root = tempfile::tempdir().unwrap();
-    Cmd::new("rpm")
-        .args(["--install", "--nodeps", "--noscripts", "--root"])
-        .args([root.path(), &rpm()])
-        .timeout(Duration::from_secs(60))
-        .run()
-        .unwrap();
+    let root = unpacked(&rpm());
     for file in files_of_the_rpm() {
         let path = file.split_whitespace().last().unwrap().trim_start_matches('/').to_owned();
         assert!(root.path().join(&path).is_file(), "/{path} was not installed");
     }
     let version = Cmd::new(root.path().join("usr/bin/nightshift")).arg("--version").run().unwrap();
     assert_eq!(version.text(), concat!("nightshift ", env!("CARGO_PKG_VERSION")));
+}
+
+fn unpacked(rpm: &Path) -> TempDir {
+    let root = tempfile::tempdir().unwrap();
+    let install = Cmd::new("rpm").args(["--install", "--nodeps", "--noscripts", "--root"]);
+    install.args([root.path(), rpm]).timeout(Duration::from_secs(60)).run().unwrap();
+    root
+}
+
+#[test]
+fn the_rpm_for_enterprise_linux_7_has_its_units_and_no_socket_of_metrics() {
+    let el7 = given("NIGHTSHIFT_EL7_RPM");
+    assert_eq!(query_of(&el7, "%{RELEASE}"), "1.el7");
+    let requires = query_of(&el7, "[%{REQUIRES} %{REQUIREFLAGS:depflags} %{REQUIREVERSION}\n]");
+    assert!(requires.lines().any(|line| line.trim_end() == "systemd >= 219"), "{requires}");
+    let names = |rpm: &Path| -> BTreeSet<String> {
+        query_of(rpm, "[%{FILENAMES}\n]").lines().map(str::to_owned).collect()
+    };
+    let (of_both, own) = (names(&rpm()), names(&el7));
+    let left_out: Vec<&String> = of_both.difference(&own).collect();
+    let units = ["nightshift-metrics.socket", "nightshift-metrics@.service"];
+    assert_eq!(
+        left_out,
+        units.map(|unit| format!("/usr/lib/systemd/system/{unit}")).iter().collect::<Vec<_>>()
+    );
+    let root = unpacked(&el7);
+    let unit = fs::read_to_string(root.path().join("usr/lib/systemd/system/nightshift.service")).unwrap();
+    assert!(unit.contains("\nExecStart=/usr/bin/nightshift daemon --user nightshift\n"), "{unit}");
+    for script in ["POSTIN", "PREUN", "POSTUN"] {
+        let text = query_of(&el7, &format!("%{{{script}}}"));
+        assert!(text.contains("nightshift") && !text.contains("nightshift-metrics"), "{text}");
+    }
 }

@@ -34,7 +34,7 @@ cargo xtask COMMAND
   nextest ARGS...      run the pinned cargo-nextest, such as: nextest run --package nightshift-core retention
   fuzz [SECONDS]       build the fuzz targets, and run each of them so long
   demo                 run a whole night of three masters on this machine, and show it
-  package              build the .deb and the .rpm for glibc 2.17 and newer into target/packages/, and smoke-test both
+  package              build the .deb, the .rpm and the .el7.rpm for glibc 2.17 and newer into target/packages/, and smoke-test them
   package twice        and build them again in another directory, and compare
   house                show each crate's size and every circle of files in it
   bench [PART...]      compare with what users would otherwise use, and write BENCHMARKS.md

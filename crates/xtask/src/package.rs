@@ -1,4 +1,4 @@
-//! Both packages, in target/packages/: made of a release build for old and new distributions, then smoke-tested.
+//! The packages, in target/packages/: made of a release build for old and new distributions, then smoke-tested.
 
 mod program;
 mod sums;
@@ -15,6 +15,7 @@ use crate::{setup, workspace};
 struct Packages {
     deb: PathBuf,
     rpm: PathBuf,
+    el7: PathBuf,
 }
 
 /// Builds the program that the packages contain.
@@ -29,7 +30,7 @@ pub fn run() -> Result<()> {
     let made = make(&program, &packages)?;
     smoke_test(&made)?;
     sums::write(&packages)?;
-    println!("\n{}\n{}", made.deb.display(), made.rpm.display());
+    println!("\n{}\n{}\n{}", made.deb.display(), made.rpm.display(), made.el7.display());
     Ok(())
 }
 
@@ -64,7 +65,8 @@ fn make(program: &Path, packages: &Path) -> Result<Packages> {
             program::OLDEST_GLIBC
         )));
     }
-    let made = Packages { deb: contents.pack("deb")?, rpm: contents.pack("rpm")? };
+    // The last one also ends in .rpm.
+    let made = Packages { deb: contents.pack("deb")?, rpm: contents.pack("rpm")?, el7: contents.pack_el7()? };
     let components = packages.join("nightshift.cdx.json");
     fs::write(&components, program::components(program)?).map_err(Error::io("write", components))?;
     Ok(made)
@@ -82,5 +84,6 @@ fn smoke_test(made: &Packages) -> Result<()> {
     // The default filter leaves these tests out of a run that has no packages to test.
     let mut tests = command(&line);
     tests.arg("--ignore-default-filter").env("NIGHTSHIFT_DEB", &made.deb).env("NIGHTSHIFT_RPM", &made.rpm);
+    tests.env("NIGHTSHIFT_EL7_RPM", &made.el7);
     step(&mut tests)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::cmd::Cmd;
 use super::error::{Error, Result};
-use super::{folder, root, tools};
+use super::{el7, folder, root, tools};
 use crate::daemon::program;
 
 /// The .deb that a lab's hosts install: made once per test run, around the program that the tests run.
@@ -23,7 +23,7 @@ pub fn package() -> Result<PathBuf> {
     let made_by = packages.join("made-by");
     let this_run = this_run();
     if fs::read_to_string(&made_by).is_ok_and(|run| run == this_run) {
-        return find(&packages, "deb");
+        return find(&packages, ".deb");
     }
     let deb = Contents::of(&program()?, &packages)?.pack("deb")?;
     fs::write(&made_by, this_run).map_err(Error::io(format!("writing {}", made_by.display())))?;
@@ -71,6 +71,17 @@ impl Contents {
 
     /// Makes the package of a format, `deb` or `rpm`.
     pub fn pack(&self, format: &str) -> Result<PathBuf> {
+        self.pack_as(Path::new("packaging/nfpm.yaml"), format)?;
+        find(&self.packages, &format!(".{format}"))
+    }
+
+    /// Makes the rpm for Enterprise Linux 7.
+    pub fn pack_el7(&self) -> Result<PathBuf> {
+        self.pack_as(&el7::stage(&self.staged.join("el7"))?, "rpm")?;
+        find(&self.packages, &format!(".el7.{}.rpm", consts::ARCH))
+    }
+
+    fn pack_as(&self, description: &Path, format: &str) -> Result<()> {
         let nfpm = tools().join("pinned/bin/nfpm");
         if !nfpm.exists() {
             return Err(Error::Refused(format!("{} is missing; run `cargo xtask setup`", nfpm.display())));
@@ -79,7 +90,9 @@ impl Contents {
         if let Some(time) = &self.time {
             pack = pack.env("SOURCE_DATE_EPOCH", time);
         }
-        pack.args(["package", "--config", "packaging/nfpm.yaml", "--packager", format, "--target"])
+        pack.args(["package", "--config"])
+            .arg(description)
+            .args(["--packager", format, "--target"])
             .arg(&self.packages)
             .env("STAGED", &self.staged)
             .env("VERSION", env!("CARGO_PKG_VERSION"))
@@ -88,15 +101,15 @@ impl Contents {
             .current_dir(root())
             .timeout(Duration::from_secs(120))
             .run()?;
-        find(&self.packages, format)
+        Ok(())
     }
 }
 
-fn find(packages: &Path, format: &str) -> Result<PathBuf> {
+fn find(packages: &Path, ending: &str) -> Result<PathBuf> {
     let entries = fs::read_dir(packages).map_err(Error::io(format!("listing {}", packages.display())))?;
     let mut paths = entries.flatten().map(|entry| entry.path());
-    paths.find(|path| path.extension().is_some_and(|extension| extension == format)).ok_or_else(|| {
-        Error::Refused(format!("there is no .{format} in {} although it was made", packages.display()))
+    paths.find(|path| path.to_string_lossy().ends_with(ending)).ok_or_else(|| {
+        Error::Refused(format!("there is no {ending} in {} although it was made", packages.display()))
     })
 }
 
