@@ -106,9 +106,9 @@ fn a_plugin_has_the_four_states_of_monitoring_and_performance_data() {
     assert!(silent.starts_with("NIGHTSHIFT CRITICAL - the daemon did not respond"), "{silent}");
     drop(hung);
     site.drop_in("m1", "50-wrong.toml", "[vault]\nmin-free = \"lots|0\"\n").unwrap();
-    let unknown = ends_with(site.run("m1", &["status", "--plugin"]).unwrap(), 3).stdout;
-    assert!(unknown.starts_with("NIGHTSHIFT UNKNOWN - ") && !unknown.contains('|'), "{unknown}");
-    assert_eq!(unknown.lines().count(), 1, "{unknown}");
+    let invalid = ends_with(site.run("m1", &["status", "--plugin"]).unwrap(), 2).stdout;
+    assert!(invalid.starts_with("NIGHTSHIFT CRITICAL - ") && !invalid.contains('|'), "{invalid}");
+    assert_eq!(invalid.lines().count(), 1, "{invalid}");
     let unknown = ends_with(site.run("m1", &["status", "--plugin", "--bogus"]).unwrap(), 3).stdout;
     assert!(unknown.starts_with("NIGHTSHIFT UNKNOWN - invalid arguments"), "{unknown}");
     let program = kit::daemon::program().unwrap();

@@ -14,10 +14,13 @@ use crate::exit::Exit;
 use crate::{config_file, out, report};
 
 pub async fn run(config: &Path) -> Result<Exit, CommandError> {
-    let settings = config_file::settings(config)?;
-    let report = match status::current(&settings, true).await? {
-        Ok(report) => report,
-        Err(other) => return Ok(super::run::print_response(other)),
+    let report = match config_file::settings(config) {
+        Ok(settings) => match status::current(&settings, true).await? {
+            Ok(report) => report,
+            Err(other) => return Ok(super::run::print_response(other)),
+        },
+        Err(invalid @ CommandError::Config(_)) => status::of_daemon(config, true).await.ok_or(invalid)?,
+        Err(error) => return Err(error),
     };
     let text = metrics_file::text(&report, Timestamp::now());
     out::print_text(text.map_err(CommandError::failed("cannot write the metrics"))?.trim_end());

@@ -14,6 +14,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use nightshift_core::reason::{Reason, ReasonCode};
 use nightshift_core::settings::Settings;
 use nightshift_engine::control::{ClientError, ControlRequest, ControlResponse, send};
@@ -37,8 +38,8 @@ pub async fn run(config: &Path, args: &args::Status) -> Result<Exit, CommandErro
     if args.watch {
         return watch(config).await;
     }
-    let (settings, report) = match report_of(config).await? {
-        (settings, Ok(report)) => (settings, report),
+    let (zone, report) = match report_of(config).await? {
+        (zone, Ok(report)) => (zone, report),
         (_, Err(other)) => return Ok(super::run::print_response(other)),
     };
     if args.json {
@@ -46,16 +47,21 @@ pub async fn run(config: &Path, args: &args::Status) -> Result<Exit, CommandErro
     } else if args.line {
         out::print(summary::line(&report));
     } else {
-        out::print_text(&screen::lines(&report, &settings.window.zone, out::terminal()).join("\n"));
+        out::print_text(&screen::lines(&report, &zone, out::terminal()).join("\n"));
     }
     Ok(if report.needs_attention() { Exit::Degraded } else { Exit::Good })
 }
 
-type Reported = (Settings, Result<Report, ControlResponse>);
+type Reported = (TimeZone, Result<Report, ControlResponse>);
 
 async fn report_of(config: &Path) -> Result<Reported, CommandError> {
-    let settings = config_file::settings(config)?;
-    let mut report = current(&settings, false).await?;
+    let (zone, mut report) = match config_file::settings(config) {
+        Ok(settings) => (settings.window.zone.clone(), current(&settings, false).await?),
+        Err(invalid @ CommandError::Config(_)) => {
+            (TimeZone::system(), Ok(of_daemon(config, false).await.ok_or(invalid)?))
+        }
+        Err(error) => return Err(error),
+    };
     // Another configuration is that of a daemon that an operator starts by hand.
     if let Ok(report) = &mut report
         && report.daemon.is_some()
@@ -65,16 +71,27 @@ async fn report_of(config: &Path) -> Result<Reported, CommandError> {
         let what = "nightshift.service is disabled, so it does not start at the next boot; enable it: systemctl enable nightshift";
         report.warnings.push(Reason::new(ReasonCode::UnitDisabled, what));
     }
-    Ok((settings, report))
+    Ok((zone, report))
+}
+
+/// The report of a daemon that runs on with the config that it has loaded, while the one on disk is invalid. The report says so.
+pub async fn of_daemon(config: &Path, facts: bool) -> Option<Report> {
+    match send(&super::run::socket(config), &ControlRequest::Status { facts }).await {
+        Ok(ControlResponse::Status(report)) => Some(*report),
+        _ => None,
+    }
 }
 
 /// Every end of a plugin is one of its four states, with a line on standard output.
 fn plugin(reported: Result<Reported, CommandError>) -> Exit {
     let (state, text) = match reported {
-        Ok((settings, Ok(report))) => summary::plugin(&report, &settings.window),
+        Ok((_, Ok(report))) => summary::plugin(&report),
         Ok((_, Err(ControlResponse::Failed { message }))) => summary::unknown(&message),
         Ok((_, Err(_))) => summary::unknown("the daemon sent another response"),
-        Err(error @ CommandError::NoAnswer { .. }) => summary::critical(&report::in_full(&error)),
+        // No daemon can start with an invalid config, and none runs.
+        Err(error @ (CommandError::NoAnswer { .. } | CommandError::Config(_))) => {
+            summary::critical(&report::in_full(&error))
+        }
         Err(error) => summary::unknown(&report::in_full(&error)),
     };
     out::print_text(&text);
@@ -90,7 +107,7 @@ async fn watch(config: &Path) -> Result<Exit, CommandError> {
             ));
         };
         let lines = match report_of(config).await? {
-            (settings, Ok(report)) => screen::lines(&report, &settings.window.zone, Some(size)),
+            (zone, Ok(report)) => screen::lines(&report, &zone, Some(size)),
             (_, Err(other)) => return Ok(super::run::print_response(other)),
         };
         out::repaint(&lines, size.rows);

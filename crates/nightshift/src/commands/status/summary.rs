@@ -1,6 +1,5 @@
 //! The status in one line: for the banner of a login, and for monitoring.
 
-use nightshift_core::night::NightWindow;
 use nightshift_core::outcome::Verdict;
 use nightshift_core::reason::{Reason, ReasonCode};
 use nightshift_core::summary::missing_sets;
@@ -60,14 +59,11 @@ pub fn verdict(report: &Report) -> String {
 }
 
 /// The state, and the output of a monitoring plugin: a line with performance data, then one line for each problem.
-pub fn plugin(report: &Report, window: &NightWindow) -> (PluginState, String) {
+pub fn plugin(report: &Report) -> (PluginState, String) {
     let (state, problems) = (state(report), problems(report));
     let text = problems.first().map_or_else(|| nights(report), Clone::clone);
-    let mut lines = vec![format!(
-        "{} | {}",
-        plain(&format!("NIGHTSHIFT {} - {text}", word(state))),
-        data(report, window)
-    )];
+    let mut lines =
+        vec![format!("{} | {}", plain(&format!("NIGHTSHIFT {} - {text}", word(state))), data(report))];
     lines.extend(problems.iter().skip(1).take(MAX_PROBLEMS).map(|problem| plain(problem)));
     (state, lines.join("\n"))
 }
@@ -144,9 +140,8 @@ fn nights(report: &Report) -> String {
 }
 
 /// Performance data: the age of the last restorable night, and how many sets and stages are missing.
-fn data(report: &Report, window: &NightWindow) -> String {
-    let age =
-        report.last_restorable.map(|night| report.at.duration_since(window.opening(night.date)).as_secs());
+fn data(report: &Report) -> String {
+    let age = report.restorable.as_ref().map(|known| report.at.duration_since(known.opened).as_secs());
     let age = age.map(|age| format!("restorable_age={}s;;;0 ", age.max(0)));
     let missing = report.night.as_ref().filter(|night| night.settled);
     let missing: u32 = missing.map_or(0, |night| missing_sets(&night.record, &night.gone).values().sum());

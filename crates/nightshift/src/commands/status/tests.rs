@@ -224,13 +224,7 @@ fn a_night_that_cannot_be_recorded_is_critical_and_the_first_problem() {
     let mut report = Report { stale: None, held: None, before: None, ..report("m1", true) };
     let text = "night 2026-11-25 is open, but its record cannot be written: No space left on device";
     report.warnings.push(Reason::new(ReasonCode::RecordUnwritten, text));
-    let zone = zone();
-    let window = nightshift_core::night::NightWindow {
-        opens: jiff::civil::time(22, 0, 0, 0),
-        closes: jiff::civil::time(4, 0, 0, 0),
-        zone,
-    };
-    let (state, output) = summary::plugin(&report, &window);
+    let (state, output) = summary::plugin(&report);
     assert_eq!(state, crate::exit::PluginState::Critical);
     assert!(output.starts_with(&format!("NIGHTSHIFT CRITICAL - {text} | ")), "{output}");
     assert!(summary::verdict(&report).contains("cannot be recorded"));
