@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::backup::Backup;
+use crate::hook::Occasion;
 use crate::name::{HostName, RemoteName};
 use crate::night::Night;
 use crate::outcome::{Grade, Outcome, Verdict};
@@ -341,6 +342,25 @@ impl Record {
         expected.any
             && self.best_set(&expected.host, expected.role).is_none()
             && (self.has_copy(expected.role) || not_needed())
+    }
+
+    /// The newest report of a hook replaces earlier ones.
+    fn put_hook(&mut self, report: HookReport) {
+        self.hooks.retain(|known| known.name != report.name);
+        self.hooks.push(report);
+    }
+
+    /// Why hooks of this occasion failed.
+    pub fn failed_hooks(&self, is_one: impl Fn(Occasion) -> bool) -> impl Iterator<Item = String> {
+        self.hooks.iter().filter(move |report| is_one(report.at)).filter_map(HookReport::failure)
+    }
+
+    /// Whether a stage did all that it had to do. A failed hook degrades it, and changes nothing of its work.
+    fn has_done_its_work(&self, stage: Stage) -> bool {
+        let outcome = self.stages.get(&stage).and_then(|state| state.outcome);
+        outcome == Some(Outcome::Done)
+            || outcome == Some(Outcome::Degraded)
+                && self.failed_hooks(|at| at.stage == Some(stage)).next().is_some()
     }
 
     fn expects(&self, host: &HostName, role: Role) -> bool {

@@ -9,26 +9,18 @@ mod error;
 mod file;
 mod http;
 mod mail;
+mod program;
 mod roots;
 mod smtp;
 mod url;
-
-use std::time::Duration;
 
 use nightshift_core::notify::{
     MailPath, Notice, Secret, Target, TargetKind, WebhookFormat, json, ping, ping_refusal, webhook,
 };
 
-use command::Program;
-pub use error::SendError;
+pub use error::{Refused, SendError};
 use http::Post;
 use url::Url;
-
-/// The time in which a program has to end.
-const PROGRAM_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// For whom a receiver did not accept a notice, and why, although it has it.
-pub type Refused = Option<String>;
 
 /// Sends a notice; `Ok` means that the receiver has it. A notice that the format of the target has no place for counts as sent.
 pub async fn send(target: &Target, notice: &Notice) -> Result<Refused, SendError> {
@@ -70,7 +62,7 @@ pub async fn send(target: &Target, notice: &Notice) -> Result<Refused, SendError
         }
         TargetKind::Mail { from, to, path } => mail::send(from, to, path, notice).await,
         TargetKind::Command { argv } => {
-            run(argv, notice, json(notice).to_string().as_bytes()).await.map(|()| None)
+            program::run(argv, notice, json(notice).to_string().as_bytes()).await.map(|()| None)
         }
     }
 }
@@ -94,13 +86,6 @@ pub fn check(target: &Target) -> Result<(), SendError> {
         }
     }
     ca.as_deref().map_or(Ok(()), |ca| roots::certificates(Some(ca)).map(drop))
-}
-
-/// Runs a program with a notice on its standard input.
-async fn run(argv: &[String], notice: &Notice, input: &[u8]) -> Result<(), SendError> {
-    let environment = vec![("NIGHTSHIFT_ID", notice.id.clone())];
-    let program = Program { argv, environment, input, timeout: PROGRAM_TIMEOUT, logged: false };
-    Ok(command::run(&program).await?)
 }
 
 #[cfg(test)]

@@ -5,14 +5,15 @@ use lettre::message::Mailbox;
 use lettre::message::header::ContentType;
 use nightshift_core::notify::{MailPath, Notice, Severity};
 
+use crate::error::{Refused, SendError};
+use crate::program;
 use crate::smtp::{Server, TIMEOUT};
 use crate::url::Url;
-use crate::{Refused, SendError, run};
 
 pub async fn send(from: &str, to: &[String], path: &MailPath, notice: &Notice) -> Result<Refused, SendError> {
     let message = compose(from, to, notice)?;
     match path {
-        MailPath::Sendmail(argv) => run(argv, notice, &message.formatted()).await.map(|()| None),
+        MailPath::Sendmail(argv) => program::run(argv, notice, &message.formatted()).await.map(|()| None),
         MailPath::Smtp { url, ca } => {
             let url = Url::read(url)?;
             let server = Server { url: &url, ca: ca.as_deref(), hello: notice.host.to_string() };

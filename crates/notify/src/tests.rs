@@ -2,6 +2,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::thread;
+use std::time::Duration;
 
 use nightshift_core::chain;
 use nightshift_core::notify::Secret;

@@ -22,6 +22,7 @@ use super::config::Load;
 use super::disk::Disk;
 use super::due_notices::DueNotices;
 use super::metrics_clock::MetricsClock;
+use super::night_hooks;
 use super::nights::Nights;
 use super::status_line::status_line;
 use super::sweep::sweep;
@@ -170,7 +171,9 @@ impl Daemon {
         if self.clock.needs_query() {
             self.clock.store(clock::query().await);
         }
-        self.resume_hooks().await;
+        for night in night_hooks::left(self.agenda.settings()).await {
+            self.run_hooks_after(night);
+        }
         self.turn(AgendaEvent::Tick).await;
         self.write_hint();
         self.metrics.changed();
@@ -282,6 +285,16 @@ impl Daemon {
                 self.supervisor.start(task, stop, async { TaskOutput::Stage(end.into()) });
             }
         }
+    }
+
+    /// A task of its own: neither the next night nor a client waits for it.
+    fn run_hooks_after(&mut self, night: Night) {
+        let hooks = night_hooks::run(Arc::clone(self.agenda.settings()), night, self.audit.clone());
+        let task = async {
+            hooks.await;
+            TaskOutput::Nothing
+        };
+        self.supervisor.start(Task::NightHooks(night), CancellationToken::new(), task);
     }
 
     /// Makes space at once for tonight's sets: a full vault could not take them.

@@ -12,9 +12,7 @@ use nightshift_core::record::{Record, Step};
 use nightshift_core::settings::Settings;
 use nightshift_store::offload;
 use nightshift_store::records::Records;
-use tokio_util::sync::CancellationToken;
 
-use super::actions::{Daemon, Task, TaskOutput};
 use crate::audit::Audit;
 use crate::{hooks, report};
 
@@ -23,31 +21,17 @@ const MAX_AGE: SignedDuration = SignedDuration::from_hours(24);
 /// How many nights are searched for hooks that are due, the newest first.
 const MAX_NIGHTS: usize = 4;
 
-impl Daemon {
-    /// Runs what an earlier process left.
-    pub async fn resume_hooks(&mut self) {
-        let settings = Arc::clone(self.agenda.settings());
-        if hooks::at(&settings, Occasion::AFTER_NIGHT).next().is_none() {
-            return;
-        }
-        for night in offload::run(move || left(&settings)).await {
-            self.run_hooks_after(night);
-        }
+/// What an earlier process left.
+pub(super) async fn left(settings: &Arc<Settings>) -> Vec<Night> {
+    if hooks::at(settings, Occasion::AFTER_NIGHT).next().is_none() {
+        return Vec::new();
     }
-
-    /// A task of its own: neither the next night nor a client waits for it.
-    pub fn run_hooks_after(&mut self, night: Night) {
-        let (settings, audit) = (Arc::clone(self.agenda.settings()), self.audit.clone());
-        let task = async move {
-            run_all(settings, night, &audit).await;
-            TaskOutput::Nothing
-        };
-        self.supervisor.start(Task::NightHooks(night), CancellationToken::new(), task);
-    }
+    let settings = Arc::clone(settings);
+    offload::run(move || recorded(&settings)).await
 }
 
 /// The nights with hooks that are due. A record that cannot be read is a warning of the status.
-fn left(settings: &Settings) -> Vec<Night> {
+fn recorded(settings: &Settings) -> Vec<Night> {
     let (records, now) = (Records::new(settings.paths.records()), Timestamp::now());
     let nights = records.nights().unwrap_or_default().into_iter().rev().take(MAX_NIGHTS);
     let read = nights.filter_map(|night| records.read(night).ok().flatten());
@@ -68,7 +52,7 @@ fn due<'h>(settings: &'h Settings, record: &'h Record) -> impl Iterator<Item = &
     hooks::at(settings, Occasion::AFTER_NIGHT).filter(is_due)
 }
 
-async fn run_all(settings: Arc<Settings>, night: Night, audit: &Audit) {
+pub(super) async fn run(settings: Arc<Settings>, night: Night, audit: Audit) {
     let records = Records::new(settings.paths.records());
     let reading = records.clone();
     let record = match offload::run(move || reading.read(night)).await {

@@ -10,8 +10,8 @@ use nightshift_core::summary::Judgement;
 use nightshift_store::records::Records;
 use nightshift_store::{StoreError, create_directories, read_json, remove_file, write_json};
 
-use super::queue::{MAX_LEN, Queue, Queued, sweep};
-use super::unreadable::set_aside;
+use super::queue::{Queue, Queued, sweep};
+use super::unreadable::{MAX_LEN, set_aside};
 use crate::status::{is_settled, judgement};
 
 /// How many nights are compared with what was reported: a daemon that was down for some nights reports what they became.

@@ -13,12 +13,10 @@ use nightshift_store::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::unreadable::set_aside;
+use super::unreadable::{MAX_LEN, set_aside};
 
 /// More waiting notices of one target are given up, the oldest first.
 const MAX_WAITING: usize = 200;
-/// The maximum length of a file: a notice has at most a dozen lines.
-pub(super) const MAX_LEN: u64 = 256 << 10;
 /// The delay before the first retry. It doubles with each one, up to ten times this.
 const BACKOFF: Duration = Duration::from_secs(30);
 

@@ -7,7 +7,8 @@ use nightshift_core::settings::Settings;
 use nightshift_store::{StoreError, UNREADABLE, aside, list, set_aside_unreadable};
 use serde::de::DeserializeOwned;
 
-use super::queue::MAX_LEN;
+/// The maximum length of a file: a notice has at most a dozen lines.
+pub(super) const MAX_LEN: u64 = 256 << 10;
 
 /// Sets a file aside that is not such a value. Returns a line for the journal.
 pub(super) fn set_aside<T: DeserializeOwned>(path: &Path) -> Result<Option<String>, StoreError> {
