@@ -10,7 +10,7 @@ use crate::settings::Settings;
 use crate::units::local_time;
 
 /// Some dates have no stage; a schedule has one at least once a month.
-const MAX_DAYS: usize = 40;
+pub const MAX_DAYS: usize = 40;
 
 /// The nights that open, from a date on: not those without a stage, and not those that are recorded, because a recorded night never
 /// opens again.

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use nightshift_core::agenda::Held;
-use nightshift_core::next_night::next_opening;
+use nightshift_core::next_night::{MAX_DAYS, next_opening};
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Verdict;
 use nightshift_core::plan::NightPlan;
@@ -219,8 +219,6 @@ fn stale(
     last_restorable: Option<Night>,
     oldest: Option<Night>,
 ) -> Option<String> {
-    /// Some dates have no stage; a schedule has one at least once a month.
-    const MAX_DAYS: usize = 40;
     let window = &settings.window;
     let mut date = now.to_zoned(window.zone.clone()).date();
     for _ in 0..MAX_DAYS {

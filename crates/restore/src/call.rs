@@ -44,7 +44,7 @@ pub enum CallError {
     #[error("no result within {} s", DEADLINE.as_secs())]
     TimedOut,
     #[error(
-        "ssh connects to {address}, but there is no response within {} s; see whether its file systems and nightshift.service respond",
+        "ssh connects to {address}, but nothing there responds within {} s; see whether its file systems and nightshift.service respond",
         .after.as_secs()
     )]
     Silent { address: String, after: Duration },

@@ -149,7 +149,7 @@ fn package(text: &str, directory: &Path) -> std::result::Result<String, String> 
     Ok(kept.fold(String::new(), |text, line| text + line + "\n"))
 }
 
-/// A unit as systemd 219 needs it. A directive that this file does not know is refused: somebody has to find out.
+/// A unit as systemd 219 needs it. A directive that this file does not know is refused: look up what systemd 219 does with it, and add it here.
 pub fn unit(text: &str) -> std::result::Result<String, String> {
     let value_of = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
     // It can give no capability to a user: the program itself changes from root to the user.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use nightshift_core::etcd_facts::AgreementState;
 use nightshift_core::name::{HostName, TargetName};
+use nightshift_core::next_night::MAX_DAYS;
 use nightshift_core::next_night::nights_from;
 use nightshift_core::night::Night;
 use nightshift_core::plan::NightPlan;
@@ -27,8 +28,6 @@ use crate::state_lock::first_started;
 
 /// How many nights are read for the last run of each stage: one that is scheduled once a week is found.
 const MAX_NIGHTS: usize = 8;
-/// How many dates are tried for the next nights with a stage; a schedule has one at least once a month.
-const MAX_DAYS: usize = 40;
 /// The number of known openings: the answer stays true for two weeks without a daemon.
 const OPENINGS: usize = 14;
 
