@@ -251,7 +251,7 @@ mod tests {
         let begun = Instant::now();
         let script = format!("sleep 600 & echo $! > {}; wait", file.display());
         let error = run(SHORT, &script).await.unwrap_err().to_string();
-        assert!(error.contains("n1") && error.contains("no response within 1 s"), "{error}");
+        assert!(error.contains("n1") && error.contains("nothing there responds within 1 s"), "{error}");
         assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
         let proxy = std::fs::read_to_string(&file).unwrap();
         let stat = format!("/proc/{}/stat", proxy.trim());
