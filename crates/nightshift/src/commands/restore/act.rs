@@ -14,9 +14,10 @@ use nightshift_core::backup::Backup;
 use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Verdict;
-use nightshift_core::role::Role;
+use nightshift_core::role::{Role, Roles};
 use nightshift_core::settings::Settings;
 use nightshift_core::stage::Stage;
+use nightshift_core::text::Text;
 use nightshift_engine::control::{ClientError, ControlRequest, ControlResponse, send};
 use nightshift_restore::conductor::DEGRADED;
 use nightshift_restore::target::idle::{self, UntilIdle};
@@ -119,6 +120,9 @@ impl Nightshift for Configured<'_> {
         if let Some(ended) = night.map(|night| self.ended(night)).transpose()?.flatten() {
             return Ok(ended);
         }
+        if stages.is_empty() {
+            return report(here(run_own_night(&socket(self.config), self.settings()?.roles()))?);
+        }
         report(here(run_night(&socket(self.config), plan, stages, night))?)
     }
 
@@ -166,7 +170,34 @@ async fn attended(
     }
 }
 
-/// Requests the night once the daemon is there, and waits for its end.
+/// Requests a night of this host alone once the daemon is there, and waits for its end. If a night of the schedule is open here, the host
+/// joins that, and only its own sets are awaited: other hosts may make theirs hours later, or not at all.
+async fn run_own_night(socket: &Path, roles: Roles) -> Result<ControlResponse, CommandError> {
+    let until = Instant::now() + START_TIMEOUT;
+    let status = accepted(socket, &ControlRequest::Status { facts: false }, until).await?;
+    let ControlResponse::Status(status) = status else { return Ok(status) };
+    let open = status.night.map(|night| night.record).filter(|record| record.closed.is_none());
+    let Some(night) = open.map(|record| record.night).filter(|night| !night.is_extra()) else {
+        return accepted(socket, &whole_night(Vec::new(), None, None), until).await;
+    };
+    let stages = Stage::ALL.into_iter().filter(|stage| stage.makes().is_some_and(|role| roles.has(role)));
+    let request =
+        ControlRequest::Run { stages: stages.collect(), night: Some(night), wait: true, again: false };
+    Ok(match accepted(socket, &request, until).await? {
+        ControlResponse::Done { message } => ControlResponse::Done {
+            message: format!(
+                "{message}; night {night} is open, and its other stages run in it: see `nightshift status`"
+            ),
+        },
+        other => other,
+    })
+}
+
+fn whole_night(stages: Vec<Stage>, night: Option<Night>, restored: Option<Text>) -> ControlRequest {
+    ControlRequest::RunNight { wait: true, night, again: false, stages, restored, backup: None }
+}
+
+/// Requests the night that proves a restored cluster once the daemon is there, and waits for its end.
 async fn run_night(
     socket: &Path,
     plan: &str,
@@ -174,14 +205,8 @@ async fn run_night(
     night: Option<Night>,
 ) -> Result<ControlResponse, CommandError> {
     let until = Instant::now() + START_TIMEOUT;
-    if !stages.is_empty() {
-        accepted(socket, &ControlRequest::Restored, until).await?;
-    }
-    let restored = (!stages.is_empty()).then(|| plan.into());
-    let stages = stages.to_vec();
-    let request =
-        ControlRequest::RunNight { wait: true, night, again: false, stages, restored, backup: None };
-    accepted(socket, &request, until).await
+    accepted(socket, &ControlRequest::Restored, until).await?;
+    accepted(socket, &whole_night(stages.to_vec(), night, Some(plan.into())), until).await
 }
 
 /// The daemon may be starting, and a night that closes waits for its stages.
