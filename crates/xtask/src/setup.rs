@@ -11,17 +11,11 @@ const BUILD: &[&str] = &["binutils", "gcc", "libc6-dev"];
 const FUZZING: &[&str] = &["g++"];
 
 /// What the integration tests run for real.
-const SERVERS: &[&str] = &[
-    "age",
-    "curl",
-    "etcd-client",
-    "etcd-server",
-    "openssh-client",
-    "openssh-server",
-    "prometheus",
-    "prometheus-node-exporter",
-    "tmux",
-];
+const SERVERS: &[&str] =
+    &["age", "curl", "etcd-client", "etcd-server", "openssh-client", "openssh-server", "tmux"];
+
+/// What operators watch hosts with.
+const PROMETHEUS: &[&str] = &["prometheus", "prometheus-node-exporter"];
 
 /// Services that those packages enable; the tests need the programs only.
 const SERVICES: &[(&str, &str)] = &[
@@ -40,7 +34,7 @@ const PIP: &[&str] = &["python3-pip"];
 pub fn everything() -> Result<()> {
     for_tests()?;
     go_programs::etcd("3.7")?;
-    for_packages()
+    for_operators()
 }
 
 /// What the tests need. The lab needs root itself, not only to be set up.
@@ -78,6 +72,13 @@ pub fn for_packages() -> Result<()> {
     }
     pinned_tools()?;
     tools::linker()
+}
+
+/// What the tests with operators' programs need besides.
+pub fn for_operators() -> Result<()> {
+    for_packages()?;
+    debian_packages(PROMETHEUS)?;
+    tools::ansible()
 }
 
 pub fn for_lab() -> Result<()> {

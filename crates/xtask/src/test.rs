@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode, Stdio};
 use crate::error::{Error, Result};
 use crate::run::{command, show, step, succeeds};
 use crate::times::Times;
-use crate::{fuzz, go_programs, no_sync, package, setup, tools, workspace};
+use crate::{fuzz, go_programs, no_sync, package, setup, workspace};
 
 pub fn run() -> Result<ExitCode> {
     let mut times = Times::start();
@@ -46,8 +46,7 @@ pub fn interrupted_restores() -> Result<()> {
 /// installs it on fresh hosts. With words, only the tests whose names contain one of them.
 pub fn operators(words: &[&str]) -> Result<()> {
     setup::for_tests()?;
-    setup::for_packages()?;
-    tools::ansible()?;
+    setup::for_operators()?;
     step(&mut command(&["cargo", "build", "--locked", "--workspace"]))?;
     let program = package::program()?;
     let mut runner = command(&["cargo", "nextest", "run", "--locked", "--package", "nightshift-tests"]);

@@ -12,13 +12,14 @@ use kit::port;
 use kit::site::Plan;
 use serde_json::Value;
 
-use crate::support::{SOON, good};
-
+/// For what takes a moment.
+const SOON: Duration = Duration::from_secs(20);
 /// For Prometheus' start and its first scrapes.
 const SCRAPED: Duration = Duration::from_secs(60);
 
-fn programs() -> bool {
-    let missing = ["prometheus", "prometheus-node-exporter", "systemd-socket-activate", "curl"]
+/// Whether Prometheus and what belongs to it are there.
+pub fn programs() -> bool {
+    let missing = ["prometheus", "promtool", "prometheus-node-exporter", "systemd-socket-activate", "curl"]
         .into_iter()
         .find(|program| Cmd::new(program).arg("--version").run().is_err());
     kit::require(missing.map_or(Ok(()), |program| Err(format!("{program} is not installed"))))
@@ -87,7 +88,7 @@ fn prometheus_scrapes_the_socket_and_node_exporter_and_every_query_of_the_board_
     let config = format!("[metrics]\ntextfile = \"{}/nightshift.prom\"\n", textfiles.display());
     site.drop_in("m1", "50-metrics.toml", &config).unwrap();
     site.night().unwrap();
-    good(site.run("m1", &["generate", folder.path().to_str().unwrap()]).unwrap());
+    Cmd::new(program().unwrap()).arg("generate").arg(folder.path()).run().unwrap();
 
     let report = site.host("m1").state().join("metrics/status.json");
     let [tcp, nodes, address] = [(); 3].map(|()| format!("127.0.0.1:{}", port::free()));
@@ -99,7 +100,9 @@ fn prometheus_scrapes_the_socket_and_node_exporter_and_every_query_of_the_board_
         prometheus(&address, folder.path(), &[&tcp, &nodes]),
     ];
     let over_unix = poll("curl --unix-socket", SOON, || get(&["--unix-socket", &unix, "http://m1/metrics"]));
-    assert!(over_unix.unwrap().contains("nightshift_daemon_up 1"));
+    let over_unix = over_unix.unwrap() + "\n";
+    assert!(over_unix.contains("nightshift_daemon_up 1"));
+    Cmd::new("promtool").args(["check", "metrics"]).stdin(over_unix).run().unwrap();
     let refused = get(&[&format!("http://{tcp}/")]).unwrap_err();
     assert!(refused.contains("404"), "{refused}");
 

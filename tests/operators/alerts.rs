@@ -8,7 +8,7 @@ use kit::daemon::program;
 use kit::lab::cmd::Cmd;
 use serde_json::Value;
 
-use super::promtool;
+use crate::prometheus::programs;
 
 /// Samples in an hour.
 const PER_HOUR: usize = 12;
@@ -221,7 +221,7 @@ fn summary(case: &Case, rules: &str) -> String {
 
 #[test]
 fn each_alert_fires_in_a_bad_time_and_clears_after_a_good_night() {
-    if !promtool() {
+    if !programs() {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
