@@ -84,12 +84,16 @@ pub struct Image {
     pub containers: bool,
     /// Debian's code name, if not this machine's release.
     pub release: Option<String>,
+    /// Further packages.
+    pub packages: Vec<String>,
 }
 
 impl Image {
     /// Its root folder; made first if it isn't there.
     pub fn ensure(&self) -> Result<PathBuf> {
-        let packages = [PACKAGES, if self.containers { CONTAINERS } else { &[] }].concat();
+        let further = self.packages.iter().map(String::as_str);
+        let containers = if self.containers { CONTAINERS } else { &[] };
+        let packages: Vec<&str> = PACKAGES.iter().chain(containers).copied().chain(further).collect();
         let recipe = Recipe::of(self.release.as_deref(), &packages.join(","))?;
         let root = folder().join(format!("image-{}", recipe.hash()));
         if root.exists() && !recipe.is_old(&root) {

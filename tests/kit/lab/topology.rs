@@ -89,6 +89,12 @@ impl Topology {
         self
     }
 
+    /// Hosts with further packages of Debian.
+    pub fn with_packages(mut self, packages: &[&str]) -> Self {
+        self.image.packages = packages.iter().map(|&package| package.to_owned()).collect();
+        self
+    }
+
     /// Hosts on which containerd runs containers: with all capabilities, and control groups that they can write to.
     pub fn with_containers(mut self) -> Self {
         self.image.containers = true;
