@@ -106,6 +106,11 @@ fn hooks_run_before_a_stage_makes_its_set_and_after_it_with_its_outcome_and_thos
     assert!(line("etcd").contains("this host does not run the stage"), "{listed}");
     let plan = good(site.run("m1", &["plan"]).unwrap()).stdout;
     assert!(plan.contains("  all before night: $ ") && !plan.contains("etcd after"), "{plan}");
+    let plan = good(site.run("m1", &["plan", "--json"]).unwrap()).stdout;
+    let plan: Value = serde_json::from_str(&plan).unwrap();
+    let names: Vec<&str> =
+        plan["hooks"].as_array().unwrap().iter().filter_map(|it| it["name"].as_str()).collect();
+    assert_eq!(names, ["first", "last", "all"], "{plan:#}");
 }
 
 #[test]

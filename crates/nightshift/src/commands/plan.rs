@@ -14,6 +14,7 @@ use nightshift_core::stage::Stage;
 use nightshift_core::units::local_time;
 use nightshift_engine::status;
 use nightshift_store::records::Records;
+use serde::Serialize;
 
 use super::CommandError;
 use crate::exit::Exit;
@@ -43,7 +44,8 @@ pub fn run(config: &Path, night: Option<Night>, json: bool) -> Result<Exit, Comm
         out::print_error(&skipped.text(&settings.window.zone));
     }
     if json {
-        out::print_json(&plan)?;
+        let hooks = hooks(&settings, &plan).map(PlannedHook::of).collect();
+        out::print_json(&WithHooks { plan: &plan, hooks })?;
         return Ok(Exit::Good);
     }
     let show = |at: Timestamp| local_time(at, &settings.window.zone);
@@ -68,7 +70,7 @@ pub fn run(config: &Path, night: Option<Night>, json: bool) -> Result<Exit, Comm
         ]
     });
     out::print_table(&["STAGE", "AT", "UNTIL", "WITH"], rows);
-    hooks(&settings, &plan);
+    print_hooks(&settings, &plan);
     files(&settings, &plan);
     Ok(Exit::Good)
 }
@@ -113,17 +115,43 @@ fn what(settings: &Settings, plan: &NightPlan, planned: &PlannedStage) -> String
 }
 
 /// The hooks of this night, in the order of the config.
-fn hooks(settings: &Settings, plan: &NightPlan) {
-    let is_planned = |hook: &&Hook| hook.at.stage.is_none_or(|stage| plan.stage(stage).is_some());
-    let mut hooks = settings.hooks.iter().filter(is_planned).peekable();
+fn hooks<'a>(settings: &'a Settings, plan: &NightPlan) -> impl Iterator<Item = &'a Hook> {
+    settings.hooks.iter().filter(|hook| hook.at.stage.is_none_or(|stage| plan.stage(stage).is_some()))
+}
+
+#[derive(Serialize)]
+struct WithHooks<'a> {
+    #[serde(flatten)]
+    plan: &'a NightPlan,
+    hooks: Vec<PlannedHook<'a>>,
+}
+
+#[derive(Serialize)]
+struct PlannedHook<'a> {
+    name: &'a str,
+    at: String,
+    command: String,
+    required: bool,
+}
+
+impl<'a> PlannedHook<'a> {
+    fn of(hook: &'a Hook) -> Self {
+        let Hook { name, at, argv, required, .. } = hook;
+        let (at, command) = (at.to_string(), masked_command(argv));
+        Self { name: name.as_str(), at, command, required: *required }
+    }
+}
+
+fn print_hooks(settings: &Settings, plan: &NightPlan) {
+    let mut hooks = hooks(settings, plan).map(PlannedHook::of).peekable();
     if hooks.peek().is_none() {
         return;
     }
     out::print("");
     out::print("hooks:");
-    for hook in hooks {
-        let required = if hook.required { " (required)" } else { "" };
-        out::print(format!("  {} {}: $ {}{required}", hook.name, hook.at, masked_command(&hook.argv)));
+    for PlannedHook { name, at, command, required } in hooks {
+        let required = if required { " (required)" } else { "" };
+        out::print(format!("  {name} {at}: $ {command}{required}"));
     }
 }
 
