@@ -104,13 +104,13 @@ fn receivers_that_fail_redirect_stall_or_are_down_change_nothing_of_the_night_an
     let place = elsewhere.url();
     let redirects = Receiver::start(move |_| Answer::Redirect(format!("{place}/a-secret")));
     let stalls = Receiver::start(|_| Answer::Stall);
-    let down = Receiver::reserve();
+    let (down, gone) = (Receiver::reserve(), Receiver::reserve());
     let targets = [
         webhook("fails-once", &fails_once.url()),
         webhook("redirects", &redirects.url()),
         webhook("stalls", &stalls.url()),
         webhook("down", &down.url()),
-        webhook("given-up", &Receiver::reserve().url()) + "give-up = \"1s\"\n",
+        webhook("given-up", &gone.url()) + "give-up = \"1s\"\n",
     ];
     let (mut site, _unit) = site_with(&targets.concat());
     site.night().unwrap();
@@ -148,6 +148,10 @@ fn receivers_that_fail_redirect_stall_or_are_down_change_nothing_of_the_night_an
     assert!(site.log("m1").contains("was given up"), "{}", site.log("m1"));
     let again = site.run("m1", &["notify", "--test", "given-up"]).unwrap();
     assert!(again.code == 1 && again.stderr.contains("cannot connect"), "{again:?}");
+    let _back = gone.open(|_| Answer::Status(200));
+    good(site.run("m1", &["notify", "--test", "given-up"]).unwrap());
+    let (_, status) = site.status("m1").unwrap();
+    assert!(!status["warnings"].to_string().contains("target given-up"), "a test that arrives settles it");
 }
 
 #[test]

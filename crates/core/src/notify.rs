@@ -72,6 +72,9 @@ pub struct Notice {
     /// What it is about, if that is not the whole host: another host, a set's host and role, a remote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
+    /// What it is about, if it stands for several changes of one kind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subjects: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub night: Option<Night>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -104,6 +107,7 @@ impl Notice {
             cluster: cluster.clone(),
             host: host.clone(),
             subject: None,
+            subjects: Vec::new(),
             night: None,
             verdict: None,
             unchanged: false,

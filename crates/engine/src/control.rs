@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::civil::Date;
 use nightshift_core::backup::Backup;
-use nightshift_core::name::HostName;
+use nightshift_core::name::{HostName, TargetName};
 use nightshift_core::night::Night;
 use nightshift_core::set_path::SetId;
 use nightshift_core::stage::Stage;
@@ -84,6 +84,12 @@ pub enum ControlRequest {
     Opened {
         archive: String,
         recipient: String,
+    },
+    /// A test of this target has arrived; not for these recipients, if some are named.
+    Notified {
+        target: TargetName,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        refused: Option<String>,
     },
     /// Checks which of the configured files the daemon can read in its sandbox.
     Readable,

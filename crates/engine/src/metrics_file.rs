@@ -10,15 +10,16 @@ use nightshift_core::metrics::{families, render};
 use nightshift_core::settings::Settings;
 use nightshift_core::status::Report;
 use nightshift_store::{
-    IoContext as _, StoreError, create_directories, open_regular, read_json, replace_public_file, write_json,
+    IoContext as _, StoreError, create_directories, open_regular, read_json, remove_file,
+    replace_public_file, write_json,
 };
 use rustix::fs::{Access, access};
 
 /// A report without its night: 2,000 hosts make half a MiB.
 const MAX_LEN: u64 = 16 << 20;
 const REPORT: &str = "status.json";
-/// Remembers the path of the textfile that was written last, as JSON.
-const TEXTFILE: &str = "textfile.json";
+/// Remembers the paths of textfiles, as JSON.
+const TEXTFILES: &str = "textfiles.json";
 const MAX_PATH_LEN: u64 = 64 << 10;
 /// How each text of these metrics begins.
 const OURS: &str = "# HELP nightshift_";
@@ -38,20 +39,24 @@ pub fn write(settings: &Settings, report: Report) -> Result<(), StoreError> {
     fs::set_permissions(&directory, closed).on("chmod", &directory)?;
     write_report(&directory, &report)?;
     let textfile = settings.metrics.textfile.as_deref();
-    let written = last_textfile(&directory);
+    let written = textfiles(&directory);
+    let mut kept: Vec<PathBuf> = textfile.map(Path::to_owned).into_iter().collect();
     let mut removed = Ok(());
-    if written.as_deref() != textfile {
-        write_json(&directory.join(TEXTFILE), &textfile)?;
-        if let Some(old) = written.filter(|old| is_ours(old)) {
-            removed = fs::remove_file(&old).on("remove", &old);
+    for old in written.iter().filter(|old| Some(old.as_path()) != textfile) {
+        if let Err(error) = remove_ours(old) {
+            kept.push(old.clone());
+            removed = Err(error);
         }
+    }
+    if kept != written {
+        write_json(&directory.join(TEXTFILES), &kept)?;
     }
     textfile.map_or(Ok(()), |textfile| write_textfile(textfile, &report)).and(removed)
 }
 
-/// The textfile that was written last. What cannot be read is written again.
-fn last_textfile(directory: &Path) -> Option<PathBuf> {
-    read_json::<Option<PathBuf>>(&directory.join(TEXTFILE), MAX_PATH_LEN).ok().flatten().flatten()
+/// The textfiles that were written and not removed yet. What cannot be read is written again.
+fn textfiles(directory: &Path) -> Vec<PathBuf> {
+    read_json(&directory.join(TEXTFILES), MAX_PATH_LEN).ok().flatten().unwrap_or_default()
 }
 
 /// Where the files of metrics are in a state directory.
@@ -70,13 +75,18 @@ fn write_textfile(textfile: &Path, report: &Report) -> Result<(), StoreError> {
     replace_public_file(textfile, text.as_bytes())
 }
 
-/// Whether a file is a textfile that nightshift wrote.
-fn is_ours(path: &Path) -> bool {
+/// Removes a textfile, if it is one that nightshift wrote and still there.
+fn remove_ours(path: &Path) -> Result<(), StoreError> {
     let start = open_regular(path).and_then(|file| {
-        let mut start = String::new();
-        file.take(OURS.len() as u64).read_to_string(&mut start).map(|_| start)
+        let mut start = Vec::new();
+        file.take(OURS.len() as u64).read_to_end(&mut start).map(|_| start)
     });
-    start.is_ok_and(|start| start == OURS)
+    match start {
+        Ok(start) if start == OURS.as_bytes() => remove_file(path),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).on("read", path),
+    }
 }
 
 /// Why this process cannot replace the textfile, and what to do about it.
@@ -107,7 +117,7 @@ pub fn write_stopped(state: &Path) -> Result<(), StoreError> {
     let Some(report) = read(&directory.join(REPORT))? else { return Ok(()) };
     let report = Report { daemon: None, ..report };
     write_report(&directory, &report)?;
-    last_textfile(&directory).map_or(Ok(()), |textfile| write_textfile(&textfile, &report))
+    textfiles(&directory).iter().map(|textfile| write_textfile(textfile, &report)).fold(Ok(()), Result::and)
 }
 
 #[cfg(test)]
@@ -137,5 +147,24 @@ mod tests {
         write_stopped(&dir.path().join("state")).unwrap();
         assert!(fs::read_to_string(&one).unwrap().contains("\nnightshift_daemon_up 0\n"));
         assert_eq!(fs::read_to_string(&two).unwrap(), "of another program\n");
+    }
+
+    #[test]
+    fn a_textfile_that_cannot_be_removed_is_removed_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut settings = settings(dir.path(), vec![host("m1", Role::Node)]);
+        let [textfile, away] = ["nightshift.prom", "away"].map(|name| dir.path().join(name));
+        settings.metrics.textfile = Some(textfile.clone());
+        let report = || fixtures::report(Timestamp::now());
+        write(&settings, report()).unwrap();
+        // What is not a file cannot be read.
+        fs::rename(&textfile, &away).unwrap();
+        fs::create_dir(&textfile).unwrap();
+        settings.metrics.textfile = None;
+        write(&settings, report()).unwrap_err();
+        fs::remove_dir(&textfile).unwrap();
+        fs::rename(&away, &textfile).unwrap();
+        write(&settings, report()).unwrap();
+        assert!(!textfile.exists());
     }
 }

@@ -49,7 +49,11 @@ impl Unit {
             }
             Ok(serde_json::from_slice(&answer)?)
         };
-        let late = || io::Error::new(io::ErrorKind::TimedOut, "the unit did not answer in time");
+        let late = || {
+            let (seconds, unit) = (limit.as_secs(), self.name);
+            let text = format!("the unit did not answer within {seconds} s; see `journalctl -u '{unit}@*'`");
+            io::Error::new(io::ErrorKind::TimedOut, text)
+        };
         timeout(limit, exchange).await.unwrap_or_else(|_| Err(late()))
     }
 

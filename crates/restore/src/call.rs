@@ -41,7 +41,7 @@ pub enum CallError {
     Invalid { address: String, source: InvalidJson },
     #[error("{0}")]
     Failed(String),
-    #[error("no result within {} s", DEADLINE.as_secs())]
+    #[error("no result within {} h; what was started there may still run: see `nightshift status` on that host", DEADLINE.as_secs() / 3600)]
     TimedOut,
     #[error(
         "ssh connects to {address}, but nothing there responds within {} s; see whether its file systems and nightshift.service respond",
@@ -109,12 +109,12 @@ async fn within(
     let group = child.id().filter(|_| !is_long).and_then(|id| Pid::from_raw(id.try_into().ok()?));
     let called = timeout(limits.result, exchange(&mut child, request, content, address, limits.silence));
     let result = called.await.unwrap_or_else(|_| {
-        Err(match is_long {
+        Err(match limits.result == DEADLINE {
             true => CallError::TimedOut,
             false => CallError::Silent { address: address.to_owned(), after: limits.result },
         })
     });
-    if let (Err(CallError::Silent { .. }), Some(group)) = (&result, group) {
+    if let (Err(CallError::Silent { .. } | CallError::TimedOut), Some(group)) = (&result, group) {
         // An error means that none of them is left.
         let _none_left = kill_process_group(group, Signal::KILL);
     }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
@@ -14,6 +14,23 @@ use crate::sync::{sync_directory, sync_file};
 pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let directory = parent(path)?;
     persist(write_aside(directory, path, bytes)?, directory, path)
+}
+
+/// The new content of a small file, under another name.
+#[derive(Debug)]
+pub struct Prepared {
+    file: NamedTempFile,
+    path: PathBuf,
+}
+
+pub(crate) fn prepare(path: &Path, bytes: &[u8]) -> Result<Prepared, StoreError> {
+    Ok(Prepared { file: write_aside(parent(path)?, path, bytes)?, path: path.to_owned() })
+}
+
+impl Prepared {
+    pub fn put_in_place(self) -> Result<(), StoreError> {
+        persist(self.file, parent(&self.path)?, &self.path)
+    }
 }
 
 /// As [`replace_file`], for a file that every user may read.

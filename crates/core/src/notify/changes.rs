@@ -10,6 +10,8 @@ use super::{Notice, Severity, Topic};
 
 /// More changes of one kind at once are one notice: a lost known_hosts is not a thousand mails.
 const MAX_OF_ONE_TOPIC: usize = 10;
+/// More are several notices: each has a limited length.
+const MAX_MERGED: usize = 500;
 
 /// The notices, and what is known when they are in the queue. `known` is `None` the first time: nights before are not reported.
 pub fn changes(known: Option<&Known>, observed: &Observed<'_>) -> (Known, Vec<Notice>) {
@@ -82,14 +84,19 @@ fn of_condition(observed: &Observed<'_>, condition: &Condition, which: &str) -> 
 }
 
 fn merged(observed: &Observed<'_>, notices: Vec<Notice>) -> Vec<Notice> {
-    let [first, ..] = &notices[..] else { return notices };
     if notices.len() <= MAX_OF_ONE_TOPIC {
         return notices;
     }
+    notices.chunks(MAX_MERGED).filter_map(|notices| one_of(observed, notices)).collect()
+}
+
+fn one_of(observed: &Observed<'_>, notices: &[Notice]) -> Option<Notice> {
+    let first = notices.first()?;
     let which: String = notices.iter().map(|notice| notice.id.as_str()).collect();
     let word = if first.resolved { "no longer, " } else { "" };
     let title = format!("{}: {word}{} at once", first.topic, notices.len());
     let all = Notice::new(first.topic, observed.sender(), observed.now, &which, &title);
-    let all = Notice { severity: first.severity, resolved: first.resolved, ..all };
-    vec![all.with_lines(notices.iter().filter_map(|notice| notice.subject.as_ref()))]
+    let subjects: Vec<String> = notices.iter().filter_map(|notice| notice.subject.clone()).collect();
+    let all = all.with_lines(&subjects);
+    Some(Notice { severity: first.severity, resolved: first.resolved, subjects, ..all })
 }

@@ -8,6 +8,7 @@ use super::{Severity, Topic};
 use crate::outcome::Grade;
 use crate::proof::DrillVerdict;
 use crate::record::{Fate, Record};
+use crate::role::Role;
 use crate::status::Space;
 use crate::units;
 
@@ -76,10 +77,13 @@ fn of_sets(found: &mut Found, record: &Record) {
             found.put(Topic::HostKeyMismatch, host.to_string(), is_refused, title, reason);
         }
         if report.fate.is_stored() {
-            let diverged = grade == Some(Grade::Diverged);
-            let title = format!("the etcd member of {host} has diverged from the others");
-            found.put(Topic::MembersDisagree, host.to_string(), diverged, title, reason);
-            let suspicious = grade == Some(Grade::Suspicious);
+            // A set of files has no members: it diverged if its host has another set of the same name.
+            let (diverged, is_etcd) = (grade == Some(Grade::Diverged), role == Role::Etcd);
+            if is_etcd {
+                let title = format!("the etcd set of {host} has diverged");
+                found.put(Topic::MembersDisagree, host.to_string(), diverged, title, reason);
+            }
+            let suspicious = grade == Some(Grade::Suspicious) || diverged && !is_etcd;
             let title = format!("the {role} set of {host} is suspicious");
             found.put(Topic::SetSuspicious, format!("{host} {role}"), suspicious, title, reason);
         }

@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json as object};
 
 use super::{Notice, Severity, Topic, WebhookFormat};
+use crate::night::Night;
 
 /// An alert that is not resolved by a later notice ends by itself after this: Alertmanager would end one without an end after
 /// five minutes, because it expects its sender to repeat it.
@@ -16,7 +17,7 @@ pub fn webhook(format: WebhookFormat, notice: &Notice, topic: &str) -> Option<Va
         WebhookFormat::Json => Some(json(notice)),
         WebhookFormat::Slack => Some(object!({ "text": slack(notice) })),
         WebhookFormat::Ntfy => Some(ntfy(notice, topic)),
-        WebhookFormat::Alertmanager => alert(notice).map(|alert| object!([alert])),
+        WebhookFormat::Alertmanager => alerts(notice),
     }
 }
 
@@ -72,24 +73,35 @@ fn ntfy(notice: &Notice, topic: &str) -> Value {
     object!({ "topic": topic, "title": notice.title, "message": message, "priority": priority, "tags": [tag] })
 }
 
-/// The labels say which alert it is, so those of the notice that resolves it are the same.
-fn alert(notice: &Notice) -> Option<Value> {
-    if notice.topic == Topic::NightOpened {
+/// One for each subject: the notice that resolves it may come alone, or with others. The result of an extra night is none, because no
+/// later night would end it.
+fn alerts(notice: &Notice) -> Option<Value> {
+    let is_extra = notice.night.is_some_and(Night::is_extra);
+    if notice.topic == Topic::NightOpened || notice.topic == Topic::NightSettled && is_extra {
         return None;
     }
+    let alerts: Vec<Value> = match &notice.subjects[..] {
+        [] => vec![alert(notice, notice.subject.as_ref())],
+        subjects => subjects.iter().map(|subject| alert(notice, Some(subject))).collect(),
+    };
+    Some(object!(alerts))
+}
+
+/// The labels say which alert it is, so those of the notice that resolves it are the same.
+fn alert(notice: &Notice, subject: Option<&String>) -> Value {
     let name: String = notice.topic.as_str().split('-').map(capitalised).collect();
     let mut labels = object!({
         "alertname": format!("Nightshift{name}"),
         "cluster": notice.cluster,
         "host": notice.host,
     });
-    if let Some(subject) = &notice.subject {
+    if let Some(subject) = subject {
         labels["subject"] = object!(subject);
     }
     let ends = if notice.resolved { notice.at } else { notice.at + ALERT_LASTS };
     // Alertmanager refuses an alert that ends when it starts.
     let starts = if notice.resolved { notice.at - SignedDuration::from_secs(1) } else { notice.at };
-    Some(object!({
+    object!({
         "labels": labels,
         "annotations": {
             "summary": notice.title,
@@ -99,7 +111,7 @@ fn alert(notice: &Notice) -> Option<Value> {
         },
         "startsAt": starts,
         "endsAt": ends,
-    }))
+    })
 }
 
 fn capitalised(word: &str) -> String {

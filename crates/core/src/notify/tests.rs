@@ -161,12 +161,9 @@ fn what_is_wrong_is_news_when_it_comes_and_when_it_is_over_and_a_night_without_a
     assert_eq!(news(vec![]), [""; 0], "a record that says nothing about the host");
     assert_eq!(
         news(vec![pulled(etcd, Grade::Diverged)]),
-        ["the etcd member of e1 has diverged from the others", "no longer: the etcd set of e1 is suspicious"]
+        ["the etcd set of e1 has diverged", "no longer: the etcd set of e1 is suspicious"]
     );
-    assert_eq!(
-        news(vec![pulled(etcd, Grade::Good)]),
-        ["no longer: the etcd member of e1 has diverged from the others"]
-    );
+    assert_eq!(news(vec![pulled(etcd, Grade::Good)]), ["no longer: the etcd set of e1 has diverged"]);
     assert_eq!(
         news(vec![drilled(etcd, DrillVerdict::NotRestorable)]),
         ["a stored etcd set of e1 does not restore"]
@@ -181,6 +178,18 @@ fn what_is_wrong_is_news_when_it_comes_and_when_it_is_over_and_a_night_without_a
         ["the host key of e1 is unknown or has changed"]
     );
     assert_eq!(news(vec![set(etcd, Fate::Missing, None, "connection refused")]), [""; 0]);
+}
+
+#[test]
+fn other_sets_of_a_host_say_nothing_about_its_etcd_member() {
+    let mut site = Site::new();
+    site.news(vec![open(night("2026-11-22", vec![]))]);
+    let mut news = |steps: Vec<Step>| site.news(vec![open(night("2026-11-22", steps))]);
+    let diverged = || pulled("e1/2026-11-22/etcd", Grade::Diverged);
+    let others = || ["node", "master"].map(|role| pulled(&format!("e1/2026-11-22/{role}"), Grade::Good));
+    assert_eq!(news([diverged()].into_iter().chain(others()).collect()), ["the etcd set of e1 has diverged"]);
+    let rival = pulled("n1/2026-11-22/node", Grade::Diverged);
+    assert_eq!(news(vec![diverged(), rival]), ["the node set of n1 is suspicious"]);
 }
 
 #[test]
@@ -222,6 +231,9 @@ fn many_changes_of_one_kind_are_one_notice() {
     let nights = vec![open(night("2026-11-22", all.collect()))];
     let (_, notices) = site.look(&nights);
     let [_, all] = &notices[..] else { panic!("{notices:#?}") };
+    let alerts = webhook(WebhookFormat::Alertmanager, all, "").unwrap();
+    let alerts = alerts.as_array().unwrap();
+    assert_eq!((alerts.len(), &alerts[7]["labels"]["subject"]), (40, &"n15".into()), "{alerts:#?}");
     assert_eq!(all.title, "prod/m1: host-key-mismatch: 40 at once");
     assert!(all.text.contains("n1") && all.text.ends_with("and 28 more"), "{}", all.text);
     site.news(nights);
@@ -263,4 +275,8 @@ fn each_webhook_gets_the_body_that_it_expects() {
     assert_eq!(fires["labels"]["alertname"], "NightshiftStale");
     assert_eq!(ends["endsAt"], NOW);
     assert_eq!(webhook(WebhookFormat::Alertmanager, &notice(Topic::NightOpened, None), ""), None);
+    let settled = notice(Topic::NightSettled, Some(Verdict::Failed));
+    let extra = Notice { night: Some("2026-11-22.1".parse().unwrap()), ..settled.clone() };
+    assert!(webhook(WebhookFormat::Alertmanager, &settled, "").is_some());
+    assert_eq!(webhook(WebhookFormat::Alertmanager, &extra, ""), None, "no later night would end it");
 }

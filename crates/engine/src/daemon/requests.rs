@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use nightshift_core::agenda::{Event as AgendaEvent, ManualRequest, Refusal};
 use nightshift_core::audit::{Event, Kind};
+use nightshift_core::name::TargetName;
 use nightshift_core::night::Night;
 use nightshift_core::reason::{Reason, ReasonCode};
 use nightshift_core::settings::Settings;
@@ -29,6 +30,7 @@ use super::waiting::WaitingClient;
 use crate::audit::Audit;
 use crate::collect::{self, gaps};
 use crate::control::{ControlRequest, ControlResponse, Pending, refuse_client, serve_client};
+use crate::notify::queue::Queue;
 use crate::status::{Report, held_reason};
 use crate::{machine, metrics_file, status};
 
@@ -93,6 +95,10 @@ impl Daemon {
             ControlRequest::Opened { archive, recipient } => {
                 let settings = Arc::clone(self.agenda.settings());
                 return self.beside(reply, move || opened::remember(&settings, archive, recipient));
+            }
+            ControlRequest::Notified { target, refused } => {
+                let settings = Arc::clone(self.agenda.settings());
+                return self.beside(reply, move || notified(&settings, &target, refused));
             }
             ControlRequest::Readable => {
                 let settings = Arc::clone(self.agenda.settings());
@@ -343,6 +349,19 @@ fn readable(settings: &Settings) -> ControlResponse {
         faults.push(format!("{}: {error}", settings.ssh.host_key.display()));
     }
     ControlResponse::Readable { faults, notes }
+}
+
+/// A test has the same way as every notice, so what was given up or refused before is settled. Blocks.
+fn notified(settings: &Settings, target: &TargetName, refused: Option<String>) -> ControlResponse {
+    if settings.notify.iter().all(|known| known.name != *target) {
+        return ControlResponse::Refused {
+            message: format!("the daemon's configuration has no target {target}"),
+        };
+    }
+    match Queue::of(settings, target).arrived(Timestamp::now(), refused) {
+        Ok(()) => ControlResponse::Done { message: format!("target {target}: a test has arrived") },
+        Err(error) => ControlResponse::Failed { message: chain(&error) },
+    }
 }
 
 fn refused(refusal: &Refusal) -> ControlResponse {

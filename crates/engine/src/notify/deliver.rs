@@ -45,7 +45,8 @@ async fn send_all(
         let now = Timestamp::now();
         let queued = queued.not_ahead_of(now);
         let waited: std::time::Duration = now.duration_since(queued.since).try_into().unwrap_or_default();
-        if waited > target.give_up {
+        // One that waited behind others, or while the host was off, has an attempt of its own.
+        if waited > target.give_up && queued.attempts > 0 {
             report_given_up(queue, &queued, audit);
             let queue = queue.clone();
             offload::run(move || queue.give_up(&path, &queued, now)).await?;

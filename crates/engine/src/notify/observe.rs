@@ -8,14 +8,16 @@ use nightshift_core::settings::Settings;
 use nightshift_core::status::Report;
 use nightshift_core::summary::Judgement;
 use nightshift_store::records::Records;
-use nightshift_store::{StoreError, create_directories, read_json, remove_file, write_json};
+use nightshift_store::{StoreError, create_directories, prepare_json, read_json, remove_file};
 
 use super::queue::{Queue, Queued, sweep};
-use super::unreadable::{MAX_LEN, set_aside};
+use super::unreadable::set_aside;
 use crate::status::{is_settled, judgement};
 
 /// How many nights are compared with what was reported: a daemon that was down for some nights reports what they became.
 const MAX_NIGHTS: usize = 4;
+/// Of what is known, in bytes: up to 20,000 hosts, each with a few conditions of a hundred bytes.
+const MAX_KNOWN_LEN: u64 = 32 << 20;
 
 /// What the journal reports of a look.
 #[derive(Debug, Default)]
@@ -32,16 +34,15 @@ pub struct Found {
 pub fn observe(settings: &Settings, report: &Report) -> Result<Found, StoreError> {
     let directory = settings.paths.notices();
     let known_file = directory.join("known.json");
-    sweep(settings)?;
+    let mut found = Found { dropped: sweep(settings)?, ..Found::default() };
     if settings.notify.is_empty() {
         // What happens meanwhile is not news when a target is added later.
         remove_file(&known_file)?;
-        return Ok(Found::default());
+        return Ok(found);
     }
     create_directories(&directory)?;
-    let mut found =
-        Found { unreadable: set_aside::<Known>(&known_file)?.into_iter().collect(), ..Found::default() };
-    let known: Option<Known> = read_json(&known_file, MAX_LEN)?;
+    found.unreadable.extend(set_aside::<Known>(&known_file, MAX_KNOWN_LEN)?);
+    let known: Option<Known> = read_json(&known_file, MAX_KNOWN_LEN)?;
     let now = Timestamp::now();
     let nights = nights(settings, now)?;
     let observed = Observed {
@@ -57,8 +58,10 @@ pub fn observe(settings: &Settings, report: &Report) -> Result<Found, StoreError
     if known.as_ref() == Some(&fresh) {
         return Ok(found);
     }
+    // On a full disk nothing is queued that would be queued again at the next look.
+    let prepared = prepare_json(&known_file, &fresh)?;
     put_all(settings, &notices, now, &mut found)?;
-    write_json(&known_file, &fresh)?;
+    prepared.put_in_place()?;
     Ok(found)
 }
 

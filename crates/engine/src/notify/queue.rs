@@ -115,9 +115,9 @@ impl Queue {
     pub fn set_aside_unreadable(&self) -> Result<Vec<String>, StoreError> {
         let mut lines = Vec::new();
         for path in self.files()? {
-            lines.extend(set_aside::<Queued>(&path)?);
+            lines.extend(set_aside::<Queued>(&path, MAX_LEN)?);
         }
-        lines.extend(set_aside::<TargetState>(&self.directory.join(STATE))?);
+        lines.extend(set_aside::<TargetState>(&self.directory.join(STATE), MAX_LEN)?);
         Ok(lines)
     }
 
@@ -133,8 +133,15 @@ impl Queue {
 
     /// The receiver has the notice, but did not accept it for these.
     pub fn sent(&self, path: &Path, now: Timestamp, refused: Option<String>) -> Result<(), StoreError> {
-        self.write_state(&TargetState { last_success: Some(now), refused, given_up: None })?;
-        remove_file(path)
+        // First, because a full disk does not prevent it: the receiver would get the notice again and again.
+        remove_file(path)?;
+        self.arrived(now, refused)
+    }
+
+    /// A notice or a test has arrived, so what was given up before does not matter any more.
+    pub fn arrived(&self, now: Timestamp, refused: Option<String>) -> Result<(), StoreError> {
+        create_directories(&self.directory)?;
+        self.write_state(&TargetState { last_success: Some(now), refused, given_up: None })
     }
 
     /// An attempt failed; returns what is known of the notice now.
@@ -156,8 +163,8 @@ impl Queue {
     pub fn give_up(&self, path: &Path, queued: &Queued, now: Timestamp) -> Result<(), StoreError> {
         let reason = queued.reason().to_owned();
         let given_up = GivenUp { at: now, title: queued.notice.title.clone(), reason };
-        self.write_state(&TargetState { given_up: Some(given_up), ..self.state()? })?;
-        remove_file(path)
+        remove_file(path)?;
+        self.write_state(&TargetState { given_up: Some(given_up), ..self.state()? })
     }
 
     pub fn state(&self) -> Result<TargetState, StoreError> {
@@ -180,16 +187,24 @@ impl Queue {
     }
 }
 
-/// Removes the queues of targets that the config no longer has.
-pub(super) fn sweep(settings: &Settings) -> Result<(), StoreError> {
+/// Removes the queues of targets that the config no longer has. Returns the notices that waited.
+pub(super) fn sweep(settings: &Settings) -> Result<Vec<(Queue, Queued)>, StoreError> {
+    let mut lost = Vec::new();
     for entry in list(&settings.paths.notices())? {
         let name = entry.file_name();
         let is_target = |name: &str| settings.notify.iter().any(|target| target.name.as_str() == name);
-        if entry.path().is_dir() && !name.to_str().is_some_and(is_target) {
-            remove_tree(&entry.path())?;
+        if !entry.path().is_dir() || name.to_str().is_some_and(is_target) {
+            continue;
         }
+        if let Some(target) = name.to_str().and_then(|name| name.parse().ok()) {
+            let queue = Queue::of(settings, &target);
+            let waiting = queue.files()?.into_iter().filter_map(|path| read_json(&path, MAX_LEN).ok()?);
+            let reason = Some("the configuration no longer has this target".to_owned());
+            lost.extend(waiting.map(|queued| (queue.clone(), Queued { reason: reason.clone(), ..queued })));
+        }
+        remove_tree(&entry.path())?;
     }
-    Ok(())
+    Ok(lost)
 }
 
 #[cfg(test)]

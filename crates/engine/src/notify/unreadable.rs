@@ -7,12 +7,12 @@ use nightshift_core::settings::Settings;
 use nightshift_store::{StoreError, UNREADABLE, aside, list, set_aside_unreadable};
 use serde::de::DeserializeOwned;
 
-/// The maximum length of a file: a notice has at most a dozen lines.
+/// The maximum length of a file of a queue: a notice has at most a dozen lines, and 500 subjects.
 pub(super) const MAX_LEN: u64 = 256 << 10;
 
 /// Sets a file aside that is not such a value. Returns a line for the journal.
-pub(super) fn set_aside<T: DeserializeOwned>(path: &Path) -> Result<Option<String>, StoreError> {
-    let unreadable = set_aside_unreadable::<T>(path, MAX_LEN)?;
+pub(super) fn set_aside<T: DeserializeOwned>(path: &Path, most: u64) -> Result<Option<String>, StoreError> {
+    let unreadable = set_aside_unreadable::<T>(path, most)?;
     Ok(unreadable.map(|error| format!("{}; it was moved to {}", chain(&error), aside(path).display())))
 }
 

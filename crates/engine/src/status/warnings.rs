@@ -84,7 +84,7 @@ fn undelivered(settings: &Settings) -> impl Iterator<Item = Reason> {
         });
         let refused = state.refused.map(|refused| {
             format!(
-                "target {name}: the last notification was not accepted for {refused}; correct `to`, then run `nightshift reload`"
+                "target {name}: the last notification was not accepted for {refused}; it is not sent there again: correct `to` and run `nightshift reload`, or try `nightshift notify --test {name}`"
             )
         });
         let texts = lost.into_iter().chain(refused);

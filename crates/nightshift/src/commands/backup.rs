@@ -34,7 +34,7 @@ pub async fn now(config: &Path, args: BackupNow) -> Result<Exit, CommandError> {
     }
     let Some(night) = night else {
         return Err(CommandError::Absent(
-            "no host of the cluster can be reached; see `ssh HOST nightshift status`".to_owned(),
+            "no host takes part in the backup: the lines above say why for each host".to_owned(),
         ));
     };
     out::print(format!("night {night} on {}", count(machines.len(), "host")));

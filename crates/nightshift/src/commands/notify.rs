@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use nightshift_core::notify::{Notice, Request, Response, Target};
 use nightshift_core::settings::Settings;
 use nightshift_core::units::local_time;
-use nightshift_engine::notify::queue::Queue;
+use nightshift_engine::control::{ControlRequest, send as send_request};
+use nightshift_engine::notify::queue::{GivenUp, Queue};
 use nightshift_engine::notify::unit::{self, UNIT, outcome};
 use nightshift_engine::unit_request::Connection;
 use nightshift_notify::Refused;
@@ -45,7 +46,13 @@ pub async fn run(config: &Path, args: Notify) -> Result<Exit, CommandError> {
         }
         sent => sent,
     };
-    match outcome(&socket, sent) {
+    let result = outcome(&socket, sent);
+    if let Ok(refused) = &result {
+        // The daemon's own state. Without a daemon, it stays until the next notice.
+        let request = ControlRequest::Notified { target: name.clone(), refused: refused.clone() };
+        let _not_running = send_request(&settings.paths.socket(), &request).await;
+    }
+    match result {
         Ok(None) => {
             out::print(format!("{name}: sent, with the id {id}"));
             Ok(Exit::Good)
@@ -99,7 +106,8 @@ fn line(settings: &Settings, target: &Target) -> Result<String, StoreError> {
         line.push_str(&format!("; not accepted for {refused}"));
     }
     if let Some(given_up) = state.given_up {
-        line.push_str(&format!("; given up at {}: {}", local_time(given_up.at, zone), given_up.title));
+        let GivenUp { at, title, reason } = given_up;
+        line.push_str(&format!("; given up at {}: {title}: {reason}", local_time(at, zone)));
     }
     Ok(line)
 }

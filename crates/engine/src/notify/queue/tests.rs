@@ -44,6 +44,37 @@ fn a_full_queue_gives_up_the_oldest_notice_and_the_next_success_settles_that() {
 }
 
 #[test]
+fn a_notice_that_was_sent_or_given_up_does_not_wait_also_if_the_state_cannot_be_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let (queue, now) = (queue(dir.path()), Timestamp::now());
+    for number in [0, 1] {
+        queue.put(&notice(number), number, now).unwrap();
+    }
+    // Nothing can be renamed to a directory that is not empty.
+    let state = settings(dir.path(), vec![host("m1", Role::Node)]).paths.notices().join("chat").join(STATE);
+    std::fs::create_dir_all(state.join("x")).unwrap();
+    let (path, _) = queue.first().unwrap().unwrap();
+    queue.sent(&path, now, None).unwrap_err();
+    let (path, queued) = queue.first().unwrap().unwrap();
+    assert_eq!(queued.notice, notice(1));
+    queue.give_up(&path, &queued, now).unwrap_err();
+    assert_eq!(queue.first().unwrap(), None);
+}
+
+#[test]
+fn notices_of_a_target_that_left_the_config_are_lost_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = settings(dir.path(), vec![host("m1", Role::Node)]);
+    let queue = queue(dir.path());
+    queue.put(&notice(1), 0, Timestamp::now()).unwrap();
+    let lost = sweep(&settings).unwrap();
+    let [(of, queued)] = &lost[..] else { panic!("{lost:#?}") };
+    assert_eq!((of.target().as_str(), &queued.notice), ("chat", &notice(1)));
+    assert!(queued.reason().contains("no longer has this target"), "{queued:?}");
+    assert!(sweep(&settings).unwrap().is_empty());
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_set_aside_and_the_notices_after_it_are_sent() {
     let dir = tempfile::tempdir().unwrap();
     let settings = settings(dir.path(), vec![host("m1", Role::Node)]);

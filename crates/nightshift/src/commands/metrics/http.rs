@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use nightshift_core::metrics::CONTENT_TYPE;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
+use crate::report;
+
 /// The request line and headers of any scraper are much shorter.
 const MAX_REQUEST_LEN: usize = 8 << 10;
 /// The time for a client to send its request, and to take the answer.
@@ -91,7 +93,7 @@ fn metrics(text: impl FnOnce() -> Text) -> Answer {
             unavailable("the daemon has written no report yet; start it: systemctl enable --now nightshift\n")
         }
         Err(error) => {
-            tracing::error!("cannot read the report: {error}");
+            tracing::error!("cannot read the report: {}", report::in_full(&*error));
             unavailable(
                 "the report of the daemon cannot be read; see: journalctl -u 'nightshift-metrics@*'\n",
             )
