@@ -115,11 +115,10 @@ async fn pull_host(
     })
 }
 
-/// An operator waits for a pull in an extra night: after a minute, a peer that cannot be reached is not retried. In one that all hosts
-/// run, a peer may be starting again after it lost its power.
+/// An operator waits for a pull in an extra night: after this, a peer that cannot be reached is not retried.
 fn is_extra_and_late(ctx: &StageContext) -> bool {
-    let retried_for = SignedDuration::from_mins(if ctx.is_common() { 5 } else { 1 });
-    ctx.night.is_extra() && Timestamp::now().duration_since(ctx.at) > retried_for
+    const RETRIED_FOR: SignedDuration = SignedDuration::from_mins(1);
+    ctx.night.is_extra() && Timestamp::now().duration_since(ctx.at) > RETRIED_FOR
 }
 
 /// Logs a changed host key and a refused login as events of their own, because an operator has to act on them.
