@@ -135,6 +135,9 @@ impl Conductor<'_> {
                 return Ok(Ending::Failed(failed));
             }
         }
+        if collected.night.is_some() && !collected.degraded.is_empty() {
+            night::forget(self.directory)?;
+        }
         Ok(match (collected.later.is_empty(), collected.degraded.is_empty()) {
             (false, _) => Ending::Later(collected.later),
             (true, false) => Ending::Degraded(collected.degraded),

@@ -4,6 +4,7 @@ use nightshift_core::night::Night;
 use nightshift_core::restore::Plan;
 use nightshift_core::restore::act::Act;
 use nightshift_core::restore::steps::{Action, Step};
+use nightshift_store::remove_file;
 
 use crate::directory::Directory;
 use crate::error::RestoreError;
@@ -18,7 +19,7 @@ pub fn is_common(step: &Step) -> bool {
     matches!(&step.action, Action::Act(Act::Night { stages, .. }) if !stages.is_empty())
 }
 
-/// The extra night that all these hosts run: its name is free on each of them. A run that continues another keeps it.
+/// The extra night that all these hosts run: its name is free on each of them. A run that continues another keeps it, until it has ended.
 pub async fn common(
     login: &Login,
     directory: &Directory,
@@ -34,4 +35,9 @@ pub async fn common(
     let night = nights.into_iter().filter_map(|(_, free)| Some(free.ok()?.night)).max();
     night.map(|night| directory.write(NIGHT, &night)).transpose()?;
     Ok(night)
+}
+
+/// The night lacks something, such as the set of a node that was down: the next run of this plan opens another.
+pub fn forget(directory: &Directory) -> Result<(), RestoreError> {
+    Ok(remove_file(&directory.path().join(NIGHT))?)
 }

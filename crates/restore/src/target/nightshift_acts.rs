@@ -72,7 +72,7 @@ pub fn backup(
     Ok(Outcome { changed: true, notes: std::iter::once(Text::from(report)).collect(), ..Outcome::default() })
 }
 
-/// One extra night is enough: a repetition does not open another, and returns the same report.
+/// A repetition with the same night does not open another, and returns the same report.
 pub fn night(
     call: &mut Call<'_, '_>,
     stages: &[Stage],
