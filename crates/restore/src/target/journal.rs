@@ -5,6 +5,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use nightshift_core::digest::Digest;
+use nightshift_core::night::Night;
 use nightshift_core::text::Text;
 use nightshift_store::{AppendLog, StoreError};
 use serde::{Deserialize, Serialize};
@@ -64,6 +65,9 @@ pub enum Event {
     },
     /// The extra night has ended, and the daemon has reported this.
     Night {
+        /// The one that all hosts run.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        night: Option<Night>,
         report: Text,
     },
     /// The change of this line of the journal is undone.
@@ -194,10 +198,10 @@ impl Journal {
         placed.collect()
     }
 
-    /// What the daemon has reported on the extra night.
-    pub fn night(&self) -> Option<&Text> {
+    /// What the daemon has reported on this extra night.
+    pub fn night(&self, wanted: Option<Night>) -> Option<&Text> {
         self.lines.iter().rev().find_map(|line| match &line.event {
-            Event::Night { report } => Some(report),
+            Event::Night { night, report } if *night == wanted => Some(report),
             _ => None,
         })
     }

@@ -78,8 +78,10 @@ pub fn night(
     stages: &[Stage],
     night: Option<Night>,
 ) -> Result<Outcome, TargetError> {
-    if call.was_done() {
-        call.notes.extend(call.state.journal.night().cloned());
+    if call.was_done()
+        && let Some(report) = call.state.journal.night(night).cloned()
+    {
+        call.notes.push(report);
         return Ok(call.outcome());
     }
     // The cluster had nights, and its package leaves that to an operator.
@@ -92,7 +94,7 @@ pub fn night(
         .nightshift
         .night(&call.state.plan.to_string(), stages, night)
         .map_err(failed("the extra night failed"))?;
-    call.log(Event::Night { report: report.clone().into() })?;
+    call.log(Event::Night { night, report: report.clone().into() })?;
     call.changed = true;
     call.note(report);
     Ok(call.outcome())

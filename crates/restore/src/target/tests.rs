@@ -388,9 +388,13 @@ fn the_last_acts_are_those_of_the_program_and_one_extra_night_is_enough() {
     assert_eq!(machine.systemd.take_requests(), ["enable nightshift.service", "start nightshift.service"]);
     assert!(night.changed && night.notes.summary().contains("complete"));
     let again = machine.call("7.4", Act::Night { stages: Stage::ALL.to_vec(), night: None }).unwrap();
-    // A night that was not complete stays so.
+    // A night that was not complete stays so: another one has another name.
     assert!(!again.changed && again.notes.summary().contains("complete"), "{:?}", again.notes);
     assert_eq!(machine.nightshift.nights.get(), 1);
+    let common = || Act::Night { stages: Stage::ALL.to_vec(), night: Some("2026-11-29.2".parse().unwrap()) };
+    assert!(machine.call("7.4", common()).unwrap().changed);
+    assert!(!machine.call("7.4", common()).unwrap().changed);
+    assert_eq!(machine.nightshift.nights.get(), 2);
 }
 
 #[test]
