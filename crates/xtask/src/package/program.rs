@@ -3,6 +3,7 @@
 
 use std::env::{self, consts};
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -25,15 +26,27 @@ pub fn build(root: &Path, target: &Path) -> Result<PathBuf> {
     let mut build = with_linker(&["cargo", "auditable", "zigbuild", "--release", "--locked"]);
     build.args(["--package", "nightshift", "--target", &format!("{triple}.{OLDEST_GLIBC}")]);
     // Paths of this machine would make two builds differ.
-    let cargo = cargo_home()?;
-    let remapped = [(root, "/nightshift"), (target, "/target"), (cargo.as_path(), "/cargo")];
+    let (cargo, linker) = (cargo_home()?, workspace::linker());
+    // Of several that match, the last one counts.
+    let remapped = [(root, "/nightshift"), (target, "/target"), (&*cargo, "/cargo"), (&*linker, "/linker")];
     let rust = remapped.map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()));
     let c = remapped.map(|(from, to)| format!("-ffile-prefix-map={}={to}", from.display()));
-    // An encoded list, because a path may have a space.
-    build.env("CARGO_ENCODED_RUSTFLAGS", rust.join("\u{1f}")).env("CFLAGS", c.join(" "));
+    build.env("RUSTC_WRAPPER", wrapper(target, &rust)?).env("CFLAGS", c.join(" "));
     build.env("CARGO_TARGET_DIR", target).current_dir(root);
     step(&mut build)?;
     Ok(target.join(triple).join("release/nightshift"))
+}
+
+/// A program that adds flags to each call of rustc. Flags of cargo's are only for what is built for the target: not for procedural
+/// macros, and a path in one of those changes the hash of each crate that uses it.
+fn wrapper(target: &Path, flags: &[String]) -> Result<PathBuf> {
+    let quoted: Vec<String> = flags.iter().map(|flag| format!("'{}'", flag.replace('\'', r"'\''"))).collect();
+    let path = target.join("rustc-with-flags");
+    fs::create_dir_all(target).map_err(Error::io("make", target))?;
+    let script = format!("#!/bin/sh\nexec \"$@\" {}\n", quoted.join(" "));
+    fs::write(&path, script).map_err(Error::io("write", &path))?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(Error::io("chmod", &path))?;
+    Ok(path)
 }
 
 /// What the program says that it was built of, as CycloneDX describes it.
