@@ -72,7 +72,7 @@ pub struct Notice {
     /// What it is about, if that is not the whole host: another host, a set's host and role, a remote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
-    /// What it is about, if it stands for several changes of one kind.
+    /// The subjects of several changes of one kind that are one notice.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subjects: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
