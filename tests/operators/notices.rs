@@ -31,7 +31,7 @@ smtpd_tls_cert_file = /etc/receivers/server.crt
 smtpd_tls_key_file = /etc/receivers/server.key
 smtpd_relay_restrictions = reject_unauth_destination
 ";
-const ALERTMANAGER: &str = "route: { receiver: nobody }\nreceivers: [{ name: nobody }]\n";
+const ALERTMANAGER: &str = "route: { receiver: none }\nreceivers: [{ name: none }]\n";
 const WITH_TLS: &str =
     "tls_server_config: { cert_file: /etc/receivers/server.crt, key_file: /etc/receivers/server.key }\n";
 const START: &str = "install -d -o nobody -g nogroup /var/mail/postfix /var/mail/aiosmtpd && \

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::fault::{IoContext as _, StoreError};
 use crate::read::read_if_exists;
-use crate::replace::{Prepared, prepare, replace_file};
+use crate::replace::{Prepared, prepare};
 
 /// `None` if the file does not exist. One of more than `most` bytes is an error.
 pub fn read_json<T: DeserializeOwned>(path: &Path, most: u64) -> Result<Option<T>, StoreError> {
@@ -18,7 +18,7 @@ pub fn read_json<T: DeserializeOwned>(path: &Path, most: u64) -> Result<Option<T
 }
 
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), StoreError> {
-    replace_file(path, &serde_json::to_vec(value).map_err(io::Error::from).on("write", path)?)
+    prepare_json(path, value)?.put_in_place()
 }
 
 /// As [`write_json`] up to the rename, so that a full disk is known before what follows.

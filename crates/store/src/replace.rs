@@ -12,8 +12,7 @@ use crate::sync::{sync_directory, sync_file};
 
 /// Replaces a small file: writes it under another name, syncs and renames it. Not for files of sets.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let directory = parent(path)?;
-    persist(write_aside(directory, path, bytes)?, directory, path)
+    prepare(path, bytes)?.put_in_place()
 }
 
 /// The new content of a small file, under another name.

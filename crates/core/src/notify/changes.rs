@@ -10,8 +10,8 @@ use super::{Notice, Severity, Topic};
 
 /// More changes of one kind at once are one notice: a lost known_hosts is not a thousand mails.
 const MAX_OF_ONE_TOPIC: usize = 10;
-/// More are several notices: each has a limited length.
-const MAX_MERGED: usize = 500;
+/// More are several notices: each is sent to its unit in one message of 64 KiB, and a subject may have 260 bytes.
+const MAX_MERGED: usize = 200;
 
 /// The notices, and what is known when they are in the queue. `known` is `None` the first time: nights before are not reported.
 pub fn changes(known: Option<&Known>, observed: &Observed<'_>) -> (Known, Vec<Notice>) {

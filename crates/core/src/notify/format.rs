@@ -73,8 +73,8 @@ fn ntfy(notice: &Notice, topic: &str) -> Value {
     object!({ "topic": topic, "title": notice.title, "message": message, "priority": priority, "tags": [tag] })
 }
 
-/// One for each subject: the notice that resolves it may come alone, or with others. The result of an extra night is none, because no
-/// later night would end it.
+/// One for each subject: the notice that resolves it may come alone, or with others. An extra night fires none, because no later night
+/// would end it.
 fn alerts(notice: &Notice) -> Option<Value> {
     let is_extra = notice.night.is_some_and(Night::is_extra);
     if notice.topic == Topic::NightOpened || notice.topic == Topic::NightSettled && is_extra {

@@ -239,6 +239,19 @@ fn many_changes_of_one_kind_are_one_notice() {
     site.news(nights);
 }
 
+#[test]
+fn a_notice_of_many_changes_fits_into_one_message() {
+    let site = Site::new();
+    let labels = [(); 4].map(|()| "a".repeat(60)).join(".");
+    let name = |number: usize| format!("n{number:03}.{labels}");
+    let all = (0..450)
+        .map(|number| set(&format!("{}/2026-11-22/node", name(number)), Fate::Missing, None, UNPINNED));
+    let (_, notices) = site.look(&vec![open(night("2026-11-22", all.collect()))]);
+    assert_eq!(notices.iter().map(|notice| notice.subjects.len()).sum::<usize>(), 450);
+    let longest = notices.iter().map(|notice| serde_json::to_string(notice).unwrap().len()).max().unwrap();
+    assert!(longest < 60 << 10, "{longest} bytes");
+}
+
 fn notice(topic: Topic, verdict: Option<Verdict>) -> Notice {
     let sender = (&"prod".parse().unwrap(), &"m1".parse().unwrap());
     let notice = Notice::new(topic, sender, NOW.parse().unwrap(), "", "a <b> & c").with_lines(["line"]);

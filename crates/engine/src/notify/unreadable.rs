@@ -7,7 +7,7 @@ use nightshift_core::settings::Settings;
 use nightshift_store::{StoreError, UNREADABLE, aside, list, set_aside_unreadable};
 use serde::de::DeserializeOwned;
 
-/// The maximum length of a file of a queue: a notice has at most a dozen lines, and 500 subjects.
+/// The maximum length of a file of a queue: a notice has at most a dozen lines, and 200 subjects.
 pub(super) const MAX_LEN: u64 = 256 << 10;
 
 /// Sets a file aside that is not such a value. Returns a line for the journal.

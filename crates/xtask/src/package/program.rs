@@ -7,6 +7,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use kit::lab::quote;
+
 use crate::error::{Error, Result};
 use crate::run::{command, step};
 use crate::workspace;
@@ -40,7 +42,7 @@ pub fn build(root: &Path, target: &Path) -> Result<PathBuf> {
 /// A program that adds flags to each call of rustc. Flags of cargo's are only for what is built for the target: not for procedural
 /// macros, and a path in one of those changes the hash of each crate that uses it.
 fn wrapper(target: &Path, flags: &[String]) -> Result<PathBuf> {
-    let quoted: Vec<String> = flags.iter().map(|flag| format!("'{}'", flag.replace('\'', r"'\''"))).collect();
+    let quoted: Vec<String> = flags.iter().map(|flag| quote(flag)).collect();
     let path = target.join("rustc-with-flags");
     fs::create_dir_all(target).map_err(Error::io("make", target))?;
     let script = format!("#!/bin/sh\nexec \"$@\" {}\n", quoted.join(" "));
