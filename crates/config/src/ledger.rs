@@ -7,6 +7,7 @@ use crate::raw::{Leaf, List};
 use crate::refusal::Refusal;
 use crate::show::{self, Entry, Origin, Origins, Shown};
 use crate::sources::{Sources, Span};
+use crate::tree::Step;
 
 #[derive(Debug)]
 pub(crate) struct Ledger<'t> {
@@ -16,8 +17,8 @@ pub(crate) struct Ledger<'t> {
     warnings: Vec<(usize, Diagnostic)>,
     origins: Origins,
     header: String,
-    /// Parts of the config were unreadable, so a key that seems missing may be in one of them.
-    torn: bool,
+    /// The unreadable parts of the config: a key that seems missing may be in one of them.
+    torn: Vec<Vec<Step>>,
 }
 
 impl<'t> Ledger<'t> {
@@ -28,7 +29,7 @@ impl<'t> Ledger<'t> {
             warnings: Vec::new(),
             origins: Origins::default(),
             header: String::new(),
-            torn: false,
+            torn: Vec::new(),
         }
     }
 
@@ -47,14 +48,22 @@ impl<'t> Ledger<'t> {
         self.warnings.push((span.map_or(usize::MAX, |span| span.start), diagnostic));
     }
 
-    /// From now on, a key that seems missing may be in a part that was unreadable.
-    pub(crate) fn tear(&mut self) {
-        self.torn = true;
+    /// From now on, a key that seems missing may be in this part, which was unreadable.
+    pub(crate) fn tear(&mut self, path: Vec<Step>) {
+        self.torn.push(path);
+    }
+
+    /// Whether a key of this table may be in an unreadable part: in the table itself, or in one with a mistyped name.
+    pub(crate) fn may_lack_keys_of(&self, table: &str) -> bool {
+        self.torn.iter().any(|path| match path.as_slice() {
+            [Step::Key(torn), _, ..] => torn == table,
+            _ => true,
+        })
     }
 
     /// Refuses a missing key, unless it may be in an unreadable part.
     pub(crate) fn missing(&mut self, span: Option<&Span>, refusal: Refusal) {
-        if !self.torn {
+        if self.torn.is_empty() {
             self.refuse(span, refusal);
         }
     }

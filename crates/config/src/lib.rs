@@ -99,9 +99,9 @@ fn parse<'t>(sources: &Sources<'t>, ledger: &mut Ledger<'_>) -> Option<Vec<DeTab
 
 fn shape(tables: Vec<DeTable<'_>>, ledger: &mut Ledger<'_>) -> raw::Config {
     let (config, refusals) = shape::read(tree::merge(tables));
-    for (span, refusal) in refusals {
+    for shape::Refused { span, path, refusal } in refusals {
         ledger.refuse(span.as_ref(), refusal);
-        ledger.tear();
+        ledger.tear(path);
     }
     config
 }

@@ -13,8 +13,16 @@ use crate::tree::{self, Hit, Step};
 /// After this many errors it stops: each one costs another read of the whole tree.
 const MAX_REFUSALS: usize = 50;
 
+/// A part that has another shape than a config.
+pub(crate) struct Refused {
+    pub(crate) span: Option<Span>,
+    /// Empty if the place is unknown.
+    pub(crate) path: Vec<Step>,
+    pub(crate) refusal: Refusal,
+}
+
 /// Reads the raw tables. serde stops at the first error, so each refused value is removed and the rest is read again.
-pub(crate) fn read(mut table: DeTable<'_>) -> (raw::Config, Vec<(Option<Span>, Refusal)>) {
+pub(crate) fn read(mut table: DeTable<'_>) -> (raw::Config, Vec<Refused>) {
     let mut refusals = Vec::new();
     while refusals.len() < MAX_REFUSALS {
         let document = Deserializer::from(Spanned::new(0..0, table.clone()));
@@ -25,11 +33,12 @@ pub(crate) fn read(mut table: DeTable<'_>) -> (raw::Config, Vec<(Option<Span>, R
         let span = error.span();
         let found = span.as_ref().and_then(|span| tree::find(&table, span));
         let Some((path, hit)) = found else {
-            refusals.push((span, Refusal::new(error.message())));
+            refusals.push(Refused { span, path: Vec::new(), refusal: Refusal::new(error.message()) });
             break;
         };
-        refusals.push((span, translate(error.message(), &path, hit)));
+        let refusal = translate(error.message(), &path, hit);
         tree::remove(&mut table, &path);
+        refusals.push(Refused { span, path, refusal });
     }
     (raw::Config::default(), refusals)
 }

@@ -22,7 +22,7 @@ const MAX_RETRIES: u32 = 100;
 pub(super) struct Night<'a> {
     /// The `[night]` table.
     pub(super) table: Option<Span>,
-    /// `None` if it was refused.
+    /// `None` if it was refused, or if a key of it may have been.
     pub(super) window: Option<&'a NightWindow>,
     /// The roles of this host.
     pub(super) roles: Roles,
