@@ -18,6 +18,7 @@ const SAME: &[&str] = &[
     "Description",
     "DirectoryMode",
     "Documentation",
+    "Environment",
     "ExecReload",
     "ExecStart",
     "ExecStopPost",
