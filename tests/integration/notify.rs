@@ -11,7 +11,7 @@ use std::time::Duration;
 use kit::lab::Role::Master;
 use kit::lab::cmd::poll;
 use kit::site::{Plan, Site};
-use receivers::{Answer, Receiver, SmtpServer};
+use receivers::{Answer, Mail, Receiver, SmtpServer};
 use serde_json::Value;
 
 use crate::support::{SOON, ends_with, good};
@@ -29,6 +29,10 @@ fn site_with(targets: &str) -> (Site, Unit) {
 
 fn webhook(name: &str, url: &str) -> String {
     format!("[[notify]]\nname = \"{name}\"\nkind = \"webhook\"\nurl = \"{url}\"\nevery-night = true\n")
+}
+
+fn mail(name: &str, to: &[&str], path: String) -> String {
+    format!("[[notify]]\nname = \"{name}\"\nkind = \"mail\"\nfrom = \"ns@site.test\"\nto = {to:?}\n{path}\n")
 }
 
 /// A program that keeps each input in a file of its own.
@@ -105,12 +109,18 @@ fn receivers_that_fail_redirect_stall_or_are_down_change_nothing_of_the_night_an
     let redirects = Receiver::start(move |_| Answer::Redirect(format!("{place}/a-secret")));
     let stalls = Receiver::start(|_| Answer::Stall);
     let (down, gone) = (Receiver::reserve(), Receiver::reserve());
+    let smtp = SmtpServer::start();
     let targets = [
         webhook("fails-once", &fails_once.url()),
         webhook("redirects", &redirects.url()),
         webhook("stalls", &stalls.url()),
         webhook("down", &down.url()),
         webhook("given-up", &gone.url()) + "give-up = \"1s\"\n",
+        mail(
+            "in-part",
+            &["busy@site.test", "ops@site.test"],
+            format!("url = \"{}\"\nevery-night = true", smtp.url()),
+        ),
     ];
     let (mut site, _unit) = site_with(&targets.concat());
     site.night().unwrap();
@@ -133,6 +143,13 @@ fn receivers_that_fail_redirect_stall_or_are_down_change_nothing_of_the_night_an
     let ids: Vec<_> =
         fails_once.requests().iter().map(|post| post.header("idempotency-key").map(str::to_owned)).collect();
     assert!(ids.len() == 2 && ids[0] == ids[1] && ids[0].is_some(), "the same id in each attempt: {ids:?}");
+    let mails = poll("the mail to the one that was busy", RETRIED, || {
+        let mails = smtp.mails();
+        if mails.len() >= 2 { Ok(mails) } else { Err(waits(&site)) }
+    })
+    .unwrap();
+    assert_eq!([&mails[0].to[..], &mails[1].to[..]], [["ops@site.test"], ["busy@site.test"]]);
+    assert!(mails.len() == 2 && mails[0].text == mails[1].text, "the same mail, once for each: {mails:#?}");
     assert_eq!(elsewhere.requests().len(), 0, "a redirect to another host is not followed");
 
     poll("the notice that is given up", RETRIED, || {
@@ -167,11 +184,6 @@ fn a_test_is_sent_the_way_of_every_notice_and_no_message_repeats_a_url() {
     fs::set_permissions(&sendmail, fs::Permissions::from_mode(0o755)).unwrap();
     let closed = folder.path().join("closed");
     fs::write(&closed, format!("{}/very/secret", Receiver::reserve().url())).unwrap();
-    let mail = |name: &str, path: String| {
-        format!(
-            "[[notify]]\nname = \"{name}\"\nkind = \"mail\"\nfrom = \"ns@site.test\"\nto = [\"ops@site.test\"]\n{path}\n"
-        )
-    };
     let chat = Receiver::start(|_| Answer::Status(200));
     let formats = [("slack", "slack"), ("ntfy", "ntfy"), ("alertmanager", "api/v2/alerts")];
     let hooks = formats.map(|(format, path)| {
@@ -179,8 +191,8 @@ fn a_test_is_sent_the_way_of_every_notice_and_no_message_repeats_a_url() {
         format!("{target}format = \"{format}\"\n")
     });
     let targets = [
-        mail("smtp", format!("url = \"smtp://127.0.0.1:{}\"", smtp.port)),
-        mail("program", format!("sendmail = [\"{}\", \"-t\"]", sendmail.display())),
+        mail("smtp", &["ops@site.test"], format!("url = \"{}\"", smtp.url())),
+        mail("program", &["ops@site.test"], format!("sendmail = [\"{}\", \"-t\"]", sendmail.display())),
         format!("[[notify]]\nname = \"closed\"\nkind = \"ping\"\nurl-file = \"{}\"\n", closed.display()),
         hooks.concat(),
     ];
@@ -189,7 +201,7 @@ fn a_test_is_sent_the_way_of_every_notice_and_no_message_repeats_a_url() {
         let sent = good(site.run("m1", &["notify", "--test", name]).unwrap());
         assert!(sent.stdout.contains(&format!("{name}: sent, with the id ")), "{sent:?}");
     }
-    let [mail] = &smtp.mails()[..] else { panic!("{:?}", smtp.mails()) };
+    let [Mail { text: mail, .. }] = &smtp.mails()[..] else { panic!("{:?}", smtp.mails()) };
     assert!(mail.contains("To: ops@site.test") && mail.contains("test of a notification"), "{mail}");
     assert!(mail.contains("Message-ID: <"), "{mail}");
     assert_eq!(fs::read_to_string(folder.path().join("words")).unwrap(), "-t\n");

@@ -22,7 +22,7 @@ use crate::digest::Digest;
 use crate::name::{ClusterName, HostName, TargetName};
 use crate::night::Night;
 use crate::outcome::Verdict;
-use crate::text::line_of;
+use crate::text::{line_of, one_line};
 use crate::words::words;
 
 /// The format of a notice in the queue and on the socket.
@@ -140,6 +140,9 @@ impl Notice {
 pub struct Request {
     pub target: TargetName,
     pub notice: Notice,
+    /// Only to these of the target's recipients: the others have it. Empty for all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<String>,
 }
 
 /// What the unit answers.
@@ -148,9 +151,38 @@ pub struct Request {
 pub enum Response {
     /// The receiver has it.
     Sent,
-    /// The receiver has it, but did not accept it for all: these are the others, with the reasons.
-    SentExcept(String),
+    /// The receiver has it, but did not accept it for all.
+    SentExcept(Exceptions),
     Failed(String),
+}
+
+/// The recipients for whom a receiver did not accept a notice, although it has it for others.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exceptions {
+    /// A later attempt may succeed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub later: Vec<Exception>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<Exception>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exception {
+    pub to: String,
+    pub reason: String,
+}
+
+impl Exceptions {
+    pub const fn is_empty(&self) -> bool {
+        self.later.is_empty() && self.refused.is_empty()
+    }
+}
+
+/// Each recipient with its reason, in one line; `None` if there is none.
+pub fn reasons<'a>(exceptions: impl IntoIterator<Item = &'a Exception>) -> Option<String> {
+    let lines: Vec<_> =
+        exceptions.into_iter().map(|Exception { to, reason }| format!("{to}: {reason}")).collect();
+    (!lines.is_empty()).then(|| one_line(&lines.join("; ")))
 }
 
 /// The first 128 bits of a hash, in the form of a UUID, which is what receivers of pings want.

@@ -5,9 +5,6 @@ use std::path::PathBuf;
 
 use crate::command::ProgramError;
 
-/// For whom a receiver did not accept a notice, and why, although it has it.
-pub type Refused = Option<String>;
-
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
     #[error("cannot read the URL in {}", path.display())]

@@ -15,15 +15,18 @@ mod smtp;
 mod url;
 
 use nightshift_core::notify::{
-    MailPath, Notice, Secret, Target, TargetKind, WebhookFormat, json, ping, ping_refusal, webhook,
+    Exceptions, MailPath, Notice, Secret, Target, TargetKind, WebhookFormat, json, ping, ping_refusal,
+    webhook,
 };
 
-pub use error::{Refused, SendError};
+pub use error::SendError;
 use http::Post;
 use url::Url;
 
 /// Sends a notice; `Ok` means that the receiver has it. A notice that the format of the target has no place for counts as sent.
-pub async fn send(target: &Target, notice: &Notice) -> Result<Refused, SendError> {
+/// Of several recipients of a mail, `only` those get it; all if there are none.
+pub async fn send(target: &Target, notice: &Notice, only: &[String]) -> Result<Exceptions, SendError> {
+    let sent = Ok(Exceptions::default());
     match &target.kind {
         TargetKind::Ping { url, ca } => {
             let ping = ping(notice);
@@ -39,7 +42,7 @@ pub async fn send(target: &Target, notice: &Notice) -> Result<Refused, SendError
                 reads_answer: true,
             };
             let answer = post.send().await?;
-            ping_refusal(&answer).map_or(Ok(None), |reason| Err(SendError::Ping(reason)))
+            ping_refusal(&answer).map_or(sent, |reason| Err(SendError::Ping(reason)))
         }
         TargetKind::Webhook { url, format, ca } => {
             let mut url = Url::read(url)?;
@@ -48,7 +51,7 @@ pub async fn send(target: &Target, notice: &Notice) -> Result<Refused, SendError
             } else {
                 String::new()
             };
-            let Some(body) = webhook(*format, notice, &topic) else { return Ok(None) };
+            let Some(body) = webhook(*format, notice, &topic) else { return sent };
             let body = body.to_string().into_bytes();
             let post = Post {
                 url: &url,
@@ -58,11 +61,11 @@ pub async fn send(target: &Target, notice: &Notice) -> Result<Refused, SendError
                 body,
                 reads_answer: false,
             };
-            post.send().await.map(|_| None)
+            post.send().await.and(sent)
         }
-        TargetKind::Mail { from, to, path } => mail::send(from, to, path, notice).await,
+        TargetKind::Mail { from, to, path } => mail::send(from, to, path, notice, only).await,
         TargetKind::Command { argv } => {
-            program::run(argv, notice, json(notice).to_string().as_bytes()).await.map(|()| None)
+            program::run(argv, notice, json(notice).to_string().as_bytes()).await.and(sent)
         }
     }
 }

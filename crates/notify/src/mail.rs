@@ -1,26 +1,41 @@
 //! A mail, through an SMTP server or a program such as sendmail.
 
 use lettre::Message;
+use lettre::address::Envelope;
 use lettre::message::Mailbox;
 use lettre::message::header::ContentType;
-use nightshift_core::notify::{MailPath, Notice, Severity};
+use nightshift_core::notify::{Exceptions, MailPath, Notice, Severity};
 
-use crate::error::{Refused, SendError};
-use crate::program;
 use crate::smtp::{Server, TIMEOUT};
 use crate::url::Url;
+use crate::{SendError, program};
 
-pub async fn send(from: &str, to: &[String], path: &MailPath, notice: &Notice) -> Result<Refused, SendError> {
+pub async fn send(
+    from: &str,
+    to: &[String],
+    path: &MailPath,
+    notice: &Notice,
+    only: &[String],
+) -> Result<Exceptions, SendError> {
     let message = compose(from, to, notice)?;
     match path {
-        MailPath::Sendmail(argv) => program::run(argv, notice, &message.formatted()).await.map(|()| None),
+        MailPath::Sendmail(argv) => {
+            program::run(argv, notice, &message.formatted()).await.map(|()| Exceptions::default())
+        }
         MailPath::Smtp { url, ca } => {
             let url = Url::read(url)?;
             let server = Server { url: &url, ca: ca.as_deref(), hello: notice.host.to_string() };
-            let refused = server.send(message.envelope(), &message.formatted(), TIMEOUT).await?;
-            Ok(Some(refused.join("; ")).filter(|refused| !refused.is_empty()))
+            let Some(envelope) = limit(message.envelope(), only) else { return Ok(Exceptions::default()) };
+            server.send(&envelope, &message.formatted(), TIMEOUT).await
         }
     }
+}
+
+/// The envelope for those that do not have the mail yet. `None` if the config has none of them any more.
+fn limit(envelope: &Envelope, only: &[String]) -> Option<Envelope> {
+    let mut to = envelope.to().to_vec();
+    to.retain(|to| only.is_empty() || only.contains(&to.to_string()));
+    Envelope::new(envelope.from().cloned(), to).ok()
 }
 
 fn compose(from: &str, to: &[String], notice: &Notice) -> Result<Message, SendError> {

@@ -15,6 +15,7 @@ use lettre::transport::smtp::client::{
 };
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::ClientId;
+use nightshift_core::notify::{Exception, Exceptions, reasons};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
@@ -40,42 +41,45 @@ pub struct Server<'a> {
 }
 
 impl Server<'_> {
-    /// Sends a mail to those recipients that the server accepts. Returns the others, each with the server's reason.
+    /// Sends a mail to those recipients that the server accepts. Returns the others.
     pub async fn send(
         &self,
         envelope: &Envelope,
         mail: &[u8],
         limit: Duration,
-    ) -> Result<Vec<String>, SendError> {
+    ) -> Result<Exceptions, SendError> {
         let late = |_| SendError::TimedOut(limit.as_secs());
-        let (mut connection, refused) =
+        let (mut connection, others) =
             timeout(limit, self.converse(envelope, mail)).await.map_err(late)??;
         // The server has the mail, whatever it answers.
         let _farewell = timeout(QUIT_TIMEOUT, connection.quit()).await;
-        Ok(refused)
+        Ok(others)
     }
 
     async fn converse(
         &self,
         envelope: &Envelope,
         mail: &[u8],
-    ) -> Result<(AsyncSmtpConnection, Vec<String>), SendError> {
+    ) -> Result<(AsyncSmtpConnection, Exceptions), SendError> {
         let mut connection = self.connect().await?;
         connection.command(Mail::new(envelope.from().cloned(), Vec::new())).await.map_err(SendError::Smtp)?;
-        let mut refused = Vec::new();
+        let mut others = Exceptions::default();
         for to in envelope.to() {
-            match connection.command(Rcpt::new(to.clone(), Vec::new())).await {
-                Ok(_) => {}
-                Err(error) if error.status().is_some() => refused.push(format!("{to}: {error}")),
-                Err(error) => return Err(SendError::Smtp(error)),
+            let Err(error) = connection.command(Rcpt::new(to.clone(), Vec::new())).await else { continue };
+            let exception = Exception { to: to.to_string(), reason: error.to_string() };
+            match error.status() {
+                None => return Err(SendError::Smtp(error)),
+                Some(_) if error.is_transient() => others.later.push(exception),
+                Some(_) => others.refused.push(exception),
             }
         }
-        if refused.len() == envelope.to().len() {
-            return Err(SendError::Recipients(refused.join("; ")));
+        if others.later.len() + others.refused.len() == envelope.to().len() {
+            let reasons = reasons(others.later.iter().chain(&others.refused)).unwrap_or_default();
+            return Err(SendError::Recipients(reasons));
         }
         connection.command(Data).await.map_err(SendError::Smtp)?;
         connection.message(mail).await.map_err(SendError::Smtp)?;
-        Ok((connection, refused))
+        Ok((connection, others))
     }
 
     async fn connect(&self) -> Result<AsyncSmtpConnection, SendError> {

@@ -22,7 +22,7 @@ fn receiver(answer: &'static str) -> String {
     url
 }
 
-async fn sent(kind: fn(Secret) -> TargetKind, answer: &'static str) -> Result<Refused, String> {
+async fn sent(kind: fn(Secret) -> TargetKind, answer: &'static str) -> Result<Exceptions, String> {
     let target = Target {
         name: "x".parse().unwrap(),
         kind: kind(Secret::Inline(receiver(answer))),
@@ -33,19 +33,23 @@ async fn sent(kind: fn(Secret) -> TargetKind, answer: &'static str) -> Result<Re
     let (cluster, host) = ("prod".parse().unwrap(), "m1".parse().unwrap());
     let at = std::time::SystemTime::now().try_into().unwrap();
     let notice = Notice::test(&cluster, &host, at, "1");
-    send(&target, &notice).await.map_err(|error| chain(&error))
+    send(&target, &notice, &[]).await.map_err(|error| chain(&error))
 }
 
 #[tokio::test]
 async fn a_ping_that_the_receiver_did_not_record_is_not_sent_although_it_answers_200() {
     let ping = |url| TargetKind::Ping { url, ca: None };
-    assert_eq!(sent(ping, "OK").await, Ok(None));
-    assert_eq!(sent(ping, "").await, Ok(None));
+    assert_eq!(sent(ping, "OK").await, Ok(Exceptions::default()));
+    assert_eq!(sent(ping, "").await, Ok(Exceptions::default()));
     for (answer, reason) in [("OK (not found)", "no check with this URL"), ("OK (rate limited)", "too many")]
     {
         let failed = sent(ping, answer).await.unwrap_err();
         assert!(failed.starts_with("the receiver did not record the ping: ") && failed.contains(reason));
     }
     let webhook = |url| TargetKind::Webhook { url, format: WebhookFormat::Json, ca: None };
-    assert_eq!(sent(webhook, "OK (not found)").await, Ok(None), "others may write what they like");
+    assert_eq!(
+        sent(webhook, "OK (not found)").await,
+        Ok(Exceptions::default()),
+        "others may write what they like"
+    );
 }

@@ -103,38 +103,61 @@ fn read(stream: &mut TcpStream) -> Option<Request> {
     Some(request)
 }
 
-/// A mail server that accepts every mail.
+#[derive(Clone, Debug)]
+pub struct Mail {
+    /// Of the envelope.
+    pub to: Vec<String>,
+    pub text: String,
+}
+
+/// A mail server that accepts every mail, but asks for a later attempt in the first one for `busy@…`.
 pub struct SmtpServer {
-    pub port: u16,
-    mails: Arc<Mutex<Vec<String>>>,
+    port: u16,
+    mails: Arc<Mutex<Vec<Mail>>>,
 }
 
 impl SmtpServer {
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mails: Arc<Mutex<Vec<String>>> = Arc::default();
+        let mails: Arc<Mutex<Vec<Mail>>> = Arc::default();
         let (port, kept) = (listener.local_addr().unwrap().port(), Arc::clone(&mails));
         thread::spawn(move || {
+            let mut is_busy = true;
             for stream in listener.incoming() {
-                kept.lock().unwrap().extend(converse(stream.unwrap()));
+                kept.lock().unwrap().extend(converse(stream.unwrap(), &mut is_busy));
             }
         });
         Self { port, mails }
     }
 
-    pub fn mails(&self) -> Vec<String> {
+    pub fn url(&self) -> String {
+        format!("smtp://127.0.0.1:{}", self.port)
+    }
+
+    pub fn mails(&self) -> Vec<Mail> {
         self.mails.lock().unwrap().clone()
     }
 }
 
-fn converse(mut stream: TcpStream) -> Option<String> {
+fn converse(mut stream: TcpStream, is_busy: &mut bool) -> Option<Mail> {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut say = |line: &str| stream.write_all(format!("{line}\r\n").as_bytes()).ok();
     say("220 site.test ESMTP")?;
-    let mut mail = None;
+    let (mut mail, mut to) = (None, Vec::new());
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).ok()?;
+        if let Some(address) =
+            line.trim_end().strip_prefix("RCPT TO:<").and_then(|rest| rest.strip_suffix('>'))
+        {
+            if address.starts_with("busy@") && std::mem::take(is_busy) {
+                say("450 4.2.0 greylisted")?;
+            } else {
+                to.push(address.to_owned());
+                say("250 ok")?;
+            }
+            continue;
+        }
         match line.split([' ', '\r']).next()?.to_ascii_uppercase().as_str() {
             "EHLO" | "HELO" => say("250 site.test")?,
             "DATA" => {
@@ -143,7 +166,7 @@ fn converse(mut stream: TcpStream) -> Option<String> {
                 while !text.ends_with("\r\n.\r\n") {
                     reader.read_line(&mut text).ok()?;
                 }
-                mail = Some(text);
+                mail = Some(Mail { to: std::mem::take(&mut to), text });
                 say("250 accepted")?;
             }
             "QUIT" => {

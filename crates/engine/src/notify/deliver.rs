@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 use nightshift_core::audit::{Event, Kind};
 use nightshift_core::chain;
-use nightshift_core::notify::{Request, Target};
+use nightshift_core::notify::{Request, Target, reasons};
 use nightshift_core::settings::Settings;
 use nightshift_store::{StoreError, offload};
 
@@ -57,11 +57,18 @@ async fn send_all(
         if wait.is_positive() && wait.unsigned_abs() < target.give_up {
             return Ok(Some(queued.next));
         }
-        let request = Request { target: target.name.clone(), notice: queued.notice.clone() };
+        let request =
+            Request { target: target.name.clone(), notice: queued.notice.clone(), only: queued.only.clone() };
         let sent = outcome(&socket, send(&socket, &request).await);
         let (queue, now) = (queue.clone(), Timestamp::now());
         match sent {
-            Ok(refused) => {
+            Ok(others) if !others.later.is_empty() => {
+                let reason = reasons(&others.later).unwrap_or_default();
+                report_failed(&queue, &queued, &reason, audit);
+                offload::run(move || queue.sent_in_part(&path, queued, &others, now)).await?;
+            }
+            Ok(others) => {
+                let refused = queued.refused_with(&others);
                 report_refused(&queue, &queued, refused.as_deref(), audit);
                 offload::run(move || queue.sent(&path, now, refused)).await?;
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use nightshift_core::backoff;
 use nightshift_core::name::TargetName;
-use nightshift_core::notify::Notice;
+use nightshift_core::notify::{Exceptions, Notice, reasons};
 use nightshift_core::settings::Settings;
 use nightshift_store::{
     StoreError, create_directories, list, read_json, remove_file, remove_tree, write_json,
@@ -35,12 +35,32 @@ pub struct Queued {
     /// Why the last attempt failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The recipients that do not have it yet, if the others have it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<String>,
+    /// For whom the receiver did not accept it in earlier attempts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 impl Queued {
     /// One that was queued under a clock that was ahead waits since now, so that it is given up in its time, too. A failed attempt stores that.
     pub fn not_ahead_of(self, now: Timestamp) -> Self {
         Self { since: self.since.min(now), ..self }
+    }
+
+    /// For whom the receiver has not accepted it, this time or before.
+    pub fn refused_with(&self, others: &Exceptions) -> Option<String> {
+        let lines: Vec<_> = self.refused.iter().cloned().chain(reasons(&others.refused)).collect();
+        (!lines.is_empty()).then(|| lines.join("; "))
+    }
+
+    /// After another attempt that did not succeed for all.
+    fn after_attempt(self, reason: String, now: Timestamp) -> Self {
+        let attempts = self.attempts.saturating_add(1);
+        let delay = backoff::delay(BACKOFF, attempts, &self.notice.id);
+        let next = now.checked_add(delay).unwrap_or(Timestamp::MAX);
+        Self { attempts, next, reason: Some(reason), ..self }
     }
 
     /// Why it has not arrived.
@@ -92,7 +112,15 @@ impl Queue {
         if waiting.iter().any(is_same) {
             return Ok(Vec::new());
         }
-        let queued = Queued { notice: notice.clone(), since: now, attempts: 0, next: now, reason: None };
+        let queued = Queued {
+            notice: notice.clone(),
+            since: now,
+            attempts: 0,
+            next: now,
+            reason: None,
+            only: Vec::new(),
+            refused: None,
+        };
         let name = format!("{:014}-{number:03}-{}.json", now.as_millisecond(), notice.id);
         write_json(&self.directory.join(name), &queued)?;
         let surplus = (waiting.len() + 1).saturating_sub(MAX_WAITING);
@@ -121,10 +149,19 @@ impl Queue {
         Ok(lines)
     }
 
-    /// The first notice.
+    /// The notice to send next. One that waits for some of its recipients delays no other notice.
     pub fn first(&self) -> Result<Option<(PathBuf, Queued)>, StoreError> {
-        let Some(path) = self.files()?.into_iter().next() else { return Ok(None) };
-        Ok(read_json(&path, MAX_LEN)?.map(|queued| (path, queued)))
+        let mut in_part: Option<(PathBuf, Queued)> = None;
+        for path in self.files()? {
+            let Some(queued) = read_json::<Queued>(&path, MAX_LEN)? else { continue };
+            if queued.only.is_empty() {
+                return Ok(Some((path, queued)));
+            }
+            if in_part.as_ref().is_none_or(|(_, earliest)| queued.next < earliest.next) {
+                in_part = Some((path, queued));
+            }
+        }
+        Ok(in_part)
     }
 
     pub fn waiting(&self) -> Result<usize, StoreError> {
@@ -152,12 +189,26 @@ impl Queue {
         reason: String,
         now: Timestamp,
     ) -> Result<Queued, StoreError> {
-        let attempts = queued.attempts.saturating_add(1);
-        let delay = backoff::delay(BACKOFF, attempts, &queued.notice.id);
-        let next = now.checked_add(delay).unwrap_or(Timestamp::MAX);
-        let queued = Queued { attempts, next, reason: Some(reason), ..queued };
+        let queued = queued.after_attempt(reason, now);
         write_json(path, &queued)?;
         Ok(queued)
+    }
+
+    /// The receiver has the notice, but for some of the recipients a later attempt may succeed.
+    pub fn sent_in_part(
+        &self,
+        path: &Path,
+        queued: Queued,
+        others: &Exceptions,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let reason = reasons(&others.later).unwrap_or_default();
+        let only = others.later.iter().map(|exception| exception.to.clone()).collect();
+        let refused = queued.refused_with(others);
+        let queued = Queued { only, refused, ..queued.after_attempt(reason, now) };
+        // On a full disk the others would get the whole again and again.
+        write_json(path, &queued).or_else(|error| remove_file(path).and(Err(error)))?;
+        self.write_state(&TargetState { last_success: Some(now), given_up: None, ..self.state()? })
     }
 
     pub fn give_up(&self, path: &Path, queued: &Queued, now: Timestamp) -> Result<(), StoreError> {

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use nightshift_core::notify::{Request, Response};
+use nightshift_core::notify::{Exceptions, Request, Response};
 use nightshift_core::text::one_line;
 
 use crate::unit_request::Unit;
@@ -19,10 +19,10 @@ pub async fn send(socket: &Path, request: &Request) -> io::Result<Response> {
 }
 
 /// Why a notice was not sent; if the receiver has it, for whom it did not accept it.
-pub fn outcome(socket: &Path, sent: io::Result<Response>) -> Result<Option<String>, String> {
+pub fn outcome(socket: &Path, sent: io::Result<Response>) -> Result<Exceptions, String> {
     match sent {
-        Ok(Response::Sent) => Ok(None),
-        Ok(Response::SentExcept(refused)) => Ok(Some(one_line(&refused))),
+        Ok(Response::Sent) => Ok(Exceptions::default()),
+        Ok(Response::SentExcept(others)) => Ok(others),
         Ok(Response::Failed(reason)) => Err(one_line(&reason)),
         Err(error) => Err(UNIT.explain(socket, &error)),
     }

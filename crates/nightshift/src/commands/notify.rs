@@ -6,14 +6,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use nightshift_core::notify::{Notice, Request, Response, Target};
+use nightshift_core::notify::{Exceptions, Notice, Request, Response, Target, reasons};
 use nightshift_core::settings::Settings;
 use nightshift_core::units::local_time;
 use nightshift_engine::control::{ControlRequest, send as send_request};
 use nightshift_engine::notify::queue::{GivenUp, Queue};
 use nightshift_engine::notify::unit::{self, UNIT, outcome};
 use nightshift_engine::unit_request::Connection;
-use nightshift_notify::Refused;
 use nightshift_store::StoreError;
 use tokio::time::timeout;
 
@@ -40,13 +39,14 @@ pub async fn run(config: &Path, args: Notify) -> Result<Exit, CommandError> {
     let notice = Notice::test(&settings.cluster, &settings.this, now, &now.as_nanosecond().to_string());
     let id = notice.id.clone();
     let socket = UNIT.socket(&settings);
-    let sent = match unit::send(&socket, &Request { target: name.clone(), notice }).await {
+    let sent = match unit::send(&socket, &Request { target: name.clone(), notice, only: Vec::new() }).await {
         Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
             return Err(CommandError::Read { path: socket, source });
         }
         sent => sent,
     };
-    let result = outcome(&socket, sent);
+    // A test is not repeated.
+    let result = outcome(&socket, sent).map(|others| reasons(others.later.iter().chain(&others.refused)));
     if let Ok(refused) = &result {
         // The daemon's own state. Without a daemon, it stays until the next notice.
         let request = ControlRequest::Notified { target: name.clone(), refused: refused.clone() };
@@ -116,8 +116,8 @@ fn line(settings: &Settings, target: &Target) -> Result<String, StoreError> {
 pub async fn send(config: &Path) -> Result<Exit, CommandError> {
     let mut connection = Connection::of_systemd().map_err(CommandError::no_request(TEST))?;
     let response = match send_one(config, &mut connection).await {
-        Ok(None) => Response::Sent,
-        Ok(Some(refused)) => Response::SentExcept(refused),
+        Ok(others) if others.is_empty() => Response::Sent,
+        Ok(others) => Response::SentExcept(others),
         Err(error) => Response::Failed(report::in_full(&error)),
     };
     // The connection may be closed: then the daemon sends the notice again.
@@ -125,10 +125,10 @@ pub async fn send(config: &Path) -> Result<Exit, CommandError> {
     Ok(Exit::Good)
 }
 
-async fn send_one(config: &Path, connection: &mut Connection) -> Result<Refused, CommandError> {
+async fn send_one(config: &Path, connection: &mut Connection) -> Result<Exceptions, CommandError> {
     let request: Request = connection.request().await.map_err(CommandError::no_request(TEST))?;
     let target = config_file::target(config, &request.target)?;
-    let sending = nightshift_notify::send(&target, &request.notice);
+    let sending = nightshift_notify::send(&target, &request.notice, &request.only);
     let late = |_| CommandError::Absent(format!("the target did not answer within {} s", LIMIT.as_secs()));
     Ok(timeout(LIMIT, sending).await.map_err(late)??)
 }

@@ -1,4 +1,5 @@
 #![allow(clippy::unwrap_used)]
+use nightshift_core::notify::Exception;
 use nightshift_core::role::Role;
 
 use super::*;
@@ -27,6 +28,36 @@ fn notices_wait_in_their_order_and_none_waits_twice() {
     queue.sent(&path, now, None).unwrap();
     assert_eq!(queue.first().unwrap().unwrap().1.notice, notice(1));
     assert_eq!(queue.state().unwrap().last_success, Some(now));
+}
+
+#[test]
+fn a_notice_that_waits_for_some_recipients_delays_no_other_and_goes_to_these_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (queue, now) = (queue(dir.path()), Timestamp::now());
+    let at = |hours| now + jiff::SignedDuration::from_hours(hours);
+    let exceptions = |later: &[&str], refused: &[&str]| {
+        let of = |to: &&str| Exception { to: (*to).to_owned(), reason: "450 greylisted".into() };
+        Exceptions { later: later.iter().map(of).collect(), refused: refused.iter().map(of).collect() }
+    };
+    for (number, (to, hours)) in [("a@b.c", 2), ("d@e.f", 1)].into_iter().enumerate() {
+        queue.put(&notice(number), number, now).unwrap();
+        let (path, queued) = queue.first().unwrap().unwrap();
+        queue.sent_in_part(&path, queued, &exceptions(&[to, "g@h.i"], &["j@k.l"]), at(hours)).unwrap();
+    }
+    let (path, earliest) = queue.first().unwrap().unwrap();
+    assert_eq!(
+        (&earliest.notice, &earliest.only[..]),
+        (&notice(1), &["d@e.f".to_owned(), "g@h.i".to_owned()][..])
+    );
+    assert_eq!(queue.state().unwrap().last_success, Some(at(1)));
+    queue.put(&notice(2), 2, now).unwrap();
+    assert_eq!(queue.first().unwrap().unwrap().1.notice, notice(2));
+
+    let second = exceptions(&[], &["d@e.f"]);
+    let refused = earliest.refused_with(&second);
+    assert_eq!(refused.as_deref(), Some("j@k.l: 450 greylisted; d@e.f: 450 greylisted"));
+    queue.sent(&path, now, refused.clone()).unwrap();
+    assert_eq!((queue.waiting().unwrap(), queue.state().unwrap().refused), (2, refused));
 }
 
 #[test]
