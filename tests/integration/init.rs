@@ -82,7 +82,7 @@ fn what_cannot_be_read_is_named_with_its_line_and_what_to_do() {
         (&b"[masters]\nm[3:1].example.com\n"[..], 1, "-: line 2: the range `[3:1]` is backwards"),
         (b"[masters]\nm1 ansible_pass: HUNTER2\n", 1, "line 2: expected NAME=VALUE"),
         (b"[web]\nw1\n", 1, "it has web; rename a group"),
-        (b"\xff\n", 2, "- is not UTF-8"),
+        (b"\xff\n", 2, "-: line 1: not UTF-8"),
     ] {
         let failed = init(&["--from-ansible", "-"], input);
         let reason = text(&failed.stderr);

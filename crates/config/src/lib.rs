@@ -25,7 +25,7 @@ mod url;
 mod version;
 
 use nightshift_core::name::HostName;
-use nightshift_core::settings::Settings;
+use nightshift_core::settings::{Remote, Settings};
 use toml::de::DeTable;
 
 pub use crate::alone::{hook, target};
@@ -46,6 +46,11 @@ pub fn sftp_url(text: &str) -> Result<SftpUrl, String> {
     url::sftp(text).map_err(|refusal| {
         std::iter::once(refusal.message).chain(refusal.help).collect::<Vec<_>>().join("; ")
     })
+}
+
+/// The URL of a remote, as it may be in a config.
+pub fn url_of(remote: &Remote) -> String {
+    url::of_remote(remote)
 }
 
 /// A valid config.

@@ -1,6 +1,8 @@
 //! The two kinds of URL in a config: an etcd endpoint and a remote.
 
-use nightshift_core::address::host_and_port;
+use nightshift_core::address::{bracketed, host_and_port};
+use nightshift_core::settings::Remote;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::check;
 use crate::refusal::Refusal;
@@ -43,6 +45,33 @@ pub(crate) fn sftp(text: &str) -> Result<SftpUrl, Refusal> {
     let path = remote_directory(&decoded(directory)?)?;
     let (user, address) = (check::user(&decoded(user)?)?, check::address(&address)?);
     Ok(SftpUrl { user, address, port, path, text: text.to_owned() })
+}
+
+/// What has a meaning in a URL (RFC 3986, section 2.2), or ends one in a text.
+const ESCAPED: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'%')
+    .add(b'"')
+    .add(b'\'')
+    .add(b'<')
+    .add(b'>')
+    .add(b'`')
+    .add(b'?')
+    .add(b'#')
+    .add(b'\\');
+const ESCAPED_IN_USER: &AsciiSet = &ESCAPED.add(b'/').add(b':').add(b'@');
+
+/// The URL of a remote, as it may be in a config.
+pub(crate) fn of_remote(remote: &Remote) -> String {
+    let user = utf8_percent_encode(&remote.user, ESCAPED_IN_USER);
+    let (host, port) = (bracketed(&remote.address), remote.port);
+    // The login's own directory is `.`, and what is below it has no `/` at its start.
+    let (lead, path) = match remote.path.as_str() {
+        "." => ("/~/", ""),
+        path if path.starts_with('/') => ("", path),
+        path => ("/~/", path),
+    };
+    format!("sftp://{user}@{host}:{port}{lead}{}", utf8_percent_encode(path, ESCAPED))
 }
 
 /// The text with its percent escapes (RFC 3986, section 2.1) decoded.
@@ -101,7 +130,25 @@ pub(crate) fn endpoint(text: &String) -> Result<String, Refusal> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use nightshift_core::fixtures;
+
     use super::*;
+
+    #[test]
+    fn the_url_of_a_remote_reads_as_that_remote() {
+        for text in [
+            "sftp://u@b.example.com:2222/~/backups",
+            "sftp://u@b.example.com:22/~/",
+            "sftp://u@[2001:db8::5]:22/srv/b",
+            "sftp://u@h:22/srv/it%27s%20100%25",
+            "sftp://DOMAIN%5CBackup%20User%40x@h:22/",
+            "sftp://u@h:22/x%27;touch%20PWN;%27",
+        ] {
+            let SftpUrl { user, address, port, path, .. } = sftp(text).unwrap();
+            let remote = Remote { user, ..fixtures::remote("far", &address, port.unwrap(), &path) };
+            assert_eq!(of_remote(&remote), text);
+        }
+    }
 
     #[test]
     fn a_remote_has_a_user_a_host_and_a_directory() {

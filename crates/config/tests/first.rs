@@ -215,6 +215,13 @@ fn an_inventory_without_hosts_of_a_cluster_and_a_name_that_no_config_can_have_ar
         none.contains("expected the groups of openshift-ansible") && none.contains("it has db, web"),
         "{none}"
     );
+    let no_masters = error("[etcd]\ne1\n[kube_node]\nn1\n");
+    assert!(
+        no_masters.starts_with("no host is in masters, ") && no_masters.contains("[hosts]"),
+        "{no_masters}"
+    );
+    let same = error("[masters]\nM1 ansible_host=10.0.0.1\nm1 ansible_host=10.0.0.2\n");
+    assert!(same.contains("the hosts M1 and m1 differ only in case"), "{same}");
     let odd = error("[masters]\nfe80::1\n");
     assert!(odd.contains("the host fe80::1") && odd.contains("ansible_host"), "{odd}");
     for (text, problem) in [
@@ -222,6 +229,10 @@ fn an_inventory_without_hosts_of_a_cluster_and_a_name_that_no_config_can_have_ar
         (
             "{\"kind\": \"List\", \"items\": [{\"kind\": \"Pod\", \"metadata\": {\"name\": \"a\"}}]}",
             "it lists no nodes",
+        ),
+        (
+            "{\"kind\": \"List\", \"items\": [{\"kind\": \"Node\", \"metadata\": {\"name\": \"a\"}}]}",
+            "no node has the label node-role.kubernetes.io/control-plane",
         ),
         ("{\"kind\":\n", "line 2: the JSON ends too early"),
         ("[masters]\n", "line 1: invalid JSON"),

@@ -1,4 +1,9 @@
-//! The host and the port of a URL.
+//! The host and the port of a URL, and of a command's argument.
+
+/// A host in front of a port or a path: an IPv6 address is in brackets.
+pub fn bracketed(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
+}
 
 /// The host, without the brackets of an IPv6 address, and the port if there is one. `None` if the host is empty, or the port invalid.
 pub fn host_and_port(text: &str) -> Option<(String, Option<u16>)> {

@@ -71,6 +71,12 @@ pub enum DraftError {
     NoRole(String),
     #[error("the host {host}: {problem}; give it such a name there, with its address in {remedy}")]
     Name { host: String, problem: NameError, remedy: &'static str },
+    #[error("{0}; masters collect the sets of all hosts, so a config needs them; {1}")]
+    NoMasters(String, &'static str),
+    #[error(
+        "the hosts {0} and {1} differ only in case, so they are one name in a config; rename one of them"
+    )]
+    SameName(String, String),
     #[error("{0}")]
     NotNodes(String),
     #[error("{0}")]

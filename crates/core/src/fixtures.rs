@@ -25,7 +25,7 @@ use crate::role::{Role, Roles};
 use crate::set_path::SetId;
 use crate::settings::{
     ArchiveSettings, Compression, DrillSettings, EtcdData, EtcdMembers, EtcdSettings, EtcdTools,
-    MetricsSettings, Paths, Settings, SshSettings, StageSettings, VaultSettings,
+    MetricsSettings, Paths, Remote, Settings, SshSettings, StageSettings, VaultSettings,
 };
 use crate::stage::PerStage;
 use crate::status::{self, Report};
@@ -108,6 +108,22 @@ pub fn settings(dir: &Path, hosts: Vec<Host>, now: Timestamp) -> Settings {
         notify: Vec::new(),
         hooks: Vec::new(),
         paths: Paths { config: dir.join("etc"), state: dir.join("state"), run: dir.join("run") },
+    }
+}
+
+/// A remote without any archive.
+pub fn remote(name: &str, address: &str, port: u16, path: &str) -> Remote {
+    Remote {
+        name: name.parse().unwrap(),
+        user: "vault".into(),
+        address: address.into(),
+        port,
+        path: path.into(),
+        identity: "/secret/identity".into(),
+        keep: Keep { nights: 3, weeks: 0, months: 0 },
+        prune: false,
+        connections: 1,
+        rate: None,
     }
 }
 

@@ -3,9 +3,11 @@
 /// Prefixes of age's private keys and of identities of its plugins, in lower case.
 const AGE_PREFIXES: [&str; 2] = ["age-secret-key-", "age-plugin-"];
 /// A setting with one of these words in its name, in lower case, has a secret value.
-const SECRET_NAMES: [&str; 11] = [
+const SECRET_NAMES: [&str; 13] = [
     "password",
     "passwd",
+    "_pass",
+    "-pass",
     "passphrase",
     "pwd",
     "secret",
@@ -243,7 +245,14 @@ mod tests {
         ] {
             hides(text, "ter2");
         }
-        for text in ["--password=hunter2 --x", "PGPASSWORD=hunter2", "pwd: hunter2", "x-api-key: hunter2"] {
+        for text in [
+            "--password=hunter2 --x",
+            "PGPASSWORD=hunter2",
+            "pwd: hunter2",
+            "x-api-key: hunter2",
+            "ansible_ssh_pass=hunter2",
+            "--key-pass=hunter2",
+        ] {
             hides(text, "hunter2");
         }
         hides("-H 'Authorization: Bearer hunter2'", "hunter2");
@@ -274,6 +283,7 @@ mod tests {
             &["curl", "https://root:hunter2@h:2379"],
             &["env", "PGPASSWORD=hunter2", "pg_dump"],
             &["x", "--api-key", "hunter2"],
+            &["x", "--key-pass", "hunter2"],
         ] {
             hides(&format!("node = [{{ command = {words:?}, as = \"x\" }}]"), "hunter2");
             let shown = masked_command(words);

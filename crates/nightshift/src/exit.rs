@@ -1,10 +1,13 @@
 //! All exit codes.
 
+use std::error::Error;
+use std::io;
 use std::process::ExitCode;
 
 use nightshift_engine::control::ClientError;
 use nightshift_engine::daemon::{DaemonError, StateLockError};
 use nightshift_restore::target::TargetError;
+use nightshift_ssh::{IdentityError, KnownHostsError};
 use nightshift_store::StoreError;
 
 use crate::commands::CommandError;
@@ -52,6 +55,13 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// Whether this user may not read a file of the host's own keys or pins.
+fn is_denied(error: &(dyn Error + 'static)) -> bool {
+    let is_of_host = error.is::<KnownHostsError>() || error.is::<IdentityError>();
+    let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    is_of_host && source.is_some_and(|source| source.kind() == io::ErrorKind::PermissionDenied)
+}
+
 impl CommandError {
     pub fn exit(&self) -> Exit {
         match self {
@@ -59,7 +69,7 @@ impl CommandError {
             | Self::NoAnswer { source: StoreError::Io { source, .. }, .. }
             | Self::Read { source, .. }
             | Self::ReadConfig { source, .. }
-                if source.kind() == std::io::ErrorKind::PermissionDenied =>
+                if source.kind() == io::ErrorKind::PermissionDenied =>
             {
                 Exit::Permission
             }
@@ -69,6 +79,7 @@ impl CommandError {
             Self::Client(ClientError::Away { .. } | ClientError::BrokenOff(_)) => Exit::Busy,
             Self::Daemon(DaemonError::State(StateLockError::Locked(_))) => Exit::Busy,
             Self::Act(TargetError::Busy) => Exit::Busy,
+            Self::Other(error) if is_denied(error.as_ref()) => Exit::Permission,
             Self::Client(ClientError::Denied { .. }) | Self::Act(TargetError::NotRoot) => Exit::Permission,
             Self::Usage(_) | Self::Arguments(_) => Exit::Usage,
             _ => Exit::Failed,

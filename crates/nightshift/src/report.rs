@@ -82,6 +82,8 @@ pub fn in_full(error: &(dyn Error + 'static)) -> String {
 mod tests {
     use std::io;
 
+    use nightshift_ssh::KnownHostsError;
+
     use super::*;
 
     #[test]
@@ -90,5 +92,8 @@ mod tests {
             |kind: io::ErrorKind| CommandError::ReadConfig { path: "/etc/x".into(), source: kind.into() };
         assert_eq!(remedy(&of(io::ErrorKind::PermissionDenied)), "; run the command as root");
         assert_eq!(remedy(&of(io::ErrorKind::NotFound)), "");
+        let source = io::ErrorKind::PermissionDenied.into();
+        let pins = KnownHostsError::Read { path: "/etc/x".into(), source };
+        assert_eq!(remedy(&pins.into()), "; run the command as root");
     }
 }

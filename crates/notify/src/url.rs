@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use nightshift_core::address::host_and_port;
+use nightshift_core::address::{bracketed, host_and_port};
 use nightshift_core::notify::Secret;
 use percent_encoding::percent_decode_str;
 
@@ -103,7 +103,7 @@ impl Url {
 
     /// As in a header.
     pub fn authority(&self) -> String {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let host = bracketed(&self.host);
         self.port.map_or_else(|| host.clone(), |port| format!("{host}:{port}"))
     }
 }

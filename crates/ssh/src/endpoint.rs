@@ -3,6 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use nightshift_core::address::bracketed;
+
+/// SSH's own port.
+const SSH_PORT: u16 = 22;
+
 /// One SSH server and the login used on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
@@ -19,6 +24,14 @@ impl Endpoint {
     pub fn names(&self) -> &[String] {
         if self.known_as.is_empty() { std::slice::from_ref(&self.address) } else { &self.known_as }
     }
+
+    /// As the argument of `nightshift trust`. A host of the config is found there by its name, a remote by its address and port.
+    pub fn argument(&self) -> String {
+        match self.names() {
+            [name] if self.port != SSH_PORT => format!("{}:{}", bracketed(name), self.port),
+            names => names.first().unwrap_or(&self.address).clone(),
+        }
+    }
 }
 
 impl fmt::Display for Endpoint {
@@ -28,7 +41,7 @@ impl fmt::Display for Endpoint {
         if *name != self.address {
             write!(f, " ({})", self.address)?;
         }
-        if self.port != 22 {
+        if self.port != SSH_PORT {
             write!(f, " port {}", self.port)?;
         }
         Ok(())
@@ -76,5 +89,25 @@ mod tests {
         endpoint.known_as.clear();
         endpoint.port = 2222;
         assert_eq!(endpoint.to_string(), "nightshift-peer@10.0.3.7 port 2222");
+    }
+
+    #[test]
+    fn the_argument_of_a_remote_with_another_port_has_the_port_and_brackets_if_it_is_ipv6() {
+        let endpoint = |known_as: &[&str], port| Endpoint {
+            address: "10.0.3.7".into(),
+            port,
+            user: "u".into(),
+            known_as: known_as.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        for (known_as, port, argument) in [
+            (&["m1", "10.0.3.7"][..], 2222, "m1"),
+            (&["b.example.com"], 22, "b.example.com"),
+            (&["b.example.com"], 2222, "b.example.com:2222"),
+            (&["fd00::1"], 2222, "[fd00::1]:2222"),
+            (&["fd00::1"], 22, "fd00::1"),
+            (&[], 2222, "10.0.3.7:2222"),
+        ] {
+            assert_eq!(endpoint(known_as, port).argument(), argument);
+        }
     }
 }

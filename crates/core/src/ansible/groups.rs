@@ -154,13 +154,15 @@ impl Inventory {
     }
 
     /// Gives each host the variables of its groups: those of `all` first, then from the outer groups to the inner ones, those of
-    /// one depth by name, then its own.
+    /// one depth by priority and name, then its own.
     pub(super) fn complete(mut self) -> Result<Self, InventoryError> {
-        let mut order = self.depths()?.into_iter().map(|(name, depth)| (depth, name)).collect::<Vec<_>>();
-        order.sort();
+        let depths = self.depths()?.into_iter();
+        let mut order: Vec<_> =
+            depths.map(|(name, depth)| (depth, self.groups[name].vars.priority(), name)).collect();
+        order.sort_unstable();
         let mut complete: BTreeMap<String, Vars> = BTreeMap::new();
         let mut applied = 0;
-        for (_, name) in &order {
+        for (_, _, name) in &order {
             let vars = &self.groups[*name].vars;
             let hosts = match *name {
                 _ if vars.is_empty() => continue,

@@ -100,6 +100,12 @@ fn section(line: &str) -> Option<Result<(&str, Kind), String>> {
 fn host(line: &str, group: &str, inventory: &mut Inventory) -> Result<(), InventoryError> {
     let words = words::split(line).ok_or_else(|| InventoryError::whole("a quote is not closed"))?;
     let Some((pattern, rest)) = words.split_first() else { return Ok(()) };
+    if pattern.contains('=') {
+        // It may be a password, so no message quotes it.
+        return Err(InventoryError::whole(format!(
+            "expected a host's name before NAME=VALUE; write the variables of a group in the section `[{group}:vars]`"
+        )));
+    }
     let mut vars = Vars::default();
     for word in rest {
         let Some((name, value)) = word.split_once('=') else {

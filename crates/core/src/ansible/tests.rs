@@ -47,6 +47,11 @@ fn what_is_not_an_inventory_is_named_with_its_line_and_the_remedy() {
         ("[masters]\nm1 'x\n", "line 2: a quote is not closed"),
         ("[masters]\nm1 secret\n", "line 2: expected NAME=VALUE after the host's name"),
         ("[masters]\nm1\n[masters:vars]\nsecret\n", "line 4: expected NAME=VALUE in a section of variables"),
+        (
+            "[masters]\nm1\n[lb]\nansible_ssh_pass=secret\n",
+            "line 4: expected a host's name before NAME=VALUE",
+        ),
+        ("[masters]\nansible_become_pass=secret[\n", "in the section `[masters:vars]`"),
         ("[masters]\nm[3:1]\n", "line 2: the range `[3:1]` is backwards"),
         ("[masters]\nm1:99999\n", "line 2: invalid port"),
         ("[a]\nm1\n[OSEv3:children]\na\nb\n", "line 5: the group `b` is listed among children"),
@@ -106,6 +111,15 @@ fn the_variables_of_the_inner_group_and_of_the_host_win() {
 }
 
 #[test]
+fn of_two_groups_of_one_depth_the_one_with_the_higher_priority_wins() {
+    let groups = "[x]\nm1\n[y]\nm1\n[x:vars]\nansible_host=10.0.0.1\n";
+    let with = |x: &str| parse(&format!("{groups}{x}[y:vars]\nansible_host=10.0.0.2\n")).unwrap();
+    assert_eq!(var(&with(""), "m1", "ansible_host").as_deref(), Some("10.0.0.2"));
+    let first = with("ansible_group_priority=10\n");
+    assert_eq!(var(&first, "m1", "ansible_host").as_deref(), Some("10.0.0.1"));
+}
+
+#[test]
 fn yaml_may_have_anchors_encrypted_values_and_keys_of_other_kinds() {
     let text = "all:\n  vars: &common\n    ansible_user: !vault |\n      $ANSIBLE_VAULT;1.1;AES256\n      3137\n    1: 2\n    x: {y: [1, {z: 1.5}]}\n  hosts:\n    m1:\n      <<: *common\n      ansible_port: 2222\n      ansible_host: !unsafe 10.0.0.1\n    m2: {}\n  children:\n    masters:\n      hosts: m1\n    nodes:\n      children: masters\n    odd: null\n";
     let inventory = parse(text).unwrap();
@@ -113,6 +127,10 @@ fn yaml_may_have_anchors_encrypted_values_and_keys_of_other_kinds() {
     assert_eq!(var(&inventory, "m1", "ansible_port").as_deref(), Some("2222"));
     assert_eq!(var(&inventory, "m1", "ansible_host").as_deref(), Some("10.0.0.1"));
     assert_eq!(inventory.hosts_of("nodes").into_iter().collect::<Vec<_>>(), ["m1"]);
+    // The variables of all hosts.
+    let many: String = (0..2_000).map(|number| format!("    n{number}: *d\n")).collect();
+    let text = format!("all:\n  vars:\n    d: &d {{ansible_user: root}}\n  hosts:\n{many}");
+    assert_eq!(var(&parse(&text).unwrap(), "n1999", "ansible_user").as_deref(), Some("root"));
 }
 
 #[test]
@@ -127,7 +145,13 @@ fn an_inventory_that_would_fill_the_memory_is_refused() {
             format!("{}g{depth}:\n{}children:\n", "  ".repeat(2 * depth), "  ".repeat(2 * depth + 1))
         })
         .collect();
-    assert!(error(&deep).contains("not an inventory in YAML"), "{}", error(&deep));
+    assert!(error(&deep).contains("it is too large"), "{}", error(&deep));
+    let mut laughs = "all:\n  vars:\n    a0: &a0 {x: y}\n".to_owned();
+    for level in 1..10 {
+        let again = format!("*a{}, ", level - 1).repeat(10);
+        laughs.push_str(&format!("    a{level}: &a{level} [{again}]\n"));
+    }
+    assert!(error(&laughs).contains("its aliases repeat too much"), "{}", error(&laughs));
     let bomb = format!("{}{}", "{\"a\":".repeat(200_000), "}".repeat(200_000));
     assert!(error(&bomb).contains("JSON"), "{}", error(&bomb));
     let vars: String =

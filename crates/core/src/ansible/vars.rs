@@ -6,10 +6,11 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// The variables that are read.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "access_ip",
     "ansible_become",
     "ansible_connection",
+    PRIORITY,
     "ansible_host",
     "ansible_port",
     "ansible_ssh_host",
@@ -21,6 +22,9 @@ const NAMES: [&str; 13] = [
     "openshift_clusterid",
     "openshift_ip",
 ];
+
+/// Of two groups of one depth, the variables of the one with the higher priority win.
+const PRIORITY: &str = "ansible_group_priority";
 
 /// The maximum length of a value in bytes.
 const MAX_VALUE_LEN: usize = 253;
@@ -42,6 +46,11 @@ impl Vars {
 
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Value)> {
         self.0.iter().map(|(name, value)| (*name, value))
+    }
+
+    /// That of a group with these variables.
+    pub(super) fn priority(&self) -> i64 {
+        self.get(PRIORITY).and_then(Value::text).and_then(|text| text.parse().ok()).unwrap_or(1)
     }
 
     pub(super) const fn none() -> Self {

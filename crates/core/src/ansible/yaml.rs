@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_saphyr::Spanned;
+use serde_saphyr::{Error, Spanned};
 
 use super::groups::{Inventory, InventoryError};
 use super::vars::Vars;
@@ -31,15 +31,21 @@ pub(super) fn read(text: &str) -> Result<Inventory, InventoryError> {
             max_events: 6_000_000,
             max_nodes: 3_000_000,
             max_depth: 64,
-            max_anchors: 1_000,
-            max_aliases: 1_000,
+            max_anchors: 40_000,
+            max_aliases: 40_000,
+            // One anchor may have the variables of all hosts.
+            enforce_alias_anchor_ratio: false,
         },
         duplicate_keys: serde_saphyr::DuplicateKeyPolicy::LastWins,
     };
     // The parser's own message quotes lines of the file.
     let groups: Groups = serde_saphyr::from_str_with_options(text, limits).map_err(|error| {
         let line = error.location().and_then(|at| usize::try_from(at.line()).ok());
-        let problem = "this is not an inventory in YAML: expected groups with `hosts`, `children` and `vars`";
+        let problem = if is_limit(&error) {
+            "it is too large, or its aliases repeat too much; give the output of `ansible-inventory --list`"
+        } else {
+            "this is not an inventory in YAML: expected groups with `hosts`, `children` and `vars`"
+        };
         InventoryError::whole(problem).on(line.filter(|line| *line > 0))
     })?;
     let mut inventory = Inventory::default();
@@ -47,6 +53,14 @@ pub(super) fn read(text: &str) -> Result<Inventory, InventoryError> {
         add(&mut inventory, name, group.as_ref())?;
     }
     inventory.complete()
+}
+
+fn is_limit(error: &Error) -> bool {
+    match error {
+        Error::WithSnippet { error, .. } | Error::AliasError { error, .. } => is_limit(error),
+        Error::Budget { .. } | Error::AliasReplayLimitExceeded { .. } => true,
+        _ => false,
+    }
 }
 
 /// Adds a group and those in it, as deep as `max_depth` allows.

@@ -51,6 +51,10 @@ pub fn of_inventory(inventory: &Inventory) -> Result<Draft, DraftError> {
         let groups = if groups.is_empty() { "no groups".to_owned() } else { first_of(&groups, ", ") };
         return Err(DraftError::NoRole(groups));
     }
+    if hosts.masters.value.is_empty() {
+        let none = format!("no host is in {}", masters.join(", "));
+        return Err(DraftError::NoMasters(none, "add that group, or list the hosts in [hosts] by hand"));
+    }
     if hosts.etcd.value.is_empty() {
         let comment = "Guess: the masters, because the inventory has no hosts in the group etcd. With etcd elsewhere, list its hosts.";
         hosts.etcd = Guess::new(hosts.masters.value.clone(), comment);
@@ -62,8 +66,7 @@ pub fn of_inventory(inventory: &Inventory) -> Result<Draft, DraftError> {
         hosts.nodes.comments.push("Guess: the masters are nodes too, because they run a kubelet.".to_owned());
     }
     // Their names there, which may be in upper case.
-    let originals: BTreeMap<String, &str> =
-        inventory.hosts().map(|host| (host.to_ascii_lowercase(), host)).collect();
+    let originals = originals(inventory, &hosts)?;
     let vars = |name: &HostName| originals.get(name.as_str()).map(|host| inventory.vars(host));
     let mut reached = Reached::default();
     for name in hosts.all() {
@@ -74,6 +77,21 @@ pub fn of_inventory(inventory: &Inventory) -> Result<Draft, DraftError> {
     hosts.notes = not_backed_up(inventory, &hosts);
     let cluster = named.unwrap_or_else(|| cluster_of(&hosts));
     Ok(Draft { cluster, hosts: Hosts::Cluster(Box::new(hosts)) })
+}
+
+/// By the names in the config, which are in lower case.
+fn originals<'i>(inventory: &'i Inventory, hosts: &Cluster) -> Result<BTreeMap<String, &'i str>, DraftError> {
+    let used = hosts.all();
+    let mut originals = BTreeMap::new();
+    for host in inventory.hosts() {
+        let name = host.to_ascii_lowercase();
+        let is_used = used.iter().any(|used| used.as_str() == name);
+        if let Some(other) = originals.insert(name, host).filter(|_| is_used) {
+            let shown = |name: &str| Text::new(name).as_str().to_owned();
+            return Err(DraftError::SameName(shown(other), shown(host)));
+        }
+    }
+    Ok(originals)
 }
 
 /// The hosts of these groups, and from which of them they are.

@@ -100,12 +100,12 @@ pub fn of_nodes(json: &str) -> Result<Draft, DraftError> {
         format!("The nodes with the label {}.", labels.join(" or "))
     });
     if hosts.masters.value.is_empty() {
-        hosts.masters.comments.push(format!(
-            "No node has the label {ROLE}control-plane or {ROLE}master: list the masters here."
+        return Err(DraftError::NoMasters(
+            format!("no node has the label {ROLE}control-plane or {ROLE}master"),
+            "if the masters are not nodes, list the hosts in [hosts] by hand",
         ));
-    } else {
-        hosts.masters.comments.push(of_masters);
     }
+    hosts.masters.comments.push(of_masters);
     if hosts.etcd.value.is_empty() {
         hosts.etcd = Guess::new(
             hosts.masters.value.clone(),

@@ -53,7 +53,8 @@ pub fn run(args: &Init) -> Result<Exit, CommandError> {
 
 fn from_ansible(path: &Path) -> Result<String, CommandError> {
     let name = name_of(path);
-    let text = read(path, &name)?;
+    let as_file = format!("run `ansible-inventory -i {name} --list`, and give its output to --from-ansible");
+    let text = read(path, &name, &as_file)?;
     let inventory = ansible::parse(&text).map_err(CommandError::failed(name.clone()))?;
     let draft = draft::of_inventory(&inventory).map_err(CommandError::failed(name.clone()))?;
     let directory = path.parent().filter(|_| path != Path::new("-"));
@@ -69,7 +70,8 @@ fn from_ansible(path: &Path) -> Result<String, CommandError> {
 
 fn from_nodes(path: &Path) -> Result<String, CommandError> {
     let name = name_of(path);
-    let draft = draft::of_nodes(&read(path, &name)?).map_err(CommandError::failed(name.clone()))?;
+    let as_file = "give the output of `kubectl get nodes -o json` to --from-nodes";
+    let draft = draft::of_nodes(&read(path, &name, as_file)?).map_err(CommandError::failed(name.clone()))?;
     written(&draft, &format!("--from-nodes {name}"))
 }
 
@@ -118,8 +120,8 @@ fn name_of(path: &Path) -> String {
     }
 }
 
-/// Also from a pipe, such as a shell's `<(…)`.
-fn read(path: &Path, name: &str) -> Result<String, CommandError> {
+/// Also from a pipe, such as a shell's `<(…)`. `as_file` is what to do about a directory.
+fn read(path: &Path, name: &str, as_file: &str) -> Result<String, CommandError> {
     let source: io::Result<Box<dyn Read>> = if path == Path::new("-") {
         Ok(Box::new(io::stdin()))
     } else {
@@ -127,10 +129,12 @@ fn read(path: &Path, name: &str) -> Result<String, CommandError> {
     };
     let bytes = source.and_then(|source| read_bounded(source, ansible::MAX_LEN));
     let bytes = bytes.map_err(|source| match source.kind() {
-        io::ErrorKind::IsADirectory => CommandError::Usage(format!(
-            "{name} is a directory; run `ansible-inventory -i {name} --list`, and give its output to --from-ansible"
-        )),
+        io::ErrorKind::IsADirectory => CommandError::Usage(format!("{name} is a directory; {as_file}")),
         _ => CommandError::Read { path: path.to_owned(), source },
     })?;
-    String::from_utf8(bytes).map_err(|_| CommandError::Usage(format!("{name} is not UTF-8")))
+    String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        CommandError::Usage(format!("{name}: line {line}: not UTF-8; convert the file, such as with iconv"))
+    })
 }

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use nightshift_core::settings::Settings;
+use nightshift_core::address::host_and_port;
+use nightshift_core::settings::{Remote, Settings};
 use nightshift_core::text::first_of;
 use nightshift_peers as peers;
 use nightshift_ssh::{Endpoint, KnownHosts, known_hosts, scan};
@@ -79,21 +80,39 @@ fn find(settings: &Settings, word: &str) -> Result<Endpoint, CommandError> {
     if let Some(remote) = settings.remotes.iter().find(|remote| remote.name.as_str() == word) {
         return Ok(peers::remote_endpoint(remote));
     }
-    let (address, port) = match word.rsplit_once(':') {
-        // An IPv6 address contains more colons.
-        Some((address, port)) if !address.contains(':') => (address, parse_port(word, port)?),
-        _ => (word, 22),
-    };
-    let known_as = vec![address.to_owned()];
-    Ok(Endpoint { address: address.to_owned(), port, user: String::new(), known_as })
+    let (address, port) = address_and_port(word)?;
+    let port = port.map_or_else(|| port_at(&settings.remotes, &address), Ok)?;
+    let known_as = vec![address.clone()];
+    Ok(Endpoint { address, port, user: String::new(), known_as })
 }
 
 /// A mistyped port must not lead to the key of another service.
-fn parse_port(word: &str, port: &str) -> Result<u16, CommandError> {
-    let parsed = port.parse().ok().filter(|port| *port != 0);
-    parsed.ok_or_else(|| {
-        CommandError::Usage(format!("{word}: invalid port `{port}`; expected HOST:PORT such as host:2222"))
+fn address_and_port(word: &str) -> Result<(String, Option<u16>), CommandError> {
+    let is_bare_ipv6 = !word.starts_with('[') && word.matches(':').count() > 1;
+    let read = if is_bare_ipv6 { Some((word.to_owned(), None)) } else { host_and_port(word) };
+    read.ok_or_else(|| {
+        CommandError::Usage(format!(
+            "{word}: not a host or its port is invalid; expected HOST, HOST:PORT or [IPV6]:PORT, such as host:2222"
+        ))
     })
+}
+
+/// Without a port, the address of a remote means its SSH server: another one there may have another key, which would then be pinned for
+/// both.
+fn port_at(remotes: &[Remote], address: &str) -> Result<u16, CommandError> {
+    let there = remotes.iter().filter(|remote| remote.address.eq_ignore_ascii_case(address));
+    let ports: BTreeSet<u16> = there.clone().map(|remote| remote.port).collect();
+    match ports.first() {
+        None => Ok(22),
+        Some(port) if ports.len() == 1 => Ok(*port),
+        Some(_) => {
+            let names: Vec<&str> = there.map(|remote| remote.name.as_str()).collect();
+            Err(CommandError::Usage(format!(
+                "{address}: remotes with different ports are there; give the name of one: {}",
+                names.join(", ")
+            )))
+        }
+    }
 }
 
 async fn trust(
@@ -163,13 +182,36 @@ fn confirmed(name: &str, replace: bool) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use nightshift_core::fixtures;
+
     use super::*;
 
     #[test]
     fn a_port_that_is_mistyped_is_an_error() {
-        assert_eq!(parse_port("host:2222", "2222").unwrap(), 2222);
-        for bad in ["2222x", "", "0", "65536", "-1", "ssh"] {
-            assert!(matches!(parse_port("host:PORT", bad), Err(CommandError::Usage(_))), "{bad}");
+        for (word, address, port) in [
+            ("host:2222", "host", Some(2222)),
+            ("host", "host", None),
+            ("fd00::1", "fd00::1", None),
+            ("[fd00::1]", "fd00::1", None),
+            ("[fd00::1]:2222", "fd00::1", Some(2222)),
+        ] {
+            assert_eq!(address_and_port(word).unwrap(), (address.to_owned(), port));
         }
+        for bad in ["2222x", "", "0", "65536", "-1", "ssh"] {
+            for host in ["host", "[fd00::1]"] {
+                let word = format!("{host}:{bad}");
+                assert!(matches!(address_and_port(&word), Err(CommandError::Usage(_))), "{word}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_address_of_a_remote_means_its_port_and_is_not_enough_where_there_are_several() {
+        let remotes = [("one", "B.example.com", 2222), ("two", "c", 1), ("three", "c", 2)]
+            .map(|(name, address, port)| fixtures::remote(name, address, port, "/in"));
+        assert_eq!(port_at(&remotes, "b.example.com").unwrap(), 2222);
+        assert_eq!(port_at(&remotes, "elsewhere").unwrap(), 22);
+        let refused = port_at(&remotes, "c").unwrap_err().to_string();
+        assert!(refused.contains("two, three"), "{refused}");
     }
 }

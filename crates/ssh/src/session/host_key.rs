@@ -71,7 +71,7 @@ impl HostKeyCheck {
             }
             HostKeyVerdict::Unknown => Err(ConnectError::HostKeyUnknown {
                 peer,
-                name: names.first().cloned().unwrap_or_default(),
+                name: self.endpoint.argument(),
                 key_type,
                 fingerprint: shown,
             }),

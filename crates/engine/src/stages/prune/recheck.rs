@@ -82,7 +82,7 @@ fn choose(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use nightshift_core::digest::Digest;
-    use nightshift_core::retention::Keep;
+    use nightshift_core::fixtures;
     use nightshift_core::role::Role;
     use nightshift_core::stage::Stage;
 
@@ -93,18 +93,7 @@ mod tests {
     fn the_archive_whose_check_is_oldest_is_chosen_and_what_the_policy_drops_is_forgotten() {
         let dir = tempfile::tempdir().unwrap();
         let mut settings = testing::settings(dir.path(), vec![testing::host("m1", Role::Master)]);
-        settings.remotes = vec![Remote {
-            name: "far".parse().unwrap(),
-            address: "far".into(),
-            port: 22,
-            user: "u".into(),
-            path: "/in".into(),
-            identity: "/none".into(),
-            keep: Keep { nights: 3, weeks: 0, months: 0 },
-            prune: false,
-            connections: 1,
-            rate: None,
-        }];
+        settings.remotes = vec![fixtures::remote("far", "far", 22, "/in")];
         let remote = settings.remotes[0].clone();
         let ctx = testing::context(settings, "2026-11-22", Stage::Prune);
         let now: Timestamp = "2026-11-22T23:30:00Z".parse().unwrap();

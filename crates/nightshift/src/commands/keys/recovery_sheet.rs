@@ -3,12 +3,15 @@
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
-use nightshift_core::settings::{Compression, Settings};
+use nightshift_config::url_of;
+use nightshift_core::address::bracketed;
+use nightshift_core::settings::{Compression, Remote, Settings};
+use nightshift_core::shell::quote;
 use nightshift_core::text::first_of;
 use nightshift_core::units::local_time;
 use nightshift_core::{kit, role::Role};
 use nightshift_peers::remote_endpoint;
-use nightshift_ssh::{KnownHosts, PublicKey, Signer};
+use nightshift_ssh::{KnownHosts, KnownHostsError, PublicKey, Signer};
 
 use crate::commands::CommandError;
 use crate::exit::Exit;
@@ -18,10 +21,35 @@ const LINE: &str = "______________________________";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 pub fn print(settings: &Settings) -> Result<Exit, CommandError> {
+    if !settings.roles().has(Role::Master) {
+        return Err(CommandError::Usage(format!(
+            "{} is not a master and makes no archives; print the recovery sheet of each master",
+            settings.this
+        )));
+    }
     let signer = Signer::from_host_key(&settings.ssh.host_key)?.fingerprint();
-    let known = KnownHosts::load(&settings.ssh.known_hosts).unwrap_or_default();
+    let known = match KnownHosts::load(&settings.ssh.known_hosts) {
+        Err(KnownHostsError::Missing { .. }) => KnownHosts::default(),
+        known => known?,
+    };
     out::print_text(&page(settings, &signer, &known, Timestamp::now()));
-    Ok(Exit::Good)
+    let is_unpinned = |remote: &&Remote| pinned(&known, remote).is_empty();
+    let unpinned: Vec<&str> =
+        settings.remotes.iter().filter(is_unpinned).map(|remote| remote.name.as_str()).collect();
+    if unpinned.is_empty() {
+        return Ok(Exit::Good);
+    }
+    out::print_error(&format!(
+        "no host key is pinned for: {}; run `nightshift trust {}`, and print the sheet again",
+        first_of(&unpinned, ", "),
+        unpinned.join(" ")
+    ));
+    Ok(Exit::Degraded)
+}
+
+fn pinned(known: &KnownHosts, remote: &Remote) -> Vec<(String, String)> {
+    let at = remote_endpoint(remote);
+    known.pinned(&at.known_as, at.port)
 }
 
 fn page(settings: &Settings, signer: &str, known: &KnownHosts, now: Timestamp) -> String {
@@ -41,14 +69,13 @@ fn page(settings: &Settings, signer: &str, known: &KnownHosts, now: Timestamp) -
     }
     page.push_str("\nREMOTES, and the fingerprints of their SSH host keys\n");
     for remote in &settings.remotes {
-        let at = remote_endpoint(remote);
-        let _ = writeln!(
-            page,
-            "  {}: sftp://{}@{}:{}{}",
-            remote.name, remote.user, remote.address, remote.port, remote.path
-        );
-        for (kind, key) in known.pinned(&at.known_as, at.port) {
-            let _ = writeln!(page, "    {kind} {}", fingerprint(&kind, &key));
+        let _ = writeln!(page, "  {}: {}", remote.name, url_of(remote));
+        let keys = pinned(known, remote);
+        for (kind, key) in &keys {
+            let _ = writeln!(page, "    {kind} {}", fingerprint(kind, key));
+        }
+        if keys.is_empty() {
+            page.push_str("    no host key is pinned\n");
         }
         let _ = writeln!(page, "    who can log in there: {LINE}");
     }
@@ -79,9 +106,11 @@ fn commands(settings: &Settings, signer: &str) -> String {
     let newest = format!("{this}_YYYY.MM.DD{ending}");
     let mut text = String::new();
     if let Some(remote) = remotes.first() {
-        let from = format!("{}@{}:{}", remote.user, remote.address, remote.path.trim_end_matches('/'));
         let kit = kit::top_directory(VERSION, this);
-        let _ = writeln!(text, "  scp -P {} '{from}/{newest}*' '{from}/{kit}*' .", remote.port);
+        let at = |name: &str| {
+            quote(&format!("{}@{}:{}*", remote.user, bracketed(&remote.address), remote.file(name)))
+        };
+        let _ = writeln!(text, "  scp -P {} {} {} .", remote.port, at(&newest), at(&kit));
     }
     let identity = if encrypted { " --identity key.txt" } else { "" };
     let _ = writeln!(text, "  nightshift restore plan --from {newest}{identity} --signer {signer}");
@@ -93,7 +122,6 @@ fn commands(settings: &Settings, signer: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use nightshift_core::fixtures;
-    use nightshift_core::settings::Remote;
 
     use super::*;
 
@@ -104,24 +132,17 @@ mod tests {
         let hosts = vec![fixtures::host("m1", Role::Master), fixtures::host("e1", Role::Etcd)];
         let mut settings = fixtures::settings("/x".as_ref(), hosts, Timestamp::UNIX_EPOCH);
         settings.archive.recipients = vec!["age1first".into(), "age1second".into()];
-        settings.remotes = vec![Remote {
-            name: "backup".parse().unwrap(),
-            user: "vault".into(),
-            address: "b.example.com".into(),
-            port: 2222,
-            path: "/in/".into(),
-            identity: "/secret/identity".into(),
-            keep: settings.vault.keep,
-            prune: false,
-            connections: 1,
-            rate: None,
-        }];
+        settings.remotes = vec![
+            fixtures::remote("backup", "b.example.com", 2222, "/in/"),
+            fixtures::remote("second", "fd00::1", 22, "own/it's"),
+        ];
         let known = KnownHosts::parse(&format!("[b.example.com]:2222 {KEY}\n")).unwrap();
         let page = page(&settings, "SHA256:signer", &known, Timestamp::UNIX_EPOCH);
         for part in [
             "cluster prod, by m1",
             "backup: sftp://vault@b.example.com:2222/in/",
             "    ssh-ed25519 SHA256:",
+            "second: sftp://vault@[fd00::1]:22/~/own/it%27s\n    no host key is pinned",
             "SHA256:signer",
             "age1first\n    who keeps the private key, and where: ___",
             "age1second",
@@ -130,6 +151,9 @@ mod tests {
         ] {
             assert!(page.contains(part), "{part} is not in:\n{page}");
         }
+        settings.remotes.remove(0);
+        let commands = commands(&settings, "SHA256:signer");
+        assert!(commands.contains(r"'vault@[fd00::1]:own/it'\''s/m1_YYYY.MM.DD.tgz.age*'"), "{commands}");
         assert!(!page.contains("/secret/identity") && page.lines().count() < 60, "{page}");
     }
 }

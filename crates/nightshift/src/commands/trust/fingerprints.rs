@@ -1,9 +1,10 @@
 //! A file of fingerprints: lines `host SHA256:…`, one for each key.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::path::Path;
 
-use nightshift_store::read_bounded;
+use nightshift_core::read_bounded;
 
 use crate::commands::CommandError;
 
@@ -17,7 +18,9 @@ const DIGEST_LEN: usize = 43;
 pub struct Fingerprints(BTreeMap<String, BTreeSet<String>>);
 
 pub fn read(path: &Path) -> Result<Fingerprints, CommandError> {
-    let bytes = read_bounded(path, MAX_LEN)?;
+    // Also from a pipe, such as a shell's `<(…)`.
+    let bytes = File::open(path).and_then(|file| read_bounded(file, MAX_LEN));
+    let bytes = bytes.map_err(|source| CommandError::Read { path: path.to_owned(), source })?;
     parse(&String::from_utf8_lossy(&bytes))
         .map_err(|(line, problem)| CommandError::Usage(format!("{}:{line}: {problem}", path.display())))
 }

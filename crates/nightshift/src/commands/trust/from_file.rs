@@ -33,7 +33,7 @@ pub fn pin(
     for endpoint in endpoints {
         let keys = source.plain_keys(endpoint.names(), endpoint.port);
         if keys.is_empty() {
-            absent.push(label(endpoint));
+            absent.push(endpoint.argument());
             continue;
         }
         let keys = keys.into_iter().map(OfferedKey::from).collect();

@@ -72,8 +72,9 @@ pub fn sort(
             HostKeyVerdict::Changed { expected } if !replace => {
                 let refusal = format!(
                     "{name}: {key_type} {fingerprint} is NOT the pinned key ({}); if the host was reinstalled or its keys changed, \
-                     run `nightshift trust --replace {name}`",
+                     run `nightshift trust --replace {}`",
                     expected.join(", "),
+                    endpoint.argument(),
                 );
                 match wanted {
                     _ if is_of_pinned_type(&key) => return Err(refusal),
