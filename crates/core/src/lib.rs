@@ -23,6 +23,7 @@ pub mod etcd_facts;
 pub mod fixtures;
 pub mod hint;
 pub mod hook;
+mod host_key;
 pub mod inventory;
 pub mod kept;
 pub mod kit;

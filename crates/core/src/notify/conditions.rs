@@ -5,15 +5,13 @@ use std::collections::BTreeMap;
 
 use super::known::{Known, Observed};
 use super::{Severity, Topic};
+use crate::host_key;
 use crate::outcome::Grade;
 use crate::proof::DrillVerdict;
 use crate::record::{Fate, Record};
 use crate::role::Role;
 use crate::status::Space;
 use crate::units;
-
-/// Part of a sentence that ssh writes about each host key that it refuses: unknown, changed or revoked.
-const HOST_KEY: &str = "its host key ";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Condition {
@@ -69,7 +67,7 @@ fn of_sets(found: &mut Found, record: &Record) {
     for report in &record.sets {
         let (host, role, grade) = (&report.set.host, report.set.role, report.grade);
         let reason = report.reason.as_deref().unwrap_or_default();
-        let is_refused = report.fate == Fate::Missing && reason.contains(HOST_KEY);
+        let is_refused = report.fate == Fate::Missing && host_key::is_refused(reason);
         // A set that came by another master says nothing about the host's own key.
         let is_accepted = report.fate.is_stored() && report.from.is_none() && *host != record.host;
         if is_refused || is_accepted {
@@ -113,7 +111,7 @@ fn of_drills(found: &mut Found, record: &Record) {
 fn of_shipments(found: &mut Found, record: &Record) {
     for shipment in &record.shipped {
         let reason = shipment.reason.as_deref().unwrap_or_default();
-        let mismatch = shipment.verified.is_none() && reason.contains(HOST_KEY);
+        let mismatch = shipment.verified.is_none() && host_key::is_refused(reason);
         if mismatch || shipment.verified.is_some() {
             let title = format!("the host key of remote {} is unknown or has changed", shipment.remote);
             found.put(Topic::HostKeyMismatch, format!("remote {}", shipment.remote), mismatch, title, reason);
