@@ -5,6 +5,7 @@ mod etcd_state;
 mod facts;
 mod full;
 mod gone;
+mod last_nights;
 mod restorable_night;
 mod stored;
 mod warnings;
@@ -20,7 +21,6 @@ use nightshift_core::outcome::Verdict;
 use nightshift_core::plan::NightPlan;
 use nightshift_core::reason::{Reason, ReasonCode};
 use nightshift_core::record::Record;
-use nightshift_core::restorable::Restorable;
 use nightshift_core::role::Role;
 use nightshift_core::settings::Settings;
 use nightshift_core::status::FORMAT;
@@ -35,7 +35,7 @@ use crate::state_lock::first_started;
 pub use facts::with_facts;
 pub use full::full;
 use gone::Gone;
-use warnings::failed_after;
+use last_nights::LastNights;
 pub use warnings::skipped;
 
 pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError> {
@@ -119,55 +119,6 @@ fn notes(settings: &Settings, newest: Option<&Record>) -> Vec<String> {
     restorer::absent(settings).filter(|_| has_etcd).into_iter().chain(lacking).collect()
 }
 
-#[derive(Default)]
-struct LastNights {
-    before: Option<(Night, Verdict)>,
-    complete: Option<Night>,
-    restorable: Option<Record>,
-    /// What failed after the newest one that has closed.
-    hooks: Option<Vec<Reason>>,
-}
-
-impl LastNights {
-    /// Reads nights, the newest first, until no older one can change the result.
-    fn read<'n>(
-        records: &Records,
-        nights: impl Iterator<Item = &'n Night>,
-        newest: Option<&Record>,
-        warnings: &mut BTreeSet<Reason>,
-    ) -> Self {
-        let mut last = Self::default();
-        for night in nights {
-            match records.read(*night) {
-                Ok(Some(record)) if last.add(&record, newest.is_some_and(|it| it.night == *night)) => break,
-                Ok(_) => {}
-                Err(error) => drop(warnings.insert(warnings::not_read(&error))),
-            }
-        }
-        last
-    }
-
-    /// Adds a night; call it with the newest first. Returns true when no older night can change the result.
-    fn add(&mut self, record: &Record, is_newest: bool) -> bool {
-        let night = record.night;
-        if is_settled(record) && judgement(record).verdict == Verdict::Complete {
-            self.complete.get_or_insert(night);
-        }
-        if let Some(closed) = &record.closed {
-            self.hooks.get_or_insert_with(|| failed_after(record).collect());
-            if !is_newest {
-                self.before.get_or_insert((night, closed.verdict));
-            }
-            // Other hosts than masters, and earlier versions, make no plan.
-            let has_plan = record.restorable.as_ref().is_none_or(Restorable::is_restorable);
-            if closed.verdict.is_restorable() && has_plan {
-                self.restorable.get_or_insert_with(|| record.clone());
-            }
-        }
-        self.before.is_some() && self.complete.is_some() && self.restorable.is_some()
-    }
-}
-
 pub fn night_report(settings: &Settings, record: Record) -> NightReport {
     let open = record.closed.is_none();
     let settled = is_settled(&record);
@@ -244,6 +195,7 @@ fn stale(
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use nightshift_core::restorable::Restorable;
     use nightshift_core::stage::Stage;
 
     use super::*;
