@@ -2,6 +2,7 @@
 mod tolerance;
 
 use super::*;
+use crate::backup::Backup;
 use crate::digest::Digest;
 use crate::hook::Occasion;
 use crate::record::{Expected, HookReport, Line, Packed, SetReport, StartReason, Step};
@@ -343,4 +344,16 @@ fn a_failed_hook_of_a_member_whose_set_is_not_needed_does_not_make_the_set_missi
         Verdict::Failed,
         "degraded for another reason"
     );
+}
+
+#[test]
+fn an_extra_night_needs_an_etcd_snapshot_only_if_all_hosts_run_it() {
+    let without_etcd = || record(all(), vec![held("m1", Role::Master)], None);
+    let alone = Record { night: "2026-11-22.1".parse().unwrap(), ..without_etcd() };
+    let backup = Record { backup: Some(Backup::default()), ..alone.clone() };
+    let restored = Record { restored: Some("abc123".into()), ..alone.clone() };
+    let no_snapshot = |record| judge(record).reasons.iter().any(|it| it.code == ReasonCode::NoEtcdSnapshot);
+    let judged = [&alone, &backup, &restored].map(|record| (judge(record).verdict, no_snapshot(record)));
+    let failed = (Verdict::Failed, true);
+    assert_eq!(judged, [(Verdict::Degraded, false), failed, failed]);
 }
