@@ -2,6 +2,7 @@
 
 mod etcd_state;
 mod facts;
+mod night;
 mod restorable_night;
 
 use std::collections::BTreeSet;

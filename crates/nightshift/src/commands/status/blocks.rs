@@ -1,8 +1,9 @@
 //! The blocks of the screen that are not tables: is this cluster safe, what is missing, is there space, what must an operator do.
 
 use jiff::tz::TimeZone;
-use nightshift_core::outcome::{Grade, Verdict};
+use nightshift_core::outcome::Verdict;
 use nightshift_core::proof::DrillVerdict;
+use nightshift_core::set_path::SetId;
 use nightshift_core::status::Space;
 use nightshift_core::units::{age, bytes, local_time};
 use nightshift_engine::status::Report;
@@ -111,10 +112,6 @@ pub fn waits(report: &Report) -> Vec<String> {
 /// The sets of the newest night that are copies only if an operator accepts them.
 fn reviews(report: &Report) -> Vec<String> {
     let Some(night) = &report.night else { return Vec::new() };
-    let best = night.record.expected.iter().filter_map(|it| night.record.best_set(&it.host, it.role));
-    let awaiting = best.filter(|stored| stored.grade.is_some_and(Grade::awaits_acceptance));
-    let line = |set: &dyn std::fmt::Display| {
-        format!("{set} needs a review; if it is right: nightshift sets accept {set}")
-    };
-    awaiting.map(|stored| line(&stored.set)).collect()
+    let line = |set: &SetId| format!("{set} needs a review; if it is right: nightshift sets accept {set}");
+    night.awaiting_acceptance().into_iter().map(line).collect()
 }
