@@ -139,11 +139,14 @@ fn nights(report: &Report) -> String {
     format!("{}last restorable night: {restorable}", newest.unwrap_or_default())
 }
 
-/// Performance data: the age of the last restorable night, and how many sets and stages are missing.
+/// Performance data: the age of the last restorable night, how many sets are missing, and how many warnings there are. What is unknown
+/// is left out: 0 would say that no set is missing, although nothing was recorded, or the stages run.
 fn data(report: &Report) -> String {
     let age = report.restorable.as_ref().map(|known| report.at.duration_since(known.opened).as_secs());
-    let age = age.map(|age| format!("restorable_age={}s;;;0 ", age.max(0)));
-    let missing = report.night.as_ref().filter(|night| night.settled);
-    let missing: u32 = missing.map_or(0, |night| missing_sets(&night.record, &night.gone).values().sum());
-    format!("{}sets_missing={missing};;;0 warnings={};;;0", age.unwrap_or_default(), report.warnings.len())
+    let age = age.map(|age| format!("restorable_age={}s;;;0", age.max(0)));
+    let night = report.night.as_ref().filter(|night| night.settled);
+    let missing = night.map(|night| missing_sets(&night.record, &night.gone).values().sum::<u32>());
+    let missing = missing.map(|missing| format!("sets_missing={missing};;;0"));
+    let warnings = format!("warnings={};;;0", report.warnings.len());
+    age.into_iter().chain(missing).chain([warnings]).collect::<Vec<_>>().join(" ")
 }

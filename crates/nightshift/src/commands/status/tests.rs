@@ -231,6 +231,19 @@ fn a_night_that_cannot_be_recorded_is_critical_and_the_first_problem() {
 }
 
 #[test]
+fn the_number_of_missing_sets_is_left_out_while_it_is_unknown() {
+    let mut report = report("m1", false);
+    let has_number =
+        |report: &Report| summary::plugin(report).1.contains(" sets_missing=3;;;0 warnings=1;;;0");
+    let is_left_out = |report: &Report| summary::plugin(report).1.contains(" | warnings=1;;;0");
+    assert!(has_number(&report) && !is_left_out(&report));
+    report.night.as_mut().unwrap().settled = false;
+    assert!(is_left_out(&report), "its stages run");
+    report.night = None;
+    assert!(is_left_out(&report), "no night is recorded");
+}
+
+#[test]
 fn nothing_runs_now_in_a_night_without_a_daemon() {
     let mut report = report("m1", true);
     let night = report.night.as_mut().unwrap();
