@@ -38,7 +38,7 @@ table! {
     CONFIG_RELOAD_OK = "config_reload_ok" []
         "0 if the daemon refused the last reload, so that the old configuration is in force";
     ATTENTION = "attention" []
-        "1 if an operator should look: whenever `nightshift status` exits with 3";
+        "1 if an operator should look: whenever `nightshift status` exits with 3, except for the code `unit-disabled` alone";
     STALE = "stale" []
         "1 if a night has closed since the last restorable one";
     NIGHT_LAST_CLOSED = "night_last_closed_timestamp_seconds" []
