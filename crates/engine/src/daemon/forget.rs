@@ -8,8 +8,9 @@ use nightshift_core::record::{Record, Step};
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
 use nightshift_core::text::summary;
+use nightshift_core::units::count;
 use nightshift_store::records::RecordLog;
-use nightshift_store::{Listed, StoreError, Vault};
+use nightshift_store::{StoreError, Vault};
 
 use crate::audit::Audit;
 use crate::control::ControlResponse;
@@ -36,40 +37,68 @@ pub(super) fn forget(
     }
     let vault = Vault::of(settings);
     let record = tonight.map(|(_, record)| record);
-    let removed = match removed(&vault, record.as_ref(), host, who) {
+    let removed = match remove(&vault, record.as_ref(), host, who) {
         Ok(removed) => removed,
         Err(error) => return ControlResponse::Failed { message: chain(&error) },
     };
-    if removed.is_empty() {
-        let message = format!("no set of {host} is in this host's vault");
-        return ControlResponse::Refused { message };
+    let unreadable = summary(&removed.unlisted.iter().map(|error| chain(error)).collect::<Vec<_>>());
+    if removed.sets.is_empty() {
+        return if unreadable.is_empty() {
+            ControlResponse::Refused { message: format!("no set of {host} is in this host's vault") }
+        } else {
+            ControlResponse::Failed { message: format!("no set of {host} was removed: {unreadable}") }
+        };
     }
-    let message = format!("{who} removed the {} sets of {host}, which left the cluster", removed.len());
+    let number = count(removed.sets.len(), "set");
+    let message = format!("{who} removed {number} of {host}, which left the cluster");
     audit.emit(&Event {
         peer: Some(host.clone()),
-        reason: Some(summary(&removed.iter().map(SetId::to_string).collect::<Vec<_>>())),
+        reason: Some(summary(&removed.sets.iter().map(SetId::to_string).collect::<Vec<_>>())),
         ..Event::info(Kind::HostForgotten, message.clone())
     });
-    ControlResponse::Done { message }
+    if unreadable.is_empty() {
+        ControlResponse::Done { message }
+    } else {
+        ControlResponse::Degraded { message: format!("{message}; others may still be stored: {unreadable}") }
+    }
 }
 
-fn removed(
+#[derive(Default)]
+struct Removed {
+    sets: Vec<SetId>,
+    /// Why other sets of the host may still be there.
+    unlisted: Vec<StoreError>,
+}
+
+fn remove(
     vault: &Vault,
     record: Option<&RecordLog>,
     host: &HostName,
     who: &str,
-) -> Result<Vec<SetId>, StoreError> {
-    let Listed { mut sets, .. } = vault.list()?;
-    sets.retain(|set| set.host == *host);
-    for set in &sets {
+) -> Result<Removed, StoreError> {
+    let mut removed = Removed::default();
+    match vault.nights_of(host) {
+        Ok(nights) => {
+            for night in nights {
+                match vault.sets_of(host, night) {
+                    Ok(sets) => removed.sets.extend(sets),
+                    Err(error) => removed.unlisted.push(error),
+                }
+            }
+        }
+        Err(error) => removed.unlisted.push(error),
+    }
+    for set in &removed.sets {
         if let Some(record) = record {
             let reason = format!("{who} removed all sets of {host}, which left the cluster");
             record.note(Step::Pruned { what: set.to_string(), reason })?;
         }
         vault.remove(set)?;
     }
-    vault.remove_host(host)?;
-    Ok(sets)
+    if removed.unlisted.is_empty() {
+        vault.remove_host(host)?;
+    }
+    Ok(removed)
 }
 
 #[cfg(test)]
@@ -94,10 +123,32 @@ mod tests {
         let ControlResponse::Refused { message } = forget("m1") else { panic!("m1 is in the inventory") };
         assert!(message.contains("remove it from [hosts]"), "{message}");
         let ControlResponse::Done { message } = forget("gone") else { panic!("gone left") };
-        assert!(message.contains("the 2 sets of gone"), "{message}");
+        assert!(message.contains("removed 2 sets of gone,"), "{message}");
         let left: [SetId; 1] = ["m1/2026-11-22/master".parse().unwrap()];
         assert_eq!(vault.sets().unwrap(), left);
         assert!(!vault.host_directory(&"gone".parse().unwrap()).exists());
         assert!(matches!(forget("gone"), ControlResponse::Refused { .. }), "nothing is left");
+    }
+
+    #[test]
+    fn sets_that_cannot_be_listed_are_reported_and_the_others_are_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = testing::settings(dir.path(), vec![testing::host("m1", Role::Master)]);
+        let vault = Vault::of(&settings);
+        testing::publish(&vault, &"gone/2026-11-22/node".parse().unwrap(), Grade::Good);
+        // Root reads a directory without any permission, but not one at a name that is too long.
+        let closed = vault.host_directory(&"gone".parse().unwrap()).join("2026-11-21");
+        std::os::unix::fs::symlink("x".repeat(300), &closed).unwrap();
+        let audit = Audit::new(settings.cluster.clone(), settings.this.clone());
+        let forget = || forget(&settings, &audit, None, &"gone".parse().unwrap(), "alice");
+        let ControlResponse::Degraded { message } = forget() else { panic!("a night cannot be listed") };
+        let start = "alice removed 1 set of gone, which left the cluster; ";
+        let closed = closed.display().to_string();
+        assert!(message.starts_with(start) && message.contains(&closed), "{message}");
+        assert_eq!(vault.sets().unwrap(), []);
+        let ControlResponse::Failed { message } = forget() else { panic!("a night cannot be listed") };
+        assert!(message.contains(&closed), "{message}");
+        std::fs::remove_file(closed).unwrap();
+        assert!(matches!(forget(), ControlResponse::Refused { .. }), "nothing is left");
     }
 }
