@@ -65,7 +65,9 @@ fn raw_stage(raw: &raw::Stages, stage: Stage) -> &raw::Stage {
 struct Outside {
     stage: Stage,
     key: &'static str,
-    time: String,
+    time: Time,
+    /// How long the night must be for it.
+    needs: SignedDuration,
 }
 
 /// Reads the table of one stage.
@@ -116,8 +118,8 @@ impl Reader<'_, '_> {
         let time = self.after_opening(default);
         let text = format!("{} {} * * *", time.minute(), time.hour());
         let schedule = Schedule::parse(&text).ok()?;
-        let is_outside = window.is_some_and(|window| default >= window.length());
-        self.note("at", schedule.shown(), is_outside, &text);
+        // A stage cannot start when the night closes.
+        self.note("at", schedule.shown(), time, default + SignedDuration::from_mins(1));
         Some(schedule)
     }
 
@@ -126,11 +128,11 @@ impl Reader<'_, '_> {
     }
 
     /// Notes a default time. A stage that this host does not run has no times to be set here, and none to be shown.
-    fn note(&mut self, key: &'static str, shown: String, is_outside: bool, time: &str) {
-        if !is_outside {
+    fn note(&mut self, key: &'static str, shown: String, time: Time, needs: SignedDuration) {
+        if self.night.window.is_none_or(|window| needs <= window.length()) {
             self.ledger.note(key, shown, Origin::Default);
         } else if self.stage.runs_on(self.night.roles) {
-            self.outside.push(Outside { stage: self.stage, key, time: time.to_owned() });
+            self.outside.push(Outside { stage: self.stage, key, time, needs });
         } else {
             self.ledger.note_unset(key, "this host does not run the stage");
         }
@@ -140,9 +142,7 @@ impl Reader<'_, '_> {
         let (raw, window) = (&self.raw.until, self.night.window);
         if let (None, Some(offset)) = (raw, default) {
             let time = self.after_opening(offset);
-            // `until` may be the closing itself, unlike `at`.
-            let is_outside = window.is_some_and(|window| offset > window.length());
-            self.note("until", time.shown(), is_outside, &units::show_time(time));
+            self.note("until", time.shown(), time, offset);
             return Some(time);
         }
         let inside = |time: Time| window.is_none_or(|window| minute(window, time) <= length(window));
@@ -172,17 +172,20 @@ fn length(window: &NightWindow) -> i64 {
 
 /// One refusal for all default times outside the night.
 fn refuse_outside(outside: &[Outside], night: &Night<'_>, ledger: &mut Ledger<'_>) {
-    let (Some(window), false) = (night.window, outside.is_empty()) else { return };
+    let (Some(window), Some(needs)) = (night.window, outside.iter().map(|it| it.needs).max()) else { return };
     let opens = units::show_time(window.opens);
     let closes = units::show_time(window.closes);
-    let defaults: Vec<String> = outside
-        .iter()
-        .map(|outside| format!("[stage.{}] {} = \"{}\"", outside.stage, outside.key, outside.time))
-        .collect();
+    let earliest = units::show_time(window.opens.wrapping_add(needs));
+    let defaults = outside.iter().map(|Outside { stage, key, time, .. }| {
+        format!("[stage.{stage}] {key} (default: {})", units::show_time(*time))
+    });
+    let remedy = format!(
+        "set `closes` to \"{earliest}\" or later, or remove it; or set these to times within the night:"
+    );
     let refusal = Refusal::new(format!(
-        "the night is open from {opens} to {closes}, which is too short for these default times; set them too"
+        "the night is open from {opens} to {closes}, and default times of stages are outside it"
     ))
-    .help(defaults.join("\n"));
+    .help([remedy].into_iter().chain(defaults).collect::<Vec<_>>().join("\n"));
     ledger.missing(night.table.as_ref(), refusal);
 }
 
