@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, Deserializer};
+use toml::value::Datetime;
 
 use crate::nearest::nearest;
 use crate::raw;
@@ -36,11 +37,28 @@ pub(crate) fn read(mut table: DeTable<'_>) -> (raw::Config, Vec<Refused>) {
             refusals.push(Refused { span, path: Vec::new(), refusal: Refusal::new(error.message()) });
             break;
         };
-        let refusal = translate(error.message(), &path, hit);
+        let refusal = match tree::unquoted_time(&table, &path) {
+            Some(time) if hit == Hit::Value => without_quotes(&path, time),
+            _ => translate(error.message(), &path, hit),
+        };
         tree::remove(&mut table, &path);
         refusals.push(Refused { span, path, refusal });
     }
     (raw::Config::default(), refusals)
+}
+
+/// No key of a config has TOML's own type of dates and times, which serde reads as a table.
+fn without_quotes(path: &[Step], time: Datetime) -> Refusal {
+    let refusal = Refusal::new(format!("{} is a date or time without quotes", name(path)));
+    match (time.date, time.time, path.last()) {
+        (None, Some(time), Some(Step::Key(key))) => refusal.help(format!(
+            "if it is a time of day, write it in quotes: {} = \"{:02}:{:02}\"",
+            crate::show::key(key),
+            time.hour,
+            time.minute
+        )),
+        _ => refusal.help("write it in quotes if it is a text"),
+    }
 }
 
 /// Translates serde's message, which uses Rust's terms, into the terms of a config.

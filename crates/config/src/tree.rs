@@ -2,6 +2,7 @@
 
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
+use toml::value::Datetime;
 
 use crate::sources::{Sources, Span};
 
@@ -132,6 +133,23 @@ fn visit_value(value: &Value<'_>, path: &mut Vec<Step>, visitor: &mut Visitor<'_
             }
         }
         _ => {}
+    }
+}
+
+/// The date or time at a path: TOML has them without quotes.
+pub(crate) fn unquoted_time(table: &DeTable<'_>, path: &[Step]) -> Option<Datetime> {
+    let (Step::Key(key), rest) = path.split_first()? else { return None };
+    let mut value = table.get(key.as_str())?.get_ref();
+    for step in rest {
+        value = match (value, step) {
+            (DeValue::Table(table), Step::Key(key)) => table.get(key.as_str())?.get_ref(),
+            (DeValue::Array(array), Step::Index(index)) => array.get(*index)?.get_ref(),
+            _ => return None,
+        };
+    }
+    match value {
+        DeValue::Datetime(time) => Some(*time),
+        _ => None,
     }
 }
 
