@@ -3,6 +3,7 @@
 mod hook_report;
 mod line;
 mod proof_report;
+mod remote_copies;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -301,30 +302,11 @@ impl Record {
         self.seen.iter().filter(|(_, sets)| sets.contains(set)).map(|(master, _)| master)
     }
 
-    /// The remotes on which an archive with this etcd set was verified.
-    pub fn remotes_with(&self, set: &SetId) -> BTreeSet<&RemoteName> {
-        let containing: Vec<&str> = self
-            .archives
-            .iter()
-            .filter(|packed| packed.etcd.contains(set))
-            .map(|packed| packed.archive.as_str())
-            .collect();
-        let there = |shipment: &&Shipment| {
-            shipment.verified.is_some() && containing.contains(&shipment.archive.as_str())
-        };
-        self.shipped.iter().filter(there).map(|shipment| &shipment.remote).collect()
-    }
-
     /// Whether a copy of this role is stored, of any host.
     pub fn has_copy(&self, role: Role) -> bool {
         let is_copy =
             |report: &SetReport| report.fate.is_stored() && report.grade.is_some_and(Grade::is_copy);
         self.sets.iter().any(|report| report.set.role == role && is_copy(report))
-    }
-
-    /// What was verified on a remote.
-    pub fn verified_on(&self, remote: &RemoteName) -> impl Iterator<Item = &Shipment> {
-        self.shipped.iter().filter(move |it| it.remote == *remote && it.verified.is_some())
     }
 
     /// Whether it is an extra night that only ships what waits in the outbox: it says nothing of any set.

@@ -86,6 +86,8 @@ pub enum Reason {
     LastProved,
     /// The newest archives on a remote stay, even where the policy drops them.
     AmongNewestThere(u16),
+    /// Without it, etcd could not be restored from the remote.
+    NewestWithEtcd,
     BeyondPolicy(Keep),
 }
 
@@ -106,6 +108,7 @@ impl fmt::Display for Reason {
             Self::NewestCopy => f.write_str("the newest copy of this host and role, although it is degraded"),
             Self::LastProved => f.write_str("the last proved set of this host and role"),
             Self::AmongNewestThere(archives) => write!(f, "among the newest {archives} archives there"),
+            Self::NewestWithEtcd => f.write_str("the newest archive there with an etcd snapshot"),
             Self::BeyondPolicy(keep) => write!(f, "older than the policy keeps ({keep})"),
         }
     }

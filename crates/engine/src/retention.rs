@@ -1,29 +1,27 @@
 //! What retention decides about the copies of this host, as pruning does it and `prune --dry-run` shows it. Changes nothing.
 
+mod archives;
+mod sent;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use jiff::civil::Date;
-use nightshift_core::archive::ArchiveName;
 use nightshift_core::chain;
-use nightshift_core::kept::KeptNights;
 use nightshift_core::manifest::ManifestError;
-use nightshift_core::name::{HostName, RemoteName};
+use nightshift_core::name::HostName;
 use nightshift_core::night::Night;
 use nightshift_core::outcome::{Grade, Verdict};
 use nightshift_core::record::Record;
-use nightshift_core::retention::{self, Candidate, Decision, Keep, Policy, Reason, decide};
+use nightshift_core::retention::{self, Candidate, Decision, Keep, Policy, decide};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
-use nightshift_core::settings::{Remote, Settings};
-use nightshift_ssh::{Sftp, SftpError};
+use nightshift_core::settings::Settings;
 use nightshift_store::records::Records;
 use nightshift_store::{Judge, Judged, Listed, StoreError, Vault, kept};
 
-/// The newest archives on a remote stay, even where the policy drops them.
-const MIN_KEPT_THERE: u16 = 2;
-/// The most files in the directory of a remote.
-const MAX_ENTRIES: usize = 100_000;
+pub use archives::{Recorded, archives, own_archives};
+pub use sent::{over_limit, shipped_reason};
 
 /// The decisions about the sets of a vault.
 #[derive(Debug, Default)]
@@ -100,79 +98,6 @@ fn verdicts(records: &Records) -> Result<BTreeMap<Date, Verdict>, StoreError> {
 fn result(record: &Record) -> Option<(Date, Verdict)> {
     let closed = record.closed.as_ref().filter(|_| !record.night.is_extra())?;
     Some((record.night.date, closed.verdict))
-}
-
-/// Decides about the archives of this host that are on a remote, and returns them by date: the same policy as for sets, by the
-/// archives' dates.
-pub fn archives(
-    remote: &Remote,
-    mut there: Vec<ArchiveName>,
-    kept: &KeptNights,
-    today: Date,
-) -> Vec<(ArchiveName, Decision)> {
-    there.sort_by_key(|name| (name.night(), name.edition));
-    let candidates: Vec<Candidate<()>> = there
-        .iter()
-        .map(|name| Candidate {
-            host: name.host.clone(),
-            series: (),
-            night: name.night(),
-            attempt: name.edition,
-            keep: remote.keep,
-            grade: Grade::Good,
-            proved: false,
-            awaits: false,
-            accepted: false,
-        })
-        .collect();
-    let policy = Policy { today, nights: &BTreeMap::new(), retired: &BTreeSet::new(), kept };
-    let mut decisions = decide(&candidates, &policy);
-    for newest in decisions.iter_mut().rev().take(MIN_KEPT_THERE.into()).filter(|newest| !newest.keep) {
-        *newest = Decision { keep: true, reason: Reason::AmongNewestThere(MIN_KEPT_THERE) };
-    }
-    there.into_iter().zip(decisions).collect()
-}
-
-/// The archives that were verified on a remote, according to the records. Blocks.
-pub fn shipped(settings: &Settings, remote: &RemoteName) -> Result<BTreeSet<String>, StoreError> {
-    let records = Records::new(settings.paths.records());
-    let mut shipped = BTreeSet::new();
-    for night in records.nights()? {
-        // An archive that only an unreadable record lists as shipped is kept.
-        let record = records.read(night).unwrap_or_else(|error| {
-            tracing::warn!("{}", chain(&error));
-            None
-        });
-        let verified = record.iter().flat_map(|record| record.verified_on(remote));
-        shipped.extend(verified.map(|shipment| shipment.name_there().to_owned()));
-    }
-    Ok(shipped)
-}
-
-/// The archives on a remote that pruning may remove: this host's own that its records list as shipped.
-pub async fn own_archives(
-    sftp: &Sftp,
-    remote: &Remote,
-    this: &HostName,
-    shipped: &BTreeSet<String>,
-) -> Result<Vec<ArchiveName>, SftpError> {
-    let listing = sftp.list(&remote.path, MAX_ENTRIES).await?;
-    let names = listing.entries.iter().filter_map(|entry| entry.name.parse().ok());
-    let own = |name: &ArchiveName| name.host == *this && shipped.contains(&name.to_string());
-    Ok(names.filter(own).collect())
-}
-
-/// The shipped archives over the limit of `keep-sent`, but none of tonight's: the number of the next edition follows from their
-/// names.
-pub fn over_limit(mut sent: Vec<ArchiveName>, keep: usize, tonight: Night) -> Vec<ArchiveName> {
-    sent.truncate(sent.len().saturating_sub(keep));
-    sent.retain(|archive| archive.night() != tonight);
-    sent
-}
-
-/// Why an archive over that limit is removed.
-pub fn shipped_reason(keep: usize) -> String {
-    format!("every remote has it, and the newest {keep} are kept here")
 }
 
 /// The date by which pruning would decide now.

@@ -32,7 +32,7 @@ pub fn remove_or_report(ctx: &StageContext) -> usize {
 pub fn remove_shipped(ctx: &StageContext) -> Result<usize, StoreError> {
     let sent = Outbox::new(ctx.settings.paths.sent());
     let keep = ctx.settings.archive.keep_sent;
-    let over = retention::over_limit(sent.archives()?, keep, ctx.night);
+    let over = retention::over_limit(&ctx.settings, &sent.archives()?, ctx.night);
     for archive in &over {
         let reason = retention::shipped_reason(keep);
         // On a full disk it cannot be recorded; then the journal alone has it.

@@ -78,13 +78,15 @@ pub async fn run(config: &Path, json: bool) -> Result<Exit, CommandError> {
 fn sent(settings: &Settings, today: Date) -> Result<Vec<Row>, CommandError> {
     let keep = settings.archive.keep_sent;
     let sent = Outbox::new(settings.paths.sent()).archives()?;
-    let over = retention::over_limit(sent.clone(), keep, Night::of(today));
+    let over = retention::over_limit(settings, &sent, Night::of(today));
     let row = |archive| {
         let is_over = over.contains(archive);
         let reason = if is_over {
             retention::shipped_reason(keep)
         } else {
-            format!("among the newest {keep} that were shipped, or of tonight")
+            format!(
+                "among the newest {keep} that were shipped, the newest with an etcd snapshot, or of tonight"
+            )
         };
         Row {
             what: settings.paths.sent().join(archive.to_string()).display().to_string(),
@@ -102,12 +104,12 @@ async fn there(
     kept: &KeptNights,
     today: Date,
 ) -> Result<Vec<Row>, CommandError> {
-    let shipped = retention::shipped(settings, &remote.name)?;
+    let recorded = retention::Recorded::read(settings, &remote.name)?;
     let credentials = Credentials::of_remote(settings, remote).await?;
     let (session, sftp) = credentials.open_sftp(&remote_endpoint(remote)).await?;
-    let archives = retention::own_archives(&sftp, remote, &settings.this, &shipped).await;
+    let archives = retention::own_archives(&sftp, remote, &settings.this, &recorded).await;
     session.close().await;
-    let decided = retention::archives(remote, archives.map_err(ReachError::from)?, kept, today);
+    let decided = retention::archives(remote, archives.map_err(ReachError::from)?, &recorded, kept, today);
     let what = |name: &str| format!("{}:{}", remote.name, remote.file(name));
     Ok(decided.into_iter().map(|(name, decision)| Row::of(what(&name.to_string()), &decision)).collect())
 }

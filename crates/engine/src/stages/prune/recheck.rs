@@ -69,7 +69,8 @@ fn choose(
     let names: Vec<ArchiveName> = known.copies.iter().filter_map(|copy| copy.archive.parse().ok()).collect();
     let kept = kept::read(&ctx.settings.paths.kept())?;
     let today = ctx.settings.window.as_of(ctx.night, now);
-    let decided = retention::archives(remote, names, &kept, today);
+    let recorded = retention::Recorded::read(&ctx.settings, &remote.name)?;
+    let decided = retention::archives(remote, names, &recorded, &kept, today);
     let kept: Vec<String> =
         decided.iter().filter(|(_, decision)| decision.keep).map(|(name, _)| name.to_string()).collect();
     known.copies.retain(|copy| kept.contains(&copy.archive));
