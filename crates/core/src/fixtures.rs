@@ -257,6 +257,7 @@ pub fn report(at: Timestamp) -> Report {
         stale: None,
         held: None,
         warnings: Vec::new(),
+        awaiting: Vec::new(),
         notes: Vec::new(),
         opens: at,
         vault: None,

@@ -178,19 +178,19 @@ pub fn decide<S: Ord>(candidates: &[Candidate<S>], policy: &Policy<'_>) -> Vec<D
         .collect()
 }
 
-/// The hosts with a suspicious set that waits for acceptance, with its night. Accepting a later set of the same host and
-/// role settles the earlier ones too.
+/// The hosts with a suspicious set that waits for acceptance, with its night.
 fn awaited<S: Ord>(candidates: &[Candidate<S>]) -> BTreeMap<&HostName, Night> {
-    let mut awaited = BTreeMap::new();
-    for candidate in candidates.iter().filter(|candidate| candidate.awaits) {
-        let settled = candidates
+    awaiting(candidates).map(|candidate| (&candidate.host, candidate.night)).collect()
+}
+
+/// The suspicious sets that wait for acceptance. Accepting a later set of the same host and role settles the earlier ones too.
+pub fn awaiting<S: Ord>(candidates: &[Candidate<S>]) -> impl Iterator<Item = &Candidate<S>> {
+    let is_settled = |candidate: &Candidate<S>| {
+        candidates
             .iter()
-            .any(|later| later.accepted && later.of() == candidate.of() && later.age() > candidate.age());
-        if !settled {
-            awaited.insert(&candidate.host, candidate.night);
-        }
-    }
-    awaited
+            .any(|later| later.accepted && later.of() == candidate.of() && later.age() > candidate.age())
+    };
+    candidates.iter().filter(move |candidate| candidate.awaits && !is_settled(candidate))
 }
 
 /// The nights that the policy keeps, each with its reason. They are chosen by date alone, so that all hosts of the

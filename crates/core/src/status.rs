@@ -62,6 +62,9 @@ pub struct Report {
     /// What an operator should look at beside the nights: an unreadable record, a record from the future.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Reason>,
+    /// The suspicious etcd sets of any night that wait for acceptance: until then no set of their hosts is pruned here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub awaiting: Vec<SetId>,
     /// What a restore would lack. It is not a fault of a night.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,

@@ -55,19 +55,7 @@ pub fn sets(settings: &Settings, vault: &Vault, today: Date) -> Result<DecidedSe
                 continue;
             }
         };
-        let SetId { host, night, role, attempt } = set.clone();
-        let keep = keep_of(settings, role);
-        candidates.push(Candidate {
-            host,
-            series: role,
-            night,
-            attempt,
-            keep,
-            grade,
-            proved,
-            awaits,
-            accepted,
-        });
+        candidates.push(Candidate { grade, proved, awaits, accepted, ..unjudged(settings, &set) });
         sets.push(set);
     }
     let nights = verdicts(&Records::new(settings.paths.records()))?;
@@ -75,6 +63,41 @@ pub fn sets(settings: &Settings, vault: &Vault, today: Date) -> Result<DecidedSe
     let policy = Policy { today, nights: &nights, retired: &retired, kept: &kept };
     decided.sets = sets.into_iter().zip(decide(&candidates, &policy)).collect();
     Ok(decided)
+}
+
+/// A set before its judgement: it counts as bad.
+fn unjudged(settings: &Settings, set: &SetId) -> Candidate<Role> {
+    let SetId { host, night, role, attempt } = set.clone();
+    Candidate {
+        host,
+        series: role,
+        night,
+        attempt,
+        keep: keep_of(settings, role),
+        grade: Grade::Bad,
+        proved: false,
+        awaits: false,
+        accepted: false,
+    }
+}
+
+/// The etcd sets that an operator has to review: until they are accepted, no set of their hosts is removed. Sets of files are not
+/// compared with earlier ones, so none of them is suspicious. What cannot be read is skipped: pruning reports it. Blocks.
+pub fn awaiting(settings: &Settings, vault: &Vault) -> Result<Vec<SetId>, StoreError> {
+    let mut judge = Judge::new(vault);
+    let stored = vault.list()?.sets.into_iter().filter(|set| set.role == Role::Etcd);
+    let judged = stored.filter_map(|set| {
+        let Judged { grade, proved, awaits, accepted, .. } = judge.judge(&set).ok()?;
+        Some(Candidate { grade, proved, awaits, accepted, ..unjudged(settings, &set) })
+    });
+    let candidates: Vec<_> = judged.collect();
+    let set = |it: &Candidate<Role>| SetId {
+        host: it.host.clone(),
+        night: it.night,
+        role: it.series,
+        attempt: it.attempt,
+    };
+    Ok(retention::awaiting(&candidates).map(set).collect())
 }
 
 const fn keep_of(settings: &Settings, role: Role) -> Keep {
@@ -112,6 +135,13 @@ pub struct Stay {
     pub etcd: Option<Date>,
     /// Its other sets.
     pub files: Option<Date>,
+    /// The policy drops its etcd sets, and the next pruning keeps one of them nevertheless: as the last good set of its host, or because
+    /// a suspicious set waits for acceptance.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub etcd_not_pruned: bool,
+    /// The same for one of its other sets.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub files_not_pruned: bool,
 }
 
 /// For each night with sets in this vault, until when they stay, by the results in these records. Blocks.
@@ -128,13 +158,26 @@ pub fn stays(
     let of = |role: Role| retention::stays(&dates, keep_of(settings, role), &nights, today);
     let (etcd, files) = (of(Role::Etcd), of(Role::Node));
     let mut stays: BTreeMap<Night, Stay> = BTreeMap::new();
+    let mut dropped = BTreeSet::new();
     for set in sets {
         let stay = stays.entry(set.night).or_default();
-        if set.role == Role::Etcd {
-            stay.etcd = etcd.get(&set.night.date).copied();
-        } else {
-            stay.files = files.get(&set.night.date).copied();
+        let (until, by_policy) =
+            if set.role == Role::Etcd { (&mut stay.etcd, &etcd) } else { (&mut stay.files, &files) };
+        *until = by_policy.get(&set.night.date).copied();
+        if until.is_none() {
+            dropped.insert(set);
         }
+    }
+    // The sets are judged only where that can change something: it reads each manifest.
+    if dropped.is_empty() {
+        return Ok(stays);
+    }
+    let decided = self::sets(settings, vault, today)?.sets.into_iter();
+    for (set, _) in decided.filter(|(set, decision)| decision.keep && dropped.contains(set)) {
+        let stay = stays.entry(set.night).or_default();
+        let not_pruned =
+            if set.role == Role::Etcd { &mut stay.etcd_not_pruned } else { &mut stay.files_not_pruned };
+        *not_pruned = true;
     }
     Ok(stays)
 }

@@ -28,10 +28,11 @@ pub use nightshift_core::status::{EtcdState, NightReport, Report};
 use nightshift_core::summary::{self, Judgement};
 use nightshift_core::units::local_time;
 use nightshift_etcd::restorer;
-use nightshift_store::StoreError;
 use nightshift_store::records::{Past, Records};
 
+use nightshift_store::{StoreError, Vault};
 use crate::state_lock::first_started;
+use crate::retention;
 pub use facts::with_facts;
 pub use full::full;
 use gone::Gone;
@@ -77,6 +78,8 @@ pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError>
         held: None,
         warnings: warnings.into_iter().collect(),
         notes: notes(settings, past.newest(now)),
+        // While the vault cannot be listed, its other warnings say so.
+        awaiting: retention::awaiting(settings, &Vault::of(settings)).unwrap_or_default(),
         night,
         before: before.map(|(_, verdict)| verdict),
         before_night: before.map(|(night, _)| night),

@@ -62,7 +62,7 @@ table! {
     SETS_MISSING = "sets_missing" ["role"]
         "How many expected sets this host lacks of the last night whose stages have ended";
     SETS_AWAITING = "sets_awaiting_acceptance" ["role"]
-        "Of how many hosts a newer set than the last good one is suspicious or diverged, so that an operator has to review it";
+        "Of how many hosts a newer set than the last good one is suspicious or diverged, or an older one keeps retention waiting, so that an operator has to review it";
     SNAPSHOT_TIME = "etcd_snapshot_timestamp_seconds" ["host"]
         "When the etcd snapshot in the newest good set of the host was taken";
     SNAPSHOT_REVISION = "etcd_snapshot_revision" ["host"]

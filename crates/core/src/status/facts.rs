@@ -32,7 +32,7 @@ pub struct Facts {
     pub sets: Vec<LastSet>,
     /// How many sets the last settled night lacks. Roles of which it expected none are absent.
     pub missing: BTreeMap<Role, u32>,
-    /// How many hosts have a newer set than their last good one that an operator has to review.
+    /// How many hosts have a set that an operator has to review: one newer than their last good one, or one that retention waits for.
     pub awaiting: BTreeMap<Role, u32>,
     pub snapshots: Vec<LastSnapshot>,
     /// What the members' comparison gave in the last settled night; `None` without one, or with a single member.

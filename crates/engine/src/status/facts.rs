@@ -48,7 +48,7 @@ pub fn with_facts(settings: &Settings, report: Report, now: Timestamp) -> Result
     let restorable = report.last_restorable;
     let opened = restorable.and_then(|night| records.read(night).ok().flatten());
     let vault = Vault::of(settings);
-    let mut stored = Stored::read(settings, &vault, &records, now);
+    let mut stored = Stored::read(settings, &vault, &records, &report.awaiting, now);
     let unproved = last.settled.as_ref().map(unproved).unwrap_or_default();
     for drill in &mut stored.drills {
         if let Some(took_ms) = unproved.get(&drill.host) {

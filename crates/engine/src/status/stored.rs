@@ -35,7 +35,13 @@ pub(super) struct Stored {
 
 impl Stored {
     /// What cannot be read counts as absent, with a warning in the journal: the metric then ages, which is what alerts look at.
-    pub fn read(settings: &Settings, vault: &Vault, records: &Records, now: Timestamp) -> Self {
+    pub fn read(
+        settings: &Settings,
+        vault: &Vault,
+        records: &Records,
+        awaiting: &[SetId],
+        now: Timestamp,
+    ) -> Self {
         let mut stored = Self::default();
         let mut judge = Judge::new(vault);
         let mut copies = Copies { settings, records, nights: BTreeMap::new() };
@@ -50,6 +56,7 @@ impl Stored {
                 let (good, awaits) = last_good(&mut judge, &sets, now);
                 *stored.awaiting.entry(role).or_default() += u32::from(awaits);
                 if role == Role::Etcd {
+                let awaits = awaits || awaiting.iter().any(|it| it.host == host.name && it.role == role);
                     stored.drills.extend(last_drill(vault, &host.name, &sets, now));
                 }
                 let Some(manifest) = good else { continue };

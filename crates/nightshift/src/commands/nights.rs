@@ -116,18 +116,21 @@ impl Stays {
 
     /// Until when the etcd sets of a night stay here, in a word; `None` if there are no sets of it.
     pub fn etcd(&self, night: Night) -> Option<String> {
-        Some(until(self.by_policy.get(&night)?.etcd, self.kept(night)))
+        let stay = self.by_policy.get(&night)?;
+        Some(until(stay.etcd, stay.etcd_not_pruned, self.kept(night)))
     }
 }
 
 /// Of the policy and an operator, the one that keeps it longer.
-fn until(by_policy: Option<Date>, kept: Option<&KeptNight>) -> String {
+fn until(by_policy: Option<Date>, not_pruned: bool, kept: Option<&KeptNight>) -> String {
     let until = match kept {
         Some(KeptNight { until: None, .. }) => return "kept".to_owned(),
         Some(KeptNight { until: Some(until), .. }) => by_policy.max(Some(*until)),
         None => by_policy,
     };
-    until.map_or("pruned next".to_owned(), |until| until.to_string())
+    // `prune --dry-run` has the reason.
+    let dropped = if not_pruned { "not pruned" } else { "pruned next" };
+    until.map_or(dropped.to_owned(), |until| until.to_string())
 }
 
 /// Keeps a night, or lets the policy decide about it again, through the daemon.
@@ -173,14 +176,18 @@ fn row(night: &Listed<'_>, is_running: bool) -> Vec<String> {
         None => "interrupted".to_owned(),
     };
     let stored = record.sets.iter().filter(|report| report.fate.is_stored()).count();
-    let stays = |of: fn(Stay) -> Option<Date>| night.stays.map(|stay| until(of(stay), night.kept));
-    let [etcd, files] = [stays(|stay| stay.etcd), stays(|stay| stay.files)].map(Option::unwrap_or_default);
+    let stays = |of: fn(Stay) -> (Option<Date>, bool)| {
+        let (by_policy, not_pruned) = night.stays.map(of)?;
+        Some(until(by_policy, not_pruned, night.kept))
+    };
+    let etcd = stays(|stay| (stay.etcd, stay.etcd_not_pruned));
+    let files = stays(|stay| (stay.files, stay.files_not_pruned));
     vec![
         record.night.to_string(),
         verdict,
         stored.to_string(),
         record.archives.len().to_string(),
-        etcd,
-        files,
+        etcd.unwrap_or_default(),
+        files.unwrap_or_default(),
     ]
 }

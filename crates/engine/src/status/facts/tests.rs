@@ -5,12 +5,13 @@ use std::path::Path;
 use nightshift_core::fixtures;
 use nightshift_core::metrics::{families, render};
 use nightshift_core::outcome::{Grade, Outcome, Verdict};
-use nightshift_core::proof::DrillVerdict;
+use nightshift_core::proof::{DrillVerdict, Proof, Statement};
 use nightshift_core::record::{Expected, Line, Step};
 use nightshift_core::role::{Role, Roles};
 use nightshift_core::set_path::SetId;
 
 use super::*;
+use crate::retention::{self, Stay};
 use crate::status::report;
 use crate::testing::{host, publish, put_proof, settings};
 
@@ -126,6 +127,28 @@ fn a_suspicious_set_awaits_and_the_last_good_one_stays_the_older_one() {
     let facts = facts_of(&settings);
     assert_eq!(facts.awaiting[&Role::Node], 1);
     assert_eq!(facts.sets, before.sets);
+}
+
+#[test]
+fn an_older_suspicious_set_keeps_its_host_from_being_pruned_and_every_view_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = master(dir.path());
+    let vault = Vault::of(&settings);
+    let old = set("m1", "2025-12-01", Role::Etcd);
+    publish(&vault, &old, Grade::Suspicious);
+    publish(&vault, &set("n1", "2025-12-01", Role::Node), Grade::Good);
+    assert_eq!(report(&settings, Timestamp::now()).unwrap().awaiting, std::slice::from_ref(&old));
+    assert_eq!(facts_of(&settings).awaiting[&Role::Etcd], 1);
+    let stay = || retention::stays(&settings, &vault, &[], Timestamp::now()).unwrap()[&old.night];
+    let expected = Stay { etcd_not_pruned: true, ..Stay::default() };
+    assert_eq!(stay(), expected, "the node's set is pruned next");
+
+    let manifest = vault.manifest_digest(&old).unwrap();
+    let statement = Statement::Accepted { who: "root".into() };
+    let accepted = fixtures::proof(&old, manifest, DrillVerdict::Proved);
+    put_proof(&vault, Proof { by: "m1".parse().unwrap(), statement, ..accepted });
+    assert!(report(&settings, Timestamp::now()).unwrap().awaiting.is_empty());
+    assert_eq!(stay(), Stay::default());
 }
 
 #[test]

@@ -97,8 +97,9 @@ pub fn waits(report: &Report) -> Vec<String> {
     for warning in &report.warnings {
         lines.extend(wrapped("! ", &warning.text));
     }
-    for review in reviews(report) {
-        lines.extend(wrapped("! ", &review));
+    let reviews = reviews(report);
+    for review in reviews.iter().chain(&older_reviews(report, &reviews)) {
+        lines.extend(wrapped("! ", review));
     }
     for note in &report.notes {
         lines.extend(wrapped("note: ", note));
@@ -114,4 +115,16 @@ fn reviews(report: &Report) -> Vec<String> {
     let Some(night) = &report.night else { return Vec::new() };
     let line = |set: &SetId| format!("{set} needs a review; if it is right: nightshift sets accept {set}");
     night.awaiting_acceptance().into_iter().map(line).collect()
+}
+
+/// The suspicious sets of any night that retention waits for, without those that have a line already.
+fn older_reviews(report: &Report, shown: &[String]) -> Vec<String> {
+    let is_shown = |set: &SetId| shown.iter().any(|line| line.starts_with(&format!("{set} ")));
+    let line = |set: &SetId| {
+        format!(
+            "{set} needs a review, and no set of {} is pruned until then; if it is right: nightshift sets accept {set}",
+            set.host
+        )
+    };
+    report.awaiting.iter().filter(|set| !is_shown(set)).map(line).collect()
 }

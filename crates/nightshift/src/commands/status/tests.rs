@@ -102,6 +102,16 @@ fn report(host: &str, open: bool) -> Report {
     }
 }
 
+#[test]
+fn an_older_set_that_retention_waits_for_waits_for_the_operator() {
+    let report = Report {
+        awaiting: vec!["e1/2026-11-02/etcd".parse().unwrap()],
+        ..fixtures::report("2026-11-25T07:00:00Z".parse().unwrap())
+    };
+    let lines = blocks::waits(&report).join(" ");
+    assert!(lines.contains("e1/2026-11-02/etcd needs a review"), "{lines}");
+}
+
 fn zone() -> TimeZone {
     TimeZone::get("Europe/Berlin").unwrap()
 }
