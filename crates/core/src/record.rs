@@ -26,6 +26,7 @@ use crate::tolerance::Tolerance;
 pub use hook_report::HookReport;
 pub use line::{Expected, Fate, Line, Packed, Recheck, Rechecked, SetReport, Shipment, StartReason, Step};
 pub use proof_report::ProofReport;
+pub use remote_copies::LostCopies;
 
 /// The format that is written, and the newest one that is read.
 pub const FORMAT: u32 = 1;

@@ -6,6 +6,7 @@ mod facts;
 mod full;
 mod gone;
 mod last_nights;
+mod lost_copies;
 mod restorable_night;
 mod stored;
 mod warnings;
@@ -29,10 +30,10 @@ use nightshift_core::summary::{self, Judgement};
 use nightshift_core::units::local_time;
 use nightshift_etcd::restorer;
 use nightshift_store::records::{Past, Records};
-
 use nightshift_store::{StoreError, Vault};
-use crate::state_lock::first_started;
+
 use crate::retention;
+use crate::state_lock::first_started;
 pub use facts::with_facts;
 pub use full::full;
 use gone::Gone;
@@ -77,9 +78,9 @@ pub fn report(settings: &Settings, now: Timestamp) -> Result<Report, StoreError>
         stale: stale(settings, now, restorable, known.clone().next().copied()),
         held: None,
         warnings: warnings.into_iter().collect(),
-        notes: notes(settings, past.newest(now)),
         // While the vault cannot be listed, its other warnings say so.
         awaiting: retention::awaiting(settings, &Vault::of(settings)).unwrap_or_default(),
+        notes: notes(settings, past.newest(now)),
         night,
         before: before.map(|(_, verdict)| verdict),
         before_night: before.map(|(night, _)| night),

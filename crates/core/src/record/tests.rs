@@ -174,10 +174,57 @@ fn the_copies_of_a_set_are_those_seen_on_masters_and_in_shipped_archives() {
         record.apply(Line { at: Timestamp::UNIX_EPOCH, step });
     }
     let masters = |set| record.masters_with(set).map(ToString::to_string).collect::<Vec<_>>();
-    let remotes = |set| record.remotes_with(set).into_iter().map(ToString::to_string).collect::<Vec<_>>();
+    let remotes = |set| {
+        record
+            .remotes_with(set, &LostCopies::default())
+            .into_iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+    };
     assert_eq!((masters(&set), masters(&other)), (vec!["m2".to_owned()], vec!["m2".to_owned()]));
     assert_eq!(
         (remotes(&set), remotes(&other)),
         (vec!["near".to_owned()], vec!["far".to_owned(), "near".to_owned()])
     );
+}
+
+#[test]
+fn an_archive_that_a_later_night_finds_gone_counts_again_once_it_is_found_intact_or_shipped_again() {
+    let far: RemoteName = "far".parse().unwrap();
+    let recheck = |result| Step::Rechecked(Recheck { archive: "a.tgz".into(), remote: far.clone(), result });
+    let shipped = || Step::Shipped {
+        archive: "b.tgz".into(),
+        remote: far.clone(),
+        bytes: 1,
+        sha256: Digest::of(b""),
+        verified: "by reading back".into(),
+        stored_as: Some("a.tgz".into()),
+    };
+    let set: SetId = "e1/2026-11-22/etcd".parse().unwrap();
+    let packed = Packed {
+        archive: "b.tgz".into(),
+        bytes: 1,
+        sha256: Digest::of(b""),
+        sets: 1,
+        etcd: vec![set.clone()],
+        missing: vec![],
+        encrypted: false,
+    };
+    let with = |steps: Vec<Step>| {
+        let mut record = night(&[]);
+        steps.into_iter().for_each(|step| record.apply(Line { at: Timestamp::UNIX_EPOCH, step }));
+        record
+    };
+    let its_night = with(vec![Step::Packed(packed), shipped()]);
+    let mut lost = LostCopies::default();
+    let mut is_lost_after = |step: Step| {
+        lost.add(&with(vec![step]));
+        its_night.remotes_with(&set, &lost).is_empty()
+    };
+    assert!(!is_lost_after(shipped()));
+    assert!(is_lost_after(recheck(Rechecked::Wrong("it is gone".into()))));
+    assert!(is_lost_after(recheck(Rechecked::Unchecked("too slow".into()))), "nothing was found out");
+    assert!(!is_lost_after(recheck(Rechecked::Verified("by sha256sum".into()))));
+    assert!(is_lost_after(recheck(Rechecked::Wrong("it has other content".into()))));
+    assert!(!is_lost_after(shipped()));
 }

@@ -11,7 +11,7 @@ use nightshift_core::chain;
 use nightshift_core::kept::KeptNights;
 use nightshift_core::name::{HostName, RemoteName};
 use nightshift_core::outcome::{Grade, Verdict};
-use nightshift_core::record::Record;
+use nightshift_core::record::{LostCopies, Record};
 use nightshift_core::retention::{Candidate, Decision, Policy, Reason, decide};
 use nightshift_core::role::Role;
 use nightshift_core::settings::{Remote, Settings};
@@ -33,6 +33,8 @@ pub struct Recorded {
     shipped: BTreeMap<String, String>,
     /// The own names of those from which etcd can be restored.
     with_etcd: BTreeSet<String>,
+    /// What was found gone from remotes, or damaged there.
+    lost: LostCopies,
     /// The result of each night.
     nights: BTreeMap<Date, Verdict>,
     /// The cluster has etcd hosts, so an archive without an etcd set restores no cluster.
@@ -55,26 +57,28 @@ impl Recorded {
         Ok(recorded)
     }
 
-    /// An archive may be shipped in a later night than the one that packed it.
+    /// An archive may be shipped in a later night than the one that packed it. Call it with the oldest night first.
     fn add(&mut self, record: &Record, remote: &RemoteName) {
         self.nights.extend(result(record));
+        self.lost.add(record);
         self.with_etcd.extend(record.archives_with_etcd().map(str::to_owned));
         let verified = record.verified_on(remote);
         self.shipped
             .extend(verified.map(|shipment| (shipment.name_there().to_owned(), shipment.archive.clone())));
     }
 
-    fn has_etcd(&self, there: &ArchiveName) -> bool {
-        let own = self.shipped.get(&there.to_string());
+    fn has_etcd(&self, remote: &RemoteName, there: &ArchiveName) -> bool {
+        let there = there.to_string();
+        let own = self.shipped.get(&there).filter(|_| !self.lost.contains(remote, &there));
         own.is_some_and(|own| self.with_etcd.contains(own))
     }
 
     /// What the night of each date is worth there. One without etcd there is worth less than any other, whatever its result.
-    fn worth(&self, there: &[ArchiveName]) -> BTreeMap<Date, Verdict> {
+    fn worth(&self, remote: &RemoteName, there: &[ArchiveName]) -> BTreeMap<Date, Verdict> {
         if !self.expects_etcd {
             return self.nights.clone();
         }
-        let with_etcd = there.iter().filter(|name| self.has_etcd(name)).map(|name| name.date);
+        let with_etcd = there.iter().filter(|name| self.has_etcd(remote, name)).map(|name| name.date);
         with_etcd.map(|date| (date, self.nights.get(&date).copied().unwrap_or(Verdict::Failed))).collect()
     }
 }
@@ -102,7 +106,7 @@ pub fn archives(
             accepted: false,
         })
         .collect();
-    let nights = recorded.worth(&there);
+    let nights = recorded.worth(&remote.name, &there);
     let policy = Policy { today, nights: &nights, retired: &BTreeSet::new(), kept };
     let decisions = decide(&candidates, &policy);
     let mut decided: Vec<_> = there.into_iter().zip(decisions).collect();
@@ -110,7 +114,8 @@ pub fn archives(
         keep(decision, Reason::AmongNewestThere(MIN_KEPT_THERE));
     }
     if recorded.expects_etcd
-        && let Some((_, decision)) = decided.iter_mut().rfind(|(name, _)| recorded.has_etcd(name))
+        && let Some((_, decision)) =
+            decided.iter_mut().rfind(|(name, _)| recorded.has_etcd(&remote.name, name))
     {
         keep(decision, Reason::NewestWithEtcd);
     }

@@ -13,12 +13,16 @@ use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
 use nightshift_core::status::EtcdState;
 use nightshift_core::units;
+use nightshift_store::records::Records;
 use nightshift_store::{Judge, Judged, StoreError, Vault, best_judged};
+
+use super::lost_copies;
 
 /// The states of a night's etcd sets in this host's vault. What cannot be read is added to `unreadable`, and hides nothing else.
 pub fn of_night(settings: &Settings, record: &Record, unreadable: &mut Vec<String>) -> Vec<EtcdState> {
     let vault = Vault::of(settings);
     let hosts: BTreeSet<&HostName> = record.expected.iter().map(|expected| &expected.host).collect();
+    let lost = lost_copies::since(&Records::new(settings.paths.records()), record.night);
     let mut judge = Judge::new(&vault);
     let mut states = Vec::new();
     for host in hosts {
@@ -30,7 +34,9 @@ pub fn of_night(settings: &Settings, record: &Record, unreadable: &mut Vec<Strin
         unreadable.extend(errors.iter().filter(|error| !is_newer(error)).map(|error| chain(error)));
         if let Some(best) = best_judged(judged) {
             let agreement = judge.agreement(&best.manifest);
-            states.push(state(&vault, settings, record, &best, agreement.as_ref(), unreadable));
+            let remotes = record.remotes_with(&best.manifest.id(), &lost).into_iter().cloned().collect();
+            let state = state(&vault, settings, record, &best, agreement.as_ref(), unreadable);
+            states.push(EtcdState { remotes, ..state });
         }
     }
     states
@@ -62,7 +68,7 @@ fn state(
         agreed: agreement.map(|agreement| agreed(agreement, member)),
         agreement: agreement.map(|agreement| agreement_word(agreement, member).to_owned()),
         masters: this_master.into_iter().chain(record.masters_with(&set).cloned()).collect(),
-        remotes: record.remotes_with(&set).into_iter().cloned().collect(),
+        remotes: Vec::new(),
         secrets: record.secrets_of(&set, |host| settings.inventory.has(host, Role::Master)).cloned(),
         set,
         drills,

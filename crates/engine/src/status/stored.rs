@@ -9,7 +9,7 @@ use nightshift_core::manifest::Manifest;
 use nightshift_core::name::{HostName, RemoteName};
 use nightshift_core::night::{Night, is_from_the_future};
 use nightshift_core::outcome::Grade;
-use nightshift_core::record::Record;
+use nightshift_core::record::{LostCopies, Record};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::Settings;
@@ -17,6 +17,8 @@ use nightshift_core::status::{ExpiringCertificate, LastDrill, LastSet, LastSnaps
 use nightshift_store::outbox::Outbox;
 use nightshift_store::records::Records;
 use nightshift_store::{Judge, Vault, restorable, space as file_system};
+
+use super::lost_copies;
 
 /// How many sets of one host and role are read to find a good one.
 const MAX_SETS: usize = 30;
@@ -54,9 +56,9 @@ impl Stored {
             for role in host.roles.iter() {
                 let sets = vault.sets_of_host(&host.name, role);
                 let (good, awaits) = last_good(&mut judge, &sets, now);
+                let awaits = awaits || awaiting.iter().any(|it| it.host == host.name && it.role == role);
                 *stored.awaiting.entry(role).or_default() += u32::from(awaits);
                 if role == Role::Etcd {
-                let awaits = awaits || awaiting.iter().any(|it| it.host == host.name && it.role == role);
                     stored.drills.extend(last_drill(vault, &host.name, &sets, now));
                 }
                 let Some(manifest) = good else { continue };
@@ -115,7 +117,8 @@ fn snapshot(manifest: &Manifest, copies: &mut Copies<'_>) -> Option<LastSnapshot
 struct Copies<'a> {
     settings: &'a Settings,
     records: &'a Records,
-    nights: BTreeMap<Night, Option<Record>>,
+    /// The records of their nights, each with what was lost since.
+    nights: BTreeMap<Night, Option<(Record, LostCopies)>>,
 }
 
 impl Copies<'_> {
@@ -128,8 +131,11 @@ impl Copies<'_> {
             return None;
         }
         let records = self.records;
-        let record = self.nights.entry(set.night).or_insert_with(|| records.read(set.night).ok().flatten());
-        let elsewhere = |record: &Record| record.masters_with(set).count() + record.remotes_with(set).len();
+        let read = || Some((records.read(set.night).ok()??, lost_copies::since(records, set.night)));
+        let record = self.nights.entry(set.night).or_insert_with(read);
+        let elsewhere = |(record, lost): &(Record, LostCopies)| {
+            record.masters_with(set).count() + record.remotes_with(set, lost).len()
+        };
         Some(1 + record.as_ref().map_or(0, elsewhere) as u64)
     }
 }

@@ -8,7 +8,7 @@ use nightshift_core::name::{HostName, RemoteName};
 use nightshift_core::night::Night;
 use nightshift_core::outcome::Grade;
 use nightshift_core::proof::DrillVerdict;
-use nightshift_core::record::{ProofReport, Record, SetReport};
+use nightshift_core::record::{LostCopies, ProofReport, Record, SetReport};
 use nightshift_core::role::Role;
 use nightshift_core::set_path::SetId;
 use nightshift_core::settings::{Remote, Settings};
@@ -57,7 +57,9 @@ pub fn run(config: &Path, json: bool) -> Result<Exit, CommandError> {
     let stays = nights::stays(&settings, &records)?;
     let pruned: BTreeSet<&str> =
         records.iter().flat_map(|record| &record.pruned).map(|pruned| pruned.what.as_str()).collect();
-    let known = Known { settings: &settings, vault: &vault, pruned, copies: copies(&settings) };
+    let mut lost = LostCopies::default();
+    records.iter().rev().for_each(|record| lost.add(record));
+    let known = Known { settings: &settings, vault: &vault, pruned, lost, copies: copies(&settings) };
     let mut judge = Judge::new(&vault);
     let points: Vec<RestorePoint> = records
         .iter()
@@ -84,6 +86,8 @@ struct Known<'a> {
     vault: &'a Vault,
     /// What pruning has removed.
     pruned: BTreeSet<&'a str>,
+    /// What was found gone from remotes, or damaged there.
+    lost: LostCopies,
     copies: BTreeMap<RemoteName, Vec<RemoteCopy>>,
 }
 
@@ -109,7 +113,7 @@ fn point(known: &Known<'_>, judge: &mut Judge<'_>, record: &Record) -> Option<Re
     }
     let there = |set: &SetId| -> BTreeSet<RemoteName> {
         record
-            .remotes_with(set)
+            .remotes_with(set, &known.lost)
             .into_iter()
             .filter(|remote| !is_pruned(known, record, remote))
             .cloned()
@@ -145,11 +149,13 @@ fn point(known: &Known<'_>, judge: &mut Judge<'_>, record: &Record) -> Option<Re
     })
 }
 
-/// Whether this host has removed all of a night's archives from a remote since.
+/// Whether none of a night's archives is on a remote any more: this host has removed it, or it was lost.
 fn is_pruned(known: &Known<'_>, record: &Record, remote: &RemoteName) -> bool {
     let Some(remote) = known.settings.remotes.iter().find(|it| it.name == *remote) else { return false };
-    let is_gone =
-        |name: &str| known.pruned.contains(format!("{}:{}", remote.name, remote.file(name)).as_str());
+    let is_gone = |name: &str| {
+        known.lost.contains(&remote.name, name)
+            || known.pruned.contains(format!("{}:{}", remote.name, remote.file(name)).as_str())
+    };
     record.verified_on(&remote.name).all(|shipment| is_gone(shipment.name_there()))
 }
 

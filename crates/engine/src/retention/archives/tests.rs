@@ -3,7 +3,7 @@ use jiff::civil::{Weekday, date};
 use jiff::{Timestamp, ToSpan as _};
 use nightshift_core::digest::Digest;
 use nightshift_core::night::Night;
-use nightshift_core::record::{Fate, Line, Packed, SetReport, Step};
+use nightshift_core::record::{Fate, Line, Packed, Recheck, Rechecked, SetReport, Step};
 use nightshift_core::retention::Keep;
 use nightshift_core::set_path::SetId;
 
@@ -137,6 +137,21 @@ fn the_newest_archive_with_an_etcd_set_that_is_a_copy_is_kept_at_any_age() {
 }
 
 #[test]
+fn an_archive_that_was_found_damaged_there_is_not_the_newest_one_with_etcd() {
+    let today = date(2026, 11, 25);
+    let old = [date(2025, 1, 1), date(2025, 1, 2)];
+    let mut records = Vec::from(old.map(|date| night(date, Some(Grade::Good), Verdict::Complete)));
+    records.extend((0..300).rev().map(|ago| night(today - ago.days(), None, Verdict::Failed)));
+    records[2].rechecked.push(Recheck {
+        archive: name(old[1]).to_string(),
+        remote: "far".parse().unwrap(),
+        result: Rechecked::Wrong("it has other content".into()),
+    });
+    let kept = kept(&records, &recorded(&records), today);
+    assert!(kept.contains(&(old[0], Reason::NewestWithEtcd)), "{kept:?}");
+}
+
+#[test]
 fn an_archive_under_another_name_there_that_a_later_night_shipped_is_known_by_what_its_night_packed() {
     let first = date(2026, 11, 1);
     let mut packed = night(first, Some(Grade::Good), Verdict::Degraded);
@@ -152,7 +167,8 @@ fn an_archive_under_another_name_there_that_a_later_night_shipped_is_known_by_wh
     std::fs::create_dir_all(settings.paths.records()).unwrap();
     records.close(&packed).unwrap();
     records.close(&later).unwrap();
-    let recorded = Recorded::read(&settings, &"far".parse().unwrap()).unwrap();
-    assert!(recorded.has_etcd(&"m1_2026.11.01.2.tgz".parse().unwrap()));
-    assert!(!recorded.has_etcd(&"m1_2026.11.02.tgz".parse().unwrap()), "it is not shipped");
+    let far = "far".parse().unwrap();
+    let recorded = Recorded::read(&settings, &far).unwrap();
+    assert!(recorded.has_etcd(&far, &"m1_2026.11.01.2.tgz".parse().unwrap()));
+    assert!(!recorded.has_etcd(&far, &"m1_2026.11.02.tgz".parse().unwrap()), "it is not shipped");
 }

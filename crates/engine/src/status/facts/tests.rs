@@ -2,17 +2,19 @@
 use std::fs;
 use std::path::Path;
 
+use nightshift_core::digest::Digest;
 use nightshift_core::fixtures;
 use nightshift_core::metrics::{families, render};
+use nightshift_core::name::RemoteName;
 use nightshift_core::outcome::{Grade, Outcome, Verdict};
 use nightshift_core::proof::{DrillVerdict, Proof, Statement};
-use nightshift_core::record::{Expected, Line, Step};
+use nightshift_core::record::{Expected, Line, Packed, Recheck, Rechecked, Step};
 use nightshift_core::role::{Role, Roles};
 use nightshift_core::set_path::SetId;
 
 use super::*;
 use crate::retention::{self, Stay};
-use crate::status::report;
+use crate::status::{night_report, report};
 use crate::testing::{host, publish, put_proof, settings};
 
 /// A master that is an etcd host, with its own sets of two nights and a record of each, and a node.
@@ -204,6 +206,43 @@ fn the_metrics_of_1000_hosts_are_read_and_written_within_a_minute() {
         begun.elapsed()
     );
     assert!((2000..=5000).contains(&series) && begun.elapsed().as_secs() < 60, "{series}");
+}
+
+#[test]
+fn an_archive_that_a_later_night_found_gone_from_its_remote_is_not_a_copy() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = master(dir.path());
+    let (records, night) = (Records::new(settings.paths.records()), "2026-01-02".parse().unwrap());
+    let far: RemoteName = "far".parse().unwrap();
+    let packed = Packed {
+        archive: "m1_2026.01.02.tgz".into(),
+        bytes: 1,
+        sha256: Digest::of(b""),
+        sets: 1,
+        etcd: vec![set("m1", "2026-01-02", Role::Etcd)],
+        missing: Vec::new(),
+        encrypted: false,
+    };
+    let shipped = Step::Shipped {
+        archive: packed.archive.clone(),
+        remote: far.clone(),
+        bytes: 1,
+        sha256: packed.sha256,
+        verified: "by sha256sum".into(),
+        stored_as: None,
+    };
+    let gone = Rechecked::Wrong("it is gone".into());
+    let gone = Step::Rechecked(Recheck { archive: packed.archive.clone(), remote: far, result: gone });
+    records.amend(night, Step::Packed(packed)).unwrap();
+    records.amend(night, shipped).unwrap();
+    let copies = || {
+        let night = night_report(&settings, records.read(night).unwrap().unwrap());
+        (facts_of(&settings).snapshots[0].copies, night.etcd[0].copies())
+    };
+    assert_eq!(copies(), (Some(3), "2 masters, 1 remote".into()));
+    record(&settings, "2026-01-03");
+    records.amend("2026-01-03".parse().unwrap(), gone).unwrap();
+    assert_eq!(copies(), (Some(2), "2 masters, 0 remotes".into()));
 }
 
 #[test]
