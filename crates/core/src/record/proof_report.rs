@@ -39,6 +39,15 @@ impl ProofReport {
         numbered.filter(|(at, report)| is_last(*at, &report.by)).map(|(_, report)| report).collect()
     }
 
+    /// The report that decides about a set: of the last ones of each prover one that failed, else one that proved it.
+    pub fn decisive(reports: &[Self]) -> Option<&Self> {
+        Self::last_of_each(reports).into_iter().max_by_key(|report| match report.verdict {
+            DrillVerdict::NotRestorable => 2,
+            DrillVerdict::Proved => 1,
+            DrillVerdict::NotProved => 0,
+        })
+    }
+
     pub fn of_drill(set: &SetId, by: &HostName, report: &DrillReport) -> Self {
         Self {
             set: set.clone(),
@@ -49,5 +58,33 @@ impl ProofReport {
             took_ms: report.took_ms(),
             secrets: report.secrets.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_drill_that_found_a_copy_not_restorable_decides_until_the_same_host_proves_it() {
+        let drill = |by: &str, verdict| ProofReport {
+            set: "e1/2026-11-22/etcd".parse().unwrap(),
+            by: by.parse().unwrap(),
+            verdict,
+            copy: Text::default(),
+            reason: None,
+            took_ms: 1,
+            secrets: None,
+        };
+        let (proved, failed) = (DrillVerdict::Proved, DrillVerdict::NotRestorable);
+        let decisive = |reports: &[ProofReport]| ProofReport::decisive(reports).map(|it| it.verdict);
+        let mut reports =
+            vec![drill("e1", failed), drill("m1", proved), drill("m2", DrillVerdict::NotProved)];
+        assert_eq!(decisive(&reports), Some(failed));
+        reports.push(drill("e1", proved));
+        assert_eq!(decisive(&reports), Some(proved));
+        assert_eq!(decisive(&reports[2..3]), Some(DrillVerdict::NotProved));
+        assert_eq!(decisive(&[]), None);
     }
 }

@@ -62,16 +62,11 @@ impl EtcdState {
     /// `failed` if the last drill of any host found a copy that does not restore, else `proved` if a drill proved a copy, else
     /// `unproved` if no drill could be completed, or `unchecked` if there was none.
     pub fn proved_word(&self) -> &'static str {
-        let last = ProofReport::last_of_each(&self.drills);
-        let has = |verdict| last.iter().any(|drill| drill.verdict == verdict);
-        if has(DrillVerdict::NotRestorable) {
-            "failed"
-        } else if has(DrillVerdict::Proved) {
-            "proved"
-        } else if has(DrillVerdict::NotProved) {
-            "unproved"
-        } else {
-            "unchecked"
+        match ProofReport::decisive(&self.drills).map(|drill| drill.verdict) {
+            Some(DrillVerdict::NotRestorable) => "failed",
+            Some(DrillVerdict::Proved) => "proved",
+            Some(DrillVerdict::NotProved) => "unproved",
+            None => "unchecked",
         }
     }
 

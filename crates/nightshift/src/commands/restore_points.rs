@@ -44,7 +44,7 @@ struct RestorePoint {
     masters: Option<BTreeSet<HostName>>,
     /// The remotes with an archive of this host that contains it, and when that was verified there last; `None` if this host ships none.
     remotes: Option<BTreeMap<RemoteName, Option<Timestamp>>>,
-    /// `None` if no drill restored it.
+    /// The drill that decides about it; `None` if there was none.
     proof: Option<ProofReport>,
     /// Until when it stays in this vault; `None` if it is not here.
     stays: Option<String>,
@@ -141,10 +141,7 @@ fn point(known: &Known<'_>, judge: &mut Judge<'_>, record: &Record) -> Option<Re
             let verified = |remote| (last_verified(known, record, &remote), remote);
             there(set).into_iter().map(verified).map(|(at, remote)| (remote, at)).collect()
         }),
-        proof: ProofReport::last_of_each(&drills)
-            .into_iter()
-            .max_by_key(|drill| drill.verdict == DrillVerdict::Proved)
-            .cloned(),
+        proof: ProofReport::decisive(&drills).cloned(),
         stays: None,
     })
 }
