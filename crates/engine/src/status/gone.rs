@@ -42,7 +42,11 @@ impl Gone {
                 continue;
             }
             if !vault.contains(set) {
-                let is_replaced = vault.sets_of_host(host, role).iter().any(|it| it.night > set.night);
+                // Only a newer copy replaces it: beside other sets retention keeps the last good one.
+                let is_newer_copy = |it: &SetId| {
+                    it.night > set.night && vault.judge(it).is_ok_and(|judged| judged.grade.is_copy())
+                };
+                let is_replaced = vault.sets_of_host(host, role).iter().rev().any(is_newer_copy);
                 let is_pruned = record.pruned.iter().any(|pruned| pruned.what == set.to_string());
                 if !is_replaced && !is_pruned {
                     self.absent.insert(set.clone());

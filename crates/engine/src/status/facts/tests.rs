@@ -246,6 +246,28 @@ fn an_archive_that_a_later_night_found_gone_from_its_remote_is_not_a_copy() {
 }
 
 #[test]
+fn a_lost_set_of_the_last_restorable_night_is_replaced_only_by_a_newer_copy() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = master(dir.path());
+    let vault = Vault::of(&settings);
+    record(&settings, "2026-01-03");
+    let failed = Step::Closed { verdict: Verdict::Failed, reasons: Vec::new() };
+    Records::new(settings.paths.records()).amend("2026-01-03".parse().unwrap(), failed).unwrap();
+    publish(&vault, &set("m1", "2026-01-03", Role::Etcd), Grade::Good);
+    publish(&vault, &set("n1", "2026-01-03", Role::Node), Grade::Bad);
+    let codes = || {
+        let report = report(&settings, Timestamp::now()).unwrap();
+        assert_eq!(report.last_restorable.unwrap().to_string(), "2026-01-02");
+        report.warnings.iter().map(|warning| warning.code.as_str()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(codes(), "");
+    fs::remove_dir_all(vault.directory(&set("n1", "2026-01-02", Role::Node))).unwrap();
+    assert_eq!(codes(), "set-gone");
+    publish(&vault, &SetId { attempt: 2, ..set("n1", "2026-01-03", Role::Node) }, Grade::Degraded);
+    assert_eq!(codes(), "");
+}
+
+#[test]
 fn a_set_that_is_gone_from_the_vault_is_a_warning_and_missing_and_one_that_is_unreadable_too() {
     let dir = tempfile::tempdir().unwrap();
     let settings = master(dir.path());
