@@ -80,6 +80,11 @@ impl Daemon {
                 let message = "old sets are being removed now; try again when `nightshift status` shows that prune has ended";
                 ControlResponse::Busy { message: message.to_owned() }
             }
+            ControlRequest::Keep { .. } | ControlRequest::Release { .. } if self.is_pruning_at_opening() => {
+                let message =
+                    "old sets are being removed now, because the night has opened; try again in a minute";
+                ControlResponse::Busy { message: message.to_owned() }
+            }
             ControlRequest::Keep { night, until } => {
                 let (settings, audit, _) = self.audited();
                 return self.beside(reply, move || keep::keep(&settings, &audit, night, until, &who));
@@ -112,6 +117,11 @@ impl Daemon {
     /// It has decided already what it removes.
     fn is_pruning(&self) -> bool {
         self.running_stages().any(|stage| stage == Stage::Prune)
+    }
+
+    /// So has the one at the opening, which no stage shows.
+    fn is_pruning_at_opening(&self) -> bool {
+        self.supervisor.is_running(&Task::OpeningPrune)
     }
 
     /// What a change of stored sets needs: it is reported in the journal, and in the record of the open night.

@@ -145,6 +145,20 @@ async fn a_client_that_waits_for_a_stage_gets_its_result() {
 }
 
 #[tokio::test]
+async fn no_night_is_kept_or_released_while_the_prune_at_the_opening_removes_sets() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut daemon = daemon(dir.path()).await;
+    daemon.supervisor.start(Task::OpeningPrune, CancellationToken::new(), std::future::pending());
+    let night = "2026-11-22".parse().unwrap();
+    for request in [ControlRequest::Keep { night, until: None }, ControlRequest::Release { night }] {
+        let (reply, response) = tokio::sync::oneshot::channel();
+        daemon.respond(Pending { request, who: "alice".into(), reply }).await;
+        let response = response.await.unwrap();
+        assert!(matches!(response, ControlResponse::Busy { .. }), "{response:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_night_opens_as_soon_as_a_query_finds_the_clock_synchronised() {
     let dir = tempfile::tempdir().unwrap();
     let mut daemon = daemon(dir.path()).await;
