@@ -45,6 +45,10 @@ pub fn sets(settings: &Settings, vault: &Vault, today: Date) -> Result<DecidedSe
             retired.insert(set.host.clone());
         }
         let (grade, proved, awaits, accepted) = match judge.judge(&set) {
+            // A set that has lost its data must not count as the last good one, for which older ones go.
+            Ok(judged) if vault.lacks_data(&judged.manifest).is_some() => {
+                (Grade::Bad, judged.proved, judged.awaits, judged.accepted)
+            }
             Ok(Judged { grade, proved, awaits, accepted, .. }) => (grade, proved, awaits, accepted),
             // This version cannot use it as a copy, and its directory says how old it is.
             Err(StoreError::Manifest { source: ManifestError::Newer(_), .. }) => {

@@ -24,6 +24,7 @@ mod owner;
 pub mod packing;
 mod partial;
 pub mod pieces;
+mod present;
 pub mod process;
 mod proofs;
 mod publish;

@@ -22,7 +22,8 @@ const MAX_NAMED: usize = 5;
 pub(super) struct Gone {
     /// Not in the vault any more.
     absent: BTreeSet<SetId>,
-    unreadable: Vec<(SetId, StoreError)>,
+    /// With the reasons; also those whose data is gone.
+    unreadable: Vec<(SetId, String)>,
     /// Made in the future, by their manifests.
     future: BTreeSet<SetId>,
 }
@@ -44,7 +45,10 @@ impl Gone {
             if !vault.contains(set) {
                 // Only a newer copy replaces it: beside other sets retention keeps the last good one.
                 let is_newer_copy = |it: &SetId| {
-                    it.night > set.night && vault.judge(it).is_ok_and(|judged| judged.grade.is_copy())
+                    it.night > set.night
+                        && vault.judge(it).is_ok_and(|judged| {
+                            judged.grade.is_copy() && vault.lacks_data(&judged.manifest).is_none()
+                        })
                 };
                 let is_replaced = vault.sets_of_host(host, role).iter().rev().any(is_newer_copy);
                 let is_pruned = record.pruned.iter().any(|pruned| pruned.what == set.to_string());
@@ -57,9 +61,14 @@ impl Gone {
                 Ok(manifest) if is_from_the_future(manifest.made_at, now) => {
                     self.future.insert(set.clone());
                 }
+                Ok(manifest) => {
+                    let lack =
+                        vault.lacks_data(&manifest).map(|reason| (set.clone(), format!("{set}: {reason}")));
+                    self.unreadable.extend(lack);
+                }
                 // One of a newer format is reported when it is pulled.
-                Ok(_) | Err(StoreError::Manifest { source: ManifestError::Newer(_), .. }) => {}
-                Err(error) => self.unreadable.push((set.clone(), error)),
+                Err(StoreError::Manifest { source: ManifestError::Newer(_), .. }) => {}
+                Err(error) => self.unreadable.push((set.clone(), chain(&error))),
             }
         }
     }
@@ -100,7 +109,7 @@ impl Gone {
             reasons.push(Reason::new(ReasonCode::SetInFuture, text));
         }
         let unreadable = self.unreadable.iter().take(MAX_NAMED);
-        reasons.extend(unreadable.map(|(_, error)| Reason::new(ReasonCode::SetUnreadable, chain(error))));
+        reasons.extend(unreadable.map(|(_, reason)| Reason::new(ReasonCode::SetUnreadable, reason.clone())));
         if self.unreadable.len() > MAX_NAMED {
             let text = format!(
                 "{} in the vault are unreadable; see `nightshift sets`",

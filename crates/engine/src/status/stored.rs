@@ -55,7 +55,7 @@ impl Stored {
             let mut certificates = BTreeMap::new();
             for role in host.roles.iter() {
                 let sets = vault.sets_of_host(&host.name, role);
-                let (good, awaits) = last_good(&mut judge, &sets, now);
+                let (good, awaits) = last_good(vault, &mut judge, &sets, now);
                 let awaits = awaits || awaiting.iter().any(|it| it.host == host.name && it.role == role);
                 *stored.awaiting.entry(role).or_default() += u32::from(awaits);
                 if role == Role::Etcd {
@@ -86,13 +86,19 @@ impl Stored {
 }
 
 /// The newest good one of a host's sets of one role, and whether a newer one has to be reviewed. A set from the future does not count:
-/// by its date the host's backups would not age for years.
-fn last_good(judge: &mut Judge<'_>, sets: &[SetId], now: Timestamp) -> (Option<Manifest>, bool) {
+/// by its date the host's backups would not age for years. Nor does one whose data is gone.
+fn last_good(
+    vault: &Vault,
+    judge: &mut Judge<'_>,
+    sets: &[SetId],
+    now: Timestamp,
+) -> (Option<Manifest>, bool) {
     let mut awaits = false;
     let past = sets.iter().rev().filter(|set| !set.night.is_from_the_future(now));
     for set in past.take(MAX_SETS) {
         match judge.judge(set) {
             Ok(judged) if is_from_the_future(judged.manifest.made_at, now) => {}
+            Ok(judged) if vault.lacks_data(&judged.manifest).is_some() => {}
             Ok(judged) if judged.grade == Grade::Good => return (Some(judged.manifest), awaits),
             Ok(judged) => awaits |= judged.grade.awaits_acceptance(),
             Err(error) => tracing::debug!("{set} does not count in the metrics: {}", chain(&error)),

@@ -205,6 +205,24 @@ async fn a_copy_that_the_scrub_finds_damaged_is_bad_here_and_not_the_last_good_o
 }
 
 #[tokio::test]
+async fn a_set_whose_data_is_gone_is_not_the_last_good_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let ctx = context(dir.path());
+    let [older, newer] =
+        ["m1/2026-11-18/etcd", "m1/2026-11-19/etcd"].map(|set| set.parse::<SetId>().unwrap());
+    publish_etcd(&ctx.vault, &older);
+    let file = publish_etcd(&ctx.vault, &newer);
+    let lack = || ctx.vault.lacks_data(&ctx.vault.manifest(&newer).unwrap());
+    assert_eq!(lack(), None);
+    std::fs::write(&file, b"wa").unwrap();
+    assert!(lack().unwrap().ends_with("0.wal has 2 bytes instead of 3"), "{:?}", lack());
+    std::fs::remove_file(&file).unwrap();
+    assert!(lack().unwrap().ends_with("0.wal is gone"), "{:?}", lack());
+    before_tonight(&ctx, true).await;
+    assert!(ctx.vault.contains(&older) && !ctx.vault.contains(&newer));
+}
+
+#[tokio::test]
 async fn a_set_that_cannot_be_read_does_not_keep_the_others_from_being_scrubbed() {
     let dir = tempfile::tempdir().unwrap();
     let ctx = context(dir.path());

@@ -268,6 +268,24 @@ fn a_lost_set_of_the_last_restorable_night_is_replaced_only_by_a_newer_copy() {
 }
 
 #[test]
+fn an_etcd_set_whose_snapshot_is_gone_is_a_warning_and_missing_and_not_the_last_good_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = master(dir.path());
+    let directory = Vault::of(&settings).directory(&set("m1", "2026-01-02", Role::Etcd));
+    fs::remove_file(directory.join("snapshot.db.gz")).unwrap();
+    let report = report(&settings, Timestamp::now()).unwrap();
+    let [warning] = &report.warnings[..] else { panic!("{:?}", report.warnings) };
+    assert!(warning.text.starts_with("m1/2026-01-02/etcd: "), "{}", warning.text);
+    assert!(warning.text.ends_with("snapshot.db.gz is gone"), "{}", warning.text);
+    assert_eq!(report.night.unwrap().gone.len(), 1);
+    let facts = facts_of(&settings);
+    assert_eq!((facts.missing[&Role::Etcd], facts.snapshots.len()), (1, 1), "the older one counts");
+    let older = Vault::of(&settings).directory(&set("m1", "2026-01-01", Role::Etcd));
+    fs::remove_file(older.join("snapshot.db.gz")).unwrap();
+    assert!(facts_of(&settings).snapshots.is_empty());
+}
+
+#[test]
 fn a_set_that_is_gone_from_the_vault_is_a_warning_and_missing_and_one_that_is_unreadable_too() {
     let dir = tempfile::tempdir().unwrap();
     let settings = master(dir.path());
