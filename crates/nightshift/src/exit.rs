@@ -57,9 +57,12 @@ impl From<Exit> for ExitCode {
 
 /// Whether this user may not read a file of the host's own keys or pins.
 fn is_denied(error: &(dyn Error + 'static)) -> bool {
-    let is_of_host = error.is::<KnownHostsError>() || error.is::<IdentityError>();
-    let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-    is_of_host && source.is_some_and(|source| source.kind() == io::ErrorKind::PermissionDenied)
+    let source = match (error.downcast_ref::<KnownHostsError>(), error.downcast_ref::<IdentityError>()) {
+        (Some(KnownHostsError::Read { source, .. } | KnownHostsError::Write { source, .. }), _)
+        | (_, Some(IdentityError::Read { source, .. })) => source,
+        _ => return false,
+    };
+    source.kind() == io::ErrorKind::PermissionDenied
 }
 
 impl CommandError {

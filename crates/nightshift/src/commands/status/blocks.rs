@@ -3,10 +3,9 @@
 use jiff::tz::TimeZone;
 use nightshift_core::outcome::Verdict;
 use nightshift_core::proof::DrillVerdict;
-use nightshift_core::set_path::SetId;
 use nightshift_core::status::Space;
 use nightshift_core::units::{age, bytes, local_time};
-use nightshift_engine::status::Report;
+use nightshift_engine::status::{NightReport, Report};
 
 use super::{night, summary};
 use crate::out::wrapped;
@@ -97,9 +96,8 @@ pub fn waits(report: &Report) -> Vec<String> {
     for warning in &report.warnings {
         lines.extend(wrapped("! ", &warning.text));
     }
-    let reviews = reviews(report);
-    for review in reviews.iter().chain(&older_reviews(report, &reviews)) {
-        lines.extend(wrapped("! ", review));
+    for review in reviews(report) {
+        lines.extend(wrapped("! ", &review));
     }
     for note in &report.notes {
         lines.extend(wrapped("note: ", note));
@@ -110,21 +108,16 @@ pub fn waits(report: &Report) -> Vec<String> {
     std::iter::once("waits for you:".to_owned()).chain(lines).collect()
 }
 
-/// The sets of the newest night that are copies only if an operator accepts them.
+/// The sets that are copies only if an operator accepts them: those of the newest night, and the older ones that retention waits for.
 fn reviews(report: &Report) -> Vec<String> {
-    let Some(night) = &report.night else { return Vec::new() };
-    let line = |set: &SetId| format!("{set} needs a review; if it is right: nightshift sets accept {set}");
-    night.awaiting_acceptance().into_iter().map(line).collect()
-}
-
-/// The suspicious sets of any night that retention waits for, without those that have a line already.
-fn older_reviews(report: &Report, shown: &[String]) -> Vec<String> {
-    let is_shown = |set: &SetId| shown.iter().any(|line| line.starts_with(&format!("{set} ")));
-    let line = |set: &SetId| {
-        format!(
-            "{set} needs a review, and no set of {} is pruned until then; if it is right: nightshift sets accept {set}",
-            set.host
-        )
-    };
-    report.awaiting.iter().filter(|set| !is_shown(set)).map(line).collect()
+    let newest = report.night.as_ref().map(NightReport::awaiting_acceptance).unwrap_or_default();
+    let older = report.awaiting.iter().filter(|set| !newest.contains(set)).map(|set| {
+        let held = format!(", and no set of {} is pruned until then", set.host);
+        (set, held)
+    });
+    let sets = newest.iter().map(|set| (*set, String::new())).chain(older);
+    sets.map(|(set, held)| {
+        format!("{set} needs a review{held}; if it is right: nightshift sets accept {set}")
+    })
+    .collect()
 }
