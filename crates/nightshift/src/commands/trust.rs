@@ -92,7 +92,7 @@ fn address_and_port(word: &str) -> Result<(String, Option<u16>), CommandError> {
     let read = if is_bare_ipv6 { Some((word.to_owned(), None)) } else { host_and_port(word) };
     read.ok_or_else(|| {
         CommandError::Usage(format!(
-            "{word}: not a host or its port is invalid; expected HOST, HOST:PORT or [IPV6]:PORT, such as host:2222"
+            "{word}: invalid host or port; expected HOST, HOST:PORT or [IPV6]:PORT, such as host:2222"
         ))
     })
 }

@@ -2,6 +2,7 @@
 use jiff::civil::{Weekday, date};
 use jiff::{Timestamp, ToSpan as _};
 use nightshift_core::digest::Digest;
+use nightshift_core::fixtures;
 use nightshift_core::night::Night;
 use nightshift_core::record::{Fate, Line, Packed, Recheck, Rechecked, SetReport, Step};
 use nightshift_core::retention::Keep;
@@ -12,16 +13,9 @@ use crate::testing;
 
 fn remote() -> Remote {
     Remote {
-        name: "far".parse().unwrap(),
-        address: "far".into(),
-        port: 22,
-        user: "u".into(),
-        path: "/in".into(),
-        identity: "/none".into(),
         keep: Keep { nights: 3, weeks: 4, months: 6 },
         prune: true,
-        connections: 1,
-        rate: None,
+        ..fixtures::remote("far", "far", 22, "/in")
     }
 }
 
