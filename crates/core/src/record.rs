@@ -303,6 +303,12 @@ impl Record {
         self.seen.iter().filter(|(_, sets)| sets.contains(set)).map(|(master, _)| master)
     }
 
+    /// Whether the night is closed, or all its planned stages have ended.
+    pub fn is_settled(&self) -> bool {
+        let has_ended = |stage| self.stages.get(stage).is_some_and(|state| state.outcome.is_some());
+        self.closed.is_some() || self.planned.iter().all(has_ended)
+    }
+
     /// Whether a copy of this role is stored, of any host.
     pub fn has_copy(&self, role: Role) -> bool {
         let is_copy =

@@ -125,7 +125,7 @@ fn notes(settings: &Settings, newest: Option<&Record>) -> Vec<String> {
 
 pub fn night_report(settings: &Settings, record: Record) -> NightReport {
     let open = record.closed.is_none();
-    let settled = is_settled(&record);
+    let settled = record.is_settled();
     let Judgement { verdict, reasons, tolerated } = judgement(&record);
     let mut unreadable = Vec::new();
     let etcd = etcd_state::of_night(settings, &record, &mut unreadable);
@@ -150,12 +150,6 @@ pub fn night_report(settings: &Settings, record: Record) -> NightReport {
 pub fn held_reason(held: &Held, zone: &TimeZone) -> String {
     let opens = held.opens.map(|at| format!("; the night opens by itself at {}", local_time(at, zone)));
     format!("{}{}", held.reason, opens.unwrap_or_default())
-}
-
-/// Whether the night is closed, or all its planned stages have ended.
-pub fn is_settled(record: &Record) -> bool {
-    let has_ended = |stage| record.stages.get(stage).is_some_and(|state| state.outcome.is_some());
-    record.closed.is_some() || record.planned.iter().all(has_ended)
 }
 
 /// The result of a closed night as it was recorded at its closing, or the result of an open night so far.

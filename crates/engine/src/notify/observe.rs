@@ -12,7 +12,7 @@ use nightshift_store::{StoreError, create_directories, prepare_json, read_json, 
 
 use super::queue::{Queue, Queued, sweep};
 use super::unreadable::set_aside;
-use crate::status::{is_settled, judgement};
+use crate::status::judgement;
 
 /// How many nights are compared with what was reported: a daemon that was down for some nights reports what they became.
 const MAX_NIGHTS: usize = 4;
@@ -101,7 +101,7 @@ fn nights(settings: &Settings, now: Timestamp) -> Result<Vec<(Record, Option<Jud
     let newest = &known[known.len().saturating_sub(MAX_NIGHTS)..];
     let read = newest.iter().filter_map(|night| records.read(*night).ok().flatten());
     let judged = |record: Record| {
-        let result = is_settled(&record).then(|| judgement(&record));
+        let result = record.is_settled().then(|| judgement(&record));
         (record, result)
     };
     Ok(read.map(judged).collect())

@@ -21,7 +21,7 @@ use nightshift_store::{StoreError, Vault};
 
 use super::gone::Gone;
 use super::stored::Stored;
-use super::{Report, etcd_state, is_settled};
+use super::{Report, etcd_state};
 use crate::notify::queue::Queue;
 use crate::state_lock::first_started;
 
@@ -93,7 +93,7 @@ impl LastNights {
         if let Some(closed) = &record.closed {
             self.closed.get_or_insert(ClosedNight { at: closed.at, verdict: closed.verdict });
         }
-        if self.settled.is_none() && is_settled(&record) {
+        if self.settled.is_none() && record.is_settled() {
             self.settled = Some(record);
         }
     }

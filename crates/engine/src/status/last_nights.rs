@@ -10,7 +10,6 @@ use nightshift_core::restorable::Restorable;
 use nightshift_core::summary;
 use nightshift_store::records::Records;
 
-use super::is_settled;
 use super::warnings::{self, failed_after};
 
 /// Among how many of the newest nights a complete one is searched. Where one host is always missing there is none, and to read the
@@ -75,7 +74,7 @@ impl LastNights {
 fn verdict(record: &Record) -> Option<Verdict> {
     match &record.closed {
         Some(closed) => Some(closed.verdict),
-        None => is_settled(record).then(|| summary::judge(record).verdict),
+        None => record.is_settled().then(|| summary::judge(record).verdict),
     }
 }
 

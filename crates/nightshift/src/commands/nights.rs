@@ -171,7 +171,7 @@ fn row(night: &Listed<'_>, is_running: bool) -> Vec<String> {
         // It made no sets, so none are complete.
         Some(closed) if record.only_ships() && closed.verdict == Verdict::Complete => "-".to_owned(),
         Some(closed) => closed.verdict.to_string(),
-        None if status::is_settled(record) => format!("{} so far", status::judgement(record).verdict),
+        None if record.is_settled() => format!("{} so far", status::judgement(record).verdict),
         None if is_running => "running".to_owned(),
         None => "interrupted".to_owned(),
     };
