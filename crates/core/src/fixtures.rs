@@ -20,6 +20,7 @@ use crate::manifest::{self, Item, ItemKind, Machine, Manifest, Owner, SNAPSHOTS}
 use crate::night::NightWindow;
 use crate::outcome::Grade;
 use crate::proof::{self, DrillReport, DrillVerdict, Proof, Statement};
+use crate::record::Packed;
 use crate::retention::Keep;
 use crate::role::{Role, Roles};
 use crate::set_path::SetId;
@@ -124,6 +125,19 @@ pub fn remote(name: &str, address: &str, port: u16, path: &str) -> Remote {
         prune: false,
         connections: 1,
         rate: None,
+    }
+}
+
+/// An archive with these etcd sets.
+pub fn packed(archive: &str, etcd: Vec<SetId>) -> Packed {
+    Packed {
+        archive: archive.to_owned(),
+        bytes: 1,
+        sha256: Digest::of(b""),
+        sets: 1,
+        etcd,
+        missing: Vec::new(),
+        encrypted: false,
     }
 }
 

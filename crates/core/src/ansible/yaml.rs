@@ -42,7 +42,7 @@ pub(super) fn read(text: &str) -> Result<Inventory, InventoryError> {
     let groups: Groups = serde_saphyr::from_str_with_options(text, limits).map_err(|error| {
         let line = error.location().and_then(|at| usize::try_from(at.line()).ok());
         let problem = if is_limit(&error) {
-            "it is too large, or its aliases repeat too much; give the output of `ansible-inventory --list`"
+            "it is too large or too deep, or its aliases repeat too much; give the output of `ansible-inventory --list`"
         } else {
             "this is not an inventory in YAML: expected groups with `hosts`, `children` and `vars`"
         };

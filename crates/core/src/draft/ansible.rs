@@ -53,7 +53,10 @@ pub fn of_inventory(inventory: &Inventory) -> Result<Draft, DraftError> {
     }
     if hosts.masters.value.is_empty() {
         let none = format!("no host is in {}", masters.join(", "));
-        return Err(DraftError::NoMasters(none, "add that group, or list the hosts in [hosts] by hand"));
+        return Err(DraftError::NoMasters(
+            none,
+            "add one of these groups, or list the hosts in [hosts] by hand",
+        ));
     }
     if hosts.etcd.value.is_empty() {
         let comment = "Guess: the masters, because the inventory has no hosts in the group etcd. With etcd elsewhere, list its hosts.";
@@ -85,8 +88,9 @@ fn originals<'i>(inventory: &'i Inventory, hosts: &Cluster) -> Result<BTreeMap<S
     let mut originals = BTreeMap::new();
     for host in inventory.hosts() {
         let name = host.to_ascii_lowercase();
-        let is_used = used.iter().any(|used| used.as_str() == name);
-        if let Some(other) = originals.insert(name, host).filter(|_| is_used) {
+        if let Some(other) = originals.insert(name.clone(), host)
+            && used.iter().any(|used| used.as_str() == name)
+        {
             let shown = |name: &str| Text::new(name).as_str().to_owned();
             return Err(DraftError::SameName(shown(other), shown(host)));
         }

@@ -102,7 +102,7 @@ pub fn of_nodes(json: &str) -> Result<Draft, DraftError> {
     if hosts.masters.value.is_empty() {
         return Err(DraftError::NoMasters(
             format!("no node has the label {ROLE}control-plane or {ROLE}master"),
-            "if the masters are not nodes, list the hosts in [hosts] by hand",
+            "label the masters or, if they are not nodes, list the hosts in [hosts] by hand",
         ));
     }
     hosts.masters.comments.push(of_masters);

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::digest::Digest;
+use crate::fixtures;
 use crate::proof::DrillVerdict;
 
 fn night(expected: &[&str]) -> Record {
@@ -201,15 +202,7 @@ fn an_archive_that_a_later_night_finds_gone_counts_again_once_it_is_found_intact
         stored_as: Some("a.tgz".into()),
     };
     let set: SetId = "e1/2026-11-22/etcd".parse().unwrap();
-    let packed = Packed {
-        archive: "b.tgz".into(),
-        bytes: 1,
-        sha256: Digest::of(b""),
-        sets: 1,
-        etcd: vec![set.clone()],
-        missing: vec![],
-        encrypted: false,
-    };
+    let packed = fixtures::packed("b.tgz", vec![set.clone()]);
     let with = |steps: Vec<Step>| {
         let mut record = night(&[]);
         steps.into_iter().for_each(|step| record.apply(Line { at: Timestamp::UNIX_EPOCH, step }));

@@ -65,7 +65,7 @@ async fn send_all(
             Ok(others) if !others.later.is_empty() => {
                 let reason = reasons(&others.later).unwrap_or_default();
                 report_failed(&queue, &queued, &reason, audit);
-                offload::run(move || queue.sent_in_part(&path, queued, &others, now)).await?;
+                offload::run(move || queue.sent_in_part(&path, queued, &others, reason, now)).await?;
             }
             Ok(others) => {
                 let refused = queued.refused_with(&others);

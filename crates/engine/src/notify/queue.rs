@@ -200,9 +200,9 @@ impl Queue {
         path: &Path,
         queued: Queued,
         others: &Exceptions,
+        reason: String,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let reason = reasons(&others.later).unwrap_or_default();
         let only = others.later.iter().map(|exception| exception.to.clone()).collect();
         let refused = queued.refused_with(others);
         let queued = Queued { only, refused, ..queued.after_attempt(reason, now) };

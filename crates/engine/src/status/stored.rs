@@ -46,7 +46,7 @@ impl Stored {
     ) -> Self {
         let mut stored = Self::default();
         let mut judge = Judge::new(vault);
-        let mut copies = Copies { settings, records, nights: BTreeMap::new() };
+        let mut copies = Copies { settings, records, nights: BTreeMap::new(), lost: None };
         let is_master = settings.roles().has(Role::Master);
         for host in settings.inventory.hosts().filter(|host| host.expected) {
             if !is_master && host.name != settings.this {
@@ -123,8 +123,9 @@ fn snapshot(manifest: &Manifest, copies: &mut Copies<'_>) -> Option<LastSnapshot
 struct Copies<'a> {
     settings: &'a Settings,
     records: &'a Records,
-    /// The records of their nights, each with what was lost since.
-    nights: BTreeMap<Night, Option<(Record, LostCopies)>>,
+    nights: BTreeMap<Night, Option<Record>>,
+    /// What was lost since the oldest of these nights.
+    lost: Option<(Night, LostCopies)>,
 }
 
 impl Copies<'_> {
@@ -137,11 +138,13 @@ impl Copies<'_> {
             return None;
         }
         let records = self.records;
-        let read = || Some((records.read(set.night).ok()??, lost_copies::since(records, set.night)));
-        let record = self.nights.entry(set.night).or_insert_with(read);
-        let elsewhere = |(record, lost): &(Record, LostCopies)| {
-            record.masters_with(set).count() + record.remotes_with(set, lost).len()
+        let (_, lost) = match self.lost.take().filter(|(since, _)| *since <= set.night) {
+            Some(lost) => self.lost.insert(lost),
+            None => self.lost.insert((set.night, lost_copies::since(records, set.night))),
         };
+        let record = self.nights.entry(set.night).or_insert_with(|| records.read(set.night).ok().flatten());
+        let elsewhere =
+            |record: &Record| record.masters_with(set).count() + record.remotes_with(set, lost).len();
         Some(1 + record.as_ref().map_or(0, elsewhere) as u64)
     }
 }

@@ -42,7 +42,8 @@ fn a_notice_that_waits_for_some_recipients_delays_no_other_and_goes_to_these_alo
     for (number, (to, hours)) in [("a@b.c", 2), ("d@e.f", 1)].into_iter().enumerate() {
         queue.put(&notice(number), number, now).unwrap();
         let (path, queued) = queue.first().unwrap().unwrap();
-        queue.sent_in_part(&path, queued, &exceptions(&[to, "g@h.i"], &["j@k.l"]), at(hours)).unwrap();
+        let others = exceptions(&[to, "g@h.i"], &["j@k.l"]);
+        queue.sent_in_part(&path, queued, &others, "450 greylisted".into(), at(hours)).unwrap();
     }
     let (path, earliest) = queue.first().unwrap().unwrap();
     assert_eq!(

@@ -4,7 +4,7 @@ use jiff::{Timestamp, ToSpan as _};
 use nightshift_core::digest::Digest;
 use nightshift_core::fixtures;
 use nightshift_core::night::Night;
-use nightshift_core::record::{Fate, Line, Packed, Recheck, Rechecked, SetReport, Step};
+use nightshift_core::record::{Fate, Line, Recheck, Rechecked, SetReport, Step};
 use nightshift_core::retention::Keep;
 use nightshift_core::set_path::SetId;
 
@@ -42,15 +42,7 @@ pub(in crate::retention) fn night(date: Date, etcd: Option<Grade>, verdict: Verd
             backup: None,
             tolerate: None,
         },
-        Step::Packed(Packed {
-            archive: archive.clone(),
-            bytes: 1,
-            sha256: Digest::of(b"x"),
-            sets: 1,
-            etcd: etcd.iter().map(|_| set.clone()).collect(),
-            missing: vec![],
-            encrypted: false,
-        }),
+        Step::Packed(fixtures::packed(&archive, etcd.iter().map(|_| set.clone()).collect())),
         Step::Shipped {
             archive,
             remote: "far".parse().unwrap(),

@@ -2,13 +2,12 @@
 use std::fs;
 use std::path::Path;
 
-use nightshift_core::digest::Digest;
 use nightshift_core::fixtures;
 use nightshift_core::metrics::{families, render};
 use nightshift_core::name::RemoteName;
 use nightshift_core::outcome::{Grade, Outcome, Verdict};
 use nightshift_core::proof::{DrillVerdict, Proof, Statement};
-use nightshift_core::record::{Expected, Line, Packed, Recheck, Rechecked, Step};
+use nightshift_core::record::{Expected, Line, Recheck, Rechecked, Step};
 use nightshift_core::role::{Role, Roles};
 use nightshift_core::set_path::SetId;
 
@@ -214,15 +213,7 @@ fn an_archive_that_a_later_night_found_gone_from_its_remote_is_not_a_copy() {
     let settings = master(dir.path());
     let (records, night) = (Records::new(settings.paths.records()), "2026-01-02".parse().unwrap());
     let far: RemoteName = "far".parse().unwrap();
-    let packed = Packed {
-        archive: "m1_2026.01.02.tgz".into(),
-        bytes: 1,
-        sha256: Digest::of(b""),
-        sets: 1,
-        etcd: vec![set("m1", "2026-01-02", Role::Etcd)],
-        missing: Vec::new(),
-        encrypted: false,
-    };
+    let packed = fixtures::packed("m1_2026.01.02.tgz", vec![set("m1", "2026-01-02", Role::Etcd)]);
     let shipped = Step::Shipped {
         archive: packed.archive.clone(),
         remote: far.clone(),
